@@ -1,0 +1,54 @@
+// A Hugging Face checkpoint folder seen without reading weight bytes: tensor names, dtypes, shapes and where their bytes lie.
+// Shared by the compiler's models/ (import) and the runtime's weights/ (loading), so that both refuse the same lies.
+
+#ifndef SADDLE_RUNTIME_CHECKPOINT_CHECKPOINT_H
+#define SADDLE_RUNTIME_CHECKPOINT_CHECKPOINT_H
+
+#include "runtime/src/base/Status.h"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace saddle {
+
+/// Storage type of a checkpoint tensor, as safetensors spells it.
+enum class TensorDType : uint8_t { F32, BF16, F16, F8E4M3, I32, I64, U8, Other };
+
+/// One tensor: `bytes` bytes at `offset` from the start of file `file` (index into Checkpoint::files).
+struct TensorInfo {
+  TensorDType dtype;
+  std::string dtypeName; // as written in the header, for messages
+  std::vector<uint64_t> shape;
+  uint32_t file;
+  uint64_t offset;
+  uint64_t bytes;
+};
+
+/// Headers of all shards of a folder. Tensor names are unique over all shards.
+struct Checkpoint {
+  std::string directory;
+  std::vector<std::string> files; // paths
+  std::map<std::string, TensorInfo> tensors;
+
+  /// Reads `DIR/model.safetensors.index.json` and the shards it names, or `DIR/model.safetensors`. Reads headers only.
+  /// Errors: absent folder or file, index naming an absent file or a tensor that its shard lacks, a shard tensor that the index
+  /// does not list, duplicate tensors, and everything readSafetensorsHeader refuses.
+  static StatusOr<Checkpoint> open(const std::string &directory);
+};
+
+/// Reads the header of one safetensors file and appends its tensors with file index `file`.
+/// Refuses: files shorter than their header, headers over 512 MiB, JSON that is not an object of {dtype, shape, data_offsets},
+/// duplicate names, offsets that are out of order, overlap, leave gaps or point outside the file, byte counts that do not equal
+/// dtype size times the (overflow-checked) product of the shape, unknown dtypes.
+Status readSafetensorsHeader(const std::string &path, uint32_t file, std::map<std::string, TensorInfo> &tensors);
+
+/// Bytes per element; 0 for Other.
+uint64_t elementBytes(TensorDType dtype);
+/// "bf16", "f8e4m3", ...
+const char *dtypeName(TensorDType dtype);
+
+} // namespace saddle
+
+#endif // SADDLE_RUNTIME_CHECKPOINT_CHECKPOINT_H

@@ -1,0 +1,40 @@
+// A loaded, fully validated engine file.
+
+#ifndef SADDLE_RUNTIME_ENGINE_ENGINE_H
+#define SADDLE_RUNTIME_ENGINE_ENGINE_H
+
+#include "runtime/schema/engine_generated.h"
+#include "runtime/src/base/Status.h"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+namespace saddle {
+
+/// Owns the bytes (mapped or copied) that `root()` points into. Immutable, safe to share between threads.
+class Engine {
+public:
+  /// Maps and validates `path` (docs/EngineFormat.md, "Loading order"). "-" reads standard input.
+  static StatusOr<std::unique_ptr<Engine>> load(const std::string &path);
+  /// Validates `size` bytes at `data`, copied; `name` stands in messages for the path.
+  static StatusOr<std::unique_ptr<Engine>> fromBytes(const void *data, size_t size, const std::string &name);
+  ~Engine();
+
+  const schema::Engine &root() const;
+  const std::string &path() const;
+  /// tp * pp.
+  uint32_t worldSize() const;
+
+private:
+  struct Storage;
+  explicit Engine(std::unique_ptr<Storage> storage);
+  std::unique_ptr<Storage> storage;
+};
+
+/// Value of a rank-dependent number on `rank`.
+uint64_t evaluate(const schema::RankValue *value, uint32_t rank);
+
+} // namespace saddle
+
+#endif // SADDLE_RUNTIME_ENGINE_ENGINE_H

@@ -1,0 +1,22 @@
+# Flags that every target of ours shares.
+
+find_program(SADDLE_CCACHE ccache)
+if(SADDLE_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${SADDLE_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${SADDLE_CCACHE})
+endif()
+
+include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+
+add_compile_options(-Wall -Wextra -Wno-unused-parameter)
+if(SADDLE_WERROR)
+  add_compile_options(-Werror)
+endif()
+
+if(SADDLE_SANITIZE)
+  add_compile_options(-fsanitize=${SADDLE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${SADDLE_SANITIZE})
+endif()
+
+# Status values instead of exceptions, in the runtime and on the LLVM side alike; CLI11 throws, so each tool's main.cpp keeps them.
+set(SADDLE_NO_EXCEPTIONS -fno-exceptions)
