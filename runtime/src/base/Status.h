@@ -1,4 +1,5 @@
-// Status values of the runtime: a code for programs, a message for people. No exceptions anywhere in the runtime.
+// Status values of the runtime: a code for programs, a message for people. No
+// exceptions anywhere in the runtime.
 
 #ifndef SADDLE_RUNTIME_BASE_STATUS_H
 #define SADDLE_RUNTIME_BASE_STATUS_H
@@ -12,7 +13,8 @@
 
 namespace saddle {
 
-/// Codes say who can fix it. Values are part of the C API (include/saddle/status.h) and never change.
+/// Codes say who can fix it. Values are part of the C API
+/// (include/saddle/status.h) and never change.
 enum class StatusCode : int {
   Ok = 0,
   InvalidArgument = 1, // the caller passed something wrong
@@ -21,12 +23,13 @@ enum class StatusCode : int {
   Unsupported = 4,     // well-formed, but this build or machine cannot do it
   Mismatch = 5,        // two inputs do not belong together (weights and engine)
   ResourceExhausted = 6, // memory, disk, KV pages
-  Internal = 7,        // a defect of ours
-  DeadlineExceeded = 8, // a peer did not arrive in time
-  Aborted = 9,         // stopped because another rank failed
+  Internal = 7,          // a defect of ours
+  DeadlineExceeded = 8,  // a peer did not arrive in time
+  Aborted = 9,           // stopped because another rank failed
 };
 
-/// Success, or a code with a message that names the place, what was expected, what was found and what to do.
+/// Success, or a code with a message that names the place, what was expected,
+/// what was found and what to do.
 class [[nodiscard]] Status {
 public:
   Status() = default;
@@ -36,7 +39,8 @@ public:
   }
   Status(const Status &other) { *this = other; }
   Status &operator=(const Status &other) {
-    payload = other.payload ? std::make_unique<Payload>(*other.payload) : nullptr;
+    payload =
+        other.payload ? std::make_unique<Payload>(*other.payload) : nullptr;
     return *this;
   }
   Status(Status &&) = default;
@@ -58,13 +62,16 @@ private:
 };
 
 /// Formats like printf into an error.
-[[gnu::format(printf, 2, 3)]] Status makeError(StatusCode code, const char *format, ...);
+[[gnu::format(printf, 2, 3)]] Status makeError(StatusCode code,
+                                               const char *format, ...);
 
 /// A value or the reason why there is none.
 template <typename T>
 class [[nodiscard]] StatusOr {
 public:
-  StatusOr(Status error) : error(std::move(error)) { assert(!this->error.ok() && "a StatusOr without value needs an error"); }
+  StatusOr(Status error) : error(std::move(error)) {
+    assert(!this->error.ok() && "a StatusOr without value needs an error");
+  }
   StatusOr(T value) : storage(std::move(value)) {}
 
   bool ok() const { return storage.has_value(); }
@@ -85,19 +92,20 @@ private:
 #define SADDLE_CONCAT(a, b) SADDLE_CONCAT_IMPL(a, b)
 
 /// Returns the error of `expr`, if it has one.
-#define SADDLE_RETURN_IF_ERROR(expr)                                                                                             \
-  do {                                                                                                                           \
-    ::saddle::Status saddleStatus = (expr);                                                                                      \
-    if (!saddleStatus.ok())                                                                                                      \
-      return saddleStatus;                                                                                                       \
+#define SADDLE_RETURN_IF_ERROR(expr)                                           \
+  do {                                                                         \
+    ::saddle::Status saddleStatus = (expr);                                    \
+    if (!saddleStatus.ok())                                                    \
+      return saddleStatus;                                                     \
   } while (false)
 
 /// Declares `lhs` from a StatusOr, or returns its error.
-#define SADDLE_ASSIGN_OR_RETURN(lhs, expr) SADDLE_ASSIGN_OR_RETURN_IMPL(SADDLE_CONCAT(saddleResult, __LINE__), lhs, expr)
-#define SADDLE_ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr)                                                                             \
-  auto tmp = (expr);                                                                                                             \
-  if (!tmp.ok())                                                                                                                 \
-    return tmp.status();                                                                                                         \
+#define SADDLE_ASSIGN_OR_RETURN(lhs, expr)                                     \
+  SADDLE_ASSIGN_OR_RETURN_IMPL(SADDLE_CONCAT(saddleResult, __LINE__), lhs, expr)
+#define SADDLE_ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr)                           \
+  auto tmp = (expr);                                                           \
+  if (!tmp.ok())                                                               \
+    return tmp.status();                                                       \
   lhs = std::move(*tmp)
 
 #endif // SADDLE_RUNTIME_BASE_STATUS_H

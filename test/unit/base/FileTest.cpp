@@ -1,0 +1,154 @@
+#include "runtime/src/base/File.h"
+#include "test/unit/base/TemporaryFolder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <fcntl.h>
+#include <fstream>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace saddle;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+namespace {
+
+Bytes bytesOf(const std::string &text) {
+  return Bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size());
+}
+
+std::string contentOf(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+class File : public testing::Test {
+protected:
+  TemporaryFolder folder;
+};
+
+TEST_F(File, mapsWhatWasWritten) {
+  std::string path = folder.write("data", "some bytes");
+  auto file = MappedFile::open(path);
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  MappedFile moved = std::move(*file);
+  EXPECT_EQ(std::string(moved.data(), moved.data() + moved.size()),
+            "some bytes");
+}
+
+TEST_F(File, mapsAnEmptyFile) {
+  auto file = MappedFile::open(folder.write("data", ""));
+  ASSERT_TRUE(file.ok());
+  EXPECT_EQ(file->size(), 0u);
+}
+
+TEST_F(File, absentFileIsNotFound) {
+  auto file = MappedFile::open(folder.path("nothing"));
+  ASSERT_FALSE(file.ok());
+  EXPECT_EQ(file.status().code(), StatusCode::NotFound);
+  EXPECT_EQ(file.status().message(),
+            folder.path("nothing") +
+                ": cannot be opened: No such file or directory");
+}
+
+TEST_F(File, folderAndPipeAreNotMapped) {
+  auto file = MappedFile::open(folder.path(""));
+  ASSERT_FALSE(file.ok());
+  EXPECT_THAT(file.status().message(),
+              HasSubstr("expected a file, but this is a folder"));
+  std::string pipe = folder.path("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  file = MappedFile::open(pipe);
+  ASSERT_FALSE(file.ok());
+  EXPECT_THAT(file.status().message(),
+              HasSubstr("expected a file, but this is a device or pipe"));
+}
+
+TEST_F(File, writesAndReplaces) {
+  std::string path = folder.path("out");
+  ASSERT_TRUE(writeFileAtomically(path, bytesOf("first")).ok());
+  ASSERT_TRUE(writeFileAtomically(path, bytesOf("second")).ok());
+  EXPECT_EQ(contentOf(path), "second");
+  EXPECT_EQ(folder.list(), std::vector<std::string>{"out"});
+}
+
+TEST_F(File, writesThroughASymbolicLink) {
+  std::string target = folder.write("target", "old");
+  ASSERT_EQ(symlink(target.c_str(), folder.path("link").c_str()), 0);
+  ASSERT_TRUE(writeFileAtomically(folder.path("link"), bytesOf("new")).ok());
+  EXPECT_EQ(contentOf(target), "new");
+}
+
+TEST_F(File, absentFolderIsNamed) {
+  std::string path = folder.path("no/such/out");
+  Status status = writeFileAtomically(path, bytesOf("x"));
+  EXPECT_EQ(status.code(), StatusCode::NotFound);
+  EXPECT_EQ(status.message(),
+            path + ": cannot be created: No such file or directory");
+}
+
+TEST_F(File, folderAsOutputIsRefused) {
+  Status status = writeFileAtomically(folder.path(""), bytesOf("x"));
+  EXPECT_EQ(status.message(),
+            folder.path("") + ": cannot be written: Is a directory");
+}
+
+TEST_F(File, fullDeviceIsResourceExhausted) {
+  Status status = writeFileAtomically("/dev/full", bytesOf("x"));
+  EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+  EXPECT_EQ(status.message(),
+            "/dev/full: cannot be written: No space left on device");
+}
+
+TEST_F(File, failedWriteLeavesTheOldFileAlone) {
+  std::string path = folder.write("out", "old");
+  // A limit on file size stands for a full disk: write() fails half-way.
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit small = before;
+  small.rlim_cur = 4096;
+  signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  std::string big(100000, 'x');
+  Status status = writeFileAtomically(path, bytesOf(big));
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+  EXPECT_THAT(status.message(), StartsWith(path + ": cannot be written: "));
+  EXPECT_EQ(contentOf(path), "old");
+  EXPECT_EQ(folder.list(), std::vector<std::string>{"out"});
+}
+
+TEST_F(File, dashIsStandardOutputAndInput) {
+  std::string path = folder.write("stream", "");
+  int saved = dup(STDOUT_FILENO);
+  int fd = open(path.c_str(), O_RDWR);
+  ASSERT_GE(dup2(fd, STDOUT_FILENO), 0);
+  Status status = writeFileAtomically("-", bytesOf("to stdout"));
+  dup2(saved, STDOUT_FILENO);
+  EXPECT_TRUE(status.ok());
+  EXPECT_EQ(contentOf(path), "to stdout");
+
+  int savedInput = dup(STDIN_FILENO);
+  lseek(fd, 0, SEEK_SET);
+  ASSERT_GE(dup2(fd, STDIN_FILENO), 0);
+  auto input = readStandardInput();
+  dup2(savedInput, STDIN_FILENO);
+  ASSERT_TRUE(input.ok());
+  EXPECT_EQ(std::string(input->begin(), input->end()), "to stdout");
+}
+
+TEST_F(File, fullStandardOutputIsReported) {
+  int saved = dup(STDOUT_FILENO);
+  int full = open("/dev/full", O_WRONLY);
+  ASSERT_GE(dup2(full, STDOUT_FILENO), 0);
+  Status status = writeFileAtomically("-", bytesOf("x"));
+  dup2(saved, STDOUT_FILENO);
+  EXPECT_EQ(status.message(),
+            "standard output: cannot be written: No space left on device");
+}
+
+} // namespace
