@@ -1,5 +1,7 @@
-// A Hugging Face checkpoint folder seen without reading weight bytes: tensor names, dtypes, shapes and where their bytes lie.
-// Shared by the compiler's models/ (import) and the runtime's weights/ (loading), so that both refuse the same lies.
+// A Hugging Face checkpoint folder seen without reading weight bytes: tensor
+// names, dtypes, shapes and where their bytes lie. Shared by the compiler's
+// models/ (import) and the runtime's weights/ (loading), so that both refuse
+// the same lies.
 
 #ifndef SADDLE_RUNTIME_CHECKPOINT_CHECKPOINT_H
 #define SADDLE_RUNTIME_CHECKPOINT_CHECKPOINT_H
@@ -14,13 +16,23 @@
 namespace saddle {
 
 /// Storage type of a checkpoint tensor, as safetensors spells it.
-enum class TensorDType : uint8_t { F32, BF16, F16, F8E4M3, I32, I64, U8, Other };
+enum class TensorDType : uint8_t {
+  F32,
+  BF16,
+  F16,
+  F8E4M3,
+  I32,
+  I64,
+  U8,
+  Other
+};
 
-/// One tensor: `bytes` bytes at `offset` from the start of file `file` (index into Checkpoint::files).
+/// One tensor: `bytes` bytes at `offset` from the start of file `file` (index
+/// into Checkpoint::files).
 struct TensorInfo {
   TensorDType dtype;
-  std::string dtypeName; // as written in the header, for messages
-  std::vector<uint64_t> shape;
+  std::string dtypeName;       // as written in the header, for messages
+  std::vector<uint64_t> shape; // at most 16 entries
   uint32_t file;
   uint64_t offset;
   uint64_t bytes;
@@ -32,22 +44,30 @@ struct Checkpoint {
   std::vector<std::string> files; // paths
   std::map<std::string, TensorInfo> tensors;
 
-  /// Reads `DIR/model.safetensors.index.json` and the shards it names, or `DIR/model.safetensors`. Reads headers only.
-  /// Errors: absent folder or file, index naming an absent file or a tensor that its shard lacks, a shard tensor that the index
-  /// does not list, duplicate tensors, and everything readSafetensorsHeader refuses.
+  /// Reads `DIR/model.safetensors.index.json` and the shards it names, or
+  /// `DIR/model.safetensors`. Reads headers only. Errors: absent folder or
+  /// file, index naming an absent file or a tensor that its shard lacks, a
+  /// shard tensor that the index does not list, duplicate tensors, and
+  /// everything readSafetensorsHeader refuses.
   static StatusOr<Checkpoint> open(const std::string &directory);
 };
 
-/// Reads the header of one safetensors file and appends its tensors with file index `file`.
-/// Refuses: files shorter than their header, headers over 512 MiB, JSON that is not an object of {dtype, shape, data_offsets},
-/// duplicate names, offsets that are out of order, overlap, leave gaps or point outside the file, byte counts that do not equal
-/// dtype size times the (overflow-checked) product of the shape, unknown dtypes.
-Status readSafetensorsHeader(const std::string &path, uint32_t file, std::map<std::string, TensorInfo> &tensors);
+/// Reads the header of one safetensors file and appends its tensors with file
+/// index `file`. Refuses: files shorter than their header, headers over 512
+/// MiB, JSON that is not an object of {dtype, shape, data_offsets} and one
+/// optional __metadata__, duplicate names, offsets that run backwards, overlap,
+/// leave gaps or point outside the file, byte counts that do not equal dtype
+/// size times the (overflow-checked) product of the shape, unknown dtypes.
+/// After an error `tensors` holds some of the file's tensors.
+Status readSafetensorsHeader(const std::string &path, uint32_t file,
+                             std::map<std::string, TensorInfo> &tensors);
 
 /// Bytes per element; 0 for Other.
 uint64_t elementBytes(TensorDType dtype);
 /// "bf16", "f8e4m3", ...
 const char *dtypeName(TensorDType dtype);
+/// "[4, 16]"
+std::string formatShape(const std::vector<uint64_t> &shape);
 
 } // namespace saddle
 
