@@ -30,7 +30,7 @@ function(saddle_mlir_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK;MLIR" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_compile_options(${name} PRIVATE ${SADDLE_NO_EXCEPTIONS} -fno-rtti)
-  target_link_libraries(${name} PUBLIC ${ARG_LINK})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK} LLVM)
   if(ARG_MLIR)
     mlir_target_link_libraries(${name} PUBLIC ${ARG_MLIR})
   endif()
@@ -38,3 +38,15 @@ function(saddle_mlir_library name)
     add_dependencies(${name} ${ARG_DEPENDS})
   endif()
 endfunction()
+
+# saddle_tablegen(INPUT OUTPUT ARGS...): runs mlir-tblgen and appends OUTPUT to TABLEGEN_OUTPUT of the caller.
+macro(saddle_tablegen input output)
+  get_filename_component(tablegen_dir ${output} DIRECTORY)
+  file(MAKE_DIRECTORY ${tablegen_dir})
+  file(GLOB_RECURSE tablegen_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/dialects/*.td)
+  add_custom_command(
+    OUTPUT ${output}
+    COMMAND ${LLVM_TOOLS_BINARY_DIR}/mlir-tblgen ${ARGN} -I ${CMAKE_SOURCE_DIR} -I ${LLVM_INCLUDE_DIR} ${input} -o ${output}
+    DEPENDS ${input} ${tablegen_sources})
+  list(APPEND TABLEGEN_OUTPUT ${output})
+endmacro()

@@ -1,0 +1,270 @@
+// Verifiers of the `dist` dialect. Ids in comments are those of the
+// constraints in DistOps.td.
+
+#include "dialects/Dist/IR/DistDialect.h"
+
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace saddle;
+using namespace saddle::dist;
+
+static ParseResult parseMeshAxes(OpAsmParser &parser, ArrayAttr &axes,
+                                 DenseI64ArrayAttr &sizes) {
+  SmallVector<Attribute> names;
+  SmallVector<int64_t> extents;
+  auto parseAxis = [&]() -> ParseResult {
+    StringAttr name;
+    if (parser.parseAttribute(name) || parser.parseEqual() ||
+        parser.parseInteger(extents.emplace_back()))
+      return failure();
+    names.push_back(name);
+    return success();
+  };
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseAxis))
+    return failure();
+  axes = parser.getBuilder().getArrayAttr(names);
+  sizes = parser.getBuilder().getDenseI64ArrayAttr(extents);
+  return success();
+}
+
+static void printMeshAxes(OpAsmPrinter &printer, MeshOp, ArrayAttr axes,
+                          DenseI64ArrayAttr sizes) {
+  printer << '[';
+  llvm::interleaveComma(
+      llvm::zip(axes, sizes.asArrayRef()), printer, [&](auto axis) {
+        printer << std::get<0>(axis) << " = " << std::get<1>(axis);
+      });
+  printer << ']';
+}
+
+#define GET_OP_CLASSES
+#include "dialects/Dist/IR/DistOps.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// Meshes
+//===----------------------------------------------------------------------===//
+
+Mesh saddle::dist::toMesh(MeshOp op) {
+  Mesh mesh;
+  for (auto name : op.getAxes().getAsValueRange<StringAttr>())
+    mesh.names.push_back(name.str());
+  llvm::append_range(mesh.sizes, op.getSizes());
+  return mesh;
+}
+
+FailureOr<Mesh> saddle::dist::lookupMesh(Operation *op,
+                                         FlatSymbolRefAttr symbol,
+                                         SymbolTableCollection &symbols) {
+  auto mesh = symbols.lookupNearestSymbolFrom<MeshOp>(op, symbol);
+  if (!mesh)
+    return op->emitOpError() << "mesh " << symbol << " is not defined";
+  return toMesh(mesh);
+}
+
+RankedTensorType saddle::dist::localType(RankedTensorType type,
+                                         ShardingAttr sharding,
+                                         const Mesh &mesh) {
+  SmallVector<int64_t> shape(type.getShape());
+  for (auto [extent, axis] : llvm::zip_equal(shape, sharding.getDims())) {
+    int64_t factor = mesh.factor(axis);
+    if (factor == 1)
+      continue;
+    if (ShapedType::isDynamic(extent) || extent % factor != 0)
+      return {};
+    extent /= factor;
+  }
+  return RankedTensorType::get(shape, type.getElementType());
+}
+
+LogicalResult MeshOp::verify() {
+  // mesh_c1
+  if (getAxes().empty() || getAxes().size() != getSizes().size())
+    return emitOpError("expected at least one axis and a size for each, but "
+                       "got ")
+           << getAxes().size() << " names and " << getSizes().size()
+           << " sizes";
+  llvm::StringSet<> seen;
+  for (auto [name, size] :
+       llvm::zip(getAxes().getAsValueRange<StringAttr>(), getSizes())) {
+    // mesh_c2
+    if (size <= 0)
+      return emitOpError("expected a positive size of axis \"")
+             << name << "\", but got " << size;
+    // mesh_c3
+    if (!seen.insert(name).second)
+      return emitOpError("axis \"") << name << "\" is named twice";
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// WeightShardOp
+//===----------------------------------------------------------------------===//
+
+RankedTensorType WeightShardOp::getWeightType() {
+  return cast<RankedTensorType>(getType());
+}
+
+ArrayRef<int64_t> WeightShardOp::getWeightScaleBlock() {
+  return getBlocks().value_or(ArrayRef<int64_t>());
+}
+
+LogicalResult WeightShardOp::verify() {
+  // weight_shard_c1
+  if (getParts().empty() || getParts().size() != getShardings().size())
+    return emitOpError("expected at least one part and a sharding for each, "
+                       "but got ")
+           << getParts().size() << " parts and " << getShardings().size()
+           << " shardings";
+  // weight_shard_c2
+  int64_t concat = getConcat();
+  if (concat < 0 || concat >= getWeightType().getRank())
+    return emitOpError("expected concat to be a dimension of ")
+           << getType() << ", but got " << concat;
+  return success();
+}
+
+LogicalResult WeightShardOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  RankedTensorType type = getWeightType();
+  int64_t concat = getConcat();
+  int64_t total = 0;
+  for (auto [symbol, attr] : llvm::zip_equal(getParts(), getShardings())) {
+    auto part = symbols.lookupNearestSymbolFrom<model::WeightOp>(
+        *this, cast<FlatSymbolRefAttr>(symbol));
+    auto sharding = cast<ShardingAttr>(attr);
+    // weight_shard_c3
+    if (!part)
+      return emitOpError() << symbol << " is not a 'model.weight'";
+    RankedTensorType global = part.getWeightType();
+    if (global.getRank() != type.getRank() ||
+        sharding.getDims().size() != static_cast<size_t>(type.getRank()))
+      return emitOpError("expected part ")
+             << symbol << " and its sharding of rank " << type.getRank()
+             << ", but got " << global << " and " << sharding;
+    auto mesh = lookupMesh(*this, sharding.getMesh(), symbols);
+    if (failed(mesh))
+      return failure();
+    // weight_shard_c4
+    RankedTensorType local = localType(global, sharding, *mesh);
+    if (!local || !sharding.getUnreduced().empty())
+      return emitOpError("part ")
+             << symbol << " of type " << global << " cannot be split by "
+             << sharding;
+    // weight_shard_c5
+    for (int64_t dim = 0; dim < type.getRank(); ++dim)
+      if (dim != concat && local.getDimSize(dim) != type.getDimSize(dim))
+        return emitOpError("expected part ")
+               << symbol << " to have extent " << type.getDimSize(dim)
+               << " in dimension " << dim << ", but its share is " << local;
+    total += local.getDimSize(concat);
+    // weight_shard_c6
+    Type element = type.getElementType();
+    if (element != global.getElementType() && !element.isF32())
+      return emitOpError("expected storage of part ")
+             << symbol << " (" << global.getElementType()
+             << ") or f32, but got " << element;
+    // weight_shard_c7
+    bool scaled = isa<Float8E4M3FNType>(element);
+    if (scaled != getBlocks().has_value())
+      return emitOpError("f8E4M3FN shards need blocks and others have none");
+    if (scaled) {
+      ArrayRef<int64_t> source = part.getWeightScaleBlock();
+      ArrayRef<int64_t> blocks = *getBlocks();
+      if (blocks.size() != 2 || blocks[0] <= 0 || blocks[1] <= 0 ||
+          source[0] % blocks[0] != 0 || source[1] % blocks[1] != 0)
+        return emitOpError("expected blocks that divide [")
+               << source[0] << ", " << source[1] << "] of part " << symbol;
+    }
+  }
+  // weight_shard_c5
+  if (total != type.getDimSize(concat))
+    return emitOpError("expected parts of ")
+           << type.getDimSize(concat) << " in all along dimension " << concat
+           << ", but got " << total;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Resharding and collectives
+//===----------------------------------------------------------------------===//
+
+LogicalResult ReshardOp::verify() {
+  // reshard_c1
+  for (auto [sharding, type] :
+       {std::pair(getFrom(), getInput().getType()),
+        std::pair(getTo(), getResult().getType())})
+    if (static_cast<int64_t>(sharding.getDims().size()) !=
+        cast<RankedTensorType>(type).getRank())
+      return emitOpError("expected ")
+             << sharding << " to have one entry for each dimension of " << type;
+  // reshard_c2
+  if (getFrom().getMesh() != getTo().getMesh())
+    return emitOpError("expected one mesh, but got ")
+           << getFrom().getMesh() << " and " << getTo().getMesh();
+  return success();
+}
+
+/// all_reduce_c1, all_gather_c1, reduce_scatter_c1. Returns the group size.
+static FailureOr<int64_t> verifyAxes(Operation *op, AxesAttr axes,
+                                     SymbolTableCollection &symbols) {
+  auto mesh = lookupMesh(op, axes.getMesh(), symbols);
+  if (failed(mesh))
+    return failure();
+  int64_t size = 1;
+  llvm::StringSet<> seen;
+  for (AxisRef axis : axes.getAxes()) {
+    if (!mesh->has(axis))
+      return op->emitOpError("axis ")
+             << AxesAttr::get(op->getContext(), axes.getMesh(), axis)
+             << " is not part of mesh " << axes.getMesh();
+    // Two factors of one axis can be disjoint, the same factor cannot.
+    std::string key = axis.name.str() + ":" + std::to_string(axis.pre);
+    if (!seen.insert(key).second)
+      return op->emitOpError("axis \"")
+             << axis.name.getValue() << "\" is named twice";
+    size *= mesh->factor(axis);
+  }
+  return size;
+}
+
+/// all_gather_c2/c3 and reduce_scatter_c2/c3: `whole` has `dim` multiplied.
+static LogicalResult verifyGathered(Operation *op, int64_t dim, Type shareType,
+                                    StringRef share, Type wholeType,
+                                    StringRef whole, int64_t groupSize) {
+  auto from = cast<RankedTensorType>(shareType);
+  if (dim < 0 || dim >= from.getRank())
+    return op->emitOpError("expected dim below ")
+           << from.getRank() << ", but got " << dim;
+  SmallVector<int64_t> shape(from.getShape());
+  if (!ShapedType::isDynamic(shape[dim]))
+    shape[dim] *= groupSize;
+  auto expected = RankedTensorType::get(shape, from.getElementType());
+  if (expected == wholeType)
+    return success();
+  return op->emitOpError("expected the ")
+         << whole << " to be " << expected << " (the " << share << " " << from
+         << " times " << groupSize << " along dimension " << dim
+         << "), but got " << wholeType;
+}
+
+LogicalResult AllReduceOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyAxes(*this, getAxesAttr(), symbols);
+}
+
+LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto size = verifyAxes(*this, getAxesAttr(), symbols);
+  if (failed(size))
+    return failure();
+  return verifyGathered(*this, getDim(), getInput().getType(), "input",
+                        getResult().getType(), "result", *size);
+}
+
+LogicalResult ReduceScatterOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto size = verifyAxes(*this, getAxesAttr(), symbols);
+  if (failed(size))
+    return failure();
+  return verifyGathered(*this, getDim(), getResult().getType(), "result",
+                        getInput().getType(), "input", *size);
+}

@@ -1,0 +1,44 @@
+#include "dialects/Engine/IR/EngineDialect.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace saddle::engine;
+
+#include "dialects/Engine/IR/EngineDialect.cpp.inc"
+#include "dialects/Engine/IR/EngineEnums.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Engine/IR/EngineAttrs.cpp.inc"
+
+void EngineDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/Engine/IR/EngineAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/Engine/IR/EngineOps.cpp.inc"
+      >();
+}
+
+LogicalResult
+PieceAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
+                  FlatSymbolRefAttr source, dist::RankValueAttr member,
+                  int64_t count, dist::RankValueAttr row, int64_t rows,
+                  dist::RankValueAttr col, int64_t cols, int64_t destRow,
+                  int64_t destCol, ArrayRef<int64_t> blocks) {
+  if (count <= 0 || rows <= 0 || cols <= 0 || destRow < 0 || destCol < 0)
+    return emitError() << "expected positive count, rows and cols and "
+                          "destinations of at least 0";
+  if (blocks.size() != 4 ||
+      llvm::any_of(blocks, [](int64_t block) { return block <= 0; }))
+    return emitError() << "expected four positive block sizes";
+  return success();
+}
+
+int64_t saddle::engine::denseBytes(MemRefType type) {
+  return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
+}

@@ -1,0 +1,345 @@
+// Verifiers of the `engine` dialect. Ids in comments are those of the
+// constraints in EngineOps.td.
+
+#include "dialects/Engine/IR/EngineDialect.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/BitVector.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace saddle::engine;
+
+#define GET_OP_CLASSES
+#include "dialects/Engine/IR/EngineOps.cpp.inc"
+
+/// Finds a symbol of one op kind, or reports which kind was expected.
+template <typename OpTy>
+static FailureOr<OpTy> lookup(Operation *op, FlatSymbolRefAttr symbol,
+                              SymbolTableCollection &symbols) {
+  if (auto target = symbols.lookupNearestSymbolFrom<OpTy>(op, symbol))
+    return target;
+  // Symbols of the module are not nearest inside a program.
+  if (auto module = op->getParentOfType<ModuleOp>())
+    if (auto target = symbols.lookupSymbolIn<OpTy>(module, symbol))
+      return target;
+  return op->emitOpError() << symbol << " is not an '"
+                           << OpTy::getOperationName() << "'";
+}
+
+//===----------------------------------------------------------------------===//
+// Module-level symbols
+//===----------------------------------------------------------------------===//
+
+LogicalResult SourceOp::verify() {
+  // source_c1
+  auto type = cast<RankedTensorType>(getType());
+  if (!type.hasStaticShape())
+    return emitOpError("expected a static shape, but got ") << type;
+  // source_c2
+  size_t expected = getStack() > 0 ? 1 : 0;
+  if (getSource().count("{}") != expected)
+    return emitOpError("expected ")
+           << expected << " '{}' in the name of a source with stack "
+           << static_cast<int64_t>(getStack()) << ", but got "
+           << getSourceAttr();
+  return success();
+}
+
+LogicalResult ArenaOp::verify() {
+  // arena_c1
+  int64_t bytes = getBytes(), alignment = getAlignment();
+  if (bytes < 0 || alignment <= 0 || !llvm::isPowerOf2_64(alignment))
+    return emitOpError("expected bytes of at least 0 and an alignment that is "
+                       "a power of two, but got ")
+           << bytes << " and " << alignment;
+  return success();
+}
+
+LogicalResult KernelOp::verify() {
+  // kernel_c1
+  for (NamedAttribute attr : getConstants())
+    if (!isa<IntegerAttr, FloatAttr, dist::RankValueAttr>(attr.getValue()))
+      return emitOpError("expected attribute '")
+             << attr.getName()
+             << "' to be an integer, a float or a #dist.rank_value, but got "
+             << attr.getValue();
+  return success();
+}
+
+LogicalResult RankGroupsOp::verify() {
+  ArrayRef<int64_t> ranks = getRanks();
+  int64_t size = getSize();
+  // rank_groups_c1
+  if (size <= 0 || ranks.empty() || ranks.size() % size != 0)
+    return emitOpError("expected a size that divides ")
+           << ranks.size() << " ranks, but got " << size;
+  // rank_groups_c2
+  llvm::BitVector seen(ranks.size());
+  for (int64_t rank : ranks) {
+    if (rank < 0 || rank >= static_cast<int64_t>(ranks.size()) ||
+        seen.test(rank))
+      return emitOpError("expected ranks 0 to ")
+             << ranks.size() - 1 << ", each once, but got " << rank
+             << (rank >= 0 && rank < static_cast<int64_t>(ranks.size())
+                     ? " twice"
+                     : "");
+    seen.set(rank);
+  }
+  return success();
+}
+
+LogicalResult FusionOp::verify() {
+  // fusion_c1
+  if (getOps().size() < 2)
+    return emitOpError("expected at least two ops, but got ") << getOps().size();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Programs
+//===----------------------------------------------------------------------===//
+
+LogicalResult ProgramOp::verify() {
+  // program_c2
+  if (static_cast<int64_t>(getStage()) < 0)
+    return emitOpError("expected a stage of at least 0");
+  // program_c1
+  for (Operation &op : getBody().front())
+    if (!isa<WeightOp, StateOp, EntryOp>(op)) {
+      InFlightDiagnostic diag =
+          emitOpError("expected only weights, states and entries");
+      diag.attachNote(op.getLoc()) << "found '" << op.getName() << "' here";
+      return diag;
+    }
+  return success();
+}
+
+/// weight_c1, state_c1: the arena exists and is of a kind.
+static LogicalResult verifyArena(Operation *op, FlatSymbolRefAttr symbol,
+                                 SymbolTableCollection &symbols,
+                                 ArrayRef<ArenaKind> kinds) {
+  auto arena = lookup<ArenaOp>(op, symbol, symbols);
+  if (failed(arena))
+    return failure();
+  if (llvm::is_contained(kinds, arena->getKind()))
+    return success();
+  InFlightDiagnostic diag = op->emitOpError("expected arena ")
+                            << symbol << " to be ";
+  llvm::interleave(
+      kinds, diag,
+      [&](ArenaKind kind) { diag << stringifyArenaKind(kind); }, " or ");
+  diag << ", but it is " << stringifyArenaKind(arena->getKind());
+  return diag;
+}
+
+/// weight_c3, state_c2, buffer_c2.
+static LogicalResult verifyDense(Operation *op, Type type) {
+  auto memref = cast<MemRefType>(type);
+  if (memref.hasStaticShape() && memref.getLayout().isIdentity())
+    return success();
+  return op->emitOpError(
+             "expected a static shape and an identity layout, but got ")
+         << memref;
+}
+
+LogicalResult WeightOp::verify() {
+  // weight_c2
+  if (getPieces().empty())
+    return emitOpError("expected at least one piece");
+  // weight_c3
+  return verifyDense(*this, getType());
+}
+
+LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // weight_c1
+  if (failed(verifyArena(*this, getArenaAttr(), symbols, ArenaKind::Constant)))
+    return failure();
+  // weight_c2
+  for (auto piece : getPieces().getAsRange<PieceAttr>())
+    if (failed(lookup<SourceOp>(*this, piece.getSource(), symbols)))
+      return failure();
+  return success();
+}
+
+LogicalResult StateOp::verify() {
+  // state_c2
+  return verifyDense(*this, getType());
+}
+
+LogicalResult StateOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // state_c1
+  return verifyArena(*this, getArenaAttr(), symbols, ArenaKind::State);
+}
+
+LogicalResult EntryOp::verify() {
+  // entry_c1
+  int64_t tokens = getTokens(), rows = getRows();
+  if (tokens <= 0 || rows <= 0)
+    return emitOpError("expected positive tokens and rows, but got ")
+           << tokens << " and " << rows;
+  // entry_c2
+  llvm::StringSet<> names;
+  for (auto bind : getBody().getOps<BindOp>())
+    if (!names.insert(bind.getBinding()).second)
+      return bind.emitOpError("binding ")
+             << bind.getBindingAttr() << " stands twice";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Buffers
+//===----------------------------------------------------------------------===//
+
+LogicalResult BufferOp::verify() {
+  // buffer_c2
+  return verifyDense(*this, getResult().getType());
+}
+
+LogicalResult BufferOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // buffer_c1
+  return verifyArena(*this, getArenaAttr(), symbols,
+                     {ArenaKind::Transient, ArenaKind::IO});
+}
+
+LogicalResult GlobalOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // global_c1
+  Operation *target = symbols.lookupNearestSymbolFrom(*this, getSymbolAttr());
+  Type type;
+  if (auto weight = dyn_cast_or_null<WeightOp>(target))
+    type = weight.getType();
+  else if (auto state = dyn_cast_or_null<StateOp>(target))
+    type = state.getType();
+  else
+    return emitOpError() << getSymbolAttr()
+                         << " is not an 'engine.weight' or 'engine.state'";
+  if (type == getResult().getType())
+    return success();
+  InFlightDiagnostic diag = emitOpError("expected type ")
+                            << type << " of " << getSymbolAttr()
+                            << ", but got " << getResult().getType();
+  diag.attachNote(target->getLoc()) << "defined here";
+  return diag;
+}
+
+static std::pair<SmallVector<int64_t>, int64_t> layoutOf(MemRefType type) {
+  SmallVector<int64_t> strides;
+  int64_t offset = 0;
+  // Static strided layouts only; anything else compares unequal below.
+  if (failed(type.getStridesAndOffset(strides, offset)))
+    strides.clear();
+  return {strides, offset};
+}
+
+void ViewOp::build(OpBuilder &builder, OperationState &state, Value source,
+                   int64_t column, int64_t columns) {
+  auto type = cast<MemRefType>(source.getType());
+  auto [strides, offset] = layoutOf(type);
+  auto layout =
+      StridedLayoutAttr::get(builder.getContext(), offset + column, strides);
+  build(builder, state,
+        MemRefType::get({type.getDimSize(0), columns}, type.getElementType(),
+                        layout),
+        source, builder.getI64IntegerAttr(column));
+}
+
+LogicalResult ViewOp::verify() {
+  auto source = cast<MemRefType>(getSource().getType());
+  auto result = cast<MemRefType>(getResult().getType());
+  // view_c1
+  if (source.getRank() != 2 || result.getRank() != 2 ||
+      source.getDimSize(0) != result.getDimSize(0) ||
+      source.getElementType() != result.getElementType())
+    return emitOpError("expected rank 2, the same rows and element type, but "
+                       "got ")
+           << source << " and " << result;
+  // view_c2
+  int64_t column = getColumn(), columns = result.getDimSize(1);
+  if (column < 0 || column + columns > source.getDimSize(1))
+    return emitOpError("expected columns inside ")
+           << source.getDimSize(1) << ", but got " << column << " to "
+           << column + columns;
+  // view_c3
+  auto [sourceStrides, sourceOffset] = layoutOf(source);
+  auto [resultStrides, resultOffset] = layoutOf(result);
+  if (sourceStrides.empty() || sourceStrides != resultStrides ||
+      resultOffset != sourceOffset + column)
+    return emitOpError("expected the source's strides and offset ")
+           << sourceOffset + column << ", but got " << result;
+  return success();
+}
+
+LogicalResult BindOp::verify() {
+  // bind_c1
+  if (getBuffer().getDefiningOp<BufferOp>())
+    return success();
+  return emitOpError("expected an 'engine.buffer'");
+}
+
+//===----------------------------------------------------------------------===//
+// Commands
+//===----------------------------------------------------------------------===//
+
+/// launch_c2, collective_c2.
+static LogicalResult verifyFusion(Operation *op,
+                                  std::optional<FlatSymbolRefAttr> fusion,
+                                  SymbolTableCollection &symbols) {
+  if (!fusion)
+    return success();
+  return lookup<FusionOp>(op, *fusion, symbols);
+}
+
+LogicalResult LaunchOp::verify() {
+  // launch_c3
+  if (getOutputs().empty())
+    return emitOpError("expected at least one output");
+  return success();
+}
+
+LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // launch_c1
+  if (failed(lookup<KernelOp>(*this, getKernelAttr(), symbols)))
+    return failure();
+  // launch_c2
+  return verifyFusion(*this, getFusionAttr(), symbols);
+}
+
+LogicalResult CollectiveOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // collective_c1
+  auto groups = lookup<RankGroupsOp>(*this, getGroupsAttr(), symbols);
+  if (failed(groups) ||
+      failed(verifyFusion(*this, getFusionAttr(), symbols))) // collective_c2
+    return failure();
+  // collective_c3
+  auto input = cast<MemRefType>(getInput().getType());
+  auto output = cast<MemRefType>(getOutput().getType());
+  bool gathers = getKind() == CollectiveKind::AllGather;
+  MemRefType share = gathers ? input : output;
+  SmallVector<int64_t> expected(share.getShape());
+  int64_t dim = getDim();
+  if (dim < 0 || dim >= share.getRank())
+    return emitOpError("expected dim below ")
+           << share.getRank() << ", but got " << dim;
+  if (getKind() != CollectiveKind::AllReduceSum)
+    expected[dim] *= groups->getSize();
+  MemRefType whole = gathers ? output : input;
+  if (whole.getShape() == ArrayRef<int64_t>(expected) &&
+      whole.getElementType() == share.getElementType())
+    return success();
+  return emitOpError("expected shapes of ")
+         << stringifyCollectiveKind(getKind()) << " over groups of "
+         << groups->getSize() << ", but got " << input << " to " << output;
+}
+
+LogicalResult CopyOp::verify() {
+  auto source = cast<MemRefType>(getSource().getType());
+  auto dest = cast<MemRefType>(getDest().getType());
+  // copy_c1
+  if (source.getShape() == dest.getShape() &&
+      source.getElementType() == dest.getElementType())
+    return success();
+  return emitOpError("expected equal shapes and element types, but got ")
+         << source << " and " << dest;
+}

@@ -1,0 +1,373 @@
+#ifndef SADDLE_ENGINE_OPS
+#define SADDLE_ENGINE_OPS
+
+include "dialects/Dist/IR/DistAttrs.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+
+def Engine_Dialect : Dialect {
+  let name = "engine";
+  let cppNamespace = "::saddle::engine";
+  let summary = "When things run, and at which byte";
+  let description = [{
+    The runtime's view: arenas, buffers at offsets, launches and collectives in order. No tensor types; buffers are memrefs whose memory space is an arena.
+    One op is one table of runtime/schema/engine.fbs, so serialisation is a transcription.
+
+    Buffers have no offset until `engine-plan-memory`; `engine-verify-memory` checks the plan with code of its own and closes the level.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+  let dependentDialects = ["::saddle::dist::DistDialect"];
+}
+
+class Engine_Op<string mnemonic, list<Trait> traits = []> : Op<Engine_Dialect, mnemonic, traits>;
+
+//===----------------------------------------------------------------------===//
+// Attributes
+//===----------------------------------------------------------------------===//
+
+class Engine_Enum<string name, string summary, list<I32EnumAttrCase> cases> : I32EnumAttr<name, summary, cases> {
+  let cppNamespace = "::saddle::engine";
+  let genSpecializedAttr = 0;
+}
+
+// Values are those of the schema's enums.
+def Engine_ArenaKind : Engine_Enum<"ArenaKind", "what an arena holds and for how long",
+    [I32EnumAttrCase<"Constant", 1, "constant">, I32EnumAttrCase<"State", 2, "state">,
+     I32EnumAttrCase<"Transient", 3, "transient">, I32EnumAttrCase<"IO", 4, "io">]>;
+def Engine_Phase : Engine_Enum<"Phase", "what an entry is for",
+    [I32EnumAttrCase<"Decode", 1, "decode">, I32EnumAttrCase<"Prefill", 2, "prefill">]>;
+def Engine_Extent : Engine_Enum<"Extent", "which run-time count bounds dimension 0",
+    [I32EnumAttrCase<"Tokens", 1, "tokens">, I32EnumAttrCase<"Rows", 2, "rows">]>;
+def Engine_CollectiveKind : Engine_Enum<"CollectiveKind", "what a collective computes",
+    [I32EnumAttrCase<"AllReduceSum", 1, "all_reduce_sum">, I32EnumAttrCase<"AllGather", 2, "all_gather">,
+     I32EnumAttrCase<"ReduceScatterSum", 3, "reduce_scatter_sum">]>;
+
+def Engine_ArenaKindAttr : EnumAttr<Engine_Dialect, Engine_ArenaKind, "arena_kind">;
+def Engine_PhaseAttr : EnumAttr<Engine_Dialect, Engine_Phase, "phase">;
+def Engine_ExtentAttr : EnumAttr<Engine_Dialect, Engine_Extent, "extent">;
+def Engine_CollectiveKindAttr : EnumAttr<Engine_Dialect, Engine_CollectiveKind, "collective_kind">;
+
+def Engine_PieceAttr : AttrDef<Engine_Dialect, "Piece"> {
+  let mnemonic = "piece";
+  let summary = "one rectangle of a source, and where it goes in a weight";
+  let description = [{
+    `count` members of the source's stack from `member` on, `rows` x `cols` destination entries from cell (`row`, `col`) of the source, to
+    (`dest_row`, `dest_col`). Blocks are [source rows, source columns, destination rows, destination columns] for each entry; [1, 1, 1, 1] for plain values,
+    [128, 128, 64, 128] for scales that a split has made finer. The formula stands in runtime/schema/engine.fbs (`Piece`).
+
+    ```mlir
+    #engine.piece<source = @k_proj, member = <0 + (rank div 1 mod 1) * 0>, count = 1, row = <0 + (rank div 2 mod 4) * 128>, rows = 128,
+      col = <0 + (rank div 1 mod 1) * 0>, cols = 3072, dest_row = 768, dest_col = 0, blocks = 1, 1, 1, 1>
+    ```
+  }];
+  let parameters = (ins "::mlir::FlatSymbolRefAttr":$source, "::saddle::dist::RankValueAttr":$member, "int64_t":$count,
+      "::saddle::dist::RankValueAttr":$row, "int64_t":$rows, "::saddle::dist::RankValueAttr":$col, "int64_t":$cols, "int64_t":$dest_row,
+      "int64_t":$dest_col, ArrayRefParameter<"int64_t">:$blocks);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Module-level symbols
+//===----------------------------------------------------------------------===//
+
+def Engine_SourceOp : Engine_Op<"source", [Symbol]> {
+  let summary = "a checkpoint tensor that the engine reads or knowingly ignores";
+  let description = [{
+    ```mlir
+    engine.source @w1 from "model.layers.0.block_sparse_moe.experts.{}.w1.weight" stack 256 : tensor<1536x3072xf8E4M3FN>
+    engine.source @inv_freq from "model.layers.0.self_attn.rotary_emb.inv_freq" ignored "derived from rope_theta" : tensor<32xf32>
+    ```
+
+    **Constraints**
+    - (source_c1) the shape is static;
+    - (source_c2) the name holds one `{}` when `stack` is positive and none when it is 0.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, DefaultValuedAttr<I64Attr, "0">:$stack, OptionalAttr<StrAttr>:$ignored,
+      TypeAttrOf<AnyRankedTensor>:$type);
+  let assemblyFormat = "$sym_name `from` $source (`stack` $stack^)? (`ignored` $ignored^)? attr-dict `:` $type";
+  let hasVerifier = 1;
+}
+
+def Engine_ArenaOp : Engine_Op<"arena", [Symbol]> {
+  let summary = "an address range of every rank";
+  let description = [{
+    ```mlir
+    engine.arena @activations transient bytes 1048576 align 256
+    ```
+
+    **Constraints**
+    - (arena_c1) bytes are not negative and the alignment is a power of two.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, Engine_ArenaKindAttr:$kind, I64Attr:$bytes, I64Attr:$alignment);
+  let assemblyFormat = "$sym_name $kind `bytes` $bytes `align` $alignment attr-dict";
+  let hasVerifier = 1;
+}
+
+def Engine_KernelOp : Engine_Op<"kernel", [Symbol]> {
+  let summary = "a kernel and its constants";
+  let description = [{
+    On the CPU target `reference` is a kernel of the runtime (docs/Runtime.md). Attributes are integers, floats and rank values.
+
+    ```mlir
+    engine.kernel @rms_norm_0 op "rms_norm" {eps = 1.0e-6 : f64}
+    ```
+
+    **Constraints**
+    - (kernel_c1) every attribute is an integer, a float or a #dist.rank_value.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$reference, DictionaryAttr:$constants);
+  let assemblyFormat = "$sym_name `op` $reference $constants attr-dict";
+  let hasVerifier = 1;
+}
+
+def Engine_RankGroupsOp : Engine_Op<"rank_groups", [Symbol]> {
+  let summary = "a partition of the ranks into groups of one size";
+  let description = [{
+    ```mlir
+    engine.rank_groups @tp axes "tp" size 2 ranks [0, 1, 2, 3]
+    ```
+
+    **Constraints**
+    - (rank_groups_c1) the size is positive and divides the number of ranks;
+    - (rank_groups_c2) the ranks are 0 .. n-1, each once.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$axes, I64Attr:$size, DenseI64ArrayAttr:$ranks);
+  let assemblyFormat = "$sym_name `axes` $axes `size` $size `ranks` $ranks attr-dict";
+  let hasVerifier = 1;
+}
+
+def Engine_FusionOp : Engine_Op<"fusion", [Symbol]> {
+  let summary = "what a fusion group computes, for reports";
+  let description = [{
+    ```mlir
+    engine.fusion @all_reduce_add_rms_norm ops ["dist.all_reduce", "model.add", "model.rms_norm"]
+    ```
+
+    **Constraints**
+    - (fusion_c1) there are at least two ops.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$ops);
+  let assemblyFormat = "$sym_name `ops` $ops attr-dict";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Programs
+//===----------------------------------------------------------------------===//
+
+def Engine_ProgramOp : Engine_Op<"program", [Symbol, SymbolTable, IsolatedFromAbove, NoTerminator, SingleBlock]> {
+  let summary = "what the ranks of one pipeline stage run";
+  let description = [{
+    Holds the stage's weights, states and entries.
+
+    ```mlir
+    engine.program @stage_0 stage 0 { }
+    ```
+
+    **Constraints**
+    - (program_c1) the body holds only `engine.weight`, `engine.state` and `engine.entry`;
+    - (program_c2) the stage is not negative.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$stage);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name `stage` $stage attr-dict-with-keyword $body";
+  let hasVerifier = 1;
+}
+
+def Engine_WeightOp : Engine_Op<"weight", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "a weight of one rank and the recipe that makes it";
+  let description = [{
+    ```mlir
+    engine.weight @norm in @weights at 0 pieces [#engine.piece<source = @norm, ...>] : memref<3072xf32>
+    ```
+
+    **Constraints**
+    - (weight_c1) the arena exists and is constant;
+    - (weight_c2) there is at least one piece and every source exists;
+    - (weight_c3) the shape is static.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$arena, OptionalAttr<I64Attr>:$offset,
+      TypedArrayAttrBase<Engine_PieceAttr, "pieces">:$pieces, TypeAttrOf<AnyMemRef>:$type);
+  let assemblyFormat = "$sym_name `in` $arena (`at` $offset^)? `pieces` $pieces attr-dict `:` $type";
+  let hasVerifier = 1;
+}
+
+def Engine_StateOp : Engine_Op<"state", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "memory that survives steps";
+  let description = [{
+    ```mlir
+    engine.state @layers.0.k in @kv at 0 : memref<64x16x1x32xbf16>
+    ```
+
+    **Constraints**
+    - (state_c1) the arena exists and is a state arena;
+    - (state_c2) the shape is static.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$arena, OptionalAttr<I64Attr>:$offset, TypeAttrOf<AnyMemRef>:$type);
+  let assemblyFormat = "$sym_name `in` $arena (`at` $offset^)? attr-dict `:` $type";
+  let hasVerifier = 1;
+}
+
+def Engine_EntryOp : Engine_Op<"entry", [Symbol, NoTerminator, SingleBlock, HasParent<"ProgramOp">]> {
+  let summary = "a program with static shapes";
+  let description = [{
+    Commands in order, for up to `tokens` tokens and `rows` rows of logits.
+
+    ```mlir
+    engine.entry @decode_8 decode tokens 8 rows 8 { }
+    ```
+
+    **Constraints**
+    - (entry_c1) tokens and rows are positive;
+    - (entry_c2) no binding name stands twice.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, Engine_PhaseAttr:$phase, I64Attr:$tokens, I64Attr:$rows);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name $phase `tokens` $tokens `rows` $rows attr-dict-with-keyword $body";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Buffers
+//===----------------------------------------------------------------------===//
+
+def Engine_BufferOp : Engine_Op<"buffer", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "a piece of an arena for the length of an entry, or of its use";
+  let description = [{
+    In a transient arena the bytes belong to the buffer from its first to its last use; in an io arena always.
+
+    ```mlir
+    %x = engine.buffer in @activations at 4096 : memref<8x3072xbf16>
+    ```
+
+    **Constraints**
+    - (buffer_c1) the arena exists and is transient or io;
+    - (buffer_c2) the type has a static shape and an identity layout.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$arena, OptionalAttr<I64Attr>:$offset);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "`in` $arena (`at` $offset^)? attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Engine_GlobalOp : Engine_Op<"global", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "a weight or state as an operand";
+  let description = [{
+    ```mlir
+    %w = engine.global @norm : memref<3072xf32>
+    ```
+
+    **Constraints**
+    - (global_c1) the symbol is an `engine.weight` or `engine.state` of the same type.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$symbol);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$symbol attr-dict `:` type($result)";
+}
+
+def Engine_ViewOp : Engine_Op<"view"> {
+  let summary = "columns of a buffer";
+  let description = [{
+    The same bytes, from a column on, with the source's row stride.
+
+    ```mlir
+    %k = engine.view %qkv column 768 : memref<8x1024xbf16> -> memref<8x128xbf16, strided<[1024, 1], offset: 768>>
+    ```
+
+    **Constraints**
+    - (view_c1) both have rank 2, the same rows and element type;
+    - (view_c2) the columns lie inside the source;
+    - (view_c3) the result's strides are the source's and its offset is the source's plus the column.
+  }];
+  let arguments = (ins AnyMemRef:$source, I64Attr:$column);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$source `column` $column attr-dict `:` type($source) `->` type($result)";
+  let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::mlir::Value":$source, "int64_t":$column, "int64_t":$columns)>];
+}
+
+def Engine_BindOp : Engine_Op<"bind"> {
+  let summary = "a buffer that the host writes before the entry or reads after it";
+  let description = [{
+    ```mlir
+    engine.bind "tokens", %t : memref<8xi32>
+    ```
+
+    **Constraints**
+    - (bind_c1) the buffer is an `engine.buffer`.
+  }];
+  let arguments = (ins StrAttr:$binding, AnyMemRef:$buffer);
+  let assemblyFormat = "$binding `,` $buffer attr-dict `:` type($buffer)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Commands
+//===----------------------------------------------------------------------===//
+
+def Engine_LaunchOp : Engine_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>, AttrSizedOperandSegments]> {
+  let summary = "run a kernel on buffers";
+  let description = [{
+    Inputs are read, outputs are written; a cache that is updated in place stands among the outputs. `place` says where in the model this is; `fusion` which
+    group it came from.
+
+    ```mlir
+    engine.launch @rms_norm_0(%x, %w) outs(%y) tokens at "layers.0.input_norm"
+        : (memref<8x3072xbf16>, memref<3072xf32>) outs(memref<8x3072xbf16>)
+    ```
+
+    **Constraints**
+    - (launch_c1) the kernel exists;
+    - (launch_c2) the fusion, if named, exists;
+    - (launch_c3) there is at least one output.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyMemRef>:$inputs, Variadic<AnyMemRef>:$outputs, Engine_ExtentAttr:$extent,
+      StrAttr:$place, OptionalAttr<FlatSymbolRefAttr>:$fusion);
+  let assemblyFormat = [{
+    $kernel `(` $inputs `)` `outs` `(` $outputs `)` $extent `at` $place (`fusion` $fusion^)? attr-dict
+    `:` `(` type($inputs) `)` `outs` `(` type($outputs) `)`
+  }];
+  let hasVerifier = 1;
+}
+
+def Engine_CollectiveOp : Engine_Op<"collective", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "exchange a buffer within rank groups";
+  let description = [{
+    ```mlir
+    engine.collective all_reduce_sum %x to %y over @tp dim 0 tokens at "layers.0.o_proj" : memref<8x3072xbf16> to memref<8x3072xbf16>
+    ```
+
+    **Constraints**
+    - (collective_c1) the groups exist;
+    - (collective_c2) the fusion, if named, exists;
+    - (collective_c3) the shapes fit the kind: equal for all_reduce_sum, multiplied by the group size along `dim` in the output of all_gather and in the
+      input of reduce_scatter_sum.
+  }];
+  let arguments = (ins Engine_CollectiveKindAttr:$kind, AnyMemRef:$input, AnyMemRef:$output, FlatSymbolRefAttr:$groups, I64Attr:$dim,
+      Engine_ExtentAttr:$extent, StrAttr:$place, OptionalAttr<FlatSymbolRefAttr>:$fusion);
+  let assemblyFormat = [{
+    $kind $input `to` $output `over` $groups `dim` $dim $extent `at` $place (`fusion` $fusion^)? attr-dict
+    `:` type($input) `to` type($output)
+  }];
+}
+
+def Engine_CopyOp : Engine_Op<"copy"> {
+  let summary = "copy a buffer";
+  let description = [{
+    ```mlir
+    engine.copy %x to %y tokens at "logits" : memref<8x64xf32> to memref<8x64xf32>
+    ```
+
+    **Constraints**
+    - (copy_c1) shapes and element types are equal.
+  }];
+  let arguments = (ins AnyMemRef:$source, AnyMemRef:$dest, Engine_ExtentAttr:$extent, StrAttr:$place);
+  let assemblyFormat = "$source `to` $dest $extent `at` $place attr-dict `:` type($source) `to` type($dest)";
+  let hasVerifier = 1;
+}
+
+#endif // SADDLE_ENGINE_OPS

@@ -1,0 +1,92 @@
+#include "dialects/Model/IR/ModelDialect.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace saddle::model;
+
+#include "dialects/Model/IR/ModelDialect.cpp.inc"
+#include "dialects/Model/Interfaces/WeightOpInterface.cpp.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "dialects/Model/IR/ModelTypes.cpp.inc"
+
+void ModelDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "dialects/Model/IR/ModelTypes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/Model/IR/ModelOps.cpp.inc"
+      >();
+}
+
+static constexpr llvm::StringLiteral kLimitNames[] = {
+    "max_batch", "max_seq_len", "prefill_chunk", "page_size"};
+
+LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
+                                                     NamedAttribute attr) {
+  if (attr.getName() == kPhaseAttrName) {
+    auto phase = dyn_cast<StringAttr>(attr.getValue());
+    if (!phase || (phase != "decode" && phase != "prefill"))
+      return op->emitOpError("'model.phase' must be \"decode\" or \"prefill\", "
+                             "but got ")
+             << attr.getValue();
+    return success();
+  }
+  if (!isa<ModuleOp>(op))
+    return op->emitOpError("attribute '")
+           << attr.getName() << "' is not known on this op";
+  if (attr.getName() == kLimitsAttrName) {
+    auto limits = dyn_cast<DictionaryAttr>(attr.getValue());
+    if (!limits)
+      return op->emitOpError("'model.limits' must be a dictionary");
+    for (StringRef name : kLimitNames) {
+      auto value = limits.getAs<IntegerAttr>(name);
+      if (!value || value.getInt() <= 0)
+        return op->emitOpError("'model.limits' needs a positive integer '")
+               << name << "'";
+    }
+    return success();
+  }
+  if (attr.getName() == kConfigAttrName) {
+    if (!isa<DictionaryAttr>(attr.getValue()))
+      return op->emitOpError("'model.config' must be a dictionary");
+    return success();
+  }
+  if (attr.getName() == kIgnoredSourcesAttrName) {
+    if (!isa<DictionaryAttr>(attr.getValue()))
+      return op->emitOpError(
+          "'model.ignored_sources' must map tensor names to reasons");
+    return success();
+  }
+  return op->emitOpError("attribute '")
+         << attr.getName() << "' is not known on this op";
+}
+
+FailureOr<Limits> Limits::get(ModuleOp module) {
+  auto dict =
+      module->getAttrOfType<DictionaryAttr>(ModelDialect::kLimitsAttrName);
+  if (!dict)
+    return module.emitError("module has no 'model.limits' attribute");
+  auto value = [&](StringRef name) {
+    return dict.getAs<IntegerAttr>(name).getInt();
+  };
+  return Limits{value(kLimitNames[0]), value(kLimitNames[1]),
+                value(kLimitNames[2]), value(kLimitNames[3])};
+}
+
+void Limits::set(ModuleOp module) const {
+  Builder builder(module.getContext());
+  int64_t values[] = {maxBatch, maxSeqLen, prefillChunk, pageSize};
+  SmallVector<NamedAttribute> attrs;
+  for (auto [name, value] : llvm::zip_equal(kLimitNames, values))
+    attrs.push_back(
+        builder.getNamedAttr(name, builder.getI64IntegerAttr(value)));
+  module->setAttr(ModelDialect::kLimitsAttrName,
+                  builder.getDictionaryAttr(attrs));
+}

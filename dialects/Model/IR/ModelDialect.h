@@ -1,0 +1,48 @@
+// The `model` dialect: what a network computes. Reference: docs/Dialects/Model.md.
+
+#ifndef SADDLE_DIALECTS_MODEL_IR_MODELDIALECT_H
+#define SADDLE_DIALECTS_MODEL_IR_MODELDIALECT_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialects/Model/Interfaces/WeightOpInterface.h.inc"
+
+#include "dialects/Model/IR/ModelDialect.h.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "dialects/Model/IR/ModelTypes.h.inc"
+
+#define GET_OP_CLASSES
+#include "dialects/Model/IR/ModelOps.h.inc"
+
+namespace saddle::model {
+
+/// Bounds that the engine is built for; `model.limits` of the module.
+struct Limits {
+  int64_t maxBatch;
+  int64_t maxSeqLen;
+  int64_t prefillChunk;
+  int64_t pageSize;
+
+  /// Pages of one sequence of max_seq_len tokens.
+  int64_t pagesPerSequence() const {
+    return (maxSeqLen + pageSize - 1) / pageSize;
+  }
+  /// Pages of a full batch of longest sequences.
+  int64_t numPages() const { return maxBatch * pagesPerSequence(); }
+
+  static llvm::FailureOr<Limits> get(mlir::ModuleOp module);
+  void set(mlir::ModuleOp module) const;
+};
+
+} // namespace saddle::model
+
+#endif // SADDLE_DIALECTS_MODEL_IR_MODELDIALECT_H

@@ -1,0 +1,517 @@
+// Verifiers of the `model` dialect. Ids in comments are those of the
+// constraints in ModelOps.td.
+
+#include "dialects/Model/IR/ModelDialect.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/OpImplementation.h"
+
+using namespace mlir;
+using namespace saddle::model;
+
+#define GET_OP_CLASSES
+#include "dialects/Model/IR/ModelOps.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// Helpers
+//===----------------------------------------------------------------------===//
+
+static RankedTensorType tensorType(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+
+/// Dimensions agree when equal or when one is not known yet.
+static bool sameExtent(int64_t a, int64_t b) {
+  return a == b || ShapedType::isDynamic(a) || ShapedType::isDynamic(b);
+}
+
+static LogicalResult verifyRank(Operation *op, Type type, StringRef what,
+                                int64_t rank) {
+  int64_t found = cast<RankedTensorType>(type).getRank();
+  if (found == rank)
+    return success();
+  return op->emitOpError() << "expected " << what << " of rank " << rank
+                           << ", but got rank " << found;
+}
+
+static LogicalResult verifySameTokens(Operation *op, Type a, StringRef whatA,
+                                      Type b, StringRef whatB) {
+  int64_t tokensA = cast<RankedTensorType>(a).getDimSize(0);
+  int64_t tokensB = cast<RankedTensorType>(b).getDimSize(0);
+  if (sameExtent(tokensA, tokensB))
+    return success();
+  return op->emitOpError() << "expected as many tokens in " << whatA
+                           << " as in " << whatB << ", but got " << tokensA
+                           << " and " << tokensB;
+}
+
+static LogicalResult verifyPositive(Operation *op, StringRef what,
+                                    double value) {
+  if (value > 0)
+    return success();
+  return op->emitOpError() << "expected a positive " << what;
+}
+
+/// Finds the weight that `symbol` names, or reports why it cannot.
+static FailureOr<WeightOpInterface>
+lookupWeight(Operation *op, FlatSymbolRefAttr symbol,
+             SymbolTableCollection &symbols) {
+  Operation *target = symbols.lookupNearestSymbolFrom(op, symbol);
+  if (!target)
+    return op->emitOpError() << "weight " << symbol << " is not defined";
+  auto weight = dyn_cast<WeightOpInterface>(target);
+  if (!weight) {
+    InFlightDiagnostic diag = op->emitOpError()
+                              << symbol << " is not a weight";
+    diag.attachNote(target->getLoc()) << "it is defined here";
+    return diag;
+  }
+  return weight;
+}
+
+/// Checks a weight against the shape that the op implies. Extents that are not
+/// known are not compared.
+static LogicalResult verifyWeightShape(Operation *op, FlatSymbolRefAttr symbol,
+                                       SymbolTableCollection &symbols,
+                                       ArrayRef<int64_t> expected) {
+  auto weight = lookupWeight(op, symbol, symbols);
+  if (failed(weight))
+    return failure();
+  RankedTensorType type = weight->getWeightType();
+  bool matches = type.getRank() == static_cast<int64_t>(expected.size()) &&
+                 llvm::all_of(llvm::zip_equal(type.getShape(), expected),
+                              [](auto pair) {
+                                return sameExtent(std::get<0>(pair),
+                                                  std::get<1>(pair));
+                              });
+  if (matches)
+    return success();
+  InFlightDiagnostic diag = op->emitOpError()
+                            << "expected weight " << symbol << " of shape [";
+  llvm::interleaveComma(expected, diag, [&](int64_t extent) {
+    if (ShapedType::isDynamic(extent))
+      diag << "?";
+    else
+      diag << extent;
+  });
+  diag << "], but it is " << type;
+  diag.attachNote(weight->getLoc()) << "weight defined here";
+  return diag;
+}
+
+static LogicalResult verifyActGroup(Operation *op,
+                                    std::optional<int64_t> actGroup,
+                                    FlatSymbolRefAttr symbol,
+                                    SymbolTableCollection &symbols) {
+  if (!actGroup)
+    return success();
+  if (*actGroup <= 0)
+    return op->emitOpError("expected a positive act_group");
+  auto weight = lookupWeight(op, symbol, symbols);
+  if (failed(weight))
+    return failure();
+  if (isa<Float8E4M3FNType>(weight->getWeightType().getElementType()))
+    return success();
+  return op->emitOpError()
+         << "act_group needs a weight stored as f8E4M3FN, but " << symbol
+         << " is " << weight->getWeightType();
+}
+
+static size_t countPlaceholders(StringRef source) { return source.count("{}"); }
+
+//===----------------------------------------------------------------------===//
+// Symbols
+//===----------------------------------------------------------------------===//
+
+RankedTensorType WeightOp::getWeightType() {
+  return cast<RankedTensorType>(getType());
+}
+
+ArrayRef<int64_t> WeightOp::getWeightScaleBlock() {
+  return getScaleBlock().value_or(ArrayRef<int64_t>());
+}
+
+LogicalResult WeightOp::verify() {
+  RankedTensorType type = getWeightType();
+  // weight_c1
+  if (!type.hasStaticShape() || type.getRank() < 1 || type.getRank() > 3)
+    return emitOpError("expected a static shape of rank 1 to 3, but got ")
+           << type;
+  Type element = type.getElementType();
+  if (!isa<Float32Type, BFloat16Type, Float16Type, Float8E4M3FNType>(element))
+    return emitOpError("expected storage f32, bf16, f16 or f8E4M3FN, but got ")
+           << element;
+  // weight_c2
+  if (static_cast<int64_t>(getDims().size()) != type.getRank())
+    return emitOpError("expected one name for each of ")
+           << type.getRank() << " dimensions, but got " << getDims().size();
+  // weight_c3
+  size_t expected = type.getRank() == 3 ? 1 : 0;
+  if (countPlaceholders(getSource()) != expected)
+    return emitOpError("expected ")
+           << expected << " '{}' in the source of a rank " << type.getRank()
+           << " weight, but got " << getSourceAttr();
+  // weight_c4
+  if (getScaleSource().has_value() != getScaleBlock().has_value())
+    return emitOpError("expected a scale source and scale blocks together");
+  if (auto block = getScaleBlock())
+    if (block->size() != 2 || (*block)[0] <= 0 || (*block)[1] <= 0)
+      return emitOpError("expected two positive block sizes");
+  // weight_c5
+  if (isa<Float8E4M3FNType>(element) != getScaleSource().has_value())
+    return emitOpError("f8E4M3FN storage needs scales and other storage has "
+                       "none, but got ")
+           << element
+           << (getScaleSource() ? " with scales" : " without scales");
+  // weight_c6
+  if (auto scale = getScaleSource())
+    if (countPlaceholders(*scale) != expected)
+      return emitOpError("expected ") << expected << " '{}' in scale source \""
+                                      << *scale << "\"";
+  return success();
+}
+
+LogicalResult KVCacheOp::verify() {
+  // kv_cache_c1
+  if (static_cast<int64_t>(getHeads()) <= 0 ||
+      static_cast<int64_t>(getHeadDim()) <= 0)
+    return emitOpError("expected positive heads and head_dim, but got ")
+           << static_cast<int64_t>(getHeads()) << " and "
+           << static_cast<int64_t>(getHeadDim());
+  // kv_cache_c2
+  if (!isa<Float32Type, BFloat16Type, Float8E4M3FNType>(getType()))
+    return emitOpError("expected f32, bf16 or f8E4M3FN, but got ") << getType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Dense ops
+//===----------------------------------------------------------------------===//
+
+LogicalResult EmbeddingOp::verify() {
+  // embedding_c1
+  if (failed(verifyRank(*this, getTokens().getType(), "tokens", 1)) ||
+      failed(verifyRank(*this, getType(), "a result", 2)))
+    return failure();
+  return verifySameTokens(*this, getTokens().getType(), "the tokens", getType(),
+                          "the result");
+}
+
+LogicalResult EmbeddingOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // embedding_c2
+  return verifyWeightShape(
+      *this, getTableAttr(), symbols,
+      {ShapedType::kDynamic, tensorType(getResult()).getDimSize(1)});
+}
+
+LogicalResult RMSNormOp::verify() {
+  // rms_norm_c1
+  if (failed(verifyRank(*this, getType(), "an input", 2)))
+    return failure();
+  // rms_norm_c2
+  return verifyPositive(*this, "eps", getEps().convertToDouble());
+}
+
+LogicalResult RMSNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // rms_norm_c1
+  return verifyWeightShape(*this, getWeightAttr(), symbols,
+                           {tensorType(getResult()).getDimSize(1)});
+}
+
+LogicalResult LinearOp::verify() {
+  // linear_c1
+  if (failed(verifyRank(*this, getInput().getType(), "an input", 2)) ||
+      failed(verifyRank(*this, getType(), "a result", 2)) ||
+      failed(verifySameTokens(*this, getInput().getType(), "the input",
+                              getType(), "the result")))
+    return failure();
+  // linear_c4
+  Type input = tensorType(getInput()).getElementType();
+  Type result = tensorType(getResult()).getElementType();
+  if (result != input && !result.isF32())
+    return emitOpError("expected a result of ")
+           << input << " or f32, but got " << result;
+  return success();
+}
+
+LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // linear_c2
+  if (failed(verifyWeightShape(*this, getWeightAttr(), symbols,
+                               {tensorType(getResult()).getDimSize(1),
+                                tensorType(getInput()).getDimSize(1)})))
+    return failure();
+  // linear_c3
+  return verifyActGroup(*this, getActGroup(), getWeightAttr(), symbols);
+}
+
+LogicalResult SplitOp::verify() {
+  RankedTensorType input = tensorType(getInput());
+  if (failed(verifyRank(*this, input, "an input", 2)))
+    return failure();
+  int64_t columns = 0;
+  for (Value result : getResults()) {
+    RankedTensorType type = tensorType(result);
+    // split_c1
+    if (failed(verifyRank(*this, type, "results", 2)) ||
+        failed(verifySameTokens(*this, input, "the input", type, "a result")))
+      return failure();
+    if (type.getElementType() != input.getElementType())
+      return emitOpError("expected results of ")
+             << input.getElementType() << ", but got " << type.getElementType();
+    columns += type.getDimSize(1);
+  }
+  // split_c2
+  if (columns != input.getDimSize(1))
+    return emitOpError("expected results with ")
+           << input.getDimSize(1) << " columns in all, but got " << columns;
+  return success();
+}
+
+LogicalResult SelectRowsOp::verify() {
+  RankedTensorType input = tensorType(getInput());
+  RankedTensorType result = tensorType(getResult());
+  // select_rows_c1
+  if (failed(verifyRank(*this, getRows().getType(), "rows", 1)) ||
+      failed(verifyRank(*this, input, "an input", 2)) ||
+      failed(verifyRank(*this, result, "a result", 2)))
+    return failure();
+  if (input.getDimSize(1) != result.getDimSize(1) ||
+      input.getElementType() != result.getElementType())
+    return emitOpError("expected a result like the input's rows, but got ")
+           << result << " from " << input;
+  // select_rows_c2
+  return verifySameTokens(*this, getRows().getType(), "the rows", result,
+                          "the result");
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+LogicalResult QKNormOp::verify() {
+  // qk_norm_c1
+  if (failed(verifyRank(*this, getQ().getType(), "q", 2)) ||
+      failed(verifyRank(*this, getK().getType(), "k", 2)) ||
+      failed(verifySameTokens(*this, getQ().getType(), "q", getK().getType(),
+                              "k")))
+    return failure();
+  // qk_norm_c3
+  return verifyPositive(*this, "eps", getEps().convertToDouble());
+}
+
+LogicalResult QKNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // qk_norm_c2
+  if (failed(verifyWeightShape(*this, getQWeightAttr(), symbols,
+                               {tensorType(getQ()).getDimSize(1)})))
+    return failure();
+  return verifyWeightShape(*this, getKWeightAttr(), symbols,
+                           {tensorType(getK()).getDimSize(1)});
+}
+
+LogicalResult SumOfSquaresOp::verify() {
+  // sum_of_squares_c1
+  if (getInputs().empty())
+    return emitOpError("expected at least one input");
+  if (failed(verifyRank(*this, getType(), "a result", 2)))
+    return failure();
+  for (Value input : getInputs())
+    if (failed(verifyRank(*this, input.getType(), "inputs", 2)) ||
+        failed(verifySameTokens(*this, input.getType(), "the inputs", getType(),
+                                "the result")))
+      return failure();
+  // sum_of_squares_c2
+  if (getType().getDimSize(1) != static_cast<int64_t>(getInputs().size()))
+    return emitOpError("expected one result column for each of ")
+           << getInputs().size() << " inputs, but got "
+           << getType().getDimSize(1);
+  return success();
+}
+
+LogicalResult RMSScaleOp::verify() {
+  // rms_scale_c1
+  if (getInput().getType() != getType())
+    return emitOpError("expected a result like the input, but got ")
+           << getType() << " from " << getInput().getType();
+  if (failed(verifyRank(*this, getInput().getType(), "an input", 2)) ||
+      failed(verifyRank(*this, getSums().getType(), "sums", 2)) ||
+      failed(verifySameTokens(*this, getInput().getType(), "the input",
+                              getSums().getType(), "the sums")))
+    return failure();
+  // rms_scale_c2
+  int64_t columns = tensorType(getSums()).getDimSize(1);
+  int64_t column = getColumn();
+  if (column < 0 || column >= columns)
+    return emitOpError("expected a column below ")
+           << columns << ", but got " << column;
+  // rms_scale_c4
+  if (failed(verifyPositive(*this, "divisor",
+                            static_cast<int64_t>(getDivisor()))))
+    return failure();
+  return verifyPositive(*this, "eps", getEps().convertToDouble());
+}
+
+LogicalResult RMSScaleOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // rms_scale_c3
+  return verifyWeightShape(*this, getWeightAttr(), symbols,
+                           {tensorType(getInput()).getDimSize(1)});
+}
+
+LogicalResult RopeOp::verify() {
+  RankedTensorType input = tensorType(getInput());
+  // rope_c1
+  if (failed(verifyRank(*this, input, "an input", 2)) ||
+      failed(verifyRank(*this, getPositions().getType(), "positions", 1)) ||
+      failed(verifySameTokens(*this, input, "the input",
+                              getPositions().getType(), "the positions")))
+    return failure();
+  // rope_c2
+  int64_t headDim = getHeadDim();
+  if (headDim <= 0 || input.getDimSize(1) % headDim != 0)
+    return emitOpError("expected a positive head_dim that divides ")
+           << input.getDimSize(1) << " columns, but got " << headDim;
+  // rope_c3
+  int64_t rotaryDim = getRotaryDim();
+  if (rotaryDim <= 0 || rotaryDim % 2 != 0 || rotaryDim > headDim)
+    return emitOpError("expected an even rotary_dim from 2 to ")
+           << headDim << ", but got " << rotaryDim;
+  // rope_c4
+  return verifyPositive(*this, "theta", getTheta().convertToDouble());
+}
+
+static FailureOr<KVCacheOp> lookupCache(Operation *op, FlatSymbolRefAttr symbol,
+                                        SymbolTableCollection &symbols) {
+  auto cache = symbols.lookupNearestSymbolFrom<KVCacheOp>(op, symbol);
+  if (!cache)
+    return op->emitOpError() << symbol << " is not a 'model.kv_cache'";
+  return cache;
+}
+
+LogicalResult KVAppendOp::verify() {
+  // kv_append_c1
+  return verifyRank(*this, getK().getType(), "k and v", 2);
+}
+
+LogicalResult KVAppendOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto cache = lookupCache(*this, getCacheAttr(), symbols);
+  if (failed(cache))
+    return failure();
+  // kv_append_c2
+  int64_t columns = tensorType(getK()).getDimSize(1);
+  int64_t heads = cache->getHeads(), headDim = cache->getHeadDim();
+  if (heads * headDim == columns)
+    return success();
+  InFlightDiagnostic diag = emitOpError("expected k and v of ")
+                            << heads << " x " << headDim << " = "
+                            << heads * headDim << " columns, but got "
+                            << columns;
+  diag.attachNote(cache->getLoc()) << "cache defined here";
+  return diag;
+}
+
+LogicalResult AttentionOp::verify() {
+  // attention_c1
+  if (failed(verifyRank(*this, getQ().getType(), "q", 2)))
+    return failure();
+  // attention_c3
+  return verifyPositive(*this, "scale", getScale().convertToDouble());
+}
+
+LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto cache = lookupCache(*this, getCacheAttr(), symbols);
+  if (failed(cache))
+    return failure();
+  int64_t columns = tensorType(getQ()).getDimSize(1);
+  int64_t heads = cache->getHeads(), headDim = cache->getHeadDim();
+  // attention_c1
+  if (columns % headDim != 0)
+    return emitOpError("expected a whole number of heads of ")
+           << headDim << " columns, but q has " << columns;
+  // attention_c2
+  if ((columns / headDim) % heads != 0)
+    return emitOpError("expected query heads in multiples of ")
+           << heads << " cache heads, but got " << columns / headDim;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Mixture of experts
+//===----------------------------------------------------------------------===//
+
+LogicalResult RouterOp::verify() {
+  RankedTensorType logits = tensorType(getLogits());
+  RankedTensorType weights = tensorType(getWeights());
+  RankedTensorType experts = tensorType(getExperts());
+  // router_c1
+  if (failed(verifyRank(*this, logits, "logits", 2)) ||
+      failed(verifyRank(*this, weights, "weights", 2)) ||
+      failed(verifyRank(*this, experts, "experts", 2)) ||
+      failed(verifySameTokens(*this, logits, "the logits", weights,
+                              "the weights")) ||
+      failed(
+          verifySameTokens(*this, logits, "the logits", experts, "the experts")))
+    return failure();
+  // router_c2
+  int64_t chosen = weights.getDimSize(1);
+  if (chosen != experts.getDimSize(1) || chosen < 1 ||
+      chosen > logits.getDimSize(1))
+    return emitOpError("expected weights and experts of 1 to ")
+           << logits.getDimSize(1) << " columns each, but got " << chosen
+           << " and " << experts.getDimSize(1);
+  // router_c4
+  return verifyPositive(*this, "routed_scale",
+                        getRoutedScale().convertToDouble());
+}
+
+LogicalResult RouterOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // router_c3
+  return verifyWeightShape(*this, getBiasAttr(), symbols,
+                           {tensorType(getLogits()).getDimSize(1)});
+}
+
+LogicalResult ExpertsOp::verify() {
+  RankedTensorType input = tensorType(getInput());
+  RankedTensorType weights = tensorType(getWeights());
+  RankedTensorType experts = tensorType(getExperts());
+  // experts_c1
+  if (failed(verifyRank(*this, input, "an input", 2)) ||
+      failed(verifyRank(*this, weights, "weights", 2)) ||
+      failed(verifyRank(*this, experts, "experts", 2)) ||
+      failed(verifySameTokens(*this, input, "the input", weights,
+                              "the weights")) ||
+      failed(
+          verifySameTokens(*this, input, "the input", experts, "the experts")))
+    return failure();
+  if (weights.getDimSize(1) != experts.getDimSize(1))
+    return emitOpError("expected weights and experts of the same columns, but "
+                       "got ")
+           << weights.getDimSize(1) << " and " << experts.getDimSize(1);
+  // experts_c2
+  if (getGateUp().empty() || getGateUp().size() > 2)
+    return emitOpError("expected one or two gate_up weights, but got ")
+           << getGateUp().size();
+  return success();
+}
+
+LogicalResult ExpertsOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto down = lookupWeight(*this, getDownAttr(), symbols);
+  if (failed(down))
+    return failure();
+  RankedTensorType downType = down->getWeightType();
+  // experts_c2
+  if (downType.getRank() != 3)
+    return emitOpError("expected down weight ")
+           << getDownAttr() << " of rank 3, but it is " << downType;
+  int64_t columns = tensorType(getInput()).getDimSize(1);
+  int64_t members = downType.getDimSize(0), width = downType.getDimSize(2);
+  // experts_c3
+  if (failed(verifyWeightShape(*this, getDownAttr(), symbols,
+                               {members, columns, width})))
+    return failure();
+  int64_t rows = getGateUp().size() == 1 ? 2 * width : width;
+  for (Attribute symbol : getGateUp())
+    if (failed(verifyWeightShape(*this, cast<FlatSymbolRefAttr>(symbol),
+                                 symbols, {members, rows, columns})))
+      return failure();
+  // experts_c4
+  return verifyActGroup(*this, getActGroup(), getDownAttr(), symbols);
+}

@@ -1,0 +1,377 @@
+#ifndef SADDLE_MODEL_OPS
+#define SADDLE_MODEL_OPS
+
+include "dialects/Model/IR/ModelBase.td"
+include "dialects/Model/Interfaces/WeightOpInterface.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+//===----------------------------------------------------------------------===//
+// Types and helpers
+//===----------------------------------------------------------------------===//
+
+/// [tokens, features] in the compute dtype.
+def Model_Activation : RankedTensorOf<[F32, BF16]>;
+def Model_Float32Tensor : RankedTensorOf<[F32]>;
+def Model_IndexTensor : RankedTensorOf<[I32]>;
+
+//===----------------------------------------------------------------------===//
+// Symbols
+//===----------------------------------------------------------------------===//
+
+def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<WeightOpInterface>]> {
+  let summary = "a tensor, or a stack of tensors, of the checkpoint";
+  let description = [{
+    Names parameters without holding their bytes. `source` is the checkpoint key; with one `{}` in it, the weight stacks one tensor for each index
+    of dimension 0 (experts). `dims` gives every dimension its logical name (`"q_heads"`, `"hidden"`, `"vocab"`, ...), from which `dist-seed-shardings`
+    derives the split. Block-scaled storage names the scale tensor and the rows and columns that share one scale, which is a multiplier.
+
+    ```mlir
+    model.weight @layers.0.q_proj from "model.layers.0.self_attn.q_proj.weight" dims ["q_heads", "hidden"]
+        scaled by "model.layers.0.self_attn.q_proj.weight_scale_inv" blocks [128, 128] : tensor<6144x3072xf8E4M3FN>
+    model.weight @layers.0.w1 from "model.layers.0.block_sparse_moe.experts.{}.w1.weight" dims ["experts", "expert_width", "hidden"]
+        : tensor<256x1536x3072xbf16>
+    ```
+
+    **Constraints**
+    - (weight_c1) the shape is static, of rank 1 to 3, and the element type is f32, bf16, f16 or f8E4M3FN;
+    - (weight_c2) `dims` has one name for each dimension;
+    - (weight_c3) the source has exactly one `{}` when the rank is 3, and none otherwise;
+    - (weight_c4) a scale source comes with two positive block sizes, and both or neither are present;
+    - (weight_c5) an f8E4M3FN weight has scales, any other weight has none;
+    - (weight_c6) a stacked weight's scale source has exactly one `{}` too.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, StrArrayAttr:$dims, OptionalAttr<StrAttr>:$scale_source,
+      OptionalAttr<DenseI64ArrayAttr>:$scale_block, TypeAttrOf<AnyRankedTensor>:$type);
+  let assemblyFormat = [{
+    $sym_name `from` $source `dims` $dims (`scaled` `by` $scale_source^)? (`blocks` $scale_block^)? attr-dict `:` $type
+  }];
+  let hasVerifier = 1;
+}
+
+def Model_KVCacheOp : Model_Op<"kv_cache", [Symbol]> {
+  let summary = "the key/value cache of one attention layer";
+  let description = [{
+    State that survives steps: keys and values of every cached token, `heads` heads of `head_dim` values each, paged by the runtime.
+
+    ```mlir
+    model.kv_cache @layers.0.kv heads 8 head_dim 128 : bf16
+    ```
+
+    **Constraints**
+    - (kv_cache_c1) `heads` and `head_dim` are positive;
+    - (kv_cache_c2) the element type is f32, bf16 or f8E4M3FN.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$head_dim, TypeAttr:$type);
+  let assemblyFormat = "$sym_name `heads` $heads `head_dim` $head_dim attr-dict `:` $type";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Dense ops
+//===----------------------------------------------------------------------===//
+
+def Model_EmbeddingOp : Model_Op<"embedding", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "rows of a table by token id";
+  let description = [{
+    `result[t] = table[tokens[t]]`, converted to the result's element type.
+
+    ```mlir
+    %x = model.embedding %tokens, @embed : tensor<?xi32> -> tensor<?x3072xbf16>
+    ```
+
+    **Constraints**
+    - (embedding_c1) tokens have rank 1, the result rank 2, with the same token count;
+    - (embedding_c2) the table is a weight of rank 2 whose rows are as wide as the result.
+  }];
+  let arguments = (ins Model_IndexTensor:$tokens, FlatSymbolRefAttr:$table);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$tokens `,` $table attr-dict `:` type($tokens) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Model_RMSNormOp : Model_Op<"rms_norm", [Pure, SameOperandsAndResultType, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "root-mean-square normalisation of each row";
+  let description = [{
+    `x * rsqrt(mean(x^2) + eps) * weight` per row, sums in fp32 (Zhang and Sennrich 2019, eq. 4).
+
+    ```mlir
+    %n = model.rms_norm %x, @layers.0.input_norm eps 1.0e-6 : tensor<?x3072xbf16>
+    ```
+
+    **Constraints**
+    - (rms_norm_c1) the input has rank 2 and the weight rank 1 with one value for each column;
+    - (rms_norm_c2) eps is positive.
+  }];
+  let arguments = (ins Model_Activation:$input, FlatSymbolRefAttr:$weight, F64Attr:$eps);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$input `,` $weight `eps` $eps attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Model_LinearOp : Model_Op<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "x times the transpose of a weight";
+  let description = [{
+    `result = input * weight^T` with fp32 accumulation; the weight is [out features, in features]. `act_group` g says that each row of the input is
+    quantised on the fly to e4m3 in groups of g columns (scale amax/448); without it the input is used as it is.
+
+    ```mlir
+    %q = model.linear %x, @layers.0.q_proj : tensor<?x3072xbf16> -> tensor<?x6144xbf16>
+    ```
+
+    **Constraints**
+    - (linear_c1) input and result have rank 2 and the same token count;
+    - (linear_c2) the weight has rank 2, [result columns, input columns];
+    - (linear_c3) `act_group` is positive and the weight's storage is f8E4M3FN;
+    - (linear_c4) the result's element type is the input's or f32.
+  }];
+  let arguments = (ins Model_Activation:$input, FlatSymbolRefAttr:$weight, OptionalAttr<I64Attr>:$act_group);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$input `,` $weight (`act_group` $act_group^)? attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Model_SplitOp : Model_Op<"split", [Pure]> {
+  let summary = "column ranges of a tensor";
+  let description = [{
+    The results are the input's columns, left to right. It takes a fused projection apart; in memory it is views, not copies.
+
+    ```mlir
+    %q, %k, %v = model.split %qkv : tensor<8x1024xbf16> -> tensor<8x768xbf16>, tensor<8x128xbf16>, tensor<8x128xbf16>
+    ```
+
+    **Constraints**
+    - (split_c1) all have rank 2, the same token count and element type;
+    - (split_c2) the results' columns add up to the input's.
+  }];
+  let arguments = (ins Model_Activation:$input);
+  let results = (outs Variadic<Model_Activation>:$results);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($results)";
+  let hasVerifier = 1;
+}
+
+def Model_AddOp : Model_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
+  let summary = "element-wise sum";
+  let description = [{
+    The residual connection.
+
+    ```mlir
+    %r = model.add %x, %attn : tensor<?x3072xbf16>
+    ```
+
+    **Constraints**
+    - (add_c1) operands and result have one type.
+  }];
+  let arguments = (ins Model_Activation:$lhs, Model_Activation:$rhs);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
+}
+
+def Model_SelectRowsOp : Model_Op<"select_rows", [Pure]> {
+  let summary = "rows of a tensor by index";
+  let description = [{
+    `result[i] = input[rows[i]]`: keeps the tokens whose logits somebody wants.
+
+    ```mlir
+    %last = model.select_rows %x, %rows : tensor<?x3072xbf16>, tensor<?xi32> -> tensor<?x3072xbf16>
+    ```
+
+    **Constraints**
+    - (select_rows_c1) rows have rank 1, input and result rank 2 with the same columns and element type;
+    - (select_rows_c2) there are as many result rows as indices.
+  }];
+  let arguments = (ins Model_Activation:$input, Model_IndexTensor:$rows);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$input `,` $rows attr-dict `:` type($input) `,` type($rows) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+def Model_QKNormOp : Model_Op<"qk_norm", [Pure, AllTypesMatch<["q", "q_result"]>, AllTypesMatch<["k", "k_result"]>,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "RMS norm of the whole query vector and of the whole key vector";
+  let description = [{
+    MiniMax-M2 normalises q and k over all heads at once, before they are split: `q * rsqrt(mean(q^2) + eps) * q_weight`, the mean over every column of
+    every head, in fp32; the same for k. Under tensor parallelism the mean therefore crosses ranks; `model-decompose-qk-norm` makes that visible.
+
+    ```mlir
+    %qn, %kn = model.qk_norm %q, %k, @layers.0.q_norm, @layers.0.k_norm eps 1.0e-6 : tensor<?x6144xbf16>, tensor<?x1024xbf16>
+    ```
+
+    **Constraints**
+    - (qk_norm_c1) q and k have rank 2 and the same token count;
+    - (qk_norm_c2) each weight has rank 1 and one value for each column;
+    - (qk_norm_c3) eps is positive.
+  }];
+  let arguments = (ins Model_Activation:$q, Model_Activation:$k, FlatSymbolRefAttr:$q_weight, FlatSymbolRefAttr:$k_weight, F64Attr:$eps);
+  let results = (outs Model_Activation:$q_result, Model_Activation:$k_result);
+  let assemblyFormat = "$q `,` $k `,` $q_weight `,` $k_weight `eps` $eps attr-dict `:` type($q) `,` type($k)";
+  let hasVerifier = 1;
+}
+
+def Model_SumOfSquaresOp : Model_Op<"sum_of_squares", [Pure]> {
+  let summary = "sum of squares of each row, one column for each input";
+  let description = [{
+    `result[t, i] = sum over columns of inputs[i][t, :]^2`, in fp32. Several inputs share one result so that one exchange carries all their sums.
+
+    ```mlir
+    %s = model.sum_of_squares %q, %k : (tensor<?x6144xbf16>, tensor<?x1024xbf16>) -> tensor<?x2xf32>
+    ```
+
+    **Constraints**
+    - (sum_of_squares_c1) there is at least one input; all have rank 2 and the same token count;
+    - (sum_of_squares_c2) the result has one column for each input.
+  }];
+  let arguments = (ins Variadic<Model_Activation>:$inputs);
+  let results = (outs Model_Float32Tensor:$result);
+  let assemblyFormat = "$inputs attr-dict `:` functional-type($inputs, $result)";
+  let hasVerifier = 1;
+}
+
+def Model_RMSScaleOp : Model_Op<"rms_scale", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "the second half of an RMS norm: scale by given sums of squares";
+  let description = [{
+    `x * rsqrt(sums[t, column] / divisor + eps) * weight`. `divisor` counts the squares that the sum holds; where ranks hold replicas of the same columns
+    the sum counts them several times and so does the divisor.
+
+    ```mlir
+    %qn = model.rms_scale %q, %s[0], @layers.0.q_norm divisor 6144 eps 1.0e-6 : tensor<?x6144xbf16>, tensor<?x2xf32>
+    ```
+
+    **Constraints**
+    - (rms_scale_c1) input and sums have rank 2 and the same token count;
+    - (rms_scale_c2) `column` is a column of the sums;
+    - (rms_scale_c3) the weight has rank 1 and one value for each column;
+    - (rms_scale_c4) divisor and eps are positive.
+  }];
+  let arguments = (ins Model_Activation:$input, Model_Float32Tensor:$sums, I64Attr:$column, FlatSymbolRefAttr:$weight, I64Attr:$divisor, F64Attr:$eps);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = [{
+    $input `,` $sums `[` $column `]` `,` $weight `divisor` $divisor `eps` $eps attr-dict `:` type($input) `,` type($sums) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Model_RopeOp : Model_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "rotary position embedding, NeoX pairing, partial";
+  let description = [{
+    In each head of `head_dim` columns, columns j and j + rotary_dim/2 (j < rotary_dim/2) rotate by `position * theta^(-2j/rotary_dim)`; columns from
+    rotary_dim on pass unchanged (Su et al. 2021, with the halves-pairing of GPT-NeoX).
+
+    ```mlir
+    %qr = model.rope %q, %positions head_dim 128 rotary_dim 64 theta 5.0e6 : tensor<?x6144xbf16>, tensor<?xi32>
+    ```
+
+    **Constraints**
+    - (rope_c1) the input has rank 2, positions rank 1, with the same token count;
+    - (rope_c2) `head_dim` is positive and divides the columns;
+    - (rope_c3) `rotary_dim` is even, positive and at most `head_dim`;
+    - (rope_c4) theta is positive.
+  }];
+  let arguments = (ins Model_Activation:$input, Model_IndexTensor:$positions, I64Attr:$head_dim, I64Attr:$rotary_dim, F64Attr:$theta);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = [{
+    $input `,` $positions `head_dim` $head_dim `rotary_dim` $rotary_dim `theta` $theta attr-dict `:` type($input) `,` type($positions)
+  }];
+  let hasVerifier = 1;
+}
+
+def Model_KVAppendOp : Model_Op<"kv_append", [AllTypesMatch<["k", "v"]>, MemoryEffects<[MemWrite]>,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "store the step's keys and values in the cache";
+  let description = [{
+    Writes k and v of every token to its slot, converted to the cache's element type. It must precede the layer's `model.attention`, which reads them back.
+
+    ```mlir
+    model.kv_append %k, %v, @layers.0.kv, %context : tensor<?x1024xbf16>
+    ```
+
+    **Constraints**
+    - (kv_append_c1) k and v have rank 2;
+    - (kv_append_c2) the symbol is a cache with heads x head_dim equal to the columns.
+  }];
+  let arguments = (ins Model_Activation:$k, Model_Activation:$v, FlatSymbolRefAttr:$cache, Model_ContextType:$context);
+  let assemblyFormat = "$k `,` $v `,` $cache `,` $context attr-dict `:` type($k)";
+  let hasVerifier = 1;
+}
+
+def Model_AttentionOp : Model_Op<"attention", [DeclareOpInterfaceMethods<SymbolUserOpInterface>, MemoryEffects<[MemRead]>, AllTypesMatch<["q", "result"]>]> {
+  let summary = "causal grouped-query attention over the cache";
+  let description = [{
+    Each query attends to the cached positions 0..its own of its own sequence: `softmax(scale * q k^T) v` per head in fp32. With h query heads and g cache
+    heads, query head i reads cache head i / (h/g) (Ainslie et al. 2023).
+
+    ```mlir
+    %a = model.attention %q, @layers.0.kv, %context scale 0.08838834764831845 : tensor<?x6144xbf16>
+    ```
+
+    **Constraints**
+    - (attention_c1) q has rank 2 and its columns are a whole number of heads of the cache's head_dim;
+    - (attention_c2) the cache's heads divide the query heads;
+    - (attention_c3) scale is positive.
+  }];
+  let arguments = (ins Model_Activation:$q, FlatSymbolRefAttr:$cache, Model_ContextType:$context, F64Attr:$scale);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$q `,` $cache `,` $context `scale` $scale attr-dict `:` type($q)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Mixture of experts
+//===----------------------------------------------------------------------===//
+
+def Model_RouterOp : Model_Op<"router", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "sigmoid top-k routing with a selection bias";
+  let description = [{
+    `s = sigmoid(logits)`; the k experts with the largest `s + bias` are chosen (ties: the lower index); their weights are `s`, without the bias, divided by
+    their sum and multiplied by `routed_scale`. k is the results' column count.
+
+    ```mlir
+    %w, %e = model.router %logits, @layers.0.bias routed_scale 1.0 : tensor<?x256xf32> -> tensor<?x8xf32>, tensor<?x8xi32>
+    ```
+
+    **Constraints**
+    - (router_c1) logits, weights and experts have rank 2 and the same token count;
+    - (router_c2) weights and experts have the same number of columns, at least 1 and at most the number of experts;
+    - (router_c3) the bias has rank 1 and one value for each expert;
+    - (router_c4) `routed_scale` is positive.
+  }];
+  let arguments = (ins Model_Float32Tensor:$logits, FlatSymbolRefAttr:$bias, F64Attr:$routed_scale);
+  let results = (outs Model_Float32Tensor:$weights, Model_IndexTensor:$experts);
+  let assemblyFormat = "$logits `,` $bias `routed_scale` $routed_scale attr-dict `:` type($logits) `->` type($weights) `,` type($experts)";
+  let hasVerifier = 1;
+}
+
+def Model_ExpertsOp : Model_Op<"experts", [Pure, AllTypesMatch<["input", "result"]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "weighted sum of the chosen experts' SwiGLU networks";
+  let description = [{
+    `result[t] = sum over chosen e of weight * down_e(silu(gate_e x) * (up_e x))`. `gate_up` names the gate and up stacks, or one stack that holds both
+    (rows of gate first). Stacks are [experts, out features, in features].
+
+    ```mlir
+    %y = model.experts %x, %w, %e gate_up [@layers.0.w1, @layers.0.w3] down @layers.0.w2
+        : tensor<?x3072xbf16>, tensor<?x8xf32>, tensor<?x8xi32>
+    ```
+
+    **Constraints**
+    - (experts_c1) input, weights and experts have rank 2 and the same token count, weights and experts the same columns;
+    - (experts_c2) `gate_up` has one or two symbols; the stacks have rank 3 and as many members as `down`;
+    - (experts_c3) gate and up are [E, width, columns] each, or together [E, 2 * width, columns], and down is [E, columns, width];
+    - (experts_c4) `act_group` is positive and the weights' storage is f8E4M3FN.
+  }];
+  let arguments = (ins Model_Activation:$input, Model_Float32Tensor:$weights, Model_IndexTensor:$experts, FlatSymbolRefArrayAttr:$gate_up,
+      FlatSymbolRefAttr:$down, OptionalAttr<I64Attr>:$act_group);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = [{
+    $input `,` $weights `,` $experts `gate_up` $gate_up `down` $down (`act_group` $act_group^)? attr-dict
+    `:` type($input) `,` type($weights) `,` type($experts)
+  }];
+  let hasVerifier = 1;
+}
+
+#endif // SADDLE_MODEL_OPS
