@@ -1,44 +1,61 @@
-// The reference kernels of the CPU target and their signatures (docs/Runtime.md, "Reference kernels").
+// The reference kernels of the CPU target and their signatures
+// (docs/Runtime.md, "Reference kernels").
 
 #ifndef SADDLE_RUNTIME_CPU_KERNELS_H
 #define SADDLE_RUNTIME_CPU_KERNELS_H
 
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/base/Status.h"
+#include "runtime/src/base/View.h"
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace saddle::cpu {
 
-/// Most dimensions that an operand has.
-constexpr unsigned kMaxRank = 5;
+using saddle::kMaxRank;
+using saddle::View;
 
-/// A resolved operand: where it is and how it is laid out. `strides` in elements; the last one is 1.
-struct View {
-  uint8_t *data = nullptr;
-  schema::DType dtype = schema::DType::UNKNOWN;
-  unsigned rank = 0;
-  std::array<uint64_t, kMaxRank> shape{};
-  std::array<uint64_t, kMaxRank> strides{};
+/// Checks operand count, dtypes, shapes, strides and attributes of `kernel`
+/// against its op's signature. `operands` need no data. Called by the engine
+/// validator, so that running a launch cannot fail. Errors name the op, the
+/// operand and both sides.
+Status checkLaunch(const schema::Kernel &kernel, schema::DType computeDType,
+                   schema::DType kvDType, const std::vector<View> &operands);
+
+/// Working memory that all kernels of one rank share, because they run one
+/// after the other: binding collects the largest need, then it is allocated.
+class Scratch {
+public:
+  /// In double precision, so that no product of hostile extents wraps around.
+  void require(double floats) { needed = std::max(needed, floats); }
+  /// Call once, after the last bindLaunch() and before the first run().
+  Status allocate();
+  float *data() const { return storage.get(); }
+
+private:
+  double needed = 0;
+  std::unique_ptr<float[]> storage;
 };
-
-
-/// Checks operand count, dtypes, shapes and attributes of `kernel` against its op's signature. `operands` have no data.
-/// Called by the engine validator, so that running a launch cannot fail. Errors name the op, the operand and both sides.
-Status checkLaunch(const schema::Kernel &kernel, schema::DType computeDType, schema::DType kvDType, const std::vector<View> &operands);
 
 /// A kernel ready to run on one rank.
 class BoundKernel {
 public:
   virtual ~BoundKernel() = default;
-  /// Works on the first `count` rows of the operands' dimension 0 (see the table for which operands are whole). Infallible.
+  /// Works on the first `count` rows of the operands whose dimension 0 is `n`
+  /// in the table. Infallible. Indices read from operands (tokens, rows, slots,
+  /// pages, experts) that point outside are skipped, whatever they hold.
   virtual void run(uint64_t count) const = 0;
 };
 
-/// Binds operands (already checked) and attributes for `rank`. `scratch` needs are allocated here, never in run().
-std::unique_ptr<BoundKernel> bind(const schema::Kernel &kernel, const std::vector<View> &operands, uint32_t rank);
+/// Binds operands that checkLaunch accepted. `scratch` must outlive the result
+/// and be allocated before it runs; kernels that share it must not run at the
+/// same time.
+std::unique_ptr<BoundKernel> bindLaunch(const schema::Kernel &kernel,
+                                        const std::vector<View> &operands,
+                                        uint32_t rank, Scratch &scratch);
 
 } // namespace saddle::cpu
 

@@ -1,0 +1,162 @@
+// Checks a launch against its op's signature.
+
+#include "runtime/src/cpu/Signature.h"
+
+#include <cmath>
+#include <cstring>
+#include <string>
+
+namespace saddle::cpu {
+
+using schema::AttributeKind;
+using schema::DType;
+
+static const char *typeRule(Type type) {
+  switch (type) {
+  case Type::A:
+    return "the compute dtype";
+  case Type::AOrF32:
+    return "the compute dtype or f32";
+  case Type::W:
+    return "f32, bf16, f16 or f8e4m3";
+  case Type::KV:
+    return "the KV dtype";
+  case Type::F32:
+    return "f32";
+  case Type::F8:
+    return "f8e4m3";
+  case Type::I32:
+    return "i32";
+  }
+  return "";
+}
+
+static bool accepts(Type type, DType dtype, DType compute, DType kv) {
+  switch (type) {
+  case Type::A:
+    return dtype == compute;
+  case Type::AOrF32:
+    return dtype == compute || dtype == DType::F32;
+  case Type::W:
+    return dtype == DType::F32 || dtype == DType::BF16 || dtype == DType::F16 ||
+           dtype == DType::F8E4M3;
+  case Type::KV:
+    return dtype == kv;
+  case Type::F32:
+    return dtype == DType::F32;
+  case Type::F8:
+    return dtype == DType::F8E4M3;
+  case Type::I32:
+    return dtype == DType::I32;
+  }
+  return false;
+}
+
+static std::string operandName(const OpSpec &spec, size_t index) {
+  return std::string(spec.op) + ": operand " + std::to_string(index) + " (" +
+         spec.operands[index].name + ")";
+}
+
+static Status checkOperand(const OpSpec &spec, size_t index, const View &view,
+                           DType compute, DType kv, Extents &extents) {
+  const OperandSpec &operand = spec.operands[index];
+  std::string name = operandName(spec, index);
+  if (!accepts(operand.type, view.dtype, compute, kv))
+    return makeError(StatusCode::InvalidArgument,
+                     "%s is %s, expected %s (compute %s, KV %s)", name.c_str(),
+                     dtypeName(view.dtype), typeRule(operand.type),
+                     dtypeName(compute), dtypeName(kv));
+  size_t rank = std::strlen(operand.shape);
+  if (view.rank != rank)
+    return makeError(StatusCode::InvalidArgument,
+                     "%s has %u dimensions, expected %zu", name.c_str(),
+                     view.rank, rank);
+  uint64_t dense = 1; // least stride at which entries do not overlap
+  for (size_t i = rank; i-- > 0;) {
+    uint64_t extent = view.shape[i];
+    if (extent == 0)
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: dimension %zu is 0, expected 1 or more",
+                       name.c_str(), i);
+    if (view.strides[i] < dense || (i + 1 == rank && view.strides[i] != 1))
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: stride %zu is %llu, expected %s%llu", name.c_str(),
+                       i, (unsigned long long)view.strides[i],
+                       i + 1 == rank ? "" : "at least ",
+                       (unsigned long long)dense);
+    if (__builtin_mul_overflow(view.strides[i], extent, &dense))
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: dimension %zu of %llu entries at stride %llu "
+                       "overflows",
+                       name.c_str(), i, (unsigned long long)extent,
+                       (unsigned long long)view.strides[i]);
+    uint64_t &known = extents[operand.shape[i]];
+    if (known == 0)
+      known = extent;
+    if (known != extent)
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: dimension %zu is %llu, but an earlier operand's %c "
+                       "is %llu",
+                       name.c_str(), i, (unsigned long long)extent,
+                       operand.shape[i], (unsigned long long)known);
+  }
+  return {};
+}
+
+static Status checkAttributes(const OpSpec &spec,
+                              const schema::Kernel &kernel) {
+  for (const AttributeSpec &expected : spec.attributes) {
+    const schema::Attribute *found = findAttribute(kernel, expected.name);
+    if (!found)
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: attribute \"%s\" is missing", spec.op,
+                       expected.name);
+    if (found->kind() != expected.kind)
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: attribute \"%s\" is of kind %s, expected %s",
+                       spec.op, expected.name,
+                       schema::EnumNameAttributeKind(found->kind()),
+                       schema::EnumNameAttributeKind(expected.kind));
+    if (expected.kind == AttributeKind::FLOAT &&
+        !std::isfinite(found->float_value()))
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: attribute \"%s\" is not finite", spec.op,
+                       expected.name);
+    const schema::RankValue *value = found->rank_value();
+    if (expected.kind == AttributeKind::RANK &&
+        (!value || value->divisor() == 0 || value->modulus() == 0))
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: attribute \"%s\" needs a rank value with divisor "
+                       "and modulus of 1 or more",
+                       spec.op, expected.name);
+  }
+  if (!kernel.attributes())
+    return {};
+  for (size_t i = 0; i < kernel.attributes()->size(); ++i) {
+    const char *name = kernel.attributes()->Get(i)->name()->c_str();
+    bool known = false;
+    for (const AttributeSpec &expected : spec.attributes)
+      known |= std::strcmp(expected.name, name) == 0;
+    if (!known)
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: unknown attribute \"%s\"", spec.op, name);
+    for (size_t j = 0; j < i; ++j)
+      if (std::strcmp(kernel.attributes()->Get(j)->name()->c_str(), name) == 0)
+        return makeError(StatusCode::InvalidArgument,
+                         "%s: attribute \"%s\" is given twice", spec.op, name);
+  }
+  return {};
+}
+
+Status checkLaunch(const schema::Kernel &kernel, DType computeDType,
+                   DType kvDType, const std::vector<View> &operands) {
+  SADDLE_ASSIGN_OR_RETURN(OpSpec spec, findSignature(kernel, operands.size()));
+  Extents extents;
+  for (size_t i = 0; i < operands.size(); ++i)
+    SADDLE_RETURN_IF_ERROR(
+        checkOperand(spec, i, operands[i], computeDType, kvDType, extents));
+  SADDLE_RETURN_IF_ERROR(checkAttributes(spec, kernel));
+  return spec.relations(kernel, extents);
+}
+
+} // namespace saddle::cpu

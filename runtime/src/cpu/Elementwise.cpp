@@ -1,0 +1,62 @@
+// add and rope.
+
+#include "runtime/src/cpu/Binding.h"
+#include "runtime/src/cpu/Vector.h"
+
+#include <cmath>
+
+namespace saddle::cpu {
+
+std::unique_ptr<BoundKernel> bindAdd(const BindContext &context) {
+  View a = context.operand(0), b = context.operand(1), out = context.operand(2);
+  uint64_t width = a.shape[1];
+  context.scratch.require(double(3 * width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *first = scratch->data(), *second = first + width,
+          *sum = second + width;
+    for (uint64_t t = 0; t < count; ++t) {
+      const float *left = asFloats(a.row(t), a.dtype, first, width);
+      const float *right = asFloats(b.row(t), b.dtype, second, width);
+      for (uint64_t i = 0; i < width; ++i)
+        sum[i] = left[i] + right[i];
+      storeRow(sum, out.dtype, out.row(t), width);
+    }
+  });
+}
+
+std::unique_ptr<BoundKernel> bindRope(const BindContext &context) {
+  View x = context.operand(0), positions = context.operand(1),
+       out = context.operand(2);
+  uint64_t width = x.shape[1];
+  uint64_t headDim = context.integer("head_dim");
+  uint64_t half = context.integer("rotary_dim") / 2;
+  double theta = findAttribute(context.kernel, "theta")->float_value();
+  // Frequencies and angles are fp32, as in the models' reference code.
+  std::vector<float> frequencies(half);
+  for (uint64_t j = 0; j < half; ++j)
+    frequencies[j] = float(std::pow(theta, -double(j) / double(half)));
+  context.scratch.require(double(width + 2 * half));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *values = scratch->data(), *cosines = values + width,
+          *sines = cosines + half;
+    for (uint64_t t = 0; t < count; ++t) {
+      auto position =
+          float(reinterpret_cast<const int32_t *>(positions.data)[t]);
+      for (uint64_t j = 0; j < half; ++j) {
+        float angle = position * frequencies[j];
+        cosines[j] = std::cos(angle);
+        sines[j] = std::sin(angle);
+      }
+      loadRow(x.row(t), x.dtype, values, width);
+      for (float *head = values; head < values + width; head += headDim)
+        for (uint64_t j = 0; j < half; ++j) {
+          float low = head[j], high = head[j + half];
+          head[j] = low * cosines[j] - high * sines[j];
+          head[j + half] = high * cosines[j] + low * sines[j];
+        }
+      storeRow(values, out.dtype, out.row(t), width);
+    }
+  });
+}
+
+} // namespace saddle::cpu

@@ -1,0 +1,129 @@
+// experts and experts_scaled: the gated MLPs that a token's router chose.
+//
+// Experts are visited in ascending order and each expert's rows are widened
+// once for all tokens that chose it. A token adds its experts in that order
+// too, whatever else is in the batch.
+
+#include "runtime/src/cpu/Binding.h"
+#include "runtime/src/cpu/Matrix.h"
+
+#include <cmath>
+
+namespace saddle::cpu {
+
+namespace {
+/// The weights of all experts held here: matrix(e) is one expert's.
+struct ExpertMatrices {
+  View weights;
+  View scales; // without data: unscaled
+  uint64_t blockRows = 1, blockColumns = 1;
+
+  Matrix matrix(uint64_t expert) const {
+    Matrix result{weights.row(expert), weights.dtype, weights.shape[1],
+                  weights.shape[2],
+                  weights.strides[1] * elementBytes(weights.dtype)};
+    if (scales.data) {
+      result.scales = reinterpret_cast<const float *>(scales.row(expert));
+      result.scaleStride = scales.strides[1];
+      result.blockRows = blockRows;
+      result.blockColumns = blockColumns;
+    }
+    return result;
+  }
+};
+
+/// A token and the weight that its router gave to the current expert.
+struct Choice {
+  uint64_t token;
+  float weight;
+};
+} // namespace
+
+static float silu(float x) { return x / (1.0f + std::exp(-x)); }
+
+static std::unique_ptr<BoundKernel> bindMlps(const BindContext &context,
+                                             const ExpertMatrices &w13,
+                                             const ExpertMatrices &w2) {
+  View x = context.operand(0), weights = context.operand(1),
+       experts = context.operand(2), out = context.operands.back();
+  auto expertStart = int64_t(context.rankValue("expert_start"));
+  uint64_t group = context.integer("act_group");
+  uint64_t tokens = x.shape[0], hidden = x.shape[1], k = experts.shape[1];
+  uint64_t held = w13.weights.shape[0], inner = w2.weights.shape[2];
+  uint64_t working = std::max(multiplyScratch(hidden), multiplyScratch(inner));
+  context.scratch.require(double(tokens) * 2 * double(hidden + inner) +
+                          double(working));
+
+  auto run = [=, scratch = &context.scratch,
+              rows = std::vector<const float *>(tokens),
+              choices = std::vector<Choice>(tokens)](uint64_t count) mutable {
+    float *inputs = scratch->data(), *sums = inputs + tokens * hidden,
+          *gates = sums + tokens * hidden,
+          *widened = gates + tokens * 2 * inner;
+    for (uint64_t t = 0; t < count; ++t) {
+      loadRow(x.row(t), x.dtype, inputs + t * hidden, hidden);
+      if (group)
+        quantizeGroups(inputs + t * hidden, hidden, group);
+    }
+    std::fill_n(sums, count * hidden, 0.0f);
+
+    // Adds what expert `e` makes of the first `m` choices.
+    auto runExpert = [&](uint64_t e, uint64_t m) {
+      for (uint64_t i = 0; i < m; ++i)
+        rows[i] = inputs + choices[i].token * hidden;
+      multiply(w13.matrix(e), rows.data(), m, widened,
+               [&](uint64_t i, uint64_t row, const float *values, uint64_t n) {
+                 std::copy_n(values, n, gates + i * 2 * inner + row);
+               });
+      for (uint64_t i = 0; i < m; ++i) {
+        float *gate = gates + i * 2 * inner;
+        for (uint64_t j = 0; j < inner; ++j)
+          gate[j] = silu(gate[j]) * gate[inner + j];
+        if (group)
+          quantizeGroups(gate, inner, group);
+        rows[i] = gate;
+      }
+      multiply(w2.matrix(e), rows.data(), m, widened,
+               [&](uint64_t i, uint64_t row, const float *values, uint64_t n) {
+                 addScaled(choices[i].weight, values,
+                           sums + choices[i].token * hidden + row, n);
+               });
+    };
+
+    for (uint64_t e = 0; e < held; ++e) {
+      uint64_t m = 0;
+      for (uint64_t t = 0; t < count; ++t) {
+        auto *chosen = reinterpret_cast<const int32_t *>(experts.row(t));
+        for (uint64_t j = 0; j < k; ++j) {
+          if (chosen[j] - expertStart != int64_t(e))
+            continue;
+          if (m == tokens) { // only when a token names an expert twice
+            runExpert(e, m);
+            m = 0;
+          }
+          choices[m++] = {t, reinterpret_cast<float *>(weights.row(t))[j]};
+        }
+      }
+      runExpert(e, m);
+    }
+    for (uint64_t t = 0; t < count; ++t)
+      storeRow(sums + t * hidden, out.dtype, out.row(t), hidden);
+  };
+  return makeKernel(std::move(run));
+}
+
+std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
+  return bindMlps(context, {context.operand(3), View()},
+                  {context.operand(4), View()});
+}
+
+std::unique_ptr<BoundKernel> bindExpertsScaled(const BindContext &context) {
+  return bindMlps(
+      context,
+      {context.operand(3), context.operand(4), context.integer("block_rows13"),
+       context.integer("block_cols13")},
+      {context.operand(5), context.operand(6), context.integer("block_rows2"),
+       context.integer("block_cols2")});
+}
+
+} // namespace saddle::cpu

@@ -1,0 +1,77 @@
+// rms_norm, and its two halves for norms over a vector that several ranks hold:
+// sum_of_squares before the all-reduce, rms_scale after it.
+
+#include "runtime/src/cpu/Binding.h"
+#include "runtime/src/cpu/Vector.h"
+
+#include <cmath>
+
+namespace saddle::cpu {
+
+/// dest = x * factor * weight, rounded once. May work in place.
+static void scaleRow(const float *x, float factor, const float *weight,
+                     float *scratch, schema::DType dtype, uint8_t *dest,
+                     uint64_t count) {
+  for (uint64_t i = 0; i < count; ++i)
+    scratch[i] = x[i] * factor * weight[i];
+  storeRow(scratch, dtype, dest, count);
+}
+
+std::unique_ptr<BoundKernel> bindRmsNorm(const BindContext &context) {
+  View x = context.operand(0), weight = context.operand(1),
+       out = context.operand(2);
+  float eps = context.real("eps");
+  uint64_t width = x.shape[1];
+  context.scratch.require(double(2 * width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *values = scratch->data(), *result = values + width;
+    auto *gamma = reinterpret_cast<const float *>(weight.data);
+    for (uint64_t t = 0; t < count; ++t) {
+      const float *row = asFloats(x.row(t), x.dtype, values, width);
+      float meanSquare = dot(row, row, width) / float(width);
+      float factor = 1.0f / std::sqrt(meanSquare + eps);
+      scaleRow(row, factor, gamma, result, out.dtype, out.row(t), width);
+    }
+  });
+}
+
+std::unique_ptr<BoundKernel> bindSumOfSquares(const BindContext &context) {
+  std::vector<View> inputs(context.operands.begin(),
+                           context.operands.end() - 1);
+  View out = context.operands.back();
+  for (const View &input : inputs)
+    context.scratch.require(double(input.shape[1]));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    for (uint64_t t = 0; t < count; ++t) {
+      auto *sums = reinterpret_cast<float *>(out.row(t));
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        uint64_t width = inputs[i].shape[1];
+        const float *row =
+            asFloats(inputs[i].row(t), inputs[i].dtype, scratch->data(), width);
+        sums[i] = dot(row, row, width);
+      }
+    }
+  });
+}
+
+std::unique_ptr<BoundKernel> bindRmsScale(const BindContext &context) {
+  View x = context.operand(0), sums = context.operand(1),
+       weight = context.operand(2), out = context.operand(3);
+  uint64_t column = context.integer("column");
+  float divisor = float(context.integer("divisor"));
+  float eps = context.real("eps");
+  uint64_t width = x.shape[1];
+  context.scratch.require(double(2 * width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *values = scratch->data(), *result = values + width;
+    auto *gamma = reinterpret_cast<const float *>(weight.data);
+    for (uint64_t t = 0; t < count; ++t) {
+      const float *row = asFloats(x.row(t), x.dtype, values, width);
+      float sum = reinterpret_cast<const float *>(sums.row(t))[column];
+      float factor = 1.0f / std::sqrt(sum / divisor + eps);
+      scaleRow(row, factor, gamma, result, out.dtype, out.row(t), width);
+    }
+  });
+}
+
+} // namespace saddle::cpu

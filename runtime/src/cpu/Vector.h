@@ -1,0 +1,42 @@
+// The hot loops: rows to and from fp32, dot products.
+//
+// Every dot product adds in one fixed order that depends on its length only, so
+// a row's result has the same bits whatever the batch, the chunking and the
+// instruction set.
+
+#ifndef SADDLE_RUNTIME_CPU_VECTOR_H
+#define SADDLE_RUNTIME_CPU_VECTOR_H
+
+#include "runtime/src/base/View.h"
+
+#include <cstdint>
+
+namespace saddle::cpu {
+
+/// Widens `count` elements at `source`; any of f32, bf16, f16, f8e4m3.
+void loadRow(const uint8_t *source, schema::DType dtype, float *dest,
+             uint64_t count);
+/// Rounds `count` values to `dtype` (nearest even; f8e4m3 saturates).
+void storeRow(const float *source, schema::DType dtype, uint8_t *dest,
+              uint64_t count);
+
+/// The row itself when it is f32 already, else its widened copy in `scratch`.
+const float *asFloats(const uint8_t *source, schema::DType dtype,
+                      float *scratch, uint64_t count);
+
+float dot(const float *a, const float *b, uint64_t count);
+/// out[i] = dot(a, b[i]), bit for bit.
+void dot4(const float *a, const float *const b[4], uint64_t count,
+          float out[4]);
+
+/// dest += factor * source.
+void addScaled(float factor, const float *source, float *dest, uint64_t count);
+
+/// Dynamic quantisation of activations: each group of `group` consecutive
+/// values is divided by amax / 448 (1 for an all-zero group), rounded to e4m3
+/// and multiplied back.
+void quantizeGroups(float *values, uint64_t count, uint64_t group);
+
+} // namespace saddle::cpu
+
+#endif // SADDLE_RUNTIME_CPU_VECTOR_H

@@ -1,0 +1,106 @@
+// add, rope, embedding, select_rows.
+
+#include "test/unit/cpu/KernelFixture.h"
+
+namespace saddle::cpu {
+namespace {
+
+class ElementwiseTest : public testing::TestWithParam<DType> {};
+
+TEST_P(ElementwiseTest, AddRoundsOnce) {
+  DType a = GetParam();
+  Tensor x = Tensor(a, {3, 11}, 1).random(1), y = Tensor(a, {3, 11}).random(2);
+  Tensor out(a, {3, 11}, 2);
+  KernelBuilder kernel("add");
+  launch(kernel, {&x, &y, &out}, 3, {a});
+  for (int t = 0; t < 3; ++t)
+    for (int i = 0; i < 11; ++i) {
+      // The exact sum of two such values fits a double.
+      Tensor rounded(a, {1});
+      rounded.set(x.at(t, i) + y.at(t, i), 0);
+      EXPECT_EQ(out.at(t, i), rounded.at(0));
+    }
+  launch(kernel, {&x, &y, &x}, 3, {a});
+  for (int t = 0; t < 3; ++t)
+    for (int i = 0; i < 11; ++i)
+      EXPECT_EQ(x.at(t, i), out.at(t, i)) << "in place";
+}
+
+TEST_P(ElementwiseTest, RopeRotatesTheFirstDimsOfEachHead) {
+  DType a = GetParam();
+  constexpr int headDim = 10, rotary = 6, heads = 3;
+  constexpr double theta = 10000;
+  Tensor x = Tensor(a, {4, heads * headDim}, 3).random(1);
+  Tensor positions = Tensor(DType::I32, {4}).fill({0, 1, 700, 12});
+  Tensor out(a, {4, heads * headDim}, 1);
+  KernelBuilder kernel("rope");
+  kernel.integer("head_dim", headDim).integer("rotary_dim", rotary);
+  launch(kernel.real("theta", theta), {&x, &positions, &out}, 4, {a});
+  for (int t = 0; t < 4; ++t)
+    for (int head = 0; head < heads; ++head)
+      for (int i = 0; i < headDim; ++i) {
+        int column = head * headDim + i;
+        double expected = x.at(t, column);
+        if (i < rotary) {
+          int j = i % (rotary / 2);
+          double angle = positions.at(t) * std::pow(theta, -2.0 * j / rotary);
+          double low = x.at(t, head * headDim + j);
+          double high = x.at(t, head * headDim + j + rotary / 2);
+          expected = i < rotary / 2
+                         ? low * std::cos(angle) - high * std::sin(angle)
+                         : high * std::cos(angle) + low * std::sin(angle);
+        }
+        // An fp32 angle of 700 is exact to 3e-5.
+        EXPECT_NEAR(out.at(t, column), expected,
+                    tolerance(a, expected, 3) + 1e-4);
+      }
+  for (int i = 0; i < heads * headDim; ++i)
+    EXPECT_EQ(out.at(0, i), x.at(0, i)) << "position 0 rotates nothing";
+  launch(kernel, {&x, &positions, &x}, 4, {a});
+  for (int t = 0; t < 4; ++t)
+    for (int i = 0; i < heads * headDim; ++i)
+      EXPECT_EQ(x.at(t, i), out.at(t, i)) << "in place";
+}
+
+TEST_P(ElementwiseTest, EmbeddingTakesRowsOfEveryStorageType) {
+  DType a = GetParam();
+  for (DType w : {DType::F32, DType::BF16, DType::F16, DType::F8E4M3}) {
+    Tensor table = Tensor(w, {4, 9}, 2).random(1);
+    // Rank 2 of 3 holds tokens 8..11 of the vocabulary.
+    Tensor tokens = Tensor(DType::I32, {5}).fill({8, 11, 7, 12, -5});
+    Tensor out = Tensor(a, {5, 9}, 1).random(2);
+    KernelBuilder kernel("embedding");
+    kernel.rank("vocab_start", 0, 1, 3, 4);
+    launch(kernel, {&tokens, &table, &out}, 5, {a, DType::F32, 2});
+    for (int i = 0; i < 9; ++i) {
+      Tensor rounded(a, {2});
+      rounded.set(table.at(0, i), 0);
+      rounded.set(table.at(3, i), 1);
+      EXPECT_EQ(out.at(0, i), rounded.at(0));
+      EXPECT_EQ(out.at(1, i), rounded.at(1));
+      for (int outside : {2, 3, 4})
+        EXPECT_EQ(out.at(outside, i), 0);
+    }
+  }
+}
+
+TEST_P(ElementwiseTest, SelectRowsCopiesAndSkipsRowsOutside) {
+  DType a = GetParam();
+  Tensor x = Tensor(a, {4, 5}, 2).random(1);
+  Tensor rows = Tensor(DType::I32, {4}).fill({3, 0, 4, -1});
+  Tensor out = Tensor(a, {4, 5}).random(2);
+  double before = out.at(2, 0);
+  KernelBuilder kernel("select_rows");
+  launch(kernel, {&x, &rows, &out}, 4, {a});
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(out.at(0, i), x.at(3, i));
+    EXPECT_EQ(out.at(1, i), x.at(0, i));
+  }
+  EXPECT_EQ(out.at(2, 0), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(ComputeDType, ElementwiseTest,
+                         testing::Values(DType::F32, DType::BF16));
+
+} // namespace
+} // namespace saddle::cpu

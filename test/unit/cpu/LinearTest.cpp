@@ -1,0 +1,140 @@
+#include "test/unit/cpu/KernelFixture.h"
+#include "test/unit/cpu/Quantization.h"
+
+namespace saddle::cpu {
+namespace {
+
+std::vector<double> rowOf(const Tensor &x, int row) {
+  std::vector<double> values(x.view.shape[1]);
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = x.at(row, i);
+  return values;
+}
+
+/// x * w^T in double; `weight(n, k)` is the full-precision weight.
+template <typename Weight>
+void expectProduct(const Tensor &x, const Tensor &out, int count, size_t group,
+                   Weight weight) {
+  for (int t = 0; t < count; ++t) {
+    std::vector<double> row = quantized(rowOf(x, t), group);
+    for (size_t n = 0; n < out.view.shape[1]; ++n) {
+      double expected = 0, magnitude = 0;
+      for (size_t k = 0; k < row.size(); ++k) {
+        expected += row[k] * weight(n, k);
+        magnitude += std::fabs(row[k] * weight(n, k));
+      }
+      ASSERT_NEAR(out.at(t, n), expected,
+                  tolerance(out.view.dtype, expected, magnitude))
+          << "token " << t << " column " << n;
+    }
+  }
+}
+
+using LinearParameters = std::tuple<DType, DType, int, int, int>;
+class LinearTest : public testing::TestWithParam<LinearParameters> {};
+
+TEST_P(LinearTest, MultipliesByTheTransposedWeight) {
+  auto [a, w, k, n, group] = GetParam();
+  constexpr int tokens = 4, count = 3;
+  Tensor x = Tensor(a, {tokens, uint64_t(k)}, 3).random(1);
+  Tensor weight = Tensor(w, {uint64_t(n), uint64_t(k)}, 5).random(2);
+  for (DType result : {a, DType::F32}) {
+    Tensor out = Tensor(result, {tokens, uint64_t(n)}, 2).random(3);
+    double last = out.at(count, 0);
+    KernelBuilder kernel("linear");
+    launch(kernel.integer("act_group", group), {&x, &weight, &out}, count, {a});
+    expectProduct(x, out, count, group,
+                  [&](int row, int column) { return weight.at(row, column); });
+    EXPECT_EQ(out.at(count, 0), last) << "a row beyond the count was written";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, LinearTest,
+    testing::Combine(testing::Values(DType::F32, DType::BF16),
+                     testing::Values(DType::F32, DType::BF16, DType::F16,
+                                     DType::F8E4M3),
+                     testing::Values(1, 31, 64, 100), // K
+                     testing::Values(1, 4, 7),        // N
+                     testing::Values(0, 32)));        // act_group
+
+TEST(LinearTest, EveryE4m3CodeWidensExactly) {
+  // One-hot rows pick single weights: all 256 codes pass through.
+  Tensor x(DType::F32, {16, 16});
+  x.forEach([&](uint8_t *address) { writeElement(address, DType::F32, 0); });
+  for (int i = 0; i < 16; ++i)
+    x.set(1, i, i);
+  Tensor weight(DType::F8E4M3, {16, 16}), out(DType::F32, {16, 16});
+  for (int code = 0; code < 256; ++code)
+    weight.view.data[code] = code == 0x7f || code == 0xff ? 0 : code;
+  KernelBuilder kernel("linear");
+  launch(kernel.integer("act_group", 0), {&x, &weight, &out}, 16);
+  for (int n = 0; n < 16; ++n)
+    for (int k = 0; k < 16; ++k)
+      EXPECT_EQ(out.at(k, n), weight.at(n, k));
+  weight.view.data[17] = 0x7f;
+  launch(kernel, {&x, &weight, &out}, 16);
+  EXPECT_TRUE(std::isnan(out.at(1, 1)));
+}
+
+struct Block {
+  int rows, columns;
+};
+class LinearScaledTest : public testing::TestWithParam<Block> {};
+
+TEST_P(LinearScaledTest, ScalesAreMultipliersOfTheirBlocks) {
+  const int blockRows = GetParam().rows, blockColumns = GetParam().columns;
+  constexpr int n = 13, k = 70;
+  uint64_t scaleRows = (n + blockRows - 1) / blockRows;
+  uint64_t scaleColumns = (k + blockColumns - 1) / blockColumns;
+  for (DType a : {DType::F32, DType::BF16})
+    for (int group : {0, 32}) {
+      Tensor x = Tensor(a, {3, k}, 1).random(1);
+      Tensor weight = Tensor(DType::F8E4M3, {n, k}, 3).random(2);
+      Tensor scale = Tensor(DType::F32, {scaleRows, scaleColumns}, 2).random(3);
+      Tensor out(a, {3, n}, 1);
+      KernelBuilder kernel("linear_scaled");
+      kernel.integer("act_group", group).integer("block_rows", blockRows);
+      kernel.integer("block_cols", blockColumns);
+      launch(kernel, {&x, &weight, &scale, &out}, 3, {a});
+      expectProduct(x, out, 3, group, [&](int row, int column) {
+        return weight.at(row, column) *
+               scale.at(row / blockRows, column / blockColumns);
+      });
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Blocks, LinearScaledTest,
+                         testing::Values(Block{1, 1}, Block{3, 7},
+                                         Block{13, 70}, Block{128, 128},
+                                         Block{4, 64}));
+
+TEST(LinearTest, ARowHasTheSameBitsInEveryBatch) {
+  constexpr uint64_t tokens = 9, k = 133, n = 11;
+  Tensor x = Tensor(DType::BF16, {tokens, k}).random(1);
+  Tensor weight = Tensor(DType::F8E4M3, {n, k}).random(2);
+  Tensor batch(DType::F32, {tokens, n});
+  KernelBuilder kernel("linear");
+  kernel.integer("act_group", 0);
+  launch(kernel, {&x, &weight, &batch}, tokens, {DType::BF16});
+  for (uint64_t t = 0; t < tokens; ++t) {
+    Tensor alone(DType::F32, {1, n}), row(DType::BF16, {1, k});
+    for (uint64_t i = 0; i < k; ++i)
+      row.set(x.at(t, i), 0, i);
+    launch(kernel, {&row, &weight, &alone}, 1, {DType::BF16});
+    for (uint64_t i = 0; i < n; ++i)
+      EXPECT_EQ(alone.at(0, i), batch.at(t, i));
+  }
+}
+
+TEST(LinearTest, AllZeroAndTinyGroupsQuantizeToZero) {
+  Tensor x = Tensor(DType::F32, {1, 4}).fill({0, 0, 1e-45, 0});
+  Tensor weight = Tensor(DType::F32, {1, 4}).fill({1, 1, 1, 1});
+  Tensor out(DType::F32, {1, 1});
+  KernelBuilder kernel("linear");
+  launch(kernel.integer("act_group", 2), {&x, &weight, &out}, 1);
+  EXPECT_EQ(out.at(0, 0), 0);
+}
+
+} // namespace
+} // namespace saddle::cpu

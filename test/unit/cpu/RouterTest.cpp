@@ -1,0 +1,79 @@
+#include "test/unit/cpu/KernelFixture.h"
+
+#include <algorithm>
+
+namespace saddle::cpu {
+namespace {
+
+TEST(RouterTest, BiasChoosesAndScoresWeigh) {
+  // Scores are sigmoid(0) = 0.5, sigmoid(ln 3) = 0.75, sigmoid(-ln 3) = 0.25.
+  double l = std::log(3.0);
+  Tensor logits = Tensor(DType::F32, {1, 4}, 1).fill({0, l, -l, 0});
+  // With bias: 0.5, 0.75, 1.25, 0.9, so 2, 3 and 1 win in that order.
+  Tensor bias = Tensor(DType::F32, {4}).fill({0, 0, 1, 0.4});
+  Tensor weights(DType::F32, {1, 3}, 2), experts(DType::I32, {1, 3}, 1);
+  KernelBuilder kernel("router_topk");
+  launch(kernel.real("routed_scale", 2), {&logits, &bias, &weights, &experts},
+         1);
+  EXPECT_EQ(experts.at(0, 0), 2);
+  EXPECT_EQ(experts.at(0, 1), 3);
+  EXPECT_EQ(experts.at(0, 2), 1);
+  // 0.25, 0.5, 0.75 over their sum 1.5, times 2.
+  EXPECT_NEAR(weights.at(0, 0), 1.0 / 3, 1e-6);
+  EXPECT_NEAR(weights.at(0, 1), 2.0 / 3, 1e-6);
+  EXPECT_NEAR(weights.at(0, 2), 1.0, 1e-6);
+}
+
+TEST(RouterTest, TiesTakeTheLowerIndex) {
+  Tensor logits = Tensor(DType::F32, {1, 5}).fill({0, 1, 0, 1, 1});
+  Tensor bias = Tensor(DType::F32, {5}).fill({0, 0, 0, 0, 0});
+  Tensor weights(DType::F32, {1, 4}), experts(DType::I32, {1, 4});
+  KernelBuilder kernel("router_topk");
+  launch(kernel.real("routed_scale", 1), {&logits, &bias, &weights, &experts},
+         1);
+  EXPECT_EQ(experts.at(0, 0), 1);
+  EXPECT_EQ(experts.at(0, 1), 3);
+  EXPECT_EQ(experts.at(0, 2), 4);
+  EXPECT_EQ(experts.at(0, 3), 0);
+}
+
+TEST(RouterTest, AgreesWithASortOnRandomRows) {
+  constexpr uint64_t tokens = 20, numExperts = 37, k = 5;
+  Tensor logits = Tensor(DType::F32, {tokens, numExperts}, 3).random(1);
+  Tensor bias = Tensor(DType::F32, {numExperts}).random(2, 0.3);
+  Tensor weights(DType::F32, {tokens, k}), experts(DType::I32, {tokens, k});
+  KernelBuilder kernel("router_topk");
+  launch(kernel.real("routed_scale", 1.5), {&logits, &bias, &weights, &experts},
+         tokens);
+  for (uint64_t t = 0; t < tokens; ++t) {
+    auto score = [&](int e) { return 1 / (1 + std::exp(-logits.at(t, e))); };
+    std::vector<int> order(numExperts);
+    for (uint64_t e = 0; e < numExperts; ++e)
+      order[e] = e;
+    std::sort(order.begin(), order.end(), [&](int x, int y) {
+      double left = score(x) + bias.at(x), right = score(y) + bias.at(y);
+      return left != right ? left > right : x < y;
+    });
+    double sum = 0;
+    for (uint64_t j = 0; j < k; ++j)
+      sum += score(order[j]);
+    for (uint64_t j = 0; j < k; ++j) {
+      EXPECT_EQ(experts.at(t, j), order[j]);
+      EXPECT_NEAR(weights.at(t, j), score(order[j]) / sum * 1.5, 1e-6);
+    }
+  }
+}
+
+TEST(RouterTest, NanStillChoosesDistinctExperts) {
+  Tensor logits = Tensor(DType::F32, {1, 3}).fill({NAN, NAN, NAN});
+  Tensor bias = Tensor(DType::F32, {3}).fill({0, 0, 0});
+  Tensor weights(DType::F32, {1, 2}), experts(DType::I32, {1, 2});
+  KernelBuilder kernel("router_topk");
+  launch(kernel.real("routed_scale", 1), {&logits, &bias, &weights, &experts},
+         1);
+  EXPECT_EQ(experts.at(0, 0), 0);
+  EXPECT_EQ(experts.at(0, 1), 1);
+}
+
+} // namespace
+} // namespace saddle::cpu

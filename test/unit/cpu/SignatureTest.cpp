@@ -1,0 +1,223 @@
+// checkLaunch: what it refuses, and in which words.
+
+#include "test/unit/cpu/KernelFixture.h"
+
+#include <gmock/gmock.h>
+
+namespace saddle::cpu {
+namespace {
+
+using testing::HasSubstr;
+
+View viewOf(DType dtype, std::vector<uint64_t> shape) {
+  View view;
+  view.dtype = dtype;
+  view.rank = shape.size();
+  uint64_t stride = 1;
+  for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) {
+    view.shape[i] = shape[i];
+    view.strides[i] = stride;
+  }
+  return view;
+}
+
+View f32(std::vector<uint64_t> shape) { return viewOf(DType::F32, shape); }
+View i32(std::vector<uint64_t> shape) { return viewOf(DType::I32, shape); }
+View f8(std::vector<uint64_t> shape) { return viewOf(DType::F8E4M3, shape); }
+
+/// The message of checkLaunch, or "" when it accepts.
+std::string check(KernelBuilder &kernel, const std::vector<View> &operands,
+                  DType compute = DType::F32, DType kv = DType::F32) {
+  return checkLaunch(kernel.build(), compute, kv, operands).message();
+}
+
+std::string checkLinear(const std::vector<View> &operands,
+                        DType compute = DType::F32) {
+  KernelBuilder kernel("linear");
+  return check(kernel.integer("act_group", 0), operands, compute);
+}
+
+TEST(SignatureTest, AcceptsAWellFormedLinear) {
+  EXPECT_EQ(checkLinear({f32({4, 8}), f8({6, 8}), f32({4, 6})}), "");
+}
+
+TEST(SignatureTest, RefusesAnUnknownOp) {
+  KernelBuilder kernel("softmax");
+  EXPECT_EQ(check(kernel, {}),
+            "kernel \"kernel under test\": op \"softmax\" is "
+            "not a reference kernel of this runtime");
+}
+
+TEST(SignatureTest, RefusesAWrongOperandCount) {
+  EXPECT_EQ(checkLinear({f32({4, 8})}), "linear: 1 operands, expected 3");
+  KernelBuilder kernel("sum_of_squares");
+  EXPECT_EQ(
+      check(kernel, {f32({4, 1})}),
+      "sum_of_squares: 1 operands, expected 1 to 8 inputs and one output");
+}
+
+TEST(SignatureTest, RefusesAForeignDType) {
+  EXPECT_EQ(checkLinear({f32({4, 8}), f8({6, 8}), f32({4, 6})}, DType::BF16),
+            "linear: operand 0 (x) is f32, expected the compute dtype "
+            "(compute bf16, KV f32)");
+  EXPECT_THAT(checkLinear({f32({4, 8}), i32({6, 8}), f32({4, 6})}),
+              HasSubstr("(w) is i32, expected f32, bf16, f16 or f8e4m3"));
+}
+
+TEST(SignatureTest, RefusesAWrongRank) {
+  EXPECT_EQ(checkLinear({f32({4, 8}), f8({6, 8, 1}), f32({4, 6})}),
+            "linear: operand 1 (w) has 3 dimensions, expected 2");
+}
+
+TEST(SignatureTest, RefusesExtentsThatDisagree) {
+  EXPECT_EQ(checkLinear({f32({4, 8}), f8({6, 7}), f32({4, 6})}),
+            "linear: operand 1 (w): dimension 1 is 7, but an earlier operand's "
+            "K is 8");
+  EXPECT_THAT(checkLinear({f32({4, 8}), f8({6, 8}), f32({5, 6})}),
+              HasSubstr("operand 2 (out): dimension 0 is 5, but an earlier "
+                        "operand's n is 4"));
+}
+
+TEST(SignatureTest, RefusesEmptyDimensions) {
+  EXPECT_EQ(checkLinear({f32({4, 0}), f8({6, 0}), f32({4, 6})}),
+            "linear: operand 0 (x): dimension 1 is 0, expected 1 or more");
+}
+
+TEST(SignatureTest, RefusesOverlappingOrWrappingStrides) {
+  View x = f32({4, 8});
+  x.strides[0] = 7;
+  EXPECT_EQ(checkLinear({x, f8({6, 8}), f32({4, 6})}),
+            "linear: operand 0 (x): stride 0 is 7, expected at least 8");
+  x.strides = {16, 2};
+  EXPECT_EQ(checkLinear({x, f8({6, 8}), f32({4, 6})}),
+            "linear: operand 0 (x): stride 1 is 2, expected 1");
+  x.strides = {1ull << 63, 1};
+  EXPECT_THAT(checkLinear({x, f8({6, 8}), f32({4, 6})}),
+              HasSubstr("dimension 0 of 4 entries at stride "
+                        "9223372036854775808 overflows"));
+}
+
+TEST(SignatureTest, RefusesAttributesThatDoNotFit) {
+  std::vector<View> norm = {f32({4, 8}), f32({8}), f32({4, 8})};
+  KernelBuilder missing("rms_norm");
+  EXPECT_EQ(check(missing, norm), "rms_norm: attribute \"eps\" is missing");
+  KernelBuilder kind("rms_norm");
+  EXPECT_EQ(check(kind.integer("eps", 1), norm),
+            "rms_norm: attribute \"eps\" is of kind INT, expected FLOAT");
+  KernelBuilder infinite("rms_norm");
+  EXPECT_EQ(check(infinite.real("eps", INFINITY), norm),
+            "rms_norm: attribute \"eps\" is not finite");
+  KernelBuilder negative("rms_norm");
+  EXPECT_EQ(check(negative.real("eps", -1), norm),
+            "rms_norm: attribute \"eps\" is -1, expected 0 or more");
+  KernelBuilder unknown("rms_norm");
+  EXPECT_EQ(check(unknown.real("eps", 1).real("beta", 1), norm),
+            "rms_norm: unknown attribute \"beta\"");
+  KernelBuilder twice("rms_norm");
+  EXPECT_EQ(check(twice.real("eps", 1).real("eps", 1), norm),
+            "rms_norm: attribute \"eps\" is given twice");
+  KernelBuilder divisor("embedding");
+  EXPECT_EQ(check(divisor.rank("vocab_start", 0, 0, 1, 0),
+                  {i32({4}), f32({9, 8}), f32({4, 8})}),
+            "embedding: attribute \"vocab_start\" needs a rank value with "
+            "divisor and modulus of 1 or more");
+}
+
+TEST(SignatureTest, RefusesNormsOutOfRange) {
+  std::vector<View> views = {f32({4, 8}), f32({4, 2}), f32({8}), f32({4, 8})};
+  auto message = [&](int column, int divisor) {
+    KernelBuilder kernel("rms_scale");
+    kernel.integer("column", column).integer("divisor", divisor);
+    return check(kernel.real("eps", 0), views);
+  };
+  EXPECT_EQ(message(1, 8), "");
+  EXPECT_EQ(message(2, 8),
+            "rms_scale: attribute \"column\" is 2, but sums has 2 columns");
+  EXPECT_EQ(message(0, 0),
+            "rms_scale: attribute \"divisor\" is 0, expected 1 or more");
+  KernelBuilder sums("sum_of_squares");
+  EXPECT_EQ(check(sums, {f32({4, 8}), f32({4, 3}), f32({4, 3})}),
+            "sum_of_squares: columns of out is 3, expected the number of "
+            "inputs = 2");
+}
+
+TEST(SignatureTest, RefusesRotationsThatDoNotFitTheHead) {
+  auto message = [&](int headDim, int rotaryDim, double theta) {
+    KernelBuilder kernel("rope");
+    kernel.integer("head_dim", headDim).integer("rotary_dim", rotaryDim);
+    return check(kernel.real("theta", theta),
+                 {f32({4, 24}), i32({4}), f32({4, 24})});
+  };
+  EXPECT_EQ(message(8, 8, 1e4), "");
+  EXPECT_EQ(message(7, 4, 1e4),
+            "rope: the width of x is 24, expected a multiple of head_dim = 7");
+  EXPECT_EQ(message(8, 10, 1e4), "rope: attribute \"rotary_dim\" is 10, "
+                                 "expected an even number up to head_dim = 8");
+  EXPECT_THAT(message(8, 5, 1e4),
+              HasSubstr("\"rotary_dim\" is 5, expected an"));
+  EXPECT_EQ(message(8, 4, 0),
+            "rope: attribute \"theta\" is 0, expected more than 0");
+}
+
+TEST(SignatureTest, RefusesHeadsThatDoNotFitTheCache) {
+  View cache = f32({5, 16, 2, 8});
+  auto message = [&](uint64_t width, int headDim) {
+    KernelBuilder kernel("attention");
+    kernel.integer("head_dim", headDim).real("scale", 1);
+    return check(kernel, {f32({4, width}), cache, cache, i32({4}), i32({4}),
+                          i32({3, 7}), f32({4, width})});
+  };
+  EXPECT_EQ(message(48, 8), "");
+  EXPECT_EQ(message(40, 8), "attention: the width of q is 40, expected a "
+                            "multiple of kv heads x head_dim = 16");
+  EXPECT_EQ(message(48, 4), "attention: attribute \"head_dim\" is 4, expected "
+                            "the caches' last dimension = 8");
+  KernelBuilder append("kv_append");
+  EXPECT_EQ(
+      check(append, {f32({4, 8}), f32({4, 8}), i32({4}), cache, cache}),
+      "kv_append: the width of k and v is 8, expected kv heads x head dim "
+      "of the caches = 16");
+}
+
+TEST(SignatureTest, RefusesMoreChoicesThanExperts) {
+  KernelBuilder kernel("router_topk");
+  EXPECT_EQ(check(kernel.real("routed_scale", 1),
+                  {f32({4, 3}), f32({3}), f32({4, 4}), i32({4, 4})}),
+            "router_topk: 4 experts are chosen out of 3");
+}
+
+TEST(SignatureTest, RefusesScalesThatDoNotCoverTheWeight) {
+  auto message = [&](std::vector<uint64_t> scale, int block) {
+    KernelBuilder kernel("linear_scaled");
+    kernel.integer("act_group", 0).integer("block_rows", block);
+    return check(kernel.integer("block_cols", 4),
+                 {f32({4, 8}), f8({6, 8}), f32(scale), f32({4, 6})});
+  };
+  EXPECT_EQ(message({2, 2}, 4), "");
+  EXPECT_EQ(message({1, 2}, 4), "linear_scaled: rows of scale is 1, expected "
+                                "one per block of the weight = 2");
+  EXPECT_EQ(message({2, 3}, 4),
+            "linear_scaled: columns of scale is 3, expected "
+            "one per block of the weight = 2");
+  EXPECT_EQ(message({2, 2}, 0),
+            "linear_scaled: attribute \"block_rows\" is 0, expected 1 or more");
+}
+
+TEST(SignatureTest, RefusesExpertMatricesThatDoNotPair) {
+  KernelBuilder kernel("experts");
+  kernel.rank("expert_start", 0).integer("act_group", 0);
+  EXPECT_EQ(check(kernel, {f32({4, 8}), f32({4, 2}), i32({4, 2}),
+                           f32({3, 6, 8}), f32({3, 8, 4}), f32({4, 8})}),
+            "experts: rows of w13 is 6, expected 2 x columns of w2 = 8");
+}
+
+TEST(SignatureTest, ScratchRefusesAbsurdSizes) {
+  Scratch scratch;
+  scratch.require(1e30);
+  Status status = scratch.allocate();
+  EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+  EXPECT_THAT(status.message(), HasSubstr("working memory needs"));
+}
+
+} // namespace
+} // namespace saddle::cpu
