@@ -1,0 +1,330 @@
+#include "models/ConfigReader.h"
+
+#include "runtime/src/base/File.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+using nlohmann::json;
+
+namespace saddle {
+
+struct ConfigReader::File {
+  std::string path;
+  json root;
+  Status error;
+  std::set<std::string> read; // dotted paths
+};
+
+namespace {
+
+/// `line L, column C (byte B)` of a byte offset; lines and columns count
+/// from 1.
+std::string describePosition(std::string_view text, size_t offset) {
+  std::string_view before = text.substr(0, offset);
+  size_t line = 1 + std::count(before.begin(), before.end(), '\n');
+  size_t lineStart = before.rfind('\n');
+  size_t column =
+      lineStart == std::string_view::npos ? offset + 1 : offset - lineStart;
+  return "line " + std::to_string(line) + ", column " + std::to_string(column) +
+         " (byte " + std::to_string(offset) + ")";
+}
+
+std::string describeCharacter(std::string_view text, size_t offset) {
+  if (offset >= text.size())
+    return "end of file";
+  unsigned char c = text[offset];
+  if (c > ' ' && c < 0x7f)
+    return std::string("'") + char(c) + "'";
+  char code[16];
+  std::snprintf(code, sizeof code, "byte 0x%02x", c);
+  return code;
+}
+
+/// nlohmann's DOM keeps the last of several equal keys without a word, and
+/// without exceptions it does not say where the text is wrong; this does both.
+class Linter : public nlohmann::json_sax<json> {
+public:
+  explicit Linter(std::string_view text) : text(text) {}
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t &) override { return true; }
+  bool string(string_t &) override { return true; }
+  bool binary(binary_t &) override { return true; }
+  bool start_array(size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool start_object(size_t) override {
+    objects.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    objects.pop_back();
+    return true;
+  }
+  bool key(string_t &name) override {
+    if (objects.back().insert(name).second)
+      return true;
+    problem = "key \"" + name + "\" appears twice in one object";
+    return false;
+  }
+  bool parse_error(size_t position, const std::string &,
+                   const nlohmann::detail::exception &error) override {
+    // The library counts the bytes it has read, the wrong one included.
+    size_t offset = std::min(position ? position - 1 : 0, text.size());
+    constexpr int numberOverflow = 406;
+    problem = describePosition(text, offset) + ": not valid JSON, ";
+    if (error.id == numberOverflow)
+      problem += "number out of range";
+    else
+      problem += "unexpected " + describeCharacter(text, offset);
+    return false;
+  }
+
+  std::string problem;
+
+private:
+  std::string_view text;
+  std::vector<std::set<std::string>> objects;
+};
+
+/// The value as JSON, shortened.
+std::string describe(const json &value) {
+  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  constexpr size_t limit = 60;
+  if (text.size() > limit)
+    text = text.substr(0, limit) + "...";
+  return text;
+}
+
+std::string describeRange(int64_t min, int64_t max) {
+  return "from " + std::to_string(min) + " to " + std::to_string(max);
+}
+
+/// Integers that fit int64_t only: 64.0 is refused, as transformers does.
+std::optional<int64_t> asInteger(const json &value, int64_t min, int64_t max) {
+  if (!value.is_number_integer())
+    return std::nullopt;
+  if (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX)
+    return std::nullopt;
+  int64_t number = value.get<int64_t>();
+  if (number < min || number > max)
+    return std::nullopt;
+  return number;
+}
+
+std::optional<std::vector<int64_t>> asIntegers(const json &value, int64_t min,
+                                               int64_t max) {
+  std::vector<int64_t> numbers;
+  if (!value.is_array())
+    return std::nullopt;
+  for (const json &element : value) {
+    std::optional<int64_t> number = asInteger(element, min, max);
+    if (!number)
+      return std::nullopt;
+    numbers.push_back(*number);
+  }
+  return numbers;
+}
+
+} // namespace
+
+ConfigReader::ConfigReader(std::shared_ptr<File> file, const json *object,
+                           std::string prefix)
+    : file(std::move(file)), node(object), prefix(std::move(prefix)) {}
+
+StatusOr<ConfigReader> ConfigReader::open(const std::string &path) {
+  SADDLE_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(path));
+  return parse({reinterpret_cast<const char *>(mapped.data()), mapped.size()},
+               path);
+}
+
+StatusOr<ConfigReader> ConfigReader::parse(std::string_view text,
+                                           const std::string &path) {
+  Linter linter(text);
+  if (!json::sax_parse(text.begin(), text.end(), &linter))
+    return Status(StatusCode::InvalidArgument, path + ": " + linter.problem);
+  auto file = std::make_shared<File>();
+  file->path = path;
+  file->root = json::parse(text.begin(), text.end(), nullptr,
+                           /*allow_exceptions=*/false);
+  if (!file->root.is_object())
+    return Status(StatusCode::InvalidArgument,
+                  path + ": expected a JSON object, found " +
+                      describe(file->root));
+  const json *root = &file->root;
+  return ConfigReader(std::move(file), root, "");
+}
+
+const std::string &ConfigReader::path() const { return file->path; }
+
+const Status &ConfigReader::status() const { return file->error; }
+
+void ConfigReader::skip(const std::string &key) {
+  file->read.insert(prefix + key);
+}
+
+const json *ConfigReader::find(const std::string &key) {
+  skip(key);
+  auto found = node->find(key);
+  if (!file->error.ok() || found == node->end() || found->is_null())
+    return nullptr;
+  return &*found;
+}
+
+const json *ConfigReader::find(const std::string &key, Presence presence,
+                               const std::string &expected) {
+  const json *value = find(key);
+  if (!value && presence == Presence::Required)
+    failExpected(key, expected);
+  return value;
+}
+
+bool ConfigReader::contains(const std::string &key) const {
+  return node->contains(key);
+}
+
+bool ConfigReader::isSet(const std::string &key) { return find(key); }
+
+void ConfigReader::fail(const std::string &key, const std::string &message) {
+  if (file->error.ok())
+    file->error = Status(StatusCode::InvalidArgument,
+                         file->path + ": " + prefix + key + ": " + message);
+}
+
+void ConfigReader::failExpected(const std::string &key,
+                                const std::string &expected) {
+  auto found = node->find(key);
+  if (found == node->end())
+    fail(key, "missing, expected " + expected);
+  else
+    fail(key, "expected " + expected + ", found " + describe(*found));
+}
+
+std::optional<int64_t> ConfigReader::integer(const std::string &key,
+                                             int64_t min, int64_t max,
+                                             Presence presence) {
+  std::string expected = "an integer " + describeRange(min, max);
+  const json *value = find(key, presence, expected);
+  if (!value)
+    return std::nullopt;
+  std::optional<int64_t> number = asInteger(*value, min, max);
+  if (!number)
+    failExpected(key, expected);
+  return number;
+}
+
+std::optional<double> ConfigReader::number(const std::string &key, double above,
+                                           Presence presence) {
+  char expected[64];
+  std::snprintf(expected, sizeof expected, "a number above %g", above);
+  const json *value = find(key, presence, expected);
+  if (!value)
+    return std::nullopt;
+  if (value->is_number() && value->get<double>() > above)
+    return value->get<double>();
+  failExpected(key, expected);
+  return std::nullopt;
+}
+
+std::optional<bool> ConfigReader::boolean(const std::string &key) {
+  const json *value = find(key);
+  if (!value)
+    return std::nullopt;
+  if (value->is_boolean())
+    return value->get<bool>();
+  failExpected(key, "true or false");
+  return std::nullopt;
+}
+
+std::optional<std::string> ConfigReader::string(const std::string &key,
+                                                Presence presence) {
+  const json *value = find(key, presence, "a string");
+  if (!value)
+    return std::nullopt;
+  if (value->is_string())
+    return value->get<std::string>();
+  failExpected(key, "a string");
+  return std::nullopt;
+}
+
+std::optional<std::vector<std::string>>
+ConfigReader::strings(const std::string &key) {
+  const json *value = find(key);
+  if (!value)
+    return std::nullopt;
+  bool good = value->is_array() &&
+              std::all_of(value->begin(), value->end(),
+                          [](const json &item) { return item.is_string(); });
+  if (good)
+    return value->get<std::vector<std::string>>();
+  failExpected(key, "a list of strings");
+  return std::nullopt;
+}
+
+std::optional<std::vector<int64_t>>
+ConfigReader::integers(const std::string &key, int64_t min, int64_t max) {
+  const json *value = find(key);
+  if (!value)
+    return std::nullopt;
+  std::optional<std::vector<int64_t>> numbers = asIntegers(*value, min, max);
+  if (!numbers)
+    failExpected(key, "a list of integers " + describeRange(min, max));
+  return numbers;
+}
+
+std::optional<std::vector<int64_t>>
+ConfigReader::integerOrList(const std::string &key, int64_t min, int64_t max) {
+  const json *value = find(key);
+  if (!value)
+    return std::nullopt;
+  if (std::optional<int64_t> single = asInteger(*value, min, max))
+    return std::vector<int64_t>{*single};
+  std::optional<std::vector<int64_t>> numbers = asIntegers(*value, min, max);
+  if (!numbers)
+    failExpected(key,
+                 "an integer or a list of integers " + describeRange(min, max));
+  return numbers;
+}
+
+std::optional<ConfigReader> ConfigReader::object(const std::string &key) {
+  const json *value = find(key);
+  if (!value)
+    return std::nullopt;
+  if (value->is_object())
+    return ConfigReader(file, value, prefix + key + ".");
+  failExpected(key, "an object");
+  return std::nullopt;
+}
+
+void ConfigReader::accept(const std::string &key, const char *values,
+                          const char *reason) {
+  const json *value = find(key);
+  if (!value)
+    return;
+  json accepted = json::parse(values, nullptr, /*allow_exceptions=*/false);
+  assert(accepted.is_array() && "the accepted values are a JSON list");
+  std::string expected;
+  for (const json &candidate : accepted) {
+    if (candidate == *value)
+      return;
+    expected += describe(candidate) + " or ";
+  }
+  fail(key, "expected " + expected + "nothing, found " + describe(*value) +
+                "; " + reason);
+}
+
+std::vector<std::string> ConfigReader::unread() const {
+  std::vector<std::string> names;
+  for (const auto &item : node->items())
+    if (!file->read.count(prefix + item.key()))
+      names.push_back(prefix + item.key());
+  return names;
+}
+
+} // namespace saddle
