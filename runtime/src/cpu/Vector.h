@@ -1,4 +1,4 @@
-// The hot loops: rows to and from fp32, dot products.
+// The hot loops of the kernels, dot products above all.
 //
 // Every dot product adds in one fixed order that depends on its length only, so
 // a row's result has the same bits whatever the batch, the chunking and the
@@ -7,18 +7,11 @@
 #ifndef SADDLE_RUNTIME_CPU_VECTOR_H
 #define SADDLE_RUNTIME_CPU_VECTOR_H
 
-#include "runtime/src/base/View.h"
+#include "runtime/src/base/Convert.h"
 
 #include <cstdint>
 
 namespace saddle::cpu {
-
-/// Widens `count` elements at `source`; any of f32, bf16, f16, f8e4m3.
-void loadRow(const uint8_t *source, schema::DType dtype, float *dest,
-             uint64_t count);
-/// Rounds `count` values to `dtype` (nearest even; f8e4m3 saturates).
-void storeRow(const float *source, schema::DType dtype, uint8_t *dest,
-              uint64_t count);
 
 /// The row itself when it is f32 already, else its widened copy in `scratch`.
 const float *asFloats(const uint8_t *source, schema::DType dtype,
