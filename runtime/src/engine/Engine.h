@@ -12,13 +12,17 @@
 
 namespace saddle {
 
-/// Owns the bytes (mapped or copied) that `root()` points into. Immutable, safe to share between threads.
+/// Owns the bytes (mapped or copied) that `root()` points into. Immutable, safe
+/// to share between threads.
 class Engine {
 public:
-  /// Maps and validates `path` (docs/EngineFormat.md, "Loading order"). "-" reads standard input.
+  /// Maps and validates `path` (docs/EngineFormat.md, "Loading order"). "-"
+  /// reads standard input.
   static StatusOr<std::unique_ptr<Engine>> load(const std::string &path);
-  /// Validates `size` bytes at `data`, copied; `name` stands in messages for the path.
-  static StatusOr<std::unique_ptr<Engine>> fromBytes(const void *data, size_t size, const std::string &name);
+  /// Validates `size` bytes at `data`, copied; `name` stands in messages for
+  /// the path.
+  static StatusOr<std::unique_ptr<Engine>>
+  fromBytes(const void *data, size_t size, const std::string &name);
   ~Engine();
 
   const schema::Engine &root() const;
@@ -28,11 +32,14 @@ public:
 
 private:
   struct Storage;
+  static StatusOr<std::unique_ptr<Engine>>
+  fromStorage(std::unique_ptr<Storage> storage);
   explicit Engine(std::unique_ptr<Storage> storage);
   std::unique_ptr<Storage> storage;
 };
 
-/// Value of a rank-dependent number on `rank`.
+/// Value of a rank-dependent number on `rank`; 0 when it is absent. Validated
+/// engines never overflow here.
 uint64_t evaluate(const schema::RankValue *value, uint32_t rank);
 
 } // namespace saddle

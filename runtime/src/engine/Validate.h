@@ -1,0 +1,83 @@
+// Semantic validation: proves before anything runs what the executor and the
+// weight loader rely on. Works on a FlatBuffer that its verifier has accepted;
+// every number in it is still untrusted.
+//
+// Errors are DataLoss (an engine that contradicts itself) or Unsupported, and
+// name the place inside the engine, not the file.
+
+#ifndef SADDLE_RUNTIME_ENGINE_VALIDATE_H
+#define SADDLE_RUNTIME_ENGINE_VALIDATE_H
+
+#include "runtime/schema/engine_generated.h"
+#include "runtime/src/base/Status.h"
+#include "runtime/src/base/View.h"
+
+#include <cinttypes>
+#include <string>
+
+namespace saddle::engine {
+
+/// More ranks than any machine has; keeps per-rank checks cheap.
+constexpr uint64_t kMaxRanks = 4096;
+
+/// The whole validation, in the order of docs/EngineFormat.md.
+Status validate(const schema::Engine &engine);
+
+//===--- Its parts -------------------------------------------------------===//
+
+/// Target, dtypes, topology, limits.
+Status validateFacts(const schema::Engine &engine);
+/// Arenas, sources, kernels, rank groups: what programs refer to.
+Status validateTables(const schema::Engine &engine);
+/// The weights of `program`: recipes and destinations.
+Status validateWeights(const schema::Engine &engine,
+                       const schema::Program &program);
+/// The entries of `program`: slices, bindings, commands.
+Status validateEntries(const schema::Engine &engine,
+                       const schema::Program &program);
+/// Every source that is not ignored is read by some weight; after
+/// validateWeights.
+Status validateSourcesAreRead(const schema::Engine &engine);
+/// One command of `entry`, whose slices are valid.
+Status validateCommand(const schema::Engine &engine,
+                       const schema::Program &program,
+                       const schema::Entry &entry,
+                       const schema::Command &command);
+
+//===--- Shared helpers --------------------------------------------------===//
+
+/// Ranks of a pipeline stage: [first, first + count).
+struct StageRanks {
+  uint32_t first;
+  uint32_t count;
+};
+StageRanks ranksOf(const schema::Engine &engine,
+                   const schema::Program &program);
+
+/// Divisor and modulus of 1 or more, and no rank overflows.
+Status validateRankValue(const schema::RankValue *value, uint64_t worldSize);
+
+/// Shape, strides, arena range, alignment of one slice.
+Status validateSlice(const schema::Engine &engine, const schema::Slice &slice);
+
+/// Bytes from a valid slice's first to behind its last element.
+uint64_t spanBytes(const schema::Slice &slice);
+
+/// A valid slice without data.
+View viewOf(const schema::Slice &slice);
+
+/// "PLACE: message" with the same code; success stays success.
+Status prefix(const std::string &place, const Status &status);
+
+/// `"NAME"` of a table, for messages.
+template <typename Table>
+std::string quoted(const Table &table) {
+  return "\"" + table.name()->str() + "\"";
+}
+
+/// "[4, 16]"
+std::string formatDims(const flatbuffers::Vector<uint64_t> &dims);
+
+} // namespace saddle::engine
+
+#endif // SADDLE_RUNTIME_ENGINE_VALIDATE_H

@@ -1,0 +1,193 @@
+// Entries: their slices, and the bindings that the host fills and reads.
+
+#include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Validate.h"
+
+#include <algorithm>
+#include <unordered_set>
+#include <vector>
+
+namespace saddle::engine {
+
+using namespace schema;
+using schema::Engine; // not saddle::Engine
+
+namespace {
+
+/// A binding of docs/Runtime.md, "Step inputs and outputs".
+struct ExpectedBinding {
+  const char *name;
+  DType dtype;
+  std::vector<uint64_t> shape;
+};
+
+/// What an entry of `program` binds. Token ids enter at the first pipeline
+/// stage, logits leave the last.
+std::vector<ExpectedBinding> expectedBindings(const Engine &engine,
+                                              const Program &program,
+                                              const Entry &entry) {
+  const Limits &limits = *engine.limits();
+  uint64_t blocks = limits.max_seq_len() / limits.page_size() +
+                    (limits.max_seq_len() % limits.page_size() != 0);
+  std::vector<ExpectedBinding> expected = {
+      {"positions", DType::I32, {entry.tokens()}},
+      {"sequences", DType::I32, {entry.tokens()}},
+      {"slots", DType::I32, {entry.tokens()}},
+      {"block_table", DType::I32, {limits.max_batch(), blocks}}};
+  if (program.stage() == 0)
+    expected.push_back({"tokens", DType::I32, {entry.tokens()}});
+  if (program.stage() + 1 == engine.topology()->pp()) {
+    expected.push_back({"rows", DType::I32, {entry.rows()}});
+    expected.push_back(
+        {"logits", DType::F32, {entry.rows(), engine.model()->vocab_size()}});
+  }
+  return expected;
+}
+
+Status checkBoundSlice(const Engine &engine, const Slice &slice,
+                       const ExpectedBinding &expected) {
+  bool sameShape = std::equal(slice.shape()->begin(), slice.shape()->end(),
+                              expected.shape.begin(), expected.shape.end());
+  if (slice.dtype() != expected.dtype || !sameShape) {
+    std::string shape;
+    for (uint64_t dim : expected.shape)
+      shape += (shape.empty() ? "[" : ", ") + std::to_string(dim);
+    return makeError(StatusCode::DataLoss, "is %s %s, expected %s %s]",
+                     dtypeName(slice.dtype()),
+                     formatDims(*slice.shape()).c_str(),
+                     dtypeName(expected.dtype), shape.c_str());
+  }
+  uint64_t bytes = elementBytes(slice.dtype());
+  for (uint64_t dim : expected.shape)
+    bytes *= dim; // the slice is valid, so this fits
+  if (spanBytes(slice) != bytes)
+    return makeError(StatusCode::DataLoss,
+                     "strides %s leave gaps, expected a dense slice",
+                     formatDims(*slice.strides()).c_str());
+  const Arena &arena = *engine.arenas()->Get(slice.arena());
+  if (arena.kind() != ArenaKind::IO)
+    return makeError(StatusCode::DataLoss,
+                     "lies in arena %s of kind %s, expected IO",
+                     quoted(arena).c_str(), EnumNameArenaKind(arena.kind()));
+  return Status();
+}
+
+/// The host fills all inputs before the commands run, so none may share bytes.
+Status checkNoOverlap(const Entry &entry) {
+  std::vector<const Binding *> bindings(entry.bindings()->begin(),
+                                        entry.bindings()->end());
+  auto sliceOf = [&](const Binding *binding) -> const Slice & {
+    return *entry.slices()->Get(binding->slice());
+  };
+  std::sort(bindings.begin(), bindings.end(),
+            [&](const Binding *a, const Binding *b) {
+              const Slice &x = sliceOf(a), &y = sliceOf(b);
+              return x.arena() != y.arena() ? x.arena() < y.arena()
+                                            : x.offset() < y.offset();
+            });
+  for (size_t i = 1; i < bindings.size(); ++i) {
+    const Slice &before = sliceOf(bindings[i - 1]),
+                &slice = sliceOf(bindings[i]);
+    if (before.arena() == slice.arena() &&
+        slice.offset() - before.offset() < spanBytes(before))
+      return makeError(
+          StatusCode::DataLoss, "bindings %s and %s share bytes of the arena",
+          quoted(*bindings[i - 1]).c_str(), quoted(*bindings[i]).c_str());
+  }
+  return Status();
+}
+
+Status validateBindings(const Engine &engine, const Program &program,
+                        const Entry &entry) {
+  std::vector<ExpectedBinding> expected =
+      expectedBindings(engine, program, entry);
+  std::vector<bool> found(expected.size());
+  for (const Binding *binding : *entry.bindings()) {
+    std::string place = "binding " + quoted(*binding);
+    size_t i = 0;
+    while (i < expected.size() && binding->name()->str() != expected[i].name)
+      ++i;
+    if (i == expected.size())
+      return makeError(StatusCode::DataLoss, "%s: unknown name", place.c_str());
+    if (found[i])
+      return makeError(StatusCode::DataLoss, "%s: appears twice",
+                       place.c_str());
+    found[i] = true;
+    if (binding->slice() >= entry.slices()->size())
+      return makeError(StatusCode::DataLoss,
+                       "%s: slice %u does not exist, there are %u",
+                       place.c_str(), binding->slice(), entry.slices()->size());
+    SADDLE_RETURN_IF_ERROR(prefix(
+        place, checkBoundSlice(engine, *entry.slices()->Get(binding->slice()),
+                               expected[i])));
+  }
+  for (size_t i = 0; i < expected.size(); ++i)
+    if (!found[i])
+      return makeError(StatusCode::DataLoss, "binding \"%s\" is missing",
+                       expected[i].name);
+  return checkNoOverlap(entry);
+}
+
+Status checkCount(const char *what, uint64_t count) {
+  if (count >= 1 && count <= INT32_MAX)
+    return Status();
+  return makeError(StatusCode::DataLoss, "%s is %" PRIu64 ", expected 1 to %d",
+                   what, count, INT32_MAX);
+}
+
+Status validateEntry(const Engine &engine, const Program &program,
+                     const Entry &entry) {
+  if (entry.phase() != Phase::DECODE && entry.phase() != Phase::PREFILL)
+    return makeError(StatusCode::DataLoss, "unknown phase %u",
+                     unsigned(entry.phase()));
+  SADDLE_RETURN_IF_ERROR(checkCount("tokens", entry.tokens()));
+  SADDLE_RETURN_IF_ERROR(checkCount("rows", entry.rows()));
+  for (uint32_t i = 0; i < entry.slices()->size(); ++i)
+    SADDLE_RETURN_IF_ERROR(
+        prefix("slice " + std::to_string(i),
+               validateSlice(engine, *entry.slices()->Get(i))));
+  SADDLE_RETURN_IF_ERROR(validateBindings(engine, program, entry));
+  for (uint32_t i = 0; i < entry.commands()->size(); ++i) {
+    const Command &command = *entry.commands()->Get(i);
+    SADDLE_RETURN_IF_ERROR(prefix(
+        "command " + std::to_string(i) + " (" + command.location()->str() + ")",
+        validateCommand(engine, program, entry, command)));
+  }
+  return Status();
+}
+
+/// The scheduler packs up to `least` tokens of `phase` into one step, so some
+/// entry must take them.
+Status checkLargestEntry(const Program &program, Phase phase,
+                         const char *limitName, uint64_t least) {
+  uint64_t largest = 0;
+  for (const Entry *entry : *program.entries())
+    if (entry->phase() == phase)
+      largest = std::max(largest, entry->tokens());
+  if (largest >= least)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "the largest %s entry takes %" PRIu64
+                   " tokens, expected %s = %" PRIu64 " or more",
+                   EnumNamePhase(phase), largest, limitName, least);
+}
+
+} // namespace
+
+Status validateEntries(const Engine &engine, const Program &program) {
+  std::unordered_set<std::string> names;
+  for (const Entry *entry : *program.entries()) {
+    if (!names.insert(entry->name()->str()).second)
+      return makeError(StatusCode::DataLoss, "two entries are named %s",
+                       quoted(*entry).c_str());
+    SADDLE_RETURN_IF_ERROR(prefix("entry " + quoted(*entry),
+                                  validateEntry(engine, program, *entry)));
+  }
+  const Limits &limits = *engine.limits();
+  SADDLE_RETURN_IF_ERROR(checkLargestEntry(program, Phase::DECODE, "max_batch",
+                                           limits.max_batch()));
+  return checkLargestEntry(program, Phase::PREFILL, "prefill_chunk",
+                           limits.prefill_chunk());
+}
+
+} // namespace saddle::engine

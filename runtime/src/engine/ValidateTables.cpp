@@ -1,0 +1,247 @@
+// Facts about the whole engine, and the tables that programs refer to.
+
+#include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Engine.h"
+#include "runtime/src/engine/Validate.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_set>
+#include <vector>
+
+namespace saddle::engine {
+
+using namespace schema;
+using schema::Engine; // not saddle::Engine
+
+namespace {
+
+/// Step inputs are i32, so every token, slot and position must fit.
+constexpr uint64_t kMaxIndex = INT32_MAX;
+constexpr uint64_t kMaxAlignment = uint64_t(1) << 21; // a huge page
+constexpr uint64_t kMaxArenaBytes = uint64_t(1) << 48;
+/// Members of all stacks together; real models have about 10^5.
+constexpr uint64_t kMaxTensors = uint64_t(1) << 24;
+
+Status checkRange(const char *what, uint64_t value, uint64_t most) {
+  if (value >= 1 && value <= most)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "%s is %" PRIu64 ", expected 1 to %" PRIu64, what, value,
+                   most);
+}
+
+/// Refuses the second use of a name.
+class UniqueNames {
+public:
+  explicit UniqueNames(const char *kind) : kind(kind) {}
+  Status add(const flatbuffers::String &name) {
+    if (names.insert(name.str()).second)
+      return Status();
+    return makeError(StatusCode::DataLoss, "two %s are named \"%s\"", kind,
+                     name.c_str());
+  }
+
+private:
+  const char *kind;
+  std::unordered_set<std::string> names;
+};
+
+Status validateTopology(const Topology &topology) {
+  uint64_t tp = topology.tp(), pp = topology.pp();
+  SADDLE_RETURN_IF_ERROR(checkRange("topology: tp", tp, kMaxRanks));
+  SADDLE_RETURN_IF_ERROR(checkRange("topology: pp", pp, kMaxRanks / tp));
+  if (topology.dp() == 0 || tp % topology.dp() != 0)
+    return makeError(StatusCode::DataLoss,
+                     "topology: dp = %u does not divide tp = %u", topology.dp(),
+                     topology.tp());
+  if (topology.ep() == 0 || tp % topology.ep() != 0)
+    return makeError(StatusCode::DataLoss,
+                     "topology: ep = %u does not divide tp = %u", topology.ep(),
+                     topology.tp());
+  return Status();
+}
+
+Status validateLimits(const Limits &limits) {
+  SADDLE_RETURN_IF_ERROR(
+      checkRange("limits: max_batch", limits.max_batch(), kMaxIndex));
+  SADDLE_RETURN_IF_ERROR(
+      checkRange("limits: max_seq_len", limits.max_seq_len(), kMaxIndex));
+  SADDLE_RETURN_IF_ERROR(
+      checkRange("limits: prefill_chunk", limits.prefill_chunk(), kMaxIndex));
+  SADDLE_RETURN_IF_ERROR(
+      checkRange("limits: page_size", limits.page_size(), kMaxIndex));
+  SADDLE_RETURN_IF_ERROR(checkRange("limits: num_pages", limits.num_pages(),
+                                    kMaxIndex / limits.page_size()));
+  uint64_t tokens = limits.num_pages() * limits.page_size();
+  if (tokens < limits.max_seq_len())
+    return makeError(StatusCode::DataLoss,
+                     "limits: %" PRIu64 " pages of %" PRIu64
+                     " tokens do not hold one sequence of max_seq_len = "
+                     "%" PRIu64,
+                     limits.num_pages(), limits.page_size(),
+                     limits.max_seq_len());
+  return Status();
+}
+
+Status validateArenas(const Engine &engine) {
+  UniqueNames names("arenas");
+  for (const Arena *arena : *engine.arenas()) {
+    SADDLE_RETURN_IF_ERROR(names.add(*arena->name()));
+    std::string place = "arena " + quoted(*arena);
+    if (arena->kind() < ArenaKind::CONSTANT || arena->kind() > ArenaKind::IO)
+      return makeError(StatusCode::DataLoss, "%s: unknown kind %u",
+                       place.c_str(), unsigned(arena->kind()));
+    uint64_t alignment = arena->alignment();
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0 ||
+        alignment > kMaxAlignment)
+      return makeError(StatusCode::DataLoss,
+                       "%s: alignment is %" PRIu64
+                       ", expected a power of two up to %" PRIu64,
+                       place.c_str(), alignment, kMaxAlignment);
+    if (arena->bytes() > kMaxArenaBytes)
+      return makeError(StatusCode::DataLoss,
+                       "%s: %" PRIu64 " bytes, expected at most %" PRIu64,
+                       place.c_str(), arena->bytes(), kMaxArenaBytes);
+  }
+  return Status();
+}
+
+Status validateSource(const Source &source) {
+  if (elementBytes(source.dtype()) == 0)
+    return makeError(StatusCode::DataLoss, "unknown dtype %u",
+                     unsigned(source.dtype()));
+  uint64_t bytes = elementBytes(source.dtype());
+  for (uint64_t dim : *source.shape())
+    if (dim == 0 || __builtin_mul_overflow(bytes, dim, &bytes))
+      return makeError(StatusCode::DataLoss,
+                       "shape %s is empty or needs more than 2^64 bytes",
+                       formatDims(*source.shape()).c_str());
+  size_t most = source.stack() ? 2 : 3;
+  if (source.shape()->size() > most)
+    return makeError(StatusCode::DataLoss,
+                     "shape %s has %u dimensions, expected at most %zu",
+                     formatDims(*source.shape()).c_str(),
+                     source.shape()->size(), most);
+  if (source.stack() == 0)
+    return Status();
+  const char *hole = std::strstr(source.name()->c_str(), "{}");
+  if (!hole || std::strstr(hole + 2, "{}"))
+    return makeError(StatusCode::DataLoss,
+                     "a stack of %" PRIu64
+                     " tensors needs exactly one {} in its name",
+                     source.stack());
+  return Status();
+}
+
+Status validateSources(const Engine &engine) {
+  UniqueNames names("sources");
+  uint64_t tensors = 0;
+  for (const Source *source : *engine.sources()) {
+    SADDLE_RETURN_IF_ERROR(names.add(*source->name()));
+    std::string place = "source " + quoted(*source);
+    SADDLE_RETURN_IF_ERROR(prefix(place, validateSource(*source)));
+    uint64_t members = std::max<uint64_t>(1, source->stack());
+    if (members > kMaxTensors - tensors)
+      return makeError(StatusCode::DataLoss,
+                       "%s: the sources name more than %" PRIu64 " tensors",
+                       place.c_str(), kMaxTensors);
+    tensors += members;
+  }
+  return Status();
+}
+
+/// Attributes are compared with the op's signature where the kernel is
+/// launched; only the ranks' view of them is checked here.
+Status validateKernels(const Engine &engine, uint64_t worldSize) {
+  UniqueNames names("kernels");
+  for (const Kernel *kernel : *engine.kernels()) {
+    SADDLE_RETURN_IF_ERROR(names.add(*kernel->name()));
+    if (!kernel->attributes())
+      continue;
+    for (const Attribute *attribute : *kernel->attributes())
+      SADDLE_RETURN_IF_ERROR(prefix(
+          "kernel " + quoted(*kernel) + ": attribute " + quoted(*attribute),
+          validateRankValue(attribute->rank_value(), worldSize)));
+  }
+  return Status();
+}
+
+Status validateRankGroups(const Engine &engine, uint64_t worldSize) {
+  for (uint32_t i = 0; i < engine.rank_groups()->size(); ++i) {
+    const RankGroups &groups = *engine.rank_groups()->Get(i);
+    std::string place = "rank groups " + std::to_string(i) + " (\"" +
+                        groups.axes()->str() + "\")";
+    if (groups.size() == 0 || worldSize % groups.size() != 0)
+      return makeError(StatusCode::DataLoss,
+                       "%s: size %u does not divide %" PRIu64 " ranks",
+                       place.c_str(), groups.size(), worldSize);
+    if (groups.ranks()->size() != worldSize)
+      return makeError(StatusCode::DataLoss,
+                       "%s: %u ranks are listed, expected %" PRIu64,
+                       place.c_str(), groups.ranks()->size(), worldSize);
+    std::vector<bool> seen(worldSize);
+    for (uint32_t rank : *groups.ranks()) {
+      if (rank >= worldSize)
+        return makeError(StatusCode::DataLoss,
+                         "%s: rank %u does not exist, there are %" PRIu64,
+                         place.c_str(), rank, worldSize);
+      if (seen[rank])
+        return makeError(StatusCode::DataLoss, "%s: rank %u is listed twice",
+                         place.c_str(), rank);
+      seen[rank] = true;
+    }
+  }
+  return Status();
+}
+
+} // namespace
+
+Status validateFacts(const Engine &engine) {
+  if (engine.target()->str() != "cpu")
+    return makeError(StatusCode::Unsupported,
+                     "compiled for target \"%s\", but this build runs only "
+                     "\"cpu\"; compile the model again with --target cpu",
+                     engine.target()->c_str());
+  DType compute = engine.compute_dtype(), kv = engine.kv_dtype();
+  if (compute != DType::F32 && compute != DType::BF16)
+    return makeError(StatusCode::DataLoss,
+                     "compute_dtype is %s, expected f32 or bf16",
+                     dtypeName(compute));
+  if (kv != DType::F32 && kv != DType::BF16 && kv != DType::F8E4M3)
+    return makeError(StatusCode::DataLoss,
+                     "kv_dtype is %s, expected f32, bf16 or f8e4m3",
+                     dtypeName(kv));
+  SADDLE_RETURN_IF_ERROR(validateTopology(*engine.topology()));
+  SADDLE_RETURN_IF_ERROR(validateLimits(*engine.limits()));
+  const Model &model = *engine.model();
+  SADDLE_RETURN_IF_ERROR(
+      checkRange("model: vocab_size", model.vocab_size(), kMaxIndex));
+  std::string fingerprint = model.fingerprint()->str();
+  if (fingerprint.size() != 32 ||
+      fingerprint.find_first_not_of("0123456789abcdef") != std::string::npos)
+    return makeError(StatusCode::DataLoss,
+                     "model: fingerprint is \"%s\", expected 32 lower-case hex "
+                     "digits",
+                     fingerprint.c_str());
+  if (engine.programs()->size() != engine.topology()->pp())
+    return makeError(StatusCode::DataLoss,
+                     "%u programs for %u pipeline stages, expected one each",
+                     engine.programs()->size(), engine.topology()->pp());
+  for (uint32_t i = 0; i < engine.programs()->size(); ++i)
+    if (engine.programs()->Get(i)->stage() != i)
+      return makeError(StatusCode::DataLoss, "program %u is of stage %u", i,
+                       engine.programs()->Get(i)->stage());
+  return Status();
+}
+
+Status validateTables(const Engine &engine) {
+  uint64_t worldSize =
+      uint64_t(engine.topology()->tp()) * engine.topology()->pp();
+  SADDLE_RETURN_IF_ERROR(validateArenas(engine));
+  SADDLE_RETURN_IF_ERROR(validateSources(engine));
+  SADDLE_RETURN_IF_ERROR(validateKernels(engine, worldSize));
+  return validateRankGroups(engine, worldSize);
+}
+
+} // namespace saddle::engine

@@ -1,0 +1,100 @@
+// The parts of TinyEngine.cpp: weights and entries are built in files of their
+// own.
+
+#ifndef SADDLE_TEST_UNIT_ENGINE_TINYBUILDER_H
+#define SADDLE_TEST_UNIT_ENGINE_TINYBUILDER_H
+
+#include "test/unit/engine/TinyEngine.h"
+
+#include <algorithm>
+#include <map>
+
+namespace saddle::tiny {
+
+using namespace schema;
+
+constexpr uint64_t kVocab = 16, kHidden = 8, kHeads = 4, kKvHeads = 2,
+                   kHeadDim = 4, kExperts = 4, kExpertWidth = 4, kTopK = 2;
+constexpr uint32_t kWeights = 0, kState = 1, kScratch = 2, kIo = 3;
+
+using Shape = std::vector<uint64_t>;
+
+inline RankValueT rankValue(uint64_t step, uint64_t modulus,
+                            uint64_t divisor = 1) {
+  RankValueT value;
+  value.divisor = divisor;
+  value.modulus = modulus;
+  value.step = step;
+  return value;
+}
+
+/// Hands out dense slices of an arena, 64-byte aligned, and tracks its size.
+SliceT place(uint32_t arena, DType dtype, const Shape &shape, uint64_t &used);
+
+/// Builds one engine; the entry under construction is part of its state.
+class Builder {
+public:
+  Builder(const TinyOptions &options)
+      : options(options), engine(std::make_unique<EngineT>()),
+        heads(kHeads / options.tp),
+        kvHeads(std::max<uint64_t>(1, kKvHeads / options.tp)),
+        kvCopies(kvHeads * options.tp / kKvHeads) {}
+
+  std::unique_ptr<EngineT> build();
+
+private:
+  struct PiecePlan {
+    std::string source;
+    Shape sourceShape;
+    uint64_t rows, cols;
+    RankValueT rowStart, colStart;
+    uint64_t destRow = 0;
+    uint64_t stack = 0; // members of a stacked source
+    RankValueT stackStart = {};
+    uint64_t stackCount = 1;
+    DType sourceDType = DType::UNKNOWN; // UNKNOWN: options.weights
+  };
+
+  void addArenas();
+  uint32_t addSource(const PiecePlan &plan);
+  void addWeight(const std::string &name, const Shape &shape, DType dtype,
+                 const std::vector<PiecePlan> &plans);
+  void addWeights();
+  void addLayerWeights(uint32_t layer);
+  uint32_t kernel(const std::string &op, std::vector<AttributeT> attributes,
+                  const std::string &variant = "");
+  uint32_t linear();
+  uint32_t rmsNorm();
+  void addEntry(const std::string &name, Phase phase, uint64_t tokens,
+                uint64_t rows);
+  void addLayer(uint32_t layer, uint32_t &hidden);
+  uint32_t addAttention(const std::string &at, uint32_t layer, uint32_t normed);
+  uint32_t addExperts(const std::string &at, uint32_t layer, uint32_t normed);
+
+  uint32_t slice(SliceT value);
+  uint32_t activation(DType dtype, uint64_t count, uint64_t width);
+  /// Columns [from, from + width) of a 2-d slice.
+  uint32_t columns(uint32_t whole, uint64_t from, uint64_t width);
+  uint32_t weight(const std::string &name);
+  void launch(const std::string &at, uint32_t kernel,
+              std::vector<uint32_t> operands, Extent extent = Extent::TOKENS,
+              uint32_t group = 0);
+  uint32_t reduced(const std::string &at, uint32_t partial);
+  void bind(const std::string &name, uint32_t index);
+
+  const TinyOptions options;
+  std::unique_ptr<EngineT> engine;
+  const uint64_t heads, kvHeads, kvCopies;
+  uint64_t weightBytes = 0, stateBytes = 0, scratchBytes = 0, ioBytes = 0;
+  std::map<std::string, SliceT> weightSlices, caches;
+  std::map<std::string, uint32_t> sourceIndex;
+  // Of the entry being built.
+  EntryT *entry = nullptr;
+  std::map<std::string, uint32_t> weightIndex;
+  uint64_t scratchUsed = 0, ioUsed = 0;
+  uint32_t positions = 0, sequences = 0, slots = 0, blockTable = 0;
+};
+
+} // namespace saddle::tiny
+
+#endif // SADDLE_TEST_UNIT_ENGINE_TINYBUILDER_H

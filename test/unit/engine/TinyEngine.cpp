@@ -1,0 +1,122 @@
+#include "test/unit/engine/TinyEngine.h"
+
+#include "runtime/src/base/DType.h"
+#include "runtime/src/checkpoint/Fingerprint.h"
+#include "runtime/src/engine/EngineFile.h"
+#include "test/unit/engine/TinyBuilder.h"
+
+using namespace saddle;
+using namespace saddle::schema;
+
+namespace saddle::tiny {
+
+SliceT place(uint32_t arena, DType dtype, const Shape &shape, uint64_t &used) {
+  SliceT slice;
+  slice.arena = arena;
+  slice.dtype = dtype;
+  slice.shape = shape;
+  slice.strides.resize(shape.size());
+  uint64_t elements = 1;
+  for (size_t i = shape.size(); i-- > 0;) {
+    slice.strides[i] = elements;
+    elements *= shape[i];
+  }
+  slice.offset = used;
+  used += (elements * elementBytes(dtype) + 63) / 64 * 64;
+  return slice;
+}
+
+void Builder::addArenas() {
+  auto add = [&](const char *name, ArenaKind kind, uint64_t bytes) {
+    auto arena = std::make_unique<ArenaT>();
+    arena->name = name;
+    arena->kind = kind;
+    arena->bytes = bytes;
+    arena->alignment = 64;
+    engine->arenas.push_back(std::move(arena));
+  };
+  add("weights", ArenaKind::CONSTANT, weightBytes);
+  add("kv", ArenaKind::STATE, stateBytes);
+  add("activations", ArenaKind::TRANSIENT, scratchBytes);
+  add("io", ArenaKind::IO, ioBytes);
+}
+
+std::unique_ptr<EngineT> Builder::build() {
+  engine->producer = "TinyEngine";
+  engine->target = "cpu";
+  engine->compute_dtype = options.compute;
+  engine->kv_dtype = options.kv;
+  engine->model = std::make_unique<ModelT>();
+  engine->model->architecture = "MiniMaxM2ForCausalLM";
+  engine->model->name = "tiny";
+  engine->model->vocab_size = kVocab;
+  engine->model->num_layers = options.layers;
+  engine->model->hidden_size = kHidden;
+  engine->model->eos_token_ids = {1};
+  engine->topology = std::make_unique<TopologyT>();
+  engine->topology->tp = engine->topology->ep = options.tp;
+  engine->limits = std::make_unique<LimitsT>();
+  engine->limits->max_batch = options.maxBatch;
+  engine->limits->max_seq_len = options.maxSeqLen;
+  engine->limits->prefill_chunk = options.prefillChunk;
+  engine->limits->page_size = options.pageSize;
+  engine->limits->num_pages = options.numPages;
+  auto groups = std::make_unique<RankGroupsT>();
+  groups->axes = "tp";
+  groups->size = options.tp;
+  for (uint32_t rank = 0; rank < options.tp; ++rank)
+    groups->ranks.push_back(rank);
+  engine->rank_groups.push_back(std::move(groups));
+  auto fusion = std::make_unique<FusionT>();
+  fusion->signature = "add_rms_norm";
+  fusion->ops = {"add", "rms_norm"};
+  engine->fusions.push_back(std::move(fusion));
+  engine->programs.push_back(std::make_unique<ProgramT>());
+  addWeights();
+  addEntry("decode", Phase::DECODE, options.maxBatch, options.maxBatch);
+  addEntry("prefill", Phase::PREFILL, options.prefillChunk, options.maxBatch);
+  addArenas();
+  updateFingerprint(*engine);
+  return std::move(engine);
+}
+
+} // namespace saddle::tiny
+
+std::unique_ptr<EngineT> saddle::tinyEngine(const TinyOptions &options) {
+  return tiny::Builder(options).build();
+}
+
+void saddle::updateFingerprint(EngineT &engine) {
+  const std::map<DType, TensorDType> dtypes = {
+      {DType::F32, TensorDType::F32},       {DType::BF16, TensorDType::BF16},
+      {DType::F16, TensorDType::F16},       {DType::I32, TensorDType::I32},
+      {DType::F8E4M3, TensorDType::F8E4M3}, {DType::U8, TensorDType::U8}};
+  std::map<std::string, const SourceT *> tensors;
+  for (const auto &source : engine.sources) {
+    if (!source->ignored_reason.empty())
+      continue;
+    if (source->stack == 0)
+      tensors[source->name] = source.get();
+    size_t hole = source->name.find("{}");
+    for (uint64_t i = 0; i < source->stack; ++i) {
+      std::string name = source->name;
+      tensors[name.replace(hole, 2, std::to_string(i))] = source.get();
+    }
+  }
+  Fingerprint fingerprint;
+  for (const auto &[name, source] : tensors)
+    fingerprint.add(name, dtypes.at(source->dtype), source->shape);
+  engine.model->fingerprint = fingerprint.hex();
+}
+
+std::vector<uint8_t> saddle::flatBufferOf(const EngineT &engine) {
+  flatbuffers::FlatBufferBuilder builder;
+  FinishEngineBuffer(builder, schema::Engine::Pack(builder, &engine));
+  return std::vector<uint8_t>(builder.GetBufferPointer(),
+                              builder.GetBufferPointer() + builder.GetSize());
+}
+
+std::vector<uint8_t> saddle::engineFileOf(const EngineT &engine) {
+  std::vector<uint8_t> buffer = flatBufferOf(engine);
+  return packEngineFile(buffer, {});
+}

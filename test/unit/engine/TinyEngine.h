@@ -1,0 +1,46 @@
+// A small but complete engine for tests: every kind of table, most kernels, any
+// tp up to 4, built with the FlatBuffers object API so that tests can bend it.
+
+#ifndef SADDLE_TEST_UNIT_ENGINE_TINYENGINE_H
+#define SADDLE_TEST_UNIT_ENGINE_TINYENGINE_H
+
+#include "runtime/schema/engine_generated.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace saddle {
+
+/// The model: hidden 8, 4 query and 2 KV heads of 4 dims (QK norm, rotary 2),
+/// 4 experts of width 4, top 2, vocabulary 16.
+struct TinyOptions {
+  uint32_t tp = 1; // 1, 2 or 4; with 4 each KV head lives on two ranks
+  uint32_t layers = 1;
+  schema::DType compute = schema::DType::F32;
+  schema::DType kv = schema::DType::F32;
+  schema::DType weights = schema::DType::BF16; // of every source but the bias
+  uint64_t maxBatch = 4;
+  uint64_t maxSeqLen = 16;
+  uint64_t prefillChunk = 8;
+  uint64_t pageSize = 4;
+  uint64_t numPages = 16;
+};
+
+/// Entries "decode" (max_batch tokens) and "prefill" (prefill_chunk tokens),
+/// both with max_batch logits rows.
+std::unique_ptr<schema::EngineT> tinyEngine(const TinyOptions &options = {});
+
+/// Sets model.fingerprint to what the sources say.
+void updateFingerprint(schema::EngineT &engine);
+
+/// The finished FlatBuffer of `engine`.
+std::vector<uint8_t> flatBufferOf(const schema::EngineT &engine);
+
+/// The whole engine file of `engine`.
+std::vector<uint8_t> engineFileOf(const schema::EngineT &engine);
+
+} // namespace saddle
+
+#endif // SADDLE_TEST_UNIT_ENGINE_TINYENGINE_H

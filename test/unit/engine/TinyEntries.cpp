@@ -1,0 +1,278 @@
+// Commands of the tiny engine: one decoder layer after the other.
+
+#include "runtime/src/base/DType.h"
+#include "test/unit/engine/TinyBuilder.h"
+
+namespace saddle::tiny {
+
+namespace {
+
+AttributeT intAttribute(const char *name, int64_t value) {
+  AttributeT attribute;
+  attribute.name = name;
+  attribute.kind = AttributeKind::INT;
+  attribute.int_value = value;
+  return attribute;
+}
+
+AttributeT floatAttribute(const char *name, double value) {
+  AttributeT attribute;
+  attribute.name = name;
+  attribute.kind = AttributeKind::FLOAT;
+  attribute.float_value = value;
+  return attribute;
+}
+
+AttributeT rankAttribute(const char *name, RankValueT value) {
+  AttributeT attribute;
+  attribute.name = name;
+  attribute.kind = AttributeKind::RANK;
+  attribute.rank_value = std::make_unique<RankValueT>(value);
+  return attribute;
+}
+
+} // namespace
+
+uint32_t Builder::kernel(const std::string &op,
+                         std::vector<AttributeT> attributes,
+                         const std::string &variant) {
+  std::string name = op + variant;
+  for (size_t i = 0; i < engine->kernels.size(); ++i)
+    if (engine->kernels[i]->name == name)
+      return uint32_t(i);
+  auto kernel = std::make_unique<KernelT>();
+  kernel->name = name;
+  kernel->op = op;
+  for (AttributeT &attribute : attributes)
+    kernel->attributes.push_back(
+        std::make_unique<AttributeT>(std::move(attribute)));
+  engine->kernels.push_back(std::move(kernel));
+  return uint32_t(engine->kernels.size() - 1);
+}
+
+uint32_t Builder::linear() {
+  return kernel("linear", {intAttribute("act_group", 0)});
+}
+
+uint32_t Builder::rmsNorm() {
+  return kernel("rms_norm", {floatAttribute("eps", 1e-6)});
+}
+
+uint32_t Builder::slice(SliceT value) {
+  entry->slices.push_back(std::make_unique<SliceT>(std::move(value)));
+  return uint32_t(entry->slices.size() - 1);
+}
+
+uint32_t Builder::activation(DType dtype, uint64_t count, uint64_t width) {
+  return slice(place(kScratch, dtype, {count, width}, scratchUsed));
+}
+
+uint32_t Builder::columns(uint32_t whole, uint64_t from, uint64_t width) {
+  SliceT part = *entry->slices[whole];
+  part.offset += from * elementBytes(part.dtype);
+  part.shape[1] = width;
+  return slice(std::move(part));
+}
+
+uint32_t Builder::weight(const std::string &name) {
+  auto found = weightIndex.find(name);
+  if (found != weightIndex.end())
+    return found->second;
+  return weightIndex[name] = slice(weightSlices.at(name));
+}
+
+void Builder::launch(const std::string &at, uint32_t kernel,
+                     std::vector<uint32_t> operands, Extent extent,
+                     uint32_t group) {
+  LaunchT launch;
+  launch.kernel = kernel;
+  launch.operands = std::move(operands);
+  launch.extent = extent;
+  auto command = std::make_unique<CommandT>();
+  command->action.Set(std::move(launch));
+  command->location = at;
+  command->group = group;
+  entry->commands.push_back(std::move(command));
+}
+
+/// `partial` summed over the tp group, in place.
+uint32_t Builder::reduced(const std::string &at, uint32_t partial) {
+  if (options.tp == 1)
+    return partial;
+  CollectiveT collective;
+  collective.kind = CollectiveKind::ALL_REDUCE_SUM;
+  collective.input = collective.output = partial;
+  collective.extent = Extent::TOKENS;
+  auto command = std::make_unique<CommandT>();
+  command->action.Set(std::move(collective));
+  command->location = at;
+  entry->commands.push_back(std::move(command));
+  return partial;
+}
+
+void Builder::bind(const std::string &name, uint32_t index) {
+  auto binding = std::make_unique<BindingT>();
+  binding->name = name;
+  binding->slice = index;
+  entry->bindings.push_back(std::move(binding));
+}
+
+uint32_t Builder::addAttention(const std::string &at, uint32_t layer,
+                               uint32_t normed) {
+  std::string attention = at + "self_attn.";
+  uint64_t tokens = entry->tokens;
+  uint64_t q = heads * kHeadDim, kv = kvHeads * kHeadDim;
+  DType A = options.compute;
+  uint32_t qkv = activation(A, tokens, q + 2 * kv);
+  launch(attention + "qkv", linear(), {normed, weight(attention + "qkv"), qkv});
+  uint32_t qPart = columns(qkv, 0, q), kPart = columns(qkv, q, kv),
+           vPart = columns(qkv, q + kv, kv);
+  uint32_t sums = activation(DType::F32, tokens, 2);
+  launch(attention + "qk_norm", kernel("sum_of_squares", {}),
+         {qPart, kPart, sums});
+  reduced(attention + "qk_norm", sums);
+  // KV heads that several ranks hold count several times in the sum, so the
+  // divisor counts them as often.
+  auto scale = [&](const char *variant, int64_t column, uint64_t divisor) {
+    return kernel("rms_scale",
+                  {intAttribute("column", column),
+                   intAttribute("divisor", int64_t(divisor)),
+                   floatAttribute("eps", 1e-6)},
+                  variant);
+  };
+  uint32_t qNormed = activation(A, tokens, q),
+           kNormed = activation(A, tokens, kv);
+  launch(attention + "q_norm", scale("_q", 0, kHeads * kHeadDim),
+         {qPart, sums, weight(attention + "q_norm.weight"), qNormed});
+  launch(attention + "k_norm", scale("_k", 1, kKvHeads * kHeadDim * kvCopies),
+         {kPart, sums, weight(attention + "k_norm.weight"), kNormed});
+  uint32_t rope = kernel("rope", {intAttribute("head_dim", kHeadDim),
+                                  intAttribute("rotary_dim", 2),
+                                  floatAttribute("theta", 10000)});
+  uint32_t qRotated = activation(A, tokens, q),
+           kRotated = activation(A, tokens, kv);
+  launch(attention + "rope", rope, {qNormed, positions, qRotated});
+  launch(attention + "rope", rope, {kNormed, positions, kRotated});
+  uint32_t kCache = slice(caches.at(at + "k")),
+           vCache = slice(caches.at(at + "v"));
+  launch(attention + "kv", kernel("kv_append", {}),
+         {kRotated, vPart, slots, kCache, vCache});
+  uint32_t mixed = activation(A, tokens, q);
+  launch(attention + "attention",
+         kernel("attention", {intAttribute("head_dim", kHeadDim),
+                              floatAttribute("scale", 0.5)}),
+         {qRotated, kCache, vCache, positions, sequences, blockTable, mixed});
+  uint32_t partial = activation(A, tokens, kHidden);
+  launch(attention + "o_proj", linear(),
+         {mixed, weight(attention + "o_proj.weight"), partial});
+  return reduced(attention + "o_proj", partial);
+}
+
+uint32_t Builder::addExperts(const std::string &at, uint32_t layer,
+                             uint32_t normed) {
+  std::string moe = at + "block_sparse_moe.";
+  uint64_t tokens = entry->tokens;
+  uint32_t logits = activation(DType::F32, tokens, kExperts);
+  launch(moe + "gate", linear(), {normed, weight(moe + "gate.weight"), logits});
+  uint32_t weights = activation(DType::F32, tokens, kTopK),
+           experts = activation(DType::I32, tokens, kTopK);
+  launch(moe + "router",
+         kernel("router_topk", {floatAttribute("routed_scale", 1)}),
+         {logits, weight(moe + "e_score_correction_bias"), weights, experts});
+  uint32_t partial = activation(options.compute, tokens, kHidden);
+  launch(moe + "experts",
+         kernel("experts",
+                {rankAttribute("expert_start",
+                               rankValue(kExperts / options.tp, options.tp)),
+                 intAttribute("act_group", 0)}),
+         {normed, weights, experts, weight(moe + "w13"), weight(moe + "w2"),
+          partial});
+  return reduced(moe + "experts", partial);
+}
+
+void Builder::addLayer(uint32_t layer, uint32_t &hidden) {
+  std::string at = "model.layers." + std::to_string(layer) + ".";
+  uint32_t norm = rmsNorm();
+  uint32_t add = kernel("add", {});
+  auto normed = [&](const char *name, uint32_t group) {
+    uint32_t out = activation(options.compute, entry->tokens, kHidden);
+    launch(at + name, norm,
+           {hidden, weight(at + name + std::string(".weight")), out},
+           Extent::TOKENS, group);
+    return out;
+  };
+  auto addResidual = [&](const char *name, uint32_t delta, uint32_t group) {
+    uint32_t sum = activation(options.compute, entry->tokens, kHidden);
+    launch(at + name, add, {hidden, delta, sum}, Extent::TOKENS, group);
+    hidden = sum;
+  };
+  addResidual("self_attn.residual",
+              addAttention(at, layer, normed("input_layernorm", 0)), 1);
+  addResidual("block_sparse_moe.residual",
+              addExperts(at, layer, normed("post_attention_layernorm", 1)), 0);
+}
+
+void Builder::addEntry(const std::string &name, Phase phase, uint64_t tokens,
+                       uint64_t rows) {
+  engine->programs[0]->entries.push_back(std::make_unique<EntryT>());
+  entry = engine->programs[0]->entries.back().get();
+  entry->name = name;
+  entry->phase = phase;
+  entry->tokens = tokens;
+  entry->rows = rows;
+  weightIndex.clear();
+  scratchUsed = ioUsed = 0;
+
+  auto input = [&](const char *binding, const Shape &shape,
+                   DType dtype = DType::I32) {
+    uint32_t index = slice(place(kIo, dtype, shape, ioUsed));
+    bind(binding, index);
+    return index;
+  };
+  uint32_t ids = input("tokens", {tokens});
+  positions = input("positions", {tokens});
+  sequences = input("sequences", {tokens});
+  slots = input("slots", {tokens});
+  blockTable =
+      input("block_table",
+            {options.maxBatch,
+             (options.maxSeqLen + options.pageSize - 1) / options.pageSize});
+  uint32_t rowIndices = input("rows", {rows});
+  uint32_t logits = input("logits", {rows, kVocab}, DType::F32);
+
+  uint64_t vocab = kVocab / options.tp;
+  uint32_t hidden = activation(options.compute, tokens, kHidden);
+  launch("model.embed_tokens",
+         kernel("embedding",
+                {rankAttribute("vocab_start", rankValue(vocab, options.tp))}),
+         {ids, weight("model.embed_tokens.weight"), hidden});
+  reduced("model.embed_tokens", hidden);
+  for (uint32_t layer = 0; layer < options.layers; ++layer)
+    addLayer(layer, hidden);
+  uint32_t chosen = activation(options.compute, rows, kHidden),
+           normed = activation(options.compute, rows, kHidden);
+  launch("model.norm", kernel("select_rows", {}), {hidden, rowIndices, chosen},
+         Extent::ROWS);
+  launch("model.norm", rmsNorm(), {chosen, weight("model.norm.weight"), normed},
+         Extent::ROWS);
+  bool split = options.tp > 1;
+  uint32_t part = split ? activation(DType::F32, rows, vocab) : logits;
+  launch("lm_head", linear(), {normed, weight("lm_head.weight"), part},
+         Extent::ROWS);
+  if (split) {
+    CollectiveT gather;
+    gather.kind = CollectiveKind::ALL_GATHER;
+    gather.input = part;
+    gather.output = logits;
+    gather.dim = 1;
+    gather.extent = Extent::ROWS;
+    auto command = std::make_unique<CommandT>();
+    command->action.Set(std::move(gather));
+    command->location = "lm_head";
+    entry->commands.push_back(std::move(command));
+  }
+  scratchBytes = std::max(scratchBytes, scratchUsed);
+  ioBytes = std::max(ioBytes, ioUsed);
+}
+
+} // namespace saddle::tiny

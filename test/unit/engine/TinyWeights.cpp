@@ -1,0 +1,143 @@
+// Weights and caches of the tiny engine.
+
+#include "test/unit/engine/TinyBuilder.h"
+
+namespace saddle::tiny {
+
+uint32_t Builder::addSource(const PiecePlan &plan) {
+  auto [entry, isNew] =
+      sourceIndex.emplace(plan.source, uint32_t(engine->sources.size()));
+  if (!isNew)
+    return entry->second;
+  auto source = std::make_unique<SourceT>();
+  source->name = plan.source;
+  source->stack = plan.stack;
+  source->dtype =
+      plan.sourceDType == DType::UNKNOWN ? options.weights : plan.sourceDType;
+  source->shape = plan.sourceShape;
+  engine->sources.push_back(std::move(source));
+  return entry->second;
+}
+
+void Builder::addWeight(const std::string &name, const Shape &shape,
+                        DType dtype, const std::vector<PiecePlan> &plans) {
+  auto weight = std::make_unique<WeightT>();
+  weight->name = name;
+  weight->slice =
+      std::make_unique<SliceT>(place(kWeights, dtype, shape, weightBytes));
+  for (const PiecePlan &plan : plans) {
+    auto piece = std::make_unique<PieceT>();
+    piece->source = addSource(plan);
+    piece->row_start = std::make_unique<RankValueT>(plan.rowStart);
+    piece->col_start = std::make_unique<RankValueT>(plan.colStart);
+    piece->stack_start = std::make_unique<RankValueT>(plan.stackStart);
+    piece->stack_count = plan.stackCount;
+    piece->rows = plan.rows;
+    piece->cols = plan.cols;
+    piece->dest_row = plan.destRow;
+    weight->pieces.push_back(std::move(piece));
+  }
+  weightSlices[name] = *weight->slice;
+  engine->programs[0]->weights.push_back(std::move(weight));
+}
+
+void Builder::addLayerWeights(uint32_t layer) {
+  std::string at = "model.layers." + std::to_string(layer) + ".";
+  uint32_t tp = options.tp;
+  RankValueT zero = rankValue(0, 1);
+  uint64_t q = heads * kHeadDim, kv = kvHeads * kHeadDim;
+  RankValueT qStart = rankValue(q, tp);
+  RankValueT kvStart = rankValue(kv, tp / kvCopies, kvCopies);
+  auto norm = [&](const char *name, uint64_t width, uint64_t total,
+                  RankValueT start) {
+    addWeight(at + name, {width}, DType::F32,
+              {{at + name, {total}, 1, width, zero, start}});
+  };
+  norm("input_layernorm.weight", kHidden, kHidden, zero);
+  std::string attention = at + "self_attn.";
+  addWeight(attention + "qkv", {q + 2 * kv, kHidden}, options.weights,
+            {{attention + "q_proj.weight",
+              {kHeads * kHeadDim, kHidden},
+              q,
+              kHidden,
+              qStart,
+              zero,
+              0},
+             {attention + "k_proj.weight",
+              {kKvHeads * kHeadDim, kHidden},
+              kv,
+              kHidden,
+              kvStart,
+              zero,
+              q},
+             {attention + "v_proj.weight",
+              {kKvHeads * kHeadDim, kHidden},
+              kv,
+              kHidden,
+              kvStart,
+              zero,
+              q + kv}});
+  norm("self_attn.q_norm.weight", q, kHeads * kHeadDim, qStart);
+  norm("self_attn.k_norm.weight", kv, kKvHeads * kHeadDim, kvStart);
+  addWeight(attention + "o_proj.weight", {kHidden, q}, options.weights,
+            {{attention + "o_proj.weight",
+              {kHidden, kHeads * kHeadDim},
+              kHidden,
+              q,
+              zero,
+              qStart}});
+  norm("post_attention_layernorm.weight", kHidden, kHidden, zero);
+  std::string moe = at + "block_sparse_moe.";
+  addWeight(moe + "gate.weight", {kExperts, kHidden}, options.weights,
+            {{moe + "gate.weight",
+              {kExperts, kHidden},
+              kExperts,
+              kHidden,
+              zero,
+              zero}});
+  PiecePlan bias{
+      moe + "e_score_correction_bias", {kExperts}, 1, kExperts, zero, zero};
+  bias.sourceDType = DType::F32;
+  addWeight(bias.source, {kExperts}, DType::F32, {bias});
+  uint64_t held = kExperts / tp;
+  auto stacked = [&](const char *name, uint64_t rows, uint64_t cols,
+                     uint64_t destRow) {
+    PiecePlan plan{moe + "experts.{}." + name + ".weight",
+                   {rows, cols},
+                   rows,
+                   cols,
+                   zero,
+                   zero,
+                   destRow};
+    plan.stack = kExperts;
+    plan.stackStart = rankValue(held, tp);
+    plan.stackCount = held;
+    return plan;
+  };
+  addWeight(moe + "w13", {held, 2 * kExpertWidth, kHidden}, options.weights,
+            {stacked("w1", kExpertWidth, kHidden, 0),
+             stacked("w3", kExpertWidth, kHidden, kExpertWidth)});
+  addWeight(moe + "w2", {held, kHidden, kExpertWidth}, options.weights,
+            {stacked("w2", kHidden, kExpertWidth, 0)});
+
+  Shape cache = {options.numPages, options.pageSize, kvHeads, kHeadDim};
+  caches[at + "k"] = place(kState, options.kv, cache, stateBytes);
+  caches[at + "v"] = place(kState, options.kv, cache, stateBytes);
+}
+
+void Builder::addWeights() {
+  uint64_t vocab = kVocab / options.tp;
+  RankValueT zero = rankValue(0, 1), start = rankValue(vocab, options.tp);
+  auto table = [&](const char *name) {
+    addWeight(name, {vocab, kHidden}, options.weights,
+              {{name, {kVocab, kHidden}, vocab, kHidden, start, zero}});
+  };
+  table("model.embed_tokens.weight");
+  for (uint32_t layer = 0; layer < options.layers; ++layer)
+    addLayerWeights(layer);
+  addWeight("model.norm.weight", {kHidden}, DType::F32,
+            {{"model.norm.weight", {kHidden}, 1, kHidden, zero, zero}});
+  table("lm_head.weight");
+}
+
+} // namespace saddle::tiny
