@@ -57,14 +57,18 @@ public:
   bool number_float(number_float_t, const string_t &) override { return true; }
   bool string(string_t &) override { return true; }
   bool binary(binary_t &) override { return true; }
-  bool start_array(size_t) override { return true; }
-  bool end_array() override { return true; }
+  bool start_array(size_t) override { return descend(); }
+  bool end_array() override {
+    --depth;
+    return true;
+  }
   bool start_object(size_t) override {
     objects.emplace_back();
-    return true;
+    return descend();
   }
   bool end_object() override {
     objects.pop_back();
+    --depth;
     return true;
   }
   bool key(string_t &name) override {
@@ -89,8 +93,18 @@ public:
   std::string problem;
 
 private:
+  /// Printing a value recurses; no config comes near the limit.
+  bool descend() {
+    constexpr unsigned limit = 64;
+    if (++depth <= limit)
+      return true;
+    problem = "nested deeper than " + std::to_string(limit) + " levels";
+    return false;
+  }
+
   std::string_view text;
   std::vector<std::set<std::string>> objects;
+  unsigned depth = 0;
 };
 
 /// The value as JSON, shortened.
@@ -180,7 +194,7 @@ const json *ConfigReader::find(const std::string &key) {
 const json *ConfigReader::find(const std::string &key, Presence presence,
                                const std::string &expected) {
   const json *value = find(key);
-  if (!value && presence == Presence::Required)
+  if (!value && presence == Required)
     failExpected(key, expected);
   return value;
 }

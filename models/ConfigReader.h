@@ -23,11 +23,11 @@ namespace saddle {
 /// Messages read `FILE: path.to.field: expected X, found Y`.
 class ConfigReader {
 public:
-  enum class Presence { Optional, Required };
-  static constexpr Presence Required = Presence::Required;
+  enum Presence { Optional, Required };
 
   /// Errors: the file cannot be read, is not JSON (with line, column and byte),
-  /// repeats a key in one object, or holds something other than an object.
+  /// repeats a key in one object, nests deeper than 64 levels, or holds
+  /// something other than an object.
   static StatusOr<ConfigReader> open(const std::string &path);
   /// As open, for text already in memory; `path` only appears in messages.
   static StatusOr<ConfigReader> parse(std::string_view text,
@@ -40,14 +40,13 @@ public:
   bool isSet(const std::string &key);
 
   std::optional<int64_t> integer(const std::string &key, int64_t min,
-                                 int64_t max,
-                                 Presence presence = Presence::Optional);
+                                 int64_t max, Presence presence = Optional);
   /// A finite number above `above`.
   std::optional<double> number(const std::string &key, double above,
-                               Presence presence = Presence::Optional);
+                               Presence presence = Optional);
   std::optional<bool> boolean(const std::string &key);
   std::optional<std::string> string(const std::string &key,
-                                    Presence presence = Presence::Optional);
+                                    Presence presence = Optional);
   std::optional<std::vector<std::string>> strings(const std::string &key);
   std::optional<std::vector<int64_t>> integers(const std::string &key,
                                                int64_t min, int64_t max);

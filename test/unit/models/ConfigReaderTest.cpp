@@ -47,6 +47,17 @@ TEST(ConfigReader, DuplicateKeysAreRefusedAtAnyDepth) {
   read(R"({"a": {"x": 1}, "b": {"x": 1}, "x": 1})");
 }
 
+TEST(ConfigReader, NestingIsBounded) {
+  // The root object is one level.
+  auto nested = [](size_t lists) {
+    return "{\"a\": " + std::string(lists, '[') + std::string(lists, ']') + "}";
+  };
+  read(nested(63));
+  EXPECT_EQ(parseError(nested(64)), "c.json: nested deeper than 64 levels");
+  EXPECT_EQ(parseError(nested(1000000)),
+            "c.json: nested deeper than 64 levels");
+}
+
 TEST(ConfigReader, TheRootIsAnObject) {
   EXPECT_EQ(parseError("[1]"), "c.json: expected a JSON object, found [1]");
 }

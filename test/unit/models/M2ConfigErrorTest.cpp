@@ -364,6 +364,25 @@ INSTANTIATE_TEST_SUITE_P(
                   "architectures[0]: \"LlamaForCausalLM\" is not a known "
                   "architecture; known: MiniMaxM2ForCausalLM (minimax_m2)"}));
 
+// No damage may crash the import; a shortened file is always an error.
+TEST(M2ConfigErrors, DamagedTextNeverCrashes) {
+  const std::string text = smallFp8Config().dump();
+  auto import = [](const std::string &damaged) {
+    StatusOr<ConfigReader> reader = ConfigReader::parse(damaged, "c.json");
+    std::vector<std::string> warnings;
+    return reader.ok() ? readM2Config(*reader, warnings).status()
+                       : reader.status();
+  };
+  ASSERT_TRUE(import(text).ok());
+  for (size_t i = 0; i < text.size(); ++i) {
+    EXPECT_FALSE(import(text.substr(0, i)).ok()) << i;
+    std::string flipped = text;
+    flipped[i] = char(flipped[i] ^ (1 << (i % 8)));
+    Status status = import(flipped);
+    EXPECT_EQ(status.ok(), status.message().empty()) << flipped;
+  }
+}
+
 TEST(M2ConfigErrors, NullInARequiredFieldIsNamed) {
   nlohmann::json config = smallConfig();
   config["head_dim"] = nullptr;
