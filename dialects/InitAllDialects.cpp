@@ -8,7 +8,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 void saddle::registerAllDialects(mlir::DialectRegistry &registry) {
-  registry.insert<mlir::func::FuncDialect, model::ModelDialect,
-                  dist::DistDialect, kernel::KernelDialect,
-                  engine::EngineDialect>();
+  registry
+      .insert<mlir::func::FuncDialect, model::ModelDialect, dist::DistDialect,
+              kernel::KernelDialect, engine::EngineDialect>();
 }

@@ -52,10 +52,11 @@ static ParseResult parseAxis(AsmParser &parser, AxisRef &axis) {
   return success();
 }
 
-static ParseResult parseAxes(AsmParser &parser, SmallVectorImpl<AxisRef> &axes) {
-  return parser.parseCommaSeparatedList(
-      AsmParser::Delimiter::Square,
-      [&] { return parseAxis(parser, axes.emplace_back()); });
+static ParseResult parseAxes(AsmParser &parser,
+                             SmallVectorImpl<AxisRef> &axes) {
+  return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
+    return parseAxis(parser, axes.emplace_back());
+  });
 }
 
 //===----------------------------------------------------------------------===//

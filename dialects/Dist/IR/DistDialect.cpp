@@ -30,7 +30,8 @@ LogicalResult DistDialect::verifyOperationAttribute(Operation *op,
       return op->emitOpError(
           "'dist.shardings' must be an array of #dist.sharding");
     if (array.size() != op->getNumResults())
-      return op->emitOpError("'dist.shardings' must have one entry for each of ")
+      return op->emitOpError(
+                 "'dist.shardings' must have one entry for each of ")
              << op->getNumResults() << " results, but has " << array.size();
     return success();
   }

@@ -1,4 +1,5 @@
-// The `dist` dialect: who holds what, who talks to whom. Reference: docs/Dialects/Dist.md.
+// The `dist` dialect: who holds what, who talks to whom. Reference:
+// docs/Dialects/Dist.md.
 
 #ifndef SADDLE_DIALECTS_DIST_IR_DISTDIALECT_H
 #define SADDLE_DIALECTS_DIST_IR_DISTDIALECT_H

@@ -149,9 +149,8 @@ LogicalResult WeightShardOp::verifySymbolUses(SymbolTableCollection &symbols) {
     // weight_shard_c4
     RankedTensorType local = localType(global, sharding, *mesh);
     if (!local || !sharding.getUnreduced().empty())
-      return emitOpError("part ")
-             << symbol << " of type " << global << " cannot be split by "
-             << sharding;
+      return emitOpError("part ") << symbol << " of type " << global
+                                  << " cannot be split by " << sharding;
     // weight_shard_c5
     for (int64_t dim = 0; dim < type.getRank(); ++dim)
       if (dim != concat && local.getDimSize(dim) != type.getDimSize(dim))
@@ -192,9 +191,8 @@ LogicalResult WeightShardOp::verifySymbolUses(SymbolTableCollection &symbols) {
 
 LogicalResult ReshardOp::verify() {
   // reshard_c1
-  for (auto [sharding, type] :
-       {std::pair(getFrom(), getInput().getType()),
-        std::pair(getTo(), getResult().getType())})
+  for (auto [sharding, type] : {std::pair(getFrom(), getInput().getType()),
+                                std::pair(getTo(), getResult().getType())})
     if (static_cast<int64_t>(sharding.getDims().size()) !=
         cast<RankedTensorType>(type).getRank())
       return emitOpError("expected ")
@@ -261,7 +259,8 @@ LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &symbols) {
                         getResult().getType(), "result", *size);
 }
 
-LogicalResult ReduceScatterOp::verifySymbolUses(SymbolTableCollection &symbols) {
+LogicalResult
+ReduceScatterOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto size = verifyAxes(*this, getAxesAttr(), symbols);
   if (failed(size))
     return failure();

@@ -25,8 +25,8 @@ bool Mesh::has(AxisRef axis) const {
   int64_t whole = axis ? axisSize(axis.name.getValue()) : 0;
   if (whole == 0)
     return false;
-  return axis.isWhole() || (axis.pre > 0 && axis.size > 0 &&
-                            whole % (axis.pre * axis.size) == 0);
+  return axis.isWhole() ||
+         (axis.pre > 0 && axis.size > 0 && whole % (axis.pre * axis.size) == 0);
 }
 
 int64_t Mesh::factor(AxisRef axis) const {

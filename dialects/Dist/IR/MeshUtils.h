@@ -54,8 +54,7 @@ struct Mesh {
   RankIndex rankIndex(AxisRef axis) const;
   /// Ranks that differ only along `axes`, each group in rank order, groups in
   /// the order of their first rank.
-  std::vector<std::vector<int64_t>>
-  groups(llvm::ArrayRef<AxisRef> axes) const;
+  std::vector<std::vector<int64_t>> groups(llvm::ArrayRef<AxisRef> axes) const;
   /// Whether `axis` is on this mesh: known name, and a partial reference whose
   /// pre * size divides the axis.
   bool has(AxisRef axis) const;

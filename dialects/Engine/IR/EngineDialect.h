@@ -1,4 +1,5 @@
-// The `engine` dialect: when things run, and at which byte. Reference: docs/Dialects/Engine.md.
+// The `engine` dialect: when things run, and at which byte. Reference:
+// docs/Dialects/Engine.md.
 
 #ifndef SADDLE_DIALECTS_ENGINE_IR_ENGINEDIALECT_H
 #define SADDLE_DIALECTS_ENGINE_IR_ENGINEDIALECT_H

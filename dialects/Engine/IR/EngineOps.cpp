@@ -62,9 +62,9 @@ LogicalResult KernelOp::verify() {
   // kernel_c1
   for (NamedAttribute attr : getConstants())
     if (!isa<IntegerAttr, FloatAttr, dist::RankValueAttr>(attr.getValue()))
-      return emitOpError("expected attribute '")
+      return emitOpError("expected attribute ")
              << attr.getName()
-             << "' to be an integer, a float or a #dist.rank_value, but got "
+             << " to be an integer, a float or a #dist.rank_value, but got "
              << attr.getValue();
   return success();
 }
@@ -94,7 +94,8 @@ LogicalResult RankGroupsOp::verify() {
 LogicalResult FusionOp::verify() {
   // fusion_c1
   if (getOps().size() < 2)
-    return emitOpError("expected at least two ops, but got ") << getOps().size();
+    return emitOpError("expected at least two ops, but got ")
+           << getOps().size();
   return success();
 }
 
@@ -129,8 +130,8 @@ static LogicalResult verifyArena(Operation *op, FlatSymbolRefAttr symbol,
   InFlightDiagnostic diag = op->emitOpError("expected arena ")
                             << symbol << " to be ";
   llvm::interleave(
-      kinds, diag,
-      [&](ArenaKind kind) { diag << stringifyArenaKind(kind); }, " or ");
+      kinds, diag, [&](ArenaKind kind) { diag << stringifyArenaKind(kind); },
+      " or ");
   diag << ", but it is " << stringifyArenaKind(arena->getKind());
   return diag;
 }
@@ -218,8 +219,8 @@ LogicalResult GlobalOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (type == getResult().getType())
     return success();
   InFlightDiagnostic diag = emitOpError("expected type ")
-                            << type << " of " << getSymbolAttr()
-                            << ", but got " << getResult().getType();
+                            << type << " of " << getSymbolAttr() << ", but got "
+                            << getResult().getType();
   diag.attachNote(target->getLoc()) << "defined here";
   return diag;
 }

@@ -26,15 +26,16 @@ void GroupOp::print(OpAsmPrinter &printer) {
   if (auto implementation = getImplementationAttr())
     printer << " using " << implementation;
   printer << " (";
-  llvm::interleaveComma(
-      llvm::zip_equal(getBody().getArguments(), getInputs()), printer,
-      [&](auto pair) {
-        printer << std::get<0>(pair) << " = " << std::get<1>(pair);
-      });
+  llvm::interleaveComma(llvm::zip_equal(getBody().getArguments(), getInputs()),
+                        printer, [&](auto pair) {
+                          printer << std::get<0>(pair) << " = "
+                                  << std::get<1>(pair);
+                        });
   printer << ") : ";
   printer.printFunctionalType(getInputs().getTypes(), getResultTypes());
   printer.printOptionalAttrDictWithKeyword(
-      (*this)->getAttrs(), {getSignatureAttrName(), getImplementationAttrName()});
+      (*this)->getAttrs(),
+      {getSignatureAttrName(), getImplementationAttrName()});
   printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
@@ -62,7 +63,8 @@ ParseResult GroupOp::parse(OpAsmParser &parser, OperationState &result) {
   for (auto [argument, argumentType] :
        llvm::zip_equal(arguments, type.getInputs()))
     argument.type = argumentType;
-  if (parser.resolveOperands(operands, type.getInputs(), loc, result.operands) ||
+  if (parser.resolveOperands(operands, type.getInputs(), loc,
+                             result.operands) ||
       parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
       parser.parseRegion(*result.addRegion(), arguments))
     return failure();

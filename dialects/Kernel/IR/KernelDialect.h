@@ -1,4 +1,5 @@
-// The `kernel` dialect: how work is grouped into launches. Reference: docs/Dialects/Kernel.md.
+// The `kernel` dialect: how work is grouped into launches. Reference:
+// docs/Dialects/Kernel.md.
 
 #ifndef SADDLE_DIALECTS_KERNEL_IR_KERNELDIALECT_H
 #define SADDLE_DIALECTS_KERNEL_IR_KERNELDIALECT_H

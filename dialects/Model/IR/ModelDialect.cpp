@@ -39,8 +39,8 @@ LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
     return success();
   }
   if (!isa<ModuleOp>(op))
-    return op->emitOpError("attribute '")
-           << attr.getName() << "' is not known on this op";
+    return op->emitOpError("attribute ")
+           << attr.getName() << " is not known on this op";
   if (attr.getName() == kLimitsAttrName) {
     auto limits = dyn_cast<DictionaryAttr>(attr.getValue());
     if (!limits)
@@ -59,13 +59,16 @@ LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
     return success();
   }
   if (attr.getName() == kIgnoredSourcesAttrName) {
-    if (!isa<DictionaryAttr>(attr.getValue()))
+    auto reasons = dyn_cast<DictionaryAttr>(attr.getValue());
+    if (!reasons || !llvm::all_of(reasons, [](NamedAttribute reason) {
+          return isa<StringAttr>(reason.getValue());
+        }))
       return op->emitOpError(
           "'model.ignored_sources' must map tensor names to reasons");
     return success();
   }
-  return op->emitOpError("attribute '")
-         << attr.getName() << "' is not known on this op";
+  return op->emitOpError("attribute ")
+         << attr.getName() << " is not known on this op";
 }
 
 FailureOr<Limits> Limits::get(ModuleOp module) {

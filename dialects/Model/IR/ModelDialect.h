@@ -1,4 +1,5 @@
-// The `model` dialect: what a network computes. Reference: docs/Dialects/Model.md.
+// The `model` dialect: what a network computes. Reference:
+// docs/Dialects/Model.md.
 
 #ifndef SADDLE_DIALECTS_MODEL_IR_MODELDIALECT_H
 #define SADDLE_DIALECTS_MODEL_IR_MODELDIALECT_H

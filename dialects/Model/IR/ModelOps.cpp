@@ -61,8 +61,7 @@ lookupWeight(Operation *op, FlatSymbolRefAttr symbol,
     return op->emitOpError() << "weight " << symbol << " is not defined";
   auto weight = dyn_cast<WeightOpInterface>(target);
   if (!weight) {
-    InFlightDiagnostic diag = op->emitOpError()
-                              << symbol << " is not a weight";
+    InFlightDiagnostic diag = op->emitOpError() << symbol << " is not a weight";
     diag.attachNote(target->getLoc()) << "it is defined here";
     return diag;
   }
@@ -78,12 +77,11 @@ static LogicalResult verifyWeightShape(Operation *op, FlatSymbolRefAttr symbol,
   if (failed(weight))
     return failure();
   RankedTensorType type = weight->getWeightType();
-  bool matches = type.getRank() == static_cast<int64_t>(expected.size()) &&
-                 llvm::all_of(llvm::zip_equal(type.getShape(), expected),
-                              [](auto pair) {
-                                return sameExtent(std::get<0>(pair),
-                                                  std::get<1>(pair));
-                              });
+  bool matches =
+      type.getRank() == static_cast<int64_t>(expected.size()) &&
+      llvm::all_of(llvm::zip_equal(type.getShape(), expected), [](auto pair) {
+        return sameExtent(std::get<0>(pair), std::get<1>(pair));
+      });
   if (matches)
     return success();
   InFlightDiagnostic diag = op->emitOpError()
@@ -166,8 +164,8 @@ LogicalResult WeightOp::verify() {
   // weight_c6
   if (auto scale = getScaleSource())
     if (countPlaceholders(*scale) != expected)
-      return emitOpError("expected ") << expected << " '{}' in scale source \""
-                                      << *scale << "\"";
+      return emitOpError("expected ")
+             << expected << " '{}' in scale source \"" << *scale << "\"";
   return success();
 }
 
@@ -344,8 +342,8 @@ LogicalResult RMSScaleOp::verify() {
     return emitOpError("expected a column below ")
            << columns << ", but got " << column;
   // rms_scale_c4
-  if (failed(verifyPositive(*this, "divisor",
-                            static_cast<int64_t>(getDivisor()))))
+  if (failed(
+          verifyPositive(*this, "divisor", static_cast<int64_t>(getDivisor()))))
     return failure();
   return verifyPositive(*this, "eps", getEps().convertToDouble());
 }
@@ -447,8 +445,8 @@ LogicalResult RouterOp::verify() {
       failed(verifyRank(*this, experts, "experts", 2)) ||
       failed(verifySameTokens(*this, logits, "the logits", weights,
                               "the weights")) ||
-      failed(
-          verifySameTokens(*this, logits, "the logits", experts, "the experts")))
+      failed(verifySameTokens(*this, logits, "the logits", experts,
+                              "the experts")))
     return failure();
   // router_c2
   int64_t chosen = weights.getDimSize(1);
@@ -513,5 +511,9 @@ LogicalResult ExpertsOp::verifySymbolUses(SymbolTableCollection &symbols) {
                                  symbols, {members, rows, columns})))
       return failure();
   // experts_c4
+  for (Attribute symbol : getGateUp())
+    if (failed(verifyActGroup(*this, getActGroup(),
+                              cast<FlatSymbolRefAttr>(symbol), symbols)))
+      return failure();
   return verifyActGroup(*this, getActGroup(), getDownAttr(), symbols);
 }

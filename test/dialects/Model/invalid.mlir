@@ -1,0 +1,683 @@
+// RUN: saddle-opt %s -split-input-file -verify-diagnostics
+
+// One module or function for each constraint of ModelOps.td, named after it.
+// Further cases of one constraint have a word behind the id.
+
+//===----------------------------------------------------------------------===//
+// Symbols
+//===----------------------------------------------------------------------===//
+
+module @weight_c1 {
+  // expected-error @+1 {{expected a static shape of rank 1 to 3, but got 'tensor<?x32xbf16>'}}
+  model.weight @w from "w" dims ["vocab", "hidden"] : tensor<?x32xbf16>
+}
+
+// -----
+
+module @weight_c1_rank {
+  // expected-error @+1 {{expected a static shape of rank 1 to 3, but got 'tensor<f32>'}}
+  model.weight @w from "w" dims [] : tensor<f32>
+}
+
+// -----
+
+module @weight_c1_element {
+  // expected-error @+1 {{expected storage f32, bf16, f16 or f8E4M3FN, but got 'i8'}}
+  model.weight @w from "w" dims ["vocab", "hidden"] : tensor<96x32xi8>
+}
+
+// -----
+
+module @weight_c2 {
+  // expected-error @+1 {{expected one name for each of 2 dimensions, but got 1}}
+  model.weight @w from "w" dims ["vocab"] : tensor<96x32xbf16>
+}
+
+// -----
+
+module @weight_c3 {
+  // expected-error @+1 {{expected 1 '{}' in the source of a rank 3 weight, but got "w"}}
+  model.weight @w from "w" dims ["experts", "out", "in"] : tensor<6x96x32xbf16>
+}
+
+// -----
+
+module @weight_c3_flat {
+  // expected-error @+1 {{expected 0 '{}' in the source of a rank 2 weight, but got "w.{}"}}
+  model.weight @w from "w.{}" dims ["out", "in"] : tensor<96x32xbf16>
+}
+
+// -----
+
+module @weight_c4 {
+  // expected-error @+1 {{expected a scale source and scale blocks together}}
+  model.weight @w from "w" dims ["out", "in"] scaled by "w_scale" : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_c4_blocks {
+  // expected-error @+1 {{expected two positive block sizes}}
+  model.weight @w from "w" dims ["out", "in"] scaled by "w_scale" blocks [128, 0] : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_c5 {
+  // expected-error @+1 {{f8E4M3FN storage needs scales and other storage has none, but got 'f8E4M3FN' without scales}}
+  model.weight @w from "w" dims ["out", "in"] : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_c5_bf16 {
+  // expected-error @+1 {{f8E4M3FN storage needs scales and other storage has none, but got 'bf16' with scales}}
+  model.weight @w from "w" dims ["out", "in"] scaled by "w_scale" blocks [128, 128] : tensor<96x32xbf16>
+}
+
+// -----
+
+module @weight_c6 {
+  // expected-error @+1 {{expected 1 '{}' in scale source "w_scale"}}
+  model.weight @w from "w.{}" dims ["experts", "out", "in"] scaled by "w_scale" blocks [128, 128] : tensor<6x96x32xf8E4M3FN>
+}
+
+// -----
+
+module @kv_cache_c1 {
+  // expected-error @+1 {{expected positive heads and head_dim, but got 0 and 16}}
+  model.kv_cache @kv heads 0 head_dim 16 : bf16
+}
+
+// -----
+
+module @kv_cache_c2 {
+  // expected-error @+1 {{expected f32, bf16 or f8E4M3FN, but got 'f16'}}
+  model.kv_cache @kv heads 2 head_dim 16 : f16
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Dense ops
+//===----------------------------------------------------------------------===//
+
+model.weight @embed from "embed" dims ["vocab", "hidden"] : tensor<96x32xbf16>
+func.func @embedding_c1(%tokens: tensor<8xi32>) {
+  // expected-error @+1 {{expected as many tokens in the tokens as in the result, but got 8 and 4}}
+  %x = model.embedding %tokens, @embed : tensor<8xi32> -> tensor<4x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @embed from "embed" dims ["vocab", "hidden"] : tensor<96x32xbf16>
+func.func @embedding_c1_rank(%tokens: tensor<8x1xi32>) {
+  // expected-error @+1 {{expected tokens of rank 1, but got rank 2}}
+  %x = model.embedding %tokens, @embed : tensor<8x1xi32> -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @embed from "embed" dims ["vocab", "hidden"] : tensor<96x32xbf16>
+func.func @embedding_c2(%tokens: tensor<8xi32>) {
+  // expected-error @+1 {{expected weight @embed of shape [?, 16], but it is 'tensor<96x32xbf16>'}}
+  %x = model.embedding %tokens, @embed : tensor<8xi32> -> tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+func.func @embedding_c2_undefined(%tokens: tensor<8xi32>) {
+  // expected-error @+1 {{weight @embed is not defined}}
+  %x = model.embedding %tokens, @embed : tensor<8xi32> -> tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{it is defined here}}
+model.kv_cache @embed heads 2 head_dim 16 : bf16
+func.func @embedding_c2_kind(%tokens: tensor<8xi32>) {
+  // expected-error @+1 {{@embed is not a weight}}
+  %x = model.embedding %tokens, @embed : tensor<8xi32> -> tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @norm from "norm" dims ["hidden"] : tensor<16xf32>
+func.func @rms_norm_c1(%x: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected weight @norm of shape [32], but it is 'tensor<16xf32>'}}
+  %n = model.rms_norm %x, @norm eps 0.5 : tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @norm from "norm" dims ["hidden"] : tensor<32xf32>
+func.func @rms_norm_c1_rank(%x: tensor<8x4x32xbf16>) {
+  // expected-error @+1 {{expected an input of rank 2, but got rank 3}}
+  %n = model.rms_norm %x, @norm eps 0.5 : tensor<8x4x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @norm from "norm" dims ["hidden"] : tensor<32xf32>
+func.func @rms_norm_c2(%x: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected a positive eps}}
+  %n = model.rms_norm %x, @norm eps 0.0 : tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @w from "w" dims ["out", "in"] : tensor<64x32xbf16>
+func.func @linear_c1(%x: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected as many tokens in the input as in the result, but got 8 and 4}}
+  %y = model.linear %x, @w : tensor<8x32xbf16> -> tensor<4x64xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @w from "w" dims ["out", "in"] : tensor<64x32xbf16>
+func.func @linear_c2(%x: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected weight @w of shape [32, 64], but it is 'tensor<64x32xbf16>'}}
+  %y = model.linear %x, @w : tensor<8x64xbf16> -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @w from "w" dims ["out", "in"] scaled by "w_scale" blocks [128, 128] : tensor<64x32xf8E4M3FN>
+func.func @linear_c3(%x: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected a positive act_group}}
+  %y = model.linear %x, @w act_group 0 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @w from "w" dims ["out", "in"] : tensor<64x32xbf16>
+func.func @linear_c3_storage(%x: tensor<8x32xbf16>) {
+  // expected-error @+1 {{act_group needs a weight stored as f8E4M3FN, but @w is 'tensor<64x32xbf16>'}}
+  %y = model.linear %x, @w act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @w from "w" dims ["out", "in"] : tensor<64x32xbf16>
+func.func @linear_c4(%x: tensor<8x32xf32>) {
+  // expected-error @+1 {{expected a result of 'f32' or f32, but got 'bf16'}}
+  %y = model.linear %x, @w : tensor<8x32xf32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+func.func @split_c1(%x: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected results of 'bf16', but got 'f32'}}
+  %a, %b = model.split %x : tensor<8x64xbf16> -> tensor<8x32xbf16>, tensor<8x32xf32>
+  return
+}
+
+// -----
+
+func.func @split_c1_tokens(%x: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected as many tokens in the input as in a result, but got 8 and 4}}
+  %a, %b = model.split %x : tensor<8x64xbf16> -> tensor<8x32xbf16>, tensor<4x32xbf16>
+  return
+}
+
+// -----
+
+func.func @split_c2(%x: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected results with 64 columns in all, but got 48}}
+  %a, %b = model.split %x : tensor<8x64xbf16> -> tensor<8x32xbf16>, tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+func.func @add_c1(%x: tensor<8x32xbf16>, %y: tensor<4x32xbf16>) {
+  // expected-error @+1 {{requires the same type for all operands and results}}
+  %z = "model.add"(%x, %y) : (tensor<8x32xbf16>, tensor<4x32xbf16>) -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+func.func @select_rows_c1(%x: tensor<8x32xbf16>, %rows: tensor<2xi32>) {
+  // expected-error @+1 {{expected a result like the input's rows, but got 'tensor<2x16xbf16>' from 'tensor<8x32xbf16>'}}
+  %y = model.select_rows %x, %rows : tensor<8x32xbf16>, tensor<2xi32> -> tensor<2x16xbf16>
+  return
+}
+
+// -----
+
+func.func @select_rows_c1_rank(%x: tensor<8x32xbf16>, %rows: tensor<2x1xi32>) {
+  // expected-error @+1 {{expected rows of rank 1, but got rank 2}}
+  %y = model.select_rows %x, %rows : tensor<8x32xbf16>, tensor<2x1xi32> -> tensor<2x32xbf16>
+  return
+}
+
+// -----
+
+func.func @select_rows_c2(%x: tensor<8x32xbf16>, %rows: tensor<2xi32>) {
+  // expected-error @+1 {{expected as many tokens in the rows as in the result, but got 2 and 3}}
+  %y = model.select_rows %x, %rows : tensor<8x32xbf16>, tensor<2xi32> -> tensor<3x32xbf16>
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+model.weight @qn from "qn" dims ["q_heads"] : tensor<64xbf16>
+model.weight @kn from "kn" dims ["kv_heads"] : tensor<32xbf16>
+func.func @qk_norm_c1(%q: tensor<8x64xbf16>, %k: tensor<4x32xbf16>) {
+  // expected-error @+1 {{expected as many tokens in q as in k, but got 8 and 4}}
+  %a, %b = model.qk_norm %q, %k, @qn, @kn eps 0.5 : tensor<8x64xbf16>, tensor<4x32xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @n from "n" dims ["q_heads"] : tensor<64xbf16>
+func.func @qk_norm_c2(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected weight @n of shape [32], but it is 'tensor<64xbf16>'}}
+  %a, %b = model.qk_norm %q, %k, @n, @n eps 0.5 : tensor<8x64xbf16>, tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @qn from "qn" dims ["q_heads"] : tensor<64xbf16>
+model.weight @kn from "kn" dims ["kv_heads"] : tensor<32xbf16>
+func.func @qk_norm_c3(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected a positive eps}}
+  %a, %b = model.qk_norm %q, %k, @qn, @kn eps -0.5 : tensor<8x64xbf16>, tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+func.func @sum_of_squares_c1() {
+  // expected-error @+1 {{expected at least one input}}
+  %s = "model.sum_of_squares"() : () -> tensor<8x1xf32>
+  return
+}
+
+// -----
+
+func.func @sum_of_squares_c1_tokens(%q: tensor<8x64xbf16>, %k: tensor<4x32xbf16>) {
+  // expected-error @+1 {{expected as many tokens in the inputs as in the result, but got 4 and 8}}
+  %s = model.sum_of_squares %q, %k : (tensor<8x64xbf16>, tensor<4x32xbf16>) -> tensor<8x2xf32>
+  return
+}
+
+// -----
+
+func.func @sum_of_squares_c2(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected one result column for each of 2 inputs, but got 1}}
+  %s = model.sum_of_squares %q, %k : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x1xf32>
+  return
+}
+
+// -----
+
+model.weight @n from "n" dims ["q_heads"] : tensor<64xbf16>
+func.func @rms_scale_c1(%q: tensor<8x64xbf16>, %s: tensor<4x2xf32>) {
+  // expected-error @+1 {{expected as many tokens in the input as in the sums, but got 8 and 4}}
+  %y = model.rms_scale %q, %s[0], @n divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<4x2xf32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @n from "n" dims ["q_heads"] : tensor<64xbf16>
+func.func @rms_scale_c1_result(%q: tensor<8x64xbf16>, %s: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected a result like the input, but got 'tensor<8x64xf32>' from 'tensor<8x64xbf16>'}}
+  %y = model.rms_scale %q, %s[0], @n divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xf32>
+  return
+}
+
+// -----
+
+model.weight @n from "n" dims ["q_heads"] : tensor<64xbf16>
+func.func @rms_scale_c2(%q: tensor<8x64xbf16>, %s: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected a column below 2, but got 2}}
+  %y = model.rms_scale %q, %s[2], @n divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @n from "n" dims ["q_heads"] : tensor<32xbf16>
+func.func @rms_scale_c3(%q: tensor<8x64xbf16>, %s: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected weight @n of shape [64], but it is 'tensor<32xbf16>'}}
+  %y = model.rms_scale %q, %s[0], @n divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @n from "n" dims ["q_heads"] : tensor<64xbf16>
+func.func @rms_scale_c4(%q: tensor<8x64xbf16>, %s: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected a positive divisor}}
+  %y = model.rms_scale %q, %s[0], @n divisor 0 eps 0.5 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @n from "n" dims ["q_heads"] : tensor<64xbf16>
+func.func @rms_scale_c4_eps(%q: tensor<8x64xbf16>, %s: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected a positive eps}}
+  %y = model.rms_scale %q, %s[0], @n divisor 64 eps 0.0 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+func.func @rope_c1(%q: tensor<8x64xbf16>, %p: tensor<4xi32>) {
+  // expected-error @+1 {{expected as many tokens in the input as in the positions, but got 8 and 4}}
+  %y = model.rope %q, %p head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x64xbf16>, tensor<4xi32>
+  return
+}
+
+// -----
+
+func.func @rope_c2(%q: tensor<8x64xbf16>, %p: tensor<8xi32>) {
+  // expected-error @+1 {{expected a positive head_dim that divides 64 columns, but got 24}}
+  %y = model.rope %q, %p head_dim 24 rotary_dim 8 theta 1.0e4 : tensor<8x64xbf16>, tensor<8xi32>
+  return
+}
+
+// -----
+
+func.func @rope_c3(%q: tensor<8x64xbf16>, %p: tensor<8xi32>) {
+  // expected-error @+1 {{expected an even rotary_dim from 2 to 16, but got 7}}
+  %y = model.rope %q, %p head_dim 16 rotary_dim 7 theta 1.0e4 : tensor<8x64xbf16>, tensor<8xi32>
+  return
+}
+
+// -----
+
+func.func @rope_c3_wide(%q: tensor<8x64xbf16>, %p: tensor<8xi32>) {
+  // expected-error @+1 {{expected an even rotary_dim from 2 to 16, but got 18}}
+  %y = model.rope %q, %p head_dim 16 rotary_dim 18 theta 1.0e4 : tensor<8x64xbf16>, tensor<8xi32>
+  return
+}
+
+// -----
+
+func.func @rope_c4(%q: tensor<8x64xbf16>, %p: tensor<8xi32>) {
+  // expected-error @+1 {{expected a positive theta}}
+  %y = model.rope %q, %p head_dim 16 rotary_dim 8 theta 0.0 : tensor<8x64xbf16>, tensor<8xi32>
+  return
+}
+
+// -----
+
+model.kv_cache @kv heads 2 head_dim 16 : bf16
+func.func @kv_append_c1(%k: tensor<32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected k and v of rank 2, but got rank 1}}
+  model.kv_append %k, %k, @kv, %context : tensor<32xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{cache defined here}}
+model.kv_cache @kv heads 2 head_dim 16 : bf16
+func.func @kv_append_c2(%k: tensor<8x64xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected k and v of 2 x 16 = 32 columns, but got 64}}
+  model.kv_append %k, %k, @kv, %context : tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @kv from "kv" dims ["out", "in"] : tensor<64x32xbf16>
+func.func @kv_append_c2_kind(%k: tensor<8x32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{@kv is not a 'model.kv_cache'}}
+  model.kv_append %k, %k, @kv, %context : tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.kv_cache @kv heads 2 head_dim 16 : bf16
+func.func @attention_c1(%q: tensor<8x72xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected a whole number of heads of 16 columns, but q has 72}}
+  %a = model.attention %q, @kv, %context scale 0.25 : tensor<8x72xbf16>
+  return
+}
+
+// -----
+
+model.kv_cache @kv heads 2 head_dim 16 : bf16
+func.func @attention_c2(%q: tensor<8x48xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected query heads in multiples of 2 cache heads, but got 3}}
+  %a = model.attention %q, @kv, %context scale 0.25 : tensor<8x48xbf16>
+  return
+}
+
+// -----
+
+model.kv_cache @kv heads 2 head_dim 16 : bf16
+func.func @attention_c3(%q: tensor<8x64xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected a positive scale}}
+  %a = model.attention %q, @kv, %context scale 0.0 : tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Mixture of experts
+//===----------------------------------------------------------------------===//
+
+model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
+func.func @router_c1(%logits: tensor<8x6xf32>) {
+  // expected-error @+1 {{expected as many tokens in the logits as in the experts, but got 8 and 4}}
+  %w, %e = model.router %logits, @bias routed_scale 1.0 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<4x2xi32>
+  return
+}
+
+// -----
+
+model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
+func.func @router_c2(%logits: tensor<8x6xf32>) {
+  // expected-error @+1 {{expected weights and experts of 1 to 6 columns each, but got 2 and 3}}
+  %w, %e = model.router %logits, @bias routed_scale 1.0 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x3xi32>
+  return
+}
+
+// -----
+
+model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
+func.func @router_c2_many(%logits: tensor<8x6xf32>) {
+  // expected-error @+1 {{expected weights and experts of 1 to 6 columns each, but got 7 and 7}}
+  %w, %e = model.router %logits, @bias routed_scale 1.0 : tensor<8x6xf32> -> tensor<8x7xf32>, tensor<8x7xi32>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @bias from "bias" dims ["experts"] : tensor<4xf32>
+func.func @router_c3(%logits: tensor<8x6xf32>) {
+  // expected-error @+1 {{expected weight @bias of shape [6], but it is 'tensor<4xf32>'}}
+  %w, %e = model.router %logits, @bias routed_scale 1.0 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
+func.func @router_c4(%logits: tensor<8x6xf32>) {
+  // expected-error @+1 {{expected a positive routed_scale}}
+  %w, %e = model.router %logits, @bias routed_scale 0.0 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] : tensor<6x48x32xbf16>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] : tensor<6x32x24xbf16>
+func.func @experts_c1(%x: tensor<8x32xbf16>, %w: tensor<4x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected as many tokens in the input as in the weights, but got 8 and 4}}
+  %y = model.experts %x, %w, %e gate_up [@w13] down @w2 : tensor<8x32xbf16>, tensor<4x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] : tensor<6x48x32xbf16>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] : tensor<6x32x24xbf16>
+func.func @experts_c1_columns(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x3xi32>) {
+  // expected-error @+1 {{expected weights and experts of the same columns, but got 2 and 3}}
+  %y = model.experts %x, %w, %e gate_up [@w13] down @w2 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x3xi32>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] : tensor<6x48x32xbf16>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] : tensor<6x32x24xbf16>
+func.func @experts_c2(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected one or two gate_up weights, but got 3}}
+  %y = model.experts %x, %w, %e gate_up [@w13, @w13, @w13] down @w2 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] : tensor<6x48x32xbf16>
+model.weight @w2 from "w2" dims ["out", "in"] : tensor<32x24xbf16>
+func.func @experts_c2_down(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected down weight @w2 of rank 3, but it is 'tensor<32x24xbf16>'}}
+  %y = model.experts %x, %w, %e gate_up [@w13] down @w2 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] : tensor<4x48x32xbf16>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] : tensor<6x32x24xbf16>
+func.func @experts_c2_members(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected weight @w13 of shape [6, 48, 32], but it is 'tensor<4x48x32xbf16>'}}
+  %y = model.experts %x, %w, %e gate_up [@w13] down @w2 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+// One stack holds gate and up, so two of them have to be half as high.
+// expected-note @+1 {{weight defined here}}
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] : tensor<6x48x32xbf16>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] : tensor<6x32x24xbf16>
+func.func @experts_c3(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected weight @w13 of shape [6, 24, 32], but it is 'tensor<6x48x32xbf16>'}}
+  %y = model.experts %x, %w, %e gate_up [@w13, @w13] down @w2 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] : tensor<6x48x32xbf16>
+// expected-note @+1 {{weight defined here}}
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] : tensor<6x16x24xbf16>
+func.func @experts_c3_down(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected weight @w2 of shape [6, 32, 24], but it is 'tensor<6x16x24xbf16>'}}
+  %y = model.experts %x, %w, %e gate_up [@w13] down @w2 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] scaled by "{}.w13_scale" blocks [8, 8] : tensor<6x48x32xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] : tensor<6x32x24xbf16>
+func.func @experts_c4(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{act_group needs a weight stored as f8E4M3FN, but @w2 is 'tensor<6x32x24xbf16>'}}
+  %y = model.experts %x, %w, %e gate_up [@w13] down @w2 act_group 8 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+// Both stacks of a quantised pair have to be quantised.
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] : tensor<6x48x32xbf16>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] scaled by "{}.w2_scale" blocks [8, 8] : tensor<6x32x24xf8E4M3FN>
+func.func @experts_c4_gate_up(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{act_group needs a weight stored as f8E4M3FN, but @w13 is 'tensor<6x48x32xbf16>'}}
+  %y = model.experts %x, %w, %e gate_up [@w13] down @w2 act_group 8 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Attributes of the dialect
+//===----------------------------------------------------------------------===//
+
+// expected-error @+1 {{'model.phase' must be "decode" or "prefill", but got "train"}}
+func.func @phase() attributes {model.phase = "train"} {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'model.limits' must be a dictionary}}
+module @limits attributes {model.limits = 4} {}
+
+// -----
+
+// expected-error @+1 {{'model.limits' needs a positive integer 'page_size'}}
+module @limits_missing attributes {model.limits = {max_batch = 4, max_seq_len = 64, prefill_chunk = 8}} {}
+
+// -----
+
+// expected-error @+1 {{'model.limits' needs a positive integer 'max_batch'}}
+module @limits_zero attributes {model.limits = {max_batch = 0, max_seq_len = 64, prefill_chunk = 8, page_size = 16}} {}
+
+// -----
+
+// expected-error @+1 {{'model.config' must be a dictionary}}
+module @config attributes {model.config = "M2"} {}
+
+// -----
+
+// expected-error @+1 {{'model.ignored_sources' must map tensor names to reasons}}
+module @ignored_sources attributes {model.ignored_sources = ["inv_freq"]} {}
+
+// -----
+
+// expected-error @+1 {{'model.ignored_sources' must map tensor names to reasons}}
+module @ignored_sources_reason attributes {model.ignored_sources = {inv_freq = 1}} {}
+
+// -----
+
+// expected-error @+1 {{attribute "model.colour" is not known on this op}}
+module @unknown attributes {model.colour = "red"} {}
+
+// -----
+
+// expected-error @+1 {{attribute "model.limits" is not known on this op}}
+func.func @misplaced() attributes {model.limits = {max_batch = 4}} {
+  return
+}

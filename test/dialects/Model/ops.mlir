@@ -1,0 +1,93 @@
+// RUN: saddle-opt %s --verify-roundtrip | FileCheck %s
+
+// Every op and attribute form of the `model` dialect, as it prints.
+
+// CHECK: module attributes {
+// CHECK-SAME: model.config = {architecture = "toy"}
+// CHECK-SAME: model.ignored_sources = {inv_freq = "derived from rope_theta"}
+// CHECK-SAME: model.limits = {max_batch = 4 : i64, max_seq_len = 64 : i64, page_size = 16 : i64, prefill_chunk = 8 : i64}
+module attributes {
+  model.config = {architecture = "toy"},
+  model.ignored_sources = {inv_freq = "derived from rope_theta"},
+  model.limits = {max_batch = 4, max_seq_len = 64, prefill_chunk = 8, page_size = 16}
+} {
+
+// CHECK: model.weight @embed from "embed.weight" dims ["vocab", "hidden"] : tensor<96x32xbf16>
+model.weight @embed from "embed.weight" dims ["vocab", "hidden"] : tensor<96x32xbf16>
+// CHECK: model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
+model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
+// CHECK: model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] scaled by "s.weight_scale_inv" blocks [128, 128] : tensor<64x32xf8E4M3FN>
+model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] scaled by "s.weight_scale_inv" blocks [128, 128] : tensor<64x32xf8E4M3FN>
+// CHECK: model.weight @proj from "proj.weight" dims ["q_heads", "hidden"] : tensor<64x32xf16>
+model.weight @proj from "proj.weight" dims ["q_heads", "hidden"] : tensor<64x32xf16>
+model.weight @q_norm from "q_norm" dims ["q_heads"] : tensor<64xbf16>
+model.weight @k_norm from "k_norm" dims ["kv_heads"] : tensor<32xbf16>
+model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
+// CHECK: model.weight @w1 from "experts.{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
+model.weight @w1 from "experts.{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
+model.weight @w3 from "experts.{}.w3" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
+model.weight @w2 from "experts.{}.w2" dims ["experts", "hidden", "expert_width"] : tensor<6x32x24xbf16>
+// CHECK: model.weight @w13_scaled from "experts.{}.w13" {{.*}} scaled by "experts.{}.w13_scale" blocks [16, 8]
+model.weight @w13_scaled from "experts.{}.w13" dims ["experts", "expert_width", "hidden"] scaled by "experts.{}.w13_scale" blocks [16, 8]
+    : tensor<6x48x32xf8E4M3FN>
+model.weight @w2_scaled from "experts.{}.w2" dims ["experts", "hidden", "expert_width"] scaled by "experts.{}.w2_scale" blocks [16, 8]
+    : tensor<6x32x24xf8E4M3FN>
+// CHECK: model.kv_cache @kv heads 2 head_dim 16 : bf16
+model.kv_cache @kv heads 2 head_dim 16 : bf16
+// CHECK: model.kv_cache @kv_fp8 heads 2 head_dim 16 : f8E4M3FN
+model.kv_cache @kv_fp8 heads 2 head_dim 16 : f8E4M3FN
+
+// CHECK-LABEL: func.func @dense
+// CHECK-SAME: %[[TOKENS:.*]]: tensor<?xi32>, %[[ROWS:.*]]: tensor<?xi32>
+// CHECK-SAME: model.phase = "prefill"
+func.func @dense(%tokens: tensor<?xi32>, %rows: tensor<?xi32>) attributes {model.phase = "prefill"} {
+  // CHECK: %[[X:.*]] = model.embedding %[[TOKENS]], @embed : tensor<?xi32> -> tensor<?x32xbf16>
+  %x = model.embedding %tokens, @embed : tensor<?xi32> -> tensor<?x32xbf16>
+  // CHECK: %[[N:.*]] = model.rms_norm %[[X]], @norm eps 5.000000e-01 : tensor<?x32xbf16>
+  %n = model.rms_norm %x, @norm eps 0.5 : tensor<?x32xbf16>
+  // CHECK: %[[Q:.*]] = model.linear %[[N]], @proj : tensor<?x32xbf16> -> tensor<?x64xbf16>
+  %q = model.linear %n, @proj : tensor<?x32xbf16> -> tensor<?x64xbf16>
+  // CHECK: model.linear %[[N]], @scaled act_group 32 : tensor<?x32xbf16> -> tensor<?x64xf32>
+  %s = model.linear %n, @scaled act_group 32 : tensor<?x32xbf16> -> tensor<?x64xf32>
+  // CHECK: %[[PARTS:.*]]:2 = model.split %[[Q]] : tensor<?x64xbf16> -> tensor<?x32xbf16>, tensor<?x32xbf16>
+  %a, %b = model.split %q : tensor<?x64xbf16> -> tensor<?x32xbf16>, tensor<?x32xbf16>
+  // CHECK: %[[SUM:.*]] = model.add %[[PARTS]]#0, %[[PARTS]]#1 : tensor<?x32xbf16>
+  %r = model.add %a, %b : tensor<?x32xbf16>
+  // CHECK: model.select_rows %[[SUM]], %[[ROWS]] : tensor<?x32xbf16>, tensor<?xi32> -> tensor<?x32xbf16>
+  %last = model.select_rows %r, %rows : tensor<?x32xbf16>, tensor<?xi32> -> tensor<?x32xbf16>
+  return
+}
+
+// CHECK-LABEL: func.func @attention
+// CHECK-SAME: %[[Q:.*]]: tensor<8x64xf32>, %[[K:.*]]: tensor<8x32xf32>, %[[POS:.*]]: tensor<8xi32>, %[[CTX:.*]]: !model.context
+// CHECK-SAME: model.phase = "decode"
+func.func @attention(%q: tensor<8x64xf32>, %k: tensor<8x32xf32>, %positions: tensor<8xi32>, %context: !model.context)
+    attributes {model.phase = "decode"} {
+  // CHECK: model.qk_norm %[[Q]], %[[K]], @q_norm, @k_norm eps 5.000000e-01 : tensor<8x64xf32>, tensor<8x32xf32>
+  %qn, %kn = model.qk_norm %q, %k, @q_norm, @k_norm eps 0.5 : tensor<8x64xf32>, tensor<8x32xf32>
+  // CHECK: %[[SUMS:.*]] = model.sum_of_squares %[[Q]], %[[K]] : (tensor<8x64xf32>, tensor<8x32xf32>) -> tensor<8x2xf32>
+  %sums = model.sum_of_squares %q, %k : (tensor<8x64xf32>, tensor<8x32xf32>) -> tensor<8x2xf32>
+  // CHECK: model.rms_scale %[[K]], %[[SUMS]][1], @k_norm divisor 64 eps 5.000000e-01 : tensor<8x32xf32>, tensor<8x2xf32> -> tensor<8x32xf32>
+  %ks = model.rms_scale %k, %sums[1], @k_norm divisor 64 eps 0.5 : tensor<8x32xf32>, tensor<8x2xf32> -> tensor<8x32xf32>
+  // CHECK: model.rope %[[Q]], %[[POS]] head_dim 16 rotary_dim 8 theta 1.000000e+04 : tensor<8x64xf32>, tensor<8xi32>
+  %qr = model.rope %q, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x64xf32>, tensor<8xi32>
+  // CHECK: model.kv_append %[[K]], %[[K]], @kv, %[[CTX]] : tensor<8x32xf32>
+  model.kv_append %k, %k, @kv, %context : tensor<8x32xf32>
+  // CHECK: model.attention %[[Q]], @kv, %[[CTX]] scale 2.500000e-01 : tensor<8x64xf32>
+  %o = model.attention %q, @kv, %context scale 0.25 : tensor<8x64xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @experts
+// CHECK-SAME: %[[X:.*]]: tensor<8x32xf32>, %[[LOGITS:.*]]: tensor<8x6xf32>
+func.func @experts(%x: tensor<8x32xf32>, %logits: tensor<8x6xf32>) {
+  // CHECK: %[[W:.*]], %[[E:.*]] = model.router %[[LOGITS]], @bias routed_scale 2.500000e+00 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  %w, %e = model.router %logits, @bias routed_scale 2.5 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  // CHECK: model.experts %[[X]], %[[W]], %[[E]] gate_up [@w1, @w3] down @w2 : tensor<8x32xf32>, tensor<8x2xf32>, tensor<8x2xi32>
+  %y = model.experts %x, %w, %e gate_up [@w1, @w3] down @w2 : tensor<8x32xf32>, tensor<8x2xf32>, tensor<8x2xi32>
+  // CHECK: model.experts %[[X]], %[[W]], %[[E]] gate_up [@w13_scaled] down @w2_scaled act_group 8 : tensor<8x32xf32>
+  %z = model.experts %x, %w, %e gate_up [@w13_scaled] down @w2_scaled act_group 8 : tensor<8x32xf32>, tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+}
