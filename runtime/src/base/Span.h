@@ -16,10 +16,11 @@ class Span {
 public:
   Span() = default;
   Span(T *data, size_t size) : first(data), count(size) {}
-  /// From any container with data() and size().
+  /// From any container with data() and size(); a temporary one lives to the
+  /// end of the full expression, as for std::string_view.
   template <typename Container,
-            typename = decltype(std::declval<Container &>().data())>
-  Span(Container &container)
+            typename = decltype(std::declval<Container>().data())>
+  Span(Container &&container)
       : first(container.data()), count(container.size()) {}
 
   T *data() const { return first; }
