@@ -1,0 +1,56 @@
+// Topology to mesh.
+
+#include "passes/Dist/Passes.h"
+
+#include "dialects/Dist/IR/DistDialect.h"
+#include "passes/Dist/ShardingRules.h"
+
+#include "mlir/IR/Builders.h"
+
+namespace saddle::dist {
+#define GEN_PASS_DEF_ATTACHMESH
+#include "passes/Dist/Passes.h.inc"
+} // namespace saddle::dist
+
+using namespace mlir;
+using namespace saddle::dist;
+
+namespace {
+
+struct AttachMesh : saddle::dist::impl::AttachMeshBase<AttachMesh> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    std::pair<StringRef, int64_t> sizes[] = {
+        {"tp", tp}, {"dp", dp}, {"ep", ep}, {"pp", pp}};
+    OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
+    SmallVector<NamedAttribute> topology;
+    for (auto [name, size] : sizes) {
+      if (size < 1) {
+        module.emitError("topology: expected ")
+            << name << " of at least 1, but got " << size;
+        return signalPassFailure();
+      }
+      if (name != "tp" && size != 1) {
+        module.emitError("topology: ")
+            << name << " = " << size
+            << " is not supported by this version; use tp only";
+        return signalPassFailure();
+      }
+      topology.push_back(
+          builder.getNamedAttr(name, builder.getI64IntegerAttr(size)));
+    }
+    if (module.lookupSymbol(kMeshName)) {
+      module.emitError("module has a symbol @") << kMeshName << " already";
+      return signalPassFailure();
+    }
+    MeshOp::create(builder, module.getLoc(), builder.getStringAttr(kMeshName),
+                   builder.getStrArrayAttr({"tp"}),
+                   builder.getDenseI64ArrayAttr({tp}));
+    module->setAttr(DistDialect::kTopologyAttrName,
+                    builder.getDictionaryAttr(topology));
+  }
+};
+
+} // namespace

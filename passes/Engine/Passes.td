@@ -1,0 +1,51 @@
+#ifndef SADDLE_PASSES_ENGINE
+#define SADDLE_PASSES_ENGINE
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertToEngine : Pass<"convert-to-engine", "::mlir::ModuleOp"> {
+  let summary = "Values become buffers, ops become launches";
+  let description = [{
+    Functions become entries of one program, in order; every tensor value becomes a buffer, a split becomes views, inline groups are opened and leave their
+    signature on the launches; weight shards become recipes over checkpoint sources, with a second recipe for scales; caches become states; step inputs and
+    logits become bound io buffers. Equal kernels with equal constants are one `engine.kernel`. Nothing of the other dialects survives.
+
+    ```mlir
+    %n = model.rms_norm %s, @norm.shard eps 1.0e-6 : tensor<8x3072xbf16>
+    ```
+    becomes
+    ```mlir
+    %w = engine.global @norm.shard : memref<3072xf32>
+    %n = engine.buffer in @activations : memref<8x3072xbf16>
+    engine.launch @rms_norm_0(%s, %w) outs(%n) tokens at "layers.0.input_norm" : ...
+    ```
+  }];
+  let dependentDialects = ["::saddle::engine::EngineDialect"];
+}
+
+def PlanMemory : Pass<"engine-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "Give every weight, state and buffer its offset";
+  let description = [{
+    Weights and states lie one after another. Transient buffers live from their first to their last use (views included) and share bytes when their lives do
+    not meet: greedy by size, each at the lowest offset that is free for its whole life (the "greedy by size" planner of Pisarchyk and Lee 2020). That is not
+    optimal in general (the problem is NP-hard); it is within a few per cent for programs like these, and deterministic. Entries share the transient and io
+    arenas, since one entry runs at a time. Arena sizes are set to what was used.
+
+    ```mlir
+    %n = engine.buffer in @activations at 49152 : memref<8x3072xbf16>
+    ```
+  }];
+  let options = [Option<"alignment", "alignment", "int64_t", /*default=*/"256", "Alignment of every offset in bytes, a power of two">];
+}
+
+def VerifyMemory : Pass<"engine-verify-memory", "::mlir::ModuleOp"> {
+  let summary = "Close the engine level: check the memory plan";
+  let description = [{
+    Shares no code with the planner. Replays every entry in order and keeps, for every byte range, which buffer wrote it last: a command may read only bytes
+    that belong to its operand, so an overlap of two live buffers shows as a read of foreign bytes. Also: every offset is set, aligned and inside its
+    arena; weights and states do not overlap; no tensor type is left; nothing is read before it is written.
+  }];
+  let options = [Option<"alignment", "alignment", "int64_t", /*default=*/"256", "Alignment that every offset must have">];
+}
+
+#endif // SADDLE_PASSES_ENGINE

@@ -1,0 +1,255 @@
+// Checks the memory plan by replaying it, with no code of the planner: for
+// every byte range it remembers which buffer was written there last. A read of
+// bytes that another buffer has overwritten, or that nobody wrote, is an error.
+
+#include "passes/Engine/Passes.h"
+
+#include "dialects/Engine/IR/EngineDialect.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <map>
+
+namespace saddle::engine {
+#define GEN_PASS_DEF_VERIFYMEMORY
+#include "passes/Engine/Passes.h.inc"
+} // namespace saddle::engine
+
+using namespace mlir;
+using namespace saddle::engine;
+
+namespace {
+
+/// Who wrote which bytes last. Disjoint ranges, keyed by their start.
+class Ownership {
+public:
+  void write(int64_t begin, int64_t end, BufferOp owner) {
+    if (begin == end)
+      return;
+    split(begin);
+    split(end);
+    ranges.erase(ranges.lower_bound(begin), ranges.lower_bound(end));
+    ranges[begin] = {end, owner};
+  }
+
+  /// The first byte of [begin, end) that `owner` does not own, with its owner.
+  std::optional<std::pair<int64_t, BufferOp>> foreign(int64_t begin, int64_t end,
+                                                      BufferOp owner) const {
+    int64_t at = begin;
+    while (at < end) {
+      auto range = ranges.upper_bound(at);
+      if (range == ranges.begin())
+        return std::pair(at, BufferOp());
+      --range;
+      if (range->second.first <= at)
+        return std::pair(at, BufferOp());
+      if (range->second.second != owner)
+        return std::pair(at, range->second.second);
+      at = range->second.first;
+    }
+    return std::nullopt;
+  }
+
+private:
+  void split(int64_t at) {
+    auto range = ranges.upper_bound(at);
+    if (range == ranges.begin())
+      return;
+    --range;
+    if (range->first == at || range->second.first <= at)
+      return;
+    ranges[at] = range->second;
+    range->second.first = at;
+  }
+
+  std::map<int64_t, std::pair<int64_t, BufferOp>> ranges;
+};
+
+class EntryChecker {
+public:
+  explicit EntryChecker(EntryOp entry) : entry(entry) {}
+
+  LogicalResult check() {
+    for (auto bind : entry.getBody().getOps<BindOp>())
+      if (bind.getBinding() != "logits")
+        claim(bind.getBuffer());
+    for (Operation &op : entry.getBody().front()) {
+      if (auto launch = dyn_cast<LaunchOp>(op)) {
+        if (failed(readAll(&op, launch.getInputs())))
+          return failure();
+        for (Value output : launch.getOutputs())
+          claim(output);
+        // Outputs must not destroy what the same launch reads.
+        if (failed(readAll(&op, launch.getInputs())))
+          return failure();
+      } else if (auto collective = dyn_cast<CollectiveOp>(op)) {
+        if (failed(read(&op, collective.getInput())))
+          return failure();
+        claim(collective.getOutput());
+      } else if (auto copy = dyn_cast<CopyOp>(op)) {
+        if (failed(read(&op, copy.getSource())))
+          return failure();
+        claim(copy.getDest());
+      }
+    }
+    for (auto bind : entry.getBody().getOps<BindOp>())
+      if (bind.getBinding() == "logits")
+        return read(bind, bind.getBuffer());
+    return entry.emitError("entry @")
+           << entry.getSymName() << " has no binding \"logits\"";
+  }
+
+private:
+  /// The buffer behind views; null for globals.
+  static BufferOp base(Value value) {
+    while (auto view = value.getDefiningOp<ViewOp>())
+      value = view.getSource();
+    return value.getDefiningOp<BufferOp>();
+  }
+
+  static std::pair<int64_t, int64_t> range(BufferOp buffer) {
+    auto type = cast<MemRefType>(buffer.getType());
+    int64_t bytes = (type.getElementTypeBitWidth() + 7) / 8;
+    for (int64_t extent : type.getShape())
+      bytes *= extent;
+    int64_t begin = *buffer.getOffset();
+    return {begin, begin + bytes};
+  }
+
+  void claim(Value value) {
+    BufferOp buffer = base(value);
+    if (!buffer)
+      return;
+    auto [begin, end] = range(buffer);
+    owners[buffer.getArenaAttr()].write(begin, end, buffer);
+  }
+
+  LogicalResult readAll(Operation *op, ValueRange values) {
+    for (Value value : values)
+      if (failed(read(op, value)))
+        return failure();
+    return success();
+  }
+
+  LogicalResult read(Operation *op, Value value) {
+    BufferOp buffer = base(value);
+    if (!buffer)
+      return success();
+    auto [begin, end] = range(buffer);
+    auto foreign = owners[buffer.getArenaAttr()].foreign(begin, end, buffer);
+    if (!foreign)
+      return success();
+    InFlightDiagnostic diag =
+        op->emitError("reads byte ")
+        << foreign->first << " of arena @" << buffer.getArena() << ", which "
+        << (foreign->second ? "another buffer has overwritten"
+                            : "nothing has written");
+    diag.attachNote(buffer.getLoc()) << "buffer read here";
+    if (foreign->second)
+      diag.attachNote(foreign->second.getLoc()) << "buffer that overwrote it";
+    return diag;
+  }
+
+  EntryOp entry;
+  std::map<Attribute, Ownership, bool (*)(Attribute, Attribute)> owners{
+      [](Attribute a, Attribute b) {
+        return a.getAsOpaquePointer() < b.getAsOpaquePointer();
+      }};
+};
+
+struct VerifyMemory : saddle::engine::impl::VerifyMemoryBase<VerifyMemory> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    if (failed(verify(getOperation())))
+      signalPassFailure();
+  }
+
+private:
+  LogicalResult verify(ModuleOp module) {
+    WalkResult result = module.walk([](Operation *op) {
+      for (Type type : op->getResultTypes())
+        if (isa<TensorType>(type)) {
+          op->emitError("tensor type ") << type << " is left";
+          return WalkResult::interrupt();
+        }
+      return WalkResult::advance();
+    });
+    if (result.wasInterrupted())
+      return failure();
+
+    for (auto program : module.getOps<ProgramOp>()) {
+      if (failed(verifyPlaces(module, program)))
+        return failure();
+      for (auto entry : program.getBody().getOps<EntryOp>())
+        if (failed(EntryChecker(entry).check()))
+          return failure();
+    }
+    return success();
+  }
+
+  /// Everything has an aligned offset inside its arena; weights and states do
+  /// not overlap.
+  LogicalResult verifyPlaces(ModuleOp module, ProgramOp program) {
+    std::map<std::pair<std::string, int64_t>, std::pair<int64_t, Operation *>>
+        fixed;
+    WalkResult result = program.walk([&](Operation *op) {
+      return llvm::TypeSwitch<Operation *, WalkResult>(op)
+          .Case<WeightOp, StateOp>([&](auto op) {
+            if (failed(verifyPlace(module, op, op.getType())))
+              return WalkResult::interrupt();
+            int64_t begin = *op.getOffset();
+            int64_t end = begin + denseBytes(cast<MemRefType>(op.getType()));
+            fixed[{op.getArena().str(), begin}] = {end, op};
+            return WalkResult::advance();
+          })
+          .template Case<BufferOp>([&](BufferOp op) {
+            return failed(verifyPlace(module, op, op.getResult().getType()))
+                       ? WalkResult::interrupt()
+                       : WalkResult::advance();
+          })
+          .Default([](Operation *) { return WalkResult::advance(); });
+    });
+    if (result.wasInterrupted())
+      return failure();
+    size_t count = llvm::range_size(program.getBody().getOps<WeightOp>()) +
+                   llvm::range_size(program.getBody().getOps<StateOp>());
+    if (fixed.size() != count)
+      return program.emitError("two weights or states start at one offset");
+    for (auto it = fixed.begin(); it != fixed.end(); ++it) {
+      auto next = std::next(it);
+      if (next == fixed.end() || next->first.first != it->first.first ||
+          it->second.first <= next->first.second)
+        continue;
+      InFlightDiagnostic diag = next->second.second->emitError(
+                                    "starts at byte ")
+                                << next->first.second << " of arena @"
+                                << next->first.first
+                                << ", inside its neighbour, which ends at "
+                                << it->second.first;
+      diag.attachNote(it->second.second->getLoc()) << "the neighbour";
+      return diag;
+    }
+    return success();
+  }
+
+  template <typename OpTy>
+  LogicalResult verifyPlace(ModuleOp module, OpTy op, Type type) {
+    if (!op.getOffset())
+      return op->emitError("has no offset; run engine-plan-memory");
+    int64_t begin = *op.getOffset();
+    int64_t end = begin + denseBytes(cast<MemRefType>(type));
+    if (begin < 0 || begin % alignment != 0)
+      return op->emitError("expected an offset aligned to ")
+             << alignment << ", but got " << begin;
+    auto arena = module.lookupSymbol<ArenaOp>(op.getArena());
+    int64_t bytes = arena.getBytes();
+    if (end > bytes)
+      return op->emitError("ends at byte ")
+             << end << " of arena @" << op.getArena() << ", which has "
+             << bytes;
+    return success();
+  }
+};
+
+} // namespace

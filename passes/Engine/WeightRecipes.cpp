@@ -1,0 +1,136 @@
+// A recipe is a list of rectangles (docs/EngineFormat.md, "Recipes"). Values
+// and scales use one formula: scales are rectangles whose entries cover blocks
+// of cells instead of one.
+
+#include "passes/Engine/WeightRecipes.h"
+
+#include "mlir/IR/Builders.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace saddle;
+using namespace saddle::engine;
+
+std::string saddle::engine::scaleName(StringRef weight) {
+  return (weight + ".scale").str();
+}
+
+static RankedTensorType memberType(RankedTensorType type, Type element) {
+  ArrayRef<int64_t> shape = type.getShape();
+  return RankedTensorType::get(shape.size() == 3 ? shape.drop_front() : shape,
+                               element);
+}
+
+void saddle::engine::createSources(OpBuilder &builder,
+                                   model::WeightOp weight) {
+  RankedTensorType type = weight.getWeightType();
+  IntegerAttr stack = builder.getI64IntegerAttr(
+      type.getRank() == 3 ? type.getDimSize(0) : 0);
+  RankedTensorType member = memberType(type, type.getElementType());
+  SourceOp::create(builder, weight.getLoc(), weight.getSymNameAttr(),
+                   weight.getSourceAttr(), stack, /*ignored=*/StringAttr(),
+                   TypeAttr::get(member));
+  ArrayRef<int64_t> blocks = weight.getWeightScaleBlock();
+  if (blocks.empty())
+    return;
+  auto grid = RankedTensorType::get(
+      {static_cast<int64_t>(
+           llvm::divideCeil(member.getDimSize(0), blocks[0])),
+       static_cast<int64_t>(
+           llvm::divideCeil(member.getDimSize(1), blocks[1]))},
+      builder.getF32Type());
+  SourceOp::create(builder, weight.getLoc(),
+                   builder.getStringAttr(scaleName(weight.getSymName())),
+                   weight.getScaleSourceAttr(), stack, StringAttr(),
+                   TypeAttr::get(grid));
+}
+
+namespace {
+
+/// One part of a shard, as [members, rows, cols] whatever the rank.
+struct Part {
+  dist::RankValueAttr member, row, col;
+  int64_t members = 1, rows = 1, cols = 1;
+};
+
+} // namespace
+
+static Part describePart(model::WeightOp weight, dist::ShardingAttr sharding,
+                         const dist::Mesh &mesh) {
+  RankedTensorType type = weight.getWeightType();
+  RankedTensorType local = dist::localType(type, sharding, mesh);
+  MLIRContext *context = weight.getContext();
+  auto start = [&](int64_t dim) {
+    dist::RankIndex index = mesh.rankIndex(sharding.getDims()[dim]);
+    int64_t step = index.modulus > 1 ? local.getDimSize(dim) : 0;
+    return dist::RankValueAttr::get(context, 0, index.divisor, index.modulus,
+                                    step);
+  };
+  Part part;
+  part.member = part.row = part.col =
+      dist::RankValueAttr::getConstant(context, 0);
+  int64_t last = type.getRank() - 1;
+  part.col = start(last);
+  part.cols = local.getDimSize(last);
+  if (last >= 1) {
+    part.row = start(last - 1);
+    part.rows = local.getDimSize(last - 1);
+  }
+  if (last >= 2) {
+    part.member = start(0);
+    part.members = local.getDimSize(0);
+  }
+  return part;
+}
+
+void saddle::engine::createWeights(OpBuilder &builder,
+                                   dist::WeightShardOp shard,
+                                   FlatSymbolRefAttr arena,
+                                   const SymbolTable &symbols) {
+  MLIRContext *context = builder.getContext();
+  RankedTensorType type = shard.getWeightType();
+  ArrayRef<int64_t> blocks = shard.getWeightScaleBlock();
+  // Rank 1 is one row, so concatenation moves along columns there.
+  bool alongColumns = type.getRank() == 1;
+  SmallVector<Attribute> values, scales;
+  int64_t offset = 0;
+  for (auto [symbol, attr] :
+       llvm::zip_equal(shard.getParts(), shard.getShardings())) {
+    auto source = cast<FlatSymbolRefAttr>(symbol);
+    auto sharding = cast<dist::ShardingAttr>(attr);
+    auto weight = symbols.lookup<model::WeightOp>(source.getValue());
+    dist::Mesh mesh = dist::toMesh(
+        symbols.lookup<dist::MeshOp>(sharding.getMesh().getValue()));
+    Part part = describePart(weight, sharding, mesh);
+    values.push_back(PieceAttr::get(
+        context, source, part.member, part.members, part.row, part.rows,
+        part.col, part.cols, alongColumns ? 0 : offset,
+        alongColumns ? offset : 0, {1, 1, 1, 1}));
+    if (!blocks.empty()) {
+      ArrayRef<int64_t> from = weight.getWeightScaleBlock();
+      scales.push_back(PieceAttr::get(
+          context,
+          FlatSymbolRefAttr::get(context, scaleName(source.getValue())),
+          part.member, part.members, part.row,
+          llvm::divideCeil(part.rows, blocks[0]), part.col,
+          llvm::divideCeil(part.cols, blocks[1]), offset / blocks[0], 0,
+          {from[0], from[1], blocks[0], blocks[1]}));
+    }
+    offset += alongColumns ? part.cols : part.rows;
+  }
+  WeightOp::create(
+      builder, shard.getLoc(), shard.getSymNameAttr(), arena,
+      /*offset=*/IntegerAttr(), builder.getArrayAttr(values),
+      TypeAttr::get(MemRefType::get(type.getShape(), type.getElementType())));
+  if (blocks.empty())
+    return;
+  SmallVector<int64_t> grid(type.getShape());
+  int64_t rank = type.getRank();
+  for (int64_t i = 0; i < 2; ++i)
+    grid[rank - 2 + i] = llvm::divideCeil(grid[rank - 2 + i], blocks[i]);
+  WeightOp::create(
+      builder, shard.getLoc(),
+      builder.getStringAttr(scaleName(shard.getSymName())), arena,
+      IntegerAttr(), builder.getArrayAttr(scales),
+      TypeAttr::get(MemRefType::get(grid, builder.getF32Type())));
+}

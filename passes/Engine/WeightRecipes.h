@@ -1,0 +1,27 @@
+// Weight shards to recipes over checkpoint sources.
+
+#ifndef SADDLE_PASSES_ENGINE_WEIGHTRECIPES_H
+#define SADDLE_PASSES_ENGINE_WEIGHTRECIPES_H
+
+#include "dialects/Dist/IR/DistDialect.h"
+#include "dialects/Engine/IR/EngineDialect.h"
+
+namespace saddle::engine {
+
+/// The symbol of a weight's scales.
+std::string scaleName(llvm::StringRef weight);
+
+/// Creates the `engine.source`s of a checkpoint weight at the builder's
+/// insertion point: its values and, when it has them, its scales.
+void createSources(mlir::OpBuilder &builder, model::WeightOp weight);
+
+/// Creates the `engine.weight` of a shard in `arena` at the builder's insertion
+/// point and, for block-scaled storage, a second one for the scales. `lookup`
+/// finds `model.weight`s and the mesh.
+void createWeights(mlir::OpBuilder &builder, dist::WeightShardOp shard,
+                   mlir::FlatSymbolRefAttr arena,
+                   const mlir::SymbolTable &symbols);
+
+} // namespace saddle::engine
+
+#endif // SADDLE_PASSES_ENGINE_WEIGHTRECIPES_H

@@ -1,0 +1,211 @@
+// Groups ops that one launch may do together. Each pattern lists the ops it
+// wants, starting from an anchor; forming the group is common to all.
+
+#include "passes/Kernel/Passes.h"
+
+#include "dialects/Dist/IR/DistDialect.h"
+#include "dialects/Kernel/IR/KernelDialect.h"
+#include "dialects/Model/IR/ModelDialect.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/SetVector.h"
+
+namespace saddle::kernel {
+#define GEN_PASS_DEF_FORMGROUPS
+#include "passes/Kernel/Passes.h.inc"
+} // namespace saddle::kernel
+
+using namespace mlir;
+using namespace saddle;
+using namespace saddle::kernel;
+
+//===----------------------------------------------------------------------===//
+// Forming a group
+//===----------------------------------------------------------------------===//
+
+/// Whether the ops, in block order, can run as one at the place of the last:
+/// nothing in between may use what they produce or touch memory that they
+/// touch.
+static bool canGroup(ArrayRef<Operation *> ops) {
+  llvm::SmallDenseSet<Operation *> members(ops.begin(), ops.end());
+  bool touchesMemory = llvm::any_of(
+      ops, [](Operation *op) { return !isMemoryEffectFree(op); });
+  for (Operation *op = ops.front(); op != ops.back(); op = op->getNextNode()) {
+    if (members.contains(op))
+      continue;
+    if (touchesMemory && !isMemoryEffectFree(op))
+      return false;
+    for (Value operand : op->getOperands())
+      if (members.contains(operand.getDefiningOp()))
+        return false;
+  }
+  return true;
+}
+
+/// Moves the ops into a group at the place of the last one.
+static void formGroup(StringRef signature, ArrayRef<Operation *> ops) {
+  llvm::SmallDenseSet<Operation *> members(ops.begin(), ops.end());
+  llvm::SetVector<Value> inputs, outputs;
+  SmallVector<Location> locs;
+  for (Operation *op : ops) {
+    locs.push_back(op->getLoc());
+    for (Value operand : op->getOperands())
+      if (!members.contains(operand.getDefiningOp()))
+        inputs.insert(operand);
+    for (Value result : op->getResults())
+      if (llvm::any_of(result.getUsers(), [&](Operation *user) {
+            return !members.contains(user);
+          }))
+        outputs.insert(result);
+  }
+
+  OpBuilder builder(ops.back());
+  auto types = llvm::map_to_vector(
+      outputs, [](Value value) { return value.getType(); });
+  auto group = GroupOp::create(builder, ops.front()->getLoc(), types,
+                               builder.getStringAttr(signature),
+                               /*implementation=*/StringAttr(),
+                               inputs.getArrayRef());
+  Block &body = group.getBody().emplaceBlock();
+  for (Value input : inputs) {
+    BlockArgument argument = body.addArgument(input.getType(), input.getLoc());
+    Value(input).replaceUsesWithIf(argument, [&](OpOperand &use) {
+      return members.contains(use.getOwner());
+    });
+  }
+  for (Operation *op : ops)
+    op->moveBefore(&body, body.end());
+  for (auto [output, result] : llvm::zip_equal(outputs, group.getResults()))
+    Value(output).replaceUsesWithIf(result, [&](OpOperand &use) {
+      return use.getOwner()->getParentOp() != group;
+    });
+  builder.setInsertionPointToEnd(&body);
+  YieldOp::create(builder, group.getLoc(), outputs.getArrayRef());
+}
+
+//===----------------------------------------------------------------------===//
+// Patterns
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A candidate: its signature and its ops in block order.
+struct Candidate {
+  std::string signature;
+  SmallVector<Operation *> ops;
+};
+} // namespace
+
+/// The only user of kind OpTy of `value`, if there is exactly one.
+template <typename OpTy>
+static OpTy soleUser(Value value) {
+  OpTy found;
+  for (Operation *user : value.getUsers())
+    if (auto op = dyn_cast<OpTy>(user)) {
+      if (found)
+        return {};
+      found = op;
+    }
+  return found;
+}
+
+/// sum_of_squares, (all_reduce), both rms_scales, both ropes, kv_append.
+static std::optional<Candidate> matchQKNorm(model::SumOfSquaresOp sum) {
+  if (sum.getInputs().size() != 2)
+    return std::nullopt;
+  Candidate candidate{"qk_norm_rope_kv_append", {sum}};
+  Value sums = sum.getResult();
+  if (auto reduce = soleUser<dist::AllReduceOp>(sums)) {
+    candidate.signature = "qk_norm_all_reduce_rope_kv_append";
+    candidate.ops.push_back(reduce);
+    sums = reduce.getResult();
+  }
+  model::RMSScaleOp scales[2];
+  for (Operation *user : sums.getUsers())
+    if (auto scale = dyn_cast<model::RMSScaleOp>(user);
+        scale && scale.getColumn() < 2)
+      scales[scale.getColumn()] = scale;
+  if (!scales[0] || !scales[1])
+    return std::nullopt;
+  auto ropeQ = soleUser<model::RopeOp>(scales[0].getResult());
+  auto ropeK = soleUser<model::RopeOp>(scales[1].getResult());
+  if (!ropeQ || !ropeK)
+    return std::nullopt;
+  auto append = soleUser<model::KVAppendOp>(ropeK.getResult());
+  if (!append)
+    return std::nullopt;
+  candidate.ops.append({scales[0], scales[1], ropeQ, ropeK, append});
+  return candidate;
+}
+
+/// (all_reduce), (add), rms_norm; the norm alone is not worth a group.
+static std::optional<Candidate> matchNorm(model::RMSNormOp norm) {
+  Candidate candidate{"rms_norm", {norm}};
+  Value input = norm.getInput();
+  if (auto add = input.getDefiningOp<model::AddOp>()) {
+    candidate.signature = "add_" + candidate.signature;
+    candidate.ops.insert(candidate.ops.begin(), add);
+    for (Value operand : add.getOperands())
+      if (auto reduce = operand.getDefiningOp<dist::AllReduceOp>();
+          reduce && reduce->hasOneUse()) {
+        candidate.signature = "all_reduce_" + candidate.signature;
+        candidate.ops.insert(candidate.ops.begin(), reduce);
+        break;
+      }
+  } else if (auto reduce = input.getDefiningOp<dist::AllReduceOp>()) {
+    candidate.signature = "all_reduce_" + candidate.signature;
+    candidate.ops.insert(candidate.ops.begin(), reduce);
+  }
+  if (candidate.ops.size() < 2)
+    return std::nullopt;
+  return candidate;
+}
+
+/// linear, router.
+static std::optional<Candidate> matchRouter(model::RouterOp router) {
+  auto linear = router.getLogits().getDefiningOp<model::LinearOp>();
+  if (!linear || !linear->hasOneUse())
+    return std::nullopt;
+  return Candidate{"router_top_k", {linear, router}};
+}
+
+static std::optional<Candidate> match(Operation *op) {
+  if (auto sum = dyn_cast<model::SumOfSquaresOp>(op))
+    return matchQKNorm(sum);
+  if (auto norm = dyn_cast<model::RMSNormOp>(op))
+    return matchNorm(norm);
+  if (auto router = dyn_cast<model::RouterOp>(op))
+    return matchRouter(router);
+  return std::nullopt;
+}
+
+namespace {
+
+struct FormGroups : saddle::kernel::impl::FormGroupsBase<FormGroups> {
+  void runOnOperation() override {
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      Block &body = function.getBody().front();
+      SmallVector<Operation *> anchors;
+      for (Operation &op : body)
+        if (isa<model::SumOfSquaresOp, model::RMSNormOp, model::RouterOp>(op))
+          anchors.push_back(&op);
+      for (Operation *anchor : anchors) {
+        auto candidate = match(anchor);
+        if (!candidate)
+          continue;
+        // An op that an earlier group took is in another block.
+        if (!llvm::all_of(candidate->ops, [&](Operation *op) {
+              return op->getBlock() == &body;
+            }))
+          continue;
+        llvm::sort(candidate->ops, [](Operation *a, Operation *b) {
+          return a->isBeforeInBlock(b);
+        });
+        if (canGroup(candidate->ops))
+          formGroup(candidate->signature, candidate->ops);
+      }
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,46 @@
+#ifndef SADDLE_PASSES_KERNEL
+#define SADDLE_PASSES_KERNEL
+
+include "mlir/Pass/PassBase.td"
+
+def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
+  let summary = "Group ops that one launch may do together";
+  let description = [{
+    | signature | ops |
+    | --- | --- |
+    | `qk_norm[_all_reduce]_rope_kv_append` | sum of squares, its all-reduce, both scalings, both rotations, the append |
+    | `[all_reduce_]add_rms_norm` | a branch's all-reduce, the residual add, the next norm; the sum is a result too |
+    | `[all_reduce_]rms_norm` is not a group | a norm alone gains nothing; with an all-reduce it is `all_reduce_rms_norm` |
+    | `router_top_k` | the router's linear and the choice |
+
+    The parts in brackets are absent when one rank does it all. Ops stay in order; a group forms only where no op in between uses what it produces.
+
+    ```mlir
+    %r = dist.all_reduce %o over #dist.axes<@mesh, ["tp"]> : tensor<8x3072xbf16>
+    %s = model.add %x, %r : tensor<8x3072xbf16>
+    %n = model.rms_norm %s, @norm eps 1.0e-6 : tensor<8x3072xbf16>
+    ```
+    becomes
+    ```mlir
+    %s, %n = kernel.group "all_reduce_add_rms_norm" (%a = %o, %b = %x) : (...) -> (...) { ... }
+    ```
+  }];
+  let dependentDialects = ["::saddle::kernel::KernelDialect"];
+}
+
+def Select : Pass<"kernel-select", "::mlir::ModuleOp"> {
+  let summary = "Choose what runs each group";
+  let description = [{
+    On the CPU target every group runs `inline`: its body, op by op, which is also the definition that other targets are tested against.
+  }];
+  let options = [Option<"target", "target", "std::string", /*default=*/"\"cpu\"", "Target name">];
+}
+
+def VerifyGroups : Pass<"kernel-verify-groups", "::mlir::ModuleOp"> {
+  let summary = "Close the kernel level: every group has an implementation";
+  let description = [{
+    Every `kernel.group` has an implementation, and only `model`, `dist` and `kernel` ops stand in functions.
+  }];
+}
+
+#endif // SADDLE_PASSES_KERNEL

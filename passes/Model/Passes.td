@@ -1,0 +1,81 @@
+#ifndef SADDLE_PASSES_MODEL
+#define SADDLE_PASSES_MODEL
+
+include "mlir/Pass/PassBase.td"
+
+def VerifyInput : Pass<"model-verify-input", "::mlir::ModuleOp"> {
+  let summary = "Check what an importer, or a person, hands in";
+  let description = [{
+    Opens the `model` level: the module holds `model.weight`s, `model.kv_cache`s and one function, `@step`, made of `model` ops; `model.config` and
+    `model.limits` are there; every weight is used.
+
+    ```mlir
+    // error: weight @unused is never used
+    model.weight @unused from "unused" dims ["hidden"] : tensor<8xbf16>
+    ```
+  }];
+}
+
+def DecomposeQKNorm : Pass<"model-decompose-qk-norm", "::mlir::ModuleOp"> {
+  let summary = "Write the QK norm as a sum of squares and two scalings";
+  let description = [{
+    The sum is what crosses ranks later: two numbers for each token, both in one tensor, so one exchange serves q and k.
+
+    ```mlir
+    %qn, %kn = model.qk_norm %q, %k, @q_norm, @k_norm eps 1.0e-6 : tensor<?x6144xbf16>, tensor<?x1024xbf16>
+    ```
+    becomes
+    ```mlir
+    %s = model.sum_of_squares %q, %k : (tensor<?x6144xbf16>, tensor<?x1024xbf16>) -> tensor<?x2xf32>
+    %qn = model.rms_scale %q, %s[0], @q_norm divisor 6144 eps 1.0e-6 : tensor<?x6144xbf16>, tensor<?x2xf32> -> tensor<?x6144xbf16>
+    %kn = model.rms_scale %k, %s[1], @k_norm divisor 1024 eps 1.0e-6 : tensor<?x1024xbf16>, tensor<?x2xf32> -> tensor<?x1024xbf16>
+    ```
+  }];
+  let dependentDialects = ["::saddle::model::ModelDialect"];
+}
+
+def AssignQuantization : Pass<"model-assign-quantization", "::mlir::ModuleOp"> {
+  let summary = "State how activations meet block-scaled weights";
+  let description = [{
+    Every `model.linear` and `model.experts` with f8E4M3FN weights and bf16 activations gets `act_group`: the columns of one weight block. With f32
+    activations nothing is quantised on the fly: that is the oracle mode, in which weights are dequantised exactly.
+
+    ```mlir
+    %q = model.linear %x, @q_proj : tensor<?x3072xbf16> -> tensor<?x6144xbf16>
+    ```
+    becomes
+    ```mlir
+    %q = model.linear %x, @q_proj act_group 128 : tensor<?x3072xbf16> -> tensor<?x6144xbf16>
+    ```
+  }];
+}
+
+def SpecializeBuckets : Pass<"model-specialize-buckets", "::mlir::ModuleOp"> {
+  let summary = "One function with static shapes for each phase and token count";
+  let description = [{
+    `@step` is cloned once for every decode bucket (as many logits rows as tokens) and once for the prefill chunk, then removed. The prefill function yields
+    logits for at most `prefill-rows` tokens of a chunk. Weights and caches stay shared symbols.
+
+    ```mlir
+    func.func @step(%tokens: tensor<?xi32>, ...) -> tensor<?x200064xf32>
+    ```
+    becomes
+    ```mlir
+    func.func @decode_1(%tokens: tensor<1xi32>, ...) -> tensor<1x200064xf32> attributes {model.phase = "decode"}
+    func.func @prefill_128(%tokens: tensor<128xi32>, ...) -> tensor<32x200064xf32> attributes {model.phase = "prefill"}
+    ```
+  }];
+  let options = [
+    ListOption<"buckets", "buckets", "int64_t", "Token counts of the decode functions; default: powers of two up to max_batch, and max_batch">,
+    Option<"prefillRows", "prefill-rows", "int64_t", /*default=*/"0", "Logits rows of the prefill function; default: max(max_batch, 32), at most the chunk">,
+  ];
+}
+
+def VerifyStatic : Pass<"model-verify-static", "::mlir::ModuleOp"> {
+  let summary = "Close the model level: every shape is static";
+  let description = [{
+    Every tensor of every function has a static shape, and every function carries `model.phase`. No `model.qk_norm` is left.
+  }];
+}
+
+#endif // SADDLE_PASSES_MODEL

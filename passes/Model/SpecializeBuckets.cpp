@@ -1,0 +1,104 @@
+// One function with static shapes for each bucket. A bucket is an upper bound:
+// the runtime picks the smallest entry that fits and says how many tokens are
+// real.
+
+#include "passes/Model/Passes.h"
+
+#include "dialects/Model/IR/ModelDialect.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+
+#include <set>
+
+namespace saddle::model {
+#define GEN_PASS_DEF_SPECIALIZEBUCKETS
+#include "passes/Model/Passes.h.inc"
+} // namespace saddle::model
+
+using namespace mlir;
+using namespace saddle::model;
+
+/// Fewest logits rows that a prefill function offers, chunk permitting: a
+/// caller that wants the logits of every prompt token gets this many a step.
+static constexpr int64_t kMinPrefillRows = 32;
+
+static RankedTensorType withTokens(Type type, int64_t tokens) {
+  auto tensor = cast<RankedTensorType>(type);
+  SmallVector<int64_t> shape(tensor.getShape());
+  shape[0] = tokens;
+  return RankedTensorType::get(shape, tensor.getElementType());
+}
+
+/// Replaces every dynamic token dimension of `function`. Results take the
+/// extent of their op's index operand (rows of model.select_rows) or else of
+/// its first tensor operand.
+static void makeStatic(func::FuncOp function, int64_t tokens, int64_t rows) {
+  Block &entry = function.getBody().front();
+  for (BlockArgument argument : entry.getArguments())
+    if (isa<RankedTensorType>(argument.getType()))
+      argument.setType(withTokens(argument.getType(), tokens));
+  function.walk([&](SelectRowsOp op) {
+    op.getRows().setType(withTokens(op.getRows().getType(), rows));
+  });
+  for (Operation &op : entry.without_terminator()) {
+    Value extent = isa<SelectRowsOp>(op) ? op.getOperand(1) : op.getOperand(0);
+    int64_t count = cast<RankedTensorType>(extent.getType()).getDimSize(0);
+    for (Value result : op.getResults())
+      result.setType(withTokens(result.getType(), count));
+  }
+  function.setFunctionType(
+      FunctionType::get(function.getContext(), entry.getArgumentTypes(),
+                        entry.getTerminator()->getOperandTypes()));
+}
+
+namespace {
+
+struct SpecializeBuckets
+    : saddle::model::impl::SpecializeBucketsBase<SpecializeBuckets> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto limits = Limits::get(module);
+    auto step = module.lookupSymbol<func::FuncOp>("step");
+    if (failed(limits))
+      return signalPassFailure();
+    if (!step) {
+      module.emitError("module has no function @step");
+      return signalPassFailure();
+    }
+
+    std::set<int64_t> decode(buckets.begin(), buckets.end());
+    if (decode.empty()) {
+      for (int64_t size = 1; size < limits->maxBatch; size *= 2)
+        decode.insert(size);
+      decode.insert(limits->maxBatch);
+    }
+    if (*decode.begin() < 1 || *decode.rbegin() > limits->maxBatch) {
+      module.emitError("expected decode buckets from 1 to max_batch = ")
+          << limits->maxBatch << ", but got "
+          << (*decode.begin() < 1 ? *decode.begin() : *decode.rbegin());
+      return signalPassFailure();
+    }
+    int64_t chunk = limits->prefillChunk;
+    int64_t rows = prefillRows > 0
+                       ? prefillRows.getValue()
+                       : std::max(limits->maxBatch, kMinPrefillRows);
+
+    OpBuilder builder(step);
+    auto add = [&](StringRef phase, int64_t tokens, int64_t rowCount) {
+      auto clone = cast<func::FuncOp>(builder.clone(*step));
+      clone.setName((phase + "_" + Twine(tokens)).str());
+      clone->setAttr(ModelDialect::kPhaseAttrName,
+                     builder.getStringAttr(phase));
+      makeStatic(clone, tokens, rowCount);
+    };
+    for (int64_t size : decode)
+      add("decode", size, size);
+    add("prefill", chunk, std::min(rows, chunk));
+    step.erase();
+  }
+};
+
+} // namespace
