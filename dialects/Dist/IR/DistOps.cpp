@@ -78,6 +78,27 @@ RankedTensorType saddle::dist::localType(RankedTensorType type,
   return RankedTensorType::get(shape, type.getElementType());
 }
 
+/// Every axis is on the mesh, and no two of them overlap.
+static LogicalResult verifyOnMesh(Operation *op, ArrayRef<AxisRef> axes,
+                                  FlatSymbolRefAttr symbol, const Mesh &mesh) {
+  auto print = [&](AxisRef axis) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    printAxes(stream, axis);
+    return text;
+  };
+  for (auto [i, axis] : llvm::enumerate(axes)) {
+    if (!mesh.has(axis))
+      return op->emitOpError("axis ")
+             << print(axis) << " is not part of mesh " << symbol;
+    for (AxisRef other : axes.take_front(i))
+      if (!mesh.disjoint(other, axis))
+        return op->emitOpError("axis ")
+               << print(axis) << " overlaps axis " << print(other);
+  }
+  return success();
+}
+
 LogicalResult MeshOp::verify() {
   // mesh_c1
   if (getAxes().empty() || getAxes().size() != getSizes().size())
@@ -147,6 +168,11 @@ LogicalResult WeightShardOp::verifySymbolUses(SymbolTableCollection &symbols) {
     if (failed(mesh))
       return failure();
     // weight_shard_c4
+    SmallVector<AxisRef> axes;
+    llvm::copy_if(sharding.getDims(), std::back_inserter(axes),
+                  [](AxisRef axis) { return bool(axis); });
+    if (failed(verifyOnMesh(*this, axes, sharding.getMesh(), *mesh)))
+      return failure();
     RankedTensorType local = localType(global, sharding, *mesh);
     if (!local || !sharding.getUnreduced().empty())
       return emitOpError("part ") << symbol << " of type " << global
@@ -208,26 +234,17 @@ LogicalResult ReshardOp::verify() {
 static FailureOr<int64_t> verifyAxes(Operation *op, AxesAttr axes,
                                      SymbolTableCollection &symbols) {
   auto mesh = lookupMesh(op, axes.getMesh(), symbols);
-  if (failed(mesh))
+  if (failed(mesh) ||
+      failed(verifyOnMesh(op, axes.getAxes(), axes.getMesh(), *mesh)))
     return failure();
   int64_t size = 1;
-  llvm::StringSet<> seen;
-  for (AxisRef axis : axes.getAxes()) {
-    if (!mesh->has(axis))
-      return op->emitOpError("axis ")
-             << AxesAttr::get(op->getContext(), axes.getMesh(), axis)
-             << " is not part of mesh " << axes.getMesh();
-    // Two factors of one axis can be disjoint, the same factor cannot.
-    std::string key = axis.name.str() + ":" + std::to_string(axis.pre);
-    if (!seen.insert(key).second)
-      return op->emitOpError("axis \"")
-             << axis.name.getValue() << "\" is named twice";
+  for (AxisRef axis : axes.getAxes())
     size *= mesh->factor(axis);
-  }
   return size;
 }
 
-/// all_gather_c2/c3 and reduce_scatter_c2/c3: `whole` has `dim` multiplied.
+/// all_gather_c2, all_gather_c3, reduce_scatter_c2 and reduce_scatter_c3:
+/// `whole` has `dim` multiplied.
 static LogicalResult verifyGathered(Operation *op, int64_t dim, Type shareType,
                                     StringRef share, Type wholeType,
                                     StringRef whole, int64_t groupSize) {

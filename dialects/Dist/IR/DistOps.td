@@ -51,7 +51,7 @@ def Dist_WeightShardOp : Dist_Op<"weight_shard",
     - (weight_shard_c1) there is at least one part, and one sharding for each;
     - (weight_shard_c2) `concat` is a dimension of the type;
     - (weight_shard_c3) every part is a `model.weight` whose rank equals the shard's;
-    - (weight_shard_c4) every sharded dimension of a part is divisible by its axis, and nothing is unreduced;
+    - (weight_shard_c4) a sharding names axes of its mesh that do not overlap, each divides its dimension, and nothing is unreduced;
     - (weight_shard_c5) the parts' local extents add up to the type along `concat` and equal it elsewhere;
     - (weight_shard_c6) the element type is every part's storage, or f32;
     - (weight_shard_c7) f8E4M3FN shards have `blocks` that divide the parts' blocks, others have none.
@@ -76,7 +76,7 @@ def Dist_ReshardOp : Dist_Op<"reshard", [Pure]> {
     collectives; none is left afterwards. Before partitioning both types are global, after it they are local.
 
     ```mlir
-    %y = dist.reshard %x from #dist.sharding<@mesh, [_, _] unreduced ["tp"]> to #dist.sharding<@mesh, [_, _]>
+    %y = dist.reshard %x from <@mesh, [_, _] unreduced ["tp"]> to <@mesh, [_, _]>
         : tensor<8x3072xbf16> -> tensor<8x3072xbf16>
     ```
 
@@ -100,11 +100,11 @@ def Dist_AllReduceOp : Dist_CollectiveOp<"all_reduce", [SameOperandsAndResultTyp
     rank 1: [3, 4]   ->   [4, 6]
     ```
     ```mlir
-    %y = dist.all_reduce %x over #dist.axes<@mesh, ["tp"]> : tensor<8x3072xbf16>
+    %y = dist.all_reduce %x over <@mesh, ["tp"]> : tensor<8x3072xbf16>
     ```
 
     **Constraints**
-    - (all_reduce_c1) the mesh exists, has the axes, and no axis is named twice.
+    - (all_reduce_c1) the mesh exists and has the axes, which do not overlap.
   }];
   let arguments = (ins AnyRankedTensor:$input, Dist_AxesAttr:$axes);
   let results = (outs AnyRankedTensor:$result);
@@ -117,11 +117,11 @@ def Dist_AllGatherOp : Dist_CollectiveOp<"all_gather"> {
     The shares stand in rank order along `dim`.
 
     ```mlir
-    %y = dist.all_gather %x dim 1 over #dist.axes<@mesh, ["tp"]> : tensor<8x25008xf32> -> tensor<8x200064xf32>
+    %y = dist.all_gather %x dim 1 over <@mesh, ["tp"]> : tensor<8x25008xf32> -> tensor<8x200064xf32>
     ```
 
     **Constraints**
-    - (all_gather_c1) the mesh exists, has the axes, and no axis is named twice;
+    - (all_gather_c1) the mesh exists and has the axes, which do not overlap;
     - (all_gather_c2) `dim` is a dimension of the input;
     - (all_gather_c3) the result is the input with `dim` multiplied by the group size.
   }];
@@ -136,11 +136,11 @@ def Dist_ReduceScatterOp : Dist_CollectiveOp<"reduce_scatter"> {
     `all_reduce`, of which each rank keeps its slice along `dim`.
 
     ```mlir
-    %y = dist.reduce_scatter %x dim 1 over #dist.axes<@mesh, ["tp"]> : tensor<8x3072xbf16> -> tensor<8x384xbf16>
+    %y = dist.reduce_scatter %x dim 1 over <@mesh, ["tp"]> : tensor<8x3072xbf16> -> tensor<8x384xbf16>
     ```
 
     **Constraints**
-    - (reduce_scatter_c1) the mesh exists, has the axes, and no axis is named twice;
+    - (reduce_scatter_c1) the mesh exists and has the axes, which do not overlap;
     - (reduce_scatter_c2) `dim` is a dimension of the input;
     - (reduce_scatter_c3) the input is the result with `dim` multiplied by the group size.
   }];

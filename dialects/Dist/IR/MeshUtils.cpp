@@ -1,6 +1,5 @@
 #include "dialects/Dist/IR/MeshUtils.h"
 
-#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 
 #include <map>
@@ -27,6 +26,15 @@ bool Mesh::has(AxisRef axis) const {
     return false;
   return axis.isWhole() ||
          (axis.pre > 0 && axis.size > 0 && whole % (axis.pre * axis.size) == 0);
+}
+
+bool Mesh::disjoint(AxisRef a, AxisRef b) const {
+  if (a.name != b.name)
+    return true;
+  auto precedes = [&](AxisRef major, AxisRef minor) {
+    return minor.pre % (major.pre * factor(major)) == 0;
+  };
+  return precedes(a, b) || precedes(b, a);
 }
 
 int64_t Mesh::factor(AxisRef axis) const {

@@ -58,6 +58,10 @@ struct Mesh {
   /// Whether `axis` is on this mesh: known name, and a partial reference whose
   /// pre * size divides the axis.
   bool has(AxisRef axis) const;
+  /// Whether a rank's shares of two axes of this mesh are independent: other
+  /// axes, or factors of one axis of which one ends where the other begins or
+  /// before, so that each is a digit of the rank's index along the axis.
+  bool disjoint(AxisRef a, AxisRef b) const;
 };
 
 } // namespace saddle::dist

@@ -25,7 +25,7 @@ def Kernel_GroupOp : Op<Kernel_Dialect, "group", [IsolatedFromAbove, RecursiveMe
     ```mlir
     %sum, %normed = kernel.group "all_reduce_add_rms_norm" using "inline" (%a = %attn, %b = %x)
         : (tensor<8x3072xbf16>, tensor<8x3072xbf16>) -> (tensor<8x3072xbf16>, tensor<8x3072xbf16>) {
-      %r = dist.all_reduce %a over #dist.axes<@mesh, ["tp"]> : tensor<8x3072xbf16>
+      %r = dist.all_reduce %a over <@mesh, ["tp"]> : tensor<8x3072xbf16>
       %s = model.add %b, %r : tensor<8x3072xbf16>
       %n = model.rms_norm %s, @norm eps 1.0e-6 : tensor<8x3072xbf16>
       kernel.yield %s, %n : tensor<8x3072xbf16>, tensor<8x3072xbf16>
