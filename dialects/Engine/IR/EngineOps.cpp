@@ -39,12 +39,14 @@ LogicalResult SourceOp::verify() {
   if (!type.hasStaticShape())
     return emitOpError("expected a static shape, but got ") << type;
   // source_c2
-  size_t expected = getStack() > 0 ? 1 : 0;
+  int64_t stack = getStack();
+  if (stack < 0)
+    return emitOpError("expected a stack of at least 0, but got ") << stack;
+  size_t expected = stack > 0 ? 1 : 0;
   if (getSource().count("{}") != expected)
     return emitOpError("expected ")
-           << expected << " '{}' in the name of a source with stack "
-           << static_cast<int64_t>(getStack()) << ", but got "
-           << getSourceAttr();
+           << expected << " '{}' in the name of a source with stack " << stack
+           << ", but got " << getSourceAttr();
   return success();
 }
 
@@ -258,10 +260,11 @@ LogicalResult ViewOp::verify() {
            << source << " and " << result;
   // view_c2
   int64_t column = getColumn(), columns = result.getDimSize(1);
-  if (column < 0 || column + columns > source.getDimSize(1))
+  int64_t extent = source.getDimSize(1);
+  // Not column + columns, which can overflow.
+  if (column < 0 || column > extent || columns > extent - column)
     return emitOpError("expected columns inside ")
-           << source.getDimSize(1) << ", but got " << column << " to "
-           << column + columns;
+           << extent << ", but got " << columns << " from " << column << " on";
   // view_c3
   auto [sourceStrides, sourceOffset] = layoutOf(source);
   auto [resultStrides, resultOffset] = layoutOf(result);
@@ -283,19 +286,19 @@ LogicalResult BindOp::verify() {
 // Commands
 //===----------------------------------------------------------------------===//
 
-/// launch_c2, collective_c2.
-static LogicalResult verifyFusion(Operation *op,
-                                  std::optional<FlatSymbolRefAttr> fusion,
+/// launch_c2, collective_c2. `fusion` is null when none is named.
+static LogicalResult verifyFusion(Operation *op, FlatSymbolRefAttr fusion,
                                   SymbolTableCollection &symbols) {
   if (!fusion)
     return success();
-  return lookup<FusionOp>(op, *fusion, symbols);
+  return lookup<FusionOp>(op, fusion, symbols);
 }
 
 LogicalResult LaunchOp::verify() {
   // launch_c3
-  if (getOutputs().empty())
-    return emitOpError("expected at least one output");
+  if (getInputs().empty() || getOutputs().empty())
+    return emitOpError("expected at least one input and one output, but got ")
+           << getInputs().size() << " and " << getOutputs().size();
   return success();
 }
 

@@ -84,7 +84,7 @@ def Engine_SourceOp : Engine_Op<"source", [Symbol]> {
 
     **Constraints**
     - (source_c1) the shape is static;
-    - (source_c2) the name holds one `{}` when `stack` is positive and none when it is 0.
+    - (source_c2) `stack` is not negative; the name holds one `{}` when it is positive and none when it is 0.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, DefaultValuedAttr<I64Attr, "0">:$stack, OptionalAttr<StrAttr>:$ignored,
       TypeAttrOf<AnyRankedTensor>:$type);
@@ -323,7 +323,7 @@ def Engine_LaunchOp : Engine_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
     **Constraints**
     - (launch_c1) the kernel exists;
     - (launch_c2) the fusion, if named, exists;
-    - (launch_c3) there is at least one output.
+    - (launch_c3) there is at least one input and one output.
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyMemRef>:$inputs, Variadic<AnyMemRef>:$outputs, Engine_ExtentAttr:$extent,
       StrAttr:$place, OptionalAttr<FlatSymbolRefAttr>:$fusion);

@@ -1,0 +1,571 @@
+// RUN: saddle-opt %s -split-input-file -verify-diagnostics
+
+// One module for each constraint of EngineOps.td, named after it. Further
+// cases of one constraint have a word behind the id.
+
+//===----------------------------------------------------------------------===//
+// Module-level symbols
+//===----------------------------------------------------------------------===//
+
+module @source_c1 {
+  // expected-error @+1 {{expected a static shape, but got 'tensor<?xf32>'}}
+  engine.source @s from "s" : tensor<?xf32>
+}
+
+// -----
+
+module @source_c2 {
+  // expected-error @+1 {{expected 1 '{}' in the name of a source with stack 6, but got "s"}}
+  engine.source @s from "s" stack 6 : tensor<8xf32>
+}
+
+// -----
+
+module @source_c2_single {
+  // expected-error @+1 {{expected 0 '{}' in the name of a source with stack 0, but got "s.{}"}}
+  engine.source @s from "s.{}" : tensor<8xf32>
+}
+
+// -----
+
+module @source_c2_negative {
+  // expected-error @+1 {{expected a stack of at least 0, but got -1}}
+  engine.source @s from "s" stack -1 : tensor<8xf32>
+}
+
+// -----
+
+module @arena_c1 {
+  // expected-error @+1 {{expected bytes of at least 0 and an alignment that is a power of two, but got 4096 and 48}}
+  engine.arena @a state bytes 4096 align 48
+}
+
+// -----
+
+module @arena_c1_bytes {
+  // expected-error @+1 {{expected bytes of at least 0 and an alignment that is a power of two, but got -1 and 64}}
+  engine.arena @a state bytes -1 align 64
+}
+
+// -----
+
+module @kernel_c1 {
+  // expected-error @+1 {{expected attribute "mode" to be an integer, a float or a #dist.rank_value, but got "fast"}}
+  engine.kernel @k op "add" {mode = "fast"}
+}
+
+// -----
+
+module @rank_groups_c1 {
+  // expected-error @+1 {{expected a size that divides 4 ranks, but got 3}}
+  engine.rank_groups @g axes "tp" size 3 ranks [0, 1, 2, 3]
+}
+
+// -----
+
+module @rank_groups_c1_zero {
+  // expected-error @+1 {{expected a size that divides 4 ranks, but got 0}}
+  engine.rank_groups @g axes "tp" size 0 ranks [0, 1, 2, 3]
+}
+
+// -----
+
+module @rank_groups_c2 {
+  // expected-error @+1 {{expected ranks 0 to 3, each once, but got 1 twice}}
+  engine.rank_groups @g axes "tp" size 2 ranks [0, 1, 1, 3]
+}
+
+// -----
+
+module @rank_groups_c2_range {
+  // expected-error @+1 {{expected ranks 0 to 3, each once, but got 4}}
+  engine.rank_groups @g axes "tp" size 2 ranks [0, 1, 2, 4]
+}
+
+// -----
+
+module @fusion_c1 {
+  // expected-error @+1 {{expected at least two ops, but got 1}}
+  engine.fusion @f ops ["model.add"]
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Programs
+//===----------------------------------------------------------------------===//
+
+module @program_c1 {
+  // expected-error @+1 {{expected only weights, states and entries}}
+  engine.program @stage_0 stage 0 {
+    // expected-note @+1 {{found 'engine.arena' here}}
+    engine.arena @a state bytes 0 align 64
+  }
+}
+
+// -----
+
+module @program_c2 {
+  // expected-error @+1 {{expected a stage of at least 0}}
+  engine.program @stage_0 stage -1 {
+  }
+}
+
+// -----
+
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+#piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0,
+    blocks = 1, 1, 1, 1>
+module @weight_c1 {
+  engine.arena @a state bytes 4096 align 256
+  engine.source @src from "src" : tensor<32xf32>
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected arena @a to be constant, but it is state}}
+    engine.weight @w in @a pieces [#piece] : memref<32xf32>
+  }
+}
+
+// -----
+
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+#piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0,
+    blocks = 1, 1, 1, 1>
+module @weight_c1_arena {
+  engine.source @src from "src" : tensor<32xf32>
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{@a is not an 'engine.arena'}}
+    engine.weight @w in @a pieces [#piece] : memref<32xf32>
+  }
+}
+
+// -----
+
+module @weight_c2 {
+  engine.arena @a constant bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected at least one piece}}
+    engine.weight @w in @a pieces [] : memref<32xf32>
+  }
+}
+
+// -----
+
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+#piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0,
+    blocks = 1, 1, 1, 1>
+module @weight_c2_source {
+  engine.arena @a constant bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{@src is not an 'engine.source'}}
+    engine.weight @w in @a pieces [#piece] : memref<32xf32>
+  }
+}
+
+// -----
+
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+#piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0,
+    blocks = 1, 1, 1, 1>
+module @weight_c3 {
+  engine.arena @a constant bytes 4096 align 256
+  engine.source @src from "src" : tensor<32xf32>
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected a static shape and an identity layout, but got 'memref<?xf32>'}}
+    engine.weight @w in @a pieces [#piece] : memref<?xf32>
+  }
+}
+
+// -----
+
+module @state_c1 {
+  engine.arena @a transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected arena @a to be state, but it is transient}}
+    engine.state @s in @a : memref<4x16x2x8xbf16>
+  }
+}
+
+// -----
+
+module @state_c2 {
+  engine.arena @a state bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected a static shape and an identity layout, but got 'memref<?x16x2x8xbf16>'}}
+    engine.state @s in @a : memref<?x16x2x8xbf16>
+  }
+}
+
+// -----
+
+module @entry_c1 {
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected positive tokens and rows, but got 0 and 8}}
+    engine.entry @e decode tokens 0 rows 8 {
+    }
+  }
+}
+
+// -----
+
+module @entry_c1_rows {
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected positive tokens and rows, but got 8 and 0}}
+    engine.entry @e decode tokens 8 rows 0 {
+    }
+  }
+}
+
+// -----
+
+module @entry_c2 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      engine.bind "x", %x : memref<8x32xf32>
+      // expected-error @+1 {{binding "x" stands twice}}
+      engine.bind "x", %x : memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @entry_parent {
+  // expected-error @+1 {{expects parent op 'engine.program'}}
+  engine.entry @e decode tokens 8 rows 8 {
+  }
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Buffers
+//===----------------------------------------------------------------------===//
+
+module @buffer_c1 {
+  engine.arena @a constant bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      // expected-error @+1 {{expected arena @a to be transient or io, but it is constant}}
+      %x = engine.buffer in @a : memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @buffer_c1_arena {
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      // expected-error @+1 {{@a is not an 'engine.arena'}}
+      %x = engine.buffer in @a : memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @buffer_c2 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      // expected-error @+1 {{expected a static shape and an identity layout, but got 'memref<?x32xf32>'}}
+      %x = engine.buffer in @act : memref<?x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @buffer_c2_layout {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      // expected-error @+1 {{expected a static shape and an identity layout, but got 'memref<8x32xf32, strided<[64, 1]>>'}}
+      %x = engine.buffer in @act : memref<8x32xf32, strided<[64, 1]>>
+    }
+  }
+}
+
+// -----
+
+module @global_c1 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      // expected-error @+1 {{@act is not an 'engine.weight' or 'engine.state'}}
+      %x = engine.global @act : memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @global_c1_type {
+  engine.arena @kv state bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-note @+1 {{defined here}}
+    engine.state @s in @kv : memref<4x16x2x8xbf16>
+    engine.entry @e decode tokens 8 rows 8 {
+      // expected-error @+1 {{expected type 'memref<4x16x2x8xbf16>' of @s, but got 'memref<4x16x2x8xf32>'}}
+      %x = engine.global @s : memref<4x16x2x8xf32>
+    }
+  }
+}
+
+// -----
+
+module @view_c1 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected rank 2, the same rows and element type, but got 'memref<8x32xf32>' and 'memref<4x16xf32, strided<[32, 1]>>'}}
+      %v = engine.view %x column 0 : memref<8x32xf32> -> memref<4x16xf32, strided<[32, 1]>>
+    }
+  }
+}
+
+// -----
+
+module @view_c1_element {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected rank 2, the same rows and element type, but got 'memref<8x32xf32>' and 'memref<8x16xbf16, strided<[32, 1]>>'}}
+      %v = engine.view %x column 0 : memref<8x32xf32> -> memref<8x16xbf16, strided<[32, 1]>>
+    }
+  }
+}
+
+// -----
+
+module @view_c2 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected columns inside 32, but got 16 from 24 on}}
+      %v = engine.view %x column 24 : memref<8x32xf32> -> memref<8x16xf32, strided<[32, 1], offset: 24>>
+    }
+  }
+}
+
+// -----
+
+module @view_c3 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected the source's strides and offset 16, but got 'memref<8x16xf32, strided<[32, 1], offset: 8>>'}}
+      %v = engine.view %x column 16 : memref<8x32xf32> -> memref<8x16xf32, strided<[32, 1], offset: 8>>
+    }
+  }
+}
+
+// -----
+
+module @view_c3_strides {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected the source's strides and offset 0, but got 'memref<8x16xf32>'}}
+      %v = engine.view %x column 0 : memref<8x32xf32> -> memref<8x16xf32>
+    }
+  }
+}
+
+// -----
+
+module @bind_c1 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %v = engine.view %x column 0 : memref<8x32xf32> -> memref<8x16xf32, strided<[32, 1]>>
+      // expected-error @+1 {{expected an 'engine.buffer'}}
+      engine.bind "x", %v : memref<8x16xf32, strided<[32, 1]>>
+    }
+  }
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Commands
+//===----------------------------------------------------------------------===//
+
+module @launch_c1 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{@k is not an 'engine.kernel'}}
+      engine.launch @k(%x) outs(%x) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
+    }
+  }
+}
+
+// -----
+
+module @launch_c2 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.kernel @k op "add" {}
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{@f is not an 'engine.fusion'}}
+      engine.launch @k(%x) outs(%x) tokens at "p" fusion @f : (memref<8x32xf32>) outs(memref<8x32xf32>)
+    }
+  }
+}
+
+// -----
+
+module @launch_c3 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.kernel @k op "add" {}
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected at least one input and one output, but got 1 and 0}}
+      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 1, 0>}> : (memref<8x32xf32>) -> ()
+    }
+  }
+}
+
+// -----
+
+module @launch_c3_inputs {
+  engine.arena @act transient bytes 4096 align 256
+  engine.kernel @k op "add" {}
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected at least one input and one output, but got 0 and 1}}
+      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 0, 1>}> : (memref<8x32xf32>) -> ()
+    }
+  }
+}
+
+// -----
+
+module @collective_c1 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{@tp is not an 'engine.rank_groups'}}
+      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c2 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{@f is not an 'engine.fusion'}}
+      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens at "p" fusion @f : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c3 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected shapes of all_gather over groups of 2, but got 'memref<8x32xf32>' to 'memref<8x32xf32>'}}
+      engine.collective all_gather %x to %x over @tp dim 1 tokens at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c3_all_reduce {
+  engine.arena @act transient bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %y = engine.buffer in @act : memref<8x16xf32>
+      // expected-error @+1 {{expected shapes of all_reduce_sum over groups of 2, but got 'memref<8x32xf32>' to 'memref<8x16xf32>'}}
+      engine.collective all_reduce_sum %x to %y over @tp dim 0 tokens at "p" : memref<8x32xf32> to memref<8x16xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c3_reduce_scatter {
+  engine.arena @act transient bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %y = engine.buffer in @act : memref<8x16xf32>
+      // 32 columns over 2 ranks are 16, not the other way round.
+      // expected-error @+1 {{expected shapes of reduce_scatter_sum over groups of 2, but got 'memref<8x16xf32>' to 'memref<8x32xf32>'}}
+      engine.collective reduce_scatter_sum %y to %x over @tp dim 1 tokens at "p" : memref<8x16xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c3_dim {
+  engine.arena @act transient bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected dim below 2, but got 2}}
+      engine.collective all_gather %x to %x over @tp dim 2 tokens at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @copy_c1 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %y = engine.buffer in @act : memref<8x16xf32>
+      // expected-error @+1 {{expected equal shapes and element types, but got 'memref<8x32xf32>' and 'memref<8x16xf32>'}}
+      engine.copy %x to %y tokens at "p" : memref<8x32xf32> to memref<8x16xf32>
+    }
+  }
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Attributes of the dialect
+//===----------------------------------------------------------------------===//
+
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+// expected-error @+1 {{expected positive count, rows and cols and destinations of at least 0}}
+#piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 0, col = #zero, cols = 32, dest_row = 0, dest_col = 0,
+    blocks = 1, 1, 1, 1>
+
+// -----
+
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+// expected-error @+1 {{expected four positive block sizes}}
+#piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0,
+    blocks = 1, 1>

@@ -1,0 +1,98 @@
+// RUN: saddle-opt %s --verify-roundtrip | FileCheck %s
+
+// Every op and attribute form of the `engine` dialect, as it prints.
+
+// CHECK: engine.source @norm from "norm.weight" : tensor<32xf32>
+engine.source @norm from "norm.weight" : tensor<32xf32>
+// CHECK: engine.source @w1 from "experts.{}.w1" stack 6 : tensor<24x32xf8E4M3FN>
+engine.source @w1 from "experts.{}.w1" stack 6 : tensor<24x32xf8E4M3FN>
+// CHECK: engine.source @inv_freq from "rotary.inv_freq" ignored "derived from rope_theta" : tensor<8xf32>
+engine.source @inv_freq from "rotary.inv_freq" ignored "derived from rope_theta" : tensor<8xf32>
+// CHECK: engine.source @stack_ignored from "{}.x" stack 2 ignored "unused" : tensor<8xf32>
+engine.source @stack_ignored from "{}.x" stack 2 ignored "unused" : tensor<8xf32>
+
+// CHECK: engine.arena @weights constant bytes 4096 align 256
+engine.arena @weights constant bytes 4096 align 256
+// CHECK: engine.arena @kv state bytes 0 align 1
+engine.arena @kv state bytes 0 align 1
+// CHECK: engine.arena @activations transient bytes 8192 align 256
+engine.arena @activations transient bytes 8192 align 256
+// CHECK: engine.arena @step io bytes 1024 align 64
+engine.arena @step io bytes 1024 align 64
+
+// CHECK: engine.kernel @rms_norm_0 op "rms_norm" {eps = 5.000000e-01 : f64}
+engine.kernel @rms_norm_0 op "rms_norm" {eps = 0.5 : f64}
+// CHECK: engine.kernel @embedding_0 op "embedding" {vocab_start = #dist.rank_value<0 + (rank div 1 mod 2) * 48>}
+engine.kernel @embedding_0 op "embedding" {vocab_start = #dist.rank_value<0 + (rank div 1 mod 2) * 48>}
+// CHECK: engine.kernel @linear_0 op "linear" {act_group = 0 : i64}
+engine.kernel @linear_0 op "linear" {act_group = 0}
+// CHECK: engine.kernel @add_0 op "add" {}
+engine.kernel @add_0 op "add" {}
+
+// CHECK: engine.rank_groups @tp axes "tp" size 2 ranks [0, 1, 2, 3]
+engine.rank_groups @tp axes "tp" size 2 ranks [0, 1, 2, 3]
+// CHECK: engine.fusion @add_rms_norm ops ["model.add", "model.rms_norm"]
+engine.fusion @add_rms_norm ops ["model.add", "model.rms_norm"]
+
+// CHECK-LABEL: engine.program @stage_0 stage 0 {
+engine.program @stage_0 stage 0 {
+  // CHECK: engine.weight @placed in @weights at 0
+  // CHECK-SAME: pieces [#engine.piece<source = @norm, member = <0 + (rank div 1 mod 1) * 0>, count = 1, row = <0 + (rank div 1 mod 1) * 0>,
+  // CHECK-SAME: rows = 1, col = <0 + (rank div 1 mod 1) * 0>, cols = 32, dest_row = 0, dest_col = 0, blocks = 1, 1, 1, 1>]
+  // CHECK-SAME: : memref<32xf32>
+  engine.weight @placed in @weights at 0 pieces [#engine.piece<source = @norm, member = <0 + (rank div 1 mod 1) * 0>, count = 1,
+      row = <0 + (rank div 1 mod 1) * 0>, rows = 1, col = <0 + (rank div 1 mod 1) * 0>, cols = 32, dest_row = 0, dest_col = 0,
+      blocks = 1, 1, 1, 1>] : memref<32xf32>
+  // Rank r of 2 holds members 3r to 3r+2.
+  // CHECK: engine.weight @unplaced in @weights pieces [#engine.piece<source = @w1, member = <0 + (rank div 1 mod 2) * 3>, count = 3,
+  engine.weight @unplaced in @weights pieces [#engine.piece<source = @w1, member = <0 + (rank div 1 mod 2) * 3>, count = 3,
+      row = <0 + (rank div 1 mod 1) * 0>, rows = 24, col = <0 + (rank div 1 mod 1) * 0>, cols = 32, dest_row = 0, dest_col = 0,
+      blocks = 1, 1, 1, 1>] : memref<3x24x32xf8E4M3FN>
+  // CHECK: engine.state @k_cache in @kv at 0 : memref<64x16x1x32xbf16>
+  engine.state @k_cache in @kv at 0 : memref<64x16x1x32xbf16>
+  // CHECK: engine.state @v_cache in @kv : memref<64x16x1x32xbf16>
+  engine.state @v_cache in @kv : memref<64x16x1x32xbf16>
+
+  // CHECK: engine.entry @decode_8 decode tokens 8 rows 8 {
+  engine.entry @decode_8 decode tokens 8 rows 8 {
+    // CHECK: %[[TOKENS:.*]] = engine.buffer in @step : memref<8xi32>
+    %tokens = engine.buffer in @step : memref<8xi32>
+    // CHECK: engine.bind "tokens", %[[TOKENS]] : memref<8xi32>
+    engine.bind "tokens", %tokens : memref<8xi32>
+    // CHECK: %[[X:.*]] = engine.buffer in @activations at 4096 : memref<8x32xf32>
+    %x = engine.buffer in @activations at 4096 : memref<8x32xf32>
+    %y = engine.buffer in @activations at 5120 : memref<8x32xf32>
+    // CHECK: %[[W:.*]] = engine.global @placed : memref<32xf32>
+    %w = engine.global @placed : memref<32xf32>
+    // CHECK: %[[KC:.*]] = engine.global @k_cache : memref<64x16x1x32xbf16>
+    %kc = engine.global @k_cache : memref<64x16x1x32xbf16>
+    // CHECK: %[[V:.*]] = engine.view %[[X]] column 16 : memref<8x32xf32> -> memref<8x16xf32, strided<[32, 1], offset: 16>>
+    %v = engine.view %x column 16 : memref<8x32xf32> -> memref<8x16xf32, strided<[32, 1], offset: 16>>
+    // A view of a view: offset 16 + 8.
+    // CHECK: engine.view %[[V]] column 8 : {{.*}} -> memref<8x8xf32, strided<[32, 1], offset: 24>>
+    %vv = engine.view %v column 8 : memref<8x16xf32, strided<[32, 1], offset: 16>> -> memref<8x8xf32, strided<[32, 1], offset: 24>>
+    // CHECK: engine.launch @rms_norm_0(%[[X]], %[[W]]) outs(%[[Y:.*]]) tokens at "layers.0.input_norm"
+    // CHECK-SAME: : (memref<8x32xf32>, memref<32xf32>) outs(memref<8x32xf32>)
+    engine.launch @rms_norm_0(%x, %w) outs(%y) tokens at "layers.0.input_norm" : (memref<8x32xf32>, memref<32xf32>) outs(memref<8x32xf32>)
+    // CHECK: engine.launch @add_0(%[[X]], %[[X]]) outs(%[[Y]]) rows at "head" fusion @add_rms_norm :
+    engine.launch @add_0(%x, %x) outs(%y) rows at "head" fusion @add_rms_norm : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
+    // CHECK: engine.launch @add_0(%[[X]]) outs(%[[Y]], %[[KC]]) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>, memref<64x16x1x32xbf16>)
+    engine.launch @add_0(%x) outs(%y, %kc) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>, memref<64x16x1x32xbf16>)
+    // CHECK: engine.collective all_reduce_sum %[[X]] to %[[Y]] over @tp dim 0 tokens at "o_proj" : memref<8x32xf32> to memref<8x32xf32>
+    engine.collective all_reduce_sum %x to %y over @tp dim 0 tokens at "o_proj" : memref<8x32xf32> to memref<8x32xf32>
+    %wide = engine.buffer in @activations : memref<8x64xf32>
+    // CHECK: engine.collective all_gather %[[X]] to %[[WIDE:.*]] over @tp dim 1 rows at "logits" fusion @add_rms_norm : memref<8x32xf32> to memref<8x64xf32>
+    engine.collective all_gather %x to %wide over @tp dim 1 rows at "logits" fusion @add_rms_norm : memref<8x32xf32> to memref<8x64xf32>
+    // CHECK: engine.collective reduce_scatter_sum %[[WIDE]] to %[[X]] over @tp dim 1 tokens at "p" : memref<8x64xf32> to memref<8x32xf32>
+    engine.collective reduce_scatter_sum %wide to %x over @tp dim 1 tokens at "p" : memref<8x64xf32> to memref<8x32xf32>
+    // CHECK: engine.copy %[[X]] to %[[Y]] rows at "logits" : memref<8x32xf32> to memref<8x32xf32>
+    engine.copy %x to %y rows at "logits" : memref<8x32xf32> to memref<8x32xf32>
+  }
+  // CHECK: engine.entry @prefill_16 prefill tokens 16 rows 4 attributes {note = "kept"} {
+  engine.entry @prefill_16 prefill tokens 16 rows 4 attributes {note = "kept"} {
+  }
+}
+
+// CHECK: engine.program @stage_1 stage 1 attributes {note = "kept"} {
+engine.program @stage_1 stage 1 attributes {note = "kept"} {
+}
