@@ -1,0 +1,199 @@
+#include "runtime/src/weights/CompareSources.h"
+
+#include "runtime/src/base/DType.h"
+#include "runtime/src/checkpoint/Fingerprint.h"
+#include "runtime/src/weights/RecipeSource.h"
+
+#include <algorithm>
+
+namespace saddle::weights {
+
+using schema::DType;
+
+namespace {
+
+constexpr size_t kListedDifferences = 4;
+const char *const kScaleSuffix = "_scale_inv";
+
+/// One tensor that the engine knows.
+struct Expected {
+  std::string name;
+  uint32_t source;
+  uint64_t member;
+};
+
+DType schemaDType(TensorDType dtype) {
+  switch (dtype) {
+  case TensorDType::F32:
+    return DType::F32;
+  case TensorDType::BF16:
+    return DType::BF16;
+  case TensorDType::F16:
+    return DType::F16;
+  case TensorDType::F8E4M3:
+    return DType::F8E4M3;
+  case TensorDType::I32:
+    return DType::I32;
+  case TensorDType::U8:
+    return DType::U8;
+  case TensorDType::I64:
+  case TensorDType::Other:
+    break;
+  }
+  return DType::UNKNOWN;
+}
+
+std::vector<Expected> expand(const schema::Engine &engine) {
+  std::vector<Expected> all;
+  for (uint32_t i = 0; i < engine.sources()->size(); ++i) {
+    const schema::Source &source = *engine.sources()->Get(i);
+    uint64_t members = std::max<uint64_t>(1, source.stack());
+    for (uint64_t m = 0; m < members; ++m)
+      all.push_back({memberName(source, m), i, m});
+  }
+  std::sort(all.begin(), all.end(), [](const Expected &a, const Expected &b) {
+    return a.name < b.name;
+  });
+  return all;
+}
+
+class Matcher {
+public:
+  Matcher(const schema::Engine &engine, const Checkpoint &checkpoint)
+      : engine(engine), checkpoint(checkpoint), expected(expand(engine)) {}
+
+  StatusOr<MatchedTensors> match();
+
+private:
+  void add(const std::string &difference) {
+    if (++differences <= kListedDifferences)
+      text += (differences > 1 ? "; " : "") + difference;
+  }
+  void compare(const Expected &wanted, const TensorInfo &found);
+  void missing(const Expected &wanted);
+  void extra(const std::string &name);
+
+  const schema::Source &sourceOf(const Expected &wanted) const {
+    return *engine.sources()->Get(wanted.source);
+  }
+  bool folderHas(const std::string &name) const {
+    return checkpoint.tensors.count(name) != 0;
+  }
+  bool engineReads(const std::string &name) const {
+    auto found = std::lower_bound(
+        expected.begin(), expected.end(), name,
+        [](const Expected &e, const std::string &n) { return e.name < n; });
+    return found != expected.end() && found->name == name &&
+           !sourceOf(*found).ignored_reason();
+  }
+
+  const schema::Engine &engine;
+  const Checkpoint &checkpoint;
+  const std::vector<Expected> expected; // by name
+  MatchedTensors matched;
+  Fingerprint fingerprint;
+  size_t differences = 0;
+  std::string text;
+};
+
+std::string describe(const schema::Source &source) {
+  std::vector<uint64_t> shape(source.shape()->begin(), source.shape()->end());
+  return dtypeName(source.dtype()) + (" " + formatShape(shape));
+}
+
+/// The weight that `name` scales; "" when it is no scale.
+std::string scaledBy(const std::string &name) {
+  std::string suffix = kScaleSuffix;
+  if (name.size() <= suffix.size() ||
+      name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0)
+    return "";
+  return name.substr(0, name.size() - suffix.size());
+}
+
+void Matcher::compare(const Expected &wanted, const TensorInfo &found) {
+  const schema::Source &source = sourceOf(wanted);
+  matched[wanted.source][wanted.member] = &found;
+  if (schemaDType(found.dtype) == source.dtype() &&
+      std::equal(found.shape.begin(), found.shape.end(),
+                 source.shape()->begin(), source.shape()->end()))
+    return;
+  std::string type = found.dtype == TensorDType::Other ? found.dtypeName
+                                                       : dtypeName(found.dtype);
+  add("tensor \"" + wanted.name + "\" is " + type + " " +
+      formatShape(found.shape) + ", expected " + describe(source));
+}
+
+void Matcher::missing(const Expected &wanted) {
+  std::string message = "tensor \"" + wanted.name + "\" is missing, expected " +
+                        describe(sourceOf(wanted));
+  std::string weight = scaledBy(wanted.name);
+  if (!weight.empty() && folderHas(weight))
+    message += " as the scale of \"" + weight + "\", which is there";
+  else if (folderHas(wanted.name + kScaleSuffix))
+    message +=
+        ", although its scale \"" + wanted.name + kScaleSuffix + "\" is there";
+  add(message);
+}
+
+void Matcher::extra(const std::string &name) {
+  std::string message = "tensor \"" + name + "\" is not part of the model";
+  std::string weight = scaledBy(name);
+  if (!weight.empty() && engineReads(weight))
+    message += ": the engine reads \"" + weight + "\" without a scale";
+  else if (!weight.empty() && !folderHas(weight))
+    message += ": it is a scale without its weight \"" + weight + "\"";
+  add(message);
+}
+
+StatusOr<MatchedTensors> Matcher::match() {
+  for (const schema::Source *source : *engine.sources())
+    matched.emplace_back(
+        source->ignored_reason() ? 0 : std::max<uint64_t>(1, source->stack()));
+  auto found = checkpoint.tensors.begin(), end = checkpoint.tensors.end();
+  auto addExtras = [&](const std::string *until) {
+    for (; found != end && (!until || found->first < *until); ++found) {
+      extra(found->first);
+      fingerprint.add(found->first, found->second.dtype, found->second.shape);
+    }
+  };
+  for (const Expected &wanted : expected) {
+    addExtras(&wanted.name);
+    bool present = found != end && found->first == wanted.name;
+    if (!sourceOf(wanted).ignored_reason()) {
+      if (present) {
+        compare(wanted, found->second);
+        fingerprint.add(found->first, found->second.dtype, found->second.shape);
+      } else {
+        missing(wanted);
+      }
+    }
+    if (present)
+      ++found;
+  }
+  addExtras(nullptr);
+
+  std::string has = fingerprint.hex(),
+              wants = engine.model()->fingerprint()->str();
+  if (differences == 0 && has == wants)
+    return std::move(matched);
+  if (differences == 0)
+    text = "every tensor is as the engine expects, so the engine itself is "
+           "inconsistent; compile it again";
+  if (differences > kListedDifferences)
+    text += "; and " + std::to_string(differences - kListedDifferences) +
+            " more differences";
+  return makeError(StatusCode::Mismatch,
+                   "%s: these are not the weights that the engine was compiled "
+                   "for (fingerprint %s, expected %s): %s",
+                   checkpoint.directory.c_str(), has.c_str(), wants.c_str(),
+                   text.c_str());
+}
+
+} // namespace
+
+StatusOr<MatchedTensors> matchSources(const schema::Engine &engine,
+                                      const Checkpoint &checkpoint) {
+  return Matcher(engine, checkpoint).match();
+}
+
+} // namespace saddle::weights

@@ -1,0 +1,25 @@
+// Compares what an engine expects with what a checkpoint folder has.
+
+#ifndef SADDLE_RUNTIME_WEIGHTS_COMPARESOURCES_H
+#define SADDLE_RUNTIME_WEIGHTS_COMPARESOURCES_H
+
+#include "runtime/schema/engine_generated.h"
+#include "runtime/src/checkpoint/Checkpoint.h"
+
+#include <vector>
+
+namespace saddle::weights {
+
+/// The checkpoint's tensors in the engine's order: [source][member]; empty for
+/// ignored sources. Pointers into the checkpoint.
+using MatchedTensors = std::vector<std::vector<const TensorInfo *>>;
+
+/// Every tensor must match exactly: name, dtype, shape, nothing missing and
+/// nothing extra; then the fingerprint. A Mismatch error lists the first few
+/// differences and counts all. Linear in the number of tensors.
+StatusOr<MatchedTensors> matchSources(const schema::Engine &engine,
+                                      const Checkpoint &checkpoint);
+
+} // namespace saddle::weights
+
+#endif // SADDLE_RUNTIME_WEIGHTS_COMPARESOURCES_H

@@ -1,0 +1,83 @@
+// Weights from the mapped shards of a checkpoint folder.
+
+#include "runtime/src/base/DType.h"
+#include "runtime/src/base/File.h"
+#include "runtime/src/checkpoint/Checkpoint.h"
+#include "runtime/src/weights/CompareSources.h"
+#include "runtime/src/weights/RecipeSource.h"
+
+#include <cinttypes>
+#include <cstring>
+
+namespace saddle::weights {
+
+namespace {
+
+class FolderSource : public RecipeSource {
+public:
+  using RecipeSource::RecipeSource;
+
+  /// Maps the shards and notes where every member's bytes begin.
+  Status map(const Checkpoint &checkpoint, const MatchedTensors &matched);
+
+protected:
+  void readCells(const CellRange &range, uint8_t *out) const override {
+    const Tensor &tensor = tensors[range.source];
+    // Members of a rank-3 tensor follow each other in one tensor.
+    bool isStack = tensor.members.size() > 1;
+    const uint8_t *data = tensor.members[isStack ? range.member : 0];
+    uint64_t row = range.row + (isStack ? 0 : range.member * tensor.rows);
+    std::memcpy(out, data + (row * tensor.cols + range.col) * tensor.unit,
+                range.count * tensor.unit);
+  }
+
+private:
+  struct Tensor {
+    uint64_t rows, cols, unit;
+    std::vector<const uint8_t *> members; // of a stack
+  };
+  std::vector<MappedFile> shards;
+  std::vector<Tensor> tensors; // as engine.sources
+};
+
+Status FolderSource::map(const Checkpoint &checkpoint,
+                         const MatchedTensors &matched) {
+  for (const std::string &path : checkpoint.files) {
+    SADDLE_ASSIGN_OR_RETURN(MappedFile shard, MappedFile::open(path));
+    shards.push_back(std::move(shard));
+  }
+  for (uint32_t i = 0; i < matched.size(); ++i) {
+    const schema::Source &source = *engine.sources()->Get(i);
+    const auto &shape = *source.shape();
+    uint32_t rank = shape.size();
+    Tensor tensor;
+    tensor.cols = rank >= 1 ? shape.Get(rank - 1) : 1;
+    tensor.rows = rank >= 2 ? shape.Get(rank - 2) : 1;
+    tensor.unit = elementBytes(source.dtype());
+    for (const TensorInfo *info : matched[i]) {
+      const MappedFile &shard = shards[info->file];
+      if (info->offset > shard.size() ||
+          info->bytes > shard.size() - info->offset)
+        return makeError(StatusCode::DataLoss,
+                         "%s: the file shrank to %zu bytes while it was read",
+                         checkpoint.files[info->file].c_str(), shard.size());
+      tensor.members.push_back(shard.data() + info->offset);
+    }
+    tensors.push_back(std::move(tensor));
+  }
+  return Status();
+}
+
+} // namespace
+
+StatusOr<std::unique_ptr<WeightSource>>
+openFolder(const schema::Engine &engine, const std::string &directory) {
+  SADDLE_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(directory));
+  SADDLE_ASSIGN_OR_RETURN(MatchedTensors matched,
+                          matchSources(engine, checkpoint));
+  auto source = std::make_unique<FolderSource>(engine);
+  SADDLE_RETURN_IF_ERROR(source->map(checkpoint, matched));
+  return std::unique_ptr<WeightSource>(std::move(source));
+}
+
+} // namespace saddle::weights

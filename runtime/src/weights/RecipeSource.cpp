@@ -1,0 +1,141 @@
+#include "runtime/src/weights/RecipeSource.h"
+
+#include "runtime/src/base/DType.h"
+#include "runtime/src/base/Float.h"
+#include "runtime/src/engine/Engine.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace saddle::weights {
+
+using schema::DType;
+
+namespace {
+
+/// Element `index` of `cells` as f32. Checkpoint bytes have no alignment.
+float widen(const uint8_t *cells, DType dtype, uint64_t index) {
+  if (dtype == DType::F8E4M3)
+    return e4m3ToFloat(cells[index]);
+  uint16_t bits;
+  std::memcpy(&bits, cells + 2 * index, sizeof bits);
+  return dtype == DType::BF16 ? bf16ToFloat(bits) : f16ToFloat(bits);
+}
+
+/// One row of a piece in columns: destination entry j takes cell
+/// (start + j * destBlock) / sourceBlock.
+struct ColumnMap {
+  uint64_t start, destBlock, sourceBlock;
+
+  uint64_t cell(uint64_t j) const {
+    return (start + j * destBlock) / sourceBlock;
+  }
+  bool isPlain() const { return destBlock == 1 && sourceBlock == 1; }
+};
+
+/// Spreads cells, the first of which is column `map.cell(0)`, over `count`
+/// destination entries.
+void spreadCells(const uint8_t *cells, DType from, const ColumnMap &map,
+                 uint64_t count, DType to, uint8_t *dest) {
+  uint64_t first = map.cell(0), bytes = elementBytes(to);
+  for (uint64_t j = 0; j < count; ++j) {
+    uint64_t index = map.cell(j) - first;
+    if (from == to) {
+      std::memcpy(dest + j * bytes, cells + index * bytes, bytes);
+      continue;
+    }
+    float value = widen(cells, from, index);
+    std::memcpy(dest + j * bytes, &value, bytes);
+  }
+}
+
+} // namespace
+
+void RecipeSource::copyPiece(const schema::Slice &slice,
+                             const schema::Piece &piece, uint32_t rank,
+                             uint8_t *base,
+                             std::vector<uint8_t> &scratch) const {
+  const auto &strides = *slice.strides();
+  uint32_t dims = strides.size();
+  uint64_t rowStride = dims >= 2 ? strides.Get(dims - 2) : 0;
+  uint64_t memberStride = dims >= 3 ? strides.Get(dims - 3) : 0;
+  uint64_t unit = elementBytes(slice.dtype());
+  DType from = engine.sources()->Get(piece.source())->dtype();
+  ColumnMap map{evaluate(piece.col_start(), rank), piece.dest_block_cols(),
+                piece.source_block_cols()};
+  uint64_t rowStart = evaluate(piece.row_start(), rank);
+  uint64_t memberStart = evaluate(piece.stack_start(), rank);
+
+  CellRange range;
+  range.source = piece.source();
+  range.col = map.cell(0);
+  range.count = map.cell(piece.cols() - 1) - range.col + 1;
+  bool direct = map.isPlain() && from == slice.dtype();
+  if (!direct)
+    scratch.resize(range.count * elementBytes(from));
+  for (uint64_t m = 0; m < piece.stack_count(); ++m) {
+    range.member = memberStart + m;
+    for (uint64_t i = 0; i < piece.rows(); ++i) {
+      range.row =
+          (rowStart + i * piece.dest_block_rows()) / piece.source_block_rows();
+      uint8_t *dest =
+          base + unit * (m * memberStride + (piece.dest_row() + i) * rowStride +
+                         piece.dest_col());
+      if (direct) {
+        readCells(range, dest);
+        continue;
+      }
+      readCells(range, scratch.data());
+      spreadCells(scratch.data(), from, map, piece.cols(), slice.dtype(), dest);
+    }
+  }
+}
+
+Status RecipeSource::load(const schema::Program &program, uint32_t rank,
+                          const std::vector<uint8_t *> &arenas) const {
+  std::vector<uint8_t> scratch;
+  for (const schema::Weight *weight : *program.weights()) {
+    const schema::Slice &slice = *weight->slice();
+    if (slice.arena() >= arenas.size() || !arenas[slice.arena()])
+      return makeError(StatusCode::InvalidArgument,
+                       "weight \"%s\": no memory is given for arena %u",
+                       weight->name()->c_str(), slice.arena());
+    for (const schema::Piece *piece : *weight->pieces())
+      copyPiece(slice, *piece, rank, arenas[slice.arena()] + slice.offset(),
+                scratch);
+  }
+  return Status();
+}
+
+std::string memberName(const schema::Source &source, uint64_t index) {
+  std::string name = source.name()->str();
+  if (source.stack() > 0)
+    name.replace(name.find("{}"), 2, std::to_string(index));
+  return name;
+}
+
+} // namespace saddle::weights
+
+namespace saddle {
+
+StatusOr<std::unique_ptr<WeightSource>>
+WeightSource::open(const schema::Engine &engine, const std::string &spec) {
+  const std::string synthetic = "synthetic:";
+  if (spec.compare(0, synthetic.size(), synthetic) != 0)
+    return weights::openFolder(engine, spec);
+  const std::string digits = spec.substr(synthetic.size());
+  bool isNumber = !digits.empty() &&
+                  digits.find_first_not_of("0123456789") == std::string::npos;
+  errno = 0;
+  uint64_t seed = std::strtoull(digits.c_str(), nullptr, 10);
+  if (!isNumber || errno == ERANGE)
+    return makeError(StatusCode::InvalidArgument,
+                     "weights \"%s\": \"%s\" is no seed, expected a whole "
+                     "number from 0 to 2^64-1, as in synthetic:7",
+                     spec.c_str(), digits.c_str());
+  return weights::makeSynthetic(engine, seed);
+}
+
+} // namespace saddle

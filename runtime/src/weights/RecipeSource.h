@@ -1,0 +1,53 @@
+// The part that all weight sources share: pieces are executed on cells that the
+// concrete source delivers.
+
+#ifndef SADDLE_RUNTIME_WEIGHTS_RECIPESOURCE_H
+#define SADDLE_RUNTIME_WEIGHTS_RECIPESOURCE_H
+
+#include "runtime/src/weights/WeightLoader.h"
+
+namespace saddle::weights {
+
+/// Where a run of cells lies: columns from `col` on in one row of one member
+/// of a source.
+struct CellRange {
+  uint32_t source;
+  uint64_t member;
+  uint64_t row;
+  uint64_t col;
+  uint64_t count;
+};
+
+class RecipeSource : public WeightSource {
+public:
+  explicit RecipeSource(const schema::Engine &engine) : engine(engine) {}
+
+  Status load(const schema::Program &program, uint32_t rank,
+              const std::vector<uint8_t *> &arenas) const override;
+
+protected:
+  /// Writes `range.count` elements of the source's dtype to `out`, densely.
+  virtual void readCells(const CellRange &range, uint8_t *out) const = 0;
+
+  const schema::Engine &engine;
+
+private:
+  void copyPiece(const schema::Slice &slice, const schema::Piece &piece,
+                 uint32_t rank, uint8_t *base,
+                 std::vector<uint8_t> &scratch) const;
+};
+
+/// Name of member `index` of a source: "{}" replaced when it is a stack.
+std::string memberName(const schema::Source &source, uint64_t index);
+
+/// A source for the tensors of a checkpoint folder.
+StatusOr<std::unique_ptr<WeightSource>>
+openFolder(const schema::Engine &engine, const std::string &directory);
+
+/// A source that makes its values from `seed`.
+std::unique_ptr<WeightSource> makeSynthetic(const schema::Engine &engine,
+                                            uint64_t seed);
+
+} // namespace saddle::weights
+
+#endif // SADDLE_RUNTIME_WEIGHTS_RECIPESOURCE_H

@@ -1,0 +1,134 @@
+// Weights from a seed: every element is a hash of (seed, tensor name, index),
+// so any slice can be made without the rest.
+
+#include "runtime/src/base/DType.h"
+#include "runtime/src/base/Float.h"
+#include "runtime/src/base/Hash.h"
+#include "runtime/src/weights/RecipeSource.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace saddle::weights {
+
+using schema::DType;
+
+namespace {
+
+/// Fp8 codes are spread by this factor, and their block scales take it back:
+/// unscaled they would sit among the subnormals.
+constexpr float kFp8Spread = 256;
+
+/// Finalizer of the splitmix64 generator: neighbouring indices give unrelated
+/// bits.
+uint64_t mix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+/// Uniform in [-1, 1).
+float uniform(uint64_t stream, uint64_t index) {
+  uint64_t bits = mix(stream + index * 0x9e3779b97f4a7c15u);
+  return float(int64_t(bits) >> 40) * 0x1p-23f;
+}
+
+void store(float value, DType dtype, uint8_t *out) {
+  switch (dtype) {
+  case DType::F32:
+    std::memcpy(out, &value, 4);
+    return;
+  case DType::BF16: {
+    uint16_t bits = floatToBf16(value);
+    std::memcpy(out, &bits, 2);
+    return;
+  }
+  case DType::F16: {
+    uint16_t bits = floatToF16(value);
+    std::memcpy(out, &bits, 2);
+    return;
+  }
+  case DType::F8E4M3:
+    *out = floatToE4m3(value);
+    return;
+  default: // integers are tables of the model, which have no random stand-in
+    std::memset(out, 0, elementBytes(dtype));
+  }
+}
+
+/// Values of a tensor are center + spread * uniform.
+struct Distribution {
+  float center;
+  float spread;
+};
+
+Distribution distributionOf(const schema::Source &source) {
+  const auto &shape = *source.shape();
+  const std::string name = source.name()->str();
+  if (shape.size() <= 1)
+    return name.find("norm") != std::string::npos ? Distribution{1, 0.1f}
+                                                  : Distribution{0, 0.1f};
+  if (name.find("scale") != std::string::npos)
+    return {1 / kFp8Spread, 0.25f / kFp8Spread};
+  // Variance 1 / columns keeps the size of what a matrix multiplies.
+  float spread = std::sqrt(3.0f / float(shape.Get(shape.size() - 1)));
+  if (source.dtype() == DType::F8E4M3)
+    spread *= kFp8Spread;
+  return {0, spread};
+}
+
+class SyntheticSource : public RecipeSource {
+public:
+  SyntheticSource(const schema::Engine &engine, uint64_t seed)
+      : RecipeSource(engine) {
+    for (const schema::Source *source : *engine.sources()) {
+      Tensor tensor;
+      tensor.distribution = distributionOf(*source);
+      tensor.dtype = source->dtype();
+      const auto &shape = *source->shape();
+      uint32_t rank = shape.size();
+      tensor.cols = rank >= 1 ? shape.Get(rank - 1) : 1;
+      tensor.rows = rank >= 2 ? shape.Get(rank - 2) : 1;
+      uint64_t members = source->stack() ? source->stack() : 1;
+      for (uint64_t i = 0; i < members; ++i) {
+        std::string name = memberName(*source, i);
+        tensor.streams.push_back(hash64(name.data(), name.size(), seed));
+      }
+      tensors.push_back(std::move(tensor));
+    }
+  }
+
+protected:
+  void readCells(const CellRange &range, uint8_t *out) const override {
+    const Tensor &tensor = tensors[range.source];
+    // Members of a rank-3 tensor are consecutive parts of one stream.
+    bool isStack = tensor.streams.size() > 1;
+    uint64_t stream = tensor.streams[isStack ? range.member : 0];
+    uint64_t row = range.row + (isStack ? 0 : range.member * tensor.rows);
+    uint64_t unit = elementBytes(tensor.dtype);
+    for (uint64_t j = 0; j < range.count; ++j) {
+      float value = tensor.distribution.center +
+                    tensor.distribution.spread *
+                        uniform(stream, row * tensor.cols + range.col + j);
+      store(value, tensor.dtype, out + j * unit);
+    }
+  }
+
+private:
+  struct Tensor {
+    Distribution distribution;
+    DType dtype;
+    uint64_t rows, cols;
+    std::vector<uint64_t> streams; // per member of a stack
+  };
+  std::vector<Tensor> tensors; // as engine.sources
+};
+
+} // namespace
+
+std::unique_ptr<WeightSource> makeSynthetic(const schema::Engine &engine,
+                                            uint64_t seed) {
+  return std::make_unique<SyntheticSource>(engine, seed);
+}
+
+} // namespace saddle::weights

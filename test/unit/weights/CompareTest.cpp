@@ -1,0 +1,208 @@
+// A folder that does not fit the engine is refused, in words that help.
+
+#include "test/unit/base/TemporaryFolder.h"
+#include "test/unit/weights/LoadedWeights.h"
+#include "test/unit/weights/TestCheckpoint.h"
+
+#include <gmock/gmock.h>
+
+using namespace saddle;
+using schema::DType;
+using testing::EndsWith;
+using testing::StartsWith;
+
+namespace {
+
+class Compare : public testing::Test {
+protected:
+  Compare() : tree(tinyEngine()), tensors(testTensors(*tree)) {}
+
+  TestTensor &tensor(const std::string &name) {
+    return *std::find_if(tensors.begin(), tensors.end(),
+                         [&](const TestTensor &t) { return t.name == name; });
+  }
+  void remove(const std::string &name) {
+    tensors.erase(tensors.begin() + (&tensor(name) - tensors.data()));
+  }
+  Status load() {
+    folder.write("model.safetensors", safetensors(tensors));
+    return LoadedWeights(*tree, folder.path(""), 0).status;
+  }
+  /// The differences that the message lists.
+  std::string differences() {
+    Status status = load();
+    EXPECT_EQ(status.code(), StatusCode::Mismatch);
+    std::string head = folder.path("") +
+                       ": these are not the weights that the engine was "
+                       "compiled for (fingerprint ";
+    EXPECT_THAT(status.message(), StartsWith(head));
+    size_t wants =
+        status.message().find(", expected " + tree->model->fingerprint + "): ");
+    EXPECT_NE(wants, std::string::npos);
+    return status.message().substr(wants + 11 + 32 + 3);
+  }
+
+  /// Makes q_proj an FP8 block weight with a scale of [2, 1].
+  void useFp8() {
+    for (auto &source : tree->sources)
+      if (source->name == kWeight)
+        source->dtype = DType::F8E4M3;
+    auto scale = std::make_unique<schema::SourceT>();
+    scale->name = kScale;
+    scale->dtype = DType::F32;
+    scale->shape = {2, 1};
+    uint32_t index = uint32_t(tree->sources.size());
+    tree->sources.push_back(std::move(scale));
+    auto piece = std::make_unique<schema::PieceT>();
+    piece->source = index;
+    piece->rows = 2;
+    piece->cols = 1;
+    auto weight = std::make_unique<schema::WeightT>();
+    weight->name = kScale;
+    weight->slice = std::make_unique<schema::SliceT>();
+    weight->slice->dtype = DType::F32;
+    weight->slice->shape = {2, 1};
+    weight->slice->strides = {1, 1};
+    weight->slice->offset = tree->arenas[0]->bytes;
+    tree->arenas[0]->bytes += 8;
+    weight->pieces.push_back(std::move(piece));
+    tree->programs[0]->weights.push_back(std::move(weight));
+    // The pieces of one weight have one dtype.
+    auto &qkv = *tree->programs[0]->weights[2];
+    ASSERT_EQ(qkv.name, "model.layers.0.self_attn.qkv");
+    qkv.slice->dtype = DType::F8E4M3;
+    for (auto &source : tree->sources)
+      if (source->name == "model.layers.0.self_attn.k_proj.weight" ||
+          source->name == "model.layers.0.self_attn.v_proj.weight")
+        source->dtype = DType::F8E4M3;
+  }
+
+  const std::string kWeight = "model.layers.0.self_attn.q_proj.weight";
+  const std::string kScale = kWeight + "_scale_inv";
+  TemporaryFolder folder;
+  std::unique_ptr<schema::EngineT> tree;
+  std::vector<TestTensor> tensors;
+};
+
+TEST_F(Compare, fittingFolderLoads) {
+  EXPECT_TRUE(load().ok());
+  std::reverse(tensors.begin(), tensors.end()); // order in the file is free
+  EXPECT_TRUE(load().ok());
+}
+
+TEST_F(Compare, missingTensor) {
+  remove("model.norm.weight");
+  EXPECT_EQ(differences(),
+            "tensor \"model.norm.weight\" is missing, expected bf16 [8]");
+}
+
+TEST_F(Compare, missingStackMember) {
+  remove("model.layers.0.block_sparse_moe.experts.2.w1.weight");
+  EXPECT_EQ(differences(),
+            "tensor \"model.layers.0.block_sparse_moe.experts.2.w1.weight\" is "
+            "missing, expected bf16 [4, 8]");
+}
+
+TEST_F(Compare, extraTensor) {
+  tensors.push_back(testTensor("aaa", DType::F32, {1}));
+  tensors.push_back(testTensor("zzz", DType::F32, {1}));
+  tensors.push_back(
+      testTensor("model.layers.0.block_sparse_moe.experts.4.w1.weight",
+                 DType::BF16, {4, 8}));
+  EXPECT_EQ(differences(),
+            "tensor \"aaa\" is not part of the model; tensor "
+            "\"model.layers.0.block_sparse_moe.experts.4.w1.weight\" is not "
+            "part of the model; tensor \"zzz\" is not part of the model");
+}
+
+TEST_F(Compare, misShapedTensor) {
+  tensor("model.norm.weight") =
+      testTensor("model.norm.weight", DType::BF16, {9});
+  tensor("lm_head.weight") = testTensor("lm_head.weight", DType::BF16, {8, 16});
+  EXPECT_EQ(differences(),
+            "tensor \"lm_head.weight\" is bf16 [8, 16], expected bf16 [16, 8]; "
+            "tensor \"model.norm.weight\" is bf16 [9], expected bf16 [8]");
+}
+
+TEST_F(Compare, misTypedTensor) {
+  tensor("model.norm.weight") =
+      testTensor("model.norm.weight", DType::F32, {8});
+  tensor("lm_head.weight") = {
+      "lm_head.weight", "F64", {16, 8}, std::string(1024, 0)};
+  EXPECT_EQ(differences(),
+            "tensor \"lm_head.weight\" is F64 [16, 8], expected bf16 [16, 8]; "
+            "tensor \"model.norm.weight\" is f32 [8], expected bf16 [8]");
+}
+
+TEST_F(Compare, manyDifferencesAreCounted) {
+  tensors.clear();
+  // 2 tables, 1 norm; per layer 2 norms, 2 head norms, q, k, v, o, gate, bias
+  // and 3 * 4 expert matrices: 25 tensors, of which 4 are listed.
+  EXPECT_THAT(differences(), EndsWith("; and 21 more differences"));
+}
+
+TEST_F(Compare, scaleWithoutWeight) {
+  useFp8();
+  updateFingerprint(*tree);
+  tensors = testTensors(*tree);
+  ASSERT_TRUE(load().ok()) << load().message();
+  remove(kWeight);
+  EXPECT_EQ(differences(), "tensor \"" + kWeight +
+                               "\" is missing, expected f8e4m3 [16, 8], "
+                               "although its scale \"" +
+                               kScale + "\" is there");
+}
+
+TEST_F(Compare, weightWithoutScale) {
+  useFp8();
+  updateFingerprint(*tree);
+  tensors = testTensors(*tree);
+  remove(kScale);
+  EXPECT_EQ(differences(), "tensor \"" + kScale +
+                               "\" is missing, expected f32 [2, 1] as the "
+                               "scale of \"" +
+                               kWeight + "\", which is there");
+}
+
+TEST_F(Compare, scaleThatNobodyReads) {
+  tensors.push_back(testTensor(kScale, DType::F32, {2, 1}));
+  EXPECT_EQ(differences(), "tensor \"" + kScale +
+                               "\" is not part of the model: the engine reads "
+                               "\"" +
+                               kWeight + "\" without a scale");
+}
+
+TEST_F(Compare, scaleOfNothing) {
+  tensors.push_back(testTensor("x_scale_inv", DType::F32, {1}));
+  EXPECT_EQ(differences(), "tensor \"x_scale_inv\" is not part of the model: "
+                           "it is a scale without its weight \"x\"");
+}
+
+TEST_F(Compare, ignoredTensorsMayBePresentOrAbsent) {
+  auto ignored = std::make_unique<schema::SourceT>();
+  ignored->name = "rotary.{}.inv_freq";
+  ignored->stack = 2;
+  ignored->dtype = DType::F32;
+  ignored->shape = {4};
+  ignored->ignored_reason = "computed from rope_theta";
+  tree->sources.push_back(std::move(ignored));
+  EXPECT_TRUE(load().ok());
+  tensors.push_back(testTensor("rotary.1.inv_freq", DType::F32, {4}));
+  EXPECT_TRUE(load().ok());
+  tensors.push_back(testTensor("rotary.2.inv_freq", DType::F32, {4}));
+  EXPECT_EQ(differences(),
+            "tensor \"rotary.2.inv_freq\" is not part of the model");
+}
+
+TEST_F(Compare, inconsistentEngineIsNamed) {
+  tree->model->fingerprint = std::string(32, '0');
+  EXPECT_EQ(differences(), "every tensor is as the engine expects, so the "
+                           "engine itself is inconsistent; compile it again");
+}
+
+TEST_F(Compare, checkpointErrorsPassThrough) {
+  LoadedWeights loaded(*tree, folder.path("no"), 0);
+  EXPECT_EQ(loaded.status.code(), StatusCode::NotFound);
+}
+
+} // namespace

@@ -1,0 +1,81 @@
+// An engine whose weights of one rank are loaded, readable as floats.
+
+#ifndef SADDLE_TEST_UNIT_WEIGHTS_LOADEDWEIGHTS_H
+#define SADDLE_TEST_UNIT_WEIGHTS_LOADEDWEIGHTS_H
+
+#include "runtime/src/base/Float.h"
+#include "runtime/src/engine/Engine.h"
+#include "runtime/src/weights/WeightLoader.h"
+#include "test/unit/engine/TinyEngine.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+namespace saddle {
+
+class LoadedWeights {
+public:
+  LoadedWeights(const schema::EngineT &tree, const std::string &spec,
+                uint32_t rank) {
+    auto file = engineFileOf(tree);
+    auto loaded = Engine::fromBytes(file.data(), file.size(), "t");
+    EXPECT_TRUE(loaded.ok()) << loaded.status().message();
+    engine = std::move(*loaded);
+    auto source = WeightSource::open(engine->root(), spec);
+    if (!source.ok()) {
+      status = source.status();
+      return;
+    }
+    std::vector<uint8_t *> bases;
+    for (const schema::Arena *arena : *engine->root().arenas())
+      arenas.emplace_back(arena->bytes(), uint8_t(0xff)); // NaN if untouched
+    for (auto &arena : arenas)
+      bases.push_back(arena.data());
+    status = (*source)->load(*engine->root().programs()->Get(0), rank, bases);
+  }
+
+  /// Elements of a dense weight in order.
+  std::vector<float> values(const std::string &name) const {
+    for (const schema::Weight *weight :
+         *engine->root().programs()->Get(0)->weights())
+      if (weight->name()->str() == name)
+        return values(*weight->slice());
+    ADD_FAILURE() << "no weight " << name;
+    return {};
+  }
+
+  Status status;
+  std::unique_ptr<Engine> engine;
+
+private:
+  std::vector<float> values(const schema::Slice &slice) const {
+    uint64_t count = 1;
+    for (uint64_t dim : *slice.shape())
+      count *= dim;
+    const uint8_t *data = arenas[slice.arena()].data() + slice.offset();
+    std::vector<float> values(count);
+    for (uint64_t i = 0; i < count; ++i) {
+      uint16_t half;
+      switch (slice.dtype()) {
+      case schema::DType::F32:
+        std::memcpy(&values[i], data + 4 * i, 4);
+        break;
+      case schema::DType::F8E4M3:
+        values[i] = e4m3ToFloat(data[i]);
+        break;
+      default:
+        std::memcpy(&half, data + 2 * i, 2);
+        values[i] = slice.dtype() == schema::DType::BF16 ? bf16ToFloat(half)
+                                                         : f16ToFloat(half);
+      }
+    }
+    return values;
+  }
+
+  std::vector<std::vector<uint8_t>> arenas;
+};
+
+} // namespace saddle
+
+#endif // SADDLE_TEST_UNIT_WEIGHTS_LOADEDWEIGHTS_H

@@ -1,0 +1,88 @@
+// Synthetic weights: the same model whatever the topology.
+
+#include "test/unit/weights/LoadedWeights.h"
+
+#include <cmath>
+
+using namespace saddle;
+using Values = std::vector<float>;
+
+namespace {
+
+LoadedWeights load(uint32_t tp, uint32_t rank,
+                   const std::string &spec = "synthetic:7",
+                   schema::DType weights = schema::DType::BF16) {
+  TinyOptions options;
+  options.tp = tp;
+  options.weights = weights;
+  LoadedWeights loaded(*tinyEngine(options), spec, rank);
+  EXPECT_TRUE(loaded.status.ok()) << loaded.status.message();
+  return loaded;
+}
+
+Values part(const Values &values, size_t begin, size_t count) {
+  return Values(values.begin() + begin, values.begin() + begin + count);
+}
+
+TEST(Synthetic, everyTopologySeesTheSameModel) {
+  LoadedWeights whole = load(1, 0);
+  LoadedWeights second = load(2, 1);
+  // Rows 8..15 of the table, q heads 2 and 3, experts 2 and 3.
+  EXPECT_EQ(second.values("model.embed_tokens.weight"),
+            part(whole.values("model.embed_tokens.weight"), 64, 64));
+  const std::string qkv = "model.layers.0.self_attn.qkv";
+  EXPECT_EQ(part(second.values(qkv), 0, 64), part(whole.values(qkv), 64, 64));
+  const std::string w13 = "model.layers.0.block_sparse_moe.w13";
+  EXPECT_EQ(second.values(w13), part(whole.values(w13), 128, 128));
+  // Columns 8..15 of row 0.
+  const std::string o = "model.layers.0.self_attn.o_proj.weight";
+  EXPECT_EQ(part(second.values(o), 0, 8), part(whole.values(o), 8, 8));
+}
+
+TEST(Synthetic, seedAndNameMatter) {
+  const char *table = "model.embed_tokens.weight";
+  EXPECT_EQ(load(1, 0).values(table), load(1, 0).values(table));
+  EXPECT_NE(load(1, 0).values(table), load(1, 0, "synthetic:8").values(table));
+  EXPECT_NE(load(1, 0).values(table), load(1, 0).values("lm_head.weight"));
+}
+
+TEST(Synthetic, valuesHaveTheirSize) {
+  LoadedWeights loaded = load(1, 0);
+  for (float value : loaded.values("model.norm.weight"))
+    EXPECT_NEAR(value, 1, 0.1 + 0.004); // rounded to bf16
+  // Uniform with variance 1/8: within sqrt(3/8), mean square near 0.125. The
+  // mean over 128 elements has a standard deviation of
+  // 0.125 * sqrt(0.8 / 128) = 0.01.
+  double squares = 0;
+  Values table = loaded.values("model.embed_tokens.weight");
+  for (float value : table) {
+    EXPECT_LE(std::fabs(value), 0.6124 * 1.004);
+    squares += double(value) * value;
+  }
+  EXPECT_NEAR(squares / double(table.size()), 0.125, 0.04);
+}
+
+TEST(Synthetic, fp8MatricesUseTheRangeOfTheirScale) {
+  // Stored 256 times larger, so that codes are not subnormal.
+  Values table = load(1, 0, "synthetic:7", schema::DType::F8E4M3)
+                     .values("model.embed_tokens.weight");
+  double squares = 0;
+  for (float value : table)
+    squares += double(value) * value;
+  EXPECT_NEAR(squares / double(table.size()) / 65536, 0.125, 0.04);
+}
+
+TEST(Synthetic, seedMustBeANumber) {
+  for (const char *seed : {"", "x", "1x", "-1", " 1", "18446744073709551616"}) {
+    std::string spec = std::string("synthetic:") + seed;
+    LoadedWeights loaded(*tinyEngine(), spec, 0);
+    EXPECT_EQ(loaded.status.message(),
+              "weights \"" + spec + "\": \"" + seed +
+                  "\" is no seed, expected a whole number from 0 to 2^64-1, as "
+                  "in synthetic:7");
+  }
+  EXPECT_TRUE(LoadedWeights(*tinyEngine(), "synthetic:18446744073709551615", 0)
+                  .status.ok());
+}
+
+} // namespace
