@@ -589,7 +589,7 @@ private:
           builder, loc,
           builder.getStringAttr("ignored." + std::to_string(index)),
           builder.getStringAttr(entry.getName().getValue()),
-          builder.getI64IntegerAttr(0), info.getAs<StringAttr>("reason"),
+          info.getAs<IntegerAttr>("stack"), info.getAs<StringAttr>("reason"),
           info.getAs<TypeAttr>("type"));
     }
   }

@@ -20,3 +20,5 @@ endif()
 
 # Status values instead of exceptions, in the runtime and on the LLVM side alike; CLI11 throws, so each tool's main.cpp keeps them.
 set(SADDLE_NO_EXCEPTIONS -fno-exceptions)
+
+add_compile_definitions(SADDLE_VERSION="${PROJECT_VERSION}")

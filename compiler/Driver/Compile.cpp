@@ -1,0 +1,313 @@
+#include "compiler/Driver/Compile.h"
+
+#include "compiler/Pipelines/Pipelines.h"
+#include "compiler/Serialize/EngineWriter.h"
+#include "dialects/InitAllDialects.h"
+#include "models/MiniMax/M2Builder.h"
+#include "models/Registry.h"
+#include "runtime/src/base/File.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace saddle;
+
+static void printError(const llvm::Twine &message) {
+  llvm::errs() << "saddle-compile: error: " << message << "\n";
+}
+
+static bool report(const Status &status) {
+  if (!status.ok())
+    printError(status.message());
+  return status.ok();
+}
+
+/// "layers.3.experts: " for ops that the importer named, "file:3:5: " for
+/// parsed ones.
+static void printPlace(llvm::raw_ostream &os, Location loc) {
+  while (auto fused = dyn_cast<FusedLoc>(loc))
+    loc = fused.getLocations().front();
+  if (auto name = dyn_cast<NameLoc>(loc))
+    os << name.getName().getValue() << ": ";
+  else if (auto file = dyn_cast<FileLineColLoc>(loc))
+    os << file.getFilename().getValue() << ":" << file.getLine() << ":"
+       << file.getColumn() << ": ";
+}
+
+namespace {
+
+/// Prints diagnostics in the tools' form; remarks only when asked.
+class DiagnosticPrinter : public ScopedDiagnosticHandler {
+public:
+  DiagnosticPrinter(MLIRContext *context, bool remarks)
+      : ScopedDiagnosticHandler(context) {
+    setHandler([remarks](Diagnostic &diagnostic) {
+      StringRef severity;
+      switch (diagnostic.getSeverity()) {
+      case DiagnosticSeverity::Error:
+        severity = "error: ";
+        break;
+      case DiagnosticSeverity::Warning:
+        severity = "warning: ";
+        break;
+      case DiagnosticSeverity::Remark:
+        if (!remarks)
+          return success();
+        severity = "remark: ";
+        break;
+      case DiagnosticSeverity::Note:
+        severity = "note: ";
+        break;
+      }
+      print(severity, diagnostic);
+      for (Diagnostic &note : diagnostic.getNotes())
+        print("note: ", note);
+      return success();
+    });
+  }
+
+private:
+  static void print(StringRef severity, Diagnostic &diagnostic) {
+    llvm::errs() << "saddle-compile: " << severity;
+    printPlace(llvm::errs(), diagnostic.getLocation());
+    llvm::errs() << diagnostic.str() << "\n";
+  }
+};
+
+class Compilation {
+public:
+  explicit Compilation(const CompileOptions &options)
+      : options(options), context(makeRegistry(), MLIRContext::Threading::DISABLED),
+        diagnostics(&context, options.explain) {
+    context.loadAllAvailableDialects();
+  }
+
+  bool run() {
+    if (!checkOptions())
+      return false;
+    Phase at = options.compileFrom.value_or(Phase::Start);
+    Phase last = options.compileTo.value_or(Phase::Engine);
+    if (!(options.compileFrom ? parseInput() : importInput()) || !dump(at))
+      return false;
+    for (const PhaseInfo &info : allPhases()) {
+      if (info.phase <= at || info.phase > last)
+        continue;
+      if (!runPhase(info.phase) || !dump(info.phase))
+        return false;
+    }
+    return options.compileTo ? writeIR(options.output) : writeEngine();
+  }
+
+private:
+  static const DialectRegistry &makeRegistry() {
+    static const DialectRegistry registry = [] {
+      DialectRegistry made;
+      registerAllDialects(made);
+      return made;
+    }();
+    return registry;
+  }
+
+  bool checkOptions() {
+    if (options.target != "cpu") {
+      printError("--target " + options.target +
+                 " is not supported by this version; targets: cpu");
+      return false;
+    }
+    if (options.compileFrom && options.compileTo &&
+        *options.compileTo < *options.compileFrom) {
+      printError("--compile-to " + phaseName(*options.compileTo) +
+                 " lies before --compile-from " +
+                 phaseName(*options.compileFrom));
+      return false;
+    }
+    for (const std::string &folder :
+         {options.dumpPhasesTo, options.dumpPassesTo})
+      if (!folder.empty())
+        if (std::error_code error =
+                llvm::sys::fs::create_directories(folder)) {
+          printError(folder + ": cannot create folder: " + error.message());
+          return false;
+        }
+    return true;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Input
+  //===--------------------------------------------------------------------===//
+
+  bool importInput() {
+    ImportOptions import;
+    import.layers = options.layers;
+    auto imported = importModel(options.input, import);
+    if (!imported.ok())
+      return report(imported.status());
+    return std::visit(
+        [&](const M2Model &model) {
+          for (const std::string &warning : model.warnings)
+            llvm::errs() << "saddle-compile: warning: " << warning << "\n";
+          BuildOptions build = options.build;
+          if (options.maxSeqLenIsDefault)
+            build.limits.maxSeqLen =
+                std::min(build.limits.maxSeqLen, model.config.maxPositions);
+          if (build.limits.maxSeqLen > model.config.maxPositions) {
+            printError("--max-seq-len " +
+                       llvm::Twine(build.limits.maxSeqLen) +
+                       " is more than max_position_embeddings = " +
+                       llvm::Twine(model.config.maxPositions) + " of " +
+                       options.input);
+            return false;
+          }
+          module = buildM2(context, model, modelName(), build);
+          return true;
+        },
+        *imported);
+  }
+
+  /// The last folder of the input path.
+  std::string modelName() const {
+    llvm::SmallString<128> path(options.input);
+    llvm::sys::path::remove_dots(path, /*remove_dot_dot=*/false);
+    if (llvm::sys::path::filename(path) == "config.json")
+      llvm::sys::path::remove_filename(path);
+    StringRef name = llvm::sys::path::filename(path);
+    if (name == ".")
+      name = llvm::sys::path::filename(llvm::sys::path::parent_path(path));
+    return name.empty() ? "model" : name.str();
+  }
+
+  bool parseInput() {
+    module = parseSourceFile<ModuleOp>(options.input, &context);
+    return static_cast<bool>(module);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Phases
+  //===--------------------------------------------------------------------===//
+
+  void addPasses(OpPassManager &pm, Phase phase) {
+    switch (phase) {
+    case Phase::Start:
+      return;
+    case Phase::Model: {
+      ModelPipelineOptions pipeline;
+      pipeline.buckets = options.buckets;
+      return buildModelPipeline(pm, pipeline);
+    }
+    case Phase::Dist: {
+      TopologyOptions pipeline;
+      pipeline.tp = options.topology.tp;
+      pipeline.dp = options.topology.dp;
+      pipeline.ep = options.topology.ep;
+      pipeline.pp = options.topology.pp;
+      return buildDistPipeline(pm, pipeline);
+    }
+    case Phase::Kernel: {
+      KernelPipelineOptions pipeline;
+      pipeline.target = options.target;
+      return buildKernelPipeline(pm, pipeline);
+    }
+    case Phase::Engine:
+      return buildEnginePipeline(pm);
+    }
+  }
+
+  bool runPhase(Phase phase) {
+    PassManager pm(&context);
+    if (failed(applyPassManagerCLOptions(pm)))
+      return false;
+    addPasses(pm, phase);
+    std::string reproducer =
+        (options.output == "-" ? "saddle" : options.output) +
+        ".reproducer.mlir";
+    pm.enableCrashReproducerGeneration(reproducer);
+    if (!options.dumpPassesTo.empty()) {
+      std::string folder =
+          options.dumpPassesTo + "/" +
+          std::to_string(static_cast<int>(phase)) + "-" +
+          phaseName(phase).str();
+      OpPrintingFlags flags;
+      flags.enableDebugInfo(/*enable=*/true, /*prettyForm=*/false);
+      pm.enableIRPrintingToFileTree(
+          /*shouldPrintBeforePass=*/nullptr,
+          [](Pass *, Operation *) { return true; },
+          /*printModuleScope=*/true, /*printAfterOnlyOnChange=*/false,
+          /*printAfterOnlyOnFailure=*/false, folder, flags);
+    }
+    if (succeeded(pm.run(*module)))
+      return true;
+    printError("phase " + phaseName(phase) + " of " + options.input +
+               " stopped");
+    return false;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Output
+  //===--------------------------------------------------------------------===//
+
+  std::string printIR() {
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    OpPrintingFlags flags;
+    // Locations carry the places of ops from one phase to the next.
+    flags.enableDebugInfo(/*enable=*/true, /*prettyForm=*/false);
+    module->print(os, flags);
+    os << "\n";
+    return text;
+  }
+
+  bool writeIR(const std::string &path) {
+    std::string text = printIR();
+    return report(writeFileAtomically(
+        path, Bytes(reinterpret_cast<const uint8_t *>(text.data()),
+                    text.size())));
+  }
+
+  bool dump(Phase phase) {
+    if (options.dumpPhasesTo.empty())
+      return true;
+    return writeIR(options.dumpPhasesTo + "/" +
+                   std::to_string(static_cast<int>(phase)) + "-" +
+                   phaseName(phase).str() + ".mlir");
+  }
+
+  bool writeEngine() {
+    auto bytes = serializeEngine(*module, options.target);
+    if (failed(bytes))
+      return false;
+    return report(writeFileAtomically(options.output, Bytes(*bytes)));
+  }
+
+  const CompileOptions &options;
+  MLIRContext context;
+  DiagnosticPrinter diagnostics;
+  OwningOpRef<ModuleOp> module;
+};
+
+} // namespace
+
+bool saddle::compile(const CompileOptions &options) {
+  return Compilation(options).run();
+}
+
+bool saddle::applyMlirFlags(const std::vector<std::string> &flags) {
+  registerAsmPrinterCLOptions();
+  registerMLIRContextCLOptions();
+  registerPassManagerCLOptions();
+  std::vector<const char *> arguments = {"saddle-compile --mlir"};
+  for (const std::string &flag : flags)
+    arguments.push_back(flag.c_str());
+  return llvm::cl::ParseCommandLineOptions(arguments.size(), arguments.data(),
+                                           "MLIR's own options\n",
+                                           &llvm::errs());
+}

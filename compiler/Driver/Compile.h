@@ -1,0 +1,53 @@
+// One compilation: input, phases, outputs.
+
+#ifndef SADDLE_COMPILER_DRIVER_COMPILE_H
+#define SADDLE_COMPILER_DRIVER_COMPILE_H
+
+#include "compiler/Driver/Phase.h"
+#include "compiler/Driver/Topology.h"
+#include "models/BuildOptions.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace saddle {
+
+/// What the command line says, checked for syntax only.
+struct CompileOptions {
+  /// A model folder, a config.json, or with `compileFrom` a .mlir file ("-" is
+  /// standard input).
+  std::string input;
+  /// Where the engine, or with `compileTo` the IR, goes ("-" is standard
+  /// output).
+  std::string output;
+  Topology topology;
+  std::string target = "cpu";
+  BuildOptions build;
+  /// Token counts of decode entries; empty means powers of two.
+  std::vector<int64_t> buckets;
+  /// Lower the default of max_seq_len to what the model allows; a length that
+  /// the user gave is refused instead.
+  bool maxSeqLenIsDefault = true;
+  /// Compile only the first layers; 0 means all.
+  int64_t layers = 0;
+  std::optional<Phase> compileTo;
+  std::optional<Phase> compileFrom;
+  /// Folders for IR, created when absent; empty means none.
+  std::string dumpPhasesTo;
+  std::string dumpPassesTo;
+  /// Print the reasons of decisions (remarks) to standard error.
+  bool explain = false;
+};
+
+/// Runs it. Everything for people goes to standard error. A failing pass leaves
+/// a reproducer beside the output. Returns whether the output was written.
+bool compile(const CompileOptions &options);
+
+/// Hands MLIR's own flags (--mlir=...) to it; call once before compile. Returns
+/// false after printing what was wrong.
+bool applyMlirFlags(const std::vector<std::string> &flags);
+
+} // namespace saddle
+
+#endif // SADDLE_COMPILER_DRIVER_COMPILE_H

@@ -1,0 +1,86 @@
+// Order is meaning here: each pipeline says what holds when it starts and what
+// its last pass has proved.
+
+#include "compiler/Pipelines/Pipelines.h"
+
+#include "passes/Dist/Passes.h"
+#include "passes/Engine/Passes.h"
+#include "passes/Kernel/Passes.h"
+#include "passes/Model/Passes.h"
+
+#include "mlir/Pass/PassRegistry.h"
+
+using namespace mlir;
+using namespace saddle;
+
+void saddle::buildModelPipeline(OpPassManager &pm,
+                                const ModelPipelineOptions &options) {
+  pm.addPass(model::createVerifyInput());
+
+  // Rewrites of the one symbolic function come before it is cloned: they are
+  // done once, whatever the number of buckets.
+  pm.addPass(model::createDecomposeQKNorm());
+  pm.addPass(model::createAssignQuantization());
+
+  model::SpecializeBucketsOptions buckets;
+  buckets.buckets.assign(options.buckets.begin(), options.buckets.end());
+  pm.addPass(model::createSpecializeBuckets(buckets));
+
+  // From here on every shape is static.
+  pm.addPass(model::createVerifyStatic());
+}
+
+void saddle::buildDistPipeline(OpPassManager &pm,
+                               const TopologyOptions &options) {
+  dist::AttachMeshOptions mesh;
+  mesh.tp = options.tp;
+  mesh.dp = options.dp;
+  mesh.ep = options.ep;
+  mesh.pp = options.pp;
+  pm.addPass(dist::createAttachMesh(mesh));
+
+  // Weights decide; values follow. Nothing here changes what is computed.
+  pm.addPass(dist::createSeedShardings());
+  pm.addPass(dist::createPropagate());
+  pm.addPass(dist::createInsertReshards());
+
+  // Every edge agrees now, so each op can be rewritten on its own.
+  pm.addPass(dist::createPartition());
+  pm.addPass(dist::createLowerReshards());
+
+  // After partitioning, so that shares of different widths concatenate as they
+  // are (docs/decisions/0003-projections-fuse-after-partition.md).
+  pm.addPass(dist::createFuseProjections());
+  pm.addPass(dist::createVerifySPMD());
+}
+
+void saddle::buildKernelPipeline(OpPassManager &pm,
+                                 const KernelPipelineOptions &options) {
+  pm.addPass(kernel::createFormGroups());
+  kernel::SelectOptions select;
+  select.target = options.target;
+  pm.addPass(kernel::createSelect(select));
+  pm.addPass(kernel::createVerifyGroups());
+}
+
+void saddle::buildEnginePipeline(OpPassManager &pm) {
+  pm.addPass(engine::createConvertToEngine());
+  pm.addPass(engine::createPlanMemory());
+  // Independent of the planner: a checker that shares its code proves nothing.
+  pm.addPass(engine::createVerifyMemory());
+}
+
+void saddle::registerAllPipelines() {
+  PassPipelineRegistration<ModelPipelineOptions>(
+      "saddle-model-pipeline", "An imported module to static buckets",
+      buildModelPipeline);
+  PassPipelineRegistration<TopologyOptions>(
+      "saddle-dist-pipeline", "Global shapes to one rank's program",
+      buildDistPipeline);
+  PassPipelineRegistration<KernelPipelineOptions>(
+      "saddle-kernel-pipeline", "Ops to launch groups with implementations",
+      buildKernelPipeline);
+  PassPipelineRegistration<>("saddle-engine-pipeline",
+                             "Values to bytes and commands",
+                             buildEnginePipeline);
+}

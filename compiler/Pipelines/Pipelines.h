@@ -1,0 +1,51 @@
+// The phases of the compiler as pass pipelines.
+
+#ifndef SADDLE_COMPILER_PIPELINES_PIPELINES_H
+#define SADDLE_COMPILER_PIPELINES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+
+namespace saddle {
+
+/// tp ranks for each of pp stages; see docs/Architecture.md.
+struct TopologyOptions : mlir::PassPipelineOptions<TopologyOptions> {
+  Option<int64_t> tp{*this, "tp", llvm::cl::desc("Ranks of a pipeline stage"),
+                     llvm::cl::init(1)};
+  Option<int64_t> dp{*this, "dp",
+                     llvm::cl::desc("Attention replicas inside tp"),
+                     llvm::cl::init(1)};
+  Option<int64_t> ep{*this, "ep", llvm::cl::desc("Expert groups inside tp"),
+                     llvm::cl::init(1)};
+  Option<int64_t> pp{*this, "pp", llvm::cl::desc("Pipeline stages"),
+                     llvm::cl::init(1)};
+};
+
+struct ModelPipelineOptions : mlir::PassPipelineOptions<ModelPipelineOptions> {
+  ListOption<int64_t> buckets{*this, "buckets",
+                              llvm::cl::desc("Token counts of decode entries")};
+};
+
+struct KernelPipelineOptions
+    : mlir::PassPipelineOptions<KernelPipelineOptions> {
+  Option<std::string> target{*this, "target", llvm::cl::desc("Target name"),
+                             llvm::cl::init("cpu")};
+};
+
+/// An imported module to static buckets: everything that needs no devices.
+void buildModelPipeline(mlir::OpPassManager &pm,
+                        const ModelPipelineOptions &options);
+/// Global shapes to one rank's program with collectives.
+void buildDistPipeline(mlir::OpPassManager &pm, const TopologyOptions &options);
+/// Ops to launch groups with implementations.
+void buildKernelPipeline(mlir::OpPassManager &pm,
+                         const KernelPipelineOptions &options);
+/// Values to bytes and commands.
+void buildEnginePipeline(mlir::OpPassManager &pm);
+
+/// Makes saddle-{model,dist,kernel,engine}-pipeline known to saddle-opt.
+void registerAllPipelines();
+
+} // namespace saddle
+
+#endif // SADDLE_COMPILER_PIPELINES_PIPELINES_H

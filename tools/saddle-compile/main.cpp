@@ -1,0 +1,121 @@
+// saddle-compile: a model folder in, an engine file out. Exit codes: 0 fine, 1
+// the input or the run failed, 2 the command line was wrong.
+
+#include "compiler/Driver/Compile.h"
+
+#include <CLI/CLI.hpp>
+
+#include <iostream>
+
+using namespace saddle;
+
+static std::string describePhases() {
+  std::string text;
+  for (const PhaseInfo &info : allPhases())
+    text += "\n  " + info.name.str() + ": " + info.description.str();
+  return text;
+}
+
+static std::vector<std::string> phaseNames() {
+  std::vector<std::string> names;
+  for (const PhaseInfo &info : allPhases())
+    names.push_back(info.name.str());
+  return names;
+}
+
+int main(int argc, char **argv) {
+  CompileOptions options;
+  std::string topology = "tp=1", computeDType = "bf16", kvDType;
+  std::string compileTo, compileFrom, dumpKernels;
+  std::vector<std::string> mlirFlags;
+  model::Limits &limits = options.build.limits;
+
+  CLI::App app("Compiles a MiniMax model folder to an engine file.");
+  app.set_version_flag("--version", "saddle-compile " SADDLE_VERSION);
+  app.add_option("MODEL", options.input,
+                 "Model folder, or a config.json for a compilation without "
+                 "weights; with --compile-from an .mlir file")
+      ->required();
+  app.add_option("-o,--output", options.output,
+                 "Engine file, or IR with --compile-to; - is standard output")
+      ->required();
+  app.add_option("--topology", topology,
+                 "tp=T[,dp=D][,ep=E][,pp=P]; this version places tp")
+      ->capture_default_str();
+  app.add_option("--target", options.target, "cpu")->capture_default_str();
+  app.add_option("--compute-dtype", computeDType,
+                 "f32: the oracle mode, nothing is quantised on the fly")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--kv-dtype", kvDType,
+                 "Of the KV cache; default: the compute dtype")
+      ->check(CLI::IsMember({"f32", "bf16", "fp8"}));
+  app.add_option("--max-batch", limits.maxBatch, "Sequences at a time")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  auto *maxSeqLen =
+      app.add_option("--max-seq-len", limits.maxSeqLen,
+                     "Tokens of a sequence, prompt and answer; default: 4096 "
+                     "or the model's limit")
+          ->check(CLI::Range(1, 1 << 24));
+  app.add_option("--prefill-chunk", limits.prefillChunk,
+                 "Most tokens that one prefill step takes")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--page-size", limits.pageSize, "Tokens of a KV page")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  app.add_option("--buckets", options.buckets,
+                 "Token counts of decode entries; default: powers of two up to "
+                 "the batch")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 65536));
+  app.add_option("--layers", options.layers, "Compile only the first layers")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--compile-to", compileTo,
+                 "Stop after a phase and write its IR:" + describePhases())
+      ->check(CLI::IsMember(phaseNames()));
+  app.add_option("--compile-from", compileFrom,
+                 "Read IR that a phase has left")
+      ->check(CLI::IsMember(phaseNames()));
+  app.add_option("--dump-phases-to", options.dumpPhasesTo,
+                 "Folder for the IR after each phase");
+  app.add_option("--dump-passes-to", options.dumpPassesTo,
+                 "Folder for the IR after each pass");
+  app.add_option("--dump-kernels", dumpKernels,
+                 "Folder for kernel sources (GPU targets)");
+  app.add_flag("--explain", options.explain, "Print why choices were made");
+  app.add_option("--mlir", mlirFlags,
+                 "A flag of MLIR itself, such as --mlir=--mlir-timing");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+
+  auto usage = [](const std::string &message) {
+    std::cerr << "saddle-compile: error: " << message << "\n";
+    return 2;
+  };
+  auto parsed = parseTopology(topology);
+  if (!parsed.ok())
+    return usage(parsed.status().message());
+  options.topology = *parsed;
+  if (!dumpKernels.empty() && options.target == "cpu")
+    return usage("--dump-kernels: target cpu has no kernel sources");
+  if (!compileTo.empty())
+    options.compileTo = parsePhase(compileTo);
+  if (!compileFrom.empty())
+    options.compileFrom = parsePhase(compileFrom);
+  bool f32 = computeDType == "f32";
+  options.build.computeDType = f32 ? TensorDType::F32 : TensorDType::BF16;
+  options.build.kvDType = kvDType == "fp8"   ? TensorDType::F8E4M3
+                          : kvDType == "f32" ? TensorDType::F32
+                          : kvDType == "bf16"
+                              ? TensorDType::BF16
+                              : options.build.computeDType;
+  options.maxSeqLenIsDefault = maxSeqLen->count() == 0;
+  if (!applyMlirFlags(mlirFlags))
+    return 2;
+  return compile(options) ? 0 : 1;
+}
