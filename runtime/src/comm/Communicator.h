@@ -8,6 +8,7 @@
 #ifndef SADDLE_RUNTIME_COMM_COMMUNICATOR_H
 #define SADDLE_RUNTIME_COMM_COMMUNICATOR_H
 
+#include "runtime/src/base/Status.h"
 #include "runtime/src/comm/Exchange.h"
 
 #include <chrono>

@@ -4,60 +4,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <string>
 
 namespace saddle::comm {
 
 using schema::CollectiveKind;
-using schema::DType;
-
-static std::string shapeText(const View &view) {
-  std::string text = dtypeName(view.dtype);
-  text += "[";
-  for (unsigned i = 0; i < view.rank; ++i)
-    text += (i ? ", " : "") + std::to_string(view.shape[i]);
-  return text + "]";
-}
-
-Status checkBuffers(CollectiveKind kind, uint32_t dim, uint32_t size,
-                    const Buffers &buffers) {
-  const char *name = schema::EnumNameCollectiveKind(kind);
-  const View &input = buffers.input, &output = buffers.output;
-  if (kind == CollectiveKind::UNKNOWN ||
-      kind > CollectiveKind::REDUCE_SCATTER_SUM)
-    return makeError(StatusCode::Unsupported,
-                     "collective kind %u is not known to this runtime",
-                     unsigned(kind));
-  if (kind != CollectiveKind::ALL_GATHER && input.dtype != DType::F32 &&
-      input.dtype != DType::BF16 && input.dtype != DType::F16)
-    return makeError(StatusCode::InvalidArgument,
-                     "%s: sums of %s are not supported, expected f32, bf16 or "
-                     "f16",
-                     name, dtypeName(input.dtype));
-  View expected = input;
-  if (kind != CollectiveKind::ALL_REDUCE_SUM) {
-    if (dim >= input.rank)
-      return makeError(StatusCode::InvalidArgument,
-                       "%s: dimension %u, but the input has %u dimensions",
-                       name, dim, input.rank);
-    if (kind == CollectiveKind::ALL_GATHER)
-      expected.shape[dim] *= size;
-    else if (expected.shape[dim] % size == 0)
-      expected.shape[dim] /= size;
-    else
-      return makeError(StatusCode::InvalidArgument,
-                       "%s: %s cannot be cut into %u equal parts along "
-                       "dimension %u",
-                       name, shapeText(input).c_str(), size, dim);
-  }
-  if (output.dtype != expected.dtype || output.rank != expected.rank ||
-      output.shape != expected.shape)
-    return makeError(StatusCode::InvalidArgument,
-                     "%s of %s in groups of %u: the output is %s, expected %s",
-                     name, shapeText(input).c_str(), size,
-                     shapeText(output).c_str(), shapeText(expected).c_str());
-  return {};
-}
 
 /// Calls f(index of all dimensions but the last) for each row of `shape`.
 template <typename Function>
@@ -111,8 +61,7 @@ void exchange(CollectiveKind kind, uint32_t dim, uint64_t count,
   // The part that one member contributes (gather) or receives (the others).
   View part =
       kind == CollectiveKind::ALL_GATHER ? members[0].input : members[0].output;
-  if (kind == CollectiveKind::ALL_REDUCE_SUM || dim != 0)
-    part.shape[0] = std::min(part.shape[0], count);
+  part.shape[0] = std::min(part.shape[0], count);
   uint64_t width = part.shape[part.rank - 1];
   if (width == 0)
     return;

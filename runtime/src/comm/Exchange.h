@@ -3,7 +3,6 @@
 #ifndef SADDLE_RUNTIME_COMM_EXCHANGE_H
 #define SADDLE_RUNTIME_COMM_EXCHANGE_H
 
-#include "runtime/src/base/Status.h"
 #include "runtime/src/base/View.h"
 
 #include <vector>
@@ -16,18 +15,12 @@ struct Buffers {
   View output;
 };
 
-/// Checks shapes and dtypes of one member's operands in a group of `size`:
-/// all_reduce_sum: equal shapes; all_gather: the output is `size` times as long
-/// in `dim`; reduce_scatter_sum: the input is. Sums are of floats.
-Status checkBuffers(schema::CollectiveKind kind, uint32_t dim, uint32_t size,
-                    const Buffers &buffers);
-
-/// Runs the collective for all members, in rank order, single-threaded.
-/// `members` passed checkBuffers and have equal shapes and dtypes. `count`
-/// bounds dimension 0, except where `dim` is 0: gathering or scattering rows
-/// moves whole operands. An output may be its own member's input, or for
-/// all_gather and reduce_scatter_sum its own block of it. `scratch` is grown as
-/// needed.
+/// Runs the collective for all members, in rank order, single-threaded: a sum
+/// accumulates in fp32 and rounds once. The engine validator has checked the
+/// shapes: equal on all members; input and output equal for all_reduce_sum,
+/// else one as many times as long as the other in `dim`, which is not 0.
+/// `count` bounds dimension 0. An output may be its own member's input, or its
+/// own block of it. `scratch` is grown as needed.
 void exchange(schema::CollectiveKind kind, uint32_t dim, uint64_t count,
               const std::vector<Buffers> &members, std::vector<float> &scratch);
 

@@ -1,0 +1,86 @@
+// A model ready to run: weights loaded, one thread per rank, sequences with a
+// paged KV cache.
+
+#ifndef SADDLE_RUNTIME_EXEC_SESSION_H
+#define SADDLE_RUNTIME_EXEC_SESSION_H
+
+#include "runtime/src/engine/Engine.h"
+#include "runtime/src/exec/RankProgram.h"
+#include "runtime/src/exec/Workers.h"
+
+#include <chrono>
+
+namespace saddle::exec {
+
+struct SessionOptions {
+  /// Bound of every wait of one rank for another.
+  std::chrono::milliseconds timeout{10000};
+  /// Most tokens of a prefill batch; 0 means the engine's limit.
+  uint64_t prefillChunk = 0;
+  CommandHook beforeCommand;
+};
+
+/// One command of one batch on one rank.
+struct TraceEvent {
+  uint32_t rank;
+  const char *entry;    // name; borrowed from the engine, as the next two
+  const char *location; // "layers.3.attention.o_proj"
+  const char *op;
+  uint64_t tokens; // of the batch
+  CommandTime time;
+};
+using TraceSink = std::function<void(const TraceEvent &)>;
+
+/// Not thread-safe: one caller at a time. After a step failed on some rank the
+/// session is broken: every later step repeats that error.
+class Session {
+public:
+  /// `weights` is a folder or "synthetic:SEED" (WeightSource::open). Errors:
+  /// everything that opening and loading weights refuses; too little memory;
+  /// pipeline stages, which this runtime does not run yet.
+  static StatusOr<std::unique_ptr<Session>>
+  create(std::shared_ptr<const Engine> engine, const std::string &weights,
+         const SessionOptions &options);
+
+  StatusOr<uint32_t> addSequence() { return scheduler.addSequence(); }
+  Status removeSequence(uint32_t sequence) {
+    return scheduler.removeSequence(sequence);
+  }
+  uint64_t length(uint32_t sequence) const {
+    return scheduler.length(sequence);
+  }
+  uint64_t freePages() const { return scheduler.freePages(); }
+
+  /// Appends tokens to sequences and computes the wanted logits: rows of
+  /// vocab_size floats at `logits`, inputs in order, positions ascending.
+  /// `capacity` is what `logits` holds, in floats. Errors that refuse the
+  /// inputs (InvalidArgument, ResourceExhausted) change nothing.
+  Status step(Span<const SequenceInput> inputs, float *logits, size_t capacity);
+
+  /// Reports each command after its batch, on the calling thread; null stops.
+  void setTrace(TraceSink sink) { trace = std::move(sink); }
+
+  const Engine &engine() const { return *loaded; }
+
+private:
+  Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
+          const SessionOptions &options);
+  Status load(const std::string &weights);
+  Status runBatch();
+  void reportBatch() const;
+
+  std::shared_ptr<const Engine> loaded;
+  SessionOptions options;
+  Scheduler scheduler;
+  TraceSink trace;
+  Batch batch;
+  std::vector<std::unique_ptr<RankProgram>> ranks;
+  std::vector<std::vector<CommandTime>> times; // [rank][command]
+  comm::Communicator communicator;
+  Status broken;
+  Workers workers; // last: its destructor waits for users of all the above
+};
+
+} // namespace saddle::exec
+
+#endif // SADDLE_RUNTIME_EXEC_SESSION_H
