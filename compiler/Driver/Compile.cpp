@@ -90,6 +90,8 @@ public:
       : options(options), context(makeRegistry(), MLIRContext::Threading::DISABLED),
         diagnostics(&context, options.explain) {
     context.loadAllAvailableDialects();
+    // Messages name places; the op itself is in the reproducer.
+    context.printOpOnDiagnostic(false);
   }
 
   bool run() {
