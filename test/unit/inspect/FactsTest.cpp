@@ -1,0 +1,96 @@
+// Counts that reports show, against hand-counted figures of the tiny engine.
+
+#include "tools/saddle-inspect/Facts.h"
+#include "test/unit/engine/TinyEngine.h"
+#include "tools/saddle-inspect/EngineJson.h"
+
+#include <gtest/gtest.h>
+
+using namespace saddle;
+using namespace saddle::inspect;
+
+namespace {
+
+class Facts : public testing::Test {
+protected:
+  void SetUp() override {
+    TinyOptions options;
+    options.tp = 2;
+    options.layers = 3;
+    buffer = flatBufferOf(*tinyEngine(options));
+    engine = schema::GetEngine(buffer.data());
+    decode = engine->programs()->Get(0)->entries()->Get(0);
+  }
+
+  std::vector<uint8_t> buffer;
+  const schema::Engine *engine;
+  const schema::Entry *decode;
+};
+
+TEST_F(Facts, commandsByKind) {
+  EntryFacts facts = factsOf(*engine, *decode);
+  // A layer launches 2 norms, qkv, the sums, 2 scales, 2 ropes, append,
+  // attention, o, 2 adds, gate, router and experts: 16 kernels. Outside stand
+  // embedding, row selection, norm and head.
+  EXPECT_EQ(facts.launches, 3 * 16u + 4);
+  EXPECT_EQ(facts.collectives, 3 * 3u + 2);
+  EXPECT_EQ(facts.copies, 0u);
+  EXPECT_EQ(facts.ops["linear"], 3 * 3u + 1);
+  EXPECT_EQ(facts.ops["attention"], 3u);
+}
+
+TEST_F(Facts, trafficByLayerAndKind) {
+  EntryFacts facts = factsOf(*engine, *decode);
+  // 4 tokens in f32: sums 4 * 2 * 4 = 32 bytes, o and experts 4 * 8 * 4 = 128.
+  Traffic layer{3, 32 + 2 * 128};
+  for (int64_t i = 0; i < 3; ++i)
+    EXPECT_EQ(facts.byLayer[i], layer) << i;
+  // Embedding 128, half of the logits 4 * 8 * 4.
+  EXPECT_EQ(facts.byLayer[-1], (Traffic{2, 256}));
+  EXPECT_EQ(facts.byLayer.size(), 4u);
+  EXPECT_EQ(facts.byKind["ALL_GATHER over tp"], (Traffic{1, 128}));
+  EXPECT_EQ(facts.byKind["ALL_REDUCE_SUM over tp"],
+            (Traffic{10, 128 + 3 * 288}));
+  EXPECT_EQ(facts.total, (Traffic{11, 256 + 3 * 288}));
+}
+
+TEST_F(Facts, fusionGroupsAreRuns) {
+  EntryFacts facts = factsOf(*engine, *decode);
+  ASSERT_EQ(facts.fusions.size(), 1u);
+  EXPECT_EQ(facts.fusions[0].groups, 3u);
+  EXPECT_EQ(facts.fusions[0].commands, 6u);
+}
+
+TEST_F(Facts, arenasAndKernels) {
+  EntryFacts facts = factsOf(*engine, *decode);
+  EXPECT_EQ(facts.arenaBytes[1], engine->arenas()->Get(1)->bytes());
+  EXPECT_LT(facts.arenaBytes[2], engine->arenas()->Get(2)->bytes());
+  std::vector<uint64_t> uses = kernelUses(*engine);
+  uint64_t sum = 0;
+  for (uint64_t count : uses)
+    sum += count;
+  EXPECT_EQ(sum, 2 * facts.launches); // two entries alike
+}
+
+TEST_F(Facts, jsonHoldsTablesAndFacts) {
+  Json json = engineJson(*engine);
+  EXPECT_EQ(json["topology"]["tp"], 2);
+  EXPECT_EQ(json["model"]["bos_token_id"], -1);
+  EXPECT_EQ(json["model"]["eos_token_ids"], Json({1}));
+  EXPECT_EQ(json["arenas"][2]["kind"], "TRANSIENT");
+  const Json &weight = json["programs"][0]["weights"][2];
+  EXPECT_EQ(weight["name"], "model.layers.0.self_attn.qkv");
+  EXPECT_EQ(weight["slice"]["shape"], Json({16, 8}));
+  EXPECT_EQ(weight["pieces"][1]["dest_row"], 8);
+  EXPECT_EQ(weight["pieces"][1]["row_start"]["step"], 4);
+  EXPECT_EQ(weight["pieces"][1]["dest_block_rows"], 1);
+  const Json &command = json["programs"][0]["entries"][0]["commands"][1];
+  EXPECT_EQ(command["type"], "Collective");
+  EXPECT_EQ(command["action"]["kind"], "ALL_REDUCE_SUM");
+  EXPECT_EQ(command["location"], "model.embed_tokens");
+  const Json &facts = json["facts"]["entries"][0];
+  EXPECT_EQ(facts["traffic_by_layer"]["2"]["bytes_per_rank"], 288);
+  EXPECT_EQ(facts["traffic"]["count"], 11);
+}
+
+} // namespace

@@ -1,0 +1,114 @@
+#include "tools/saddle-inspect/Text.h"
+#include "test/unit/engine/TinyEngine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+using namespace saddle;
+using namespace saddle::inspect;
+using testing::HasSubstr;
+using testing::Not;
+
+namespace {
+
+std::string report(const Sections &sections,
+                   const schema::EngineT *tree = nullptr) {
+  TinyOptions options;
+  options.tp = 2;
+  options.layers = 2;
+  auto buffer = flatBufferOf(tree ? *tree : *tinyEngine(options));
+  return reportText(*schema::GetEngine(buffer.data()), "t.saddle", sections);
+}
+
+TEST(Text, summary) {
+  std::string text = report({});
+  for (const char *line :
+       {"engine t.saddle\n", "  model           tiny (MiniMaxM2ForCausalLM)\n",
+        "  size            2 layers, hidden 8, vocabulary 16\n",
+        "  topology        tp=2 dp=1 ep=2 pp=1, ranks 2\n",
+        "  compute dtype   f32\n",
+        "  limits          max_batch=4 max_seq_len=16 prefill_chunk=8 "
+        "page_size=4 num_pages=16\n",
+        // 3 outside; 10 + 12 expert matrices in each of two layers.
+        "  checkpoint      47 tensors read, 0 ignored\n",
+        "  entry decode: DECODE, tokens 4, rows 4\n",
+        "    commands        44: launches 36, collectives 8, copies 0\n",
+        "      ALL_GATHER over tp: 1, 128 bytes per rank\n",
+        "      layers 0..1, each: 3, 288 bytes per rank\n",
+        "    fusion          add_rms_norm: groups 2, commands 4 (add "
+        "rms_norm)\n",
+        "  kv              STATE, 4096 bytes\n"})
+    EXPECT_THAT(text, HasSubstr(line));
+  for (const char *section : {"arenas", "kernels", "weights of", "commands of"})
+    EXPECT_THAT(text, Not(HasSubstr(std::string("\n") + section)));
+}
+
+TEST(Text, memory) {
+  Sections sections;
+  sections.memory = true;
+  std::string text = report(sections);
+  EXPECT_THAT(text, HasSubstr("  kv: STATE, 4096 bytes, aligned to 64\n"
+                              "    entry decode    highest byte 4096\n"));
+  EXPECT_THAT(text, HasSubstr("    program 0       weights 23, "));
+}
+
+TEST(Text, kernels) {
+  Sections sections;
+  sections.kernels = true;
+  std::string text = report(sections);
+  EXPECT_THAT(text, HasSubstr("  embedding: embedding(vocab_start=rank%2*8), "
+                              "launches 2\n"));
+  EXPECT_THAT(text, HasSubstr("  rope: rope(head_dim=4, rotary_dim=2, "
+                              "theta=10000), launches 8\n"));
+}
+
+TEST(Text, weights) {
+  Sections sections;
+  sections.weights = true;
+  TinyOptions options;
+  options.tp = 4;
+  auto tree = tinyEngine(options);
+  schema::PieceT &piece = *tree->programs[0]->weights[2]->pieces[0];
+  piece.dest_block_rows = 2;
+  piece.source_block_rows = 4;
+  auto ignored = std::make_unique<schema::SourceT>();
+  ignored->name = "inv_freq";
+  ignored->ignored_reason = "computed";
+  tree->sources.push_back(std::move(ignored));
+  std::string text = report(sections, tree.get());
+  EXPECT_THAT(
+      text,
+      HasSubstr("  model.layers.0.self_attn.qkv: weights+128 bf16[12, 8]\n"
+                "    at (0, 0) <- model.layers.0.self_attn.q_proj.weight "
+                "[rank%4*4 +4 (block 4 to 2), 0 +8]\n"
+                "    at (4, 0) <- model.layers.0.self_attn.k_proj.weight "
+                "[rank/2%2*4 +4, 0 +8]\n"));
+  EXPECT_THAT(text, HasSubstr("experts.{}.w2.weight {rank%4*1 +1} [0 +8, 0 "
+                              "+4]\n"));
+  EXPECT_THAT(text, HasSubstr("ignored tensors\n  inv_freq: computed\n"));
+}
+
+TEST(Text, commands) {
+  Sections sections;
+  sections.commands = true;
+  std::string text = report(sections);
+  EXPECT_THAT(
+      text,
+      HasSubstr("commands of program 0 entry decode\n"
+                "  0 model.embed_tokens: launch embedding TOKENS(io+0 i32[4], "
+                "weights+0 bf16[8, 8], activations+0 f32[4, 8])\n"
+                "  1 model.embed_tokens: ALL_REDUCE_SUM over tp dim 0 TOKENS("
+                "activations+0 f32[4, 8] -> activations+0 f32[4, 8])\n"));
+  EXPECT_THAT(text, HasSubstr("  14 model.layers.0.self_attn.residual "
+                              "<add_rms_norm>: launch add TOKENS("));
+}
+
+TEST(Text, largeSizesAreRounded) {
+  auto tree = tinyEngine();
+  tree->arenas[1]->bytes = 3ull << 30;
+  EXPECT_THAT(report({}, tree.get()),
+              HasSubstr("  kv              STATE, 3221225472 bytes (3.00 "
+                        "GiB)\n"));
+}
+
+} // namespace

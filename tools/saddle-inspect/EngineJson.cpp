@@ -1,0 +1,269 @@
+#include "tools/saddle-inspect/EngineJson.h"
+
+#include "runtime/src/base/DType.h"
+#include "tools/saddle-inspect/Facts.h"
+
+namespace saddle::inspect {
+
+using namespace schema;
+
+//===--- Tables, in the schema's order -----------------------------------===//
+
+static Json json(const flatbuffers::String *text) {
+  return text ? Json(text->str()) : Json();
+}
+
+template <typename Number>
+static Json numbers(const flatbuffers::Vector<Number> *values) {
+  Json array = Json::array();
+  for (uint32_t i = 0; values && i < values->size(); ++i)
+    array.push_back(values->Get(i));
+  return array;
+}
+
+/// An array of tables, each converted by its overload of `json`.
+template <typename Table>
+static Json tables(const flatbuffers::Vector<flatbuffers::Offset<Table>> *all);
+
+static Json json(const RankValue *value) {
+  if (!value)
+    return Json();
+  return {{"base", value->base()},
+          {"divisor", value->divisor()},
+          {"modulus", value->modulus()},
+          {"step", value->step()}};
+}
+
+static Json json(const Arena *arena) {
+  return {{"name", json(arena->name())},
+          {"kind", EnumNameArenaKind(arena->kind())},
+          {"bytes", arena->bytes()},
+          {"alignment", arena->alignment()}};
+}
+
+static Json json(const Slice *slice) {
+  return {{"arena", slice->arena()},
+          {"offset", slice->offset()},
+          {"dtype", dtypeName(slice->dtype())},
+          {"shape", numbers(slice->shape())},
+          {"strides", numbers(slice->strides())}};
+}
+
+static Json json(const Source *source) {
+  return {{"name", json(source->name())},
+          {"stack", source->stack()},
+          {"dtype", dtypeName(source->dtype())},
+          {"shape", numbers(source->shape())},
+          {"ignored_reason", json(source->ignored_reason())}};
+}
+
+static Json json(const Piece *piece) {
+  return {{"source", piece->source()},
+          {"stack_start", json(piece->stack_start())},
+          {"stack_count", piece->stack_count()},
+          {"row_start", json(piece->row_start())},
+          {"rows", piece->rows()},
+          {"col_start", json(piece->col_start())},
+          {"cols", piece->cols()},
+          {"dest_row", piece->dest_row()},
+          {"dest_col", piece->dest_col()},
+          {"source_block_rows", piece->source_block_rows()},
+          {"source_block_cols", piece->source_block_cols()},
+          {"dest_block_rows", piece->dest_block_rows()},
+          {"dest_block_cols", piece->dest_block_cols()}};
+}
+
+static Json json(const Weight *weight) {
+  return {{"name", json(weight->name())},
+          {"slice", json(weight->slice())},
+          {"pieces", tables(weight->pieces())}};
+}
+
+/// Only the value that the kind names.
+static Json json(const Attribute *attribute) {
+  Json value;
+  switch (attribute->kind()) {
+  case AttributeKind::INT:
+    value = attribute->int_value();
+    break;
+  case AttributeKind::FLOAT:
+    value = attribute->float_value();
+    break;
+  case AttributeKind::RANK:
+    value = json(attribute->rank_value());
+    break;
+  case AttributeKind::UNKNOWN:
+    break;
+  }
+  return {{"name", json(attribute->name())},
+          {"kind", EnumNameAttributeKind(attribute->kind())},
+          {"value", value}};
+}
+
+static Json json(const Kernel *kernel) {
+  return {{"name", json(kernel->name())},
+          {"op", json(kernel->op())},
+          {"attributes", tables(kernel->attributes())}};
+}
+
+static Json json(const Launch *launch) {
+  return {{"kernel", launch->kernel()},
+          {"operands", numbers(launch->operands())},
+          {"extent", EnumNameExtent(launch->extent())}};
+}
+
+static Json json(const Collective *collective) {
+  return {{"kind", EnumNameCollectiveKind(collective->kind())},
+          {"groups", collective->groups()},
+          {"input", collective->input()},
+          {"output", collective->output()},
+          {"dim", collective->dim()},
+          {"extent", EnumNameExtent(collective->extent())}};
+}
+
+static Json json(const Copy *copy) {
+  return {{"source", copy->source()},
+          {"dest", copy->dest()},
+          {"extent", EnumNameExtent(copy->extent())}};
+}
+
+static Json json(const Command *command) {
+  Json action;
+  if (const Launch *launch = command->action_as_Launch())
+    action = json(launch);
+  else if (const Collective *collective = command->action_as_Collective())
+    action = json(collective);
+  else
+    action = json(command->action_as_Copy());
+  return {{"type", EnumNameAction(command->action_type())},
+          {"action", action},
+          {"location", json(command->location())},
+          {"group", command->group()}};
+}
+
+static Json json(const Binding *binding) {
+  return {{"name", json(binding->name())}, {"slice", binding->slice()}};
+}
+
+static Json json(const Entry *entry) {
+  return {{"name", json(entry->name())},
+          {"phase", EnumNamePhase(entry->phase())},
+          {"tokens", entry->tokens()},
+          {"rows", entry->rows()},
+          {"slices", tables(entry->slices())},
+          {"bindings", tables(entry->bindings())},
+          {"commands", tables(entry->commands())}};
+}
+
+static Json json(const Program *program) {
+  return {{"stage", program->stage()},
+          {"weights", tables(program->weights())},
+          {"entries", tables(program->entries())}};
+}
+
+static Json json(const RankGroups *groups) {
+  return {{"axes", json(groups->axes())},
+          {"size", groups->size()},
+          {"ranks", numbers(groups->ranks())}};
+}
+
+static Json json(const Fusion *fusion) {
+  Json ops = Json::array();
+  for (const flatbuffers::String *op : *fusion->ops())
+    ops.push_back(op->str());
+  return {{"signature", json(fusion->signature())}, {"ops", ops}};
+}
+
+static Json json(const Topology *topology) {
+  return {{"tp", topology->tp()},
+          {"dp", topology->dp()},
+          {"ep", topology->ep()},
+          {"pp", topology->pp()}};
+}
+
+static Json json(const Limits *limits) {
+  return {{"max_batch", limits->max_batch()},
+          {"max_seq_len", limits->max_seq_len()},
+          {"prefill_chunk", limits->prefill_chunk()},
+          {"page_size", limits->page_size()},
+          {"num_pages", limits->num_pages()}};
+}
+
+static Json json(const Model *model) {
+  return {{"architecture", json(model->architecture())},
+          {"name", json(model->name())},
+          {"vocab_size", model->vocab_size()},
+          {"num_layers", model->num_layers()},
+          {"hidden_size", model->hidden_size()},
+          {"eos_token_ids", numbers(model->eos_token_ids())},
+          {"bos_token_id", model->bos_token_id()},
+          {"fingerprint", json(model->fingerprint())}};
+}
+
+template <typename Table>
+static Json tables(const flatbuffers::Vector<flatbuffers::Offset<Table>> *all) {
+  Json array = Json::array();
+  for (uint32_t i = 0; all && i < all->size(); ++i)
+    array.push_back(json(all->Get(i)));
+  return array;
+}
+
+Json tablesJson(const Engine &engine) {
+  return {{"producer", json(engine.producer())},
+          {"target", json(engine.target())},
+          {"compute_dtype", dtypeName(engine.compute_dtype())},
+          {"kv_dtype", dtypeName(engine.kv_dtype())},
+          {"model", json(engine.model())},
+          {"topology", json(engine.topology())},
+          {"limits", json(engine.limits())},
+          {"sources", tables(engine.sources())},
+          {"arenas", tables(engine.arenas())},
+          {"kernels", tables(engine.kernels())},
+          {"rank_groups", tables(engine.rank_groups())},
+          {"fusions", tables(engine.fusions())},
+          {"programs", tables(engine.programs())}};
+}
+
+//===--- Facts -----------------------------------------------------------===//
+
+static Json json(const Traffic &traffic) {
+  return {{"count", traffic.count}, {"bytes_per_rank", traffic.bytes}};
+}
+
+static Json entryFactsJson(const Engine &engine, const Program &program,
+                           const Entry &entry) {
+  EntryFacts facts = factsOf(engine, entry);
+  Json kinds = Json::object(), layers = Json::object(), fusions = Json::array();
+  for (const auto &[kind, traffic] : facts.byKind)
+    kinds[kind] = json(traffic);
+  for (const auto &[layer, traffic] : facts.byLayer)
+    layers[layer < 0 ? "outside" : std::to_string(layer)] = json(traffic);
+  for (uint32_t i = 0; i < facts.fusions.size(); ++i)
+    fusions.push_back(
+        {{"signature", json(engine.fusions()->Get(i)->signature())},
+         {"groups", facts.fusions[i].groups},
+         {"commands", facts.fusions[i].commands}});
+  return {{"program", program.stage()},     {"entry", json(entry.name())},
+          {"launches", facts.launches},     {"collectives", facts.collectives},
+          {"copies", facts.copies},         {"ops", facts.ops},
+          {"traffic", json(facts.total)},   {"traffic_by_kind", kinds},
+          {"traffic_by_layer", layers},     {"fusions", fusions},
+          {"arena_bytes", facts.arenaBytes}};
+}
+
+Json engineJson(const Engine &engine) {
+  Json result = tablesJson(engine);
+  uint64_t memory = 0;
+  for (const Arena *arena : *engine.arenas())
+    memory += arena->bytes();
+  Json entries = Json::array();
+  for (const Program *program : *engine.programs())
+    for (const Entry *entry : *program->entries())
+      entries.push_back(entryFactsJson(engine, *program, *entry));
+  result["facts"] = {{"memory_per_rank", memory},
+                     {"kernel_launches", kernelUses(engine)},
+                     {"entries", entries}};
+  return result;
+}
+
+} // namespace saddle::inspect

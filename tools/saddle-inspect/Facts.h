@@ -1,0 +1,56 @@
+// What one wants to know about an engine but must count first: commands by
+// kind, collectives with their bytes, fusion groups, memory by arena.
+
+#ifndef SADDLE_TOOLS_SADDLEINSPECT_FACTS_H
+#define SADDLE_TOOLS_SADDLEINSPECT_FACTS_H
+
+#include "runtime/schema/engine_generated.h"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace saddle::inspect {
+
+/// Collectives and the bytes that one rank puts into them when the entry is
+/// full.
+struct Traffic {
+  uint64_t count = 0;
+  uint64_t bytes = 0;
+
+  bool operator==(const Traffic &other) const {
+    return count == other.count && bytes == other.bytes;
+  }
+};
+
+struct FusionUse {
+  uint64_t groups = 0; // runs of consecutive commands of the fusion
+  uint64_t commands = 0;
+};
+
+struct EntryFacts {
+  uint64_t launches = 0, collectives = 0, copies = 0;
+  std::map<std::string, uint64_t> ops; // op -> launches
+  /// "ALL_REDUCE_SUM over tp" -> traffic.
+  std::map<std::string, Traffic> byKind;
+  /// Layer number, -1 outside of layers -> traffic. A layer is what stands
+  /// behind "layers." in a command's location.
+  std::map<int64_t, Traffic> byLayer;
+  Traffic total;
+  std::vector<FusionUse> fusions; // as engine.fusions
+  /// Per arena: the highest byte behind any slice of the entry.
+  std::vector<uint64_t> arenaBytes;
+};
+
+EntryFacts factsOf(const schema::Engine &engine, const schema::Entry &entry);
+
+/// Launches of each kernel over all programs and entries.
+std::vector<uint64_t> kernelUses(const schema::Engine &engine);
+
+/// Dense size of a slice's elements.
+uint64_t payloadBytes(const schema::Slice &slice);
+
+} // namespace saddle::inspect
+
+#endif // SADDLE_TOOLS_SADDLEINSPECT_FACTS_H

@@ -1,0 +1,362 @@
+#include "tools/saddle-inspect/Text.h"
+
+#include "runtime/src/base/DType.h"
+#include "tools/saddle-inspect/Facts.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace saddle::inspect {
+
+using namespace schema;
+
+namespace {
+
+std::string number(uint64_t value) { return std::to_string(value); }
+
+/// "1472 bytes", with a rounded figure behind large ones.
+std::string bytesText(uint64_t bytes) {
+  std::string text = number(bytes) + " bytes";
+  const char *units[] = {"KiB", "MiB", "GiB", "TiB"};
+  double value = double(bytes);
+  int unit = -1;
+  for (; value >= 1024 && unit < 3; ++unit)
+    value /= 1024;
+  if (unit < 1) // below 1 MiB the digits are readable
+    return text;
+  char rounded[32];
+  std::snprintf(rounded, sizeof rounded, " (%.2f %s)", value, units[unit]);
+  return text + rounded;
+}
+
+std::string shapeText(const flatbuffers::Vector<uint64_t> &shape) {
+  std::string text = "[";
+  for (uint32_t i = 0; i < shape.size(); ++i)
+    text += (i ? ", " : "") + number(shape.Get(i));
+  return text + "]";
+}
+
+std::string rankText(const RankValue *value) {
+  if (!value)
+    return "0";
+  if (value->step() == 0 || value->modulus() == 1)
+    return number(value->base());
+  std::string text = value->base() ? number(value->base()) + "+" : "";
+  text += value->divisor() == 1 ? "rank" : "rank/" + number(value->divisor());
+  return text + "%" + number(value->modulus()) + "*" + number(value->step());
+}
+
+class Report {
+public:
+  explicit Report(const Engine &engine) : engine(engine) {}
+
+  void summary(const std::string &path);
+  void entrySummary(const Entry &entry);
+  void memorySummary();
+  void memory();
+  void kernels();
+  void weights();
+  void commands();
+
+  std::string text;
+
+private:
+  /// One line: two spaces per level, a name padded to a column, a value.
+  void line(unsigned level, const std::string &name, const std::string &value) {
+    std::string start(2 * level, ' ');
+    start += name;
+    if (!value.empty())
+      start.resize(std::max<size_t>(start.size() + 1, 18 + 2 * (level - 1)),
+                   ' ');
+    text += start + value + "\n";
+  }
+  void heading(const std::string &words) { text += words + "\n"; }
+  std::string trafficText(const Traffic &traffic) const {
+    return number(traffic.count) + ", " + bytesText(traffic.bytes) +
+           " per rank";
+  }
+  std::string sliceText(const Slice &slice) const {
+    return engine.arenas()->Get(slice.arena())->name()->str() + "+" +
+           number(slice.offset()) + " " + dtypeName(slice.dtype()) +
+           shapeText(*slice.shape());
+  }
+  void layers(const EntryFacts &facts);
+  void fusions(const EntryFacts &facts);
+  void piece(const Piece &piece);
+  std::string actionText(const Entry &entry, const Command &command) const;
+
+  const Engine &engine;
+};
+
+void Report::summary(const std::string &path) {
+  const Model &model = *engine.model();
+  const Topology &topology = *engine.topology();
+  const Limits &limits = *engine.limits();
+  heading("engine " + path);
+  std::string name = model.name() ? model.name()->str() : "unnamed";
+  line(1, "model", name + " (" + model.architecture()->str() + ")");
+  line(1, "size",
+       number(model.num_layers()) + " layers, hidden " +
+           number(model.hidden_size()) + ", vocabulary " +
+           number(model.vocab_size()));
+  line(1, "producer", engine.producer()->str());
+  line(1, "target", engine.target()->str());
+  line(1, "topology",
+       "tp=" + number(topology.tp()) + " dp=" + number(topology.dp()) +
+           " ep=" + number(topology.ep()) + " pp=" + number(topology.pp()) +
+           ", ranks " + number(uint64_t(topology.tp()) * topology.pp()));
+  line(1, "compute dtype", dtypeName(engine.compute_dtype()));
+  line(1, "kv dtype", dtypeName(engine.kv_dtype()));
+  line(1, "limits",
+       "max_batch=" + number(limits.max_batch()) +
+           " max_seq_len=" + number(limits.max_seq_len()) +
+           " prefill_chunk=" + number(limits.prefill_chunk()) +
+           " page_size=" + number(limits.page_size()) +
+           " num_pages=" + number(limits.num_pages()));
+  uint64_t tensors = 0, ignored = 0;
+  for (const Source *source : *engine.sources())
+    (source->ignored_reason() ? ignored : tensors) +=
+        std::max<uint64_t>(1, source->stack());
+  line(1, "checkpoint",
+       number(tensors) + " tensors read, " + number(ignored) + " ignored");
+  line(1, "fingerprint", model.fingerprint()->str());
+  for (const Program *program : *engine.programs()) {
+    heading("program " + number(program->stage()) + ": weights " +
+            number(program->weights()->size()) + ", entries " +
+            number(program->entries()->size()));
+    for (const Entry *entry : *program->entries())
+      entrySummary(*entry);
+  }
+  memorySummary();
+}
+
+void Report::entrySummary(const Entry &entry) {
+  EntryFacts facts = factsOf(engine, entry);
+  line(1,
+       "entry " + entry.name()->str() + ": " + EnumNamePhase(entry.phase()) +
+           ", tokens " + number(entry.tokens()) + ", rows " +
+           number(entry.rows()),
+       "");
+  line(2, "commands",
+       number(entry.commands()->size()) + ": launches " +
+           number(facts.launches) + ", collectives " +
+           number(facts.collectives) + ", copies " + number(facts.copies));
+  std::string ops;
+  for (const auto &[op, count] : facts.ops)
+    ops += (ops.empty() ? "" : ", ") + op + " " + number(count);
+  line(2, "launches", ops);
+  line(2, "collectives", trafficText(facts.total));
+  for (const auto &[kind, traffic] : facts.byKind)
+    line(3, kind + ":", trafficText(traffic));
+  layers(facts);
+  fusions(facts);
+}
+
+/// Equal neighbours share a line: "layers 0..61:".
+void Report::layers(const EntryFacts &facts) {
+  for (auto it = facts.byLayer.begin(); it != facts.byLayer.end();) {
+    auto last = it, next = std::next(it);
+    while (it->first >= 0 && next != facts.byLayer.end() &&
+           next->first == last->first + 1 && next->second == it->second)
+      last = next++;
+    std::string name = "outside layers:";
+    if (it->first >= 0 && it == last)
+      name = "layer " + std::to_string(it->first) + ":";
+    else if (it->first >= 0)
+      name = "layers " + std::to_string(it->first) + ".." +
+             std::to_string(last->first) + ", each:";
+    line(3, name, trafficText(it->second));
+    it = next;
+  }
+}
+
+void Report::fusions(const EntryFacts &facts) {
+  for (uint32_t i = 0; i < facts.fusions.size(); ++i) {
+    const Fusion &fusion = *engine.fusions()->Get(i);
+    std::string ops;
+    for (const flatbuffers::String *op : *fusion.ops())
+      ops += (ops.empty() ? "" : " ") + op->str();
+    line(2, "fusion",
+         fusion.signature()->str() + ": groups " +
+             number(facts.fusions[i].groups) + ", commands " +
+             number(facts.fusions[i].commands) + " (" + ops + ")");
+  }
+}
+
+void Report::memorySummary() {
+  heading("memory per rank");
+  uint64_t total = 0;
+  for (const Arena *arena : *engine.arenas()) {
+    line(1, arena->name()->str(),
+         std::string(EnumNameArenaKind(arena->kind())) + ", " +
+             bytesText(arena->bytes()));
+    total += arena->bytes();
+  }
+  line(1, "total", bytesText(total));
+}
+
+void Report::memory() {
+  heading("arenas");
+  for (uint32_t i = 0; i < engine.arenas()->size(); ++i) {
+    const Arena &arena = *engine.arenas()->Get(i);
+    line(1,
+         arena.name()->str() + ": " + EnumNameArenaKind(arena.kind()) + ", " +
+             bytesText(arena.bytes()) + ", aligned to " +
+             number(arena.alignment()),
+         "");
+    for (const Program *program : *engine.programs()) {
+      uint64_t count = 0, bytes = 0;
+      for (const Weight *weight : *program->weights())
+        if (weight->slice()->arena() == i) {
+          ++count;
+          bytes += payloadBytes(*weight->slice());
+        }
+      if (count)
+        line(2, "program " + number(program->stage()),
+             "weights " + number(count) + ", " + bytesText(bytes));
+      if (arena.kind() == ArenaKind::CONSTANT)
+        continue;
+      for (const Entry *entry : *program->entries())
+        line(2, "entry " + entry->name()->str(),
+             "highest byte " + number(factsOf(engine, *entry).arenaBytes[i]));
+    }
+  }
+}
+
+void Report::kernels() {
+  heading("kernels");
+  std::vector<uint64_t> uses = kernelUses(engine);
+  for (uint32_t i = 0; i < uses.size(); ++i) {
+    const Kernel &kernel = *engine.kernels()->Get(i);
+    std::string attributes;
+    for (uint32_t a = 0; kernel.attributes() && a < kernel.attributes()->size();
+         ++a) {
+      const Attribute &attribute = *kernel.attributes()->Get(a);
+      std::string value;
+      char digits[32];
+      switch (attribute.kind()) {
+      case AttributeKind::INT:
+        value = std::to_string(attribute.int_value());
+        break;
+      case AttributeKind::FLOAT:
+        std::snprintf(digits, sizeof digits, "%.9g", attribute.float_value());
+        value = digits;
+        break;
+      default:
+        value = rankText(attribute.rank_value());
+      }
+      attributes += (a ? ", " : "") + attribute.name()->str() + "=" + value;
+    }
+    line(1,
+         kernel.name()->str() + ": " + kernel.op()->str() + "(" + attributes +
+             "), launches " + number(uses[i]),
+         "");
+  }
+}
+
+void Report::piece(const Piece &piece) {
+  const Source &source = *engine.sources()->Get(piece.source());
+  std::string text = source.name()->str();
+  if (source.stack())
+    text += " {" + rankText(piece.stack_start()) + " +" +
+            number(piece.stack_count()) + "}";
+  auto axis = [](const RankValue *start, uint64_t count, uint64_t destBlock,
+                 uint64_t sourceBlock) {
+    std::string range = rankText(start) + " +" + number(count);
+    if (destBlock != 1 || sourceBlock != 1)
+      range +=
+          " (block " + number(sourceBlock) + " to " + number(destBlock) + ")";
+    return range;
+  };
+  text += " [" +
+          axis(piece.row_start(), piece.rows(), piece.dest_block_rows(),
+               piece.source_block_rows()) +
+          ", " +
+          axis(piece.col_start(), piece.cols(), piece.dest_block_cols(),
+               piece.source_block_cols()) +
+          "]";
+  line(2,
+       "at (" + number(piece.dest_row()) + ", " + number(piece.dest_col()) +
+           ") <- " + text,
+       "");
+}
+
+void Report::weights() {
+  for (const Program *program : *engine.programs()) {
+    heading("weights of program " + number(program->stage()));
+    for (const Weight *weight : *program->weights()) {
+      line(1, weight->name()->str() + ": " + sliceText(*weight->slice()), "");
+      for (const Piece *one : *weight->pieces())
+        piece(*one);
+    }
+  }
+  heading("ignored tensors");
+  for (const Source *source : *engine.sources())
+    if (source->ignored_reason())
+      line(1, source->name()->str() + ": " + source->ignored_reason()->str(),
+           "");
+}
+
+std::string Report::actionText(const Entry &entry,
+                               const Command &command) const {
+  auto slice = [&](uint32_t index) {
+    return sliceText(*entry.slices()->Get(index));
+  };
+  if (const Launch *launch = command.action_as_Launch()) {
+    std::string operands;
+    for (uint32_t index : *launch->operands())
+      operands += (operands.empty() ? "" : ", ") + slice(index);
+    return "launch " + engine.kernels()->Get(launch->kernel())->name()->str() +
+           " " + EnumNameExtent(launch->extent()) + "(" + operands + ")";
+  }
+  if (const Collective *collective = command.action_as_Collective())
+    return std::string(EnumNameCollectiveKind(collective->kind())) + " over " +
+           engine.rank_groups()->Get(collective->groups())->axes()->str() +
+           " dim " + number(collective->dim()) + " " +
+           EnumNameExtent(collective->extent()) + "(" +
+           slice(collective->input()) + " -> " + slice(collective->output()) +
+           ")";
+  const Copy *copy = command.action_as_Copy();
+  return std::string("copy ") + EnumNameExtent(copy->extent()) + "(" +
+         slice(copy->source()) + " -> " + slice(copy->dest()) + ")";
+}
+
+void Report::commands() {
+  for (const Program *program : *engine.programs())
+    for (const Entry *entry : *program->entries()) {
+      heading("commands of program " + number(program->stage()) + " entry " +
+              entry->name()->str());
+      for (uint32_t i = 0; i < entry->commands()->size(); ++i) {
+        const Command &command = *entry->commands()->Get(i);
+        std::string group;
+        if (command.group())
+          group =
+              " <" +
+              engine.fusions()->Get(command.group() - 1)->signature()->str() +
+              ">";
+        line(1,
+             number(i) + " " + command.location()->str() + group + ": " +
+                 actionText(*entry, command),
+             "");
+      }
+    }
+}
+
+} // namespace
+
+std::string reportText(const Engine &engine, const std::string &path,
+                       const Sections &sections) {
+  Report report(engine);
+  report.summary(path);
+  if (sections.memory)
+    report.memory();
+  if (sections.kernels)
+    report.kernels();
+  if (sections.weights)
+    report.weights();
+  if (sections.commands)
+    report.commands();
+  return std::move(report.text);
+}
+
+} // namespace saddle::inspect

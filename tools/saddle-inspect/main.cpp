@@ -1,0 +1,92 @@
+// saddle-inspect: what an engine file says, for people and for programs.
+
+#include "runtime/src/base/File.h"
+#include "runtime/src/engine/Engine.h"
+#include "tools/saddle-inspect/Diff.h"
+#include "tools/saddle-inspect/EngineJson.h"
+#include "tools/saddle-inspect/Text.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+
+using namespace saddle;
+
+namespace {
+
+// Exit statuses of all tools.
+constexpr int kFine = 0, kFailed = 1, kUsage = 2;
+
+int fail(const Status &status) {
+  std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  return kFailed;
+}
+
+int print(const std::string &text) {
+  Bytes bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size());
+  Status status = writeFileAtomically("-", bytes);
+  return status.ok() ? kFine : fail(status);
+}
+
+int inspectFile(const std::string &path, bool asJson,
+                const inspect::Sections &sections) {
+  auto engine = Engine::load(path);
+  if (!engine.ok())
+    return fail(engine.status());
+  if (!asJson)
+    return print(
+        inspect::reportText((*engine)->root(), (*engine)->path(), sections));
+  inspect::Json json = inspect::engineJson((*engine)->root());
+  return print(
+      json.dump(2, ' ', false, inspect::Json::error_handler_t::replace) + "\n");
+}
+
+int diffFiles(const std::string &first, const std::string &second) {
+  auto a = Engine::load(first);
+  if (!a.ok())
+    return fail(a.status());
+  auto b = Engine::load(second);
+  if (!b.ok())
+    return fail(b.status());
+  std::string differences = inspect::diffText(
+      inspect::tablesJson((*a)->root()), inspect::tablesJson((*b)->root()));
+  int result = print(differences);
+  return differences.empty() ? result : kFailed;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app("Prints what a Saddle engine file says.");
+  app.set_version_flag("--version", "saddle-inspect 0.1.0");
+  std::string file;
+  std::vector<std::string> pair;
+  bool asJson = false;
+  inspect::Sections sections;
+  auto *fileOption =
+      app.add_option("FILE", file, "the engine; - is standard input");
+  auto *diffOption =
+      app.add_option("--diff", pair,
+                     "compare two engines field by field; the exit status is 0 "
+                     "when they are equal and 1 when they differ")
+          ->expected(2)
+          ->type_name("A B");
+  fileOption->excludes(diffOption);
+  auto flag = [&](const char *name, bool &value, const char *help) {
+    app.add_flag(name, value, help)->excludes(diffOption);
+  };
+  flag("--json", asJson, "everything as JSON, for programs");
+  flag("--kernels", sections.kernels, "kernels, attributes, launches");
+  flag("--memory", sections.memory, "arenas in detail");
+  flag("--weights", sections.weights, "weight recipes, ignored tensors");
+  flag("--commands", sections.commands, "all commands with their operands");
+  try {
+    app.parse(argc, argv);
+    if (file.empty() && pair.empty())
+      throw CLI::RequiredError("FILE or --diff");
+  } catch (const CLI::ParseError &error) {
+    return app.exit(error) == 0 ? kFine : kUsage;
+  }
+  return pair.empty() ? inspectFile(file, asJson, sections)
+                      : diffFiles(pair[0], pair[1]);
+}
