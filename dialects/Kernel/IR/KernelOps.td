@@ -44,6 +44,7 @@ def Kernel_GroupOp : Op<Kernel_Dialect, "group", [IsolatedFromAbove, RecursiveMe
   let hasVerifier = 1;
 }
 
+// yield_c1: Terminator and ParentOneOf.
 def Kernel_YieldOp : Op<Kernel_Dialect, "yield", [Pure, Terminator, ReturnLike, ParentOneOf<["GroupOp"]>]> {
   let summary = "the results of a group";
   let description = [{

@@ -152,6 +152,7 @@ def Model_SplitOp : Model_Op<"split", [Pure]> {
   let hasVerifier = 1;
 }
 
+// add_c1: SameOperandsAndResultType.
 def Model_AddOp : Model_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
   let summary = "element-wise sum";
   let description = [{

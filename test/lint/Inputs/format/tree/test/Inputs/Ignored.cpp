@@ -1,0 +1,1 @@
+int   ignored( ) {return 1 ;}

@@ -1,0 +1,4 @@
+#include "models/M.h"
+#include "runtime/schema/engine_generated.h"
+#include "runtime/src/engine/EngineFile.h"
+#include "runtime/src/engine/Validate.h"

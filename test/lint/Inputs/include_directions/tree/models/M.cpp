@@ -1,0 +1,5 @@
+#include "dialects/Model/A.h"
+#include "passes/Dist/C.h"
+#include "runtime/src/base/Status.h"
+#include "runtime/src/checkpoint/Checkpoint.h"
+#include "runtime/src/exec/Exec.h"

@@ -1,0 +1,4 @@
+#include "compiler/Driver/D.h"
+#include "models/M.h"
+#include "passes/Model/E.h"
+// #include "compiler/Driver/D.h" in a comment is nothing

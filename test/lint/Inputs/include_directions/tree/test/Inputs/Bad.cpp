@@ -1,0 +1,1 @@
+#include "compiler/Driver/D.h"

@@ -1,0 +1,2 @@
+#include "compiler/Driver/D.h"
+#include "runtime/src/exec/Exec.h"

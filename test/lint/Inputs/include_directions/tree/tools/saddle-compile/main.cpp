@@ -1,0 +1,2 @@
+#include "compiler/Driver/D.h"
+#include "test/unit/T.h"
