@@ -1,0 +1,87 @@
+#include "runtime/src/text/Utf8.h"
+
+#include <cstdlib>
+#include <utf8proc.h>
+
+namespace saddle::text {
+
+Character firstCharacter(std::string_view bytes) {
+  auto byte = [&](size_t i) { return uint8_t(bytes[i]); };
+  uint8_t lead = byte(0);
+  if (lead < 0x80)
+    return {Character::Valid, 1, lead};
+  if (lead < 0xc2 || lead > 0xf4)
+    return {Character::Invalid, 1, 0};
+  size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  // The second byte excludes overlong forms, surrogates and what is too large.
+  uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+  uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+  uint32_t codePoint = lead & (0x7fu >> length);
+  for (size_t i = 1; i < length; ++i) {
+    if (i == bytes.size())
+      return {Character::Incomplete, i, 0};
+    if (byte(i) < low || byte(i) > high)
+      return {Character::Invalid, i, 0};
+    low = 0x80;
+    high = 0xbf;
+    codePoint = codePoint << 6 | (byte(i) & 0x3fu);
+  }
+  return {Character::Valid, length, codePoint};
+}
+
+size_t findInvalidUtf8(std::string_view bytes) {
+  for (size_t at = 0; at < bytes.size();) {
+    Character character = firstCharacter(bytes.substr(at));
+    if (character.kind != Character::Valid)
+      return at;
+    at += character.length;
+  }
+  return std::string_view::npos;
+}
+
+size_t appendRepaired(std::string_view bytes, bool final, std::string &out) {
+  size_t at = 0;
+  while (at < bytes.size()) {
+    Character character = firstCharacter(bytes.substr(at));
+    if (character.kind == Character::Incomplete && !final)
+      return at;
+    if (character.kind == Character::Valid)
+      out += bytes.substr(at, character.length);
+    else
+      out += "\xef\xbf\xbd";
+    at += character.length;
+  }
+  return at;
+}
+
+void appendUtf8(uint32_t codePoint, std::string &out) {
+  utf8proc_uint8_t bytes[4];
+  utf8proc_ssize_t count = utf8proc_encode_char(int32_t(codePoint), bytes);
+  out.append(reinterpret_cast<const char *>(bytes), size_t(count));
+}
+
+StatusOr<std::string> toNfc(std::string_view text) {
+  utf8proc_uint8_t *composed = nullptr;
+  utf8proc_ssize_t length =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()),
+                   utf8proc_ssize_t(text.size()), &composed,
+                   utf8proc_option_t(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  if (length < 0)
+    return makeError(StatusCode::InvalidArgument, "NFC of %zu bytes: %s",
+                     text.size(), utf8proc_errmsg(length));
+  std::string result(reinterpret_cast<const char *>(composed), size_t(length));
+  std::free(composed);
+  return result;
+}
+
+bool isWhiteSpace(uint32_t codePoint) {
+  if (codePoint < 0x80)
+    return codePoint == ' ' || (codePoint >= '\t' && codePoint <= '\r');
+  if (codePoint == 0x85)
+    return true;
+  utf8proc_category_t category = utf8proc_category(int32_t(codePoint));
+  return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
+         category == UTF8PROC_CATEGORY_ZP;
+}
+
+} // namespace saddle::text
