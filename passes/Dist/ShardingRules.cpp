@@ -195,15 +195,18 @@ private:
       return failure();
     AxisRef queries = state.ofValue(attention.getQ()).getDims()[1];
     AxisRef heads = cache->getDims()[0];
-    bool fits = queries == heads ||
+    auto symbol =
+        cast<model::KVCacheOp>(state.symbol(attention.getCache()));
+    // Replicas of one head serve any query head; otherwise the cache must be
+    // split alike, or by the major factor of what splits the queries.
+    bool fits = queries == heads || (!heads && symbol.getHeads() == 1) ||
                 (queries && queries.isWhole() && heads &&
                  heads.name == queries.name && heads.pre == 1);
     if (!fits) {
       InFlightDiagnostic diag =
           op->emitError("query heads are split by ")
           << state.columns(queries) << " but cache heads by " << *cache;
-      diag.attachNote(state.symbol(attention.getCache())->getLoc())
-          << "cache defined here";
+      diag.attachNote(symbol.getLoc()) << "cache defined here";
       return diag;
     }
     rule.operands = {state.columns(queries), ShardingAttr()};
