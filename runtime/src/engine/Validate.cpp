@@ -34,7 +34,18 @@ Status validateRankValue(const RankValue *value, uint64_t worldSize) {
   return Status();
 }
 
+Status checkAligned(const flatbuffers::Vector<uint64_t> &dims) {
+  if (dims.size() == 0 ||
+      reinterpret_cast<uintptr_t>(dims.Data()) % alignof(uint64_t) == 0)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "the metadata holds a shape or strides that are not aligned "
+                   "to 8 bytes");
+}
+
 Status validateSlice(const Engine &engine, const Slice &slice) {
+  SADDLE_RETURN_IF_ERROR(checkAligned(*slice.shape()));
+  SADDLE_RETURN_IF_ERROR(checkAligned(*slice.strides()));
   if (slice.arena() >= engine.arenas()->size())
     return makeError(StatusCode::DataLoss,
                      "arena %u does not exist, there are %u", slice.arena(),

@@ -57,6 +57,10 @@ StageRanks ranksOf(const schema::Engine &engine,
 /// Divisor and modulus of 1 or more, and no rank overflows.
 Status validateRankValue(const schema::RankValue *value, uint64_t worldSize);
 
+/// The FlatBuffers verifier aligns a vector's length, but not its 8-byte
+/// elements. Call before the first look at a vector of uint64.
+Status checkAligned(const flatbuffers::Vector<uint64_t> &dims);
+
 /// Shape, strides, arena range, alignment of one slice.
 Status validateSlice(const schema::Engine &engine, const schema::Slice &slice);
 

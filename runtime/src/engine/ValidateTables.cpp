@@ -108,6 +108,7 @@ Status validateArenas(const Engine &engine) {
 }
 
 Status validateSource(const Source &source) {
+  SADDLE_RETURN_IF_ERROR(checkAligned(*source.shape()));
   if (elementBytes(source.dtype()) == 0)
     return makeError(StatusCode::DataLoss, "unknown dtype %u",
                      unsigned(source.dtype()));

@@ -150,6 +150,23 @@ TEST(Load, survivesFlippedBitsUnderRightHashes) {
   EXPECT_GT(refused, buffer.size() / 4);
 }
 
+/// The FlatBuffers verifier does not see this.
+TEST(Load, refusesMisalignedShapes) {
+  File buffer = flatBufferOf(*tinyEngine());
+  const auto *engine = schema::GetEngine(buffer.data());
+  const schema::Source *source = engine->sources()->Get(0);
+  auto table = reinterpret_cast<const flatbuffers::Table *>(source);
+  size_t at =
+      size_t(reinterpret_cast<const uint8_t *>(source) - buffer.data()) +
+      table->GetOptionalFieldOffset(schema::Source::VT_SHAPE);
+  // The vector's offset, 4 bytes further: the next 4 bytes, its first entry's
+  // low half, become the length.
+  buffer[at] = uint8_t(buffer[at] + 4);
+  EXPECT_EQ(loadStatus(packEngineFile(buffer, {})).message(),
+            "t.saddle: source \"model.embed_tokens.weight\": the metadata "
+            "holds a shape or strides that are not aligned to 8 bytes");
+}
+
 TEST(Load, survivesTruncatedFlatBuffers) {
   File buffer = flatBufferOf(*tinyEngine());
   for (size_t size = 0; size < buffer.size(); ++size) {
