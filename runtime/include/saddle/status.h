@@ -10,19 +10,22 @@ extern "C" {
 /* Values never change. */
 typedef enum saddle_code_t {
   SADDLE_OK = 0,
-  SADDLE_INVALID_ARGUMENT = 1,   /* the caller passed something wrong */
-  SADDLE_NOT_FOUND = 2,          /* a file, tensor or name does not exist */
-  SADDLE_DATA_LOSS = 3,          /* a file is truncated, damaged or lies about itself */
-  SADDLE_UNSUPPORTED = 4,        /* well-formed, but this build or machine cannot do it */
-  SADDLE_MISMATCH = 5,           /* two inputs do not belong together (weights and engine) */
+  SADDLE_INVALID_ARGUMENT = 1, /* the caller passed something wrong */
+  SADDLE_NOT_FOUND = 2,        /* a file, tensor or name does not exist */
+  SADDLE_DATA_LOSS = 3, /* a file is truncated, damaged or lies about itself */
+  SADDLE_UNSUPPORTED =
+      4, /* well-formed, but this build or machine cannot do it */
+  SADDLE_MISMATCH =
+      5, /* two inputs do not belong together (weights and engine) */
   SADDLE_RESOURCE_EXHAUSTED = 6, /* memory, disk, KV pages */
   SADDLE_INTERNAL = 7,           /* a defect of ours */
   SADDLE_DEADLINE_EXCEEDED = 8,  /* a peer did not arrive in time */
   SADDLE_ABORTED = 9             /* stopped because another rank failed */
 } saddle_code_t;
 
-/* A result by value. `message` is empty on success, and otherwise borrowed: it belongs to the calling thread and stays valid until
-   that thread's next call into the library. */
+/* A result by value. `message` is empty on success, and otherwise borrowed: it
+   belongs to the calling thread and stays valid until that thread's next call
+   into the library. */
 typedef struct saddle_status_t {
   saddle_code_t code;
   const char *message;

@@ -1,0 +1,110 @@
+/* Sessions: a model with its weights, ready to run. C99.
+
+   A session is not thread-safe: one call at a time. It starts its own threads,
+   one per rank but the first, which runs on the caller's. */
+
+#ifndef SADDLE_SESSION_H
+#define SADDLE_SESSION_H
+
+#include <saddle/engine.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct saddle_session_t saddle_session_t;
+
+typedef struct saddle_session_options_t {
+  /* Bound of each wait of one rank for another, in milliseconds. */
+  uint32_t timeout_ms;
+  /* Most tokens of a prefill launch; 0: the engine's prefill_chunk, which is
+     also the upper limit. */
+  uint64_t prefill_chunk;
+} saddle_session_options_t;
+
+/* Fills in the defaults: 10 s, the engine's chunk. */
+void saddle_session_options_init(saddle_session_options_t *options);
+
+/* Allocates memory and loads weights. `weights` is a checkpoint folder or
+   "synthetic:SEED"; `options` may be NULL for the defaults. The caller owns
+   *session; on an error it is NULL. Errors: MISMATCH when the weights are not
+   the engine's, DATA_LOSS for damaged files, RESOURCE_EXHAUSTED for too little
+   memory, INVALID_ARGUMENT for options out of range. */
+saddle_status_t saddle_session_create(const saddle_engine_t *engine,
+                                      const char *weights,
+                                      const saddle_session_options_t *options,
+                                      saddle_session_t **session);
+
+/* NULL is fine. */
+void saddle_session_destroy(saddle_session_t *session);
+
+/* Starts an empty sequence. RESOURCE_EXHAUSTED when max_batch are live. Numbers
+   are reused after removal. */
+saddle_status_t saddle_session_add_sequence(saddle_session_t *session,
+                                            uint32_t *sequence);
+
+/* Forgets a sequence and frees its KV pages. */
+saddle_status_t saddle_session_remove_sequence(saddle_session_t *session,
+                                               uint32_t sequence);
+
+/* Tokens that a sequence holds; 0 when it does not exist. */
+uint64_t saddle_session_sequence_length(const saddle_session_t *session,
+                                        uint32_t sequence);
+
+uint64_t saddle_session_free_pages(const saddle_session_t *session);
+
+/* Which of an input's tokens logits are wanted of. */
+typedef enum saddle_logits_t {
+  SADDLE_LOGITS_NONE = 0,
+  SADDLE_LOGITS_LAST = 1,
+  SADDLE_LOGITS_ALL = 2
+} saddle_logits_t;
+
+/* Tokens to append to a sequence: one to decode, any number to prefill. */
+typedef struct saddle_input_t {
+  uint32_t sequence;
+  const int32_t *tokens; /* borrowed for the call */
+  size_t num_tokens;     /* 1 or more */
+  saddle_logits_t logits;
+} saddle_input_t;
+
+/* Rows of logits that a step with these inputs yields. */
+size_t saddle_session_logits_rows(const saddle_input_t *inputs,
+                                  size_t num_inputs);
+
+/* Runs the inputs, in as many launches as the engine's limits demand. `logits`
+   gets one row of vocab_size floats per wanted token, inputs in order, tokens
+   in order; `capacity` is its size in floats. How tokens are spread over steps
+   and launches does not change a row. No inputs are legal: every rank runs an
+   empty step.
+   INVALID_ARGUMENT and RESOURCE_EXHAUSTED refuse the inputs and change nothing.
+   Any other error (a rank failed or stalled) breaks the session: every later
+   step returns it again. */
+saddle_status_t saddle_session_step(saddle_session_t *session,
+                                    const saddle_input_t *inputs,
+                                    size_t num_inputs, float *logits,
+                                    size_t capacity);
+
+/* One command of one launch on one rank. Strings are the engine's. */
+typedef struct saddle_trace_event_t {
+  uint32_t rank;
+  const char *entry;    /* the launched program entry */
+  const char *location; /* place in the model: "layers.3.attention.o_proj" */
+  const char *op;       /* "linear", "all_reduce_sum", ... */
+  uint64_t tokens;      /* in the launch */
+  uint64_t start_ns;    /* steady clock */
+  uint64_t duration_ns;
+} saddle_trace_event_t;
+
+typedef void (*saddle_trace_fn)(void *user, const saddle_trace_event_t *event);
+
+/* Reports every command after its launch, on the thread that steps. NULL stops.
+   `user` is handed through. */
+void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
+                              void *user);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SADDLE_SESSION_H */

@@ -1,0 +1,28 @@
+// What is behind the C API's opaque handles, and how errors leave it.
+
+#ifndef SADDLE_RUNTIME_API_HANDLES_H
+#define SADDLE_RUNTIME_API_HANDLES_H
+
+#include "runtime/src/base/Status.h"
+#include "runtime/src/engine/Engine.h"
+
+#include <saddle/status.h>
+
+#include <memory>
+
+/// Shared, so that sessions outlive the handle.
+struct saddle_engine_t {
+  std::shared_ptr<const saddle::Engine> engine;
+};
+
+namespace saddle::api {
+
+/// The C form; its message lives until this thread's next call.
+saddle_status_t toC(const Status &status);
+
+/// INVALID_ARGUMENT: `what` is NULL.
+saddle_status_t nullArgument(const char *what);
+
+} // namespace saddle::api
+
+#endif // SADDLE_RUNTIME_API_HANDLES_H

@@ -1,0 +1,124 @@
+#include "runtime/src/exec/Session.h"
+#include "runtime/src/api/Handles.h"
+
+#include <saddle/session.h>
+
+using namespace saddle;
+using namespace saddle::api;
+
+struct saddle_session_t {
+  std::unique_ptr<exec::Session> session;
+  std::vector<exec::SequenceInput> inputs; // of the current step
+};
+
+static exec::SessionOptions optionsOf(const saddle_session_options_t *options) {
+  exec::SessionOptions result;
+  if (!options)
+    return result;
+  result.timeout = std::chrono::milliseconds(options->timeout_ms);
+  result.prefillChunk = options->prefill_chunk;
+  return result;
+}
+
+void saddle_session_options_init(saddle_session_options_t *options) {
+  exec::SessionOptions defaults;
+  options->timeout_ms = uint32_t(defaults.timeout.count());
+  options->prefill_chunk = defaults.prefillChunk;
+}
+
+saddle_status_t saddle_session_create(const saddle_engine_t *engine,
+                                      const char *weights,
+                                      const saddle_session_options_t *options,
+                                      saddle_session_t **session) {
+  if (!engine || !weights || !session)
+    return nullArgument(!engine ? "engine" : !weights ? "weights" : "session");
+  *session = nullptr;
+  auto created =
+      exec::Session::create(engine->engine, weights, optionsOf(options));
+  if (created.ok())
+    *session = new saddle_session_t{std::move(*created), {}};
+  return toC(created.status());
+}
+
+void saddle_session_destroy(saddle_session_t *session) { delete session; }
+
+saddle_status_t saddle_session_add_sequence(saddle_session_t *session,
+                                            uint32_t *sequence) {
+  if (!sequence)
+    return nullArgument("sequence");
+  auto added = session->session->addSequence();
+  if (added.ok())
+    *sequence = *added;
+  return toC(added.status());
+}
+
+saddle_status_t saddle_session_remove_sequence(saddle_session_t *session,
+                                               uint32_t sequence) {
+  return toC(session->session->removeSequence(sequence));
+}
+
+uint64_t saddle_session_sequence_length(const saddle_session_t *session,
+                                        uint32_t sequence) {
+  return session->session->length(sequence);
+}
+
+uint64_t saddle_session_free_pages(const saddle_session_t *session) {
+  return session->session->freePages();
+}
+
+static exec::SequenceInput fromC(const saddle_input_t &input) {
+  exec::LogitsWanted wanted =
+      input.logits == SADDLE_LOGITS_ALL    ? exec::LogitsWanted::All
+      : input.logits == SADDLE_LOGITS_LAST ? exec::LogitsWanted::Last
+                                           : exec::LogitsWanted::None;
+  return {input.sequence, {input.tokens, input.num_tokens}, wanted};
+}
+
+size_t saddle_session_logits_rows(const saddle_input_t *inputs,
+                                  size_t num_inputs) {
+  size_t rows = 0;
+  for (size_t i = 0; i < num_inputs; ++i)
+    rows += fromC(inputs[i]).rows();
+  return rows;
+}
+
+saddle_status_t saddle_session_step(saddle_session_t *session,
+                                    const saddle_input_t *inputs,
+                                    size_t num_inputs, float *logits,
+                                    size_t capacity) {
+  if (!inputs && num_inputs != 0)
+    return nullArgument("inputs");
+  if (!logits && capacity != 0)
+    return nullArgument("logits");
+  session->inputs.clear();
+  for (size_t i = 0; i < num_inputs; ++i) {
+    if (!inputs[i].tokens && inputs[i].num_tokens != 0)
+      return nullArgument("an input's tokens");
+    session->inputs.push_back(fromC(inputs[i]));
+  }
+  return toC(session->session->step(session->inputs, logits, capacity));
+}
+
+void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
+                              void *user) {
+  if (!sink) {
+    session->session->setTrace(nullptr);
+    return;
+  }
+  session->session->setTrace([sink, user](const exec::TraceEvent &event) {
+    auto nanoseconds = [](auto duration) {
+      return uint64_t(
+          std::chrono::duration_cast<std::chrono::nanoseconds>(duration)
+              .count());
+    };
+    saddle_trace_event_t result = {
+        event.rank,
+        event.entry,
+        event.location,
+        event.op,
+        event.tokens,
+        nanoseconds(event.time.start.time_since_epoch()),
+        nanoseconds(event.time.end - event.time.start)};
+    sink(user, &result);
+  });
+}

@@ -1,0 +1,216 @@
+/* The C API used from C99: api_test TINY.saddle TOKENIZER_FOLDER. */
+
+#include <saddle/engine.h>
+#include <saddle/sampler.h>
+#include <saddle/session.h>
+#include <saddle/status.h>
+#include <saddle/tokenizer.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int failures = 0;
+
+#define EXPECT(condition)                                                      \
+  do {                                                                         \
+    if (!(condition)) {                                                        \
+      fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
+      ++failures;                                                              \
+    }                                                                          \
+  } while (0)
+
+#define EXPECT_OK(call)                                                        \
+  do {                                                                         \
+    saddle_status_t status_ = (call);                                          \
+    if (status_.code != SADDLE_OK) {                                           \
+      fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call,            \
+              status_.message);                                                \
+      exit(1);                                                                 \
+    }                                                                          \
+  } while (0)
+
+static void expect_error(saddle_status_t status, saddle_code_t code,
+                         const char *part) {
+  if (status.code == code && strstr(status.message, part))
+    return;
+  fprintf(stderr, "expected code %d with \"%s\", got %d: %s\n", (int)code, part,
+          (int)status.code, status.message);
+  ++failures;
+}
+
+enum { VOCAB = 16 };
+
+static void test_engine(const char *path) {
+  saddle_engine_t *engine = NULL;
+  saddle_engine_info_t info;
+  FILE *file;
+  char bytes[1 << 16];
+  size_t size;
+
+  EXPECT_OK(saddle_engine_load(path, &engine));
+  saddle_engine_info(engine, &info);
+  EXPECT(info.vocab_size == VOCAB);
+  EXPECT(info.world_size == 2 && info.tp == 2 && info.pp == 1);
+  EXPECT(info.max_batch == 4 && info.max_seq_len == 16);
+  EXPECT(info.num_eos_token_ids == 1 && info.eos_token_ids[0] == 1);
+  EXPECT(strcmp(info.target, "cpu") == 0);
+  EXPECT(strcmp(info.compute_dtype, "f32") == 0);
+  saddle_engine_destroy(engine);
+  saddle_engine_destroy(NULL);
+
+  expect_error(saddle_engine_load("/nowhere/x.saddle", &engine),
+               SADDLE_NOT_FOUND, "/nowhere/x.saddle");
+  EXPECT(engine == NULL);
+  expect_error(saddle_engine_load(NULL, &engine), SADDLE_INVALID_ARGUMENT,
+               "path must not be NULL");
+
+  file = fopen(path, "rb");
+  size = fread(bytes, 1, sizeof bytes, file);
+  fclose(file);
+  EXPECT_OK(saddle_engine_load_memory(bytes, size, "memory", &engine));
+  saddle_engine_destroy(engine);
+  expect_error(saddle_engine_load_memory(bytes, size - 1, "memory", &engine),
+               SADDLE_DATA_LOSS, "memory");
+  EXPECT(engine == NULL);
+}
+
+static void count_events(void *user, const saddle_trace_event_t *event) {
+  EXPECT(event->rank < 2 && event->op[0] != '\0');
+  ++*(size_t *)user;
+}
+
+static void test_session(const char *path) {
+  const int32_t prompt[] = {3, 1, 4, 1, 5};
+  const int32_t next[] = {9};
+  float logits[6 * VOCAB], again[6 * VOCAB];
+  saddle_engine_t *engine = NULL;
+  saddle_session_t *session = NULL;
+  saddle_session_options_t options;
+  saddle_input_t input;
+  saddle_sampler_options_t sampling;
+  saddle_sampler_t *sampler = NULL;
+  uint32_t sequence = 99;
+  size_t events = 0;
+  int32_t token = -1;
+
+  EXPECT_OK(saddle_engine_load(path, &engine));
+  expect_error(
+      saddle_session_create(engine, "/nowhere/weights", NULL, &session),
+      SADDLE_NOT_FOUND, "/nowhere/weights");
+  EXPECT(session == NULL);
+  saddle_session_options_init(&options);
+  EXPECT(options.timeout_ms == 10000 && options.prefill_chunk == 0);
+  options.prefill_chunk = 99;
+  expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
+               SADDLE_INVALID_ARGUMENT, "prefill chunk 99");
+  options.prefill_chunk = 2;
+  EXPECT_OK(saddle_session_create(engine, "synthetic:1", &options, &session));
+  saddle_engine_destroy(engine); /* the session keeps what it needs */
+
+  EXPECT_OK(saddle_session_add_sequence(session, &sequence));
+  input.sequence = sequence;
+  input.tokens = prompt;
+  input.num_tokens = 5;
+  input.logits = SADDLE_LOGITS_ALL;
+  EXPECT(saddle_session_logits_rows(&input, 1) == 5);
+  expect_error(saddle_session_step(session, &input, 1, logits, VOCAB),
+               SADDLE_INVALID_ARGUMENT, "5 rows");
+  EXPECT_OK(saddle_session_step(session, &input, 1, logits, 5 * VOCAB));
+  input.tokens = next;
+  input.num_tokens = 1;
+  input.logits = SADDLE_LOGITS_LAST;
+  saddle_session_set_trace(session, count_events, &events);
+  EXPECT_OK(saddle_session_step(session, &input, 1, logits + 5 * VOCAB, VOCAB));
+  saddle_session_set_trace(session, NULL, NULL);
+  EXPECT(events > 10);
+  EXPECT(saddle_session_sequence_length(session, sequence) == 6);
+  EXPECT(saddle_session_free_pages(session) == 14);
+  EXPECT_OK(saddle_session_step(session, NULL, 0, NULL, 0));
+  expect_error(saddle_session_step(session, NULL, 1, NULL, 0),
+               SADDLE_INVALID_ARGUMENT, "inputs must not be NULL");
+  EXPECT_OK(saddle_session_remove_sequence(session, sequence));
+  expect_error(saddle_session_remove_sequence(session, sequence),
+               SADDLE_INVALID_ARGUMENT, "does not exist");
+  saddle_session_destroy(session);
+
+  /* Another session with other chunks gives the same bits. */
+  EXPECT_OK(saddle_engine_load(path, &engine));
+  EXPECT_OK(saddle_session_create(engine, "synthetic:1", NULL, &session));
+  saddle_engine_destroy(engine);
+  EXPECT_OK(saddle_session_add_sequence(session, &sequence));
+  {
+    const int32_t all[] = {3, 1, 4, 1, 5, 9};
+    input.sequence = sequence;
+    input.tokens = all;
+    input.num_tokens = 6;
+    input.logits = SADDLE_LOGITS_ALL;
+    EXPECT_OK(saddle_session_step(session, &input, 1, again, 6 * VOCAB));
+  }
+  EXPECT(memcmp(logits, again, sizeof logits) == 0);
+  saddle_session_destroy(session);
+  saddle_session_destroy(NULL);
+
+  saddle_sampler_options_init(&sampling);
+  EXPECT(sampling.temperature == 0 && sampling.top_p == 1);
+  EXPECT_OK(saddle_sampler_create(&sampling, &sampler));
+  logits[7] = 1e6f;
+  EXPECT_OK(saddle_sampler_sample(sampler, logits, VOCAB, &token));
+  EXPECT(token == 7);
+  saddle_sampler_destroy(sampler);
+  sampling.top_p = 2;
+  expect_error(saddle_sampler_create(&sampling, &sampler),
+               SADDLE_INVALID_ARGUMENT, "top-p 2");
+  EXPECT(sampler == NULL);
+}
+
+static void test_tokenizer(const char *folder) {
+  const char *text = "Hello, w\xc3\xb6rld!";
+  saddle_tokenizer_t *tokenizer = NULL;
+  saddle_text_stream_t *stream = NULL;
+  int32_t ids[64];
+  char decoded[64], streamed[64] = "";
+  size_t count = 0, length = 0, i;
+
+  EXPECT_OK(saddle_tokenizer_load(folder, &tokenizer));
+  EXPECT_OK(saddle_tokenizer_encode(tokenizer, text, strlen(text), 1, NULL, 0,
+                                    &count));
+  EXPECT(count > 1 && count < 64);
+  EXPECT_OK(saddle_tokenizer_encode(tokenizer, text, strlen(text), 1, ids, 64,
+                                    &count));
+  EXPECT_OK(
+      saddle_tokenizer_decode(tokenizer, ids, count, 0, NULL, 0, &length));
+  EXPECT(length == strlen(text));
+  EXPECT_OK(
+      saddle_tokenizer_decode(tokenizer, ids, count, 0, decoded, 64, &length));
+  EXPECT(strcmp(decoded, text) == 0);
+  EXPECT_OK(saddle_text_stream_create(tokenizer, 1, &stream));
+  for (i = 0; i < count; ++i)
+    strcat(streamed, saddle_text_stream_push(stream, ids[i]));
+  strcat(streamed, saddle_text_stream_finish(stream));
+  EXPECT(strcmp(streamed, text) == 0);
+  saddle_text_stream_destroy(stream);
+  EXPECT(saddle_tokenizer_token_id(tokenizer, "[e~[") > 0);
+  EXPECT(saddle_tokenizer_token_id(tokenizer, "no such token") == -1);
+  EXPECT(saddle_tokenizer_vocab_size(tokenizer) > 256);
+  expect_error(
+      saddle_tokenizer_encode(tokenizer, "\xff", 1, 1, ids, 64, &count),
+      SADDLE_INVALID_ARGUMENT, "not UTF-8");
+  saddle_tokenizer_destroy(tokenizer);
+  expect_error(saddle_tokenizer_load("/nowhere", &tokenizer), SADDLE_NOT_FOUND,
+               "/nowhere");
+  EXPECT(tokenizer == NULL);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 3) {
+    fprintf(stderr, "usage: %s TINY.saddle TOKENIZER_FOLDER\n", argv[0]);
+    return 2;
+  }
+  test_engine(argv[1]);
+  test_session(argv[1]);
+  test_tokenizer(argv[2]);
+  if (failures == 0)
+    puts("all well");
+  return failures != 0;
+}
