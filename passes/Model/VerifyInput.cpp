@@ -4,6 +4,7 @@
 #include "passes/Model/Passes.h"
 
 #include "dialects/Model/IR/ModelDialect.h"
+#include "passes/StraightLine.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/DenseSet.h"
@@ -51,14 +52,12 @@ private:
   }
 
   static LogicalResult verifyBody(func::FuncOp step) {
-    WalkResult result = step.walk([&](Operation *op) {
-      if (op == step || isa<func::ReturnOp>(op) ||
-          isa<ModelDialect>(op->getDialect()))
-        return WalkResult::advance();
-      op->emitError("op '") << op->getName() << "' is not a model op";
-      return WalkResult::interrupt();
-    });
-    return failure(result.wasInterrupted());
+    if (failed(saddle::verifyStraightLine(step)))
+      return failure();
+    for (Operation &op : step.getBody().front())
+      if (!isa<func::ReturnOp>(op) && !isa<ModelDialect>(op.getDialect()))
+        return op.emitError("op '") << op.getName() << "' is not a model op";
+    return success();
   }
 
   /// A weight that nothing reads is a tensor that would silently be dropped.

@@ -1,0 +1,25 @@
+// What every level may rely on: functions are straight-line code in one block.
+
+#ifndef SADDLE_PASSES_STRAIGHTLINE_H
+#define SADDLE_PASSES_STRAIGHTLINE_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace saddle {
+
+/// Fails with an error at the function unless its body is one block. Each pass
+/// that opens or closes a level calls it, so that the passes between need not.
+inline llvm::LogicalResult verifyStraightLine(mlir::func::FuncOp function) {
+  if (function.isExternal())
+    return function.emitError("function @")
+           << function.getName() << " has no body";
+  if (!function.getBody().hasOneBlock())
+    return function.emitError("function @")
+           << function.getName()
+           << " has more than one block; expected straight-line code";
+  return llvm::success();
+}
+
+} // namespace saddle
+
+#endif // SADDLE_PASSES_STRAIGHTLINE_H
