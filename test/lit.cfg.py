@@ -27,5 +27,9 @@ config.environment["FILECHECK_OPTS"] = (
     "-enable-var-scope --allow-unused-prefixes=false"
 )
 
+# In an ASan build our code and Debian's uninstrumented libMLIR share allocators
+# that poison unused memory: only one of the two would unpoison it.
+config.environment["ASAN_OPTIONS"] = "allow_user_poisoning=0"
+
 config.substitutions.append(("%source_root", config.saddle_source_root))
 config.substitutions.append(("%python", config.python_executable))

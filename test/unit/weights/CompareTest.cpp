@@ -6,6 +6,8 @@
 
 #include <gmock/gmock.h>
 
+#include <chrono>
+
 using namespace saddle;
 using schema::DType;
 using testing::EndsWith;
@@ -192,6 +194,21 @@ TEST_F(Compare, ignoredTensorsMayBePresentOrAbsent) {
   tensors.push_back(testTensor("rotary.2.inv_freq", DType::F32, {4}));
   EXPECT_EQ(differences(),
             "tensor \"rotary.2.inv_freq\" is not part of the model");
+}
+
+TEST_F(Compare, fullModelSizeIsFast) {
+  // As many expert tensors as the real models have.
+  for (auto &source : tree->sources)
+    if (source->stack)
+      source->stack = 32000;
+  updateFingerprint(*tree);
+  tensors = testTensors(*tree);
+  ASSERT_GT(tensors.size(), 96000u);
+  auto start = std::chrono::steady_clock::now();
+  EXPECT_TRUE(load().ok());
+  std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  // Under 1 s with writing the file; the bound only catches a quadratic walk.
+  EXPECT_LT(took.count(), 10);
 }
 
 TEST_F(Compare, inconsistentEngineIsNamed) {

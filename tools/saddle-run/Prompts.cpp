@@ -1,0 +1,101 @@
+#include "tools/saddle-run/Prompts.h"
+
+#include "runtime/src/base/File.h"
+#include "tools/support/Lists.h"
+
+#include <cinttypes>
+
+namespace saddle::tools {
+
+static StatusOr<std::string> readText(const std::string &path) {
+  if (path == "-") {
+    SADDLE_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, readStandardInput());
+    return std::string(bytes.begin(), bytes.end());
+  }
+  SADDLE_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+  return std::string(file.bytes().begin(), file.bytes().end());
+}
+
+static StatusOr<std::vector<std::string>> readLines(const std::string &path) {
+  SADDLE_ASSIGN_OR_RETURN(std::string text, readText(path));
+  std::vector<std::string> lines;
+  for (size_t start = 0; start < text.size();) {
+    size_t end = std::min(text.find('\n', start), text.size());
+    lines.push_back(text.substr(start, end - start));
+    if (lines.back().empty())
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: line %zu is empty, expected a prompt", path.c_str(),
+                       lines.size());
+    start = end + 1;
+  }
+  if (lines.empty())
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: empty, expected one prompt per line", path.c_str());
+  return lines;
+}
+
+static Status checkPrompt(size_t index, const std::vector<int32_t> &ids,
+                          const saddle_engine_info_t &info) {
+  if (ids.empty())
+    return makeError(StatusCode::InvalidArgument,
+                     "prompt %zu is empty, expected at least one token", index);
+  if (ids.size() > info.max_seq_len)
+    return makeError(StatusCode::InvalidArgument,
+                     "prompt %zu has %zu tokens, but the engine's max_seq_len "
+                     "is %" PRIu64 "; compile with a larger --max-seq-len",
+                     index, ids.size(), info.max_seq_len);
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (uint64_t(ids[i]) >= info.vocab_size)
+      return makeError(StatusCode::InvalidArgument,
+                       "prompt %zu: token %zu is %d, expected 0 to %" PRIu64
+                       "; does the tokenizer belong to this engine?",
+                       index, i, ids[i], info.vocab_size - 1);
+  return {};
+}
+
+/// --tokens; range-checked here because ids may not fit 32 bits.
+static StatusOr<std::vector<int32_t>>
+parseTokens(size_t index, const std::string &text,
+            const saddle_engine_info_t &info) {
+  std::vector<int32_t> ids;
+  if (text.empty())
+    return ids;
+  SADDLE_ASSIGN_OR_RETURN(std::vector<int64_t> numbers,
+                          parseList("--tokens", text));
+  for (int64_t number : numbers) {
+    if (number < 0 || uint64_t(number) >= info.vocab_size)
+      return makeError(StatusCode::InvalidArgument,
+                       "prompt %zu: token %zu is %" PRId64
+                       ", expected 0 to %" PRIu64,
+                       index, ids.size(), number, info.vocab_size - 1);
+    ids.push_back(int32_t(number));
+  }
+  return ids;
+}
+
+StatusOr<std::vector<std::vector<int32_t>>>
+readPrompts(const PromptSources &sources, const saddle_tokenizer_t *tokenizer,
+            const saddle_engine_info_t &info) {
+  std::vector<std::vector<int32_t>> prompts;
+  for (const std::string &text : sources.tokens) {
+    SADDLE_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
+                            parseTokens(prompts.size(), text, info));
+    prompts.push_back(std::move(ids));
+  }
+  std::vector<std::string> texts = sources.texts;
+  if (!sources.file.empty()) {
+    SADDLE_ASSIGN_OR_RETURN(texts, readLines(sources.file));
+  }
+  for (const std::string &text : texts) {
+    StatusOr<std::vector<int32_t>> ids = encode(tokenizer, text);
+    if (!ids.ok())
+      return makeError(ids.status().code(), "prompt %zu: %s", prompts.size(),
+                       ids.status().message().c_str());
+    prompts.push_back(std::move(*ids));
+  }
+  for (size_t i = 0; i < prompts.size(); ++i)
+    SADDLE_RETURN_IF_ERROR(checkPrompt(i, prompts[i], info));
+  return prompts;
+}
+
+} // namespace saddle::tools

@@ -1,0 +1,277 @@
+// saddle-run: continues prompts with a compiled engine. Generated text goes to
+// stdout, everything else to stderr.
+
+#include "tools/saddle-run/Generate.h"
+#include "tools/saddle-run/LogitsFile.h"
+#include "tools/saddle-run/Prompts.h"
+#include "tools/support/Progress.h"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <unistd.h>
+
+using namespace saddle;
+using namespace saddle::tools;
+
+namespace {
+
+// Exit statuses of all tools.
+constexpr int kFine = 0, kFailed = 1, kUsage = 2;
+
+struct Options {
+  std::string engine, weights, tokenizer, logitsOut;
+  PromptSources prompts;
+  GenerateOptions generate;
+  saddle_session_options_t session;
+  double timeout = 10;
+  bool json = false;
+};
+
+const char *const kNotes = R"(
+Without --json, stdout gets the continuation of a --prompt as text while it is
+generated, that of --tokens as token ids with commas between. Several prompts run
+as one batch (more than the engine's max_batch wait their turn); then each
+continuation stands on its own line behind "[N] ", in order.
+
+--logits-out F writes a safetensors file with "tokens", I32 [prompt + generated],
+and "logits", F32 [positions, vocab]: row i holds the logits after token i. The
+last generated token is not fed back, so positions = prompt + generated - 1.
+With several prompts the names end in .0, .1, and so on.
+
+Exit status: 0 fine, 1 the input or the run failed, 2 the command line was wrong.)";
+
+/// Prints continuations: a single one as it grows, several at the end.
+class Printer {
+public:
+  Printer(const Options &options, const saddle_tokenizer_t *tokenizer,
+          size_t prompts)
+      : asText(options.prompts.needTokenizer()),
+        streams(!options.json && prompts == 1), tokenizer(tokenizer) {
+    saddle_text_stream_t *raw = nullptr;
+    if (streams && asText) {
+      saddle_text_stream_create(tokenizer, /*skip_special=*/1, &raw);
+      stream.reset(raw);
+    }
+  }
+  void token(int32_t id) {
+    if (!streams)
+      return;
+    if (asText)
+      std::fputs(saddle_text_stream_push(stream.get(), id), stdout);
+    else
+      std::printf("%s%d", first ? "" : ",", id);
+    first = false;
+    std::fflush(stdout);
+  }
+  void finish(const std::vector<Continuation> &continuations) {
+    if (streams) {
+      std::printf("%s\n",
+                  asText ? saddle_text_stream_finish(stream.get()) : "");
+      return;
+    }
+    for (size_t i = 0; i < continuations.size(); ++i)
+      std::printf("[%zu] %s\n", i, text(continuations[i]).c_str());
+  }
+  bool isStreaming() const { return streams; }
+
+private:
+  std::string text(const Continuation &continuation) const {
+    std::vector<int32_t> ids(continuation.tokens.begin() +
+                                 continuation.promptTokens,
+                             continuation.tokens.end());
+    if (asText)
+      return decode(tokenizer, ids);
+    std::string list;
+    for (int32_t id : ids)
+      list += (list.empty() ? "" : ",") + std::to_string(id);
+    return list;
+  }
+  bool asText, streams, first = true;
+  const saddle_tokenizer_t *tokenizer;
+  StreamOwner stream;
+};
+
+void printJson(const std::vector<Continuation> &continuations,
+               const saddle_tokenizer_t *tokenizer, const Timing &timing,
+               double loadSeconds) {
+  nlohmann::ordered_json json;
+  json["prompts"] = nlohmann::ordered_json::array();
+  for (const Continuation &text : continuations) {
+    auto middle = text.tokens.begin() + text.promptTokens;
+    std::vector<int32_t> prompt(text.tokens.begin(), middle);
+    std::vector<int32_t> generated(middle, text.tokens.end());
+    nlohmann::ordered_json entry = {{"prompt_tokens", prompt},
+                                    {"tokens", generated}};
+    if (tokenizer)
+      entry["text"] = decode(tokenizer, generated);
+    entry["stop"] = nameOf(text.stop);
+    json["prompts"].push_back(std::move(entry));
+  }
+  json["stats"] = {{"load_seconds", loadSeconds},
+                   {"prefill_tokens", timing.prefillTokens},
+                   {"prefill_seconds", timing.prefillSeconds},
+                   {"decode_tokens", timing.decodeTokens},
+                   {"decode_seconds", timing.decodeSeconds}};
+  std::printf("%s\n", json.dump(2).c_str());
+}
+
+void printStats(const Timing &timing, double loadSeconds) {
+  auto rate = [](uint64_t tokens, double seconds) {
+    return seconds > 0 ? double(tokens) / seconds : 0;
+  };
+  std::fprintf(stderr,
+               "loaded in %.2f s; prefill %llu tokens in %.3f s (%.0f "
+               "tokens/s); decode %llu tokens in %.3f s (%.1f tokens/s)\n",
+               loadSeconds, (unsigned long long)timing.prefillTokens,
+               timing.prefillSeconds,
+               rate(timing.prefillTokens, timing.prefillSeconds),
+               (unsigned long long)timing.decodeTokens, timing.decodeSeconds,
+               rate(timing.decodeTokens, timing.decodeSeconds));
+}
+
+/// The tokenizer of the command line or of the weights folder; null when there
+/// is none and none is needed.
+StatusOr<TokenizerOwner> openTokenizer(const Options &options) {
+  if (!options.tokenizer.empty())
+    return loadTokenizer(options.tokenizer);
+  bool synthetic = options.weights.rfind("synthetic:", 0) == 0;
+  std::string path = options.weights + "/tokenizer.json";
+  bool exists = !synthetic && access(path.c_str(), F_OK) == 0;
+  if (exists && (options.prompts.needTokenizer() || options.json))
+    return loadTokenizer(path);
+  if (options.prompts.needTokenizer())
+    return makeError(StatusCode::NotFound,
+                     "%s; text prompts need a tokenizer: give --tokenizer "
+                     "FILE, or token ids with --tokens",
+                     synthetic ? "synthetic weights have no tokenizer"
+                               : (path + ": does not exist").c_str());
+  return TokenizerOwner();
+}
+
+Status run(Options &options) {
+  SADDLE_ASSIGN_OR_RETURN(EngineOwner engine, loadEngine(options.engine));
+  saddle_engine_info_t info;
+  saddle_engine_info(engine.get(), &info);
+  SADDLE_ASSIGN_OR_RETURN(TokenizerOwner tokenizer, openTokenizer(options));
+  SADDLE_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
+                          readPrompts(options.prompts, tokenizer.get(), info));
+  // Refuse bad sampling options before the weights are loaded.
+  SADDLE_RETURN_IF_ERROR(createSampler(options.generate.sampling).status());
+  double start = now();
+  options.session.timeout_ms = toMilliseconds(options.timeout);
+  SADDLE_ASSIGN_OR_RETURN(
+      SessionOwner session,
+      createSession(engine.get(), options.weights, options.session));
+  double loadSeconds = now() - start;
+
+  Printer printer(options, tokenizer.get(), prompts.size());
+  Timing timing;
+  std::vector<Continuation> continuations;
+  {
+    uint64_t generated = 0;
+    Progress progress("generating",
+                      prompts.size() * options.generate.maxNewTokens,
+                      !printer.isStreaming() || !isatty(STDOUT_FILENO));
+    SADDLE_ASSIGN_OR_RETURN(continuations,
+                            generate(
+                                session.get(), info, prompts, options.generate,
+                                [&](size_t, int32_t token) {
+                                  printer.token(token);
+                                  progress.update(++generated);
+                                },
+                                timing));
+  }
+  if (!options.logitsOut.empty())
+    SADDLE_RETURN_IF_ERROR(
+        writeLogits(options.logitsOut, continuations, info.vocab_size));
+  if (options.json)
+    printJson(continuations, tokenizer.get(), timing, loadSeconds);
+  else
+    printer.finish(continuations);
+  for (size_t i = 0; i < continuations.size(); ++i)
+    if (continuations[i].stop == Stop::SequenceLimit)
+      std::fprintf(stderr,
+                   "prompt %zu: stopped at the engine's max_seq_len = %llu\n",
+                   i, (unsigned long long)info.max_seq_len);
+  printStats(timing, loadSeconds);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    return makeError(StatusCode::ResourceExhausted,
+                     "standard output could not be written");
+  return {};
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Options options;
+  saddle_session_options_init(&options.session);
+  saddle_sampler_options_init(&options.generate.sampling);
+  options.generate.maxNewTokens = 32;
+  saddle_sampler_options_t &sampling = options.generate.sampling;
+
+  CLI::App app("Continues prompts with a compiled engine.");
+  app.footer(kNotes);
+  app.set_version_flag("--version", "saddle-run " SADDLE_VERSION);
+  app.add_option("FILE", options.engine, "Engine file; - is standard input")
+      ->required();
+  app.add_option("--weights", options.weights,
+                 "Checkpoint folder, or synthetic:SEED")
+      ->required();
+  auto *inputs = app.add_option_group("Input", "exactly one kind");
+  inputs
+      ->add_option("--prompt", options.prompts.texts,
+                   "Text to continue; may be repeated")
+      ->allow_extra_args(false);
+  inputs
+      ->add_option("--tokens", options.prompts.tokens,
+                   "Token ids to continue, 1,2,3; may be repeated")
+      ->allow_extra_args(false);
+  inputs->add_option("--prompts-file", options.prompts.file,
+                     "One prompt per line; - is standard input");
+  inputs->require_option(1);
+  app.add_option("--max-new-tokens", options.generate.maxNewTokens,
+                 "Tokens to generate for each prompt")
+      ->capture_default_str();
+  app.add_flag("--ignore-eos", options.generate.ignoreEos,
+               "Go on behind end-of-sequence tokens");
+  app.add_option("--temperature", sampling.temperature, "0 is greedy")
+      ->capture_default_str();
+  app.add_option("--top-k", sampling.top_k,
+                 "Choose among the k likeliest; 0 is all")
+      ->capture_default_str();
+  app.add_option("--top-p", sampling.top_p,
+                 "Choose among the likeliest that together have this "
+                 "probability")
+      ->capture_default_str();
+  app.add_option("--seed", sampling.seed,
+                 "Of the random draws; every prompt draws the same stream")
+      ->capture_default_str();
+  app.add_option("--prefill-chunk", options.session.prefill_chunk,
+                 "Most tokens of a prefill launch; 0 is the engine's")
+      ->capture_default_str();
+  app.add_option("--tokenizer", options.tokenizer,
+                 "tokenizer.json or its folder; default: the weights folder");
+  app.add_option("--logits-out", options.logitsOut,
+                 "Write logits to this safetensors file");
+  app.add_option("--timeout", options.timeout,
+                 "Seconds that a rank waits for another")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_flag("--json", options.json, "Results as JSON on stdout");
+  try {
+    app.parse(argc, argv);
+    if (options.logitsOut == "-")
+      throw CLI::ValidationError(
+          "--logits-out", "needs a file: standard output carries the text");
+  } catch (const CLI::ParseError &error) {
+    return app.exit(error) == 0 ? kFine : kUsage;
+  }
+  options.generate.keepLogits = !options.logitsOut.empty();
+  Status status = run(options);
+  if (status.ok())
+    return kFine;
+  std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  return kFailed;
+}
