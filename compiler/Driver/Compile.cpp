@@ -212,6 +212,8 @@ private:
       pipeline.dp = options.topology.dp;
       pipeline.ep = options.topology.ep;
       pipeline.pp = options.topology.pp;
+      pipeline.layers = options.stageLayers;
+      pipeline.rows = options.replicaRows;
       return buildDistPipeline(pm, pipeline);
     }
     case Phase::Kernel: {

@@ -29,6 +29,10 @@ struct CompileOptions {
   /// Lower the default of max_seq_len to what the model allows; a length that
   /// the user gave is refused instead.
   bool maxSeqLenIsDefault = true;
+  /// Layers of each pipeline stage; empty means even.
+  std::vector<int64_t> stageLayers;
+  /// How rows of attention replicas travel: "packed" or "padded".
+  std::string replicaRows = "packed";
   /// Compile only the first layers; 0 means all.
   int64_t layers = 0;
   std::optional<Phase> compileTo;

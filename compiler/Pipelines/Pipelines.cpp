@@ -39,6 +39,9 @@ void saddle::buildDistPipeline(OpPassManager &pm,
   mesh.pp = options.pp;
   pm.addPass(dist::createAttachMesh(mesh));
 
+  // A bucket is one replica's share of the step; shapes are global from here.
+  pm.addPass(dist::createExpandReplicas());
+
   // Weights decide; values follow. Nothing here changes what is computed.
   pm.addPass(dist::createSeedShardings());
   pm.addPass(dist::createPropagate());
@@ -46,11 +49,18 @@ void saddle::buildDistPipeline(OpPassManager &pm,
 
   // Every edge agrees now, so each op can be rewritten on its own.
   pm.addPass(dist::createPartition());
-  pm.addPass(dist::createLowerReshards());
+  dist::LowerReshardsOptions lower;
+  lower.rows = options.rows;
+  pm.addPass(dist::createLowerReshards(lower));
 
   // After partitioning, so that shares of different widths concatenate as they
   // are (docs/decisions/0003-projections-fuse-after-partition.md).
   pm.addPass(dist::createFuseProjections());
+
+  // Last, so that every stage is cut from one finished program.
+  dist::SplitStagesOptions stages;
+  stages.layers.assign(options.layers.begin(), options.layers.end());
+  pm.addPass(dist::createSplitStages(stages));
   pm.addPass(dist::createVerifySPMD());
 }
 

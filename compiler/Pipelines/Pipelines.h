@@ -19,6 +19,12 @@ struct TopologyOptions : mlir::PassPipelineOptions<TopologyOptions> {
                      llvm::cl::init(1)};
   Option<int64_t> pp{*this, "pp", llvm::cl::desc("Pipeline stages"),
                      llvm::cl::init(1)};
+  ListOption<int64_t> layers{*this, "layers",
+                             llvm::cl::desc("Layers of each pipeline stage")};
+  Option<std::string> rows{
+      *this, "rows",
+      llvm::cl::desc("Layout of replicas' gathered rows: packed or padded"),
+      llvm::cl::init("packed")};
 };
 
 struct ModelPipelineOptions : mlir::PassPipelineOptions<ModelPipelineOptions> {

@@ -366,8 +366,21 @@ private:
       table.output = sliceOf(collective.getOutput(), entry);
       table.dim = collective.getDim();
       table.extent = static_cast<schema::Extent>(collective.getExtent());
+      if (auto extent = collective.getOutputExtent())
+        table.output_extent = static_cast<schema::Extent>(*extent);
+      if (auto rows = collective.getRows())
+        table.layout = static_cast<schema::RowLayout>(*rows);
       entry.commands.push_back(command(std::move(table), collective.getPlace(),
                                        fusionIndex(collective.getFusion())));
+      return success();
+    }
+    if (auto transfer = dyn_cast<engine::TransferOp>(op)) {
+      schema::TransferT table;
+      table.kind = static_cast<schema::TransferKind>(transfer.getKind());
+      table.slice = sliceOf(transfer.getBuffer(), entry);
+      table.extent = static_cast<schema::Extent>(transfer.getExtent());
+      entry.commands.push_back(
+          command(std::move(table), transfer.getPlace(), 0));
       return success();
     }
     if (auto copy = dyn_cast<engine::CopyOp>(op)) {

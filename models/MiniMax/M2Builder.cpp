@@ -149,7 +149,7 @@ private:
   }
 
   void createSymbols() {
-    createWeight("embed", weights.embed, {"vocab", "hidden"});
+    createWeight("embed", weights.embed, {"embedding_vocab", "hidden"});
     for (size_t i = 0; i < weights.layers.size(); ++i) {
       const M2LayerWeights &layer = weights.layers[i];
       std::string p = prefix(i);
@@ -261,6 +261,8 @@ private:
                                   body->getArgument(0), ref("embed"));
     for (size_t i = 0; i < weights.layers.size(); ++i) {
       std::string p = prefix(i);
+      x = LayerBoundaryOp::create(builder, loc(p + "boundary"), x.getType(), x,
+                                  builder.getI64IntegerAttr(i));
       Value a = attention(p, norm(p + "input_norm", x));
       x = AddOp::create(builder, loc(p + "attention_residual"), x, a);
       Value m = mixtureOfExperts(p, norm(p + "post_attention_norm", x));

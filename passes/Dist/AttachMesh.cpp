@@ -15,6 +15,14 @@ namespace saddle::dist {
 using namespace mlir;
 using namespace saddle::dist;
 
+static std::string listDivisors(int64_t value) {
+  std::string text;
+  for (int64_t i = 1; i <= value; ++i)
+    if (value % i == 0)
+      text += (text.empty() ? "" : ", ") + std::to_string(i);
+  return text;
+}
+
 namespace {
 
 struct AttachMesh : saddle::dist::impl::AttachMeshBase<AttachMesh> {
@@ -32,10 +40,10 @@ struct AttachMesh : saddle::dist::impl::AttachMeshBase<AttachMesh> {
             << name << " of at least 1, but got " << size;
         return signalPassFailure();
       }
-      if (name != "tp" && size != 1) {
+      if ((name == "dp" || name == "ep") && tp % size != 0) {
         module.emitError("topology: ")
-            << name << " = " << size
-            << " is not supported by this version; use tp only";
+            << name << " = " << size << " does not divide tp = " << tp
+            << "; legal " << name << ": " << listDivisors(tp);
         return signalPassFailure();
       }
       topology.push_back(

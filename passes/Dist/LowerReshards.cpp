@@ -14,65 +14,132 @@ namespace saddle::dist {
 using namespace mlir;
 using namespace saddle::dist;
 
-/// The only dimension that is split, if exactly one is.
-static std::optional<int64_t> splitDim(ShardingAttr sharding) {
-  std::optional<int64_t> found;
-  for (auto [dim, axis] : llvm::enumerate(sharding.getDims())) {
-    if (!axis)
-      continue;
-    if (found)
-      return std::nullopt;
-    found = dim;
-  }
-  return found;
-}
-
-static FailureOr<Value> lower(ReshardOp op, const Mesh &mesh) {
-  OpBuilder builder(op);
-  ShardingAttr from = op.getFrom(), to = op.getTo();
-  Type type = op.getResult().getType();
-  auto axes = [&](ArrayRef<AxisRef> refs) {
-    return AxesAttr::get(op.getContext(), from.getMesh(), refs);
-  };
-  auto groupSize = [&](ArrayRef<AxisRef> refs) {
-    int64_t size = 1;
-    for (AxisRef axis : refs)
-      size *= mesh.factor(axis);
-    return size;
-  };
-  if (from.isUnsplit() && !from.getUnreduced().empty()) {
-    if (groupSize(from.getUnreduced()) == 1)
-      return op.getInput();
-    if (to.isReplicated())
-      return Value(AllReduceOp::create(builder, op.getLoc(), type,
-                                       op.getInput(),
-                                       axes(from.getUnreduced())));
-    auto dim = splitDim(to);
-    if (dim && to.getUnreduced().empty() &&
-        from.getUnreduced() == ArrayRef<AxisRef>(to.getDims()[*dim]))
-      return Value(ReduceScatterOp::create(
-          builder, op.getLoc(), type, op.getInput(),
-          builder.getI64IntegerAttr(*dim), axes(from.getUnreduced())));
-  }
-  auto dim = splitDim(from);
-  if (dim && from.getUnreduced().empty() && to.isReplicated()) {
-    AxisRef axis = from.getDims()[*dim];
-    if (groupSize(axis) == 1)
-      return op.getInput();
-    return Value(AllGatherOp::create(builder, op.getLoc(), type, op.getInput(),
-                                     builder.getI64IntegerAttr(*dim),
-                                     axes(axis)));
-  }
-  return op.emitOpError("has no collective from ") << from << " to " << to;
-}
-
 namespace {
 
+class Lowering {
+public:
+  Lowering(const Mesh &mesh, bool replicas, RowLayout ragged)
+      : mesh(mesh), replicas(replicas), ragged(ragged) {}
+
+  /// The value that replaces a reshard. First the partial sums along axes that
+  /// the target splits its rows by are scattered, then the others are summed:
+  /// the sum then moves fewer rows. Gathers come last.
+  FailureOr<Value> lower(ReshardOp op) {
+    OpBuilder builder(op);
+    ShardingAttr from = op.getFrom(), to = op.getTo();
+    Value value = op.getInput();
+    SmallVector<AxisRef> unreduced(from.getUnreduced());
+    SmallVector<AxisRef> dims(from.getDims());
+
+    for (auto [dim, wanted] : llvm::enumerate(to.getDims())) {
+      AxisRef added = addedFactor(dims[dim], wanted);
+      if (!added || !covers(unreduced, added))
+        continue;
+      value = reduceScatter(builder, op, value, dim, added);
+      unreduced = mesh.remove(unreduced, added);
+      dims[dim] = wanted;
+    }
+    SmallVector<AxisRef> summed = mesh.merge(unreduced);
+    if (to.getUnreduced().empty() && !unreduced.empty()) {
+      if (!summed.empty())
+        value = AllReduceOp::create(builder, op.getLoc(), value.getType(),
+                                    value, axes(op, summed));
+      unreduced.clear();
+    }
+    for (auto [dim, wanted] : llvm::enumerate(to.getDims())) {
+      if (dims[dim] == wanted)
+        continue;
+      AxisRef gathered = addedFactor(wanted, dims[dim]);
+      if (!gathered)
+        continue;
+      value = allGather(builder, op, value, dim, gathered);
+      dims[dim] = wanted;
+    }
+    if (ArrayRef<AxisRef>(dims) != to.getDims() || !unreduced.empty() ||
+        value.getType() != op.getType())
+      return op.emitOpError("has no collective from ") << from << " to " << to;
+    return value;
+  }
+
+private:
+  static AxesAttr axes(ReshardOp op, ArrayRef<AxisRef> refs) {
+    return AxesAttr::get(op.getContext(), op.getFrom().getMesh(), refs);
+  }
+
+  /// The factor by which `fine` splits more than `coarse`, where `coarse` is
+  /// nothing or a major factor of it.
+  AxisRef addedFactor(AxisRef coarse, AxisRef fine) {
+    if (!fine || coarse == fine)
+      return {};
+    if (!coarse)
+      return fine;
+    if (!mesh.isMajorFactor(coarse, fine))
+      return {};
+    SmallVector<AxisRef> left = mesh.remove(fine, coarse);
+    return left.size() == 1 ? left.front() : AxisRef();
+  }
+
+  bool covers(ArrayRef<AxisRef> unreduced, AxisRef axis) {
+    int64_t before = 1, after = 1;
+    for (AxisRef ref : unreduced)
+      before *= mesh.factor(ref);
+    for (AxisRef ref : mesh.remove(unreduced, axis))
+      after *= mesh.factor(ref);
+    return before == after * mesh.factor(axis);
+  }
+
+  /// Rows of replicas are ragged; rows of one replica's ranks are blocks.
+  RowLayoutAttr layout(OpBuilder &builder, size_t dim) {
+    if (dim != 0)
+      return {};
+    return RowLayoutAttr::get(builder.getContext(),
+                              replicas ? ragged : RowLayout::Blocks);
+  }
+
+  static RankedTensorType scaled(Value value, size_t dim, int64_t times,
+                                 int64_t over) {
+    auto type = cast<RankedTensorType>(value.getType());
+    SmallVector<int64_t> shape(type.getShape());
+    shape[dim] = shape[dim] * times / over;
+    return RankedTensorType::get(shape, type.getElementType());
+  }
+
+  Value reduceScatter(OpBuilder &builder, ReshardOp op, Value value, size_t dim,
+                      AxisRef axis) {
+    return ReduceScatterOp::create(
+        builder, op.getLoc(), scaled(value, dim, 1, mesh.factor(axis)), value,
+        builder.getI64IntegerAttr(dim), axes(op, axis), layout(builder, dim));
+  }
+
+  Value allGather(OpBuilder &builder, ReshardOp op, Value value, size_t dim,
+                  AxisRef axis) {
+    return AllGatherOp::create(
+        builder, op.getLoc(), scaled(value, dim, mesh.factor(axis), 1), value,
+        builder.getI64IntegerAttr(dim), axes(op, axis), layout(builder, dim));
+  }
+
+  const Mesh &mesh;
+  bool replicas;
+  RowLayout ragged;
+};
+
 struct LowerReshards : saddle::dist::impl::LowerReshardsBase<LowerReshards> {
+  using Base::Base;
+
   void runOnOperation() override {
     ShardingState state(getOperation());
+    auto ragged = symbolizeRowLayout(rows);
+    if (!ragged || *ragged == RowLayout::Blocks) {
+      getOperation().emitError("rows must be packed or padded, but got \"")
+          << rows << "\"";
+      return signalPassFailure();
+    }
+    auto topology = getOperation()->getAttrOfType<DictionaryAttr>(
+        DistDialect::kTopologyAttrName);
+    auto dp = topology ? topology.getAs<IntegerAttr>("dp") : IntegerAttr();
+    Lowering lowering(state.mesh(), dp && dp.getInt() > 1, *ragged);
     WalkResult result = getOperation().walk([&](ReshardOp op) {
-      auto value = lower(op, state.mesh());
+      auto value = lowering.lower(op);
       if (failed(value))
         return WalkResult::interrupt();
       op.replaceAllUsesWith(*value);

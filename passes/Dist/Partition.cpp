@@ -31,10 +31,13 @@ public:
   LogicalResult run() {
     if (!state.hasMesh())
       return module.emitError("module has no mesh; run dist-attach-mesh first");
-    for (auto function : module.getOps<func::FuncOp>())
+    for (auto function : module.getOps<func::FuncOp>()) {
       for (Operation &op : function.getBody().front())
         if (failed(partition(&op)))
           return failure();
+      if (failed(partitionSignature(function)))
+        return failure();
+    }
     for (auto cache : module.getOps<model::KVCacheOp>())
       if (failed(partition(cache)))
         return failure();
@@ -60,6 +63,29 @@ private:
     return success();
   }
 
+  /// Arguments last: ops are partitioned by what the global types say.
+  LogicalResult partitionSignature(func::FuncOp function) {
+    for (BlockArgument argument : function.getArguments()) {
+      ShardingAttr sharding = state.ofValue(argument);
+      if (!sharding)
+        continue;
+      auto type = cast<RankedTensorType>(argument.getType());
+      RankedTensorType local = localType(type, sharding, state.mesh());
+      if (!local)
+        return function.emitError("argument ")
+               << argument.getArgNumber() << " of type " << type
+               << " cannot be split by " << sharding;
+      argument.setType(local);
+      function.removeArgAttr(argument.getArgNumber(),
+                             DistDialect::kShardingAttrName);
+    }
+    Block &body = function.getBody().front();
+    function.setFunctionType(
+        FunctionType::get(function.getContext(), body.getArgumentTypes(),
+                          body.getTerminator()->getOperandTypes()));
+    return success();
+  }
+
   LogicalResult partition(Operation *op) {
     if (failed(useShards(op)))
       return failure();
@@ -76,6 +102,7 @@ private:
       result.setType(local);
     }
     op->removeAttr(DistDialect::kShardingsAttrName);
+    op->removeAttr(DistDialect::kTokenAxisAttrName);
     return success();
   }
 

@@ -6,10 +6,11 @@ include "mlir/Pass/PassBase.td"
 def AttachMesh : Pass<"dist-attach-mesh", "::mlir::ModuleOp"> {
   let summary = "Create the mesh of a topology";
   let description = [{
-    Adds `dist.mesh @mesh` and the module attribute `dist.topology`. This version places tensor parallelism only.
+    Adds `dist.mesh @mesh`, the ranks of one pipeline stage, and the module attribute `dist.topology`. dp and ep must divide tp; the nearest legal values
+    are named otherwise.
 
     ```mlir
-    // --dist-attach-mesh=tp=8
+    // --dist-attach-mesh="tp=8 dp=2 ep=4"
     dist.mesh @mesh ["tp" = 8]
     ```
   }];
@@ -22,16 +23,36 @@ def AttachMesh : Pass<"dist-attach-mesh", "::mlir::ModuleOp"> {
   ];
 }
 
+def ExpandReplicas : Pass<"dist-expand-replicas", "::mlir::ModuleOp"> {
+  let summary = "Count the tokens of all attention replicas";
+  let description = [{
+    A bucket is one replica's tokens. With dp replicas a step has dp times as many, and dimension 0 of every tensor grows so; from here on shapes are
+    global, and replicas are a split of dimension 0 like any other.
+
+    ```mlir
+    func.func @decode_8(%tokens: tensor<8xi32>, ...)   // dp = 4
+    ```
+    becomes
+    ```mlir
+    func.func @decode_8(%tokens: tensor<32xi32>, ...)
+    ```
+  }];
+}
+
 def SeedShardings : Pass<"dist-seed-shardings", "::mlir::ModuleOp"> {
   let summary = "Lay weights and caches over the mesh by their logical dimensions";
   let description = [{
+    Ranks are seen as replicas x attention width, and as expert groups x expert width; factors of the axis "tp" name these (`"tp":(1)2`).
+
     | dimension | split |
     | --- | --- |
-    | `q_heads` | by tp, at head boundaries |
-    | `kv_heads` | by tp where it divides the heads; where the heads divide tp, by the major factor of tp, so that neighbouring ranks hold replicas |
-    | `expert_width` | by tp |
-    | `vocab` | by tp where it divides, else replicated (with a remark) |
-    | `experts`, `hidden`, others | not split |
+    | `q_heads` | by the attention width tp / dp, at head boundaries; with more ranks than heads, by its largest factor that divides the heads |
+    | `kv_heads` | likewise where the width divides the heads; where the heads divide the width, by its major factor, so that neighbouring ranks hold replicas |
+    | `experts` | by ep |
+    | `expert_width` | by tp / ep |
+    | `embedding_vocab` | by the attention width, `vocab` by tp, where it divides, else replicated (with a remark) |
+    | tokens (dimension 0 of arguments) | by dp |
+    | `hidden`, others | not split |
 
     A count that cannot be placed is an error that names the configuration field and the nearest legal widths.
 
@@ -93,11 +114,14 @@ def LowerReshards : Pass<"dist-lower-reshards", "::mlir::ModuleOp"> {
     | --- | --- | --- |
     | unreduced over A | replicated | `dist.all_reduce` over A |
     | unreduced over A | split by A | `dist.reduce_scatter` |
-    | split by A | replicated | `dist.all_gather` |
+    | unreduced over A and B | split by A | `dist.reduce_scatter` over A, then `dist.all_reduce` over B |
+    | split by A | replicated, or split by a major factor of A | `dist.all_gather` over what is left |
 
-    Any other pair is an error. A collective over groups of one rank vanishes.
+    Any other pair is an error. A collective over groups of one rank vanishes. Rows of different replicas are ragged at run time: `rows` says whether they
+    travel packed or padded; rows of the ranks of one replica are blocks of a fixed size.
   }];
   let dependentDialects = ["::saddle::dist::DistDialect"];
+  let options = [Option<"rows", "rows", "std::string", /*default=*/"\"packed\"", "Layout of replicas' rows: packed or padded">];
 }
 
 def FuseProjections : Pass<"dist-fuse-projections", "::mlir::ModuleOp"> {
@@ -119,6 +143,26 @@ def FuseProjections : Pass<"dist-fuse-projections", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = ["::saddle::dist::DistDialect"];
+}
+
+def SplitStages : Pass<"dist-split-stages", "::mlir::ModuleOp"> {
+  let summary = "Cut functions into pipeline stages";
+  let description = [{
+    Every function becomes one for each stage, cut at `model.layer_boundary`s; the residual stream is the only value that crosses, by `dist.send` and
+    `dist.receive`. The embedding belongs to the first stage, the final norm and the logits to the last. Without `layers` the layers are dealt evenly, earlier
+    stages getting one more where they do not divide. Boundaries vanish.
+
+    ```mlir
+    func.func @decode_1(...) -> tensor<1x200064xf32>
+    ```
+    becomes
+    ```mlir
+    func.func @decode_1.stage_0(...) attributes {dist.entry = "decode_1", dist.stage = 0}
+    func.func @decode_1.stage_1(...) -> tensor<1x200064xf32> attributes {dist.entry = "decode_1", dist.stage = 1}
+    ```
+  }];
+  let dependentDialects = ["::saddle::dist::DistDialect"];
+  let options = [ListOption<"layers", "layers", "int64_t", "Layers of each stage; default: even">];
 }
 
 def VerifySPMD : Pass<"dist-verify-spmd", "::mlir::ModuleOp"> {

@@ -6,6 +6,7 @@
 
 #include "passes/Dist/ShardingRules.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 
 namespace saddle::dist {
@@ -30,73 +31,121 @@ static std::string listLegal(Predicate legal) {
 namespace {
 
 /// Decides the axis of each logical dimension once, so that weights, norms and
-/// caches agree.
+/// caches agree. Attention replicas are the major factor of tp, expert groups
+/// too; heads and expert widths are split by the minor factors.
 class Plan {
 public:
   Plan(ModuleOp module, const ShardingState &state)
-      : module(module), tp(state.mesh().axisSize("tp")),
-        axis{StringAttr::get(module.getContext(), "tp")} {}
+      : module(module), mesh(state.mesh()), tp(mesh.axisSize("tp")),
+        name(StringAttr::get(module.getContext(), "tp")) {}
 
   LogicalResult build() {
     auto config = module->getAttrOfType<DictionaryAttr>(
         model::ModelDialect::kConfigAttrName);
-    auto get = [&](StringRef name) -> FailureOr<int64_t> {
-      auto value = config ? config.getAs<IntegerAttr>(name) : IntegerAttr();
-      if (!value)
+    auto topology = module->getAttrOfType<DictionaryAttr>(
+        DistDialect::kTopologyAttrName);
+    auto get = [&](StringRef field, int64_t &value) -> LogicalResult {
+      auto attr = config ? config.getAs<IntegerAttr>(field) : IntegerAttr();
+      if (!attr)
         return module.emitError("'model.config' needs an integer '")
-               << name << "'";
-      return value.getInt();
-    };
-    auto heads = get("num_attention_heads");
-    auto kvHeads = get("num_key_value_heads");
-    auto width = get("intermediate_size");
-    auto vocab = get("vocab_size");
-    if (failed(heads) || failed(kvHeads) || failed(width) || failed(vocab))
-      return failure();
-    if (tp == 1)
+               << field << "'";
+      value = attr.getInt();
       return success();
-
-    auto divides = [](int64_t total) {
-      return [total](int64_t ways) { return total % ways == 0; };
     };
-    if (*heads % tp != 0)
-      return refuse("num_attention_heads", *heads, divides(*heads));
-    axes["q_heads"] = axis;
-    auto placesKV = [kv = *kvHeads, q = *heads](int64_t ways) {
-      return q % ways == 0 && (kv % ways == 0 || ways % kv == 0);
+    auto ways = [&](StringRef field) -> int64_t {
+      auto attr = topology ? topology.getAs<IntegerAttr>(field) : IntegerAttr();
+      return attr ? attr.getInt() : 1;
     };
-    if (!placesKV(tp))
-      return refuse("num_key_value_heads", *kvHeads, placesKV);
-    if (*kvHeads % tp == 0)
-      axes["kv_heads"] = axis;
-    else if (*kvHeads > 1)
-      axes["kv_heads"] = AxisRef{axis.name, 1, *kvHeads};
-    // One KV head is held by every rank: no axis.
-    if (*width % tp != 0)
-      return refuse("intermediate_size", *width, divides(*width));
-    axes["expert_width"] = axis;
-    if (*vocab % tp == 0)
-      axes["vocab"] = axis;
-    else
-      module.emitRemark("vocab_size = ")
-          << *vocab << " does not divide by tp = " << tp
-          << "; embedding and lm_head are replicated";
+    if (failed(get("num_attention_heads", heads)) ||
+        failed(get("num_key_value_heads", kvHeads)) ||
+        failed(get("intermediate_size", width)) ||
+        failed(get("num_local_experts", experts)) ||
+        failed(get("vocab_size", vocab)))
+      return failure();
+    dp = ways("dp");
+    ep = ways("ep");
+    if (failed(planAttention()) || failed(planExperts()))
+      return failure();
+    planVocabulary();
     return success();
   }
 
   AxisRef axisOf(StringRef dim) const { return axes.lookup(dim); }
+  /// The axis over which replicas hold different tokens.
+  AxisRef replicas() const { return factor(1, dp); }
 
 private:
+  AxisRef factor(int64_t pre, int64_t size) const {
+    return mesh.simplify(AxisRef{name, pre, size});
+  }
+
+  /// Whether `ways` ranks can share the heads: whole query heads for each, and
+  /// KV heads either partitioned or replicated evenly.
+  bool placesHeads(int64_t ways) const {
+    return heads % ways == 0 && (kvHeads % ways == 0 || ways % kvHeads == 0);
+  }
+
+  LogicalResult planAttention() {
+    int64_t width = tp / dp;
+    // More ranks than heads: groups of ranks repeat one share.
+    int64_t ways = width;
+    if (width > heads)
+      for (ways = heads; ways > 1; --ways)
+        if (width % ways == 0 && placesHeads(ways))
+          break;
+    if (!placesHeads(ways)) {
+      bool queries = heads % ways != 0;
+      return refuse(queries ? "num_attention_heads" : "num_key_value_heads",
+                    queries ? heads : kvHeads, "attention width tp / dp",
+                    width, [&](int64_t n) { return placesHeads(n); });
+    }
+    axes["q_heads"] = factor(dp, ways);
+    axes["kv_heads"] = factor(dp, std::min(ways, kvHeads));
+    return success();
+  }
+
+  LogicalResult planExperts() {
+    if (experts % ep != 0)
+      return refuse("num_local_experts", experts, "ep", ep,
+                    [&](int64_t n) { return experts % n == 0; });
+    if (width % (tp / ep) != 0)
+      return refuse("intermediate_size", width, "expert width tp / ep", tp / ep,
+                    [&](int64_t n) { return width % n == 0; });
+    axes["experts"] = factor(1, ep);
+    axes["expert_width"] = factor(ep, tp / ep);
+    return success();
+  }
+
+  /// The table is read for a replica's own tokens, so it is split inside the
+  /// replica; logits are computed for everybody's rows, so lm_head is split
+  /// over all ranks.
+  void planVocabulary() {
+    auto split = [&](StringRef dim, int64_t pre, int64_t ways,
+                     StringRef tensor) {
+      if (vocab % ways == 0)
+        axes[dim] = factor(pre, ways);
+      else
+        module.emitRemark("vocab_size = ")
+            << vocab << " does not divide by " << ways << "; " << tensor
+            << " is replicated";
+    };
+    split("embedding_vocab", dp, tp / dp, "the embedding");
+    split("vocab", 1, tp, "lm_head");
+  }
+
   template <typename Predicate>
-  LogicalResult refuse(StringRef field, int64_t value, Predicate legal) {
+  LogicalResult refuse(StringRef field, int64_t value, StringRef what,
+                       int64_t ways, Predicate legal) {
     return module.emitError(field)
-           << " = " << value << " cannot be split over tp = " << tp
-           << "; legal tp: " << listLegal(legal);
+           << " = " << value << " cannot be split over " << what << " = "
+           << ways << "; legal widths: " << listLegal(legal);
   }
 
   ModuleOp module;
-  int64_t tp;
-  AxisRef axis;
+  const Mesh &mesh;
+  int64_t tp, dp = 1, ep = 1;
+  int64_t heads = 0, kvHeads = 0, width = 0, experts = 0, vocab = 0;
+  StringAttr name;
   llvm::StringMap<AxisRef> axes;
 };
 
@@ -123,6 +172,18 @@ struct SeedShardings : saddle::dist::impl::SeedShardingsBase<SeedShardings> {
     }
     for (auto cache : module.getOps<model::KVCacheOp>())
       set(cache, plan.axisOf("kv_heads"));
+    // Replicas differ in their tokens: every index tensor is split by them.
+    if (AxisRef replicas = plan.replicas())
+      for (auto function : module.getOps<func::FuncOp>())
+        for (BlockArgument argument : function.getArguments())
+          if (auto type = dyn_cast<RankedTensorType>(argument.getType())) {
+            SmallVector<AxisRef> dims(type.getRank());
+            dims[0] = replicas;
+            function.setArgAttr(argument.getArgNumber(),
+                                DistDialect::kShardingAttrName,
+                                ShardingAttr::get(&getContext(),
+                                                  state.meshName(), dims, {}));
+          }
   }
 };
 

@@ -35,8 +35,13 @@ ShardingAttr ShardingState::ofValue(Value value) const {
   if (!type)
     return {};
   auto result = dyn_cast<OpResult>(value);
-  if (!result)
-    return replicated(type.getRank());
+  if (!result) {
+    auto argument = cast<BlockArgument>(value);
+    auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
+    auto sharding = function.getArgAttrOfType<ShardingAttr>(
+        argument.getArgNumber(), DistDialect::kShardingAttrName);
+    return sharding ? sharding : replicated(type.getRank());
+  }
   if (auto reshard = dyn_cast<ReshardOp>(result.getOwner()))
     return reshard.getTo();
   auto shardings = result.getOwner()->getAttrOfType<ArrayAttr>(
@@ -45,10 +50,9 @@ ShardingAttr ShardingState::ofValue(Value value) const {
                    : ShardingAttr();
 }
 
-ShardingAttr ShardingState::columns(AxisRef axis,
-                                    ArrayRef<AxisRef> unreduced) const {
-  return ShardingAttr::get(name.getContext(), name, {AxisRef(), axis},
-                           unreduced);
+ShardingAttr ShardingState::matrix(AxisRef rows, AxisRef columns,
+                                   ArrayRef<AxisRef> unreduced) const {
+  return ShardingAttr::get(name.getContext(), name, {rows, columns}, unreduced);
 }
 
 //===----------------------------------------------------------------------===//
@@ -57,11 +61,13 @@ ShardingAttr ShardingState::columns(AxisRef axis,
 
 namespace {
 
-/// Builds the rule of one op; methods return failure after reporting.
+/// Builds the rule of one op; methods return failure after reporting. Rows are
+/// tokens: attention replicas hold different ones, and every op that works row
+/// by row keeps them where they are.
 class RuleBuilder {
 public:
   RuleBuilder(Operation *op, const ShardingState &state)
-      : op(op), state(state) {}
+      : op(op), state(state), mesh(state.mesh()) {}
 
   FailureOr<ShardingRule> build() {
     LogicalResult result =
@@ -75,8 +81,10 @@ public:
             .Case<model::KVAppendOp>([&](auto op) { return kvAppend(op); })
             .Case<model::AttentionOp>([&](auto op) { return attention(op); })
             .Case<model::ExpertsOp>([&](auto op) { return experts(op); })
-            .Case<model::RMSNormOp, model::AddOp, model::RouterOp,
-                  model::SelectRowsOp, func::ReturnOp>(
+            .Case<model::RMSNormOp, model::AddOp, model::LayerBoundaryOp>(
+                [&](auto) { return rowByRow(); })
+            .Case<model::SelectRowsOp>([&](auto op) { return selectRows(op); })
+            .Case<model::RouterOp, func::ReturnOp>(
                 [&](auto) { return everythingReplicated(); })
             .Default([](Operation *op) {
               return op->emitError("op '")
@@ -96,6 +104,12 @@ private:
            << symbol << " has no sharding; run dist-seed-shardings first";
   }
 
+  /// The axis that splits a value's rows.
+  AxisRef rowsOf(Value value) {
+    ShardingAttr sharding = state.ofValue(value);
+    return sharding ? sharding.getDims()[0] : AxisRef();
+  }
+
   void requireReplicated(Value operand) {
     auto type = dyn_cast<RankedTensorType>(operand.getType());
     rule.operands.push_back(type ? state.replicated(type.getRank())
@@ -111,49 +125,95 @@ private:
     return success();
   }
 
+  /// Whole rows, split as dist-choose-collectives says, or else as the operand
+  /// that is split.
+  LogicalResult rowByRow() {
+    AxisRef rows;
+    if (auto chosen =
+            op->getAttrOfType<AxesAttr>(DistDialect::kTokenAxisAttrName)) {
+      if (!chosen.getAxes().empty())
+        rows = chosen.getAxes().front();
+    } else {
+      for (Value operand : op->getOperands())
+        if (AxisRef axis = rowsOf(operand))
+          rows = axis;
+    }
+    ShardingAttr matrix = state.matrix(rows, AxisRef());
+    rule.operands.assign(op->getNumOperands(), matrix);
+    rule.results.push_back(matrix);
+    return success();
+  }
+
+  /// Indices count the rows of a rank's own replica, so the input must be split
+  /// as they are.
+  LogicalResult selectRows(model::SelectRowsOp select) {
+    ShardingAttr indices = state.ofValue(select.getRows());
+    ShardingAttr matrix = state.matrix(indices.getDims()[0], AxisRef());
+    rule.operands = {matrix, indices};
+    rule.results.push_back(matrix);
+    return success();
+  }
+
   /// Rows of the table held elsewhere contribute zero: a partial sum.
   LogicalResult embedding(model::EmbeddingOp embedding) {
     auto table = weight(embedding.getTableAttr());
     if (failed(table))
       return failure();
-    requireReplicated(embedding.getTokens());
-    AxisRef rows = table->getDims()[0];
-    rule.results.push_back(state.columns(table->getDims()[1],
-                                         axesOf(rows)));
+    AxisRef rows = rowsOf(embedding.getTokens());
+    rule.operands.push_back(state.ofValue(embedding.getTokens()));
+    rule.results.push_back(state.matrix(rows, table->getDims()[1],
+                                        axesOf(table->getDims()[0])));
     return success();
   }
 
   /// y[t, n] = sum over k: split rows of the weight split the columns of y, a
-  /// split contraction leaves a partial sum.
+  /// split contraction leaves a partial sum. Ranks that hold different rows of
+  /// the weight cannot hold different tokens too: tokens are gathered then. So
+  /// they are before the router, whose choice the experts need for all tokens.
   LogicalResult linear(model::LinearOp linear) {
     auto sharding = weight(linear.getWeightAttr());
     if (failed(sharding))
       return failure();
     AxisRef out = sharding->getDims()[0], in = sharding->getDims()[1];
-    rule.operands.push_back(state.columns(in));
-    rule.results.push_back(state.columns(out, axesOf(in)));
+    // A rank's replica's tokens at most, never the block of one rank.
+    AxisRef rows = replicaAxis(linear);
+    if (llvm::any_of(linear->getUsers(), llvm::IsaPred<model::RouterOp>) ||
+        mesh.overlap(rows, out) || mesh.overlap(rows, in))
+      rows = AxisRef();
+    rule.operands.push_back(state.matrix(rows, in));
+    rule.results.push_back(state.matrix(rows, out, axesOf(in)));
     return success();
+  }
+
+  /// The axis over which replicas hold different tokens: that of the function's
+  /// first argument.
+  AxisRef replicaAxis(Operation *inner) {
+    auto function = inner->getParentOfType<func::FuncOp>();
+    return rowsOf(function.getArgument(0));
   }
 
   /// Sums over split columns are partial. Inputs split by a factor of the axis
   /// (replicated KV heads) are summed over the whole axis, replicas included;
   /// dist-partition makes the divisor count them as often.
   LogicalResult sumOfSquares(model::SumOfSquaresOp sum) {
-    SmallVector<AxisRef> unreduced;
+    AxisRef widest;
     for (Value input : sum.getInputs()) {
       ShardingAttr sharding = state.ofValue(input);
       rule.operands.push_back(sharding);
       AxisRef axis = sharding.getDims()[1];
-      if (!axis)
-        continue;
-      AxisRef whole{axis.name, 1, 0};
-      if (!llvm::is_contained(unreduced, whole))
-        unreduced.push_back(whole);
+      if (mesh.factor(axis) > mesh.factor(widest))
+        widest = axis;
     }
-    if (unreduced.size() > 1)
-      return op->emitError("expected inputs split by one axis, but got ")
-             << unreduced.size();
-    rule.results.push_back(state.columns(AxisRef(), unreduced));
+    for (Value input : sum.getInputs()) {
+      AxisRef axis = state.ofValue(input).getDims()[1];
+      if (axis && !mesh.isMajorFactor(axis, widest))
+        return op->emitError("expected inputs split by one axis or its major "
+                             "factors, but got ")
+               << state.ofValue(input) << " beside "
+               << state.matrix(AxisRef(), widest);
+    }
+    rule.results.push_back(state.matrix(rowsOf(sum.getInputs().front()),
+                                        AxisRef(), axesOf(widest)));
     return success();
   }
 
@@ -161,20 +221,19 @@ private:
     auto sharding = weight(scale.getWeightAttr());
     if (failed(sharding))
       return failure();
-    ShardingAttr columns = state.columns(sharding->getDims()[0]);
-    rule.operands.push_back(columns);
-    requireReplicated(scale.getSums());
-    rule.results.push_back(columns);
+    AxisRef rows = rowsOf(scale.getInput());
+    ShardingAttr matrix = state.matrix(rows, sharding->getDims()[0]);
+    rule.operands = {matrix, state.matrix(rows, AxisRef())};
+    rule.results.push_back(matrix);
     return success();
   }
 
   /// Heads do not mix, so any split by whole heads passes through.
   LogicalResult rope(model::RopeOp rope) {
-    ShardingAttr sharding = state.columns(
-        state.ofValue(rope.getInput()).getDims()[1]);
-    rule.operands.push_back(sharding);
-    requireReplicated(rope.getPositions());
-    rule.results.push_back(sharding);
+    ShardingAttr input = state.ofValue(rope.getInput());
+    ShardingAttr matrix = state.matrix(input.getDims()[0], input.getDims()[1]);
+    rule.operands = {matrix, state.ofValue(rope.getPositions())};
+    rule.results.push_back(matrix);
     return success();
   }
 
@@ -182,8 +241,9 @@ private:
     auto cache = weight(append.getCacheAttr());
     if (failed(cache))
       return failure();
-    ShardingAttr columns = state.columns(cache->getDims()[0]);
-    rule.operands = {columns, columns, ShardingAttr()};
+    ShardingAttr matrix =
+        state.matrix(rowsOf(append.getK()), cache->getDims()[0]);
+    rule.operands = {matrix, matrix, ShardingAttr()};
     return success();
   }
 
@@ -193,40 +253,40 @@ private:
     auto cache = weight(attention.getCacheAttr());
     if (failed(cache))
       return failure();
-    AxisRef queries = state.ofValue(attention.getQ()).getDims()[1];
+    ShardingAttr input = state.ofValue(attention.getQ());
+    AxisRef queries = input.getDims()[1];
     AxisRef heads = cache->getDims()[0];
     auto symbol =
         cast<model::KVCacheOp>(state.symbol(attention.getCache()));
     // Replicas of one head serve any query head; otherwise the cache must be
     // split alike, or by the major factor of what splits the queries.
     bool fits = queries == heads || (!heads && symbol.getHeads() == 1) ||
-                (queries && queries.isWhole() && heads &&
-                 heads.name == queries.name && heads.pre == 1);
+                mesh.isMajorFactor(heads, queries);
     if (!fits) {
       InFlightDiagnostic diag =
           op->emitError("query heads are split by ")
-          << state.columns(queries) << " but cache heads by " << *cache;
+          << state.matrix(AxisRef(), queries) << " but cache heads by "
+          << *cache;
       diag.attachNote(symbol.getLoc()) << "cache defined here";
       return diag;
     }
-    rule.operands = {state.columns(queries), ShardingAttr()};
-    rule.results.push_back(state.columns(queries));
+    ShardingAttr matrix = state.matrix(input.getDims()[0], queries);
+    rule.operands = {matrix, ShardingAttr()};
+    rule.results.push_back(matrix);
     return success();
   }
 
-  /// Each rank computes its slice of every expert (or its experts): a partial
-  /// sum over both splits.
+  /// Each rank computes its slice of every expert, or its experts, for all
+  /// tokens: a partial sum over both splits.
   LogicalResult experts(model::ExpertsOp experts) {
     auto down = weight(experts.getDownAttr());
     if (failed(down))
       return failure();
-    SmallVector<AxisRef> unreduced;
-    for (AxisRef axis : {down->getDims()[0], down->getDims()[2]})
-      if (axis)
-        unreduced.push_back(axis);
     for (Value operand : op->getOperands())
       requireReplicated(operand);
-    rule.results.push_back(state.columns(AxisRef(), unreduced));
+    rule.results.push_back(
+        state.matrix(AxisRef(), AxisRef(),
+                     mesh.merge({down->getDims()[0], down->getDims()[2]})));
     return success();
   }
 
@@ -236,6 +296,7 @@ private:
 
   Operation *op;
   const ShardingState &state;
+  const Mesh &mesh;
   ShardingRule rule;
 };
 

@@ -32,16 +32,17 @@ public:
   ShardingAttr ofSymbol(mlir::FlatSymbolRefAttr symbol) const;
   mlir::Operation *symbol(llvm::StringRef name) const;
 
-  /// Sharding of a value: its producer's attribute, or replicated for function
-  /// arguments. Null for values that are not tensors.
+  /// Sharding of a value: its producer's attribute; for function arguments
+  /// theirs, or replicated. Null for values that are not tensors.
   ShardingAttr ofValue(mlir::Value value) const;
 
   ShardingAttr replicated(int64_t rank) const {
     return ShardingAttr::getReplicated(name, rank);
   }
-  /// Rank 2 with columns split by `axis`, partial over `unreduced`.
-  ShardingAttr columns(AxisRef axis,
-                       llvm::ArrayRef<AxisRef> unreduced = {}) const;
+  /// Rank 2 with rows (tokens) and columns split by the given axes, partial
+  /// over `unreduced`.
+  ShardingAttr matrix(AxisRef rows, AxisRef columns,
+                      llvm::ArrayRef<AxisRef> unreduced = {}) const;
 
 private:
   mlir::SymbolTable symbols;

@@ -39,8 +39,9 @@ namespace {
 /// Creates module-level symbols on demand, one for equal content.
 class SharedSymbols {
 public:
-  SharedSymbols(ModuleOp module, const SymbolTable &symbols)
-      : module(module), symbols(symbols), builder(module.getContext()) {
+  SharedSymbols(ModuleOp module, const SymbolTable &symbols, int64_t stages)
+      : module(module), symbols(symbols), stages(stages),
+        builder(module.getContext()) {
     builder.setInsertionPointToEnd(module.getBody());
   }
 
@@ -76,10 +77,13 @@ public:
           name += "." + std::to_string(axis.pre) + "." +
                   std::to_string(axis.size);
       }
+      // Every stage has the same groups among its own ranks.
       SmallVector<int64_t> ranks;
       auto members = mesh.groups(axes.getAxes());
-      for (const std::vector<int64_t> &group : members)
-        llvm::append_range(ranks, group);
+      for (int64_t stage = 0; stage < stages; ++stage)
+        for (const std::vector<int64_t> &group : members)
+          for (int64_t rank : group)
+            ranks.push_back(stage * mesh.size() + rank);
       RankGroupsOp::create(builder, module.getLoc(),
                            builder.getStringAttr("groups." + name),
                            builder.getStringAttr(name),
@@ -110,6 +114,7 @@ private:
 
   ModuleOp module;
   const SymbolTable &symbols;
+  int64_t stages;
   OpBuilder builder;
   llvm::DenseMap<std::pair<StringAttr, DictionaryAttr>, FlatSymbolRefAttr>
       kernels;
@@ -131,19 +136,22 @@ public:
         activations(activations), io(io), builder(function.getContext()) {}
 
   LogicalResult convert(OpBuilder &programBuilder) {
-    // (tokens, positions, rows, context) -> logits
+    // (tokens, positions, rows, context) -> logits, in the last stage
     Block &body = function.getBody().front();
     auto phase = function->getAttrOfType<StringAttr>(
         model::ModelDialect::kPhaseAttrName);
     Operation *end = body.getTerminator();
-    if (!phase || body.getNumArguments() != 4 || end->getNumOperands() != 1 ||
+    if (!phase || body.getNumArguments() != 4 || end->getNumOperands() > 1 ||
         !isa<model::ContextType>(body.getArgument(3).getType()))
       return function.emitError("expected (tokens, positions, rows, context) "
                                 "-> logits and 'model.phase'");
+    auto entryName = function->getAttrOfType<StringAttr>(
+        dist::DistDialect::kEntryAttrName);
     int64_t tokens = extentOf(body.getArgument(0));
     int64_t rows = extentOf(body.getArgument(2));
     auto entry = EntryOp::create(
-        programBuilder, function.getLoc(), function.getSymNameAttr(),
+        programBuilder, function.getLoc(),
+        entryName ? entryName : function.getSymNameAttr(),
         PhaseAttr::get(builder.getContext(), phase == "decode"
                                                  ? Phase::Decode
                                                  : Phase::Prefill),
@@ -158,11 +166,15 @@ public:
     slots = bind("slots", {tokens});
     blockTable =
         bind("block_table", {limits.maxBatch, limits.pagesPerSequence()});
-    logits = end->getOperand(0);
+    extents[body.getArgument(2)] = Extent::Rows;
+    if (end->getNumOperands() == 1)
+      logits = end->getOperand(0);
 
     for (Operation &op : body.without_terminator())
       if (failed(convertAny(&op)))
         return failure();
+    if (!logits)
+      return success();
     auto bound = buffers.find(logits);
     if (bound == buffers.end() ||
         !bound->second.getDefiningOp<BufferOp>())
@@ -249,12 +261,40 @@ private:
     return ExtentAttr::get(builder.getContext(), extent);
   }
 
-  Extent extent(Operation *op) {
-    if (isa<model::SelectRowsOp>(op))
-      return Extent::Rows;
-    Value input = op->getOperand(0);
-    auto known = extents.find(input);
+  Extent boundOf(Value value) {
+    auto known = extents.find(value);
     return known == extents.end() ? Extent::Tokens : known->second;
+  }
+
+  /// Which run-time count bounds an op's results.
+  Extent extent(Operation *op) {
+    if (op->getNumOperands() == 0)
+      return Extent::Tokens; // dist.receive
+    if (auto select = dyn_cast<model::SelectRowsOp>(op))
+      return boundOf(select.getRows());
+    Extent input = boundOf(op->getOperand(0));
+    if (auto gather = dyn_cast<dist::AllGatherOp>(op))
+      return gather.getRows() ? gathered(input) : input;
+    if (auto scatter = dyn_cast<dist::ReduceScatterOp>(op))
+      return scatter.getRows() ? scattered(input, *scatter.getRows()) : input;
+    return input;
+  }
+
+  static Extent gathered(Extent extent) {
+    switch (extent) {
+    case Extent::TokenBlock:
+      return Extent::Tokens;
+    case Extent::Rows:
+      return Extent::AllRows;
+    default:
+      return Extent::AllTokens;
+    }
+  }
+
+  static Extent scattered(Extent extent, dist::RowLayout layout) {
+    if (layout == dist::RowLayout::Blocks)
+      return Extent::TokenBlock;
+    return extent == Extent::AllRows ? Extent::Rows : Extent::Tokens;
   }
 
   /// Buffers for an op's results.
@@ -292,15 +332,17 @@ private:
   }
 
   LogicalResult collective(Operation *op, CollectiveKind kind,
-                           dist::AxesAttr axes, int64_t dim) {
+                           dist::AxesAttr axes, int64_t dim = 0,
+                           dist::RowLayoutAttr rows = {}) {
     Value input = buffers.lookup(op->getOperand(0));
     Value output = results(op).front();
+    Extent before = boundOf(op->getOperand(0)), after = extent(op);
     CollectiveOp::create(builder, op->getLoc(),
                          CollectiveKindAttr::get(builder.getContext(), kind),
                          input, output, shared.rankGroups(axes),
-                         builder.getI64IntegerAttr(dim),
-                         extentAttr(extent(op)),
-                         builder.getStringAttr(placeOf(op)), fusion);
+                         builder.getI64IntegerAttr(dim), extentAttr(before),
+                         before == after ? ExtentAttr() : extentAttr(after),
+                         rows, builder.getStringAttr(placeOf(op)), fusion);
     return success();
   }
 
@@ -315,7 +357,8 @@ private:
               model::SelectRowsOp, model::SumOfSquaresOp, model::RMSScaleOp,
               model::RopeOp, model::KVAppendOp, model::AttentionOp,
               model::RouterOp, model::ExpertsOp, dist::AllReduceOp,
-              dist::AllGatherOp, dist::ReduceScatterOp>(
+              dist::AllGatherOp, dist::ReduceScatterOp, dist::SendOp,
+              dist::ReceiveOp>(
             [&](auto op) { return convertOp(op); })
         .Default([](Operation *op) {
           return op->emitError("op '")
@@ -490,15 +533,37 @@ private:
   }
 
   LogicalResult convertOp(dist::AllReduceOp op) {
-    return collective(op, CollectiveKind::AllReduceSum, op.getAxesAttr(), 0);
+    return collective(op, CollectiveKind::AllReduceSum, op.getAxesAttr());
   }
   LogicalResult convertOp(dist::AllGatherOp op) {
     return collective(op, CollectiveKind::AllGather, op.getAxesAttr(),
-                      op.getDim());
+                      op.getDim(), op.getRowsAttr());
   }
   LogicalResult convertOp(dist::ReduceScatterOp op) {
     return collective(op, CollectiveKind::ReduceScatterSum, op.getAxesAttr(),
-                      op.getDim());
+                      op.getDim(), op.getRowsAttr());
+  }
+
+  LogicalResult transfer(Operation *op, TransferKind kind, Value buffer,
+                         Extent bound) {
+    TransferOp::create(builder, op->getLoc(),
+                       TransferKindAttr::get(builder.getContext(), kind),
+                       buffer, extentAttr(bound),
+                       builder.getStringAttr(placeOf(op)));
+    return success();
+  }
+  LogicalResult convertOp(dist::SendOp op) {
+    return transfer(op, TransferKind::Send, buffers.lookup(op.getInput()),
+                    boundOf(op.getInput()));
+  }
+  /// A received block of a rank's tokens has fewer rows than the entry.
+  LogicalResult convertOp(dist::ReceiveOp op) {
+    Value buffer = results(op).front();
+    int64_t tokens = extentOf(function.getBody().front().getArgument(0));
+    if (extentOf(op.getResult()) != tokens)
+      extents[op.getResult()] = Extent::TokenBlock;
+    return transfer(op, TransferKind::Receive, buffer,
+                    boundOf(op.getResult()));
   }
 
   func::FuncOp function;
@@ -532,40 +597,52 @@ private:
     SmallVector<Operation *> old;
     for (Operation &op : *module.getBody())
       old.push_back(&op);
+    auto topology = module->getAttrOfType<DictionaryAttr>(
+        dist::DistDialect::kTopologyAttrName);
+    auto pp = topology ? topology.getAs<IntegerAttr>("pp") : IntegerAttr();
+    if (!pp)
+      return module.emitError(
+          "module has no 'dist.topology'; run dist-attach-mesh first");
     SymbolTable symbols(module);
-    SharedSymbols shared(module, symbols);
+    SharedSymbols shared(module, symbols, pp.getInt());
     FlatSymbolRefAttr weights = shared.arena("weights", ArenaKind::Constant);
     FlatSymbolRefAttr kv = shared.arena("kv", ArenaKind::State);
     FlatSymbolRefAttr activations =
         shared.arena("activations", ArenaKind::Transient);
     FlatSymbolRefAttr io = shared.arena("io", ArenaKind::IO);
 
-    // Sources take over the weights' names, so the program is built beside
-    // them and the old ops go last.
+    // Sources take over the weights' names, so programs are built beside them
+    // and the old ops go last.
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-    auto program = ProgramOp::create(builder, module.getLoc(),
-                                     builder.getStringAttr("stage_0"),
-                                     builder.getI64IntegerAttr(0));
-    OpBuilder inside = OpBuilder::atBlockBegin(
-        &program.getBody().emplaceBlock());
-    for (auto shard : module.getOps<dist::WeightShardOp>())
-      createWeights(inside, shard, weights, symbols);
-    for (auto cache : module.getOps<model::KVCacheOp>()) {
-      auto type = MemRefType::get(
-          {limits->numPages(), limits->pageSize,
-           static_cast<int64_t>(cache.getHeads()),
-           static_cast<int64_t>(cache.getHeadDim())},
-          cache.getType());
-      for (StringRef part : {".k", ".v"})
-        StateOp::create(inside, cache.getLoc(),
-                        builder.getStringAttr(cache.getSymName() + part), kv,
-                        IntegerAttr(), TypeAttr::get(type));
+    for (int64_t stage = 0; stage < pp.getInt(); ++stage) {
+      SmallVector<func::FuncOp> functions;
+      for (auto function : module.getOps<func::FuncOp>())
+        if (stageOf(function) == stage)
+          functions.push_back(function);
+      auto program = ProgramOp::create(
+          builder, module.getLoc(),
+          builder.getStringAttr("stage_" + std::to_string(stage)),
+          builder.getI64IntegerAttr(stage));
+      OpBuilder inside =
+          OpBuilder::atBlockBegin(&program.getBody().emplaceBlock());
+      // A stage holds what its own layers use.
+      llvm::DenseSet<StringAttr> used;
+      for (func::FuncOp function : functions)
+        if (auto uses = SymbolTable::getSymbolUses(function))
+          for (SymbolTable::SymbolUse use : *uses)
+            used.insert(use.getSymbolRef().getRootReference());
+      for (auto shard : module.getOps<dist::WeightShardOp>())
+        if (used.contains(shard.getSymNameAttr()))
+          createWeights(inside, shard, weights, symbols);
+      for (auto cache : module.getOps<model::KVCacheOp>())
+        if (used.contains(cache.getSymNameAttr()))
+          createStates(inside, cache, *limits, kv);
+      for (func::FuncOp function : functions)
+        if (failed(EntryConverter(function, *limits, symbols, shared,
+                                  activations, io)
+                       .convert(inside)))
+          return failure();
     }
-    for (auto function : module.getOps<func::FuncOp>())
-      if (failed(EntryConverter(function, *limits, symbols, shared, activations,
-                                io)
-                     .convert(inside)))
-        return failure();
 
     OpBuilder front = OpBuilder::atBlockBegin(module.getBody());
     for (auto weight : module.getOps<model::WeightOp>())
@@ -578,6 +655,25 @@ private:
     for (Operation *op : llvm::reverse(old))
       op->erase();
     return success();
+  }
+
+  static int64_t stageOf(func::FuncOp function) {
+    auto stage = function->getAttrOfType<IntegerAttr>(
+        dist::DistDialect::kStageAttrName);
+    return stage ? stage.getInt() : 0;
+  }
+
+  /// The keys and values of a cache.
+  static void createStates(OpBuilder &builder, model::KVCacheOp cache,
+                           const model::Limits &limits, FlatSymbolRefAttr kv) {
+    auto type = MemRefType::get({limits.numPages(), limits.pageSize,
+                                 static_cast<int64_t>(cache.getHeads()),
+                                 static_cast<int64_t>(cache.getHeadDim())},
+                                cache.getType());
+    for (StringRef part : {".k", ".v"})
+      StateOp::create(builder, cache.getLoc(),
+                      builder.getStringAttr(cache.getSymName() + part), kv,
+                      IntegerAttr(), TypeAttr::get(type));
   }
 
   /// Tensors that may be present and that nothing reads.

@@ -37,6 +37,7 @@ struct PlanMemory : saddle::engine::impl::PlanMemoryBase<PlanMemory> {
     }
     SymbolTable symbols(getOperation());
     for (auto program : getOperation().getOps<ProgramOp>()) {
+      fixedEnd.clear(); // a rank holds one stage
       for (Operation &op : program.getBody().front()) {
         if (auto weight = dyn_cast<WeightOp>(op))
           append(weight);
@@ -59,10 +60,12 @@ private:
   /// Weights and states: one after another.
   template <typename OpTy>
   void append(OpTy op) {
-    int64_t &end = used[op.getArenaAttr().getAttr()];
+    int64_t &end = fixedEnd[op.getArenaAttr().getAttr()];
     int64_t offset = align(end);
     op.setOffset(offset);
     end = offset + denseBytes(cast<MemRefType>(op.getType()));
+    int64_t &bytes = used[op.getArenaAttr().getAttr()];
+    bytes = std::max(bytes, end);
   }
 
   void plan(EntryOp entry) {
@@ -141,7 +144,8 @@ private:
     bytes = std::max(bytes, end);
   }
 
-  llvm::DenseMap<Attribute, int64_t> used;
+  llvm::DenseMap<Attribute, int64_t> used;     // by any stage
+  llvm::DenseMap<Attribute, int64_t> fixedEnd; // weights and states of a stage
 };
 
 } // namespace

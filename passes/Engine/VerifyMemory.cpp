@@ -69,7 +69,8 @@ class EntryChecker {
 public:
   explicit EntryChecker(EntryOp entry) : entry(entry) {}
 
-  LogicalResult check() {
+  /// `yieldsLogits`: the entry belongs to the last stage.
+  LogicalResult check(bool yieldsLogits) {
     for (auto bind : entry.getBody().getOps<BindOp>())
       if (bind.getBinding() != "logits")
         claim(bind.getBuffer());
@@ -86,6 +87,11 @@ public:
         if (failed(read(&op, collective.getInput())))
           return failure();
         claim(collective.getOutput());
+      } else if (auto transfer = dyn_cast<TransferOp>(op)) {
+        if (transfer.getKind() == TransferKind::Receive)
+          claim(transfer.getBuffer());
+        else if (failed(read(&op, transfer.getBuffer())))
+          return failure();
       } else if (auto copy = dyn_cast<CopyOp>(op)) {
         if (failed(read(&op, copy.getSource())))
           return failure();
@@ -95,6 +101,8 @@ public:
     for (auto bind : entry.getBody().getOps<BindOp>())
       if (bind.getBinding() == "logits")
         return read(bind, bind.getBuffer());
+    if (!yieldsLogits)
+      return success();
     return entry.emitError("entry @")
            << entry.getSymName() << " has no binding \"logits\"";
   }
@@ -178,11 +186,13 @@ private:
     if (result.wasInterrupted())
       return failure();
 
-    for (auto program : module.getOps<ProgramOp>()) {
+    SmallVector<ProgramOp> programs(module.getOps<ProgramOp>());
+    for (ProgramOp program : programs) {
       if (failed(verifyPlaces(module, program)))
         return failure();
+      bool last = program == programs.back();
       for (auto entry : program.getBody().getOps<EntryOp>())
-        if (failed(EntryChecker(entry).check()))
+        if (failed(EntryChecker(entry).check(/*yieldsLogits=*/last)))
           return failure();
     }
     return success();

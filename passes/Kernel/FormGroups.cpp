@@ -138,26 +138,54 @@ static std::optional<Candidate> matchQKNorm(model::SumOfSquaresOp sum) {
   return candidate;
 }
 
-/// (all_reduce), (add), rms_norm; the norm alone is not worth a group.
+/// The collectives that finish a partial sum, last one first: an all-reduce, a
+/// reduce-scatter, or a reduce-scatter followed by an all-reduce. Empty when
+/// `value` is none of these or something else reads it on the way.
+static SmallVector<Operation *> finishedSum(Value value) {
+  SmallVector<Operation *> ops;
+  Operation *op = value.getDefiningOp();
+  while (isa_and_nonnull<dist::AllReduceOp, dist::ReduceScatterOp>(op)) {
+    if (!ops.empty() && !op->hasOneUse())
+      return ops;
+    ops.push_back(op);
+    op = op->getOperand(0).getDefiningOp();
+  }
+  return ops;
+}
+
+static std::string nameOf(Operation *op) {
+  return op->getName().stripDialect().str();
+}
+
+/// (reduce_scatter), (all_reduce), (add), rms_norm, (all_gather); the norm alone
+/// is not worth a group.
 static std::optional<Candidate> matchNorm(model::RMSNormOp norm) {
-  Candidate candidate{"rms_norm", {norm}};
+  Candidate candidate{"", {norm}};
+  auto prepend = [&](ArrayRef<Operation *> lastFirst) {
+    for (Operation *op : lastFirst)
+      candidate.ops.insert(candidate.ops.begin(), op);
+  };
   Value input = norm.getInput();
   if (auto add = input.getDefiningOp<model::AddOp>()) {
-    candidate.signature = "add_" + candidate.signature;
-    candidate.ops.insert(candidate.ops.begin(), add);
-    for (Value operand : add.getOperands())
-      if (auto reduce = operand.getDefiningOp<dist::AllReduceOp>();
-          reduce && reduce->hasOneUse()) {
-        candidate.signature = "all_reduce_" + candidate.signature;
-        candidate.ops.insert(candidate.ops.begin(), reduce);
-        break;
-      }
-  } else if (auto reduce = input.getDefiningOp<dist::AllReduceOp>()) {
-    candidate.signature = "all_reduce_" + candidate.signature;
-    candidate.ops.insert(candidate.ops.begin(), reduce);
+    prepend(add.getOperation());
+    for (Value operand : add.getOperands()) {
+      SmallVector<Operation *> sum = finishedSum(operand);
+      if (sum.empty() || !sum.front()->hasOneUse())
+        continue;
+      prepend(sum);
+      break;
+    }
+  } else {
+    prepend(finishedSum(input));
   }
+  // The gather belongs here when nothing reads the norm before it.
+  if (norm->hasOneUse())
+    if (auto gather = dyn_cast<dist::AllGatherOp>(*norm->user_begin()))
+      candidate.ops.push_back(gather);
   if (candidate.ops.size() < 2)
     return std::nullopt;
+  for (Operation *op : candidate.ops)
+    candidate.signature += (candidate.signature.empty() ? "" : "_") + nameOf(op);
   return candidate;
 }
 

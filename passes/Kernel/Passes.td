@@ -9,11 +9,10 @@ def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
     | signature | ops |
     | --- | --- |
     | `qk_norm[_all_reduce]_rope_kv_append` | sum of squares, its all-reduce, both scalings, both rotations, the append |
-    | `[all_reduce_]add_rms_norm` | a branch's all-reduce, the residual add, the next norm; the sum is a result too |
-    | `[all_reduce_]rms_norm` is not a group | a norm alone gains nothing; with an all-reduce it is `all_reduce_rms_norm` |
+    | `[reduce_scatter_][all_reduce_][add_]rms_norm[_all_gather]` | the collectives that finish a branch's sum, the residual add, the next norm, the gather of its result; the sum is a result too |
     | `router_top_k` | the router's linear and the choice |
 
-    The parts in brackets are absent when one rank does it all. Ops stay in order; a group forms only where no op in between uses what it produces.
+    The parts in brackets are absent where a topology does without; a norm alone is not a group. Ops stay in order; a group forms only where no op in between uses what it produces.
 
     ```mlir
     %r = dist.all_reduce %o over #dist.axes<@mesh, ["tp"]> : tensor<8x3072xbf16>

@@ -40,7 +40,9 @@ int main(int argc, char **argv) {
                  "Engine file, or IR with --compile-to; - is standard output")
       ->required();
   app.add_option("--topology", topology,
-                 "tp=T[,dp=D][,ep=E][,pp=P]; this version places tp")
+                 "tp=T[,dp=D][,ep=E][,pp=P]: T ranks for each of P pipeline "
+                 "stages; attention runs D replicas of width T/D, experts are "
+                 "split E ways, each expert T/E ways")
       ->capture_default_str();
   app.add_option("--target", options.target, "cpu")->capture_default_str();
   app.add_option("--compute-dtype", computeDType,
@@ -70,6 +72,14 @@ int main(int argc, char **argv) {
                  "the batch")
       ->delimiter(',')
       ->check(CLI::Range(1, 65536));
+  app.add_option("--stage-layers", options.stageLayers,
+                 "Layers of each pipeline stage; default: even")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--replica-rows", options.replicaRows,
+                 "How tokens of attention replicas travel to the experts")
+      ->check(CLI::IsMember({"packed", "padded"}))
+      ->capture_default_str();
   app.add_option("--layers", options.layers, "Compile only the first layers")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--compile-to", compileTo,

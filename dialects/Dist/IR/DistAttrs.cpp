@@ -9,6 +9,8 @@
 using namespace mlir;
 using namespace saddle::dist;
 
+#include "dialects/Dist/IR/DistEnums.cpp.inc"
+
 #define GET_ATTRDEF_CLASSES
 #include "dialects/Dist/IR/DistAttrs.cpp.inc"
 

@@ -1,6 +1,7 @@
 #ifndef SADDLE_DIST_ATTRS
 #define SADDLE_DIST_ATTRS
 
+include "dialects/Dist/IR/DistEnums.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/OpBase.td"
 
@@ -25,6 +26,9 @@ def Dist_Dialect : Dialect {
     static constexpr ::llvm::StringLiteral kVocabStartAttrName = "dist.vocab_start";
     static constexpr ::llvm::StringLiteral kExpertStartAttrName = "dist.expert_start";
     static constexpr ::llvm::StringLiteral kTopologyAttrName = "dist.topology";
+    static constexpr ::llvm::StringLiteral kStageAttrName = "dist.stage";
+    static constexpr ::llvm::StringLiteral kEntryAttrName = "dist.entry";
+    static constexpr ::llvm::StringLiteral kTokenAxisAttrName = "dist.token_axis";
   }];
 }
 
@@ -92,5 +96,7 @@ def Dist_RankValueAttr : Dist_Attr<"RankValue", "rank_value"> {
     static RankValueAttr getConstant(::mlir::MLIRContext *context, int64_t value) { return get(context, value, 1, 1, 0); }
   }];
 }
+
+def Dist_RowLayoutAttr : EnumAttr<Dist_Dialect, Dist_RowLayout, "row_layout">;
 
 #endif // SADDLE_DIST_ATTRS

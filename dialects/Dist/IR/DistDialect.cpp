@@ -46,5 +46,20 @@ LogicalResult DistDialect::verifyOperationAttribute(Operation *op,
     return op->emitOpError(
         "'dist.topology' must be a dictionary on the module");
   }
+  if (name == kStageAttrName) {
+    if (auto stage = dyn_cast<IntegerAttr>(value); stage && stage.getInt() >= 0)
+      return success();
+    return op->emitOpError("'dist.stage' must be an integer of at least 0");
+  }
+  if (name == kEntryAttrName) {
+    if (isa<StringAttr>(value))
+      return success();
+    return op->emitOpError("'dist.entry' must be a string");
+  }
+  if (name == kTokenAxisAttrName) {
+    if (isa<AxesAttr>(value))
+      return success();
+    return op->emitOpError("'dist.token_axis' must be a #dist.axes");
+  }
   return op->emitOpError("attribute '") << name << "' is not known";
 }

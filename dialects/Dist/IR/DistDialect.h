@@ -9,6 +9,8 @@
 
 #include "dialects/Dist/IR/DistDialect.h.inc"
 
+#include "dialects/Dist/IR/DistEnums.h.inc"
+
 #define GET_ATTRDEF_CLASSES
 #include "dialects/Dist/IR/DistAttrs.h.inc"
 

@@ -264,13 +264,23 @@ static LogicalResult verifyGathered(Operation *op, int64_t dim, Type shareType,
          << "), but got " << wholeType;
 }
 
+/// all_gather_c4, reduce_scatter_c4.
+template <typename OpTy>
+static LogicalResult verifyRows(OpTy op) {
+  bool alongRows = op.getDim() == 0;
+  if (alongRows == op.getRows().has_value())
+    return success();
+  return op.emitOpError(alongRows ? "needs 'rows' along dimension 0"
+                                  : "has 'rows', but not along dimension 0");
+}
+
 LogicalResult AllReduceOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyAxes(*this, getAxesAttr(), symbols);
 }
 
 LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto size = verifyAxes(*this, getAxesAttr(), symbols);
-  if (failed(size))
+  if (failed(size) || failed(verifyRows(*this)))
     return failure();
   return verifyGathered(*this, getDim(), getInput().getType(), "input",
                         getResult().getType(), "result", *size);
@@ -279,7 +289,7 @@ LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &symbols) {
 LogicalResult
 ReduceScatterOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto size = verifyAxes(*this, getAxesAttr(), symbols);
-  if (failed(size))
+  if (failed(size) || failed(verifyRows(*this)))
     return failure();
   return verifyGathered(*this, getDim(), getResult().getType(), "result",
                         getInput().getType(), "input", *size);

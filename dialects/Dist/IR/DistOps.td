@@ -114,7 +114,8 @@ def Dist_AllReduceOp : Dist_CollectiveOp<"all_reduce", [SameOperandsAndResultTyp
 def Dist_AllGatherOp : Dist_CollectiveOp<"all_gather"> {
   let summary = "concatenation of a group's shares, on every rank of it";
   let description = [{
-    The shares stand in rank order along `dim`.
+    The shares stand in rank order along `dim`. Along dimension 0 `rows` says how tokens lie: in `blocks` of the static size, or, when
+    replicas bring different numbers of tokens at run time, `packed` without gaps or `padded` to the largest.
 
     ```mlir
     %y = dist.all_gather %x dim 1 over <@mesh, ["tp"]> : tensor<8x25008xf32> -> tensor<8x200064xf32>
@@ -123,17 +124,18 @@ def Dist_AllGatherOp : Dist_CollectiveOp<"all_gather"> {
     **Constraints**
     - (all_gather_c1) the mesh exists and has the axes, which do not overlap;
     - (all_gather_c2) `dim` is a dimension of the input;
-    - (all_gather_c3) the result is the input with `dim` multiplied by the group size.
+    - (all_gather_c3) the result is the input with `dim` multiplied by the group size;
+    - (all_gather_c4) `rows` is given along dimension 0 and only there.
   }];
-  let arguments = (ins AnyRankedTensor:$input, I64Attr:$dim, Dist_AxesAttr:$axes);
+  let arguments = (ins AnyRankedTensor:$input, I64Attr:$dim, Dist_AxesAttr:$axes, OptionalAttr<Dist_RowLayoutAttr>:$rows);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$input `dim` $dim `over` $axes attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = "$input `dim` $dim `over` $axes (`rows` $rows^)? attr-dict `:` type($input) `->` type($result)";
 }
 
 def Dist_ReduceScatterOp : Dist_CollectiveOp<"reduce_scatter"> {
   let summary = "sum over a group, each rank keeping its share";
   let description = [{
-    `all_reduce`, of which each rank keeps its slice along `dim`.
+    `all_reduce`, of which each rank keeps its slice along `dim`. Along dimension 0 `rows` says how tokens lie, as for `dist.all_gather`.
 
     ```mlir
     %y = dist.reduce_scatter %x dim 1 over <@mesh, ["tp"]> : tensor<8x3072xbf16> -> tensor<8x384xbf16>
@@ -142,11 +144,46 @@ def Dist_ReduceScatterOp : Dist_CollectiveOp<"reduce_scatter"> {
     **Constraints**
     - (reduce_scatter_c1) the mesh exists and has the axes, which do not overlap;
     - (reduce_scatter_c2) `dim` is a dimension of the input;
-    - (reduce_scatter_c3) the input is the result with `dim` multiplied by the group size.
+    - (reduce_scatter_c3) the input is the result with `dim` multiplied by the group size;
+    - (reduce_scatter_c4) `rows` is given along dimension 0 and only there.
   }];
-  let arguments = (ins AnyRankedTensor:$input, I64Attr:$dim, Dist_AxesAttr:$axes);
+  let arguments = (ins AnyRankedTensor:$input, I64Attr:$dim, Dist_AxesAttr:$axes, OptionalAttr<Dist_RowLayoutAttr>:$rows);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$input `dim` $dim `over` $axes attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = "$input `dim` $dim `over` $axes (`rows` $rows^)? attr-dict `:` type($input) `->` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
+// Pipeline stages
+//===----------------------------------------------------------------------===//
+
+def Dist_SendOp : Dist_Op<"send", [MemoryEffects<[MemWrite]>]> {
+  let summary = "hand the residual stream to the next stage";
+  let description = [{
+    Goes to the rank of the same place in the next pipeline stage, whose `dist.receive` of the same order gets it.
+
+    ```mlir
+    dist.send %x : tensor<8x3072xbf16>
+    ```
+
+    **Constraints**
+    - (send_c1) the input is a ranked tensor.
+  }];
+  let arguments = (ins AnyRankedTensor:$input);
+  let assemblyFormat = "$input attr-dict `:` type($input)";
+}
+
+def Dist_ReceiveOp : Dist_Op<"receive", [MemoryEffects<[MemRead]>]> {
+  let summary = "get the residual stream from the stage before";
+  let description = [{
+    ```mlir
+    %x = dist.receive : tensor<8x3072xbf16>
+    ```
+
+    **Constraints**
+    - (receive_c1) the result is a ranked tensor.
+  }];
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
 }
 
 #endif // SADDLE_DIST_OPS

@@ -76,3 +76,76 @@ Mesh::groups(llvm::ArrayRef<AxisRef> axes) const {
     result.push_back(std::move(ranks));
   return result;
 }
+
+/// The factor as [pre, size] with nothing implied.
+static AxisRef spell(const Mesh &mesh, AxisRef axis) {
+  if (axis && axis.isWhole())
+    return {axis.name, 1, mesh.axisSize(axis.name.getValue())};
+  return axis;
+}
+
+AxisRef Mesh::simplify(AxisRef axis) const {
+  if (!axis || factor(axis) == 1)
+    return {};
+  if (!axis.isWhole() && axis.size == axisSize(axis.name.getValue()))
+    return {axis.name, 1, 0};
+  return axis;
+}
+
+bool Mesh::overlap(AxisRef a, AxisRef b) const {
+  if (!a || !b || a.name != b.name)
+    return false;
+  a = spell(*this, a);
+  b = spell(*this, b);
+  return a.pre < b.pre * b.size && b.pre < a.pre * a.size;
+}
+
+bool Mesh::isMajorFactor(AxisRef part, AxisRef whole) const {
+  if (!part || !whole || part.name != whole.name)
+    return false;
+  part = spell(*this, part);
+  whole = spell(*this, whole);
+  return part.pre == whole.pre && whole.size % part.size == 0;
+}
+
+llvm::SmallVector<AxisRef> Mesh::merge(llvm::ArrayRef<AxisRef> axes) const {
+  llvm::SmallVector<AxisRef> sorted;
+  for (AxisRef axis : axes)
+    if (factor(axis) > 1)
+      sorted.push_back(spell(*this, axis));
+  llvm::sort(sorted, [](AxisRef a, AxisRef b) {
+    return std::make_pair(a.name.getValue(), a.pre) <
+           std::make_pair(b.name.getValue(), b.pre);
+  });
+  llvm::SmallVector<AxisRef> merged;
+  for (AxisRef axis : sorted) {
+    if (!merged.empty() && merged.back().name == axis.name &&
+        merged.back().pre * merged.back().size == axis.pre)
+      merged.back().size *= axis.size;
+    else
+      merged.push_back(axis);
+  }
+  for (AxisRef &axis : merged)
+    axis = simplify(axis);
+  return merged;
+}
+
+llvm::SmallVector<AxisRef> Mesh::remove(llvm::ArrayRef<AxisRef> axes,
+                                        AxisRef part) const {
+  llvm::SmallVector<AxisRef> left;
+  part = spell(*this, part);
+  for (AxisRef axis : axes) {
+    if (!overlap(axis, part)) {
+      left.push_back(axis);
+      continue;
+    }
+    axis = spell(*this, axis);
+    AxisRef major{axis.name, axis.pre, part.pre / axis.pre};
+    int64_t end = part.pre * part.size;
+    AxisRef minor{axis.name, end, axis.pre * axis.size / end};
+    for (AxisRef piece : {major, minor})
+      if (piece.size > 1)
+        left.push_back(simplify(piece));
+  }
+  return left;
+}

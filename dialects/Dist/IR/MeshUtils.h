@@ -55,6 +55,18 @@ struct Mesh {
   /// Ranks that differ only along `axes`, each group in rank order, groups in
   /// the order of their first rank.
   std::vector<std::vector<int64_t>> groups(llvm::ArrayRef<AxisRef> axes) const;
+  /// A reference in its simplest form: nothing for a factor of 1, a whole axis
+  /// where the factor is all of it.
+  AxisRef simplify(AxisRef axis) const;
+  /// Whether two references have a rank digit in common.
+  bool overlap(AxisRef a, AxisRef b) const;
+  /// Whether `part` is `whole` or its major factor.
+  bool isMajorFactor(AxisRef part, AxisRef whole) const;
+  /// Joins neighbouring factors: ["tp":(1)2, "tp":(2)4] of 8 is ["tp"].
+  llvm::SmallVector<AxisRef> merge(llvm::ArrayRef<AxisRef> axes) const;
+  /// What is left of `axes` without `part`, which lies inside one of them.
+  llvm::SmallVector<AxisRef> remove(llvm::ArrayRef<AxisRef> axes,
+                                    AxisRef part) const;
   /// Whether `axis` is on this mesh: known name, and a partial reference whose
   /// pre * size divides the axis.
   bool has(AxisRef axis) const;

@@ -337,6 +337,11 @@ LogicalResult CollectiveOp::verifySymbolUses(SymbolTableCollection &symbols) {
          << groups->getSize() << ", but got " << input << " to " << output;
 }
 
+LogicalResult TransferOp::verify() {
+  // transfer_c1
+  return verifyDense(*this, getBuffer().getType());
+}
+
 LogicalResult CopyOp::verify() {
   auto source = cast<MemRefType>(getSource().getType());
   auto dest = cast<MemRefType>(getDest().getType());

@@ -2,9 +2,9 @@
 #define SADDLE_ENGINE_OPS
 
 include "dialects/Dist/IR/DistAttrs.td"
+include "dialects/Engine/IR/EngineEnums.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/BuiltinAttributes.td"
-include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/SymbolInterfaces.td"
 
@@ -28,26 +28,10 @@ class Engine_Op<string mnemonic, list<Trait> traits = []> : Op<Engine_Dialect, m
 // Attributes
 //===----------------------------------------------------------------------===//
 
-class Engine_Enum<string name, string summary, list<I32EnumAttrCase> cases> : I32EnumAttr<name, summary, cases> {
-  let cppNamespace = "::saddle::engine";
-  let genSpecializedAttr = 0;
-}
-
-// Values are those of the schema's enums.
-def Engine_ArenaKind : Engine_Enum<"ArenaKind", "what an arena holds and for how long",
-    [I32EnumAttrCase<"Constant", 1, "constant">, I32EnumAttrCase<"State", 2, "state">,
-     I32EnumAttrCase<"Transient", 3, "transient">, I32EnumAttrCase<"IO", 4, "io">]>;
-def Engine_Phase : Engine_Enum<"Phase", "what an entry is for",
-    [I32EnumAttrCase<"Decode", 1, "decode">, I32EnumAttrCase<"Prefill", 2, "prefill">]>;
-def Engine_Extent : Engine_Enum<"Extent", "which run-time count bounds dimension 0",
-    [I32EnumAttrCase<"Tokens", 1, "tokens">, I32EnumAttrCase<"Rows", 2, "rows">]>;
-def Engine_CollectiveKind : Engine_Enum<"CollectiveKind", "what a collective computes",
-    [I32EnumAttrCase<"AllReduceSum", 1, "all_reduce_sum">, I32EnumAttrCase<"AllGather", 2, "all_gather">,
-     I32EnumAttrCase<"ReduceScatterSum", 3, "reduce_scatter_sum">]>;
-
 def Engine_ArenaKindAttr : EnumAttr<Engine_Dialect, Engine_ArenaKind, "arena_kind">;
 def Engine_PhaseAttr : EnumAttr<Engine_Dialect, Engine_Phase, "phase">;
 def Engine_ExtentAttr : EnumAttr<Engine_Dialect, Engine_Extent, "extent">;
+def Engine_TransferKindAttr : EnumAttr<Engine_Dialect, Engine_TransferKind, "transfer_kind">;
 def Engine_CollectiveKindAttr : EnumAttr<Engine_Dialect, Engine_CollectiveKind, "collective_kind">;
 
 def Engine_PieceAttr : AttrDef<Engine_Dialect, "Piece"> {
@@ -348,11 +332,27 @@ def Engine_CollectiveOp : Engine_Op<"collective", [DeclareOpInterfaceMethods<Sym
       input of reduce_scatter_sum.
   }];
   let arguments = (ins Engine_CollectiveKindAttr:$kind, AnyMemRef:$input, AnyMemRef:$output, FlatSymbolRefAttr:$groups, I64Attr:$dim,
-      Engine_ExtentAttr:$extent, StrAttr:$place, OptionalAttr<FlatSymbolRefAttr>:$fusion);
+      Engine_ExtentAttr:$extent, OptionalAttr<Engine_ExtentAttr>:$output_extent, OptionalAttr<Dist_RowLayoutAttr>:$rows, StrAttr:$place,
+      OptionalAttr<FlatSymbolRefAttr>:$fusion);
   let assemblyFormat = [{
-    $kind $input `to` $output `over` $groups `dim` $dim $extent `at` $place (`fusion` $fusion^)? attr-dict
+    $kind $input `to` $output `over` $groups `dim` $dim $extent (`becoming` $output_extent^)? (`rows` $rows^)? `at` $place (`fusion` $fusion^)? attr-dict
     `:` type($input) `to` type($output)
   }];
+}
+
+def Engine_TransferOp : Engine_Op<"transfer"> {
+  let summary = "hand a buffer to the next stage, or get it from the one before";
+  let description = [{
+    ```mlir
+    engine.transfer send %x tokens at "layers.31.boundary" : memref<8x3072xbf16>
+    ```
+
+    **Constraints**
+    - (transfer_c1) the buffer has an identity layout.
+  }];
+  let arguments = (ins Engine_TransferKindAttr:$kind, AnyMemRef:$buffer, Engine_ExtentAttr:$extent, StrAttr:$place);
+  let assemblyFormat = "$kind $buffer $extent `at` $place attr-dict `:` type($buffer)";
+  let hasVerifier = 1;
 }
 
 def Engine_CopyOp : Engine_Op<"copy"> {

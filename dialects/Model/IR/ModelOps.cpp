@@ -282,6 +282,16 @@ LogicalResult SelectRowsOp::verify() {
                           "the result");
 }
 
+LogicalResult LayerBoundaryOp::verify() {
+  // layer_boundary_c1
+  if (failed(verifyRank(*this, getType(), "an input", 2)))
+    return failure();
+  if (static_cast<int64_t>(getLayer()) < 0)
+    return emitOpError("expected a layer of at least 0, but got ")
+           << static_cast<int64_t>(getLayer());
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Attention
 //===----------------------------------------------------------------------===//

@@ -189,6 +189,25 @@ def Model_SelectRowsOp : Model_Op<"select_rows", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Model_LayerBoundaryOp : Model_Op<"layer_boundary", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "the residual stream where a decoder layer begins";
+  let description = [{
+    Passes its input on. It marks the only value that crosses from one layer to the next, so that pipeline stages can be cut here
+    (`dist-split-stages`) and hidden states can be tapped.
+
+    ```mlir
+    %x3 = model.layer_boundary %x layer 3 : tensor<?x3072xbf16>
+    ```
+
+    **Constraints**
+    - (layer_boundary_c1) the input has rank 2 and the layer is not negative.
+  }];
+  let arguments = (ins Model_Activation:$input, I64Attr:$layer);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$input `layer` $layer attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Attention
 //===----------------------------------------------------------------------===//

@@ -137,6 +137,7 @@ Status validate(const Engine &engine) {
     SADDLE_RETURN_IF_ERROR(prefix(place, validateWeights(engine, *program)));
     SADDLE_RETURN_IF_ERROR(prefix(place, validateEntries(engine, *program)));
   }
+  SADDLE_RETURN_IF_ERROR(validateStages(engine));
   return validateSourcesAreRead(engine);
 }
 

@@ -35,6 +35,11 @@ Status validateWeights(const schema::Engine &engine,
 /// The entries of `program`: slices, bindings, commands.
 Status validateEntries(const schema::Engine &engine,
                        const schema::Program &program);
+/// One row layout for each extent of an entry whose collectives are valid.
+Status validateLayouts(const schema::Entry &entry);
+/// Programs against each other, after each is valid: the same entries in the
+/// same order, and a receive for every send.
+Status validateStages(const schema::Engine &engine);
 /// Every source that is not ignored is read by some weight; after
 /// validateWeights.
 Status validateSourcesAreRead(const schema::Engine &engine);

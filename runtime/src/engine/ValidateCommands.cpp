@@ -1,9 +1,10 @@
 // Commands: launches against their op's signature and the engine's limits,
-// collectives against their rank groups, copies.
+// copies, and what all kinds of commands share.
 
 #include "runtime/src/base/DType.h"
 #include "runtime/src/cpu/Kernels.h"
-#include "runtime/src/engine/Validate.h"
+#include "runtime/src/engine/CommandCheck.h"
+#include "runtime/src/engine/Extents.h"
 
 #include <cstring>
 #include <vector>
@@ -43,77 +44,18 @@ const OpFacts &factsOf(const Kernel &kernel) {
   return kDefaultFacts;
 }
 
-class CommandChecker {
+class CommandChecker : CommandContext {
 public:
-  CommandChecker(const Engine &engine, const Program &program,
-                 const Entry &entry)
-      : engine(engine), program(program), entry(entry) {}
+  explicit CommandChecker(const CommandContext &context)
+      : CommandContext(context) {}
 
   Status check(const Command &command);
 
 private:
   Status checkLaunch(const Launch &launch);
-  Status checkLimits(const OpFacts &facts, const Launch &launch,
-                     uint64_t count);
-  Status checkCollective(const Collective &collective);
-  Status checkShapes(const Collective &collective, uint64_t groupSize);
-  Status checkGroupsInStage(const RankGroups &groups);
+  Status checkLimits(const OpFacts &facts, const Launch &launch);
   Status checkCopy(const Copy &copy);
-
-  Status checkIndex(const char *what, uint32_t index);
-  Status checkDim(const char *what, uint32_t index, uint32_t dim,
-                  uint64_t expected, const char *rule);
-  Status checkWritable(const char *what, uint32_t index);
-  StatusOr<uint64_t> countOf(Extent extent);
-  const Slice &slice(uint32_t index) const {
-    return *entry.slices()->Get(index);
-  }
-
-  const Engine &engine;
-  const Program &program;
-  const Entry &entry;
 };
-
-Status CommandChecker::checkIndex(const char *what, uint32_t index) {
-  if (index < entry.slices()->size())
-    return Status();
-  return makeError(StatusCode::DataLoss,
-                   "%s: slice %u does not exist, there are %u", what, index,
-                   entry.slices()->size());
-}
-
-Status CommandChecker::checkDim(const char *what, uint32_t index, uint32_t dim,
-                                uint64_t expected, const char *rule) {
-  uint64_t found = slice(index).shape()->Get(dim);
-  if (found == expected)
-    return Status();
-  return makeError(StatusCode::DataLoss,
-                   "%s (slice %u): dimension %u is %" PRIu64
-                   ", expected %s = %" PRIu64,
-                   what, index, dim, found, rule, expected);
-}
-
-Status CommandChecker::checkWritable(const char *what, uint32_t index) {
-  const Arena &arena = *engine.arenas()->Get(slice(index).arena());
-  if (arena.kind() != ArenaKind::CONSTANT)
-    return Status();
-  return makeError(StatusCode::DataLoss,
-                   "%s (slice %u) lies in arena %s of kind CONSTANT, which no "
-                   "command may write",
-                   what, index, quoted(arena).c_str());
-}
-
-StatusOr<uint64_t> CommandChecker::countOf(Extent extent) {
-  if (extent == Extent::TOKENS)
-    return entry.tokens();
-  if (extent == Extent::ROWS)
-    return entry.rows();
-  return makeError(StatusCode::DataLoss, "unknown extent %u", unsigned(extent));
-}
-
-const char *nameOf(Extent extent) {
-  return extent == Extent::TOKENS ? "the entry's tokens" : "the entry's rows";
-}
 
 Status CommandChecker::checkLaunch(const Launch &launch) {
   if (launch.kernel() >= engine.kernels()->size())
@@ -141,8 +83,8 @@ Status CommandChecker::checkLaunch(const Launch &launch) {
   const OpFacts &facts = factsOf(kernel);
   SADDLE_RETURN_IF_ERROR(prefix(
       place, checkDim("counted operand", launch.operands()->Get(facts.counted),
-                      0, count, nameOf(launch.extent()))));
-  SADDLE_RETURN_IF_ERROR(prefix(place, checkLimits(facts, launch, count)));
+                      0, count, describe(launch.extent()))));
+  SADDLE_RETURN_IF_ERROR(prefix(place, checkLimits(facts, launch)));
   for (uint32_t i = launch.operands()->size() - facts.outputs;
        i < launch.operands()->size(); ++i)
     SADDLE_RETURN_IF_ERROR(
@@ -150,8 +92,7 @@ Status CommandChecker::checkLaunch(const Launch &launch) {
   return Status();
 }
 
-Status CommandChecker::checkLimits(const OpFacts &facts, const Launch &launch,
-                                   uint64_t count) {
+Status CommandChecker::checkLimits(const OpFacts &facts, const Launch &launch) {
   const Limits &limits = *engine.limits();
   if (facts.cache != kNone) {
     // The signature makes both caches equal, so the first speaks for both.
@@ -181,102 +122,19 @@ Status CommandChecker::checkLimits(const OpFacts &facts, const Launch &launch,
   return Status();
 }
 
-Status CommandChecker::checkCollective(const Collective &collective) {
-  if (collective.kind() < CollectiveKind::ALL_REDUCE_SUM ||
-      collective.kind() > CollectiveKind::REDUCE_SCATTER_SUM)
-    return makeError(StatusCode::DataLoss, "unknown collective kind %u",
-                     unsigned(collective.kind()));
-  if (collective.groups() >= engine.rank_groups()->size())
-    return makeError(StatusCode::DataLoss,
-                     "rank groups %u do not exist, there are %u",
-                     collective.groups(), engine.rank_groups()->size());
-  const RankGroups &groups = *engine.rank_groups()->Get(collective.groups());
-  SADDLE_RETURN_IF_ERROR(checkGroupsInStage(groups));
-  SADDLE_RETURN_IF_ERROR(checkIndex("input", collective.input()));
-  SADDLE_RETURN_IF_ERROR(checkIndex("output", collective.output()));
-  SADDLE_RETURN_IF_ERROR(checkWritable("output", collective.output()));
-  SADDLE_ASSIGN_OR_RETURN(uint64_t count, countOf(collective.extent()));
-  SADDLE_RETURN_IF_ERROR(checkDim("input", collective.input(), 0, count,
-                                  nameOf(collective.extent())));
-  return checkShapes(collective, groups.size());
-}
-
-Status CommandChecker::checkGroupsInStage(const RankGroups &groups) {
-  StageRanks stage = ranksOf(engine, program);
-  for (uint32_t begin = 0; begin < groups.ranks()->size();
-       begin += groups.size()) {
-    uint32_t inside = 0;
-    for (uint32_t i = begin; i < begin + groups.size(); ++i)
-      inside += groups.ranks()->Get(i) - stage.first < stage.count;
-    if (inside != 0 && inside != groups.size())
-      return makeError(StatusCode::DataLoss,
-                       "a rank group of \"%s\" has members outside pipeline "
-                       "stage %u, which never arrive",
-                       groups.axes()->c_str(), program.stage());
-  }
-  return Status();
-}
-
-Status CommandChecker::checkShapes(const Collective &collective,
-                                   uint64_t groupSize) {
-  const Slice &input = slice(collective.input()),
-              &output = slice(collective.output());
-  bool reduces = collective.kind() != CollectiveKind::ALL_GATHER;
-  bool isFloat = input.dtype() == DType::F32 || input.dtype() == DType::BF16 ||
-                 input.dtype() == DType::F16;
-  if (reduces && !isFloat)
-    return makeError(StatusCode::DataLoss,
-                     "sums are of f32, bf16 or f16, but the input is %s",
-                     dtypeName(input.dtype()));
-  if (input.dtype() != output.dtype())
-    return makeError(StatusCode::DataLoss,
-                     "the input is %s, but the output is %s",
-                     dtypeName(input.dtype()), dtypeName(output.dtype()));
-  const auto &from = *input.shape(), &to = *output.shape();
-  bool whole = collective.kind() == CollectiveKind::ALL_REDUCE_SUM;
-  uint32_t dim = collective.dim();
-  if (!whole && (dim == 0 || dim >= from.size()))
-    return makeError(StatusCode::DataLoss,
-                     "dimension %u is split, expected 1 to %d: dimension 0 "
-                     "counts tokens or rows",
-                     dim, int(from.size()) - 1);
-  bool agree = from.size() == to.size();
-  for (uint32_t i = 0; agree && i < from.size(); ++i) {
-    uint64_t small = from.Get(i), large = to.Get(i);
-    if (collective.kind() == CollectiveKind::REDUCE_SCATTER_SUM)
-      std::swap(small, large);
-    uint64_t factor = !whole && i == dim ? groupSize : 1;
-    agree = large % factor == 0 && large / factor == small;
-  }
-  if (agree)
-    return Status();
-  return makeError(StatusCode::DataLoss,
-                   "%s over %" PRIu64 " ranks along dimension %u does not "
-                   "make %s of %s",
-                   EnumNameCollectiveKind(collective.kind()), groupSize, dim,
-                   formatDims(to).c_str(), formatDims(from).c_str());
-}
-
 Status CommandChecker::checkCopy(const Copy &copy) {
-  SADDLE_RETURN_IF_ERROR(checkIndex("source", copy.source()));
+  SADDLE_RETURN_IF_ERROR(checkRows("source", copy.source(), copy.extent()));
   SADDLE_RETURN_IF_ERROR(checkIndex("dest", copy.dest()));
   SADDLE_RETURN_IF_ERROR(checkWritable("dest", copy.dest()));
-  SADDLE_ASSIGN_OR_RETURN(uint64_t count, countOf(copy.extent()));
-  SADDLE_RETURN_IF_ERROR(
-      checkDim("source", copy.source(), 0, count, nameOf(copy.extent())));
   const Slice &source = slice(copy.source()), &dest = slice(copy.dest());
   bool same = source.dtype() == dest.dtype() &&
               std::equal(source.shape()->begin(), source.shape()->end(),
                          dest.shape()->begin(), dest.shape()->end());
   if (!same)
-    return makeError(
-        StatusCode::DataLoss, "the source is %s %s, but the dest is %s %s",
-        dtypeName(source.dtype()), formatDims(*source.shape()).c_str(),
-        dtypeName(dest.dtype()), formatDims(*dest.shape()).c_str());
-  const Slice &first = source.offset() < dest.offset() ? source : dest;
-  const Slice &second = &first == &source ? dest : source;
-  if (first.arena() == second.arena() &&
-      second.offset() - first.offset() < spanBytes(first))
+    return makeError(StatusCode::DataLoss,
+                     "the source is %s, but the dest is %s",
+                     describe(source).c_str(), describe(dest).c_str());
+  if (overlap(copy.source(), copy.dest()))
     return makeError(StatusCode::DataLoss,
                      "source and dest (slices %u and %u) share bytes",
                      copy.source(), copy.dest());
@@ -294,9 +152,12 @@ Status CommandChecker::check(const Command &command) {
     return checkLaunch(*command.action_as_Launch());
   case Action::Collective:
     return prefix("collective",
-                  checkCollective(*command.action_as_Collective()));
+                  validateCollective(*this, *command.action_as_Collective()));
   case Action::Copy:
     return prefix("copy", checkCopy(*command.action_as_Copy()));
+  case Action::Transfer:
+    return prefix("transfer",
+                  validateTransfer(*this, *command.action_as_Transfer()));
   case Action::NONE:
     break;
   }
@@ -306,9 +167,71 @@ Status CommandChecker::check(const Command &command) {
 
 } // namespace
 
+Status CommandContext::checkIndex(const char *what, uint32_t index) const {
+  if (index < entry.slices()->size())
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "%s: slice %u does not exist, there are %u", what, index,
+                   entry.slices()->size());
+}
+
+Status CommandContext::checkDim(const char *what, uint32_t index, uint32_t dim,
+                                uint64_t expected, const char *rule) const {
+  uint64_t found = slice(index).shape()->Get(dim);
+  if (found == expected)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "%s (slice %u): dimension %u is %" PRIu64
+                   ", expected %s = %" PRIu64,
+                   what, index, dim, found, rule, expected);
+}
+
+Status CommandContext::checkRows(const char *what, uint32_t index,
+                                 Extent extent) const {
+  SADDLE_RETURN_IF_ERROR(checkIndex(what, index));
+  SADDLE_ASSIGN_OR_RETURN(uint64_t count, countOf(extent));
+  return checkDim(what, index, 0, count, describe(extent));
+}
+
+Status CommandContext::checkWritable(const char *what, uint32_t index) const {
+  const Arena &arena = *engine.arenas()->Get(slice(index).arena());
+  if (arena.kind() != ArenaKind::CONSTANT)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "%s (slice %u) lies in arena %s of kind CONSTANT, which no "
+                   "command may write",
+                   what, index, quoted(arena).c_str());
+}
+
+StatusOr<uint64_t> CommandContext::countOf(Extent extent) const {
+  if (extent < Extent::TOKENS || extent > Extent::TOKEN_BLOCK)
+    return makeError(StatusCode::DataLoss, "unknown extent %u",
+                     unsigned(extent));
+  uint64_t count = capacityOf(extent, *engine.topology(), entry);
+  if (count > 0)
+    return count;
+  return makeError(StatusCode::DataLoss,
+                   "extent TOKEN_BLOCK: the entry's %" PRIu64
+                   " tokens are no multiple of the attention width tp / dp = "
+                   "%u",
+                   entry.tokens(), attentionWidth(*engine.topology()));
+}
+
+bool CommandContext::overlap(uint32_t a, uint32_t b) const {
+  bool aFirst = slice(a).offset() < slice(b).offset();
+  const Slice &first = slice(aFirst ? a : b), &second = slice(aFirst ? b : a);
+  return first.arena() == second.arena() &&
+         second.offset() - first.offset() < spanBytes(first);
+}
+
+std::string describe(const Slice &slice) {
+  return std::string(dtypeName(slice.dtype())) + " " +
+         formatDims(*slice.shape());
+}
+
 Status validateCommand(const Engine &engine, const Program &program,
                        const Entry &entry, const Command &command) {
-  return CommandChecker(engine, program, entry).check(command);
+  return CommandChecker({engine, program, entry}).check(command);
 }
 
 } // namespace saddle::engine

@@ -19,10 +19,11 @@ struct ExpectedBinding {
   const char *name;
   DType dtype;
   std::vector<uint64_t> shape;
+  bool required = true;
 };
 
-/// What an entry of `program` binds. Token ids enter at the first pipeline
-/// stage, logits leave the last.
+/// What an entry of `program` may bind. Token ids enter at the first pipeline
+/// stage and logits leave the last; elsewhere nobody needs tokens and rows.
 std::vector<ExpectedBinding> expectedBindings(const Engine &engine,
                                               const Program &program,
                                               const Entry &entry) {
@@ -34,13 +35,16 @@ std::vector<ExpectedBinding> expectedBindings(const Engine &engine,
       {"sequences", DType::I32, {entry.tokens()}},
       {"slots", DType::I32, {entry.tokens()}},
       {"block_table", DType::I32, {limits.max_batch(), blocks}}};
-  if (program.stage() == 0)
-    expected.push_back({"tokens", DType::I32, {entry.tokens()}});
-  if (program.stage() + 1 == engine.topology()->pp()) {
-    expected.push_back({"rows", DType::I32, {entry.rows()}});
+  const Topology &topology = *engine.topology();
+  bool isLast = program.stage() + 1 == topology.pp();
+  expected.push_back(
+      {"tokens", DType::I32, {entry.tokens()}, program.stage() == 0});
+  expected.push_back({"rows", DType::I32, {entry.rows()}, isLast});
+  if (isLast)
     expected.push_back(
-        {"logits", DType::F32, {entry.rows(), engine.model()->vocab_size()}});
-  }
+        {"logits",
+         DType::F32,
+         {topology.dp() * entry.rows(), engine.model()->vocab_size()}});
   return expected;
 }
 
@@ -122,7 +126,7 @@ Status validateBindings(const Engine &engine, const Program &program,
                                expected[i])));
   }
   for (size_t i = 0; i < expected.size(); ++i)
-    if (!found[i])
+    if (!found[i] && expected[i].required)
       return makeError(StatusCode::DataLoss, "binding \"%s\" is missing",
                        expected[i].name);
   return checkNoOverlap(entry);
@@ -153,7 +157,7 @@ Status validateEntry(const Engine &engine, const Program &program,
         "command " + std::to_string(i) + " (" + command.location()->str() + ")",
         validateCommand(engine, program, entry, command)));
   }
-  return Status();
+  return validateLayouts(entry);
 }
 
 /// The scheduler packs up to `least` tokens of `phase` into one step, so some

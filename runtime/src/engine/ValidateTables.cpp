@@ -192,6 +192,17 @@ Status validateRankGroups(const Engine &engine, uint64_t worldSize) {
                          place.c_str(), rank);
       seen[rank] = true;
     }
+    for (uint32_t j = 0; j < worldSize; ++j) {
+      uint32_t rank = groups.ranks()->Get(j),
+               first = groups.ranks()->Get(j - j % groups.size());
+      uint32_t stage = rank / engine.topology()->tp(),
+               firstStage = first / engine.topology()->tp();
+      if (stage != firstStage)
+        return makeError(StatusCode::DataLoss,
+                         "%s: ranks %u and %u of one group are in pipeline "
+                         "stages %u and %u",
+                         place.c_str(), first, rank, firstStage, stage);
+    }
   }
   return Status();
 }

@@ -16,6 +16,7 @@ using namespace schema;
 constexpr uint64_t kVocab = 16, kHidden = 8, kHeads = 4, kKvHeads = 2,
                    kHeadDim = 4, kExperts = 4, kExpertWidth = 4, kTopK = 2;
 constexpr uint32_t kWeights = 0, kState = 1, kScratch = 2, kIo = 3;
+constexpr uint32_t kTpGroups = 0, kAttentionGroups = 1, kReplicaGroups = 2;
 
 using Shape = std::vector<uint64_t>;
 
@@ -36,9 +37,12 @@ class Builder {
 public:
   Builder(const TinyOptions &options)
       : options(options), engine(std::make_unique<EngineT>()),
-        heads(kHeads / options.tp),
-        kvHeads(std::max<uint64_t>(1, kKvHeads / options.tp)),
-        kvCopies(kvHeads * options.tp / kKvHeads) {}
+        width(options.tp / options.dp),
+        expertParts(options.ep
+                        ? options.ep
+                        : uint32_t(std::min<uint64_t>(options.tp, kExperts))),
+        heads(kHeads / width), kvHeads(std::max<uint64_t>(1, kKvHeads / width)),
+        kvCopies(kvHeads * width / kKvHeads) {}
 
   std::unique_ptr<EngineT> build();
 
@@ -56,6 +60,8 @@ private:
   };
 
   void addArenas();
+  void addRankGroups();
+  void addProgram(uint32_t stage);
   uint32_t addSource(const PiecePlan &plan);
   void addWeight(const std::string &name, const Shape &shape, DType dtype,
                  const std::vector<PiecePlan> &plans);
@@ -69,7 +75,9 @@ private:
                 uint64_t rows);
   void addLayer(uint32_t layer, uint32_t &hidden);
   uint32_t addAttention(const std::string &at, uint32_t layer, uint32_t normed);
-  uint32_t addExperts(const std::string &at, uint32_t layer, uint32_t normed);
+  uint32_t addExperts(const std::string &at, uint32_t normed);
+  uint32_t addEmbedding();
+  void addHead(uint32_t hidden);
 
   uint32_t slice(SliceT value);
   uint32_t activation(DType dtype, uint64_t count, uint64_t width);
@@ -79,13 +87,30 @@ private:
   void launch(const std::string &at, uint32_t kernel,
               std::vector<uint32_t> operands, Extent extent = Extent::TOKENS,
               uint32_t group = 0);
-  uint32_t reduced(const std::string &at, uint32_t partial);
+  void collective(const std::string &at, CollectiveT collective);
+  void transfer(TransferKind kind, uint32_t index);
+  uint32_t summed(const std::string &at, uint32_t partial, uint32_t groups,
+                  uint32_t groupSize);
+  /// `partial` summed over the ranks of an attention replica.
+  uint32_t attentionSum(const std::string &at, uint32_t partial);
+  /// The rows of all replicas, and what an expert's partial becomes of them.
+  uint32_t gathered(const std::string &at, uint32_t own, Extent extent);
+  uint32_t expertSum(const std::string &at, uint32_t partial);
+  uint64_t allTokens() const { return options.dp * entry->tokens; }
   void bind(const std::string &name, uint32_t index);
 
   const TinyOptions options;
   std::unique_ptr<EngineT> engine;
+  const uint32_t width;       // of an attention replica
+  const uint32_t expertParts; // ep
   const uint64_t heads, kvHeads, kvCopies;
+  // Of the arenas: the most that any program needs.
   uint64_t weightBytes = 0, stateBytes = 0, scratchBytes = 0, ioBytes = 0;
+  // Of the program being built.
+  ProgramT *program = nullptr;
+  uint32_t firstLayer = 0, endLayer = 0;
+  bool isFirst = true, isLast = true;
+  uint64_t weightUsed = 0, stateUsed = 0;
   std::map<std::string, SliceT> weightSlices, caches;
   std::map<std::string, uint32_t> sourceIndex;
   // Of the entry being built.

@@ -41,6 +41,43 @@ void Builder::addArenas() {
   add("io", ArenaKind::IO, ioBytes);
 }
 
+void Builder::addRankGroups() {
+  // Member `i` of group `g` in each stage is rank i * stride + start(g).
+  auto add = [&](const char *axes, uint32_t size, auto rankOf) {
+    auto groups = std::make_unique<RankGroupsT>();
+    groups->axes = axes;
+    groups->size = size;
+    for (uint32_t i = 0; i < options.pp * options.tp; ++i)
+      groups->ranks.push_back(i / options.tp * options.tp +
+                              rankOf(i % options.tp / size, i % size));
+    engine->rank_groups.push_back(std::move(groups));
+  };
+  add("tp", options.tp, [](uint32_t, uint32_t i) { return i; });
+  if (options.dp == 1)
+    return;
+  add("attention", width,
+      [&](uint32_t group, uint32_t i) { return group * width + i; });
+  add("replicas", options.dp,
+      [&](uint32_t group, uint32_t i) { return i * width + group; });
+}
+
+void Builder::addProgram(uint32_t stage) {
+  engine->programs.push_back(std::make_unique<ProgramT>());
+  program = engine->programs.back().get();
+  program->stage = stage;
+  firstLayer = (options.layers * stage + options.pp - 1) / options.pp;
+  endLayer = (options.layers * (stage + 1) + options.pp - 1) / options.pp;
+  isFirst = stage == 0;
+  isLast = stage + 1 == options.pp;
+  weightUsed = stateUsed = 0;
+  weightSlices.clear();
+  addWeights();
+  addEntry("decode", Phase::DECODE, options.maxBatch, options.maxBatch);
+  addEntry("prefill", Phase::PREFILL, options.prefillChunk, options.maxBatch);
+  weightBytes = std::max(weightBytes, weightUsed);
+  stateBytes = std::max(stateBytes, stateUsed);
+}
+
 std::unique_ptr<EngineT> Builder::build() {
   engine->producer = "TinyEngine";
   engine->target = "cpu";
@@ -54,27 +91,23 @@ std::unique_ptr<EngineT> Builder::build() {
   engine->model->hidden_size = kHidden;
   engine->model->eos_token_ids = {1};
   engine->topology = std::make_unique<TopologyT>();
-  engine->topology->tp = engine->topology->ep = options.tp;
+  engine->topology->tp = options.tp;
+  engine->topology->dp = options.dp;
+  engine->topology->ep = expertParts;
+  engine->topology->pp = options.pp;
   engine->limits = std::make_unique<LimitsT>();
   engine->limits->max_batch = options.maxBatch;
   engine->limits->max_seq_len = options.maxSeqLen;
   engine->limits->prefill_chunk = options.prefillChunk;
   engine->limits->page_size = options.pageSize;
   engine->limits->num_pages = options.numPages;
-  auto groups = std::make_unique<RankGroupsT>();
-  groups->axes = "tp";
-  groups->size = options.tp;
-  for (uint32_t rank = 0; rank < options.tp; ++rank)
-    groups->ranks.push_back(rank);
-  engine->rank_groups.push_back(std::move(groups));
+  addRankGroups();
   auto fusion = std::make_unique<FusionT>();
   fusion->signature = "add_rms_norm";
   fusion->ops = {"add", "rms_norm"};
   engine->fusions.push_back(std::move(fusion));
-  engine->programs.push_back(std::make_unique<ProgramT>());
-  addWeights();
-  addEntry("decode", Phase::DECODE, options.maxBatch, options.maxBatch);
-  addEntry("prefill", Phase::PREFILL, options.prefillChunk, options.maxBatch);
+  for (uint32_t stage = 0; stage < options.pp; ++stage)
+    addProgram(stage);
   addArenas();
   updateFingerprint(*engine);
   return std::move(engine);

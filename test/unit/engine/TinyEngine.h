@@ -1,5 +1,6 @@
 // A small but complete engine for tests: every kind of table, most kernels, any
-// tp up to 4, built with the FlatBuffers object API so that tests can bend it.
+// topology that the model's small numbers allow, built with the FlatBuffers
+// object API so that tests can bend it.
 
 #ifndef SADDLE_TEST_UNIT_ENGINE_TINYENGINE_H
 #define SADDLE_TEST_UNIT_ENGINE_TINYENGINE_H
@@ -16,7 +17,14 @@ namespace saddle {
 /// The model: hidden 8, 4 query and 2 KV heads of 4 dims (QK norm, rotary 2),
 /// 4 experts of width 4, top 2, vocabulary 16.
 struct TinyOptions {
-  uint32_t tp = 1; // 1, 2 or 4; with 4 each KV head lives on two ranks
+  uint32_t tp = 1; // a power of two
+  uint32_t dp = 1; // tp / dp up to 4; with 4 each KV head lives on two ranks
+  uint32_t ep = 0; // up to 4; 0: as many as that and tp allow
+  uint32_t pp = 1; // up to `layers`; earlier stages get the odd ones
+  /// How all replicas' tokens lie.
+  schema::RowLayout layout = schema::RowLayout::PACKED;
+  /// Sums in attention are scattered to token blocks and gathered again.
+  bool tokenBlocks = false;
   uint32_t layers = 1;
   schema::DType compute = schema::DType::F32;
   schema::DType kv = schema::DType::F32;
@@ -29,7 +37,8 @@ struct TinyOptions {
 };
 
 /// Entries "decode" (max_batch tokens) and "prefill" (prefill_chunk tokens),
-/// both with max_batch logits rows.
+/// both with max_batch logits rows. Rank groups are "tp" and, with dp > 1,
+/// "attention" and "replicas".
 std::unique_ptr<schema::EngineT> tinyEngine(const TinyOptions &options = {});
 
 /// Sets model.fingerprint to what the sources say.

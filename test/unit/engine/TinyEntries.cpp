@@ -95,19 +95,97 @@ void Builder::launch(const std::string &at, uint32_t kernel,
   entry->commands.push_back(std::move(command));
 }
 
-/// `partial` summed over the tp group, in place.
-uint32_t Builder::reduced(const std::string &at, uint32_t partial) {
-  if (options.tp == 1)
-    return partial;
-  CollectiveT collective;
-  collective.kind = CollectiveKind::ALL_REDUCE_SUM;
-  collective.input = collective.output = partial;
-  collective.extent = Extent::TOKENS;
+void Builder::collective(const std::string &at, CollectiveT collective) {
   auto command = std::make_unique<CommandT>();
   command->action.Set(std::move(collective));
   command->location = at;
   entry->commands.push_back(std::move(command));
+}
+
+/// Between this stage and its neighbour.
+void Builder::transfer(TransferKind kind, uint32_t index) {
+  TransferT transfer;
+  transfer.kind = kind;
+  transfer.slice = index;
+  transfer.extent = Extent::TOKENS;
+  auto command = std::make_unique<CommandT>();
+  command->action.Set(std::move(transfer));
+  command->location =
+      "model.layers." +
+      std::to_string(kind == TransferKind::SEND ? endLayer : firstLayer) +
+      ".input";
+  entry->commands.push_back(std::move(command));
+}
+
+/// In place.
+uint32_t Builder::summed(const std::string &at, uint32_t partial,
+                         uint32_t groups, uint32_t groupSize) {
+  if (groupSize == 1)
+    return partial;
+  CollectiveT sum;
+  sum.kind = CollectiveKind::ALL_REDUCE_SUM;
+  sum.groups = groups;
+  sum.input = sum.output = partial;
+  sum.extent = Extent::TOKENS;
+  collective(at, sum);
   return partial;
+}
+
+uint32_t Builder::attentionSum(const std::string &at, uint32_t partial) {
+  uint32_t groups = options.dp == 1 ? kTpGroups : kAttentionGroups;
+  if (!options.tokenBlocks)
+    return summed(at, partial, groups, width);
+  DType dtype = entry->slices[partial]->dtype;
+  uint64_t columns = entry->slices[partial]->shape[1];
+  CollectiveT scatter, gather;
+  scatter.kind = CollectiveKind::REDUCE_SCATTER_SUM;
+  scatter.groups = gather.groups = groups;
+  scatter.layout = gather.layout = RowLayout::BLOCKS;
+  scatter.input = partial;
+  scatter.output = activation(dtype, entry->tokens / width, columns);
+  scatter.extent = Extent::TOKENS;
+  scatter.output_extent = Extent::TOKEN_BLOCK;
+  gather.kind = CollectiveKind::ALL_GATHER;
+  gather.input = scatter.output;
+  gather.output = activation(dtype, entry->tokens, columns);
+  gather.extent = Extent::TOKEN_BLOCK;
+  gather.output_extent = Extent::TOKENS;
+  collective(at, scatter);
+  collective(at, gather);
+  return gather.output;
+}
+
+uint32_t Builder::gathered(const std::string &at, uint32_t own, Extent extent) {
+  if (options.dp == 1)
+    return own;
+  bool tokens = extent == Extent::TOKENS;
+  const SliceT &slice = *entry->slices[own];
+  CollectiveT gather;
+  gather.kind = CollectiveKind::ALL_GATHER;
+  gather.groups = kReplicaGroups;
+  gather.input = own;
+  gather.extent = extent;
+  gather.output_extent = tokens ? Extent::ALL_TOKENS : Extent::ALL_ROWS;
+  gather.layout = tokens ? options.layout : RowLayout::PACKED;
+  gather.output =
+      activation(slice.dtype, options.dp * slice.shape[0], slice.shape[1]);
+  collective(at, gather);
+  return gather.output;
+}
+
+uint32_t Builder::expertSum(const std::string &at, uint32_t partial) {
+  if (options.dp == 1)
+    return summed(at, partial, kTpGroups, options.tp);
+  CollectiveT scatter;
+  scatter.kind = CollectiveKind::REDUCE_SCATTER_SUM;
+  scatter.groups = kReplicaGroups;
+  scatter.input = partial;
+  scatter.output = activation(options.compute, entry->tokens, kHidden);
+  scatter.extent = Extent::ALL_TOKENS;
+  scatter.output_extent = Extent::TOKENS;
+  scatter.layout = options.layout;
+  collective(at, scatter);
+  return summed(at, scatter.output, kAttentionGroups, width);
 }
 
 void Builder::bind(const std::string &name, uint32_t index) {
@@ -130,7 +208,7 @@ uint32_t Builder::addAttention(const std::string &at, uint32_t layer,
   uint32_t sums = activation(DType::F32, tokens, 2);
   launch(attention + "qk_norm", kernel("sum_of_squares", {}),
          {qPart, kPart, sums});
-  reduced(attention + "qk_norm", sums);
+  sums = attentionSum(attention + "qk_norm", sums);
   // KV heads that several ranks hold count several times in the sum, so the
   // divisor counts them as often.
   auto scale = [&](const char *variant, int64_t column, uint64_t divisor) {
@@ -165,29 +243,34 @@ uint32_t Builder::addAttention(const std::string &at, uint32_t layer,
   uint32_t partial = activation(A, tokens, kHidden);
   launch(attention + "o_proj", linear(),
          {mixed, weight(attention + "o_proj.weight"), partial});
-  return reduced(attention + "o_proj", partial);
+  return attentionSum(attention + "o_proj", partial);
 }
 
-uint32_t Builder::addExperts(const std::string &at, uint32_t layer,
-                             uint32_t normed) {
+uint32_t Builder::addExperts(const std::string &at, uint32_t normed) {
   std::string moe = at + "block_sparse_moe.";
-  uint64_t tokens = entry->tokens;
+  uint64_t tokens = allTokens();
+  Extent extent = options.dp == 1 ? Extent::TOKENS : Extent::ALL_TOKENS;
+  normed = gathered(moe + "gather", normed, Extent::TOKENS);
   uint32_t logits = activation(DType::F32, tokens, kExperts);
-  launch(moe + "gate", linear(), {normed, weight(moe + "gate.weight"), logits});
+  launch(moe + "gate", linear(), {normed, weight(moe + "gate.weight"), logits},
+         extent);
   uint32_t weights = activation(DType::F32, tokens, kTopK),
            experts = activation(DType::I32, tokens, kTopK);
   launch(moe + "router",
          kernel("router_topk", {floatAttribute("routed_scale", 1)}),
-         {logits, weight(moe + "e_score_correction_bias"), weights, experts});
+         {logits, weight(moe + "e_score_correction_bias"), weights, experts},
+         extent);
   uint32_t partial = activation(options.compute, tokens, kHidden);
   launch(moe + "experts",
          kernel("experts",
                 {rankAttribute("expert_start",
-                               rankValue(kExperts / options.tp, options.tp)),
+                               rankValue(kExperts / expertParts, expertParts,
+                                         options.tp / expertParts)),
                  intAttribute("act_group", 0)}),
          {normed, weights, experts, weight(moe + "w13"), weight(moe + "w2"),
-          partial});
-  return reduced(moe + "experts", partial);
+          partial},
+         extent);
+  return expertSum(moe + "experts", partial);
 }
 
 void Builder::addLayer(uint32_t layer, uint32_t &hidden) {
@@ -209,13 +292,51 @@ void Builder::addLayer(uint32_t layer, uint32_t &hidden) {
   addResidual("self_attn.residual",
               addAttention(at, layer, normed("input_layernorm", 0)), 1);
   addResidual("block_sparse_moe.residual",
-              addExperts(at, layer, normed("post_attention_layernorm", 1)), 0);
+              addExperts(at, normed("post_attention_layernorm", 1)), 0);
+}
+
+uint32_t Builder::addEmbedding() {
+  uint32_t ids = entry->bindings[0]->slice;
+  uint32_t hidden = activation(options.compute, entry->tokens, kHidden);
+  launch("model.embed_tokens",
+         kernel("embedding", {rankAttribute("vocab_start",
+                                            rankValue(kVocab / width, width))}),
+         {ids, weight("model.embed_tokens.weight"), hidden});
+  return attentionSum("model.embed_tokens", hidden);
+}
+
+void Builder::addHead(uint32_t hidden) {
+  uint64_t rows = entry->rows;
+  uint32_t rowIndices = entry->bindings[entry->bindings.size() - 2]->slice,
+           logits = entry->bindings.back()->slice;
+  Extent extent = options.dp == 1 ? Extent::ROWS : Extent::ALL_ROWS;
+  uint32_t chosen = activation(options.compute, rows, kHidden),
+           normed = activation(options.compute, rows, kHidden);
+  launch("model.norm", kernel("select_rows", {}), {hidden, rowIndices, chosen},
+         Extent::ROWS);
+  launch("model.norm", rmsNorm(), {chosen, weight("model.norm.weight"), normed},
+         Extent::ROWS);
+  normed = gathered("lm_head", normed, Extent::ROWS);
+  bool split = options.tp > 1;
+  uint32_t part = logits;
+  if (split)
+    part = activation(DType::F32, options.dp * rows, kVocab / options.tp);
+  launch("lm_head", linear(), {normed, weight("lm_head.weight"), part}, extent);
+  if (!split)
+    return;
+  CollectiveT gather;
+  gather.kind = CollectiveKind::ALL_GATHER;
+  gather.input = part;
+  gather.output = logits;
+  gather.dim = 1;
+  gather.extent = extent;
+  collective("lm_head", gather);
 }
 
 void Builder::addEntry(const std::string &name, Phase phase, uint64_t tokens,
                        uint64_t rows) {
-  engine->programs[0]->entries.push_back(std::make_unique<EntryT>());
-  entry = engine->programs[0]->entries.back().get();
+  program->entries.push_back(std::make_unique<EntryT>());
+  entry = program->entries.back().get();
   entry->name = name;
   entry->phase = phase;
   entry->tokens = tokens;
@@ -229,7 +350,8 @@ void Builder::addEntry(const std::string &name, Phase phase, uint64_t tokens,
     bind(binding, index);
     return index;
   };
-  uint32_t ids = input("tokens", {tokens});
+  if (isFirst)
+    input("tokens", {tokens});
   positions = input("positions", {tokens});
   sequences = input("sequences", {tokens});
   slots = input("slots", {tokens});
@@ -237,40 +359,24 @@ void Builder::addEntry(const std::string &name, Phase phase, uint64_t tokens,
       input("block_table",
             {options.maxBatch,
              (options.maxSeqLen + options.pageSize - 1) / options.pageSize});
-  uint32_t rowIndices = input("rows", {rows});
-  uint32_t logits = input("logits", {rows, kVocab}, DType::F32);
-
-  uint64_t vocab = kVocab / options.tp;
-  uint32_t hidden = activation(options.compute, tokens, kHidden);
-  launch("model.embed_tokens",
-         kernel("embedding",
-                {rankAttribute("vocab_start", rankValue(vocab, options.tp))}),
-         {ids, weight("model.embed_tokens.weight"), hidden});
-  reduced("model.embed_tokens", hidden);
-  for (uint32_t layer = 0; layer < options.layers; ++layer)
-    addLayer(layer, hidden);
-  uint32_t chosen = activation(options.compute, rows, kHidden),
-           normed = activation(options.compute, rows, kHidden);
-  launch("model.norm", kernel("select_rows", {}), {hidden, rowIndices, chosen},
-         Extent::ROWS);
-  launch("model.norm", rmsNorm(), {chosen, weight("model.norm.weight"), normed},
-         Extent::ROWS);
-  bool split = options.tp > 1;
-  uint32_t part = split ? activation(DType::F32, rows, vocab) : logits;
-  launch("lm_head", linear(), {normed, weight("lm_head.weight"), part},
-         Extent::ROWS);
-  if (split) {
-    CollectiveT gather;
-    gather.kind = CollectiveKind::ALL_GATHER;
-    gather.input = part;
-    gather.output = logits;
-    gather.dim = 1;
-    gather.extent = Extent::ROWS;
-    auto command = std::make_unique<CommandT>();
-    command->action.Set(std::move(gather));
-    command->location = "lm_head";
-    entry->commands.push_back(std::move(command));
+  if (isLast) {
+    input("rows", {rows});
+    input("logits", {options.dp * rows, kVocab}, DType::F32);
   }
+
+  uint32_t hidden;
+  if (isFirst) {
+    hidden = addEmbedding();
+  } else {
+    hidden = activation(options.compute, tokens, kHidden);
+    transfer(TransferKind::RECEIVE, hidden);
+  }
+  for (uint32_t layer = firstLayer; layer < endLayer; ++layer)
+    addLayer(layer, hidden);
+  if (isLast)
+    addHead(hidden);
+  else
+    transfer(TransferKind::SEND, hidden);
   scratchBytes = std::max(scratchBytes, scratchUsed);
   ioBytes = std::max(ioBytes, ioUsed);
 }

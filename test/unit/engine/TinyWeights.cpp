@@ -24,7 +24,7 @@ void Builder::addWeight(const std::string &name, const Shape &shape,
   auto weight = std::make_unique<WeightT>();
   weight->name = name;
   weight->slice =
-      std::make_unique<SliceT>(place(kWeights, dtype, shape, weightBytes));
+      std::make_unique<SliceT>(place(kWeights, dtype, shape, weightUsed));
   for (const PiecePlan &plan : plans) {
     auto piece = std::make_unique<PieceT>();
     piece->source = addSource(plan);
@@ -38,16 +38,15 @@ void Builder::addWeight(const std::string &name, const Shape &shape,
     weight->pieces.push_back(std::move(piece));
   }
   weightSlices[name] = *weight->slice;
-  engine->programs[0]->weights.push_back(std::move(weight));
+  program->weights.push_back(std::move(weight));
 }
 
 void Builder::addLayerWeights(uint32_t layer) {
   std::string at = "model.layers." + std::to_string(layer) + ".";
-  uint32_t tp = options.tp;
   RankValueT zero = rankValue(0, 1);
   uint64_t q = heads * kHeadDim, kv = kvHeads * kHeadDim;
-  RankValueT qStart = rankValue(q, tp);
-  RankValueT kvStart = rankValue(kv, tp / kvCopies, kvCopies);
+  RankValueT qStart = rankValue(q, width);
+  RankValueT kvStart = rankValue(kv, width / kvCopies, kvCopies);
   auto norm = [&](const char *name, uint64_t width, uint64_t total,
                   RankValueT start) {
     addWeight(at + name, {width}, DType::F32,
@@ -99,45 +98,59 @@ void Builder::addLayerWeights(uint32_t layer) {
       moe + "e_score_correction_bias", {kExperts}, 1, kExperts, zero, zero};
   bias.sourceDType = DType::F32;
   addWeight(bias.source, {kExperts}, DType::F32, {bias});
-  uint64_t held = kExperts / tp;
-  auto stacked = [&](const char *name, uint64_t rows, uint64_t cols,
+  // Experts are cut into expertParts, each of them into `slices` by width.
+  uint32_t slices = options.tp / expertParts;
+  uint64_t held = kExperts / expertParts, sliceWidth = kExpertWidth / slices;
+  RankValueT sliceStart = rankValue(sliceWidth, slices);
+  auto stacked = [&](const char *name, Shape shape, uint64_t rows,
+                     uint64_t cols, RankValueT rowStart, RankValueT colStart,
                      uint64_t destRow) {
     PiecePlan plan{moe + "experts.{}." + name + ".weight",
-                   {rows, cols},
+                   std::move(shape),
                    rows,
                    cols,
-                   zero,
-                   zero,
+                   rowStart,
+                   colStart,
                    destRow};
     plan.stack = kExperts;
-    plan.stackStart = rankValue(held, tp);
+    plan.stackStart = rankValue(held, expertParts, slices);
     plan.stackCount = held;
     return plan;
   };
-  addWeight(moe + "w13", {held, 2 * kExpertWidth, kHidden}, options.weights,
-            {stacked("w1", kExpertWidth, kHidden, 0),
-             stacked("w3", kExpertWidth, kHidden, kExpertWidth)});
-  addWeight(moe + "w2", {held, kHidden, kExpertWidth}, options.weights,
-            {stacked("w2", kHidden, kExpertWidth, 0)});
+  const Shape wide = {kExpertWidth, kHidden}, tall = {kHidden, kExpertWidth};
+  addWeight(
+      moe + "w13", {held, 2 * sliceWidth, kHidden}, options.weights,
+      {stacked("w1", wide, sliceWidth, kHidden, sliceStart, zero, 0),
+       stacked("w3", wide, sliceWidth, kHidden, sliceStart, zero, sliceWidth)});
+  addWeight(moe + "w2", {held, kHidden, sliceWidth}, options.weights,
+            {stacked("w2", tall, kHidden, sliceWidth, zero, sliceStart, 0)});
 
   Shape cache = {options.numPages, options.pageSize, kvHeads, kHeadDim};
-  caches[at + "k"] = place(kState, options.kv, cache, stateBytes);
-  caches[at + "v"] = place(kState, options.kv, cache, stateBytes);
+  caches[at + "k"] = place(kState, options.kv, cache, stateUsed);
+  caches[at + "v"] = place(kState, options.kv, cache, stateUsed);
 }
 
 void Builder::addWeights() {
-  uint64_t vocab = kVocab / options.tp;
-  RankValueT zero = rankValue(0, 1), start = rankValue(vocab, options.tp);
-  auto table = [&](const char *name) {
+  RankValueT zero = rankValue(0, 1);
+  auto table = [&](const char *name, uint32_t parts) {
+    uint64_t vocab = kVocab / parts;
     addWeight(name, {vocab, kHidden}, options.weights,
-              {{name, {kVocab, kHidden}, vocab, kHidden, start, zero}});
+              {{name,
+                {kVocab, kHidden},
+                vocab,
+                kHidden,
+                rankValue(vocab, parts),
+                zero}});
   };
-  table("model.embed_tokens.weight");
-  for (uint32_t layer = 0; layer < options.layers; ++layer)
+  if (isFirst)
+    table("model.embed_tokens.weight", width);
+  for (uint32_t layer = firstLayer; layer < endLayer; ++layer)
     addLayerWeights(layer);
+  if (!isLast)
+    return;
   addWeight("model.norm.weight", {kHidden}, DType::F32,
             {{"model.norm.weight", {kHidden}, 1, kHidden, zero, zero}});
-  table("lm_head.weight");
+  table("lm_head.weight", options.tp);
 }
 
 } // namespace saddle::tiny

@@ -1,0 +1,13 @@
+#ifndef SADDLE_DIST_ENUMS
+#define SADDLE_DIST_ENUMS
+
+include "mlir/IR/EnumAttr.td"
+
+// Values are those of RowLayout in runtime/schema/engine.fbs.
+def Dist_RowLayout : I32EnumAttr<"RowLayout", "how the rows of several ranks lie in a gathered tensor",
+    [I32EnumAttrCase<"Blocks", 1, "blocks">, I32EnumAttrCase<"Packed", 2, "packed">, I32EnumAttrCase<"Padded", 3, "padded">]> {
+  let cppNamespace = "::saddle::dist";
+  let genSpecializedAttr = 0;
+}
+
+#endif // SADDLE_DIST_ENUMS

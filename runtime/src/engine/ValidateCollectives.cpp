@@ -1,0 +1,223 @@
+// Collectives against their rank groups and the ranks' run-time counts;
+// transfers against the pipeline.
+
+#include "runtime/src/base/DType.h"
+#include "runtime/src/engine/CommandCheck.h"
+#include "runtime/src/engine/Extents.h"
+
+#include <functional>
+
+namespace saddle::engine {
+
+using namespace schema;
+using schema::Engine; // not saddle::Engine
+
+namespace {
+
+/// Whether `accepts(place, index in the group, the group's first place)` holds
+/// for every rank of every group.
+bool allMembers(const Engine &engine, const RankGroups &groups,
+                const std::function<bool(Place, uint32_t, Place)> &accepts) {
+  const Topology &topology = *engine.topology();
+  for (uint32_t i = 0; i < groups.ranks()->size(); ++i) {
+    uint32_t index = i % groups.size();
+    if (!accepts(placeOf(topology, groups.ranks()->Get(i)), index,
+                 placeOf(topology, groups.ranks()->Get(i - index))))
+      return false;
+  }
+  return true;
+}
+
+/// Members must contribute equal counts when nothing says whose rows are whose.
+Status checkEqualCounts(const Engine &engine, const RankGroups &groups,
+                        Extent extent) {
+  bool fits = extent == Extent::TOKEN_BLOCK ? groups.size() == 1
+              : extent == Extent::TOKENS || extent == Extent::ROWS
+                  ? allMembers(engine, groups,
+                               [](Place place, uint32_t, Place first) {
+                                 return place.replica == first.replica;
+                               })
+                  : true;
+  if (fits)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "the members of a group of \"%s\" have different counts of "
+                   "%s",
+                   groups.axes()->c_str(), EnumNameExtent(extent));
+}
+
+/// The groups and extents that a layout goes with. `small` is a rank's own
+/// rows, `large` all the group's.
+Status checkLayout(const Engine &engine, const RankGroups &groups,
+                   RowLayout layout, Extent small, Extent large) {
+  const Topology &topology = *engine.topology();
+  if (layout < RowLayout::BLOCKS || layout > RowLayout::PADDED)
+    return makeError(StatusCode::DataLoss,
+                     "dimension 0 needs layout BLOCKS, PACKED or PADDED, "
+                     "found %u",
+                     unsigned(layout));
+  bool blocks = layout == RowLayout::BLOCKS;
+  bool extentsFit =
+      blocks ? small == Extent::TOKEN_BLOCK && large == Extent::TOKENS
+             : (small == Extent::TOKENS && large == Extent::ALL_TOKENS) ||
+                   (small == Extent::ROWS && large == Extent::ALL_ROWS);
+  if (!extentsFit)
+    return makeError(StatusCode::DataLoss, "layout %s joins %s, not %s to %s",
+                     EnumNameRowLayout(layout),
+                     blocks ? "TOKEN_BLOCK to TOKENS"
+                            : "TOKENS to ALL_TOKENS or ROWS to ALL_ROWS",
+                     EnumNameExtent(small), EnumNameExtent(large));
+  uint32_t size = blocks ? attentionWidth(topology) : topology.dp();
+  bool groupsFit =
+      groups.size() == size &&
+      allMembers(engine, groups,
+                 [blocks](Place place, uint32_t index, Place first) {
+                   return blocks ? place.member == index &&
+                                       place.replica == first.replica
+                                 : place.replica == index;
+                 });
+  if (groupsFit)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "layout %s needs groups of %s (%u ranks each), which those "
+                   "of \"%s\" are not",
+                   EnumNameRowLayout(layout),
+                   blocks ? "the ranks of one attention replica, in order"
+                          : "one rank of each attention replica, in order",
+                   size, groups.axes()->c_str());
+}
+
+Status checkShapes(const CommandContext &context, const Collective &collective,
+                   uint64_t groupSize) {
+  const Slice &input = context.slice(collective.input()),
+              &output = context.slice(collective.output());
+  bool reduces = collective.kind() != CollectiveKind::ALL_GATHER;
+  bool isFloat = input.dtype() == DType::F32 || input.dtype() == DType::BF16 ||
+                 input.dtype() == DType::F16;
+  if (reduces && !isFloat)
+    return makeError(StatusCode::DataLoss,
+                     "sums are of f32, bf16 or f16, but the input is %s",
+                     dtypeName(input.dtype()));
+  if (input.dtype() != output.dtype())
+    return makeError(StatusCode::DataLoss,
+                     "the input is %s, but the output is %s",
+                     dtypeName(input.dtype()), dtypeName(output.dtype()));
+  const auto &from = *input.shape(), &to = *output.shape();
+  bool whole = collective.kind() == CollectiveKind::ALL_REDUCE_SUM;
+  uint32_t dim = collective.dim();
+  if (!whole && dim >= from.size())
+    return makeError(StatusCode::DataLoss,
+                     "dimension %u is split, but the input has %u", dim,
+                     from.size());
+  bool agree = from.size() == to.size();
+  for (uint32_t i = 0; agree && i < from.size(); ++i) {
+    uint64_t small = from.Get(i), large = to.Get(i);
+    if (collective.kind() == CollectiveKind::REDUCE_SCATTER_SUM)
+      std::swap(small, large);
+    uint64_t factor = !whole && i == dim ? groupSize : 1;
+    agree = large % factor == 0 && large / factor == small;
+  }
+  if (agree)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "%s over %" PRIu64 " ranks along dimension %u does not "
+                   "make %s of %s",
+                   EnumNameCollectiveKind(collective.kind()), groupSize, dim,
+                   formatDims(to).c_str(), formatDims(from).c_str());
+}
+
+/// Only a sum may work in place: elsewhere one member's output would fall on
+/// another's input.
+Status checkAliasing(const CommandContext &context,
+                     const Collective &collective) {
+  uint32_t input = collective.input(), output = collective.output();
+  const Slice &a = context.slice(input), &b = context.slice(output);
+  bool inPlace = collective.kind() == CollectiveKind::ALL_REDUCE_SUM &&
+                 a.offset() == b.offset() &&
+                 std::equal(a.strides()->begin(), a.strides()->end(),
+                            b.strides()->begin(), b.strides()->end());
+  if (inPlace || !context.overlap(input, output))
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "input and output (slices %u and %u) share bytes", input,
+                   output);
+}
+
+} // namespace
+
+Status validateCollective(const CommandContext &context,
+                          const Collective &collective) {
+  const Engine &engine = context.engine;
+  if (collective.kind() < CollectiveKind::ALL_REDUCE_SUM ||
+      collective.kind() > CollectiveKind::REDUCE_SCATTER_SUM)
+    return makeError(StatusCode::DataLoss, "unknown collective kind %u",
+                     unsigned(collective.kind()));
+  if (collective.groups() >= engine.rank_groups()->size())
+    return makeError(StatusCode::DataLoss,
+                     "rank groups %u do not exist, there are %u",
+                     collective.groups(), engine.rank_groups()->size());
+  const RankGroups &groups = *engine.rank_groups()->Get(collective.groups());
+  Extent from = collective.extent(), to = outputExtent(collective);
+  SADDLE_RETURN_IF_ERROR(context.checkRows("input", collective.input(), from));
+  SADDLE_RETURN_IF_ERROR(context.checkRows("output", collective.output(), to));
+  SADDLE_RETURN_IF_ERROR(context.checkWritable("output", collective.output()));
+  if (isAlongRows(collective)) {
+    if (collective.kind() == CollectiveKind::REDUCE_SCATTER_SUM)
+      std::swap(from, to);
+    SADDLE_RETURN_IF_ERROR(
+        checkLayout(engine, groups, collective.layout(), from, to));
+  } else {
+    if (collective.layout() != RowLayout::UNKNOWN || from != to)
+      return makeError(StatusCode::DataLoss,
+                       "extents %s and %s and layout %u, but rows are neither "
+                       "gathered nor scattered",
+                       EnumNameExtent(from), EnumNameExtent(to),
+                       unsigned(collective.layout()));
+    SADDLE_RETURN_IF_ERROR(checkEqualCounts(engine, groups, from));
+  }
+  SADDLE_RETURN_IF_ERROR(checkShapes(context, collective, groups.size()));
+  return checkAliasing(context, collective);
+}
+
+Status validateLayouts(const Entry &entry) {
+  for (uint32_t i = 0; i < entry.commands()->size(); ++i) {
+    const Command &command = *entry.commands()->Get(i);
+    const Collective *collective = command.action_as_Collective();
+    if (!collective || !isAlongRows(*collective))
+      continue;
+    for (Extent all : {Extent::ALL_TOKENS, Extent::ALL_ROWS}) {
+      RowLayout first = layoutOf(entry, all);
+      bool involved =
+          collective->extent() == all || outputExtent(*collective) == all;
+      if (involved && collective->layout() != first)
+        return makeError(StatusCode::DataLoss,
+                         "command %u (%s): %s is %s here, but %s in an earlier "
+                         "command",
+                         i, command.location()->c_str(), EnumNameExtent(all),
+                         EnumNameRowLayout(collective->layout()),
+                         EnumNameRowLayout(first));
+    }
+  }
+  return Status();
+}
+
+Status validateTransfer(const CommandContext &context,
+                        const Transfer &transfer) {
+  uint32_t stage = context.program.stage(),
+           stages = context.engine.topology()->pp();
+  if (transfer.kind() != TransferKind::SEND &&
+      transfer.kind() != TransferKind::RECEIVE)
+    return makeError(StatusCode::DataLoss, "unknown transfer kind %u",
+                     unsigned(transfer.kind()));
+  bool sends = transfer.kind() == TransferKind::SEND;
+  if (sends ? stage + 1 == stages : stage == 0)
+    return makeError(StatusCode::DataLoss, "stage %u of %u has no stage to %s",
+                     stage, stages, sends ? "send to" : "receive from");
+  SADDLE_RETURN_IF_ERROR(
+      context.checkRows("slice", transfer.slice(), transfer.extent()));
+  if (sends)
+    return Status();
+  return context.checkWritable("slice", transfer.slice());
+}
+
+} // namespace saddle::engine
