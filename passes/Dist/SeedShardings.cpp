@@ -48,32 +48,44 @@ public:
       return value.getInt();
     };
     auto heads = get("num_attention_heads");
+    if (failed(heads))
+      return failure();
     auto kvHeads = get("num_key_value_heads");
+    if (failed(kvHeads))
+      return failure();
     auto width = get("intermediate_size");
+    if (failed(width))
+      return failure();
     auto vocab = get("vocab_size");
-    if (failed(heads) || failed(kvHeads) || failed(width) || failed(vocab))
+    if (failed(vocab))
       return failure();
     if (tp == 1)
       return success();
 
-    auto divides = [](int64_t total) {
-      return [total](int64_t ways) { return total % ways == 0; };
+    auto placesKV = [kv = *kvHeads](int64_t ways) {
+      return kv % ways == 0 || ways % kv == 0;
+    };
+    // Messages offer widths that place everything, not just the field at hand.
+    std::string legal = listLegal([&](int64_t ways) {
+      return *heads % ways == 0 && placesKV(ways) && *width % ways == 0;
+    });
+    auto refuse = [&](StringRef field, int64_t value) {
+      return module.emitError(field)
+             << " = " << value << " cannot be split over tp = " << tp
+             << "; legal tp: " << legal;
     };
     if (*heads % tp != 0)
-      return refuse("num_attention_heads", *heads, divides(*heads));
+      return refuse("num_attention_heads", *heads);
     axes["q_heads"] = axis;
-    auto placesKV = [kv = *kvHeads, q = *heads](int64_t ways) {
-      return q % ways == 0 && (kv % ways == 0 || ways % kv == 0);
-    };
     if (!placesKV(tp))
-      return refuse("num_key_value_heads", *kvHeads, placesKV);
+      return refuse("num_key_value_heads", *kvHeads);
     if (*kvHeads % tp == 0)
       axes["kv_heads"] = axis;
     else if (*kvHeads > 1)
       axes["kv_heads"] = AxisRef{axis.name, 1, *kvHeads};
     // One KV head is held by every rank: no axis.
     if (*width % tp != 0)
-      return refuse("intermediate_size", *width, divides(*width));
+      return refuse("intermediate_size", *width);
     axes["expert_width"] = axis;
     if (*vocab % tp == 0)
       axes["vocab"] = axis;
@@ -87,13 +99,6 @@ public:
   AxisRef axisOf(StringRef dim) const { return axes.lookup(dim); }
 
 private:
-  template <typename Predicate>
-  LogicalResult refuse(StringRef field, int64_t value, Predicate legal) {
-    return module.emitError(field)
-           << " = " << value << " cannot be split over tp = " << tp
-           << "; legal tp: " << listLegal(legal);
-  }
-
   ModuleOp module;
   int64_t tp;
   AxisRef axis;
@@ -104,8 +109,9 @@ struct SeedShardings : saddle::dist::impl::SeedShardingsBase<SeedShardings> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     ShardingState state(module);
-    if (!state.hasMesh()) {
-      module.emitError("module has no mesh; run dist-attach-mesh first");
+    if (!state.hasMesh() || state.mesh().axisSize("tp") == 0) {
+      module.emitError("module has no mesh with an axis \"tp\"; run "
+                       "dist-attach-mesh first");
       return signalPassFailure();
     }
     Plan plan(module, state);

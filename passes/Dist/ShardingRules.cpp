@@ -64,6 +64,8 @@ public:
       : op(op), state(state) {}
 
   FailureOr<ShardingRule> build() {
+    if (failed(verifyOperands()))
+      return failure();
     LogicalResult result =
         llvm::TypeSwitch<Operation *, LogicalResult>(op)
             .Case<model::EmbeddingOp>([&](auto op) { return embedding(op); })
@@ -88,12 +90,36 @@ public:
   }
 
 private:
-  /// Sharding of a weight, or an error that asks for seeding.
+  /// Rules may look at any operand, so each must have a sharding that fits it.
+  LogicalResult verifyOperands() {
+    for (auto [index, operand] : llvm::enumerate(op->getOperands())) {
+      auto type = dyn_cast<RankedTensorType>(operand.getType());
+      if (!type)
+        continue;
+      ShardingAttr sharding = state.ofValue(operand);
+      if (!sharding)
+        return op->emitError("operand ")
+               << index << " has no sharding; run dist-propagate first";
+      if (static_cast<int64_t>(sharding.getDims().size()) != type.getRank())
+        return op->emitError("operand ")
+               << index << " of type " << type << " has sharding " << sharding
+               << " of another rank";
+    }
+    return success();
+  }
+
+  /// Sharding of a weight or cache, or an error that asks for seeding.
   FailureOr<ShardingAttr> weight(FlatSymbolRefAttr symbol) {
-    if (ShardingAttr sharding = state.ofSymbol(symbol))
-      return sharding;
-    return op->emitError()
-           << symbol << " has no sharding; run dist-seed-shardings first";
+    if (ShardingAttr sharding = state.ofSymbol(symbol)) {
+      auto weight = dyn_cast<model::WeightOp>(state.symbol(symbol.getValue()));
+      size_t rank = weight ? weight.getWeightType().getRank() : 1;
+      if (sharding.getDims().size() == rank)
+        return sharding;
+      return op->emitError()
+             << symbol << " has sharding " << sharding << " of another rank";
+    }
+    return op->emitError() << symbol
+                           << " has no sharding; run dist-seed-shardings first";
   }
 
   void requireReplicated(Value operand) {
@@ -106,8 +132,8 @@ private:
     for (Value operand : op->getOperands())
       requireReplicated(operand);
     for (Value result : op->getResults())
-      rule.results.push_back(state.replicated(
-          cast<RankedTensorType>(result.getType()).getRank()));
+      rule.results.push_back(
+          state.replicated(cast<RankedTensorType>(result.getType()).getRank()));
     return success();
   }
 
@@ -118,8 +144,7 @@ private:
       return failure();
     requireReplicated(embedding.getTokens());
     AxisRef rows = table->getDims()[0];
-    rule.results.push_back(state.columns(table->getDims()[1],
-                                         axesOf(rows)));
+    rule.results.push_back(state.columns(table->getDims()[1], axesOf(rows)));
     return success();
   }
 
@@ -170,8 +195,8 @@ private:
 
   /// Heads do not mix, so any split by whole heads passes through.
   LogicalResult rope(model::RopeOp rope) {
-    ShardingAttr sharding = state.columns(
-        state.ofValue(rope.getInput()).getDims()[1]);
+    ShardingAttr sharding =
+        state.columns(state.ofValue(rope.getInput()).getDims()[1]);
     rule.operands.push_back(sharding);
     requireReplicated(rope.getPositions());
     rule.results.push_back(sharding);
@@ -195,17 +220,16 @@ private:
       return failure();
     AxisRef queries = state.ofValue(attention.getQ()).getDims()[1];
     AxisRef heads = cache->getDims()[0];
-    auto symbol =
-        cast<model::KVCacheOp>(state.symbol(attention.getCache()));
+    auto symbol = cast<model::KVCacheOp>(state.symbol(attention.getCache()));
     // Replicas of one head serve any query head; otherwise the cache must be
     // split alike, or by the major factor of what splits the queries.
     bool fits = queries == heads || (!heads && symbol.getHeads() == 1) ||
                 (queries && queries.isWhole() && heads &&
                  heads.name == queries.name && heads.pre == 1);
     if (!fits) {
-      InFlightDiagnostic diag =
-          op->emitError("query heads are split by ")
-          << state.columns(queries) << " but cache heads by " << *cache;
+      InFlightDiagnostic diag = op->emitError("query heads are split by ")
+                                << state.columns(queries)
+                                << " but cache heads by " << *cache;
       diag.attachNote(symbol.getLoc()) << "cache defined here";
       return diag;
     }
