@@ -49,7 +49,7 @@ TEST(VectorTest, DotAddsInItsDocumentedOrder) {
       pointers[i] = rows[i].data();
     std::vector<float> x = randomFloats(count, 7);
     float out[4];
-    dot4(x.data(), pointers, count, out);
+    dotMany(x.data(), pointers, 4, count, out);
     for (unsigned i = 0; i < 4; ++i) {
       ASSERT_EQ(out[i], orderedDot(x, rows[i])) << count;
       ASSERT_EQ(out[i], dot(x.data(), pointers[i], count)) << count;
@@ -66,6 +66,27 @@ TEST(VectorTest, AddScaledRoundsTwice) {
   }
   addScaled(0.3f, source.data(), dest.data(), 77);
   EXPECT_EQ(dest, expected);
+}
+
+TEST(VectorTest, ManyAreManyOnes) {
+  for (uint64_t m = 0; m <= 4; ++m) {
+    std::vector<std::vector<float>> rows;
+    const float *pointers[4];
+    for (unsigned i = 0; i < 4; ++i)
+      rows.push_back(randomFloats(53, 10 + i));
+    for (unsigned i = 0; i < 4; ++i)
+      pointers[i] = rows[i].data();
+    std::vector<float> factors = randomFloats(4, 3), dest = randomFloats(53, 4);
+    std::vector<float> expected = dest;
+    addScaledMany(factors.data(), pointers, m, dest.data(), 53);
+    for (uint64_t i = 0; i < m; ++i)
+      addScaled(factors[i], pointers[i], expected.data(), 53);
+    EXPECT_EQ(dest, expected);
+    float products[4] = {9, 9, 9, 9};
+    dotMany(dest.data(), pointers, m, 53, products);
+    for (uint64_t i = 0; i < 4; ++i)
+      EXPECT_EQ(products[i], i < m ? dot(dest.data(), pointers[i], 53) : 9);
+  }
 }
 
 /// Every code of `dtype` widens as the scalar conversion says.
