@@ -17,6 +17,11 @@ packages=(
   python3 binutils
 )
 
+command -v dpkg-query >/dev/null || {
+  echo "setup: error: dpkg-query is not there; this script installs packages" \
+    "of Debian 12, elsewhere install MLIR 22 and what docs/DevGuide.md lists" >&2
+  exit 1
+}
 missing=()
 for package in "${packages[@]}"; do
   status=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
@@ -36,7 +41,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   "${sudo[@]}" apt-get update -qq >&2
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 || {
+    echo "setup: error: apt-get install stopped (its message is above); LLVM" \
+      "and MLIR 22 come from Debian 12's bookworm-security, which has to be" \
+      "among the sources of apt" >&2
+    exit 1
+  }
 fi
 
 echo "setup: building" >&2

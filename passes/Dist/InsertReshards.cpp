@@ -34,12 +34,6 @@ struct InsertReshards : saddle::dist::impl::InsertReshardsBase<InsertReshards> {
           if (!wanted)
             continue;
           ShardingAttr current = state.ofValue(operand.get());
-          if (!current) {
-            op.emitError("operand ")
-                << operand.getOperandNumber()
-                << " has no sharding; run dist-propagate first";
-            return signalPassFailure();
-          }
           if (current == wanted)
             continue;
           Value &reshard = made[{operand.get(), wanted}];

@@ -54,11 +54,13 @@ private:
       return cache.emitError("cache @")
              << cache.getSymName()
              << " has no sharding; run dist-seed-shardings first";
-    int64_t factor = state.mesh().factor(sharding.getDims()[0]);
-    if (cache.getHeads() % factor != 0)
+    auto heads = RankedTensorType::get({static_cast<int64_t>(cache.getHeads())},
+                                       builder.getF32Type());
+    RankedTensorType local = shareOf(heads, sharding);
+    if (!local)
       return cache.emitError("heads = ")
-             << cache.getHeads() << " cannot be split " << factor << " ways";
-    cache.setHeads(cache.getHeads() / factor);
+             << cache.getHeads() << " cannot be split by " << sharding;
+    cache.setHeads(local.getDimSize(0));
     cache->removeAttr(DistDialect::kShardingAttrName);
     return success();
   }
@@ -95,7 +97,7 @@ private:
         return op->emitError("result has no sharding; run dist-propagate "
                              "first");
       auto type = cast<RankedTensorType>(result.getType());
-      RankedTensorType local = localType(type, sharding, state.mesh());
+      RankedTensorType local = shareOf(type, sharding);
       if (!local)
         return op->emitError("result ")
                << type << " cannot be split by " << sharding;
@@ -135,10 +137,10 @@ private:
           return success();
         })
         .Case<model::RMSScaleOp>([&](auto op) {
-          countReplicas(op);
           auto shard = replace(op.getWeightAttr(), /*widen=*/true);
           if (failed(shard))
             return failure();
+          countReplicas(op);
           op.setWeightAttr(*shard);
           return success();
         })
@@ -168,13 +170,24 @@ private:
         .Default([](Operation *) { return success(); });
   }
 
+  /// One rank's share of a tensor. Null when the sharding does not fit: another
+  /// rank, an axis that the mesh has not, a dimension that does not divide.
+  RankedTensorType shareOf(RankedTensorType type, ShardingAttr sharding) {
+    if (static_cast<int64_t>(sharding.getDims().size()) != type.getRank() ||
+        !llvm::all_of(sharding.getDims(), [&](AxisRef axis) {
+          return !axis || state.mesh().has(axis);
+        }))
+      return {};
+    return localType(type, sharding, state.mesh());
+  }
+
   /// First row, or first stack member, of a split weight that a rank holds.
   void setStart(Operation *op, FlatSymbolRefAttr symbol, StringRef attrName) {
     AxisRef axis = state.ofSymbol(symbol).getDims()[0];
-    int64_t extent = cast<model::WeightOpInterface>(state.symbol(
-                                                        symbol.getValue()))
-                         .getWeightType()
-                         .getDimSize(0);
+    int64_t extent =
+        cast<model::WeightOpInterface>(state.symbol(symbol.getValue()))
+            .getWeightType()
+            .getDimSize(0);
     RankIndex index = state.mesh().rankIndex(axis);
     int64_t step = axis ? extent / state.mesh().factor(axis) : 0;
     op->setAttr(attrName, RankValueAttr::get(op->getContext(), 0, index.divisor,
@@ -208,7 +221,7 @@ private:
              << symbol << " is not a weight with a sharding; run "
              << "dist-seed-shardings first";
     RankedTensorType type = weight.getWeightType();
-    RankedTensorType local = localType(type, sharding, state.mesh());
+    RankedTensorType local = shareOf(type, sharding);
     if (!local) {
       InFlightDiagnostic diag = user->emitError("weight ")
                                 << symbol << " of type " << type

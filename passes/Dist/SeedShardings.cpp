@@ -86,19 +86,17 @@ private:
   }
 
   LogicalResult planAttention() {
-    int64_t width = tp / dp;
+    int64_t wanted = tp / dp;
     // More ranks than heads: groups of ranks repeat one share.
-    int64_t ways = width;
-    if (width > heads)
+    int64_t ways = wanted;
+    if (wanted > heads)
       for (ways = heads; ways > 1; --ways)
-        if (width % ways == 0 && placesHeads(ways))
+        if (wanted % ways == 0 && placesHeads(ways))
           break;
-    if (!placesHeads(ways)) {
-      bool queries = heads % ways != 0;
-      return refuse(queries ? "num_attention_heads" : "num_key_value_heads",
-                    queries ? heads : kvHeads, "attention width tp / dp",
-                    width, [&](int64_t n) { return placesHeads(n); });
-    }
+    if (heads % ways != 0)
+      return refuse("num_attention_heads", heads, "dp", dp);
+    if (!placesHeads(ways))
+      return refuse("num_key_value_heads", kvHeads, "dp", dp);
     axes["q_heads"] = factor(dp, ways);
     axes["kv_heads"] = factor(dp, std::min(ways, kvHeads));
     return success();
@@ -106,14 +104,20 @@ private:
 
   LogicalResult planExperts() {
     if (experts % ep != 0)
-      return refuse("num_local_experts", experts, "ep", ep,
-                    [&](int64_t n) { return experts % n == 0; });
-    if (width % (tp / ep) != 0)
-      return refuse("intermediate_size", width, "expert width tp / ep", tp / ep,
-                    [&](int64_t n) { return width % n == 0; });
+      return module.emitError("num_local_experts = ")
+             << experts << " cannot be dealt to ep = " << ep
+             << " groups; legal ep: " << listLegal([&](int64_t n) {
+                  return tp % n == 0 && experts % n == 0;
+                });
+    if (!placesWidth(tp))
+      return refuse("intermediate_size", width, "ep", ep);
     axes["experts"] = factor(1, ep);
     axes["expert_width"] = factor(ep, tp / ep);
     return success();
+  }
+
+  bool placesWidth(int64_t ranks) const {
+    return ranks % ep == 0 && width % (ranks / ep) == 0;
   }
 
   /// The table is read for a replica's own tokens, so it is split inside the
@@ -133,12 +137,17 @@ private:
     split("vocab", 1, tp, "lm_head");
   }
 
-  template <typename Predicate>
-  LogicalResult refuse(StringRef field, int64_t value, StringRef what,
-                       int64_t ways, Predicate legal) {
-    return module.emitError(field)
-           << " = " << value << " cannot be split over " << what << " = "
-           << ways << "; legal widths: " << listLegal(legal);
+  /// Messages offer widths that place everything, not just the field at hand.
+  LogicalResult refuse(StringRef field, int64_t value, StringRef divisor,
+                       int64_t by) {
+    InFlightDiagnostic diag = module.emitError(field)
+                              << " = " << value
+                              << " cannot be split over tp = " << tp;
+    if (by > 1)
+      diag << ", " << divisor << " = " << by;
+    return diag << "; legal tp: " << listLegal([&](int64_t n) {
+             return n % dp == 0 && placesHeads(n / dp) && placesWidth(n);
+           });
   }
 
   ModuleOp module;
@@ -153,8 +162,9 @@ struct SeedShardings : saddle::dist::impl::SeedShardingsBase<SeedShardings> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     ShardingState state(module);
-    if (!state.hasMesh()) {
-      module.emitError("module has no mesh; run dist-attach-mesh first");
+    if (!state.hasMesh() || state.mesh().axisSize("tp") == 0) {
+      module.emitError("module has no mesh with an axis \"tp\"; run "
+                       "dist-attach-mesh first");
       return signalPassFailure();
     }
     Plan plan(module, state);

@@ -70,6 +70,8 @@ public:
       : op(op), state(state), mesh(state.mesh()) {}
 
   FailureOr<ShardingRule> build() {
+    if (failed(verifyOperands()))
+      return failure();
     LogicalResult result =
         llvm::TypeSwitch<Operation *, LogicalResult>(op)
             .Case<model::EmbeddingOp>([&](auto op) { return embedding(op); })
@@ -96,12 +98,36 @@ public:
   }
 
 private:
-  /// Sharding of a weight, or an error that asks for seeding.
+  /// Rules may look at any operand, so each must have a sharding that fits it.
+  LogicalResult verifyOperands() {
+    for (auto [index, operand] : llvm::enumerate(op->getOperands())) {
+      auto type = dyn_cast<RankedTensorType>(operand.getType());
+      if (!type)
+        continue;
+      ShardingAttr sharding = state.ofValue(operand);
+      if (!sharding)
+        return op->emitError("operand ")
+               << index << " has no sharding; run dist-propagate first";
+      if (static_cast<int64_t>(sharding.getDims().size()) != type.getRank())
+        return op->emitError("operand ")
+               << index << " of type " << type << " has sharding " << sharding
+               << " of another rank";
+    }
+    return success();
+  }
+
+  /// Sharding of a weight or cache, or an error that asks for seeding.
   FailureOr<ShardingAttr> weight(FlatSymbolRefAttr symbol) {
-    if (ShardingAttr sharding = state.ofSymbol(symbol))
-      return sharding;
-    return op->emitError()
-           << symbol << " has no sharding; run dist-seed-shardings first";
+    if (ShardingAttr sharding = state.ofSymbol(symbol)) {
+      auto weight = dyn_cast<model::WeightOp>(state.symbol(symbol.getValue()));
+      size_t rank = weight ? weight.getWeightType().getRank() : 1;
+      if (sharding.getDims().size() == rank)
+        return sharding;
+      return op->emitError()
+             << symbol << " has sharding " << sharding << " of another rank";
+    }
+    return op->emitError() << symbol
+                           << " has no sharding; run dist-seed-shardings first";
   }
 
   /// The axis that splits a value's rows.

@@ -3,6 +3,7 @@
 #include "passes/Dist/Passes.h"
 
 #include "dialects/Dist/IR/DistDialect.h"
+#include "passes/StraightLine.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -37,20 +38,21 @@ private:
       if (op->hasAttr(name))
         return op->emitError("attribute '")
                << name << "' is left; run dist-partition";
-    if (!op->getParentOfType<func::FuncOp>())
-      return success();
     // Straight-line code: a collective under a condition could be met by some
     // ranks and not by others.
+    if (auto function = dyn_cast<func::FuncOp>(op))
+      return verifyStraightLine(function);
+    if (!op->getParentOfType<func::FuncOp>())
+      return success();
     if (op->getNumRegions() != 0)
       return op->emitError("op '")
              << op->getName() << "' has a region; expected straight-line code";
     for (NamedAttribute attr : op->getAttrs()) {
-      WalkResult result =
-          attr.getValue().walk([&](FlatSymbolRefAttr symbol) {
-            return symbols.lookup<model::WeightOp>(symbol.getValue())
-                       ? WalkResult::interrupt()
-                       : WalkResult::advance();
-          });
+      WalkResult result = attr.getValue().walk([&](FlatSymbolRefAttr symbol) {
+        return symbols.lookup<model::WeightOp>(symbol.getValue())
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
+      });
       if (result.wasInterrupted())
         return op->emitError("op '")
                << op->getName()

@@ -29,8 +29,8 @@ using namespace saddle::kernel;
 /// touch.
 static bool canGroup(ArrayRef<Operation *> ops) {
   llvm::SmallDenseSet<Operation *> members(ops.begin(), ops.end());
-  bool touchesMemory = llvm::any_of(
-      ops, [](Operation *op) { return !isMemoryEffectFree(op); });
+  bool touchesMemory =
+      llvm::any_of(ops, [](Operation *op) { return !isMemoryEffectFree(op); });
   for (Operation *op = ops.front(); op != ops.back(); op = op->getNextNode()) {
     if (members.contains(op))
       continue;
@@ -61,12 +61,11 @@ static void formGroup(StringRef signature, ArrayRef<Operation *> ops) {
   }
 
   OpBuilder builder(ops.back());
-  auto types = llvm::map_to_vector(
-      outputs, [](Value value) { return value.getType(); });
-  auto group = GroupOp::create(builder, ops.front()->getLoc(), types,
-                               builder.getStringAttr(signature),
-                               /*implementation=*/StringAttr(),
-                               inputs.getArrayRef());
+  auto types =
+      llvm::map_to_vector(outputs, [](Value value) { return value.getType(); });
+  auto group = GroupOp::create(
+      builder, ops.front()->getLoc(), types, builder.getStringAttr(signature),
+      /*implementation=*/StringAttr(), inputs.getArrayRef());
   Block &body = group.getBody().emplaceBlock();
   for (Value input : inputs) {
     BlockArgument argument = body.addArgument(input.getType(), input.getLoc());
@@ -109,7 +108,9 @@ static OpTy soleUser(Value value) {
   return found;
 }
 
-/// sum_of_squares, (all_reduce), both rms_scales, both ropes, kv_append.
+/// sum_of_squares, (all_reduce), both rms_scales, both ropes, kv_append. Each
+/// value must play its part: column 0 scales the first input, column 1 the
+/// second, which ends up as keys in the cache.
 static std::optional<Candidate> matchQKNorm(model::SumOfSquaresOp sum) {
   if (sum.getInputs().size() != 2)
     return std::nullopt;
@@ -123,16 +124,20 @@ static std::optional<Candidate> matchQKNorm(model::SumOfSquaresOp sum) {
   model::RMSScaleOp scales[2];
   for (Operation *user : sums.getUsers())
     if (auto scale = dyn_cast<model::RMSScaleOp>(user);
-        scale && scale.getColumn() < 2)
+        scale && scale.getColumn() < 2) {
+      if (scales[scale.getColumn()])
+        return std::nullopt; // not clear which one the norm means
       scales[scale.getColumn()] = scale;
-  if (!scales[0] || !scales[1])
-    return std::nullopt;
+    }
+  for (auto [scale, input] : llvm::zip_equal(scales, sum.getInputs()))
+    if (!scale || scale.getInput() != input)
+      return std::nullopt;
   auto ropeQ = soleUser<model::RopeOp>(scales[0].getResult());
   auto ropeK = soleUser<model::RopeOp>(scales[1].getResult());
   if (!ropeQ || !ropeK)
     return std::nullopt;
   auto append = soleUser<model::KVAppendOp>(ropeK.getResult());
-  if (!append)
+  if (!append || append.getK() != ropeK.getResult())
     return std::nullopt;
   candidate.ops.append({scales[0], scales[1], ropeQ, ropeK, append});
   return candidate;

@@ -4,6 +4,7 @@
 
 #include "dialects/Dist/IR/DistDialect.h"
 #include "dialects/Kernel/IR/KernelDialect.h"
+#include "passes/StraightLine.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -21,6 +22,8 @@ namespace {
 struct VerifyGroups : saddle::kernel::impl::VerifyGroupsBase<VerifyGroups> {
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>()) {
+      if (failed(verifyStraightLine(function)))
+        return signalPassFailure();
       WalkResult result = function.walk([&](Operation *op) {
         return failed(verify(op)) ? WalkResult::interrupt()
                                   : WalkResult::advance();

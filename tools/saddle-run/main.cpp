@@ -233,6 +233,7 @@ int main(int argc, char **argv) {
   inputs->require_option(1);
   app.add_option("--max-new-tokens", options.generate.maxNewTokens,
                  "Tokens to generate for each prompt")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_flag("--ignore-eos", options.generate.ignoreEos,
                "Go on behind end-of-sequence tokens");
@@ -240,6 +241,7 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--top-k", sampling.top_k,
                  "Choose among the k likeliest; 0 is all")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--top-p", sampling.top_p,
                  "Choose among the likeliest that together have this "
@@ -247,9 +249,11 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--seed", sampling.seed,
                  "Of the random draws; every prompt draws the same stream")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--prefill-chunk", options.session.prefill_chunk,
                  "Most tokens of a prefill launch; 0 is the engine's")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--tokenizer", options.tokenizer,
                  "tokenizer.json or its folder; default: the weights folder");

@@ -59,12 +59,16 @@ LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
     return success();
   }
   if (attr.getName() == kIgnoredSourcesAttrName) {
-    auto reasons = dyn_cast<DictionaryAttr>(attr.getValue());
-    if (!reasons || !llvm::all_of(reasons, [](NamedAttribute reason) {
-          return isa<StringAttr>(reason.getValue());
+    auto sources = dyn_cast<DictionaryAttr>(attr.getValue());
+    if (!sources || !llvm::all_of(sources, [](NamedAttribute source) {
+          auto info = dyn_cast<DictionaryAttr>(source.getValue());
+          return info && info.getAs<StringAttr>("reason") &&
+                 info.getAs<IntegerAttr>("stack") &&
+                 info.getAs<TypeAttr>("type");
         }))
       return op->emitOpError(
-          "'model.ignored_sources' must map tensor names to reasons");
+          "'model.ignored_sources' must map tensor names to {reason, stack, "
+          "type}");
     return success();
   }
   return op->emitOpError("attribute ")

@@ -43,6 +43,45 @@ std::unique_ptr<BoundKernel> bindKvAppend(const BindContext &context) {
   });
 }
 
+namespace {
+/// Rows of one KV head at consecutive positions of one sequence, four at a time
+/// so that the loops over heads amortise widening and calls.
+class CachedRows {
+public:
+  CachedRows(const View &cache, const int32_t *blocks, uint64_t head,
+             float *scratch)
+      : cache(cache), blocks(blocks), head(head), scratch(scratch) {}
+
+  /// Fills `rows` with positions first .. first + count, count <= 4.
+  void load(uint64_t first, uint64_t count, const float **rows) const {
+    uint64_t pageSize = cache.shape[1], width = cache.shape[3];
+    for (uint64_t i = 0; i < count; ++i) {
+      uint64_t p = first + i;
+      uint64_t slot = uint64_t(blocks[p / pageSize]) * pageSize + p % pageSize;
+      rows[i] = asFloats(cacheRow(cache, slot, head), cache.dtype,
+                         scratch + i * width, width);
+    }
+  }
+
+private:
+  const View &cache;
+  const int32_t *blocks;
+  uint64_t head;
+  float *scratch;
+};
+} // namespace
+
+/// scores = softmax(scores), in place.
+static void softmax(float *scores, uint64_t count) {
+  float largest = -INFINITY, sum = 0;
+  for (uint64_t p = 0; p < count; ++p)
+    largest = std::max(largest, scores[p]);
+  for (uint64_t p = 0; p < count; ++p)
+    sum += scores[p] = std::exp(scores[p] - largest);
+  for (uint64_t p = 0; p < count; ++p)
+    scores[p] /= sum;
+}
+
 std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
   View q = context.operand(0), kCache = context.operand(1),
        vCache = context.operand(2), positions = context.operand(3),
@@ -54,68 +93,58 @@ std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
   uint64_t kvHeads = kCache.shape[2], width = q.shape[1];
   uint64_t perKvHead = width / headDim / kvHeads;
   uint64_t maxContext = blockTable.shape[1] * pageSize;
-  context.scratch.require(double(2 * width + headDim) +
+  context.scratch.require(double(2 * width + 4 * headDim) +
                           double(perKvHead) * double(blockTable.shape[1]) *
                               double(pageSize));
 
+  // How many positions token `t` sees: none when an index points outside.
+  auto visibleTo = [=](uint64_t t) -> uint64_t {
+    int32_t position = reinterpret_cast<const int32_t *>(positions.data)[t];
+    int32_t sequence = reinterpret_cast<const int32_t *>(sequences.data)[t];
+    if (position < 0 || uint64_t(position) >= maxContext || sequence < 0 ||
+        uint64_t(sequence) >= blockTable.shape[0])
+      return 0;
+    auto *blocks = reinterpret_cast<const int32_t *>(blockTable.row(sequence));
+    for (uint64_t block = 0; block <= uint64_t(position) / pageSize; ++block)
+      if (blocks[block] < 0 || uint64_t(blocks[block]) >= pages)
+        return 0;
+    return uint64_t(position) + 1;
+  };
+
   return makeKernel([=, scratch = &context.scratch](uint64_t count) {
     float *queries = scratch->data(), *result = queries + width,
-          *cached = result + width, *scores = cached + headDim;
+          *widened = result + width, *scores = widened + 4 * headDim;
     for (uint64_t t = 0; t < count; ++t) {
-      int32_t position = reinterpret_cast<const int32_t *>(positions.data)[t];
-      int32_t sequence = reinterpret_cast<const int32_t *>(sequences.data)[t];
       std::fill_n(result, width, 0.0f);
-      bool known = sequence >= 0 && uint64_t(sequence) < blockTable.shape[0];
-      uint64_t visible =
-          known && position >= 0
-              ? std::min<uint64_t>(uint64_t(position) + 1, maxContext)
-              : 0;
-      auto *blocks = reinterpret_cast<const int32_t *>(
-          known ? blockTable.row(sequence) : nullptr);
-      // The slot of a position; `capacity` when its block holds no page.
-      auto slotOf = [&](uint64_t p) {
-        int32_t page = blocks[p / pageSize];
-        return page < 0 || uint64_t(page) >= pages
-                   ? pages * pageSize
-                   : uint64_t(page) * pageSize + p % pageSize;
-      };
+      uint64_t visible = visibleTo(t);
       const float *query = asFloats(q.row(t), q.dtype, queries, width);
-
-      for (uint64_t kvHead = 0; kvHead < kvHeads; ++kvHead) {
+      for (uint64_t kvHead = 0; visible != 0 && kvHead < kvHeads; ++kvHead) {
+        int32_t sequence = reinterpret_cast<const int32_t *>(sequences.data)[t];
+        auto *blocks =
+            reinterpret_cast<const int32_t *>(blockTable.row(sequence));
+        CachedRows keys(kCache, blocks, kvHead, widened);
+        CachedRows values(vCache, blocks, kvHead, widened);
         const float *heads = query + kvHead * perKvHead * headDim;
         float *sums = result + kvHead * perKvHead * headDim;
-        for (uint64_t p = 0; p < visible; ++p) {
-          uint64_t slot = slotOf(p);
-          if (slot == pages * pageSize) {
-            for (uint64_t h = 0; h < perKvHead; ++h)
-              scores[h * maxContext + p] = -INFINITY;
-            continue;
+        const float *rows[4];
+        for (uint64_t p = 0; p < visible; p += 4) {
+          uint64_t m = std::min<uint64_t>(4, visible - p);
+          keys.load(p, m, rows);
+          for (uint64_t h = 0; h < perKvHead; ++h) {
+            float products[4];
+            dotMany(heads + h * headDim, rows, m, headDim, products);
+            for (uint64_t i = 0; i < m; ++i)
+              scores[h * maxContext + p + i] = products[i] * scale;
           }
-          const float *key = asFloats(cacheRow(kCache, slot, kvHead),
-                                      kCache.dtype, cached, headDim);
-          for (uint64_t h = 0; h < perKvHead; ++h)
-            scores[h * maxContext + p] =
-                dot(heads + h * headDim, key, headDim) * scale;
         }
-        for (uint64_t h = 0; h < perKvHead; ++h) {
-          float *row = scores + h * maxContext;
-          float largest = -INFINITY, sum = 0;
-          for (uint64_t p = 0; p < visible; ++p)
-            largest = std::max(largest, row[p]);
-          for (uint64_t p = 0; p < visible; ++p)
-            sum += row[p] = std::exp(row[p] - largest);
-          for (uint64_t p = 0; p < visible; ++p)
-            row[p] /= sum;
-        }
-        for (uint64_t p = 0; p < visible; ++p) {
-          uint64_t slot = slotOf(p);
-          if (slot == pages * pageSize)
-            continue;
-          const float *value = asFloats(cacheRow(vCache, slot, kvHead),
-                                        vCache.dtype, cached, headDim);
+        for (uint64_t h = 0; h < perKvHead; ++h)
+          softmax(scores + h * maxContext, visible);
+        for (uint64_t p = 0; p < visible; p += 4) {
+          uint64_t m = std::min<uint64_t>(4, visible - p);
+          values.load(p, m, rows);
           for (uint64_t h = 0; h < perKvHead; ++h)
-            addScaled(scores[h * maxContext + p], value, sums + h * headDim,
-                      headDim);
+            addScaledMany(scores + h * maxContext + p, rows, m,
+                          sums + h * headDim, headDim);
         }
       }
       storeRow(result, out.dtype, out.row(t), width);

@@ -56,11 +56,7 @@ void multiply(const Matrix &matrix, const float *const *x, uint64_t count,
       rows[i] = matrix.row(first + i, scratch + i * matrix.columns);
     for (uint64_t i = 0; i < count; ++i) {
       float values[4];
-      if (held == 4)
-        dot4(x[i], rows, matrix.columns, values);
-      else
-        for (uint64_t r = 0; r < held; ++r)
-          values[r] = dot(x[i], rows[r], matrix.columns);
+      dotMany(x[i], rows, held, matrix.columns, values);
       emit(i, first, values, held);
     }
   }

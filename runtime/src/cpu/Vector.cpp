@@ -81,15 +81,36 @@ float dot(const float *a, const float *b, uint64_t count) {
   return out;
 }
 
-void dot4(const float *a, const float *const b[4], uint64_t count,
-          float out[4]) {
-  dotFour(a, b, count, out);
+void dotMany(const float *a, const float *const *rows, uint64_t m,
+             uint64_t count, float *out) {
+  if (m == 4)
+    return dotFour(a, rows, count, out);
+  for (uint64_t i = 0; i < m; ++i)
+    out[i] = dot(a, rows[i], count);
 }
 
 SADDLE_HOT void addScaled(float factor, const float *source, float *dest,
                           uint64_t count) {
   for (uint64_t i = 0; i < count; ++i)
     dest[i] += factor * source[i];
+}
+
+SADDLE_HOT static void addScaledFour(const float *factors,
+                                     const float *const *rows, float *dest,
+                                     uint64_t count) {
+  const float *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+  for (uint64_t i = 0; i < count; ++i)
+    dest[i] = (((dest[i] + factors[0] * a[i]) + factors[1] * b[i]) +
+               factors[2] * c[i]) +
+              factors[3] * d[i];
+}
+
+void addScaledMany(const float *factors, const float *const *rows, uint64_t m,
+                   float *dest, uint64_t count) {
+  if (m == 4)
+    return addScaledFour(factors, rows, dest, count);
+  for (uint64_t i = 0; i < m; ++i)
+    addScaled(factors[i], rows[i], dest, count);
 }
 
 void quantizeGroups(float *values, uint64_t count, uint64_t group) {

@@ -18,12 +18,16 @@ const float *asFloats(const uint8_t *source, schema::DType dtype,
                       float *scratch, uint64_t count);
 
 float dot(const float *a, const float *b, uint64_t count);
-/// out[i] = dot(a, b[i]), bit for bit.
-void dot4(const float *a, const float *const b[4], uint64_t count,
-          float out[4]);
+/// out[i] = dot(a, rows[i]) for i < m <= 4, bit for bit.
+void dotMany(const float *a, const float *const *rows, uint64_t m,
+             uint64_t count, float *out);
 
 /// dest += factor * source.
 void addScaled(float factor, const float *source, float *dest, uint64_t count);
+/// addScaled(factors[i], rows[i], dest) for i = 0 .. m - 1, m <= 4, bit for
+/// bit.
+void addScaledMany(const float *factors, const float *const *rows, uint64_t m,
+                   float *dest, uint64_t count);
 
 /// Dynamic quantisation of activations: each group of `group` consecutive
 /// values is divided by amax / 448 (1 for an all-zero group), rounded to e4m3

@@ -15,11 +15,16 @@ namespace saddle {
 
 using Mutation = std::function<void(schema::EngineT &)>;
 
-/// The loader's message, without the file's name, about the tp=2 tiny engine
-/// after `mutate`; "" when it loads. Every refusal must be DataLoss.
-inline std::string messageAfter(const Mutation &mutate) {
+inline TinyOptions tp2() {
   TinyOptions options;
   options.tp = 2;
+  return options;
+}
+
+/// The loader's message, without the file's name, about a tiny engine after
+/// `mutate`; "" when it loads. Every refusal must be DataLoss.
+inline std::string messageAfter(const Mutation &mutate,
+                                const TinyOptions &options = tp2()) {
   auto tree = tinyEngine(options);
   mutate(*tree);
   auto file = engineFileOf(*tree);

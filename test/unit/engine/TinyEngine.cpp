@@ -42,7 +42,7 @@ void Builder::addArenas() {
 }
 
 void Builder::addRankGroups() {
-  // Member `i` of group `g` in each stage is rank i * stride + start(g).
+  // rankOf(group, member) counts within a stage; stages are alike.
   auto add = [&](const char *axes, uint32_t size, auto rankOf) {
     auto groups = std::make_unique<RankGroupsT>();
     groups->axes = axes;

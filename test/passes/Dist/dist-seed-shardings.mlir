@@ -1,0 +1,91 @@
+// RUN: saddle-opt %s --split-input-file --dist-seed-shardings --verify-diagnostics | FileCheck %s
+
+// Everything divides: 8 query heads, 4 KV heads, width 24, 96 words over 4
+// ranks. Split along each weight's own dimension, so q/k/v and gate/up are cut
+// by rows and o and down by columns; experts, router and hidden stay whole.
+
+// CHECK-LABEL: module @kv_heads_are_partitioned
+module @kv_heads_are_partitioned attributes {model.config =
+    {num_attention_heads = 8, num_key_value_heads = 4, intermediate_size = 24, vocab_size = 96}} {
+dist.mesh @mesh ["tp" = 4]
+// CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
+model.weight @embed from "embed" dims ["vocab", "hidden"] : tensor<96x32xbf16>
+// CHECK: model.weight @norm {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
+model.weight @norm from "norm" dims ["hidden"] : tensor<32xbf16>
+// CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
+model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<64x32xbf16>
+// CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
+model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<32x32xbf16>
+// CHECK: model.weight @k_norm {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
+model.weight @k_norm from "kn" dims ["kv_heads"] : tensor<32xbf16>
+// CHECK: model.weight @o_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, "tp"]>}
+model.weight @o_proj from "o" dims ["hidden", "q_heads"] : tensor<32x64xbf16>
+// CHECK: model.weight @router {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
+model.weight @router from "router" dims ["router_experts", "hidden"] : tensor<6x32xf32>
+// CHECK: model.weight @w1 {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, "tp", _]>}
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
+// CHECK: model.weight @w2 {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _, "tp"]>}
+model.weight @w2 from "{}.w2" dims ["experts", "hidden", "expert_width"] : tensor<6x32x24xbf16>
+// CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
+model.kv_cache @kv heads 4 head_dim 8 : bf16
+}
+
+// -----
+
+// 8 ranks over 4 KV heads: the major factor of tp counts heads, so ranks 2j
+// and 2j+1 hold head j, and with it query heads 2j and 2j+1.
+
+// CHECK-LABEL: module @kv_heads_are_replicated
+module @kv_heads_are_replicated attributes {model.config =
+    {num_attention_heads = 16, num_key_value_heads = 4, intermediate_size = 24, vocab_size = 96}} {
+dist.mesh @mesh ["tp" = 8]
+// CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
+model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<64x32xbf16>
+// CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)4, _]>}
+model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<32x32xbf16>
+// CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)4]>}
+model.kv_cache @kv heads 4 head_dim 8 : bf16
+}
+
+// -----
+
+// CHECK-LABEL: module @one_kv_head_is_held_by_all
+module @one_kv_head_is_held_by_all attributes {model.config =
+    {num_attention_heads = 8, num_key_value_heads = 1, intermediate_size = 24, vocab_size = 96}} {
+dist.mesh @mesh ["tp" = 4]
+// CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
+model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<8x32xbf16>
+// CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
+model.kv_cache @kv heads 1 head_dim 8 : bf16
+}
+
+// -----
+
+// 97 words over 2 ranks: no remainder is ever cut off; both tables stay whole.
+
+// CHECK-LABEL: module @a_vocabulary_that_does_not_divide_is_replicated
+// expected-remark @+1 {{vocab_size = 97 does not divide by tp = 2; embedding and lm_head are replicated}}
+module @a_vocabulary_that_does_not_divide_is_replicated attributes {model.config =
+    {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 24, vocab_size = 97}} {
+dist.mesh @mesh ["tp" = 2]
+// CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
+model.weight @embed from "embed" dims ["vocab", "hidden"] : tensor<97x32xbf16>
+// CHECK: model.weight @lm_head {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
+model.weight @lm_head from "lm_head" dims ["vocab", "hidden"] : tensor<97x32xbf16>
+}
+
+// -----
+
+// One rank splits nothing, whatever the counts are.
+
+// CHECK-LABEL: module @one_rank_splits_nothing
+module @one_rank_splits_nothing attributes {model.config =
+    {num_attention_heads = 3, num_key_value_heads = 3, intermediate_size = 5, vocab_size = 7}} {
+dist.mesh @mesh ["tp" = 1]
+// CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
+model.weight @embed from "embed" dims ["vocab", "hidden"] : tensor<7x32xbf16>
+// CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
+model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<24x32xbf16>
+// CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
+model.kv_cache @kv heads 3 head_dim 8 : bf16
+}

@@ -1,0 +1,102 @@
+#include "test/unit/tools/Process.h"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include <set>
+
+namespace saddle {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+const std::string kBench =
+    std::string(SADDLE_BENCH) + " tiny.saddle --weights synthetic:3 ";
+
+class BenchTest : public ToolTest {
+protected:
+  std::string errorOf(const std::string &arguments) {
+    Outcome outcome = run(kBench + arguments);
+    EXPECT_EQ(outcome.code, 1) << outcome.err;
+    return outcome.err;
+  }
+};
+
+TEST_F(BenchTest, JsonHoldsEveryMeasurement) {
+  Outcome outcome = run(kBench + "--batch 1,4 --context 2,5 --steps 3 "
+                                 "--prefill 3,16 --json --trace t.json");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  Json json = Json::parse(outcome.out);
+  ASSERT_EQ(json["decode"].size(), 4u);
+  std::set<std::pair<int, int>> seen;
+  for (const Json &result : json["decode"]) {
+    seen.emplace(result["batch"], result["context"]);
+    double median = result["step_seconds"]["median"];
+    EXPECT_GT(median, 0);
+    EXPECT_LE(result["step_seconds"]["min"], median);
+    EXPECT_GE(result["step_seconds"]["max"], median);
+    EXPECT_DOUBLE_EQ(result["tokens_per_second"],
+                     double(result["batch"]) / median);
+    std::set<std::string> ops;
+    for (const Json &op : result["ops"])
+      ops.insert(op["op"]);
+    EXPECT_TRUE(ops.count("attention") && ops.count("all_reduce_sum"));
+  }
+  EXPECT_EQ(seen.size(), 4u);
+  ASSERT_EQ(json["prefill"].size(), 2u);
+  EXPECT_EQ(json["prefill"][1]["tokens"], 16);
+  EXPECT_EQ(json["engine"]["tp"], 2);
+
+  Json trace = Json::parse(read(folder.path("t.json")));
+  std::set<int> ranks;
+  size_t spans = 0;
+  for (const Json &event : trace["traceEvents"]) {
+    ranks.insert(event["tid"].get<int>());
+    if (event["ph"] != "X")
+      continue;
+    ++spans;
+    EXPECT_GE(event["ts"], 0.0);
+    EXPECT_GE(event["dur"], 0.0);
+    EXPECT_TRUE(event["args"]["location"].is_string());
+  }
+  EXPECT_EQ(ranks, (std::set<int>{0, 1}));
+  EXPECT_GT(spans, 100u);
+}
+
+TEST_F(BenchTest, TextNamesMeasurementsAndOps) {
+  Outcome outcome = run(kBench + "--context 2 --steps 2 --prefill 3");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("decode  batch 1, context 2: "));
+  EXPECT_THAT(outcome.out, HasSubstr("prefill 3 tokens: "));
+  EXPECT_THAT(outcome.out, HasSubstr("    attention "));
+}
+
+TEST_F(BenchTest, LimitsAreCheckedFirst) {
+  EXPECT_EQ(errorOf("--batch 5 --context 2 --steps 2 --prefill 2"),
+            "error: --batch 5: expected 1 to the engine's max_batch = 4\n");
+  EXPECT_EQ(errorOf("--context 12 --steps 2 --prefill 2"),
+            "error: --context 12 and 5 steps (--steps, warm-up, trace) do not "
+            "fit the engine's max_seq_len = 16\n");
+  EXPECT_EQ(errorOf("--context 2 --steps 2 --prefill 17"),
+            "error: --prefill 17: expected 1 to the engine's max_seq_len = "
+            "16\n");
+  EXPECT_EQ(errorOf("--batch 0"), "error: --batch 0: expected 1 or more\n");
+  EXPECT_THAT(errorOf("--context 1,x"), HasSubstr("--context: expected whole"));
+  TinyOptions small = twoRanks();
+  small.numPages = 4;
+  writeEngine("tiny.saddle", *tinyEngine(small));
+  EXPECT_EQ(errorOf("--batch 3 --context 5 --steps 2 --prefill 2"),
+            "error: --batch 3 at --context 5 needs 9 KV pages, but the engine "
+            "has 4\n");
+}
+
+TEST_F(BenchTest, WrongCommandLinesExitWith2) {
+  EXPECT_EQ(run(kBench + "--steps 0").code, 2);
+  EXPECT_EQ(run(kBench + "--trace -").code, 2);
+  EXPECT_EQ(run(SADDLE_BENCH).code, 2);
+  EXPECT_EQ(run(std::string(SADDLE_BENCH) + " --help").code, 0);
+}
+
+} // namespace
+} // namespace saddle

@@ -1,0 +1,55 @@
+// Runs a tool and keeps what it said.
+
+#ifndef SADDLE_TEST_UNIT_TOOLS_PROCESS_H
+#define SADDLE_TEST_UNIT_TOOLS_PROCESS_H
+
+#include "test/unit/base/TemporaryFolder.h"
+#include "test/unit/engine/TinyEngine.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+#include <sys/wait.h>
+
+namespace saddle {
+
+struct Outcome {
+  int code;
+  std::string out, err;
+};
+
+/// A folder with the tiny engine (tp=2) as tiny.saddle.
+class ToolTest : public testing::Test {
+protected:
+  void SetUp() override { writeEngine("tiny.saddle", *tinyEngine(twoRanks())); }
+  static TinyOptions twoRanks() {
+    TinyOptions options;
+    options.tp = 2;
+    return options;
+  }
+  std::string writeEngine(const std::string &name,
+                          const schema::EngineT &engine) {
+    std::vector<uint8_t> file = engineFileOf(engine);
+    return folder.write(name, std::string(file.begin(), file.end()));
+  }
+  static std::string read(const std::string &path) {
+    std::ifstream file(path, std::ios::binary);
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+  /// `command` goes through the shell, in the folder.
+  Outcome run(const std::string &command) {
+    std::string out = folder.path("stdout"), err = folder.path("stderr");
+    int status = std::system(("cd '" + folder.path("") + "' && " + command +
+                              " >'" + out + "' 2>'" + err + "'")
+                                 .c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read(out), read(err)};
+  }
+
+  TemporaryFolder folder;
+};
+
+} // namespace saddle
+
+#endif // SADDLE_TEST_UNIT_TOOLS_PROCESS_H

@@ -1,0 +1,259 @@
+#include "test/unit/tools/Process.h"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include <cstring>
+
+namespace saddle {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::MatchesRegex;
+
+const std::string kRun =
+    std::string(SADDLE_RUN) + " tiny.saddle --weights synthetic:3 ";
+
+class RunTest : public ToolTest {
+protected:
+  /// Runs with these arguments, expects exit 1 and nothing on stdout.
+  std::string errorOf(const std::string &arguments) {
+    Outcome outcome = run(kRun + arguments);
+    EXPECT_EQ(outcome.code, 1) << outcome.err;
+    EXPECT_THAT(outcome.out, IsEmpty());
+    return outcome.err;
+  }
+  Json jsonOf(const std::string &arguments) {
+    Outcome outcome = run(kRun + arguments + " --json");
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out, nullptr, false);
+  }
+};
+
+TEST_F(RunTest, TokensInTokensOut) {
+  Outcome outcome =
+      run(kRun + "--tokens 3,1,4 --max-new-tokens 4 --ignore-eos");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, MatchesRegex("[0-9]+,[0-9]+,[0-9]+,[0-9]+\n"));
+  EXPECT_THAT(outcome.err, HasSubstr("prefill 3 tokens in"));
+  EXPECT_THAT(outcome.err, HasSubstr("decode 3 tokens in"));
+  EXPECT_EQ(run(kRun + "--tokens 3,1,4 --max-new-tokens 4 --ignore-eos").out,
+            outcome.out)
+      << "greedy repeats";
+}
+
+TEST_F(RunTest, SeveralPromptsAreNumberedAndEqualTheirLoneRuns) {
+  // More prompts than the engine's max_batch of 4.
+  std::vector<std::string> prompts = {"1",        "2,3", "4,5,6",
+                                      "7,8,9,10", "11",  "12,13"};
+  std::string arguments, expected;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    arguments += "--tokens " + prompts[i] + " ";
+    expected +=
+        "[" + std::to_string(i) + "] " +
+        run(kRun + "--tokens " + prompts[i] + " --max-new-tokens 5").out;
+  }
+  EXPECT_EQ(run(kRun + arguments + "--max-new-tokens 5").out, expected);
+}
+
+TEST_F(RunTest, JsonTellsPromptTokensAndStop) {
+  Json json = jsonOf("--tokens 3,1 --tokens 5 --max-new-tokens 2 --ignore-eos");
+  ASSERT_EQ(json["prompts"].size(), 2u);
+  EXPECT_EQ(json["prompts"][0]["prompt_tokens"], Json({3, 1}));
+  EXPECT_EQ(json["prompts"][0]["tokens"].size(), 2u);
+  EXPECT_EQ(json["prompts"][1]["stop"], "length");
+  EXPECT_EQ(json["stats"]["prefill_tokens"], 3);
+}
+
+TEST_F(RunTest, SamplingFollowsItsSeed) {
+  auto sample = [&](const std::string &options) {
+    return jsonOf("--tokens 3 --max-new-tokens 12 --ignore-eos " +
+                  options)["prompts"][0]["tokens"];
+  };
+  EXPECT_EQ(sample("--temperature 5 --seed 1"),
+            sample("--temperature 5 --seed 1"));
+  EXPECT_NE(sample("--temperature 5 --seed 1"),
+            sample("--temperature 5 --seed 2"));
+  EXPECT_EQ(sample("--temperature 5 --top-k 1"), sample(""));
+}
+
+TEST_F(RunTest, EosEndsUnlessIgnored) {
+  // Whatever greedy decoding says first becomes the end-of-sequence token.
+  Json free = jsonOf("--tokens 3,1,4 --max-new-tokens 6 --ignore-eos");
+  auto engine = tinyEngine(twoRanks());
+  uint32_t first = free["prompts"][0]["tokens"][0];
+  engine->model->eos_token_ids = {99, first};
+  writeEngine("tiny.saddle", *engine);
+  Json ended = jsonOf("--tokens 3,1,4 --max-new-tokens 6");
+  EXPECT_EQ(ended["prompts"][0]["tokens"], Json::array({first}));
+  EXPECT_EQ(ended["prompts"][0]["stop"], "eos");
+  EXPECT_EQ(jsonOf("--tokens 3,1,4 --max-new-tokens 6 --ignore-eos")["prompts"],
+            free["prompts"]);
+}
+
+TEST_F(RunTest, MaxSeqLenEndsWithANote) {
+  Outcome outcome = run(kRun + "--tokens 1,2,3,4,5,6,7,8,9,10,11,12 "
+                               "--max-new-tokens 99 --ignore-eos --json");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  Json json = Json::parse(outcome.out);
+  // 12 + 4 tokens are fed; the last of them yields one more.
+  EXPECT_EQ(json["prompts"][0]["tokens"].size(), 5u);
+  EXPECT_EQ(json["prompts"][0]["stop"], "max_seq_len");
+  EXPECT_THAT(outcome.err,
+              HasSubstr("prompt 0: stopped at the engine's max_seq_len = 16"));
+}
+
+/// name -> (shape, bytes) of a safetensors file.
+std::map<std::string, std::pair<Json, std::string>>
+tensorsOf(const std::string &file) {
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof length);
+  Json header = Json::parse(file.substr(8, length));
+  std::map<std::string, std::pair<Json, std::string>> tensors;
+  for (const auto &entry : header.items()) {
+    uint64_t begin = entry.value()["data_offsets"][0];
+    uint64_t end = entry.value()["data_offsets"][1];
+    tensors[entry.key()] = {entry.value()["shape"],
+                            file.substr(8 + length + begin, end - begin)};
+  }
+  return tensors;
+}
+
+TEST_F(RunTest, LogitsOutHoldsARowPerTokenThatWasFed) {
+  Outcome outcome = run(kRun + "--tokens 3,1,4 --tokens 5 --max-new-tokens 3 "
+                               "--ignore-eos --json --logits-out l.st");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  Json json = Json::parse(outcome.out);
+  auto tensors = tensorsOf(read(folder.path("l.st")));
+  ASSERT_EQ(tensors.size(), 4u);
+  EXPECT_EQ(tensors["tokens.0"].first, Json::array({6}));
+  EXPECT_EQ(tensors["logits.0"].first, Json({5, 16}));
+  EXPECT_EQ(tensors["tokens.1"].first, Json::array({4}));
+  EXPECT_EQ(tensors["logits.1"].first, Json({3, 16}));
+  std::vector<int32_t> tokens(6);
+  std::vector<float> logits(5 * 16);
+  std::memcpy(tokens.data(), tensors["tokens.0"].second.data(), 6 * 4);
+  std::memcpy(logits.data(), tensors["logits.0"].second.data(), 5 * 16 * 4);
+  EXPECT_EQ(std::vector<int32_t>(tokens.begin(), tokens.begin() + 3),
+            (std::vector<int32_t>{3, 1, 4}));
+  for (int i = 0; i < 3; ++i) { // greedy: row 2 + i chose token 3 + i
+    auto row = logits.begin() + (2 + i) * 16;
+    EXPECT_EQ(std::max_element(row, row + 16) - row, tokens[3 + i]);
+    EXPECT_EQ(json["prompts"][0]["tokens"][i], tokens[3 + i]);
+  }
+  // One prompt alone: plain names; other chunks: the same bits.
+  ASSERT_EQ(run(kRun + "--tokens 3,1,4 --max-new-tokens 3 --ignore-eos "
+                       "--prefill-chunk 2 --logits-out m.st")
+                .code,
+            0);
+  auto alone = tensorsOf(read(folder.path("m.st")));
+  EXPECT_EQ(alone.at("logits"), tensors.at("logits.0"));
+  // Nothing generated: the prompt's rows only.
+  ASSERT_EQ(
+      run(kRun + "--tokens 3,1 --max-new-tokens 0 --logits-out n.st").code, 0);
+  EXPECT_EQ(tensorsOf(read(folder.path("n.st")))["logits"].first,
+            Json({2, 16}));
+}
+
+TEST_F(RunTest, TextPromptsGoThroughATokenizer) {
+  // The nano vocabulary begins with the printable bytes, so "0" is token 15,
+  // the tiny engine's last.
+  std::string tokenizer = " --tokenizer " SADDLE_TOKENIZER;
+  Json json = jsonOf("--prompt 0" + tokenizer);
+  EXPECT_EQ(json["prompts"][0]["prompt_tokens"], Json::array({15}));
+  EXPECT_TRUE(json["prompts"][0]["text"].is_string());
+  folder.write("p.txt", "0\n!0\n");
+  json = jsonOf("--prompts-file p.txt" + tokenizer);
+  EXPECT_EQ(json["prompts"][1]["prompt_tokens"], Json({0, 15}));
+  EXPECT_THAT(errorOf("--prompt '~~~ zzz'" + tokenizer),
+              HasSubstr("does the tokenizer belong to this engine?"));
+}
+
+TEST_F(RunTest, BadPromptsAreNamed) {
+  std::string tokenizer = " --tokenizer " SADDLE_TOKENIZER;
+  EXPECT_EQ(errorOf("--tokens ''"),
+            "error: prompt 0 is empty, expected at least one token\n");
+  EXPECT_EQ(errorOf("--prompt ''" + tokenizer),
+            "error: prompt 0 is empty, expected at least one token\n");
+  EXPECT_EQ(errorOf("--tokens 1 --tokens 2,16"),
+            "error: prompt 1: token 1 is 16, expected 0 to 15\n");
+  EXPECT_EQ(errorOf("--tokens 2,-1"),
+            "error: prompt 0: token 1 is -1, expected 0 to 15\n");
+  EXPECT_EQ(errorOf("--tokens 99999999999"),
+            "error: prompt 0: token 0 is 99999999999, expected 0 to 15\n");
+  EXPECT_EQ(
+      errorOf("--tokens 1,,2"),
+      "error: --tokens: expected whole numbers with commas between, found "
+      "\"\" in place 1\n");
+  EXPECT_EQ(
+      errorOf("--tokens 1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8"),
+      "error: prompt 0 has 17 tokens, but the engine's max_seq_len is 16; "
+      "compile with a larger --max-seq-len\n");
+  EXPECT_EQ(errorOf("--prompt \"$(printf 'a\\377')\"" + tokenizer),
+            "error: prompt 0: the text is not UTF-8: byte 1 is 0xff\n");
+  folder.write("p.txt", "a\n\nb\n");
+  EXPECT_EQ(errorOf("--prompts-file p.txt" + tokenizer),
+            "error: p.txt: line 2 is empty, expected a prompt\n");
+  folder.write("p.txt", "");
+  EXPECT_EQ(errorOf("--prompts-file p.txt" + tokenizer),
+            "error: p.txt: empty, expected one prompt per line\n");
+  EXPECT_THAT(errorOf("--prompts-file absent.txt" + tokenizer),
+              HasSubstr("error: absent.txt: "));
+}
+
+TEST_F(RunTest, TextWithoutATokenizerIsAnError) {
+  EXPECT_EQ(errorOf("--prompt hello"),
+            "error: synthetic weights have no tokenizer; text prompts need a "
+            "tokenizer: give --tokenizer FILE, or token ids with --tokens\n");
+  Outcome outcome =
+      run(std::string(SADDLE_RUN) + " tiny.saddle --weights . --prompt hello");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("./tokenizer.json: does not exist; text "
+                                     "prompts need a tokenizer"));
+}
+
+TEST_F(RunTest, OtherInputErrors) {
+  EXPECT_THAT(errorOf("--tokens 1 --temperature -1"),
+              HasSubstr("error: temperature -1: expected"));
+  EXPECT_THAT(errorOf("--tokens 1 --top-p 2"), HasSubstr("error: top-p 2:"));
+  EXPECT_THAT(errorOf("--tokens 1 --prefill-chunk 99"),
+              HasSubstr("error: prefill chunk 99: the engine was compiled for "
+                        "up to 8"));
+  Outcome outcome = run(std::string(SADDLE_RUN) +
+                        " absent.saddle --weights synthetic:1 --tokens 1");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("error: absent.saddle: "));
+  outcome = run(std::string(SADDLE_RUN) +
+                " tiny.saddle --weights nowhere --tokens 1");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("nowhere"));
+  outcome = run(kRun + "--tokens 1 --logits-out nowhere/l.st");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("error: nowhere/l.st: "));
+}
+
+TEST_F(RunTest, WrongCommandLinesExitWith2) {
+  for (const char *arguments :
+       {"", "--tokens 1 --prompt a", "--tokens 1 --frobnicate",
+        "--tokens 1 --max-new-tokens -1", "--tokens 1 --timeout 0",
+        "--tokens 1 --logits-out -"}) {
+    Outcome outcome = run(kRun + arguments);
+    EXPECT_EQ(outcome.code, 2) << arguments;
+    EXPECT_THAT(outcome.out, IsEmpty()) << arguments;
+  }
+  Outcome help = run(std::string(SADDLE_RUN) + " --help");
+  EXPECT_EQ(help.code, 0);
+  EXPECT_THAT(help.out, HasSubstr("--logits-out"));
+  EXPECT_EQ(run(std::string(SADDLE_RUN) + " --version").code, 0);
+}
+
+TEST_F(RunTest, AFullDiskIsAnError) {
+  Outcome outcome = run("sh -c '" + kRun + "--tokens 1 > /dev/full'");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("standard output could not be written"));
+}
+
+} // namespace
+} // namespace saddle

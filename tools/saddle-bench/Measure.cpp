@@ -1,0 +1,167 @@
+#include "tools/saddle-bench/Measure.h"
+
+#include <algorithm>
+#include <cinttypes>
+
+namespace saddle::tools {
+
+Distribution distributionOf(std::vector<double> seconds) {
+  std::sort(seconds.begin(), seconds.end());
+  if (seconds.empty())
+    return {};
+  size_t middle = seconds.size() / 2;
+  double median = seconds.size() % 2
+                      ? seconds[middle]
+                      : (seconds[middle - 1] + seconds[middle]) / 2;
+  return {median, seconds.front(), seconds.back()};
+}
+
+Status checkDecode(const saddle_engine_info_t &info, uint64_t batch,
+                   uint64_t context, uint64_t steps) {
+  if (batch < 1 || batch > info.max_batch)
+    return makeError(StatusCode::InvalidArgument,
+                     "--batch %" PRIu64 ": expected 1 to the engine's "
+                     "max_batch = %" PRIu64,
+                     batch, info.max_batch);
+  uint64_t extra = kWarmUpSteps + steps + kTracedSteps;
+  if (context < 1 || context > info.max_seq_len ||
+      extra > info.max_seq_len - context)
+    return makeError(StatusCode::InvalidArgument,
+                     "--context %" PRIu64 " and %" PRIu64
+                     " steps (--steps, warm-up, trace) do not fit the "
+                     "engine's max_seq_len = %" PRIu64,
+                     context, extra, info.max_seq_len);
+  uint64_t pages = (context + extra + info.page_size - 1) / info.page_size;
+  if (pages > info.num_pages / batch)
+    return makeError(StatusCode::InvalidArgument,
+                     "--batch %" PRIu64 " at --context %" PRIu64
+                     " needs %" PRIu64 " KV pages, but the engine has %" PRIu64,
+                     batch, context, pages * batch, info.num_pages);
+  return {};
+}
+
+Status checkPrefill(const saddle_engine_info_t &info, uint64_t tokens) {
+  if (tokens >= 1 && tokens <= info.max_seq_len)
+    return {};
+  return makeError(StatusCode::InvalidArgument,
+                   "--prefill %" PRIu64
+                   ": expected 1 to the engine's max_seq_len = %" PRIu64,
+                   tokens, info.max_seq_len);
+}
+
+namespace {
+/// Sequences that leave the session with the measurement.
+class Sequences {
+public:
+  explicit Sequences(saddle_session_t *session) : session(session) {}
+  ~Sequences() {
+    for (uint32_t sequence : numbers)
+      saddle_session_remove_sequence(session, sequence);
+  }
+  Status add(uint64_t count) {
+    for (uint64_t i = 0; i < count; ++i) {
+      uint32_t sequence = 0;
+      SADDLE_RETURN_IF_ERROR(
+          fromC(saddle_session_add_sequence(session, &sequence)));
+      numbers.push_back(sequence);
+    }
+    return {};
+  }
+  const std::vector<uint32_t> &all() const { return numbers; }
+
+private:
+  saddle_session_t *session;
+  std::vector<uint32_t> numbers;
+};
+
+/// Records events while it lives.
+class Tracing {
+public:
+  Tracing(saddle_session_t *session, std::vector<Event> &events)
+      : session(session) {
+    saddle_session_set_trace(session, record, &events);
+  }
+  ~Tracing() { saddle_session_set_trace(session, nullptr, nullptr); }
+
+private:
+  static void record(void *user, const saddle_trace_event_t *event) {
+    static_cast<std::vector<Event> *>(user)->push_back(
+        {event->rank, event->entry, event->location, event->op, event->tokens,
+         event->start_ns, event->duration_ns});
+  }
+  saddle_session_t *session;
+};
+} // namespace
+
+/// Ids that spread over the vocabulary.
+static std::vector<int32_t> someTokens(uint64_t count, uint64_t vocab) {
+  std::vector<int32_t> tokens(count);
+  for (uint64_t i = 0; i < count; ++i)
+    tokens[i] = int32_t((i * 7919 + 13) % vocab);
+  return tokens;
+}
+
+static StatusOr<double> timedStep(saddle_session_t *session,
+                                  const std::vector<saddle_input_t> &inputs,
+                                  std::vector<float> &logits) {
+  double start = now();
+  SADDLE_RETURN_IF_ERROR(fromC(saddle_session_step(
+      session, inputs.data(), inputs.size(), logits.data(), logits.size())));
+  return now() - start;
+}
+
+StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
+                                     const saddle_engine_info_t &info,
+                                     uint64_t batch, uint64_t context,
+                                     uint64_t steps,
+                                     std::vector<Event> &events) {
+  Sequences sequences(session);
+  SADDLE_RETURN_IF_ERROR(sequences.add(batch));
+  std::vector<int32_t> tokens = someTokens(context, info.vocab_size);
+  std::vector<float> logits(batch * info.vocab_size);
+  std::vector<saddle_input_t> inputs;
+  for (uint32_t sequence : sequences.all())
+    inputs.push_back(
+        {sequence, tokens.data(), tokens.size(), SADDLE_LOGITS_NONE});
+  SADDLE_RETURN_IF_ERROR(timedStep(session, inputs, logits).status());
+  for (saddle_input_t &input : inputs) {
+    input.num_tokens = 1;
+    input.logits = SADDLE_LOGITS_LAST;
+  }
+  std::vector<double> seconds;
+  for (uint64_t i = 0; i < kWarmUpSteps + steps; ++i) {
+    SADDLE_ASSIGN_OR_RETURN(double time, timedStep(session, inputs, logits));
+    if (i >= kWarmUpSteps)
+      seconds.push_back(time);
+  }
+  Tracing tracing(session, events);
+  SADDLE_RETURN_IF_ERROR(timedStep(session, inputs, logits).status());
+  return DecodeResult{batch, context, steps, distributionOf(seconds)};
+}
+
+StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
+                                       const saddle_engine_info_t &info,
+                                       uint64_t tokens, uint64_t repeats,
+                                       std::vector<Event> &events) {
+  std::vector<int32_t> prompt = someTokens(tokens, info.vocab_size);
+  std::vector<float> logits(info.vocab_size);
+  auto once = [&]() -> StatusOr<double> {
+    Sequences sequences(session);
+    SADDLE_RETURN_IF_ERROR(sequences.add(1));
+    return timedStep(session,
+                     {{sequences.all()[0], prompt.data(), prompt.size(),
+                       SADDLE_LOGITS_LAST}},
+                     logits);
+  };
+  SADDLE_RETURN_IF_ERROR(once().status()); // warm-up
+  std::vector<double> seconds;
+  for (uint64_t i = 0; i < repeats; ++i) {
+    SADDLE_ASSIGN_OR_RETURN(double time, once());
+    seconds.push_back(time);
+  }
+  Tracing tracing(session, events);
+  SADDLE_RETURN_IF_ERROR(once().status());
+  return PrefillResult{tokens, repeats, distributionOf(seconds)};
+}
+
+} // namespace saddle::tools

@@ -1,0 +1,60 @@
+// Timed steps of a session: decode at batch sizes and context lengths, prefill
+// of a prompt.
+
+#ifndef SADDLE_TOOLS_SADDLE_BENCH_MEASURE_H
+#define SADDLE_TOOLS_SADDLE_BENCH_MEASURE_H
+
+#include "tools/support/Runtime.h"
+
+namespace saddle::tools {
+
+/// Seconds per step over some steps.
+struct Distribution {
+  double median = 0, least = 0, most = 0;
+};
+Distribution distributionOf(std::vector<double> seconds);
+
+struct DecodeResult {
+  uint64_t batch, context, steps;
+  Distribution seconds;
+};
+
+struct PrefillResult {
+  uint64_t tokens, repeats;
+  Distribution seconds;
+};
+
+/// A trace event that outlives its step.
+struct Event {
+  uint32_t rank;
+  std::string entry, location, op;
+  uint64_t tokens, startNs, durationNs;
+};
+
+/// Steps that are run before the measured ones, and one traced after them.
+constexpr uint64_t kWarmUpSteps = 2, kTracedSteps = 1;
+
+/// Refuses what the engine's limits do not allow, before anything is timed.
+Status checkDecode(const saddle_engine_info_t &info, uint64_t batch,
+                   uint64_t context, uint64_t steps);
+Status checkPrefill(const saddle_engine_info_t &info, uint64_t tokens);
+
+/// `batch` sequences of `context` tokens take `steps` single tokens each; the
+/// first timed token stands at position `context`, counted without warm-up.
+/// One more step is traced into `events`.
+StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
+                                     const saddle_engine_info_t &info,
+                                     uint64_t batch, uint64_t context,
+                                     uint64_t steps,
+                                     std::vector<Event> &events);
+
+/// One prompt of `tokens` tokens, logits of the last one, `repeats` times in a
+/// fresh sequence. One more run is traced into `events`.
+StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
+                                       const saddle_engine_info_t &info,
+                                       uint64_t tokens, uint64_t repeats,
+                                       std::vector<Event> &events);
+
+} // namespace saddle::tools
+
+#endif // SADDLE_TOOLS_SADDLE_BENCH_MEASURE_H

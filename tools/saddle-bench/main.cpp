@@ -1,0 +1,157 @@
+// saddle-bench: how long steps of a compiled engine take, and where the time
+// goes.
+
+#include "runtime/src/base/File.h"
+#include "tools/saddle-bench/Report.h"
+#include "tools/support/Lists.h"
+#include "tools/support/Progress.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+
+using namespace saddle;
+using namespace saddle::tools;
+
+namespace {
+
+// Exit statuses of all tools.
+constexpr int kFine = 0, kFailed = 1, kUsage = 2;
+
+struct Options {
+  std::string engine, weights, trace;
+  std::string batches = "1", contexts = "64", prefills = "64";
+  uint64_t steps = 20;
+  double timeout = 10;
+  bool json = false;
+};
+
+const char *const kNotes = R"(
+Every batch size is measured at every context: that many sequences of that many
+tokens, then --steps steps of one token each, after 2 steps of warm-up; medians,
+with the shortest and longest in parentheses. Under each figure stands the time
+by op on rank 0, from one more step that is traced. --trace writes all traced
+steps for chrome://tracing or Perfetto, one row per rank.
+
+Exit status: 0 fine, 1 the input or the run failed, 2 the command line was wrong.)";
+
+StatusOr<std::vector<uint64_t>> numbers(const char *option,
+                                        const std::string &text) {
+  SADDLE_ASSIGN_OR_RETURN(std::vector<int64_t> list, parseList(option, text));
+  std::vector<uint64_t> result;
+  for (int64_t number : list) {
+    if (number < 1)
+      return makeError(StatusCode::InvalidArgument,
+                       "%s %lld: expected 1 or more", option,
+                       (long long)number);
+    result.push_back(uint64_t(number));
+  }
+  return result;
+}
+
+Status write(const std::string &path, const std::string &text) {
+  return writeFileAtomically(
+      path, Bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size()));
+}
+
+Status run(const Options &options) {
+  SADDLE_ASSIGN_OR_RETURN(std::vector<uint64_t> batches,
+                          numbers("--batch", options.batches));
+  SADDLE_ASSIGN_OR_RETURN(std::vector<uint64_t> contexts,
+                          numbers("--context", options.contexts));
+  SADDLE_ASSIGN_OR_RETURN(std::vector<uint64_t> prefills,
+                          numbers("--prefill", options.prefills));
+  SADDLE_ASSIGN_OR_RETURN(EngineOwner engine, loadEngine(options.engine));
+  Report report;
+  saddle_engine_info(engine.get(), &report.info);
+  for (uint64_t batch : batches)
+    for (uint64_t context : contexts)
+      SADDLE_RETURN_IF_ERROR(
+          checkDecode(report.info, batch, context, options.steps));
+  for (uint64_t tokens : prefills)
+    SADDLE_RETURN_IF_ERROR(checkPrefill(report.info, tokens));
+
+  saddle_session_options_t sessionOptions;
+  saddle_session_options_init(&sessionOptions);
+  sessionOptions.timeout_ms = toMilliseconds(options.timeout);
+  double start = now();
+  SADDLE_ASSIGN_OR_RETURN(
+      SessionOwner session,
+      createSession(engine.get(), options.weights, sessionOptions));
+  report.loadSeconds = now() - start;
+
+  std::vector<Event> events, all;
+  auto collect = [&](std::vector<std::vector<OpTime>> &ops) {
+    ops.push_back(sumByOp(events));
+    all.insert(all.end(), events.begin(), events.end());
+    events.clear();
+  };
+  uint64_t done = 0;
+  {
+    Progress progress("measuring",
+                      batches.size() * contexts.size() + prefills.size());
+    for (uint64_t batch : batches)
+      for (uint64_t context : contexts) {
+        SADDLE_ASSIGN_OR_RETURN(DecodeResult result,
+                                measureDecode(session.get(), report.info, batch,
+                                              context, options.steps, events));
+        report.decode.push_back(result);
+        collect(report.decodeOps);
+        progress.update(++done);
+      }
+    for (uint64_t tokens : prefills) {
+      SADDLE_ASSIGN_OR_RETURN(PrefillResult result,
+                              measurePrefill(session.get(), report.info, tokens,
+                                             /*repeats=*/5, events));
+      report.prefill.push_back(result);
+      collect(report.prefillOps);
+      progress.update(++done);
+    }
+  }
+  if (!options.trace.empty())
+    SADDLE_RETURN_IF_ERROR(write(options.trace, chromeTrace(all)));
+  return write("-", options.json ? reportJson(report) : reportText(report));
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Options options;
+  CLI::App app("Measures decode steps and prefill of a compiled engine.");
+  app.footer(kNotes);
+  app.set_version_flag("--version", "saddle-bench " SADDLE_VERSION);
+  app.add_option("FILE", options.engine, "Engine file; - is standard input")
+      ->required();
+  app.add_option("--weights", options.weights,
+                 "Checkpoint folder, or synthetic:SEED")
+      ->required();
+  app.add_option("--batch", options.batches, "Decode batch sizes, 1,8,64")
+      ->capture_default_str();
+  app.add_option("--context", options.contexts,
+                 "Tokens that each sequence holds before")
+      ->capture_default_str();
+  app.add_option("--steps", options.steps, "Timed decode steps")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  app.add_option("--prefill", options.prefills, "Prompt lengths, 64,512")
+      ->capture_default_str();
+  app.add_option("--timeout", options.timeout,
+                 "Seconds that a rank waits for another")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--trace", options.trace, "Write a Chrome trace to this file");
+  app.add_flag("--json", options.json, "Results as JSON");
+  try {
+    app.parse(argc, argv);
+    if (options.trace == "-")
+      throw CLI::ValidationError(
+          "--trace", "needs a file: standard output carries the results");
+  } catch (const CLI::ParseError &error) {
+    return app.exit(error) == 0 ? kFine : kUsage;
+  }
+  Status status = run(options);
+  if (status.ok())
+    return kFine;
+  std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  return kFailed;
+}
