@@ -205,7 +205,7 @@ TEST(ValidateTopology, countedDimensionsFollowTheExtents) {
                  [](EngineT &, EntryT &entry, CollectiveT &c) {
                    entry.slices[c.output]->shape[0] = 4;
                  }),
-            "output (slice 28): dimension 0 is 4, expected dp x the entry's "
+            "output (slice 31): dimension 0 is 4, expected dp x the entry's "
             "tokens = 8");
 }
 
@@ -221,7 +221,7 @@ TEST(ValidateTopology, anEntryHasOneLayoutForEachExtent) {
         scatter.action.AsCollective()->layout = RowLayout::PADDED;
       },
       replicas());
-  EXPECT_EQ(message, "program 0: entry \"decode\": command 22 "
+  EXPECT_EQ(message, "program 0: entry \"decode\": command 20 "
                      "(model.layers.0.block_sparse_moe.experts): ALL_TOKENS is "
                      "PADDED here, but PACKED in an earlier command");
 }
@@ -313,7 +313,7 @@ TEST(ValidateTopology, transfers) {
       [](EngineT &, EntryT &, TransferT &t) { t.kind = TransferKind::SEND; },
       "stage 1 of 2 has no stage to send to");
   refuses([](EngineT &, EntryT &, TransferT &t) { t.slice = 99; },
-          "slice: slice 99 does not exist, there are 44");
+          "slice: slice 99 does not exist, there are 43");
   refuses([](EngineT &, EntryT &, TransferT &t) { t.extent = Extent::UNKNOWN; },
           "unknown extent 0");
   refuses(
