@@ -87,7 +87,8 @@ private:
 class Compilation {
 public:
   explicit Compilation(const CompileOptions &options)
-      : options(options), context(makeRegistry(), MLIRContext::Threading::DISABLED),
+      : options(options),
+        context(makeRegistry(), MLIRContext::Threading::DISABLED),
         diagnostics(&context, options.explain) {
     context.loadAllAvailableDialects();
     // Messages name places; the op itself is in the reproducer.
@@ -136,8 +137,7 @@ private:
     for (const std::string &folder :
          {options.dumpPhasesTo, options.dumpPassesTo})
       if (!folder.empty())
-        if (std::error_code error =
-                llvm::sys::fs::create_directories(folder)) {
+        if (std::error_code error = llvm::sys::fs::create_directories(folder)) {
           printError(folder + ": cannot create folder: " + error.message());
           return false;
         }
@@ -163,8 +163,7 @@ private:
             build.limits.maxSeqLen =
                 std::min(build.limits.maxSeqLen, model.config.maxPositions);
           if (build.limits.maxSeqLen > model.config.maxPositions) {
-            printError("--max-seq-len " +
-                       llvm::Twine(build.limits.maxSeqLen) +
+            printError("--max-seq-len " + llvm::Twine(build.limits.maxSeqLen) +
                        " is more than max_position_embeddings = " +
                        llvm::Twine(model.config.maxPositions) + " of " +
                        options.input);
@@ -236,10 +235,9 @@ private:
         ".reproducer.mlir";
     pm.enableCrashReproducerGeneration(reproducer);
     if (!options.dumpPassesTo.empty()) {
-      std::string folder =
-          options.dumpPassesTo + "/" +
-          std::to_string(static_cast<int>(phase)) + "-" +
-          phaseName(phase).str();
+      std::string folder = options.dumpPassesTo + "/" +
+                           std::to_string(static_cast<int>(phase)) + "-" +
+                           phaseName(phase).str();
       OpPrintingFlags flags;
       flags.enableDebugInfo(/*enable=*/true, /*prettyForm=*/false);
       pm.enableIRPrintingToFileTree(
@@ -273,8 +271,8 @@ private:
   bool writeIR(const std::string &path) {
     std::string text = printIR();
     return report(writeFileAtomically(
-        path, Bytes(reinterpret_cast<const uint8_t *>(text.data()),
-                    text.size())));
+        path,
+        Bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size())));
   }
 
   bool dump(Phase phase) {

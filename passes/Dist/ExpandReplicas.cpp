@@ -25,8 +25,7 @@ static void multiplyRows(Value value, int64_t times) {
 
 namespace {
 
-struct ExpandReplicas
-    : saddle::dist::impl::ExpandReplicasBase<ExpandReplicas> {
+struct ExpandReplicas : saddle::dist::impl::ExpandReplicasBase<ExpandReplicas> {
   void runOnOperation() override {
     auto topology = getOperation()->getAttrOfType<DictionaryAttr>(
         DistDialect::kTopologyAttrName);

@@ -48,10 +48,9 @@ private:
       auto shard = symbols.lookup<WeightShardOp>(op.getWeight());
       if (!shard)
         return;
-      Key key{op.getInput(),
-              cast<RankedTensorType>(op.getType()).getElementType(),
-              shard.getWeightType().getElementType(),
-              op.getActGroup().value_or(0)};
+      Key key{
+          op.getInput(), cast<RankedTensorType>(op.getType()).getElementType(),
+          shard.getWeightType().getElementType(), op.getActGroup().value_or(0)};
       byInput[key].push_back(op);
     });
     for (auto &[key, linears] : byInput)

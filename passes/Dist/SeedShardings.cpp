@@ -42,8 +42,8 @@ public:
   LogicalResult build() {
     auto config = module->getAttrOfType<DictionaryAttr>(
         model::ModelDialect::kConfigAttrName);
-    auto topology = module->getAttrOfType<DictionaryAttr>(
-        DistDialect::kTopologyAttrName);
+    auto topology =
+        module->getAttrOfType<DictionaryAttr>(DistDialect::kTopologyAttrName);
     auto get = [&](StringRef field, int64_t &value) -> LogicalResult {
       auto attr = config ? config.getAs<IntegerAttr>(field) : IntegerAttr();
       if (!attr)
@@ -189,10 +189,9 @@ struct SeedShardings : saddle::dist::impl::SeedShardingsBase<SeedShardings> {
           if (auto type = dyn_cast<RankedTensorType>(argument.getType())) {
             SmallVector<AxisRef> dims(type.getRank());
             dims[0] = replicas;
-            function.setArgAttr(argument.getArgNumber(),
-                                DistDialect::kShardingAttrName,
-                                ShardingAttr::get(&getContext(),
-                                                  state.meshName(), dims, {}));
+            function.setArgAttr(
+                argument.getArgNumber(), DistDialect::kShardingAttrName,
+                ShardingAttr::get(&getContext(), state.meshName(), dims, {}));
           }
   }
 };

@@ -146,8 +146,8 @@ private:
     for (Value operand : op->getOperands())
       requireReplicated(operand);
     for (Value result : op->getResults())
-      rule.results.push_back(state.replicated(
-          cast<RankedTensorType>(result.getType()).getRank()));
+      rule.results.push_back(
+          state.replicated(cast<RankedTensorType>(result.getType()).getRank()));
     return success();
   }
 
@@ -187,8 +187,8 @@ private:
       return failure();
     AxisRef rows = rowsOf(embedding.getTokens());
     rule.operands.push_back(state.ofValue(embedding.getTokens()));
-    rule.results.push_back(state.matrix(rows, table->getDims()[1],
-                                        axesOf(table->getDims()[0])));
+    rule.results.push_back(
+        state.matrix(rows, table->getDims()[1], axesOf(table->getDims()[0])));
     return success();
   }
 
@@ -282,17 +282,15 @@ private:
     ShardingAttr input = state.ofValue(attention.getQ());
     AxisRef queries = input.getDims()[1];
     AxisRef heads = cache->getDims()[0];
-    auto symbol =
-        cast<model::KVCacheOp>(state.symbol(attention.getCache()));
+    auto symbol = cast<model::KVCacheOp>(state.symbol(attention.getCache()));
     // Replicas of one head serve any query head; otherwise the cache must be
     // split alike, or by the major factor of what splits the queries.
     bool fits = queries == heads || (!heads && symbol.getHeads() == 1) ||
                 mesh.isMajorFactor(heads, queries);
     if (!fits) {
-      InFlightDiagnostic diag =
-          op->emitError("query heads are split by ")
-          << state.matrix(AxisRef(), queries) << " but cache heads by "
-          << *cache;
+      InFlightDiagnostic diag = op->emitError("query heads are split by ")
+                                << state.matrix(AxisRef(), queries)
+                                << " but cache heads by " << *cache;
       diag.attachNote(symbol.getLoc()) << "cache defined here";
       return diag;
     }

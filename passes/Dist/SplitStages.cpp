@@ -26,8 +26,8 @@ struct SplitStages : saddle::dist::impl::SplitStagesBase<SplitStages> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto topology = module->getAttrOfType<DictionaryAttr>(
-        DistDialect::kTopologyAttrName);
+    auto topology =
+        module->getAttrOfType<DictionaryAttr>(DistDialect::kTopologyAttrName);
     auto pp = topology ? topology.getAs<IntegerAttr>("pp") : IntegerAttr();
     if (!pp) {
       module.emitError(
@@ -48,8 +48,8 @@ struct SplitStages : saddle::dist::impl::SplitStagesBase<SplitStages> {
 private:
   /// First layer of each stage but the first.
   FailureOr<SmallVector<int64_t>> cuts(func::FuncOp function, int64_t stages) {
-    int64_t total = llvm::range_size(
-        function.getBody().getOps<model::LayerBoundaryOp>());
+    int64_t total =
+        llvm::range_size(function.getBody().getOps<model::LayerBoundaryOp>());
     SmallVector<int64_t> counts(layers.begin(), layers.end());
     if (counts.empty())
       for (int64_t stage = 0; stage < stages; ++stage)
@@ -57,10 +57,10 @@ private:
     int64_t sum = std::accumulate(counts.begin(), counts.end(), int64_t(0));
     if (static_cast<int64_t>(counts.size()) != stages || sum != total ||
         llvm::any_of(counts, [](int64_t count) { return count < 1; })) {
-      InFlightDiagnostic diag =
-          function.emitError("num_hidden_layers = ")
-          << total << " cannot be dealt over pp = " << stages
-          << " stages, at least one layer each";
+      InFlightDiagnostic diag = function.emitError("num_hidden_layers = ")
+                                << total
+                                << " cannot be dealt over pp = " << stages
+                                << " stages, at least one layer each";
       if (!layers.empty()) {
         diag << "; the given layers are ";
         llvm::interleaveComma(counts, diag);
@@ -101,9 +101,9 @@ private:
     Operation *end = function.getBody().front().getTerminator();
     for (int64_t stage = 0; stage < stages; ++stage) {
       bool last = stage == stages - 1;
-      auto type = FunctionType::get(
-          &getContext(), function.getArgumentTypes(),
-          last ? TypeRange(end->getOperandTypes()) : TypeRange());
+      auto type = FunctionType::get(&getContext(), function.getArgumentTypes(),
+                                    last ? TypeRange(end->getOperandTypes())
+                                         : TypeRange());
       auto part = func::FuncOp::create(
           builder, function.getLoc(),
           (function.getName() + ".stage_" + Twine(stage)).str(), type);

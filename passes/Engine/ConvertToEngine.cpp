@@ -48,8 +48,7 @@ public:
   FlatSymbolRefAttr arena(StringRef name, ArenaKind kind) {
     ArenaOp::create(builder, module.getLoc(), builder.getStringAttr(name),
                     ArenaKindAttr::get(builder.getContext(), kind),
-                    builder.getI64IntegerAttr(0),
-                    builder.getI64IntegerAttr(1));
+                    builder.getI64IntegerAttr(0), builder.getI64IntegerAttr(1));
     return ref(name);
   }
 
@@ -68,14 +67,14 @@ public:
   FlatSymbolRefAttr rankGroups(dist::AxesAttr axes) {
     FlatSymbolRefAttr &symbol = groups[axes];
     if (!symbol) {
-      dist::Mesh mesh = dist::toMesh(
-          symbols.lookup<dist::MeshOp>(axes.getMesh().getValue()));
+      dist::Mesh mesh =
+          dist::toMesh(symbols.lookup<dist::MeshOp>(axes.getMesh().getValue()));
       std::string name;
       for (dist::AxisRef axis : axes.getAxes()) {
         name += (name.empty() ? "" : "_") + axis.name.str();
         if (!axis.isWhole())
-          name += "." + std::to_string(axis.pre) + "." +
-                  std::to_string(axis.size);
+          name +=
+              "." + std::to_string(axis.pre) + "." + std::to_string(axis.size);
       }
       // Every stage has the same groups among its own ranks.
       SmallVector<int64_t> ranks;
@@ -145,21 +144,20 @@ public:
         !isa<model::ContextType>(body.getArgument(3).getType()))
       return function.emitError("expected (tokens, positions, rows, context) "
                                 "-> logits and 'model.phase'");
-    auto entryName = function->getAttrOfType<StringAttr>(
-        dist::DistDialect::kEntryAttrName);
+    auto entryName =
+        function->getAttrOfType<StringAttr>(dist::DistDialect::kEntryAttrName);
     int64_t tokens = extentOf(body.getArgument(0));
     int64_t rows = extentOf(body.getArgument(2));
     auto entry = EntryOp::create(
         programBuilder, function.getLoc(),
         entryName ? entryName : function.getSymNameAttr(),
-        PhaseAttr::get(builder.getContext(), phase == "decode"
-                                                 ? Phase::Decode
-                                                 : Phase::Prefill),
+        PhaseAttr::get(builder.getContext(),
+                       phase == "decode" ? Phase::Decode : Phase::Prefill),
         builder.getI64IntegerAttr(tokens), builder.getI64IntegerAttr(rows));
     builder.setInsertionPointToStart(&entry.getBody().emplaceBlock());
 
-    for (auto [index, name] : {std::pair(0, "tokens"), std::pair(1, "positions"),
-                               std::pair(2, "rows")})
+    for (auto [index, name] : {std::pair(0, "tokens"),
+                               std::pair(1, "positions"), std::pair(2, "rows")})
       buffers[body.getArgument(index)] =
           bind(name, {extentOf(body.getArgument(index))});
     sequences = bind("sequences", {tokens});
@@ -176,8 +174,7 @@ public:
     if (!logits)
       return success();
     auto bound = buffers.find(logits);
-    if (bound == buffers.end() ||
-        !bound->second.getDefiningOp<BufferOp>())
+    if (bound == buffers.end() || !bound->second.getDefiningOp<BufferOp>())
       return end->emitError("expected the logits to be an op's whole result");
     BindOp::create(builder, end->getLoc(), builder.getStringAttr("logits"),
                    bound->second);
@@ -196,17 +193,16 @@ private:
   }
 
   Value bind(StringRef name, ArrayRef<int64_t> shape) {
-    Value result =
-        buffer(function.getLoc(), io, shape, builder.getI32Type());
+    Value result = buffer(function.getLoc(), io, shape, builder.getI32Type());
     BindOp::create(builder, function.getLoc(), builder.getStringAttr(name),
                    result);
     return result;
   }
 
   Value global(Location loc, StringRef symbol, Type type) {
-    return GlobalOp::create(builder, loc, type,
-                            FlatSymbolRefAttr::get(builder.getContext(),
-                                                   symbol));
+    return GlobalOp::create(
+        builder, loc, type,
+        FlatSymbolRefAttr::get(builder.getContext(), symbol));
   }
 
   /// The shard that a symbol names, as an operand.
@@ -234,11 +230,10 @@ private:
 
   std::pair<Value, Value> cache(Operation *op, StringRef symbol) {
     auto kv = symbols.lookup<model::KVCacheOp>(symbol);
-    auto type = MemRefType::get(
-        {limits.numPages(), limits.pageSize,
-         static_cast<int64_t>(kv.getHeads()),
-         static_cast<int64_t>(kv.getHeadDim())},
-        kv.getType());
+    auto type = MemRefType::get({limits.numPages(), limits.pageSize,
+                                 static_cast<int64_t>(kv.getHeads()),
+                                 static_cast<int64_t>(kv.getHeadDim())},
+                                kv.getType());
     return {global(op->getLoc(), (symbol + ".k").str(), type),
             global(op->getLoc(), (symbol + ".v").str(), type)};
   }
@@ -253,8 +248,8 @@ private:
   NamedAttribute constant(StringRef name, Operation *op, StringRef attrName) {
     auto value = op->getAttrOfType<dist::RankValueAttr>(attrName);
     return builder.getNamedAttr(
-        name, value ? value
-                    : dist::RankValueAttr::getConstant(op->getContext(), 0));
+        name,
+        value ? value : dist::RankValueAttr::getConstant(op->getContext(), 0));
   }
 
   ExtentAttr extentAttr(Extent extent) {
@@ -358,8 +353,7 @@ private:
               model::RopeOp, model::KVAppendOp, model::AttentionOp,
               model::RouterOp, model::ExpertsOp, dist::AllReduceOp,
               dist::AllGatherOp, dist::ReduceScatterOp, dist::SendOp,
-              dist::ReceiveOp>(
-            [&](auto op) { return convertOp(op); })
+              dist::ReceiveOp>([&](auto op) { return convertOp(op); })
         .Default([](Operation *op) {
           return op->emitError("op '")
                  << op->getName() << "' has no engine counterpart";
@@ -368,16 +362,16 @@ private:
 
   static SmallVector<StringRef> weightSymbols(Operation *op) {
     return llvm::TypeSwitch<Operation *, SmallVector<StringRef>>(op)
-        .Case<model::EmbeddingOp>([](auto op) {
-          return SmallVector<StringRef>{op.getTable()};
-        })
+        .Case<model::EmbeddingOp>(
+            [](auto op) { return SmallVector<StringRef>{op.getTable()}; })
         .Case<model::RMSNormOp, model::LinearOp, model::RMSScaleOp>(
             [](auto op) { return SmallVector<StringRef>{op.getWeight()}; })
         .Case<model::RouterOp>(
             [](auto op) { return SmallVector<StringRef>{op.getBias()}; })
         .Case<model::ExpertsOp>([](auto op) {
           SmallVector<StringRef> names{op.getDown()};
-          for (auto symbol : op.getGateUp().template getAsRange<FlatSymbolRefAttr>())
+          for (auto symbol :
+               op.getGateUp().template getAsRange<FlatSymbolRefAttr>())
             names.push_back(symbol.getValue());
           return names;
         })
@@ -418,10 +412,10 @@ private:
   }
 
   LogicalResult convertOp(model::EmbeddingOp op) {
-    return simple(op, "embedding",
-                  {constant("vocab_start", op,
-                            dist::DistDialect::kVocabStartAttrName)},
-                  {weight(op, op.getTable())});
+    return simple(
+        op, "embedding",
+        {constant("vocab_start", op, dist::DistDialect::kVocabStartAttrName)},
+        {weight(op, op.getTable())});
   }
 
   LogicalResult convertOp(model::RMSNormOp op) {
@@ -481,22 +475,21 @@ private:
 
   LogicalResult convertOp(model::KVAppendOp op) {
     auto [k, v] = cache(op, op.getCache());
-    return launch(
-        op, "kv_append", {},
-        {buffers.lookup(op.getK()), buffers.lookup(op.getV()), slots}, {k, v});
+    return launch(op, "kv_append", {},
+                  {buffers.lookup(op.getK()), buffers.lookup(op.getV()), slots},
+                  {k, v});
   }
 
   LogicalResult convertOp(model::AttentionOp op) {
     auto [k, v] = cache(op, op.getCache());
     auto kv = symbols.lookup<model::KVCacheOp>(op.getCache());
-    Value positions = buffers.lookup(
-        function.getBody().front().getArgument(1));
-    return launch(op, "attention",
-                  {constant("head_dim", kv.getHeadDim()),
-                   constant("scale", op.getScaleAttr())},
-                  {buffers.lookup(op.getQ()), k, v, positions, sequences,
-                   blockTable},
-                  results(op));
+    Value positions = buffers.lookup(function.getBody().front().getArgument(1));
+    return launch(
+        op, "attention",
+        {constant("head_dim", kv.getHeadDim()),
+         constant("scale", op.getScaleAttr())},
+        {buffers.lookup(op.getQ()), k, v, positions, sequences, blockTable},
+        results(op));
   }
 
   LogicalResult convertOp(model::RouterOp op) {
@@ -512,8 +505,7 @@ private:
     StringRef gateUp = cast<FlatSymbolRefAttr>(op.getGateUp()[0]).getValue();
     StringRef down = op.getDown();
     SmallVector<NamedAttribute> constants = {
-        constant("expert_start", op,
-                 dist::DistDialect::kExpertStartAttrName),
+        constant("expert_start", op, dist::DistDialect::kExpertStartAttrName),
         constant("act_group", op.getActGroup().value_or(0))};
     ArrayRef<int64_t> blocks13 = shardOf(gateUp).getWeightScaleBlock();
     ArrayRef<int64_t> blocks2 = shardOf(down).getWeightScaleBlock();
@@ -562,8 +554,7 @@ private:
     int64_t tokens = extentOf(function.getBody().front().getArgument(0));
     if (extentOf(op.getResult()) != tokens)
       extents[op.getResult()] = Extent::TokenBlock;
-    return transfer(op, TransferKind::Receive, buffer,
-                    boundOf(op.getResult()));
+    return transfer(op, TransferKind::Receive, buffer, boundOf(op.getResult()));
   }
 
   func::FuncOp function;
@@ -658,8 +649,8 @@ private:
   }
 
   static int64_t stageOf(func::FuncOp function) {
-    auto stage = function->getAttrOfType<IntegerAttr>(
-        dist::DistDialect::kStageAttrName);
+    auto stage =
+        function->getAttrOfType<IntegerAttr>(dist::DistDialect::kStageAttrName);
     return stage ? stage.getInt() : 0;
   }
 

@@ -131,10 +131,9 @@ private:
       life->offset = offset;
       life->buffer.setOffset(offset);
       grow(life->buffer, offset + life->bytes);
-      placed.insert(llvm::upper_bound(placed, life,
-                                      [](Life *a, Life *b) {
-                                        return a->offset < b->offset;
-                                      }),
+      placed.insert(llvm::upper_bound(
+                        placed, life,
+                        [](Life *a, Life *b) { return a->offset < b->offset; }),
                     life);
     }
   }

@@ -33,8 +33,8 @@ public:
   }
 
   /// The first byte of [begin, end) that `owner` does not own, with its owner.
-  std::optional<std::pair<int64_t, BufferOp>> foreign(int64_t begin, int64_t end,
-                                                      BufferOp owner) const {
+  std::optional<std::pair<int64_t, BufferOp>>
+  foreign(int64_t begin, int64_t end, BufferOp owner) const {
     int64_t at = begin;
     while (at < end) {
       auto range = ranges.upper_bound(at);
@@ -231,12 +231,10 @@ private:
       if (next == fixed.end() || next->first.first != it->first.first ||
           it->second.first <= next->first.second)
         continue;
-      InFlightDiagnostic diag = next->second.second->emitError(
-                                    "starts at byte ")
-                                << next->first.second << " of arena @"
-                                << next->first.first
-                                << ", inside its neighbour, which ends at "
-                                << it->second.first;
+      InFlightDiagnostic diag =
+          next->second.second->emitError("starts at byte ")
+          << next->first.second << " of arena @" << next->first.first
+          << ", inside its neighbour, which ends at " << it->second.first;
       diag.attachNote(it->second.second->getLoc()) << "the neighbour";
       return diag;
     }

@@ -162,8 +162,8 @@ static std::string nameOf(Operation *op) {
   return op->getName().stripDialect().str();
 }
 
-/// (reduce_scatter), (all_reduce), (add), rms_norm, (all_gather); the norm alone
-/// is not worth a group.
+/// (reduce_scatter), (all_reduce), (add), rms_norm, (all_gather); the norm
+/// alone is not worth a group.
 static std::optional<Candidate> matchNorm(model::RMSNormOp norm) {
   Candidate candidate{"", {norm}};
   auto prepend = [&](ArrayRef<Operation *> lastFirst) {
@@ -190,7 +190,8 @@ static std::optional<Candidate> matchNorm(model::RMSNormOp norm) {
   if (candidate.ops.size() < 2)
     return std::nullopt;
   for (Operation *op : candidate.ops)
-    candidate.signature += (candidate.signature.empty() ? "" : "_") + nameOf(op);
+    candidate.signature +=
+        (candidate.signature.empty() ? "" : "_") + nameOf(op);
   return candidate;
 }
 
