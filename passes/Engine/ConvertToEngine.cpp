@@ -131,13 +131,12 @@ public:
         activations(activations), io(io), builder(function.getContext()) {}
 
   LogicalResult convert(OpBuilder &programBuilder) {
-    // (tokens, positions, rows, context) -> logits
     Block &body = function.getBody().front();
     auto phase = function->getAttrOfType<StringAttr>(
         model::ModelDialect::kPhaseAttrName);
     Operation *end = body.getTerminator();
-    if (!phase || body.getNumArguments() != 4 || end->getNumOperands() != 1 ||
-        !isa<model::ContextType>(body.getArgument(3).getType()))
+    if (!phase || !isStep(body.getArgumentTypes()) ||
+        end->getNumOperands() != 1)
       return function.emitError("expected (tokens, positions, rows, context) "
                                 "-> logits and 'model.phase'");
     int64_t tokens = extentOf(body.getArgument(0));
@@ -163,16 +162,25 @@ public:
     for (Operation &op : body.without_terminator())
       if (failed(convertAny(&op)))
         return failure();
-    auto bound = buffers.find(logits);
-    if (bound == buffers.end() ||
-        !bound->second.getDefiningOp<BufferOp>())
+    if (!logitsBuffer)
       return end->emitError("expected the logits to be an op's whole result");
     BindOp::create(builder, end->getLoc(), builder.getStringAttr("logits"),
-                   bound->second);
+                   logitsBuffer);
     return success();
   }
 
 private:
+  /// (tokens, positions, rows, context), the first three vectors of i32.
+  static bool isStep(TypeRange types) {
+    return types.size() == 4 && isa<model::ContextType>(types[3]) &&
+           llvm::all_of(types.take_front(3), [](Type type) {
+             auto tensor = dyn_cast<RankedTensorType>(type);
+             return tensor && tensor.getRank() == 1 &&
+                    tensor.hasStaticShape() &&
+                    tensor.getElementType().isInteger(32);
+           });
+  }
+
   static int64_t extentOf(Value value) {
     return cast<RankedTensorType>(value.getType()).getDimSize(0);
   }
@@ -264,6 +272,8 @@ private:
       auto type = cast<RankedTensorType>(result.getType());
       Value made1 = buffer(op->getLoc(), result == logits ? io : activations,
                            type.getShape(), type.getElementType());
+      if (result == logits)
+        logitsBuffer = made1;
       buffers[result] = made1;
       extents[result] = extent(op);
       made.push_back(made1);
@@ -509,7 +519,7 @@ private:
   OpBuilder builder;
   llvm::DenseMap<Value, Value> buffers;
   llvm::DenseMap<Value, Extent> extents;
-  Value sequences, slots, blockTable, logits;
+  Value sequences, slots, blockTable, logits, logitsBuffer;
   FlatSymbolRefAttr fusion; // of the group being opened
 };
 
@@ -530,8 +540,14 @@ private:
     if (failed(limits))
       return failure();
     SmallVector<Operation *> old;
-    for (Operation &op : *module.getBody())
+    for (Operation &op : *module.getBody()) {
+      // What is not known here must not be dropped.
+      if (!isa<dist::MeshOp, dist::WeightShardOp, model::WeightOp,
+               model::KVCacheOp, func::FuncOp>(op))
+        return op.emitError("op '")
+               << op.getName() << "' has no engine counterpart";
       old.push_back(&op);
+    }
     SymbolTable symbols(module);
     SharedSymbols shared(module, symbols);
     FlatSymbolRefAttr weights = shared.arena("weights", ArenaKind::Constant);
@@ -549,7 +565,8 @@ private:
     OpBuilder inside = OpBuilder::atBlockBegin(
         &program.getBody().emplaceBlock());
     for (auto shard : module.getOps<dist::WeightShardOp>())
-      createWeights(inside, shard, weights, symbols);
+      if (failed(createWeights(inside, shard, weights, symbols)))
+        return failure();
     for (auto cache : module.getOps<model::KVCacheOp>()) {
       auto type = MemRefType::get(
           {limits->numPages(), limits->pageSize,

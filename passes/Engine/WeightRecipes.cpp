@@ -83,15 +83,18 @@ static Part describePart(model::WeightOp weight, dist::ShardingAttr sharding,
   return part;
 }
 
-void saddle::engine::createWeights(OpBuilder &builder,
-                                   dist::WeightShardOp shard,
-                                   FlatSymbolRefAttr arena,
-                                   const SymbolTable &symbols) {
+LogicalResult saddle::engine::createWeights(OpBuilder &builder,
+                                            dist::WeightShardOp shard,
+                                            FlatSymbolRefAttr arena,
+                                            const SymbolTable &symbols) {
   MLIRContext *context = builder.getContext();
   RankedTensorType type = shard.getWeightType();
   ArrayRef<int64_t> blocks = shard.getWeightScaleBlock();
-  // Rank 1 is one row, so concatenation moves along columns there.
-  bool alongColumns = type.getRank() == 1;
+  // The last dimension counts columns, also of a vector, which is one row.
+  int64_t concat = shard.getConcat();
+  bool alongColumns = concat == type.getRank() - 1;
+  if (shard.getParts().size() > 1 && concat < type.getRank() - 2)
+    return shard.emitError("a recipe cannot concatenate members of stacks");
   SmallVector<Attribute> values, scales;
   int64_t offset = 0;
   for (auto [symbol, attr] :
@@ -113,7 +116,9 @@ void saddle::engine::createWeights(OpBuilder &builder,
           FlatSymbolRefAttr::get(context, scaleName(source.getValue())),
           part.member, part.members, part.row,
           llvm::divideCeil(part.rows, blocks[0]), part.col,
-          llvm::divideCeil(part.cols, blocks[1]), offset / blocks[0], 0,
+          llvm::divideCeil(part.cols, blocks[1]),
+          alongColumns ? 0 : offset / blocks[0],
+          alongColumns ? offset / blocks[1] : 0,
           {from[0], from[1], blocks[0], blocks[1]}));
     }
     offset += alongColumns ? part.cols : part.rows;
@@ -123,7 +128,7 @@ void saddle::engine::createWeights(OpBuilder &builder,
       /*offset=*/IntegerAttr(), builder.getArrayAttr(values),
       TypeAttr::get(MemRefType::get(type.getShape(), type.getElementType())));
   if (blocks.empty())
-    return;
+    return success();
   SmallVector<int64_t> grid(type.getShape());
   int64_t rank = type.getRank();
   for (int64_t i = 0; i < 2; ++i)
@@ -133,4 +138,5 @@ void saddle::engine::createWeights(OpBuilder &builder,
       builder.getStringAttr(scaleName(shard.getSymName())), arena,
       IntegerAttr(), builder.getArrayAttr(scales),
       TypeAttr::get(MemRefType::get(grid, builder.getF32Type())));
+  return success();
 }
