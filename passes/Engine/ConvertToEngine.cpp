@@ -140,8 +140,7 @@ public:
     auto phase = function->getAttrOfType<StringAttr>(
         model::ModelDialect::kPhaseAttrName);
     Operation *end = body.getTerminator();
-    if (!phase || body.getNumArguments() != 4 || end->getNumOperands() > 1 ||
-        !isa<model::ContextType>(body.getArgument(3).getType()))
+    if (!phase || !isStep(body.getArgumentTypes()) || end->getNumOperands() > 1)
       return function.emitError("expected (tokens, positions, rows, context) "
                                 "-> logits and 'model.phase'");
     auto entryName =
@@ -173,15 +172,25 @@ public:
         return failure();
     if (!logits)
       return success();
-    auto bound = buffers.find(logits);
-    if (bound == buffers.end() || !bound->second.getDefiningOp<BufferOp>())
+    if (!logitsBuffer)
       return end->emitError("expected the logits to be an op's whole result");
     BindOp::create(builder, end->getLoc(), builder.getStringAttr("logits"),
-                   bound->second);
+                   logitsBuffer);
     return success();
   }
 
 private:
+  /// (tokens, positions, rows, context), the first three vectors of i32.
+  static bool isStep(TypeRange types) {
+    return types.size() == 4 && isa<model::ContextType>(types[3]) &&
+           llvm::all_of(types.take_front(3), [](Type type) {
+             auto tensor = dyn_cast<RankedTensorType>(type);
+             return tensor && tensor.getRank() == 1 &&
+                    tensor.hasStaticShape() &&
+                    tensor.getElementType().isInteger(32);
+           });
+  }
+
   static int64_t extentOf(Value value) {
     return cast<RankedTensorType>(value.getType()).getDimSize(0);
   }
@@ -297,11 +306,13 @@ private:
     SmallVector<Value> made;
     for (Value result : op->getResults()) {
       auto type = cast<RankedTensorType>(result.getType());
-      Value made1 = buffer(op->getLoc(), result == logits ? io : activations,
-                           type.getShape(), type.getElementType());
-      buffers[result] = made1;
+      Value created = buffer(op->getLoc(), result == logits ? io : activations,
+                             type.getShape(), type.getElementType());
+      buffers[result] = created;
+      if (result == logits)
+        logitsBuffer = created;
       extents[result] = extent(op);
-      made.push_back(made1);
+      made.push_back(created);
     }
     return made;
   }
@@ -565,7 +576,7 @@ private:
   OpBuilder builder;
   llvm::DenseMap<Value, Value> buffers;
   llvm::DenseMap<Value, Extent> extents;
-  Value sequences, slots, blockTable, logits;
+  Value sequences, slots, blockTable, logits, logitsBuffer;
   FlatSymbolRefAttr fusion; // of the group being opened
 };
 
@@ -586,8 +597,14 @@ private:
     if (failed(limits))
       return failure();
     SmallVector<Operation *> old;
-    for (Operation &op : *module.getBody())
+    for (Operation &op : *module.getBody()) {
+      // What is not known here must not be dropped.
+      if (!isa<dist::MeshOp, dist::WeightShardOp, model::WeightOp,
+               model::KVCacheOp, func::FuncOp>(op))
+        return op.emitError("op '")
+               << op.getName() << "' has no engine counterpart";
       old.push_back(&op);
+    }
     auto topology = module->getAttrOfType<DictionaryAttr>(
         dist::DistDialect::kTopologyAttrName);
     auto pp = topology ? topology.getAs<IntegerAttr>("pp") : IntegerAttr();
@@ -623,8 +640,9 @@ private:
           for (SymbolTable::SymbolUse use : *uses)
             used.insert(use.getSymbolRef().getRootReference());
       for (auto shard : module.getOps<dist::WeightShardOp>())
-        if (used.contains(shard.getSymNameAttr()))
-          createWeights(inside, shard, weights, symbols);
+        if (used.contains(shard.getSymNameAttr()) &&
+            failed(createWeights(inside, shard, weights, symbols)))
+          return failure();
       for (auto cache : module.getOps<model::KVCacheOp>())
         if (used.contains(cache.getSymNameAttr()))
           createStates(inside, cache, *limits, kv);

@@ -21,10 +21,11 @@ static RankedTensorType memberType(RankedTensorType type, Type element) {
                                element);
 }
 
-void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
+void saddle::engine::createSources(OpBuilder &builder,
+                                   model::WeightOp weight) {
   RankedTensorType type = weight.getWeightType();
-  IntegerAttr stack =
-      builder.getI64IntegerAttr(type.getRank() == 3 ? type.getDimSize(0) : 0);
+  IntegerAttr stack = builder.getI64IntegerAttr(
+      type.getRank() == 3 ? type.getDimSize(0) : 0);
   RankedTensorType member = memberType(type, type.getElementType());
   SourceOp::create(builder, weight.getLoc(), weight.getSymNameAttr(),
                    weight.getSourceAttr(), stack, /*ignored=*/StringAttr(),
@@ -33,8 +34,10 @@ void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
   if (blocks.empty())
     return;
   auto grid = RankedTensorType::get(
-      {static_cast<int64_t>(llvm::divideCeil(member.getDimSize(0), blocks[0])),
-       static_cast<int64_t>(llvm::divideCeil(member.getDimSize(1), blocks[1]))},
+      {static_cast<int64_t>(
+           llvm::divideCeil(member.getDimSize(0), blocks[0])),
+       static_cast<int64_t>(
+           llvm::divideCeil(member.getDimSize(1), blocks[1]))},
       builder.getF32Type());
   SourceOp::create(builder, weight.getLoc(),
                    builder.getStringAttr(scaleName(weight.getSymName())),
@@ -80,15 +83,18 @@ static Part describePart(model::WeightOp weight, dist::ShardingAttr sharding,
   return part;
 }
 
-void saddle::engine::createWeights(OpBuilder &builder,
-                                   dist::WeightShardOp shard,
-                                   FlatSymbolRefAttr arena,
-                                   const SymbolTable &symbols) {
+LogicalResult saddle::engine::createWeights(OpBuilder &builder,
+                                            dist::WeightShardOp shard,
+                                            FlatSymbolRefAttr arena,
+                                            const SymbolTable &symbols) {
   MLIRContext *context = builder.getContext();
   RankedTensorType type = shard.getWeightType();
   ArrayRef<int64_t> blocks = shard.getWeightScaleBlock();
-  // Rank 1 is one row, so concatenation moves along columns there.
-  bool alongColumns = type.getRank() == 1;
+  // The last dimension counts columns, also of a vector, which is one row.
+  int64_t concat = shard.getConcat();
+  bool alongColumns = concat == type.getRank() - 1;
+  if (shard.getParts().size() > 1 && concat < type.getRank() - 2)
+    return shard.emitError("a recipe cannot concatenate members of stacks");
   SmallVector<Attribute> values, scales;
   int64_t offset = 0;
   for (auto [symbol, attr] :
@@ -99,10 +105,10 @@ void saddle::engine::createWeights(OpBuilder &builder,
     dist::Mesh mesh = dist::toMesh(
         symbols.lookup<dist::MeshOp>(sharding.getMesh().getValue()));
     Part part = describePart(weight, sharding, mesh);
-    values.push_back(PieceAttr::get(context, source, part.member, part.members,
-                                    part.row, part.rows, part.col, part.cols,
-                                    alongColumns ? 0 : offset,
-                                    alongColumns ? offset : 0, {1, 1, 1, 1}));
+    values.push_back(PieceAttr::get(
+        context, source, part.member, part.members, part.row, part.rows,
+        part.col, part.cols, alongColumns ? 0 : offset,
+        alongColumns ? offset : 0, {1, 1, 1, 1}));
     if (!blocks.empty()) {
       ArrayRef<int64_t> from = weight.getWeightScaleBlock();
       scales.push_back(PieceAttr::get(
@@ -110,7 +116,9 @@ void saddle::engine::createWeights(OpBuilder &builder,
           FlatSymbolRefAttr::get(context, scaleName(source.getValue())),
           part.member, part.members, part.row,
           llvm::divideCeil(part.rows, blocks[0]), part.col,
-          llvm::divideCeil(part.cols, blocks[1]), offset / blocks[0], 0,
+          llvm::divideCeil(part.cols, blocks[1]),
+          alongColumns ? 0 : offset / blocks[0],
+          alongColumns ? offset / blocks[1] : 0,
           {from[0], from[1], blocks[0], blocks[1]}));
     }
     offset += alongColumns ? part.cols : part.rows;
@@ -120,13 +128,15 @@ void saddle::engine::createWeights(OpBuilder &builder,
       /*offset=*/IntegerAttr(), builder.getArrayAttr(values),
       TypeAttr::get(MemRefType::get(type.getShape(), type.getElementType())));
   if (blocks.empty())
-    return;
+    return success();
   SmallVector<int64_t> grid(type.getShape());
   int64_t rank = type.getRank();
   for (int64_t i = 0; i < 2; ++i)
     grid[rank - 2 + i] = llvm::divideCeil(grid[rank - 2 + i], blocks[i]);
-  WeightOp::create(builder, shard.getLoc(),
-                   builder.getStringAttr(scaleName(shard.getSymName())), arena,
-                   IntegerAttr(), builder.getArrayAttr(scales),
-                   TypeAttr::get(MemRefType::get(grid, builder.getF32Type())));
+  WeightOp::create(
+      builder, shard.getLoc(),
+      builder.getStringAttr(scaleName(shard.getSymName())), arena,
+      IntegerAttr(), builder.getArrayAttr(scales),
+      TypeAttr::get(MemRefType::get(grid, builder.getF32Type())));
+  return success();
 }

@@ -16,11 +16,13 @@ std::string scaleName(llvm::StringRef weight);
 void createSources(mlir::OpBuilder &builder, model::WeightOp weight);
 
 /// Creates the `engine.weight` of a shard in `arena` at the builder's insertion
-/// point and, for block-scaled storage, a second one for the scales. `lookup`
-/// finds `model.weight`s and the mesh.
-void createWeights(mlir::OpBuilder &builder, dist::WeightShardOp shard,
-                   mlir::FlatSymbolRefAttr arena,
-                   const mlir::SymbolTable &symbols);
+/// point and, for block-scaled storage, a second one for the scales. `symbols`
+/// finds `model.weight`s and the mesh. Fails with an error at the shard when
+/// its parts lie along a dimension that a recipe cannot express.
+llvm::LogicalResult createWeights(mlir::OpBuilder &builder,
+                                  dist::WeightShardOp shard,
+                                  mlir::FlatSymbolRefAttr arena,
+                                  const mlir::SymbolTable &symbols);
 
 } // namespace saddle::engine
 

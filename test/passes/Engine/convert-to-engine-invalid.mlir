@@ -1,0 +1,175 @@
+// RUN: saddle-opt %s --split-input-file --convert-to-engine --verify-diagnostics
+
+// expected-error @+1 {{module has no 'model.limits' attribute}}
+module {
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  // expected-error @+1 {{expected (tokens, positions, rows, context) -> logits and 'model.phase'}}
+  func.func @no_phase(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context) {
+    return
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  // expected-error @+1 {{expected (tokens, positions, rows, context) -> logits and 'model.phase'}}
+  func.func @no_logits(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      attributes {model.phase = "decode"} {
+    return
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  // expected-error @+1 {{expected (tokens, positions, rows, context) -> logits and 'model.phase'}}
+  func.func @arguments_of_other_types(%tokens: i32, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> i32 attributes {model.phase = "decode"} {
+    return %tokens : i32
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  func.func @logits_without_an_op(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2xi32> attributes {model.phase = "decode"} {
+    // expected-error @+1 {{expected the logits to be an op's whole result}}
+    return %tokens : tensor<2xi32>
+  }
+}
+
+// -----
+
+// A view cannot be bound.
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  func.func @logits_of_a_split(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x16xf32> attributes {model.phase = "decode"} {
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    %a, %b = model.split %x : tensor<2x32xf32> -> tensor<2x16xf32>, tensor<2x16xf32>
+    // expected-error @+1 {{expected the logits to be an op's whole result}}
+    return %a : tensor<2x16xf32>
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  func.func @whole_weight(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x32xf32> attributes {model.phase = "decode"} {
+    // expected-error @+1 {{weight @table is not a 'dist.weight_shard'; run dist-partition}}
+    %x = model.embedding %tokens, @table : tensor<2xi32> -> tensor<2x32xf32>
+    return %x : tensor<2x32xf32>
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  func.func @group_without_implementation(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x32xf32> attributes {model.phase = "decode"} {
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    // expected-error @+1 {{expected implementation "inline"; run kernel-select}}
+    %y = kernel.group "twice" (%a = %x) : (tensor<2x32xf32>) -> tensor<2x32xf32> {
+      %0 = model.add %a, %a : tensor<2x32xf32>
+      %1 = model.add %0, %0 : tensor<2x32xf32>
+      kernel.yield %1 : tensor<2x32xf32>
+    }
+    return %y : tensor<2x32xf32>
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  func.func @op_of_an_earlier_level(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x32xf32> attributes {model.phase = "decode"} {
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    // expected-error @+1 {{op 'dist.reshard' has no engine counterpart}}
+    %y = dist.reshard %x from <@mesh, [_, _]> to <@mesh, [_, _]> : tensor<2x32xf32> -> tensor<2x32xf32>
+    return %y : tensor<2x32xf32>
+  }
+}
+
+// -----
+
+// What the conversion does not know it must not drop.
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  // expected-error @+1 {{op 'builtin.module' has no engine counterpart}}
+  module @inner {
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @w1 from "{}.w1" dims ["experts", "width", "hidden"] : tensor<6x24x32xf32>
+  model.weight @w2 from "{}.w2" dims ["experts", "hidden", "width"] : tensor<6x32x24xf32>
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  model.weight @router from "router" dims ["router_experts", "hidden"] : tensor<6x32xf32>
+  model.weight @bias from "bias" dims ["router_experts"] : tensor<6xf32>
+  dist.weight_shard @w1.shard of [@w1] shardings [#dist.sharding<@mesh, [_, _, _]>] concat 0 : tensor<6x24x32xf32>
+  dist.weight_shard @w2.shard of [@w2] shardings [#dist.sharding<@mesh, [_, _, _]>] concat 0 : tensor<6x32x24xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  dist.weight_shard @router.shard of [@router] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<6x32xf32>
+  dist.weight_shard @bias.shard of [@bias] shardings [#dist.sharding<@mesh, [_]>] concat 0 : tensor<6xf32>
+  func.func @gate_and_up_apart(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x32xf32> attributes {model.phase = "decode"} {
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    %l = model.linear %x, @router.shard : tensor<2x32xf32> -> tensor<2x6xf32>
+    %w, %e = model.router %l, @bias.shard routed_scale 2.0 : tensor<2x6xf32> -> tensor<2x2xf32>, tensor<2x2xi32>
+    // expected-error @+1 {{expected gate and up in one weight; run dist-fuse-projections}}
+    %y = model.experts %x, %w, %e gate_up [@w1.shard, @w1.shard] down @w2.shard : tensor<2x32xf32>, tensor<2x2xf32>, tensor<2x2xi32>
+    return %y : tensor<2x32xf32>
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @w13 from "{}.w13" dims ["experts", "width", "hidden"] scaled by "{}.w13_s" blocks [16, 8] : tensor<6x48x32xf8E4M3FN>
+  model.weight @w2 from "{}.w2" dims ["experts", "hidden", "width"] : tensor<6x32x24xf32>
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  model.weight @router from "router" dims ["router_experts", "hidden"] : tensor<6x32xf32>
+  model.weight @bias from "bias" dims ["router_experts"] : tensor<6xf32>
+  dist.weight_shard @w13.shard of [@w13] shardings [#dist.sharding<@mesh, [_, _, _]>] concat 0 blocks [16, 8] : tensor<6x48x32xf8E4M3FN>
+  dist.weight_shard @w2.shard of [@w2] shardings [#dist.sharding<@mesh, [_, _, _]>] concat 0 : tensor<6x32x24xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  dist.weight_shard @router.shard of [@router] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<6x32xf32>
+  dist.weight_shard @bias.shard of [@bias] shardings [#dist.sharding<@mesh, [_]>] concat 0 : tensor<6xf32>
+  func.func @scales_on_one_side(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x32xf32> attributes {model.phase = "decode"} {
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    %l = model.linear %x, @router.shard : tensor<2x32xf32> -> tensor<2x6xf32>
+    %w, %e = model.router %l, @bias.shard routed_scale 2.0 : tensor<2x6xf32> -> tensor<2x2xf32>, tensor<2x2xi32>
+    // expected-error @+1 {{expected both or neither of @w13.shard and @w2.shard to have scales}}
+    %y = model.experts %x, %w, %e gate_up [@w13.shard] down @w2.shard : tensor<2x32xf32>, tensor<2x2xf32>, tensor<2x2xi32>
+    return %y : tensor<2x32xf32>
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @w1 from "{}.w1" dims ["experts", "width", "hidden"] : tensor<6x24x32xf32>
+  // expected-error @+1 {{a recipe cannot concatenate members of stacks}}
+  dist.weight_shard @more_experts of [@w1, @w1] shardings [#dist.sharding<@mesh, [_, _, _]>, #dist.sharding<@mesh, [_, _, _]>] concat 0
+      : tensor<12x24x32xf32>
+}
