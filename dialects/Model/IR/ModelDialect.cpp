@@ -59,12 +59,16 @@ LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
     return success();
   }
   if (attr.getName() == kIgnoredSourcesAttrName) {
-    auto reasons = dyn_cast<DictionaryAttr>(attr.getValue());
-    if (!reasons || !llvm::all_of(reasons, [](NamedAttribute reason) {
-          return isa<StringAttr>(reason.getValue());
+    auto sources = dyn_cast<DictionaryAttr>(attr.getValue());
+    if (!sources || !llvm::all_of(sources, [](NamedAttribute source) {
+          auto info = dyn_cast<DictionaryAttr>(source.getValue());
+          auto type = info ? info.getAs<TypeAttr>("type") : TypeAttr();
+          return type && isa<RankedTensorType>(type.getValue()) &&
+                 info.getAs<StringAttr>("reason") &&
+                 info.getAs<IntegerAttr>("stack");
         }))
-      return op->emitOpError(
-          "'model.ignored_sources' must map tensor names to reasons");
+      return op->emitOpError("'model.ignored_sources' must map tensor names to "
+                             "a reason, a stack and a type");
     return success();
   }
   return op->emitOpError("attribute ")
