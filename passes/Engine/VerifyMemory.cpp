@@ -33,8 +33,8 @@ public:
   }
 
   /// The first byte of [begin, end) that `owner` does not own, with its owner.
-  std::optional<std::pair<int64_t, BufferOp>> foreign(int64_t begin, int64_t end,
-                                                      BufferOp owner) const {
+  std::optional<std::pair<int64_t, BufferOp>>
+  foreign(int64_t begin, int64_t end, BufferOp owner) const {
     int64_t at = begin;
     while (at < end) {
       auto range = ranges.upper_bound(at);
@@ -83,13 +83,11 @@ public:
         if (failed(readAll(&op, launch.getInputs())))
           return failure();
       } else if (auto collective = dyn_cast<CollectiveOp>(op)) {
-        if (failed(read(&op, collective.getInput())))
+        if (failed(move(&op, collective.getInput(), collective.getOutput())))
           return failure();
-        claim(collective.getOutput());
       } else if (auto copy = dyn_cast<CopyOp>(op)) {
-        if (failed(read(&op, copy.getSource())))
+        if (failed(move(&op, copy.getSource(), copy.getDest())))
           return failure();
-        claim(copy.getDest());
       }
     }
     for (auto bind : entry.getBody().getOps<BindOp>())
@@ -122,6 +120,14 @@ private:
       return;
     auto [begin, end] = range(buffer);
     owners[buffer.getArenaAttr()].write(begin, end, buffer);
+  }
+
+  /// One buffer into another, or in place; they must not overlap in part.
+  LogicalResult move(Operation *op, Value from, Value to) {
+    if (failed(read(op, from)))
+      return failure();
+    claim(to);
+    return read(op, from);
   }
 
   LogicalResult readAll(Operation *op, ValueRange values) {
@@ -161,6 +167,11 @@ struct VerifyMemory : saddle::engine::impl::VerifyMemoryBase<VerifyMemory> {
   using Base::Base;
 
   void runOnOperation() override {
+    if (alignment < 1) {
+      getOperation().emitError("alignment must be positive, but got ")
+          << alignment.getValue();
+      return signalPassFailure();
+    }
     if (failed(verify(getOperation())))
       signalPassFailure();
   }
@@ -200,7 +211,14 @@ private:
               return WalkResult::interrupt();
             int64_t begin = *op.getOffset();
             int64_t end = begin + denseBytes(cast<MemRefType>(op.getType()));
-            fixed[{op.getArena().str(), begin}] = {end, op};
+            auto [place, isFree] =
+                fixed.try_emplace({op.getArena().str(), begin}, end, op);
+            if (!isFree) {
+              op->emitError("starts at byte ")
+                  << begin << " of arena @" << op.getArena()
+                  << ", where another weight or state starts";
+              return WalkResult::interrupt();
+            }
             return WalkResult::advance();
           })
           .template Case<BufferOp>([&](BufferOp op) {
@@ -212,21 +230,15 @@ private:
     });
     if (result.wasInterrupted())
       return failure();
-    size_t count = llvm::range_size(program.getBody().getOps<WeightOp>()) +
-                   llvm::range_size(program.getBody().getOps<StateOp>());
-    if (fixed.size() != count)
-      return program.emitError("two weights or states start at one offset");
     for (auto it = fixed.begin(); it != fixed.end(); ++it) {
       auto next = std::next(it);
       if (next == fixed.end() || next->first.first != it->first.first ||
           it->second.first <= next->first.second)
         continue;
-      InFlightDiagnostic diag = next->second.second->emitError(
-                                    "starts at byte ")
-                                << next->first.second << " of arena @"
-                                << next->first.first
-                                << ", inside its neighbour, which ends at "
-                                << it->second.first;
+      InFlightDiagnostic diag =
+          next->second.second->emitError("starts at byte ")
+          << next->first.second << " of arena @" << next->first.first
+          << ", inside its neighbour, which ends at " << it->second.first;
       diag.attachNote(it->second.second->getLoc()) << "the neighbour";
       return diag;
     }
@@ -238,12 +250,14 @@ private:
     if (!op.getOffset())
       return op->emitError("has no offset; run engine-plan-memory");
     int64_t begin = *op.getOffset();
-    int64_t end = begin + denseBytes(cast<MemRefType>(type));
     if (begin < 0 || begin % alignment != 0)
       return op->emitError("expected an offset aligned to ")
-             << alignment << ", but got " << begin;
+             << alignment.getValue() << ", but got " << begin;
     auto arena = module.lookupSymbol<ArenaOp>(op.getArena());
-    int64_t bytes = arena.getBytes();
+    uint64_t bytes = arena.getBytes();
+    // Unsigned: the sum of two int64_t can overflow.
+    uint64_t end =
+        static_cast<uint64_t>(begin) + denseBytes(cast<MemRefType>(type));
     if (end > bytes)
       return op->emitError("ends at byte ")
              << end << " of arena @" << op.getArena() << ", which has "
