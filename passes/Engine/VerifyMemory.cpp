@@ -70,6 +70,9 @@ public:
   explicit EntryChecker(EntryOp entry) : entry(entry) {}
 
   LogicalResult check() {
+    if (entry.getBody().getNumArguments() != 0)
+      return entry.emitError("entry @")
+             << entry.getSymName() << " has block arguments; expected buffers";
     for (auto bind : entry.getBody().getOps<BindOp>())
       if (bind.getBinding() != "logits")
         claim(bind.getBuffer());

@@ -284,3 +284,12 @@ engine.program @stage_0 stage 0 {
     engine.bind "logits", %logits : memref<4x4xf32>
   }
 }
+
+// -----
+
+engine.program @stage_0 stage 0 {
+  // expected-error @+1 {{entry @arguments has block arguments; expected buffers}}
+  "engine.entry"() <{sym_name = "arguments", phase = #engine<phase decode>, tokens = 4 : i64, rows = 4 : i64}> ({
+  ^bb0(%x: memref<4x4xf32>):
+  }) : () -> ()
+}
