@@ -5,6 +5,11 @@
 #include "dialects/InitAllDialects.h"
 #include "models/MiniMax/M2Builder.h"
 #include "models/Registry.h"
+#include "passes/Dist/Passes.h"
+#include "passes/Engine/Passes.h"
+#include "passes/InitAllPasses.h"
+#include "passes/Kernel/Passes.h"
+#include "passes/Model/Passes.h"
 #include "runtime/src/base/File.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -13,6 +18,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Support/Timing.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -100,12 +106,14 @@ public:
       return false;
     Phase at = options.compileFrom.value_or(Phase::Start);
     Phase last = options.compileTo.value_or(Phase::Engine);
-    if (!(options.compileFrom ? parseInput() : importInput()) || !dump(at))
+    if (!(options.compileFrom ? parseInput() && runPhase(at, /*verify=*/true)
+                              : importInput()) ||
+        !dump(at))
       return false;
     for (const PhaseInfo &info : allPhases()) {
       if (info.phase <= at || info.phase > last)
         continue;
-      if (!runPhase(info.phase) || !dump(info.phase))
+      if (!runPhase(info.phase, /*verify=*/false) || !dump(info.phase))
         return false;
     }
     return options.compileTo ? writeIR(options.output) : writeEngine();
@@ -225,16 +233,38 @@ private:
     }
   }
 
-  bool runPhase(Phase phase) {
+  /// The pass that closed a phase: IR from outside must pass it again, since
+  /// everything behind relies on it. Imported modules are checked on the way.
+  static void addVerifier(OpPassManager &pm, Phase phase) {
+    switch (phase) {
+    case Phase::Start:
+      return;
+    case Phase::Model:
+      return pm.addPass(model::createVerifyStatic());
+    case Phase::Dist:
+      return pm.addPass(dist::createVerifySPMD());
+    case Phase::Kernel:
+      return pm.addPass(kernel::createVerifyGroups());
+    case Phase::Engine:
+      return pm.addPass(engine::createVerifyMemory());
+    }
+  }
+
+  /// Runs the passes of a phase, or only the one that verifies its result.
+  bool runPhase(Phase phase, bool verify) {
     PassManager pm(&context);
     if (failed(applyPassManagerCLOptions(pm)))
       return false;
-    addPasses(pm, phase);
+    applyDefaultTimingPassManagerCLOptions(pm);
+    if (verify)
+      addVerifier(pm, phase);
+    else
+      addPasses(pm, phase);
     std::string reproducer =
         (options.output == "-" ? "saddle" : options.output) +
         ".reproducer.mlir";
     pm.enableCrashReproducerGeneration(reproducer);
-    if (!options.dumpPassesTo.empty()) {
+    if (!options.dumpPassesTo.empty() && !verify) {
       std::string folder = options.dumpPassesTo + "/" +
                            std::to_string(static_cast<int>(phase)) + "-" +
                            phaseName(phase).str();
@@ -303,9 +333,11 @@ bool saddle::compile(const CompileOptions &options) {
 }
 
 bool saddle::applyMlirFlags(const std::vector<std::string> &flags) {
+  registerAllPasses(); // first, so that flags can name passes
   registerAsmPrinterCLOptions();
   registerMLIRContextCLOptions();
   registerPassManagerCLOptions();
+  registerDefaultTimingManagerCLOptions();
   std::vector<const char *> arguments = {"saddle-compile --mlir"};
   for (const std::string &flag : flags)
     arguments.push_back(flag.c_str());

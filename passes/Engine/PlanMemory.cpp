@@ -32,7 +32,7 @@ struct PlanMemory : saddle::engine::impl::PlanMemoryBase<PlanMemory> {
   void runOnOperation() override {
     if (alignment < 1 || !llvm::isPowerOf2_64(alignment)) {
       getOperation().emitError("alignment must be a power of two, but got ")
-          << alignment;
+          << alignment.getValue();
       return signalPassFailure();
     }
     SymbolTable symbols(getOperation());

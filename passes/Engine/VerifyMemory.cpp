@@ -71,6 +71,9 @@ public:
 
   /// `yieldsLogits`: the entry belongs to the last stage.
   LogicalResult check(bool yieldsLogits) {
+    if (entry.getBody().getNumArguments() != 0)
+      return entry.emitError("entry @")
+             << entry.getSymName() << " has block arguments; expected buffers";
     for (auto bind : entry.getBody().getOps<BindOp>())
       if (bind.getBinding() != "logits")
         claim(bind.getBuffer());
@@ -84,18 +87,16 @@ public:
         if (failed(readAll(&op, launch.getInputs())))
           return failure();
       } else if (auto collective = dyn_cast<CollectiveOp>(op)) {
-        if (failed(read(&op, collective.getInput())))
+        if (failed(move(&op, collective.getInput(), collective.getOutput())))
           return failure();
-        claim(collective.getOutput());
       } else if (auto transfer = dyn_cast<TransferOp>(op)) {
         if (transfer.getKind() == TransferKind::Receive)
           claim(transfer.getBuffer());
         else if (failed(read(&op, transfer.getBuffer())))
           return failure();
       } else if (auto copy = dyn_cast<CopyOp>(op)) {
-        if (failed(read(&op, copy.getSource())))
+        if (failed(move(&op, copy.getSource(), copy.getDest())))
           return failure();
-        claim(copy.getDest());
       }
     }
     for (auto bind : entry.getBody().getOps<BindOp>())
@@ -130,6 +131,14 @@ private:
       return;
     auto [begin, end] = range(buffer);
     owners[buffer.getArenaAttr()].write(begin, end, buffer);
+  }
+
+  /// One buffer into another, or in place; they must not overlap in part.
+  LogicalResult move(Operation *op, Value from, Value to) {
+    if (failed(read(op, from)))
+      return failure();
+    claim(to);
+    return read(op, from);
   }
 
   LogicalResult readAll(Operation *op, ValueRange values) {
@@ -169,6 +178,11 @@ struct VerifyMemory : saddle::engine::impl::VerifyMemoryBase<VerifyMemory> {
   using Base::Base;
 
   void runOnOperation() override {
+    if (alignment < 1) {
+      getOperation().emitError("alignment must be positive, but got ")
+          << alignment.getValue();
+      return signalPassFailure();
+    }
     if (failed(verify(getOperation())))
       signalPassFailure();
   }
@@ -210,7 +224,14 @@ private:
               return WalkResult::interrupt();
             int64_t begin = *op.getOffset();
             int64_t end = begin + denseBytes(cast<MemRefType>(op.getType()));
-            fixed[{op.getArena().str(), begin}] = {end, op};
+            auto [place, isFree] =
+                fixed.try_emplace({op.getArena().str(), begin}, end, op);
+            if (!isFree) {
+              op->emitError("starts at byte ")
+                  << begin << " of arena @" << op.getArena()
+                  << ", where another weight or state starts";
+              return WalkResult::interrupt();
+            }
             return WalkResult::advance();
           })
           .template Case<BufferOp>([&](BufferOp op) {
@@ -222,10 +243,6 @@ private:
     });
     if (result.wasInterrupted())
       return failure();
-    size_t count = llvm::range_size(program.getBody().getOps<WeightOp>()) +
-                   llvm::range_size(program.getBody().getOps<StateOp>());
-    if (fixed.size() != count)
-      return program.emitError("two weights or states start at one offset");
     for (auto it = fixed.begin(); it != fixed.end(); ++it) {
       auto next = std::next(it);
       if (next == fixed.end() || next->first.first != it->first.first ||
@@ -246,12 +263,14 @@ private:
     if (!op.getOffset())
       return op->emitError("has no offset; run engine-plan-memory");
     int64_t begin = *op.getOffset();
-    int64_t end = begin + denseBytes(cast<MemRefType>(type));
     if (begin < 0 || begin % alignment != 0)
       return op->emitError("expected an offset aligned to ")
-             << alignment << ", but got " << begin;
+             << alignment.getValue() << ", but got " << begin;
     auto arena = module.lookupSymbol<ArenaOp>(op.getArena());
-    int64_t bytes = arena.getBytes();
+    uint64_t bytes = arena.getBytes();
+    // Unsigned: the sum of two int64_t can overflow.
+    uint64_t end =
+        static_cast<uint64_t>(begin) + denseBytes(cast<MemRefType>(type));
     if (end > bytes)
       return op->emitError("ends at byte ")
              << end << " of arena @" << op.getArena() << ", which has "

@@ -14,9 +14,10 @@ def Model_Dialect : Dialect {
 
     Token dimensions are `?` after import and static after `model-specialize-buckets`.
 
-    The module carries two attributes:
+    The module carries these attributes:
     - `model.config`: a dictionary of facts about the model (architecture, hidden size, layers, vocabulary, end-of-sequence ids, fingerprint);
-    - `model.limits`: `max_batch`, `max_seq_len`, `prefill_chunk`, `page_size`, all positive integers.
+    - `model.limits`: `max_batch`, `max_seq_len`, `prefill_chunk`, `page_size`, all positive integers;
+    - `model.ignored_sources`, if there are any: checkpoint tensors that nothing reads, each with the `reason`, its `stack` and the `type` of one member.
   }];
   let useDefaultTypePrinterParser = 1;
   let hasOperationAttrVerify = 1;

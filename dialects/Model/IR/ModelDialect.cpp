@@ -62,13 +62,13 @@ LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
     auto sources = dyn_cast<DictionaryAttr>(attr.getValue());
     if (!sources || !llvm::all_of(sources, [](NamedAttribute source) {
           auto info = dyn_cast<DictionaryAttr>(source.getValue());
-          return info && info.getAs<StringAttr>("reason") &&
-                 info.getAs<IntegerAttr>("stack") &&
-                 info.getAs<TypeAttr>("type");
+          auto type = info ? info.getAs<TypeAttr>("type") : TypeAttr();
+          return type && isa<RankedTensorType>(type.getValue()) &&
+                 info.getAs<StringAttr>("reason") &&
+                 info.getAs<IntegerAttr>("stack");
         }))
-      return op->emitOpError(
-          "'model.ignored_sources' must map tensor names to {reason, stack, "
-          "type}");
+      return op->emitOpError("'model.ignored_sources' must map tensor names to "
+                             "a reason, a stack and a type");
     return success();
   }
   return op->emitOpError("attribute ")

@@ -166,6 +166,10 @@ LogicalResult WeightOp::verify() {
     if (countPlaceholders(*scale) != expected)
       return emitOpError("expected ")
              << expected << " '{}' in scale source \"" << *scale << "\"";
+  // weight_c7
+  if (getScaleSource() && type.getRank() < 2)
+    return emitOpError("expected rank 2 or 3 of a weight with scales, but got ")
+           << type;
   return success();
 }
 

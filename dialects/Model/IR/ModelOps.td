@@ -41,7 +41,8 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
     - (weight_c3) the source has exactly one `{}` when the rank is 3, and none otherwise;
     - (weight_c4) a scale source comes with two positive block sizes, and both or neither are present;
     - (weight_c5) an f8E4M3FN weight has scales, any other weight has none;
-    - (weight_c6) a stacked weight's scale source has exactly one `{}` too.
+    - (weight_c6) a stacked weight's scale source has exactly one `{}` too;
+    - (weight_c7) a weight with scales has rows and columns: rank 2 or 3.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, StrArrayAttr:$dims, OptionalAttr<StrAttr>:$scale_source,
       OptionalAttr<DenseI64ArrayAttr>:$scale_block, TypeAttrOf<AnyRankedTensor>:$type);

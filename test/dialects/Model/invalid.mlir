@@ -84,6 +84,13 @@ module @weight_c6 {
 
 // -----
 
+module @weight_c7 {
+  // expected-error @+1 {{expected rank 2 or 3 of a weight with scales, but got 'tensor<96xf8E4M3FN>'}}
+  model.weight @w from "w" dims ["out"] scaled by "w_scale" blocks [128, 128] : tensor<96xf8E4M3FN>
+}
+
+// -----
+
 module @kv_cache_c1 {
   // expected-error @+1 {{expected positive heads and head_dim, but got 0 and 16}}
   model.kv_cache @kv heads 0 head_dim 16 : bf16
@@ -662,13 +669,18 @@ module @config attributes {model.config = "M2"} {}
 
 // -----
 
-// expected-error @+1 {{'model.ignored_sources' must map tensor names to reasons}}
+// expected-error @+1 {{'model.ignored_sources' must map tensor names to a reason, a stack and a type}}
 module @ignored_sources attributes {model.ignored_sources = ["inv_freq"]} {}
 
 // -----
 
-// expected-error @+1 {{'model.ignored_sources' must map tensor names to reasons}}
-module @ignored_sources_reason attributes {model.ignored_sources = {inv_freq = 1}} {}
+// expected-error @+1 {{'model.ignored_sources' must map tensor names to a reason, a stack and a type}}
+module @ignored_sources_reason attributes {model.ignored_sources = {inv_freq = {stack = 0, type = tensor<8xf32>}}} {}
+
+// -----
+
+// expected-error @+1 {{'model.ignored_sources' must map tensor names to a reason, a stack and a type}}
+module @ignored_sources_type attributes {model.ignored_sources = {inv_freq = {reason = "unused", stack = 0, type = f32}}} {}
 
 // -----
 

@@ -4,11 +4,11 @@
 
 // CHECK: module attributes {
 // CHECK-SAME: model.config = {architecture = "toy"}
-// CHECK-SAME: model.ignored_sources = {inv_freq = "derived from rope_theta"}
+// CHECK-SAME: model.ignored_sources = {inv_freq = {reason = "derived from rope_theta", stack = 0 : i64, type = tensor<8xf32>}}
 // CHECK-SAME: model.limits = {max_batch = 4 : i64, max_seq_len = 64 : i64, page_size = 16 : i64, prefill_chunk = 8 : i64}
 module attributes {
   model.config = {architecture = "toy"},
-  model.ignored_sources = {inv_freq = "derived from rope_theta"},
+  model.ignored_sources = {inv_freq = {reason = "derived from rope_theta", stack = 0, type = tensor<8xf32>}},
   model.limits = {max_batch = 4, max_seq_len = 64, prefill_chunk = 8, page_size = 16}
 } {
 

@@ -6,12 +6,15 @@
 // CHECK: module attributes {
 // CHECK-NOT: model.ignored_sources
 module attributes {
+  model.ignored_sources = {inv_freq = {reason = "derived from rope_theta", stack = 0, type = tensor<8xf32>}},
   model.limits = {max_batch = 2, max_seq_len = 40, prefill_chunk = 8, page_size = 16}
 } {
 
 // Sources take over the weights' names. Stacks are described by one member.
 // CHECK: engine.source @table from "table" : tensor<96x32xbf16>
 // CHECK: engine.source @w1 from "{}.w1" stack 6 : tensor<24x32xbf16>
+
+// CHECK: engine.source @ignored.0 from "inv_freq" ignored "derived from rope_theta" : tensor<8xf32>
 
 // CHECK: engine.arena @weights constant bytes 0 align 1
 // CHECK: engine.arena @kv state bytes 0 align 1
