@@ -1,9 +1,10 @@
-// Collectives between the rank threads of one process: a rendezvous per rank
-// group, where the last to arrive does the work for all.
+// What the rank threads of one process say to each other: collectives, a
+// rendezvous per rank group where the last to arrive does the work for all, and
+// parcels from one rank to another.
 //
-// Nothing waits for ever: a member that does not arrive in time, fails, or
-// meets another collective than its peers ends the run of every rank, and the
-// first failure names rank, location and collective.
+// Nothing waits for ever: when a rank that somebody waits for makes no progress
+// in time, fails, or does something else than its peers, the run of every rank
+// ends, and the first failure names rank, location and collective.
 
 #ifndef SADDLE_RUNTIME_COMM_COMMUNICATOR_H
 #define SADDLE_RUNTIME_COMM_COMMUNICATOR_H
@@ -17,6 +18,8 @@
 
 namespace saddle::comm {
 
+using Clock = std::chrono::steady_clock;
+
 /// A cut of the ranks 0..world-1 into groups of `size`: ranks of group g are
 /// ranks[g * size .. (g + 1) * size).
 struct Partition {
@@ -28,26 +31,53 @@ struct Partition {
 /// A collective as its program states it; the same on every rank but for the
 /// buffers.
 struct Call {
-  schema::CollectiveKind kind;
+  Operation operation;
   uint32_t partition; // index into the communicator's partitions
-  uint32_t dim;
   Buffers buffers;
   const char *location; // where in the model; must outlive the communicator
+};
+
+/// One end of a transfer between two ranks.
+struct Parcel {
+  uint32_t peer;
+  View buffer;
+  const char *location; // as in Call
+};
+
+struct CommunicatorOptions {
+  /// How long a rank that another one waits for may make no progress.
+  std::chrono::milliseconds timeout{10000};
+  /// Parcels under way between two ranks, 1 or more; a further send waits.
+  uint32_t room = 2;
 };
 
 /// Thread-safe; each rank calls from one thread at a time.
 class Communicator {
 public:
-  /// Every partition covers 0..world-1 once. `timeout` bounds each wait.
+  /// Every partition covers 0..world-1 once.
   Communicator(uint32_t world, std::vector<Partition> partitions,
-               std::chrono::milliseconds timeout);
+               const CommunicatorOptions &options);
   ~Communicator();
 
-  /// Takes part in `call` with `count` rows (see exchange). Returns when the
-  /// outputs of this rank are complete and its input may be overwritten.
-  /// Errors: DeadlineExceeded, Internal for a mismatch, Aborted when another
-  /// rank failed. After any error the communicator stays failed.
-  Status run(uint32_t rank, const Call &call, uint64_t count);
+  /// Takes part in `call`. `counts` is what this rank knows of all members'
+  /// rows (see Counts); the members must agree. Returns when the outputs of
+  /// this rank are complete and its input may be overwritten. Errors:
+  /// DeadlineExceeded, Internal for a mismatch, Aborted when another rank
+  /// failed. After any error the communicator stays failed.
+  Status run(uint32_t rank, const Call &call, Counts counts);
+
+  /// Sends the first `rows` rows of the buffer to the peer, or receives them
+  /// from it. Parcels of one sender arrive in order. `tag` is any number that
+  /// both ends give alike. A send returns when the buffer may be overwritten.
+  /// Errors as for run(); Internal when the parcel is not the expected one.
+  Status send(uint32_t rank, const Parcel &parcel, uint64_t rows, uint64_t tag);
+  Status receive(uint32_t rank, const Parcel &parcel, uint64_t rows,
+                 uint64_t tag);
+
+  /// Says that `rank` is alive, at `location` (as in Call). Calls do so too.
+  void progress(uint32_t rank, const char *location);
+  /// When it last did.
+  Clock::time_point lastProgress(uint32_t rank) const;
 
   /// Ends every rank's waits because `rank` failed with `error`.
   void abort(uint32_t rank, const Status &error);

@@ -1,4 +1,5 @@
-// The memory of one rank: one block per arena of the engine.
+// The memory of one rank: one block per arena of the engine, as large as its
+// stage's program needs.
 
 #ifndef SADDLE_RUNTIME_EXEC_ARENAS_H
 #define SADDLE_RUNTIME_EXEC_ARENAS_H
@@ -10,15 +11,17 @@
 
 namespace saddle::exec {
 
-/// Refuses an engine whose `ranks` ranks need more than this machine's memory;
+/// Refuses an engine whose ranks need more than this machine's memory;
 /// ResourceExhausted names both sizes and the largest arena.
-Status checkMemory(const schema::Engine &engine, uint32_t ranks);
+Status checkMemory(const schema::Engine &engine);
 
 /// Owns the arenas of one rank. All bytes are zero at first, and pages that
 /// nobody touches cost nothing.
 class Arenas {
 public:
-  static StatusOr<Arenas> allocate(const schema::Engine &engine, uint32_t rank);
+  static StatusOr<Arenas> allocate(const schema::Engine &engine,
+                                   const schema::Program &program,
+                                   uint32_t rank);
   Arenas(Arenas &&other) noexcept { *this = std::move(other); }
   Arenas &operator=(Arenas &&other) noexcept;
   ~Arenas();

@@ -21,10 +21,9 @@ static const char *collectiveName(CollectiveKind kind) {
   return "unknown";
 }
 
-static ResolvedCommand resolve(const schema::Engine &engine,
-                               const schema::Command &command,
-                               const std::vector<View> &views, uint32_t rank,
-                               cpu::Scratch &scratch) {
+ResolvedCommand RankProgram::resolve(const schema::Engine &engine,
+                                     const schema::Command &command,
+                                     const std::vector<View> &views) {
   ResolvedCommand resolved;
   resolved.location = command.location()->c_str();
   if (const schema::Launch *launch = command.action_as_Launch()) {
@@ -38,16 +37,25 @@ static ResolvedCommand resolve(const schema::Engine &engine,
   } else if (const auto *collective = command.action_as_Collective()) {
     resolved.op = collectiveName(collective->kind());
     resolved.extent = collective->extent();
-    resolved.isCollective = true;
-    resolved.call = {collective->kind(),
-                     collective->groups(),
-                     collective->dim(),
-                     {views[collective->input()], views[collective->output()]},
-                     resolved.location};
+    resolved.collective = collective;
+    resolved.call = {
+        {collective->kind(), collective->dim(), collective->layout()},
+        collective->groups(),
+        {views[collective->input()], views[collective->output()]},
+        resolved.location};
+  } else if (const auto *transfer = command.action_as_Transfer()) {
+    bool sends = transfer->kind() == schema::TransferKind::SEND;
+    uint32_t tp = engine.topology()->tp();
+    resolved.op = sends ? "send" : "receive";
+    resolved.extent = transfer->extent();
+    resolved.transfer = transfer;
+    resolved.parcel = {sends ? rank + tp : rank - tp, views[transfer->slice()],
+                       resolved.location};
   } else {
     const schema::Copy *copy = command.action_as_Copy();
     resolved.op = "copy";
     resolved.extent = copy->extent();
+    resolved.copy = copy;
     resolved.source = views[copy->source()];
     resolved.dest = views[copy->dest()];
   }
@@ -57,17 +65,17 @@ static ResolvedCommand resolve(const schema::Engine &engine,
 StatusOr<std::unique_ptr<RankProgram>>
 RankProgram::create(const schema::Engine &engine,
                     const schema::Program &program, uint32_t rank) {
-  SADDLE_ASSIGN_OR_RETURN(Arenas arenas, Arenas::allocate(engine, rank));
-  std::unique_ptr<RankProgram> result(new RankProgram(std::move(arenas)));
-  result->rank = rank;
+  SADDLE_ASSIGN_OR_RETURN(Arenas arenas,
+                          Arenas::allocate(engine, program, rank));
+  std::unique_ptr<RankProgram> result(
+      new RankProgram(*engine.topology(), rank, std::move(arenas)));
   for (const schema::Entry *entry : *program.entries()) {
     std::vector<View> views;
     for (const schema::Slice *slice : *entry->slices())
       views.push_back(result->arenas.view(*slice));
-    ResolvedEntry resolved;
+    ResolvedEntry resolved(*entry);
     for (const schema::Command *command : *entry->commands())
-      resolved.commands.push_back(
-          resolve(engine, *command, views, rank, result->scratch));
+      resolved.commands.push_back(result->resolve(engine, *command, views));
     const struct {
       const char *name;
       View *view;
@@ -88,10 +96,11 @@ RankProgram::create(const schema::Engine &engine,
   return result;
 }
 
-void RankProgram::writeInputs(const ResolvedEntry &entry, const Batch &batch,
+void RankProgram::writeInputs(const ResolvedEntry &entry,
+                              const ReplicaBatch &batch,
                               const Scheduler &scheduler) {
   auto write = [](const View &view, const std::vector<int32_t> &values) {
-    if (!values.empty())
+    if (view.data && !values.empty())
       std::memcpy(view.data, values.data(), values.size() * sizeof(int32_t));
   };
   write(entry.tokens, batch.tokens);
@@ -103,12 +112,12 @@ void RankProgram::writeInputs(const ResolvedEntry &entry, const Batch &batch,
   // one sequence are neighbours, so each row is written once.
   View table = entry.blockTable;
   int32_t previous = -1;
-  for (int32_t sequence : batch.sequences) {
-    if (sequence == previous)
+  for (int32_t slot : batch.sequences) {
+    if (slot == previous)
       continue;
-    previous = sequence;
-    table.data = entry.blockTable.row(sequence);
-    write(table, scheduler.pagesOf(sequence));
+    previous = slot;
+    table.data = entry.blockTable.row(uint64_t(slot));
+    write(table, scheduler.pagesOf(place.replica, uint32_t(slot)));
   }
 }
 
@@ -129,36 +138,61 @@ static void copyRows(const View &source, const View &dest, unsigned dimension,
              source.shape[dimension + 1]);
 }
 
-Status RankProgram::run(const Batch &batch, const Scheduler &scheduler,
-                        comm::Communicator &communicator,
-                        const CommandHook &hook, CommandTime *times) {
-  const ResolvedEntry &entry = entries[batch.entry];
-  writeInputs(entry, batch, scheduler);
+Status RankProgram::execute(const ResolvedCommand &command,
+                            const Launching &launching, uint64_t transfers) {
+  uint64_t rows = counts.of(command.extent);
+  if (command.kernel) {
+    // Kernels need not cope with nothing to do.
+    if (rows != 0)
+      command.kernel->run(rows);
+    return {};
+  }
+  comm::Communicator &communicator = launching.communicator;
+  if (command.collective)
+    return communicator.run(rank, command.call,
+                            counts.ofMembers(*command.collective));
+  if (command.copy) {
+    copyRows(command.source, command.dest, 0, 0, 0, rows);
+    return {};
+  }
+  // Both ends count their transfers alike.
+  uint64_t tag = (launching.serial << 32) + transfers;
+  if (command.transfer->kind() == schema::TransferKind::SEND)
+    return communicator.send(rank, command.parcel, rows, tag);
+  return communicator.receive(rank, command.parcel, rows, tag);
+}
+
+StatusOr<bool> RankProgram::run(const Launching &launching,
+                                CommandTime *times) {
+  const ResolvedEntry &entry = entries[launching.batch.entry];
+  writeInputs(entry, launching.batch.replicas[place.replica],
+              launching.scheduler);
+  counts.set(launching.batch, entry.rules);
+  uint64_t transfers[] = {0, 0, 0}; // by kind
   for (const ResolvedCommand &command : entry.commands) {
-    if (hook) {
-      Status status = hook(rank, command.location);
-      if (!status.ok()) {
-        status = makeError(status.code(), "%s at \"%s\": %s", command.op,
-                           command.location, status.message().c_str());
-        communicator.abort(rank, status);
+    launching.communicator.progress(rank, command.location);
+    uint64_t index =
+        command.transfer ? transfers[size_t(command.transfer->kind())]++ : 0;
+    if (launching.hook) {
+      StatusOr<Fault> fault = launching.hook(rank, command.location);
+      if (!fault.ok()) {
+        Status status(fault.status().code(), std::string(command.op) + ": " +
+                                                 fault.status().message());
+        launching.communicator.abort(rank, status);
         return status;
       }
+      if (*fault == Fault::Die)
+        return false;
+      if (*fault == Fault::Skip)
+        continue;
     }
-    uint64_t count = command.extent == schema::Extent::TOKENS
-                         ? batch.tokens.size()
-                         : batch.rows.size();
     if (times)
-      times->start = std::chrono::steady_clock::now();
-    if (command.kernel)
-      command.kernel->run(count);
-    else if (command.isCollective)
-      SADDLE_RETURN_IF_ERROR(communicator.run(rank, command.call, count));
-    else
-      copyRows(command.source, command.dest, 0, 0, 0, count);
+      times->start = comm::Clock::now();
+    SADDLE_RETURN_IF_ERROR(execute(command, launching, index));
     if (times)
-      (times++)->end = std::chrono::steady_clock::now();
+      (times++)->end = comm::Clock::now();
   }
-  return {};
+  return true;
 }
 
 } // namespace saddle::exec

@@ -1,8 +1,8 @@
 // Which tokens run in which launch, and where their keys and values lie.
 //
-// Owns sequences and KV pages and knows nothing of threads or memory: it turns
-// "append these tokens to these sequences" into a series of ragged batches that
-// fit the engine's entries.
+// Owns sequences and KV pages, those of each attention replica, and knows
+// nothing of threads or memory: it turns "append these tokens to these
+// sequences" into a series of ragged batches that fit the engine's entries.
 
 #ifndef SADDLE_RUNTIME_EXEC_SCHEDULER_H
 #define SADDLE_RUNTIME_EXEC_SCHEDULER_H
@@ -32,9 +32,9 @@ struct SequenceInput {
   }
 };
 
-/// One run of one entry: docs/Runtime.md, "Step inputs and outputs".
-struct Batch {
-  uint32_t entry = 0;
+/// What one attention replica does in a batch: docs/Runtime.md, "Step inputs
+/// and outputs". Sequences are the replica's batch slots.
+struct ReplicaBatch {
   std::vector<int32_t> tokens, positions, sequences, slots;
   /// Token indices within the batch whose logits are wanted, and which row of
   /// the caller's logits each becomes.
@@ -42,23 +42,37 @@ struct Batch {
   std::vector<size_t> destinations;
 };
 
+/// One run of one entry on all ranks.
+struct Batch {
+  uint32_t entry = 0;
+  std::vector<ReplicaBatch> replicas;
+  /// Tokens and logits rows of each replica.
+  std::vector<uint64_t> tokenCounts, rowCounts;
+};
+
 /// Not thread-safe.
 class Scheduler {
 public:
-  /// `prefillChunk` bounds the tokens of a prefill batch; 0 means the engine's
-  /// limit. Errors: a chunk beyond that limit.
+  /// `prefillChunk` bounds a replica's tokens of a prefill batch; 0 means the
+  /// engine's limit. Steps of several sequences are cut into up to
+  /// `microBatches` batches of about equal size. Errors: a chunk beyond the
+  /// engine's limit.
   static StatusOr<Scheduler> create(const schema::Engine &engine,
-                                    const schema::Program &program,
-                                    uint64_t prefillChunk);
+                                    uint64_t prefillChunk,
+                                    uint64_t microBatches);
 
-  /// A free batch slot, as an empty sequence. ResourceExhausted when all
-  /// max_batch are taken.
+  /// An empty sequence of the replica with the fewest sequences (then the most
+  /// free pages). ResourceExhausted when all have max_batch.
   StatusOr<uint32_t> addSequence();
   /// Frees the slot and its pages.
   Status removeSequence(uint32_t sequence);
   /// Tokens that the sequence holds; 0 when it does not exist.
   uint64_t length(uint32_t sequence) const;
-  uint64_t freePages() const { return unused.size(); }
+  /// Of all replicas.
+  uint64_t freePages() const;
+  uint32_t replicaOf(uint32_t sequence) const {
+    return sequence % uint32_t(replicas.size());
+  }
 
   /// Accepts the inputs of a step and reserves their pages, or refuses all of
   /// them and changes nothing. No inputs make a step of one empty batch.
@@ -67,9 +81,10 @@ public:
   /// so that steps do not allocate.
   bool next(Batch &batch);
 
-  /// Pages of a sequence, by block.
-  const std::vector<int32_t> &pagesOf(uint32_t sequence) const {
-    return slots[sequence].pages;
+  /// Pages of the sequence in a replica's batch slot, by block. They do not
+  /// change between a step's begin() and its end.
+  const std::vector<int32_t> &pagesOf(uint32_t replica, uint32_t slot) const {
+    return replicas[replica].slots[slot].pages;
   }
 
 private:
@@ -79,11 +94,17 @@ private:
     std::vector<int32_t> pages; // by block
   };
   struct Pending {
-    uint32_t sequence;
+    uint32_t slot;
     const int32_t *tokens;
     uint64_t remaining;
     LogitsWanted logits;
     size_t nextRow; // of the caller's logits
+  };
+  struct Replica {
+    std::vector<Slot> slots;
+    std::vector<int32_t> unused;  // pages, the next one last
+    std::vector<Pending> pending; // of the current step
+    uint32_t live = 0;
   };
   struct EntryShape {
     uint32_t index;
@@ -91,17 +112,29 @@ private:
   };
 
   Scheduler() = default;
+  Slot *find(uint32_t sequence);
+  const Slot *find(uint32_t sequence) const {
+    return const_cast<Scheduler *>(this)->find(sequence);
+  }
+  uint64_t blocksFor(uint64_t tokens) const {
+    return (tokens + pageSize - 1) / pageSize;
+  }
   Status checkInput(const SequenceInput &input, size_t index) const;
+  Status checkPages(Span<const SequenceInput> inputs) const;
+  /// Moves a replica's pending tokens into `batch` as far as they fit.
+  void fill(Replica &replica, ReplicaBatch &batch, uint64_t room,
+            uint64_t rowRoom);
   /// Appends the first `count` pending tokens of `from`.
-  void append(Batch &batch, Pending &from, uint64_t count);
+  void append(Replica &replica, ReplicaBatch &batch, Pending &from,
+              uint64_t count);
 
-  uint64_t maxSeqLen = 0, pageSize = 0, vocab = 0, chunk = 0;
-  std::vector<Slot> slots;
-  std::vector<int32_t> unused; // pages, the next one last
+  uint64_t maxSeqLen = 0, pageSize = 0, vocab = 0, chunk = 0, microBatches = 1;
+  std::vector<Replica> replicas;
   // Ascending in tokens, then rows.
   std::vector<EntryShape> decode, prefill;
 
-  std::vector<Pending> pending; // of the current step
+  // Of the current step.
+  uint64_t microRoom = 0; // tokens that a micro-batch has for each replica
   bool emptyStep = false;
 };
 

@@ -1,5 +1,6 @@
 #include "runtime/src/exec/Session.h"
 
+#include "runtime/src/engine/Extents.h"
 #include "runtime/src/weights/WeightLoader.h"
 
 #include <algorithm>
@@ -17,82 +18,175 @@ static std::vector<comm::Partition> partitionsOf(const schema::Engine &engine) {
   return partitions;
 }
 
+static comm::CommunicatorOptions
+communicatorOptions(const SessionOptions &options) {
+  comm::CommunicatorOptions result;
+  result.timeout = options.timeout;
+  result.room = std::max(result.room, uint32_t(options.microBatches));
+  return result;
+}
+
 Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
                  const SessionOptions &options)
     : loaded(std::move(engine)), options(options),
-      scheduler(std::move(scheduler)), ranks(loaded->worldSize()),
-      times(loaded->worldSize()),
+      scheduler(std::move(scheduler)), times(loaded->worldSize()),
+      ranks(loaded->worldSize()),
+      lastStage(loaded->worldSize() - loaded->root().topology()->tp()),
       communicator(loaded->worldSize(), partitionsOf(loaded->root()),
-                   options.timeout),
+                   communicatorOptions(options)),
       workers(loaded->worldSize()) {}
 
 StatusOr<std::unique_ptr<Session>>
 Session::create(std::shared_ptr<const Engine> engine,
-                const std::string &weights, const SessionOptions &options) {
+                const std::string &weights, const SessionOptions &given) {
   const schema::Engine &root = engine->root();
-  if (root.programs()->size() != 1)
-    return makeError(StatusCode::Unsupported,
-                     "%s: %u pipeline stages, but this runtime runs one; "
-                     "compile with --topology pp=1",
-                     engine->path().c_str(), root.programs()->size());
-  if (Status status = checkMemory(root, engine->worldSize()); !status.ok())
+  SessionOptions options = given;
+  constexpr uint64_t kMostMicroBatches = 1024; // each is a buffer per rank
+  if (options.microBatches == 0)
+    options.microBatches = root.topology()->pp();
+  if (options.microBatches > kMostMicroBatches)
+    return makeError(StatusCode::InvalidArgument,
+                     "micro-batches: %" PRIu64 ", expected 1 to %" PRIu64
+                     ", or 0 for one per pipeline stage",
+                     options.microBatches, kMostMicroBatches);
+  if (Status status = checkMemory(root); !status.ok())
     return Status(status.code(), engine->path() + ": " + status.message());
   SADDLE_ASSIGN_OR_RETURN(
       Scheduler scheduler,
-      Scheduler::create(root, *root.programs()->Get(0), options.prefillChunk));
+      Scheduler::create(root, options.prefillChunk, options.microBatches));
   std::unique_ptr<Session> session(
       new Session(std::move(engine), std::move(scheduler), options));
   SADDLE_RETURN_IF_ERROR(session->load(weights));
   return session;
 }
 
+const schema::Program &Session::programOf(uint32_t rank) const {
+  const schema::Engine &root = loaded->root();
+  return *root.programs()->Get(engine::placeOf(*root.topology(), rank).stage);
+}
+
 Status Session::load(const std::string &weights) {
   const schema::Engine &root = loaded->root();
-  const schema::Program &program = *root.programs()->Get(0);
   SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> source,
                           WeightSource::open(root, weights));
   auto job = [&](uint32_t rank) -> Status {
+    const schema::Program &program = programOf(rank);
     SADDLE_ASSIGN_OR_RETURN(ranks[rank],
                             RankProgram::create(root, program, rank));
     return source->load(program, rank, ranks[rank]->arenaBases());
   };
   // Reading a large checkpoint may take any time, but it ends.
-  return workers.run(job, std::chrono::hours(24 * 365));
+  return workers.run(job, [](const std::vector<uint32_t> &) { return false; });
 }
 
-Status Session::runBatch() {
-  if (trace)
-    for (uint32_t rank = 0; rank < ranks.size(); ++rank)
-      times[rank].resize(ranks[rank]->entry(batch.entry).commands.size());
-  Status status = workers.run(
-      [this](uint32_t rank) {
-        return ranks[rank]->run(batch, scheduler, communicator,
-                                options.beforeCommand,
-                                trace ? times[rank].data() : nullptr);
-      },
-      options.timeout);
-  if (status.ok())
-    return {};
+StatusOr<uint32_t> Session::addSequence() {
+  SADDLE_RETURN_IF_ERROR(broken);
+  return scheduler.addSequence();
+}
+
+Status Session::removeSequence(uint32_t sequence) {
+  SADDLE_RETURN_IF_ERROR(broken);
+  return scheduler.removeSequence(sequence);
+}
+
+//===--- Steps -----------------------------------------------------------===//
+
+/// On the rank's thread: all batches of the step, one after the other.
+Status Session::runRank(uint32_t rank) {
+  for (size_t i = 0; i < batchCount; ++i) {
+    Launching launching = {batches[i], serial + i, scheduler, communicator,
+                           options.beforeCommand};
+    SADDLE_ASSIGN_OR_RETURN(
+        bool alive,
+        ranks[rank]->run(launching, trace ? times[rank][i].data() : nullptr));
+    if (!alive)
+      return {};
+    if (rank == lastStage)
+      collect(i);
+    finished[rank] = i + 1;
+  }
+  return {};
+}
+
+void Session::collect(size_t index) {
+  const Batch &batch = batches[index];
+  const ResolvedEntry &entry = ranks[lastStage]->entry(batch.entry);
+  uint64_t vocab = loaded->root().model()->vocab_size();
+  for (uint32_t replica = 0; replica < batch.replicas.size(); ++replica) {
+    const std::vector<size_t> &rows = batch.replicas[replica].destinations;
+    uint64_t first = firstRow(entry.rules.allRows, batch.rowCounts, replica);
+    for (size_t i = 0; i < rows.size(); ++i)
+      std::memcpy(results.data() + rows[i] * vocab, entry.logits.row(first + i),
+                  vocab * sizeof(float));
+  }
+}
+
+/// Whether waiting longer for the ranks that have not returned is pointless:
+/// none of them makes progress, or all others have given up.
+bool Session::areStuck(const std::vector<uint32_t> &missing) {
+  // Ranks that wait for a stuck one find out by themselves, and say more.
+  constexpr std::chrono::milliseconds kGrace{100};
+  bool failed = !communicator.failure().ok();
+  comm::Clock::time_point now = comm::Clock::now();
+  uint32_t slowest = missing[0];
+  for (uint32_t rank : missing) {
+    auto idle = now - communicator.lastProgress(rank);
+    if (idle < (failed ? kGrace : options.timeout + kGrace))
+      return false;
+    if (communicator.lastProgress(rank) < communicator.lastProgress(slowest))
+      slowest = rank;
+  }
+  if (!failed)
+    communicator.abort(slowest,
+                       makeError(StatusCode::DeadlineExceeded,
+                                 "no progress for %.1f s",
+                                 double(options.timeout.count()) / 1000));
+  return true;
+}
+
+Status Session::runBatches() {
+  const uint32_t world = uint32_t(ranks.size());
+  finished.assign(world, 0);
+  for (uint32_t rank = 0; rank < world; ++rank) {
+    communicator.progress(rank, "the start of the step");
+    times[rank].resize(trace ? batchCount : 0);
+    for (size_t i = 0; i < times[rank].size(); ++i)
+      times[rank][i].resize(
+          ranks[rank]->entry(batches[i].entry).commands.size());
+  }
+  Status status = workers.run([this](uint32_t rank) { return runRank(rank); },
+                              [this](const std::vector<uint32_t> &missing) {
+                                return areStuck(missing);
+                              });
+  serial += batchCount;
   // The ranks' own errors are mostly consequences of the first one.
   Status cause = communicator.failure();
-  return cause.ok() ? status : cause;
+  if (!cause.ok() || !status.ok())
+    return cause.ok() ? status : cause;
+  for (uint32_t rank = 0; rank < world; ++rank)
+    if (finished[rank] != batchCount)
+      communicator.abort(rank, makeError(StatusCode::Internal,
+                                         "it ended before its program did"));
+  return communicator.failure();
 }
 
-void Session::reportBatch() const {
-  const schema::Entry &entry =
-      *loaded->root().programs()->Get(0)->entries()->Get(batch.entry);
-  for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
-    const auto &commands = ranks[rank]->entry(batch.entry).commands;
-    for (size_t i = 0; i < commands.size(); ++i)
-      trace({rank, entry.name()->c_str(), commands[i].location, commands[i].op,
-             batch.tokens.size(), times[rank][i]});
-  }
+void Session::report() const {
+  for (size_t i = 0; i < batchCount; ++i)
+    for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
+      const char *entry =
+          programOf(rank).entries()->Get(batches[i].entry)->name()->c_str();
+      uint32_t replica =
+          engine::placeOf(*loaded->root().topology(), rank).replica;
+      const auto &commands = ranks[rank]->entry(batches[i].entry).commands;
+      for (size_t c = 0; c < commands.size(); ++c)
+        trace({rank, i, entry, commands[c].location, commands[c].op,
+               batches[i].tokenCounts[replica], times[rank][i][c]});
+    }
 }
 
 Status Session::step(Span<const SequenceInput> inputs, float *logits,
                      size_t capacity) {
-  if (!broken.ok())
-    return broken;
+  SADDLE_RETURN_IF_ERROR(broken);
   uint64_t vocab = loaded->root().model()->vocab_size();
   size_t rows = 0;
   for (const SequenceInput &input : inputs)
@@ -103,17 +197,19 @@ Status Session::step(Span<const SequenceInput> inputs, float *logits,
                      " logits, but the buffer holds %zu floats",
                      rows, vocab, capacity);
   SADDLE_RETURN_IF_ERROR(scheduler.begin(inputs));
-  while (scheduler.next(batch)) {
-    broken = runBatch();
-    if (!broken.ok())
-      return broken;
-    const View &results = ranks[0]->entry(batch.entry).logits;
-    for (size_t i = 0; i < batch.destinations.size(); ++i)
-      std::memcpy(logits + batch.destinations[i] * vocab, results.row(i),
-                  vocab * sizeof(float));
-    if (trace)
-      reportBatch();
+  results.resize(rows * vocab);
+  for (batchCount = 0;; ++batchCount) {
+    if (batchCount == batches.size())
+      batches.emplace_back();
+    if (!scheduler.next(batches[batchCount]))
+      break;
   }
+  broken = runBatches();
+  SADDLE_RETURN_IF_ERROR(broken);
+  if (rows != 0)
+    std::memcpy(logits, results.data(), results.size() * sizeof(float));
+  if (trace)
+    report();
   return {};
 }
 

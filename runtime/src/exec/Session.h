@@ -13,39 +13,42 @@
 namespace saddle::exec {
 
 struct SessionOptions {
-  /// Bound of every wait of one rank for another.
+  /// How long a rank may make no progress while others wait for it.
   std::chrono::milliseconds timeout{10000};
-  /// Most tokens of a prefill batch; 0 means the engine's limit.
+  /// Most tokens of a prefill batch, for each replica; 0 means the engine's
+  /// limit.
   uint64_t prefillChunk = 0;
+  /// Into how many batches a step of several sequences is cut, so that pipeline
+  /// stages overlap; 0 means as many as there are stages.
+  uint64_t microBatches = 0;
   CommandHook beforeCommand;
 };
 
 /// One command of one batch on one rank.
 struct TraceEvent {
   uint32_t rank;
+  size_t batch;         // its number in the step
   const char *entry;    // name; borrowed from the engine, as the next two
   const char *location; // "layers.3.attention.o_proj"
   const char *op;
-  uint64_t tokens; // of the batch
+  uint64_t tokens; // of the rank's attention replica in the batch
   CommandTime time;
 };
 using TraceSink = std::function<void(const TraceEvent &)>;
 
 /// Not thread-safe: one caller at a time. After a step failed on some rank the
-/// session is broken: every later step repeats that error.
+/// session is broken: whatever would change it repeats that error. Its
+/// destructor waits for a rank that is stuck.
 class Session {
 public:
   /// `weights` is a folder or "synthetic:SEED" (WeightSource::open). Errors:
-  /// everything that opening and loading weights refuses; too little memory;
-  /// pipeline stages, which this runtime does not run yet.
+  /// everything that opening and loading weights refuses; too little memory.
   static StatusOr<std::unique_ptr<Session>>
   create(std::shared_ptr<const Engine> engine, const std::string &weights,
          const SessionOptions &options);
 
-  StatusOr<uint32_t> addSequence() { return scheduler.addSequence(); }
-  Status removeSequence(uint32_t sequence) {
-    return scheduler.removeSequence(sequence);
-  }
+  StatusOr<uint32_t> addSequence();
+  Status removeSequence(uint32_t sequence);
   uint64_t length(uint32_t sequence) const {
     return scheduler.length(sequence);
   }
@@ -57,7 +60,7 @@ public:
   /// inputs (InvalidArgument, ResourceExhausted) change nothing.
   Status step(Span<const SequenceInput> inputs, float *logits, size_t capacity);
 
-  /// Reports each command after its batch, on the calling thread; null stops.
+  /// Reports each command after its step, on the calling thread; null stops.
   void setTrace(TraceSink sink) { trace = std::move(sink); }
 
   const Engine &engine() const { return *loaded; }
@@ -66,16 +69,27 @@ private:
   Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
           const SessionOptions &options);
   Status load(const std::string &weights);
-  Status runBatch();
-  void reportBatch() const;
+  const schema::Program &programOf(uint32_t rank) const;
+  Status runBatches();
+  Status runRank(uint32_t rank);
+  bool areStuck(const std::vector<uint32_t> &missing);
+  /// Copies the batch's logits from the rank that has them.
+  void collect(size_t index);
+  void report() const;
 
   std::shared_ptr<const Engine> loaded;
   SessionOptions options;
   Scheduler scheduler;
   TraceSink trace;
-  Batch batch;
+  // Of the current step. Ranks may still read them after a failure.
+  std::vector<Batch> batches;
+  size_t batchCount = 0;
+  uint64_t serial = 0; // of the first batch
+  std::vector<float> results;
+  std::vector<size_t> finished; // batches of each rank
+  std::vector<std::vector<std::vector<CommandTime>>> times; // [rank][batch]
   std::vector<std::unique_ptr<RankProgram>> ranks;
-  std::vector<std::vector<CommandTime>> times; // [rank][command]
+  uint32_t lastStage; // its first rank
   comm::Communicator communicator;
   Status broken;
   Workers workers; // last: its destructor waits for users of all the above

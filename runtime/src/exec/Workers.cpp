@@ -2,8 +2,9 @@
 
 namespace saddle::exec {
 
-Workers::Workers(uint32_t ranks) : results(ranks), done(ranks, true) {
-  for (uint32_t rank = 1; rank < ranks; ++rank)
+Workers::Workers(uint32_t ranks)
+    : ranks(ranks), results(ranks), done(ranks, true) {
+  for (uint32_t rank = 0; ranks > 1 && rank < ranks; ++rank)
     threads.emplace_back([this, rank] { serve(rank); });
 }
 
@@ -35,28 +36,32 @@ void Workers::serve(uint32_t rank) {
   }
 }
 
-Status Workers::run(std::function<Status(uint32_t)> newJob,
-                    std::chrono::milliseconds patience) {
-  {
-    std::lock_guard<std::mutex> lock(mutex);
-    if (running != 0)
-      return makeError(StatusCode::Aborted,
-                       "a rank is still stuck in an earlier step");
-    job = std::move(newJob);
-    running = uint32_t(threads.size());
-    done.assign(done.size(), false);
-    ++ticket;
-  }
-  posted.notify_all();
-  results[0] = job(0);
+Status Workers::run(Job newJob, const GiveUp &giveUp) {
+  if (threads.empty())
+    return newJob(0);
   std::unique_lock<std::mutex> lock(mutex);
-  done[0] = true;
-  finished.wait_for(lock, patience, [&] { return running == 0; });
-  for (uint32_t rank = 0; rank < done.size(); ++rank)
-    if (!done[rank])
+  if (running != 0)
+    return makeError(StatusCode::Aborted,
+                     "a rank is still stuck in an earlier step");
+  job = std::move(newJob);
+  running = ranks;
+  done.assign(ranks, false);
+  ++ticket;
+  posted.notify_all();
+  std::vector<uint32_t> missing;
+  while (!finished.wait_for(lock, std::chrono::milliseconds(20),
+                            [&] { return running == 0; })) {
+    missing.clear();
+    for (uint32_t rank = 0; rank < ranks; ++rank)
+      if (!done[rank])
+        missing.push_back(rank);
+    lock.unlock();
+    bool hopeless = giveUp(missing);
+    lock.lock();
+    if (hopeless && running != 0)
       return makeError(StatusCode::DeadlineExceeded,
-                       "rank %u has not finished %.1f s after rank 0", rank,
-                       double(patience.count()) / 1000);
+                       "gave up on rank %u of %u ranks", missing[0], ranks);
+  }
   for (const Status &status : results)
     if (!status.ok())
       return status;

@@ -1,4 +1,4 @@
-// One persistent thread per rank; rank 0 works on the calling thread.
+// One persistent thread per rank; a single rank works on the calling thread.
 
 #ifndef SADDLE_RUNTIME_EXEC_WORKERS_H
 #define SADDLE_RUNTIME_EXEC_WORKERS_H
@@ -19,20 +19,24 @@ public:
   /// Waits for jobs that still run.
   ~Workers();
 
+  using Job = std::function<Status(uint32_t rank)>;
+  /// Asked every few milliseconds with the ranks that have not returned:
+  /// whether to give up on them.
+  using GiveUp = std::function<bool(const std::vector<uint32_t> &missing)>;
+
   /// Calls job(rank) once on each rank's thread and returns when all have
-  /// returned: the first error by rank, or ok. When some rank is not back
-  /// `patience` after rank 0, gives up and names it (DeadlineExceeded); then
-  /// nothing more can be run, and whatever `job` refers to must outlive this
-  /// object.
-  Status run(std::function<Status(uint32_t rank)> job,
-             std::chrono::milliseconds patience);
+  /// returned: the first error by rank, or ok. After giving up
+  /// (DeadlineExceeded) nothing more can be run, and whatever `job` refers to
+  /// must outlive this object. A single rank is never given up.
+  Status run(Job job, const GiveUp &giveUp);
 
 private:
   void serve(uint32_t rank);
 
+  const uint32_t ranks;
   std::mutex mutex;
   std::condition_variable posted, finished;
-  std::function<Status(uint32_t)> job;
+  Job job;
   uint64_t ticket = 0; // of the current job
   uint32_t running = 0;
   bool stopping = false;

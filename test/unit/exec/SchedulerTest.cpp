@@ -16,6 +16,11 @@ using testing::IsEmpty;
 
 constexpr uint32_t kDecode = 0, kPrefill = 1; // entries of the tiny engine
 
+/// A batch of an engine without replicas.
+struct SingleBatch : ReplicaBatch {
+  uint32_t entry;
+};
+
 /// A scheduler over a tiny engine: 4 slots, 16 tokens each, pages of 4, prefill
 /// batches of 8 tokens, 4 logits rows; `bend` may change the engine first.
 class SchedulerTest : public testing::Test {
@@ -26,8 +31,7 @@ protected:
     if (bend)
       bend(*engine);
     buffer = flatBufferOf(*engine);
-    const schema::Engine &root = *schema::GetEngine(buffer.data());
-    auto made = Scheduler::create(root, *root.programs()->Get(0), chunk);
+    auto made = Scheduler::create(*schema::GetEngine(buffer.data()), chunk, 1);
     ASSERT_TRUE(made.ok()) << made.status().message();
     scheduler = std::make_unique<Scheduler>(std::move(*made));
   }
@@ -37,13 +41,18 @@ protected:
     return sequence.ok() ? *sequence : 0;
   }
   /// Runs a step and returns its batches.
-  std::vector<Batch> step(const std::vector<SequenceInput> &inputs) {
+  std::vector<SingleBatch> step(const std::vector<SequenceInput> &inputs) {
     Status status = scheduler->begin(inputs);
     EXPECT_TRUE(status.ok()) << status.message();
-    std::vector<Batch> batches;
+    std::vector<SingleBatch> batches;
     Batch batch;
-    while (status.ok() && scheduler->next(batch))
-      batches.push_back(batch);
+    while (status.ok() && scheduler->next(batch)) {
+      EXPECT_EQ(batch.replicas.size(), 1u);
+      EXPECT_THAT(batch.tokenCounts,
+                  ElementsAre(batch.replicas[0].tokens.size()));
+      EXPECT_THAT(batch.rowCounts, ElementsAre(batch.replicas[0].rows.size()));
+      batches.push_back({batch.replicas[0], batch.entry});
+    }
     return batches;
   }
   std::string refusal(const std::vector<SequenceInput> &inputs) {
@@ -132,7 +141,7 @@ TEST_F(SchedulerTest, WantedRowsNeverExceedTheEntry) {
       step({{a, prompt, LogitsWanted::All}, {b, other, LogitsWanted::Last}});
   std::vector<size_t> destinations;
   size_t tokens = 0;
-  for (const Batch &batch : batches) {
+  for (const SingleBatch &batch : batches) {
     EXPECT_LE(batch.rows.size(), 4u);
     EXPECT_FALSE(batch.tokens.empty());
     tokens += batch.tokens.size();
@@ -197,15 +206,15 @@ TEST_F(SchedulerTest, PagesComeBackAndAreReused) {
   EXPECT_EQ(scheduler->freePages(), 16u);
   step({{a, five, LogitsWanted::None}, {b, four, LogitsWanted::None}});
   EXPECT_EQ(scheduler->freePages(), 13u);
-  EXPECT_THAT(scheduler->pagesOf(a), ElementsAre(0, 1));
-  EXPECT_THAT(scheduler->pagesOf(b), ElementsAre(2));
+  EXPECT_THAT(scheduler->pagesOf(0, a), ElementsAre(0, 1));
+  EXPECT_THAT(scheduler->pagesOf(0, b), ElementsAre(2));
   EXPECT_TRUE(scheduler->removeSequence(a).ok());
   EXPECT_EQ(scheduler->freePages(), 15u);
   EXPECT_EQ(scheduler->length(a), 0u);
   EXPECT_EQ(add(), a) << "the slot is free again";
   step({{b, four, LogitsWanted::None}, {a, five, LogitsWanted::None}});
-  EXPECT_THAT(scheduler->pagesOf(b), ElementsAre(2, 0));
-  EXPECT_THAT(scheduler->pagesOf(a), ElementsAre(1, 3));
+  EXPECT_THAT(scheduler->pagesOf(0, b), ElementsAre(2, 0));
+  EXPECT_THAT(scheduler->pagesOf(0, a), ElementsAre(1, 3));
 }
 
 TEST_F(SchedulerTest, RefusesInputsAndChangesNothing) {
@@ -271,8 +280,8 @@ TEST_F(SchedulerTest, RefusesAStepWithoutEnoughPages) {
 TEST_F(SchedulerTest, RefusesAChunkBeyondTheEngine) {
   auto engine = tinyEngine();
   buffer = flatBufferOf(*engine);
-  const schema::Engine &root = *schema::GetEngine(buffer.data());
-  Status status = Scheduler::create(root, *root.programs()->Get(0), 9).status();
+  Status status =
+      Scheduler::create(*schema::GetEngine(buffer.data()), 9, 1).status();
   EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("prefill chunk 9: the engine was "
                                           "compiled for up to 8"));
