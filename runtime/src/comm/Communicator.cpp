@@ -173,6 +173,17 @@ Status Communicator::receive(uint32_t rank, const Parcel &parcel, uint64_t rows,
   return {};
 }
 
+Status Communicator::checkDelivered() {
+  std::lock_guard<std::mutex> lock(state->mutex);
+  for (const auto &[ends, box] : state->mailboxes)
+    if (box.sent != box.taken)
+      return state->fail(makeError(
+          StatusCode::Internal,
+          "rank %u did not receive what rank %u sent at \"%s\"", ends.second,
+          ends.first, box.cells[box.taken % box.cells.size()].location));
+  return {};
+}
+
 void Communicator::progress(uint32_t rank, const char *location) {
   Sign &sign = state->signs[rank];
   sign.location.store(location, std::memory_order_relaxed);

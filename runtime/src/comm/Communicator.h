@@ -74,6 +74,9 @@ public:
   Status receive(uint32_t rank, const Parcel &parcel, uint64_t rows,
                  uint64_t tag);
 
+  /// Between steps: an error (Internal) when a parcel was sent and not received.
+  Status checkDelivered();
+
   /// Says that `rank` is alive, at `location` (as in Call). Calls do so too.
   void progress(uint32_t rank, const char *location);
   /// When it last did.

@@ -167,7 +167,8 @@ Status Session::runBatches() {
     if (finished[rank] != batchCount)
       communicator.abort(rank, makeError(StatusCode::Internal,
                                          "it ended before its program did"));
-  return communicator.failure();
+  SADDLE_RETURN_IF_ERROR(communicator.failure());
+  return communicator.checkDelivered();
 }
 
 void Session::report() const {

@@ -287,5 +287,142 @@ TEST_F(SchedulerTest, RefusesAChunkBeyondTheEngine) {
                                           "compiled for up to 8"));
 }
 
+//===--- Replicas and micro-batches --------------------------------------===//
+
+/// Two replicas of 4 slots and 16 pages each.
+class ReplicaSchedulerTest : public testing::Test {
+protected:
+  void make(uint64_t microBatches = 1, uint64_t pages = 16) {
+    TinyOptions options;
+    options.tp = options.dp = 2;
+    options.numPages = pages;
+    buffer = flatBufferOf(*tinyEngine(options));
+    auto made =
+        Scheduler::create(*schema::GetEngine(buffer.data()), 0, microBatches);
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    scheduler = std::make_unique<Scheduler>(std::move(*made));
+  }
+  std::vector<Batch> step(const std::vector<SequenceInput> &inputs) {
+    Status status = scheduler->begin(inputs);
+    EXPECT_TRUE(status.ok()) << status.message();
+    std::vector<Batch> batches;
+    for (Batch batch; status.ok() && scheduler->next(batch);)
+      batches.push_back(batch);
+    return batches;
+  }
+  uint32_t add() { return *scheduler->addSequence(); }
+
+  std::vector<uint8_t> buffer;
+  std::unique_ptr<Scheduler> scheduler;
+};
+
+TEST_F(ReplicaSchedulerTest, SequencesGoToTheLeastLoadedReplica) {
+  make();
+  for (uint32_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(add(), i) << "numbers are dense";
+    EXPECT_EQ(scheduler->replicaOf(i), i % 2);
+  }
+  EXPECT_TRUE(scheduler->removeSequence(1).ok());
+  EXPECT_TRUE(scheduler->removeSequence(3).ok());
+  EXPECT_EQ(scheduler->replicaOf(add()), 1u);
+  EXPECT_EQ(scheduler->replicaOf(add()), 1u);
+  // As many sequences: the one with more free pages.
+  std::vector<int32_t> five = counting(5);
+  step({{0, five, LogitsWanted::None}});
+  EXPECT_EQ(scheduler->replicaOf(add()), 1u);
+  EXPECT_EQ(scheduler->replicaOf(add()), 0u);
+  EXPECT_EQ(scheduler->freePages(), 30u);
+  add();
+  add();
+  Status status = scheduler->addSequence().status();
+  EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+  EXPECT_THAT(status.message(), HasSubstr("all 8 sequences of the engine's"));
+}
+
+TEST_F(ReplicaSchedulerTest, EachReplicaHasItsOwnCountsPagesAndRows) {
+  make();
+  std::vector<int32_t> three = {1, 2, 3}, one = {4};
+  uint32_t a = add(), b = add(), c = add(); // of replicas 0, 1, 0
+  auto batches = step({{a, three, LogitsWanted::All},
+                       {b, one, LogitsWanted::Last},
+                       {c, one, LogitsWanted::Last}});
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0].entry, kPrefill) << "one replica prefills";
+  EXPECT_THAT(batches[0].tokenCounts, ElementsAre(4, 1));
+  EXPECT_THAT(batches[0].rowCounts, ElementsAre(4, 1));
+  const ReplicaBatch &first = batches[0].replicas[0],
+                     &second = batches[0].replicas[1];
+  EXPECT_THAT(first.tokens, ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(first.sequences, ElementsAre(0, 0, 0, 1));
+  EXPECT_THAT(first.slots, ElementsAre(0, 1, 2, 4));
+  EXPECT_THAT(first.destinations, ElementsAre(0, 1, 2, 4));
+  EXPECT_THAT(second.tokens, ElementsAre(4));
+  EXPECT_THAT(second.sequences, ElementsAre(0));
+  EXPECT_THAT(second.slots, ElementsAre(0)) << "page 0 of its own pool";
+  EXPECT_THAT(second.destinations, ElementsAre(3));
+}
+
+TEST_F(ReplicaSchedulerTest, AnIdleReplicaTakesPartWithNothing) {
+  make();
+  std::vector<int32_t> eleven = counting(11), one = {7};
+  uint32_t a = add(), b = add();
+  auto batches =
+      step({{a, one, LogitsWanted::None}, {b, eleven, LogitsWanted::Last}});
+  ASSERT_EQ(batches.size(), 2u);
+  EXPECT_THAT(batches[0].tokenCounts, ElementsAre(1, 8));
+  EXPECT_THAT(batches[1].tokenCounts, ElementsAre(0, 3));
+  EXPECT_THAT(batches[1].rowCounts, ElementsAre(0, 1));
+  EXPECT_THAT(batches[1].replicas[0].tokens, IsEmpty());
+  batches = step({});
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_THAT(batches[0].tokenCounts, ElementsAre(0, 0));
+}
+
+TEST_F(ReplicaSchedulerTest, PagesAreThoseOfTheReplica) {
+  make(1, 4);
+  std::vector<int32_t> sixteen = counting(16), four = counting(4);
+  uint32_t a = add(), b = add(), c = add();
+  step({{a, sixteen, LogitsWanted::None}});
+  EXPECT_EQ(scheduler->freePages(), 4u) << "of replica 1";
+  Status status = scheduler->begin(
+      std::vector<SequenceInput>{{c, four, LogitsWanted::None}});
+  EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+  EXPECT_EQ(status.message(),
+            "the step needs 1 KV pages of attention replica 0 of 4 tokens, but "
+            "0 are free; remove a sequence first");
+  EXPECT_EQ(step({{b, sixteen, LogitsWanted::None}}).size(), 2u);
+}
+
+TEST_F(ReplicaSchedulerTest, SeveralSequencesAreCutIntoMicroBatches) {
+  make(2);
+  std::vector<int32_t> one = {7}, six = counting(6);
+  uint32_t a = add(), b = add(), c = add(), d = add(), e = add();
+  // Replica 0 has a, c, e; replica 1 has b, d.
+  auto batches = step({{a, one, LogitsWanted::Last},
+                       {b, one, LogitsWanted::Last},
+                       {c, one, LogitsWanted::Last},
+                       {d, one, LogitsWanted::Last},
+                       {e, one, LogitsWanted::Last}});
+  ASSERT_EQ(batches.size(), 2u);
+  EXPECT_EQ(batches[0].entry, kDecode);
+  EXPECT_THAT(batches[0].tokenCounts, ElementsAre(2, 2));
+  EXPECT_THAT(batches[1].tokenCounts, ElementsAre(1, 0));
+  EXPECT_THAT(batches[0].replicas[0].destinations, ElementsAre(0, 2));
+  EXPECT_THAT(batches[0].replicas[1].destinations, ElementsAre(1, 3));
+  EXPECT_THAT(batches[1].replicas[0].rows, ElementsAre(0));
+  EXPECT_THAT(batches[1].replicas[0].destinations, ElementsAre(4));
+  // A prompt beside a decode: 7 tokens in two halves; rows count from the start
+  // of their batch.
+  batches = step({{a, six, LogitsWanted::All}, {c, one, LogitsWanted::Last}});
+  ASSERT_EQ(batches.size(), 2u);
+  EXPECT_THAT(batches[0].tokenCounts, ElementsAre(4, 0));
+  EXPECT_THAT(batches[1].replicas[0].sequences, ElementsAre(0, 0, 1));
+  EXPECT_THAT(batches[1].replicas[0].positions, ElementsAre(5, 6, 1));
+  EXPECT_THAT(batches[1].replicas[0].rows, ElementsAre(0, 1, 2));
+  EXPECT_THAT(batches[1].replicas[0].destinations, ElementsAre(4, 5, 6));
+  // One sequence alone stays whole.
+  EXPECT_EQ(step({{d, six, LogitsWanted::Last}}).size(), 1u);
+}
+
 } // namespace
 } // namespace saddle::exec
