@@ -53,6 +53,7 @@ static void test_engine(const char *path) {
   EXPECT(info.vocab_size == VOCAB);
   EXPECT(info.world_size == 2 && info.tp == 2 && info.pp == 1);
   EXPECT(info.max_batch == 4 && info.max_seq_len == 16);
+  EXPECT(info.max_sequences == 4);
   EXPECT(info.num_eos_token_ids == 1 && info.eos_token_ids[0] == 1);
   EXPECT(strcmp(info.target, "cpu") == 0);
   EXPECT(strcmp(info.compute_dtype, "f32") == 0);
@@ -101,10 +102,15 @@ static void test_session(const char *path) {
   EXPECT(session == NULL);
   saddle_session_options_init(&options);
   EXPECT(options.timeout_ms == 10000 && options.prefill_chunk == 0);
+  EXPECT(options.micro_batches == 0);
   options.prefill_chunk = 99;
   expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
                SADDLE_INVALID_ARGUMENT, "prefill chunk 99");
   options.prefill_chunk = 2;
+  options.micro_batches = 5000;
+  expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
+               SADDLE_INVALID_ARGUMENT, "micro-batches: 5000");
+  options.micro_batches = 2;
   EXPECT_OK(saddle_session_create(engine, "synthetic:1", &options, &session));
   saddle_engine_destroy(engine); /* the session keeps what it needs */
 
@@ -126,6 +132,7 @@ static void test_session(const char *path) {
   EXPECT(events > 10);
   EXPECT(saddle_session_sequence_length(session, sequence) == 6);
   EXPECT(saddle_session_free_pages(session) == 14);
+  EXPECT(saddle_session_sequence_replica(session, sequence) == 0);
   EXPECT_OK(saddle_session_step(session, NULL, 0, NULL, 0));
   expect_error(saddle_session_step(session, NULL, 1, NULL, 0),
                SADDLE_INVALID_ARGUMENT, "inputs must not be NULL");

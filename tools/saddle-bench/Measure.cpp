@@ -18,11 +18,11 @@ Distribution distributionOf(std::vector<double> seconds) {
 
 Status checkDecode(const saddle_engine_info_t &info, uint64_t batch,
                    uint64_t context, uint64_t steps) {
-  if (batch < 1 || batch > info.max_batch)
+  if (batch < 1 || batch > info.max_sequences)
     return makeError(StatusCode::InvalidArgument,
                      "--batch %" PRIu64 ": expected 1 to the engine's "
-                     "max_batch = %" PRIu64,
-                     batch, info.max_batch);
+                     "dp * max_batch = %" PRIu64,
+                     batch, info.max_sequences);
   uint64_t extra = kWarmUpSteps + steps + kTracedSteps;
   if (context < 1 || context > info.max_seq_len ||
       extra > info.max_seq_len - context)
@@ -32,11 +32,13 @@ Status checkDecode(const saddle_engine_info_t &info, uint64_t batch,
                      "engine's max_seq_len = %" PRIu64,
                      context, extra, info.max_seq_len);
   uint64_t pages = (context + extra + info.page_size - 1) / info.page_size;
-  if (pages > info.num_pages / batch)
+  uint64_t share = (batch + info.dp - 1) / info.dp; // of the fullest replica
+  if (pages > info.num_pages / share)
     return makeError(StatusCode::InvalidArgument,
                      "--batch %" PRIu64 " at --context %" PRIu64
-                     " needs %" PRIu64 " KV pages, but the engine has %" PRIu64,
-                     batch, context, pages * batch, info.num_pages);
+                     " needs %" PRIu64 " KV pages of an attention replica, but "
+                     "it has %" PRIu64,
+                     batch, context, pages * share, info.num_pages);
   return {};
 }
 

@@ -52,9 +52,10 @@ static void appendOps(std::string &text, const std::vector<OpTime> &ops) {
 std::string reportText(const Report &report) {
   std::string text;
   const saddle_engine_info_t &info = report.info;
-  append(text, "%s, tp=%u, compute %s, KV %s, loaded in %.2f s\n",
-         info.architecture, info.tp, info.compute_dtype, info.kv_dtype,
-         report.loadSeconds);
+  append(text,
+         "%s, tp=%u dp=%u ep=%u pp=%u, compute %s, KV %s, loaded in %.2f s\n",
+         info.architecture, info.tp, info.dp, info.ep, info.pp,
+         info.compute_dtype, info.kv_dtype, report.loadSeconds);
   for (size_t i = 0; i < report.decode.size(); ++i) {
     const DecodeResult &result = report.decode[i];
     append(text,
@@ -103,6 +104,9 @@ std::string reportJson(const Report &report) {
                     {"compute_dtype", info.compute_dtype},
                     {"kv_dtype", info.kv_dtype},
                     {"tp", info.tp},
+                    {"dp", info.dp},
+                    {"ep", info.ep},
+                    {"pp", info.pp},
                     {"world_size", info.world_size}};
   json["load_seconds"] = report.loadSeconds;
   json["decode"] = Json::array();

@@ -22,6 +22,7 @@ struct Options {
   std::string engine, weights, trace;
   std::string batches = "1", contexts = "64", prefills = "64";
   uint64_t steps = 20;
+  uint32_t microBatches = 0;
   double timeout = 10;
   bool json = false;
 };
@@ -74,6 +75,7 @@ Status run(const Options &options) {
   saddle_session_options_t sessionOptions;
   saddle_session_options_init(&sessionOptions);
   sessionOptions.timeout_ms = toMilliseconds(options.timeout);
+  sessionOptions.micro_batches = options.microBatches;
   double start = now();
   SADDLE_ASSIGN_OR_RETURN(
       SessionOwner session,
@@ -135,8 +137,13 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--prefill", options.prefills, "Prompt lengths, 64,512")
       ->capture_default_str();
+  app.add_option("--micro-batches", options.microBatches,
+                 "Launches that a batch is cut into, for pipeline stages; 0 is "
+                 "one per stage")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   app.add_option("--timeout", options.timeout,
-                 "Seconds that a rank waits for another")
+                 "Seconds that a rank may make no progress")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--trace", options.trace, "Write a Chrome trace to this file");

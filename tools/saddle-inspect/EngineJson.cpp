@@ -1,7 +1,10 @@
 #include "tools/saddle-inspect/EngineJson.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Extents.h"
 #include "tools/saddle-inspect/Facts.h"
+
+#include <numeric>
 
 namespace saddle::inspect {
 
@@ -118,7 +121,16 @@ static Json json(const Collective *collective) {
           {"input", collective->input()},
           {"output", collective->output()},
           {"dim", collective->dim()},
-          {"extent", EnumNameExtent(collective->extent())}};
+          {"extent", EnumNameExtent(collective->extent())},
+          {"output_extent",
+           EnumNameExtent(saddle::engine::outputExtent(*collective))},
+          {"layout", EnumNameRowLayout(collective->layout())}};
+}
+
+static Json json(const Transfer *transfer) {
+  return {{"kind", EnumNameTransferKind(transfer->kind())},
+          {"slice", transfer->slice()},
+          {"extent", EnumNameExtent(transfer->extent())}};
 }
 
 static Json json(const Copy *copy) {
@@ -133,6 +145,8 @@ static Json json(const Command *command) {
     action = json(launch);
   else if (const Collective *collective = command->action_as_Collective())
     action = json(collective);
+  else if (const Transfer *transfer = command->action_as_Transfer())
+    action = json(transfer);
   else
     action = json(command->action_as_Copy());
   return {{"type", EnumNameAction(command->action_type())},
@@ -233,34 +247,60 @@ static Json json(const Traffic &traffic) {
 static Json entryFactsJson(const Engine &engine, const Program &program,
                            const Entry &entry) {
   EntryFacts facts = factsOf(engine, entry);
-  Json kinds = Json::object(), layers = Json::object(), fusions = Json::array();
-  for (const auto &[kind, traffic] : facts.byKind)
-    kinds[kind] = json(traffic);
-  for (const auto &[layer, traffic] : facts.byLayer)
-    layers[layer < 0 ? "outside" : std::to_string(layer)] = json(traffic);
+  Json layers = Json::object(), fusions = Json::array();
+  auto kindsJson = [](const EntryFacts::Kinds &all) {
+    Json object = Json::object();
+    for (const auto &[kind, traffic] : all)
+      object[kind] = json(traffic);
+    return object;
+  };
+  for (const auto &[layer, traffic] : facts.byLayer) {
+    Json &entry = layers[layer < 0 ? "outside" : std::to_string(layer)];
+    entry = json(traffic);
+    entry["by_kind"] = kindsJson(facts.kindsByLayer.at(layer));
+  }
   for (uint32_t i = 0; i < facts.fusions.size(); ++i)
     fusions.push_back(
         {{"signature", json(engine.fusions()->Get(i)->signature())},
          {"groups", facts.fusions[i].groups},
          {"commands", facts.fusions[i].commands}});
-  return {{"program", program.stage()},     {"entry", json(entry.name())},
-          {"launches", facts.launches},     {"collectives", facts.collectives},
-          {"copies", facts.copies},         {"ops", facts.ops},
-          {"traffic", json(facts.total)},   {"traffic_by_kind", kinds},
-          {"traffic_by_layer", layers},     {"fusions", fusions},
+  return {{"program", program.stage()},
+          {"entry", json(entry.name())},
+          {"launches", facts.launches},
+          {"collectives", facts.collectives},
+          {"copies", facts.copies},
+          {"transfers", facts.transfers},
+          {"sent", json(facts.sent)},
+          {"received", json(facts.received)},
+          {"ops", facts.ops},
+          {"traffic", json(facts.total)},
+          {"traffic_by_kind", kindsJson(facts.byKind)},
+          {"traffic_by_layer", layers},
+          {"fusions", fusions},
           {"arena_bytes", facts.arenaBytes}};
 }
 
 Json engineJson(const Engine &engine) {
   Json result = tablesJson(engine);
-  uint64_t memory = 0;
-  for (const Arena *arena : *engine.arenas())
-    memory += arena->bytes();
-  Json entries = Json::array();
-  for (const Program *program : *engine.programs())
+  uint64_t largest = 0;
+  Json entries = Json::array(), stages = Json::array();
+  for (const Program *program : *engine.programs()) {
+    std::vector<uint64_t> arenas =
+        saddle::engine::arenaBytesOf(engine, *program);
+    uint64_t memory =
+        std::accumulate(arenas.begin(), arenas.end(), uint64_t(0));
+    largest = std::max(largest, memory);
+    LayerRange layers = layersOf(*program);
+    stages.push_back({{"stage", program->stage()},
+                      {"first_layer", layers.first},
+                      {"layers", layers.last - layers.first + 1},
+                      {"arena_bytes", arenas},
+                      {"memory_per_rank", memory}});
     for (const Entry *entry : *program->entries())
       entries.push_back(entryFactsJson(engine, *program, *entry));
-  result["facts"] = {{"memory_per_rank", memory},
+  }
+  result["facts"] = {{"memory_per_rank", largest},
+                     {"stages", stages},
                      {"kernel_launches", kernelUses(engine)},
                      {"entries", entries}};
   return result;

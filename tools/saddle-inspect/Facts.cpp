@@ -1,6 +1,7 @@
 #include "tools/saddle-inspect/Facts.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -33,9 +34,13 @@ static void addCollective(const Engine &engine, const Entry &entry,
   const RankGroups &groups = *engine.rank_groups()->Get(collective.groups());
   uint64_t bytes = payloadBytes(*entry.slices()->Get(collective.input()));
   std::string kind = EnumNameCollectiveKind(collective.kind());
+  if (collective.layout() != RowLayout::UNKNOWN)
+    kind += std::string(" ") + EnumNameRowLayout(collective.layout());
+  kind += " over " + groups.axes()->str();
+  int64_t layer = layerOf(command.location()->str());
   for (Traffic *traffic :
-       {&facts.total, &facts.byKind[kind + " over " + groups.axes()->str()],
-        &facts.byLayer[layerOf(command.location()->str())]}) {
+       {&facts.total, &facts.byKind[kind], &facts.byLayer[layer],
+        &facts.kindsByLayer[layer][kind]}) {
     ++traffic->count;
     traffic->bytes += bytes;
   }
@@ -46,12 +51,8 @@ EntryFacts factsOf(const Engine &engine, const Entry &entry) {
   facts.fusions.resize(engine.fusions()->size());
   facts.arenaBytes.resize(engine.arenas()->size());
   for (const Slice *slice : *entry.slices()) {
-    uint64_t last = 0;
-    for (uint32_t i = 0; i < slice->shape()->size(); ++i)
-      last += (slice->shape()->Get(i) - 1) * slice->strides()->Get(i);
     uint64_t &end = facts.arenaBytes[slice->arena()];
-    end = std::max(end,
-                   slice->offset() + (last + 1) * elementBytes(slice->dtype()));
+    end = std::max(end, slice->offset() + saddle::engine::spanBytes(*slice));
   }
   uint32_t previousGroup = 0;
   for (const Command *command : *entry.commands()) {
@@ -61,6 +62,12 @@ EntryFacts factsOf(const Engine &engine, const Entry &entry) {
     } else if (command->action_as_Collective()) {
       ++facts.collectives;
       addCollective(engine, entry, *command, facts);
+    } else if (const auto *transfer = command->action_as_Transfer()) {
+      bool sends = transfer->kind() == TransferKind::SEND;
+      Traffic &traffic = sends ? facts.sent : facts.received;
+      ++facts.transfers;
+      ++traffic.count;
+      traffic.bytes += payloadBytes(*entry.slices()->Get(transfer->slice()));
     } else {
       ++facts.copies;
     }
@@ -71,6 +78,20 @@ EntryFacts factsOf(const Engine &engine, const Entry &entry) {
     previousGroup = command->group();
   }
   return facts;
+}
+
+LayerRange layersOf(const Program &program) {
+  LayerRange range;
+  for (const Entry *entry : *program.entries())
+    for (const Command *command : *entry->commands()) {
+      int64_t layer = layerOf(command->location()->str());
+      if (layer < 0 || !command->action_as_Launch())
+        continue;
+      bool isFirst = range.first > range.last;
+      range.first = isFirst ? layer : std::min(range.first, layer);
+      range.last = isFirst ? layer : std::max(range.last, layer);
+    }
+  return range;
 }
 
 std::vector<uint64_t> kernelUses(const Engine &engine) {

@@ -30,20 +30,30 @@ struct FusionUse {
 };
 
 struct EntryFacts {
-  uint64_t launches = 0, collectives = 0, copies = 0;
+  uint64_t launches = 0, collectives = 0, copies = 0, transfers = 0;
   std::map<std::string, uint64_t> ops; // op -> launches
-  /// "ALL_REDUCE_SUM over tp" -> traffic.
-  std::map<std::string, Traffic> byKind;
+  /// "ALL_REDUCE_SUM over tp", "ALL_GATHER PACKED over replicas" -> traffic.
+  using Kinds = std::map<std::string, Traffic>;
+  Kinds byKind;
   /// Layer number, -1 outside of layers -> traffic. A layer is what stands
   /// behind "layers." in a command's location.
   std::map<int64_t, Traffic> byLayer;
+  std::map<int64_t, Kinds> kindsByLayer;
   Traffic total;
+  /// Between pipeline stages.
+  Traffic sent, received;
   std::vector<FusionUse> fusions; // as engine.fusions
   /// Per arena: the highest byte behind any slice of the entry.
   std::vector<uint64_t> arenaBytes;
 };
 
 EntryFacts factsOf(const schema::Engine &engine, const schema::Entry &entry);
+
+/// The layers that a program's launches are in; empty when first > last.
+struct LayerRange {
+  int64_t first = 0, last = -1;
+};
+LayerRange layersOf(const schema::Program &program);
 
 /// Launches of each kernel over all programs and entries.
 std::vector<uint64_t> kernelUses(const schema::Engine &engine);

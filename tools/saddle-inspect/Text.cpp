@@ -1,6 +1,7 @@
 #include "tools/saddle-inspect/Text.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Extents.h"
 #include "tools/saddle-inspect/Facts.h"
 
 #include <algorithm>
@@ -46,6 +47,16 @@ std::string rankText(const RankValue *value) {
   return text + "%" + number(value->modulus()) + "*" + number(value->step());
 }
 
+/// "TOKENS", or "TOKENS to ALL_TOKENS PACKED".
+std::string rowsText(const Collective &collective) {
+  std::string text = EnumNameExtent(collective.extent());
+  if (collective.layout() == RowLayout::UNKNOWN)
+    return text;
+  return text + " to " +
+         EnumNameExtent(saddle::engine::outputExtent(collective)) + " " +
+         EnumNameRowLayout(collective.layout());
+}
+
 class Report {
 public:
   explicit Report(const Engine &engine) : engine(engine) {}
@@ -80,6 +91,8 @@ private:
            number(slice.offset()) + " " + dtypeName(slice.dtype()) +
            shapeText(*slice.shape());
   }
+  std::string rankGroupsText(const RankGroups &groups) const;
+  std::string stageText(const Program &program) const;
   void layers(const EntryFacts &facts);
   void fusions(const EntryFacts &facts);
   void piece(const Piece &piece);
@@ -105,6 +118,15 @@ void Report::summary(const std::string &path) {
        "tp=" + number(topology.tp()) + " dp=" + number(topology.dp()) +
            " ep=" + number(topology.ep()) + " pp=" + number(topology.pp()) +
            ", ranks " + number(uint64_t(topology.tp()) * topology.pp()));
+  uint32_t width = saddle::engine::attentionWidth(topology);
+  line(1, "placement",
+       number(topology.pp()) + " stages of " + number(topology.tp()) +
+           " ranks; attention: " + number(topology.dp()) + " replicas of " +
+           number(width) + " ranks; experts: " + number(topology.ep()) +
+           " parts, each on " + number(topology.tp() / topology.ep()) +
+           " ranks");
+  for (const RankGroups *groups : *engine.rank_groups())
+    line(1, "rank groups", rankGroupsText(*groups));
   line(1, "compute dtype", dtypeName(engine.compute_dtype()));
   line(1, "kv dtype", dtypeName(engine.kv_dtype()));
   line(1, "limits",
@@ -123,11 +145,32 @@ void Report::summary(const std::string &path) {
   for (const Program *program : *engine.programs()) {
     heading("program " + number(program->stage()) + ": weights " +
             number(program->weights()->size()) + ", entries " +
-            number(program->entries()->size()));
+            number(program->entries()->size()) + stageText(*program));
     for (const Entry *entry : *program->entries())
       entrySummary(*entry);
   }
   memorySummary();
+}
+
+/// "tp: 2 groups of 4, {0, 1, 2, 3} ..."
+std::string Report::rankGroupsText(const RankGroups &groups) const {
+  uint32_t count = groups.ranks()->size() / groups.size();
+  std::string text = groups.axes()->str() + ": " + number(count) +
+                     (count == 1 ? " group of " : " groups of ") +
+                     number(groups.size()) + ", {";
+  for (uint32_t i = 0; i < groups.size(); ++i)
+    text += (i ? ", " : "") + number(groups.ranks()->Get(i));
+  return text + (count == 1 ? "}" : "} ...");
+}
+
+std::string Report::stageText(const Program &program) const {
+  uint32_t tp = engine.topology()->tp(), first = program.stage() * tp;
+  std::string text = ", ranks " + number(first) + ".." + number(first + tp - 1);
+  LayerRange layers = layersOf(program);
+  if (layers.first <= layers.last)
+    text += ", layers " + std::to_string(layers.first) + ".." +
+            std::to_string(layers.last);
+  return text;
 }
 
 void Report::entrySummary(const Entry &entry) {
@@ -140,7 +183,8 @@ void Report::entrySummary(const Entry &entry) {
   line(2, "commands",
        number(entry.commands()->size()) + ": launches " +
            number(facts.launches) + ", collectives " +
-           number(facts.collectives) + ", copies " + number(facts.copies));
+           number(facts.collectives) + ", copies " + number(facts.copies) +
+           (facts.transfers ? ", transfers " + number(facts.transfers) : ""));
   std::string ops;
   for (const auto &[op, count] : facts.ops)
     ops += (ops.empty() ? "" : ", ") + op + " " + number(count);
@@ -149,6 +193,10 @@ void Report::entrySummary(const Entry &entry) {
   for (const auto &[kind, traffic] : facts.byKind)
     line(3, kind + ":", trafficText(traffic));
   layers(facts);
+  if (facts.received.count)
+    line(2, "received", trafficText(facts.received));
+  if (facts.sent.count)
+    line(2, "sent", trafficText(facts.sent));
   fusions(facts);
 }
 
@@ -157,7 +205,9 @@ void Report::layers(const EntryFacts &facts) {
   for (auto it = facts.byLayer.begin(); it != facts.byLayer.end();) {
     auto last = it, next = std::next(it);
     while (it->first >= 0 && next != facts.byLayer.end() &&
-           next->first == last->first + 1 && next->second == it->second)
+           next->first == last->first + 1 && next->second == it->second &&
+           facts.kindsByLayer.at(next->first) ==
+               facts.kindsByLayer.at(it->first))
       last = next++;
     std::string name = "outside layers:";
     if (it->first >= 0 && it == last)
@@ -166,6 +216,8 @@ void Report::layers(const EntryFacts &facts) {
       name = "layers " + std::to_string(it->first) + ".." +
              std::to_string(last->first) + ", each:";
     line(3, name, trafficText(it->second));
+    for (const auto &[kind, traffic] : facts.kindsByLayer.at(it->first))
+      line(4, kind + ":", trafficText(traffic));
     it = next;
   }
 }
@@ -184,15 +236,23 @@ void Report::fusions(const EntryFacts &facts) {
 }
 
 void Report::memorySummary() {
-  heading("memory per rank");
-  uint64_t total = 0;
-  for (const Arena *arena : *engine.arenas()) {
-    line(1, arena->name()->str(),
-         std::string(EnumNameArenaKind(arena->kind())) + ", " +
-             bytesText(arena->bytes()));
-    total += arena->bytes();
+  for (const Program *program : *engine.programs()) {
+    std::string stage;
+    if (engine.programs()->size() > 1)
+      stage = " of stage " + number(program->stage());
+    heading("memory per rank" + stage);
+    std::vector<uint64_t> bytes =
+        saddle::engine::arenaBytesOf(engine, *program);
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < bytes.size(); ++i) {
+      const Arena &arena = *engine.arenas()->Get(i);
+      line(1, arena.name()->str(),
+           std::string(EnumNameArenaKind(arena.kind())) + ", " +
+               bytesText(bytes[i]));
+      total += bytes[i];
+    }
+    line(1, "total", bytesText(total));
   }
-  line(1, "total", bytesText(total));
 }
 
 void Report::memory() {
@@ -312,9 +372,12 @@ std::string Report::actionText(const Entry &entry,
   if (const Collective *collective = command.action_as_Collective())
     return std::string(EnumNameCollectiveKind(collective->kind())) + " over " +
            engine.rank_groups()->Get(collective->groups())->axes()->str() +
-           " dim " + number(collective->dim()) + " " +
-           EnumNameExtent(collective->extent()) + "(" +
-           slice(collective->input()) + " -> " + slice(collective->output()) +
+           " dim " + number(collective->dim()) + " " + rowsText(*collective) +
+           "(" + slice(collective->input()) + " -> " +
+           slice(collective->output()) + ")";
+  if (const Transfer *transfer = command.action_as_Transfer())
+    return std::string(EnumNameTransferKind(transfer->kind())) + " " +
+           EnumNameExtent(transfer->extent()) + "(" + slice(transfer->slice()) +
            ")";
   const Copy *copy = command.action_as_Copy();
   return std::string("copy ") + EnumNameExtent(copy->extent()) + "(" +

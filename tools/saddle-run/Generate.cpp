@@ -21,7 +21,7 @@ namespace {
 /// A prompt that is being continued.
 struct Active {
   size_t prompt;
-  uint32_t sequence;
+  uint32_t sequence, replica;
   SamplerOwner sampler;
   uint64_t pages; // it may need in the end
   size_t fed = 0; // tokens that the session has
@@ -33,7 +33,7 @@ public:
             const GenerateOptions &options,
             std::vector<Continuation> &continuations)
       : session(session), info(info), options(options),
-        continuations(continuations) {}
+        continuations(continuations), reserved(info.dp) {}
 
   /// Starts prompts in order while there is room for their whole lives.
   Status admit();
@@ -54,8 +54,8 @@ private:
   const GenerateOptions &options;
   std::vector<Continuation> &continuations;
 
-  size_t next = 0; // prompt to admit
-  uint64_t reserved = 0;
+  size_t next = 0;                // prompt to admit
+  std::vector<uint64_t> reserved; // pages, by attention replica
   std::vector<Active> active;
   std::vector<saddle_input_t> inputs;
   std::vector<float> logits;
@@ -63,7 +63,7 @@ private:
 } // namespace
 
 Status Generator::admit() {
-  while (next < continuations.size() && active.size() < info.max_batch) {
+  while (next < continuations.size() && active.size() < info.max_sequences) {
     uint64_t longest = std::min(
         info.max_seq_len, continuations[next].promptTokens +
                               std::max<uint64_t>(options.maxNewTokens, 1) - 1);
@@ -74,15 +74,16 @@ Status Generator::admit() {
                        " KV pages, but the engine has %" PRIu64
                        "; ask for fewer new tokens",
                        next, pages, info.num_pages);
-    if (reserved + pages > info.num_pages)
-      return {};
     Active entry;
-    entry.prompt = next++;
-    entry.pages = pages;
-    reserved += pages;
-    SADDLE_ASSIGN_OR_RETURN(entry.sampler, createSampler(options.sampling));
     SADDLE_RETURN_IF_ERROR(
         fromC(saddle_session_add_sequence(session, &entry.sequence)));
+    entry.replica = saddle_session_sequence_replica(session, entry.sequence);
+    if (reserved[entry.replica] + pages > info.num_pages)
+      return fromC(saddle_session_remove_sequence(session, entry.sequence));
+    entry.prompt = next++;
+    entry.pages = pages;
+    reserved[entry.replica] += pages;
+    SADDLE_ASSIGN_OR_RETURN(entry.sampler, createSampler(options.sampling));
     active.push_back(std::move(entry));
   }
   return {};
@@ -142,7 +143,7 @@ Status Generator::advance(const std::function<void(size_t, int32_t)> &onToken) {
       continue;
     SADDLE_RETURN_IF_ERROR(
         fromC(saddle_session_remove_sequence(session, active[i].sequence)));
-    reserved -= active[i].pages;
+    reserved[active[i].replica] -= active[i].pages;
     active.erase(active.begin() + i);
   }
   return {};

@@ -32,8 +32,8 @@ struct Options {
 const char *const kNotes = R"(
 Without --json, stdout gets the continuation of a --prompt as text while it is
 generated, that of --tokens as token ids with commas between. Several prompts run
-as one batch (more than the engine's max_batch wait their turn); then each
-continuation stands on its own line behind "[N] ", in order.
+as one batch (what the engine's max_batch and KV pages do not hold waits its
+turn); then each continuation stands on its own line behind "[N] ", in order.
 
 --logits-out F writes a safetensors file with "tokens", I32 [prompt + generated],
 and "logits", F32 [positions, vocab]: row i holds the logits after token i. The
@@ -259,8 +259,13 @@ int main(int argc, char **argv) {
                  "tokenizer.json or its folder; default: the weights folder");
   app.add_option("--logits-out", options.logitsOut,
                  "Write logits to this safetensors file");
+  app.add_option("--micro-batches", options.session.micro_batches,
+                 "Launches that a batch is cut into, for pipeline stages; 0 is "
+                 "one per stage")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   app.add_option("--timeout", options.timeout,
-                 "Seconds that a rank waits for another")
+                 "Seconds that a rank may make no progress")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_flag("--json", options.json, "Results as JSON on stdout");

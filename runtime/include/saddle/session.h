@@ -1,7 +1,7 @@
 /* Sessions: a model with its weights, ready to run. C99.
 
    A session is not thread-safe: one call at a time. It starts its own threads,
-   one per rank but the first, which runs on the caller's. */
+   one per rank; a single rank runs on the caller's. */
 
 #ifndef SADDLE_SESSION_H
 #define SADDLE_SESSION_H
@@ -15,14 +15,18 @@ extern "C" {
 typedef struct saddle_session_t saddle_session_t;
 
 typedef struct saddle_session_options_t {
-  /* Bound of each wait of one rank for another, in milliseconds. */
+  /* How long a rank may make no progress while others wait for it, in
+     milliseconds. A rank progresses with every command that it begins. */
   uint32_t timeout_ms;
-  /* Most tokens of a prefill launch; 0: the engine's prefill_chunk, which is
-     also the upper limit. */
+  /* Most tokens of a prefill launch, for each attention replica; 0: the
+     engine's prefill_chunk, which is also the upper limit. */
   uint64_t prefill_chunk;
+  /* Launches into which a step of several sequences is cut, so that pipeline
+     stages work at the same time; 0: one per stage. At most 1024. */
+  uint32_t micro_batches;
 } saddle_session_options_t;
 
-/* Fills in the defaults: 10 s, the engine's chunk. */
+/* Fills in the defaults: 10 s, the engine's chunk, one launch per stage. */
 void saddle_session_options_init(saddle_session_options_t *options);
 
 /* Allocates memory and loads weights. `weights` is a checkpoint folder or
@@ -35,11 +39,12 @@ saddle_status_t saddle_session_create(const saddle_engine_t *engine,
                                       const saddle_session_options_t *options,
                                       saddle_session_t **session);
 
-/* NULL is fine. */
+/* Waits for a rank that is stuck after a failure. NULL is fine. */
 void saddle_session_destroy(saddle_session_t *session);
 
-/* Starts an empty sequence. RESOURCE_EXHAUSTED when max_batch are live. Numbers
-   are reused after removal. */
+/* Starts an empty sequence on the attention replica that has the fewest.
+   RESOURCE_EXHAUSTED when max_sequences are live. Numbers are below
+   max_sequences and reused after removal. */
 saddle_status_t saddle_session_add_sequence(saddle_session_t *session,
                                             uint32_t *sequence);
 
@@ -51,6 +56,11 @@ saddle_status_t saddle_session_remove_sequence(saddle_session_t *session,
 uint64_t saddle_session_sequence_length(const saddle_session_t *session,
                                         uint32_t sequence);
 
+/* The attention replica, 0..dp-1, whose KV pages the sequence uses. */
+uint32_t saddle_session_sequence_replica(const saddle_session_t *session,
+                                         uint32_t sequence);
+
+/* KV pages that no sequence holds, of all replicas together. */
 uint64_t saddle_session_free_pages(const saddle_session_t *session);
 
 /* Which of an input's tokens logits are wanted of. */
@@ -78,8 +88,8 @@ size_t saddle_session_logits_rows(const saddle_input_t *inputs,
    and launches does not change a row. No inputs are legal: every rank runs an
    empty step.
    INVALID_ARGUMENT and RESOURCE_EXHAUSTED refuse the inputs and change nothing.
-   Any other error (a rank failed or stalled) breaks the session: every later
-   step returns it again. */
+   Any other error (a rank failed or stalled) breaks the session: later steps,
+   additions and removals return it again. */
 saddle_status_t saddle_session_step(saddle_session_t *session,
                                     const saddle_input_t *inputs,
                                     size_t num_inputs, float *logits,
@@ -91,14 +101,15 @@ typedef struct saddle_trace_event_t {
   const char *entry;    /* the launched program entry */
   const char *location; /* place in the model: "layers.3.attention.o_proj" */
   const char *op;       /* "linear", "all_reduce_sum", ... */
-  uint64_t tokens;      /* in the launch */
+  uint64_t tokens;      /* of the rank's attention replica in the launch */
   uint64_t start_ns;    /* steady clock */
   uint64_t duration_ns;
+  uint64_t launch; /* its number in the step, from 0 */
 } saddle_trace_event_t;
 
 typedef void (*saddle_trace_fn)(void *user, const saddle_trace_event_t *event);
 
-/* Reports every command after its launch, on the thread that steps. NULL stops.
+/* Reports every command after its step, on the thread that steps. NULL stops.
    `user` is handed through. */
 void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
                               void *user);

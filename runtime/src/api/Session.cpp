@@ -17,6 +17,7 @@ static exec::SessionOptions optionsOf(const saddle_session_options_t *options) {
     return result;
   result.timeout = std::chrono::milliseconds(options->timeout_ms);
   result.prefillChunk = options->prefill_chunk;
+  result.microBatches = options->micro_batches;
   return result;
 }
 
@@ -24,6 +25,7 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   exec::SessionOptions defaults;
   options->timeout_ms = uint32_t(defaults.timeout.count());
   options->prefill_chunk = defaults.prefillChunk;
+  options->micro_batches = uint32_t(defaults.microBatches);
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
@@ -60,6 +62,11 @@ saddle_status_t saddle_session_remove_sequence(saddle_session_t *session,
 uint64_t saddle_session_sequence_length(const saddle_session_t *session,
                                         uint32_t sequence) {
   return session->session->length(sequence);
+}
+
+uint32_t saddle_session_sequence_replica(const saddle_session_t *session,
+                                         uint32_t sequence) {
+  return session->session->replicaOf(sequence);
 }
 
 uint64_t saddle_session_free_pages(const saddle_session_t *session) {
@@ -118,7 +125,8 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
         event.op,
         event.tokens,
         nanoseconds(event.time.start.time_since_epoch()),
-        nanoseconds(event.time.end - event.time.start)};
+        nanoseconds(event.time.end - event.time.start),
+        event.batch};
     sink(user, &result);
   });
 }

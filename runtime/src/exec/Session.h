@@ -52,6 +52,10 @@ public:
   uint64_t length(uint32_t sequence) const {
     return scheduler.length(sequence);
   }
+  /// The attention replica of a sequence.
+  uint32_t replicaOf(uint32_t sequence) const {
+    return scheduler.replicaOf(sequence);
+  }
   uint64_t freePages() const { return scheduler.freePages(); }
 
   /// Appends tokens to sequences and computes the wanted logits: rows of

@@ -72,6 +72,48 @@ TEST_F(Facts, arenasAndKernels) {
   EXPECT_EQ(sum, 2 * facts.launches); // two entries alike
 }
 
+TEST_F(Facts, stagesHaveTheirOwnTrafficLayersAndMemory) {
+  TinyOptions options;
+  options.tp = options.dp = options.pp = 2;
+  options.layers = 3;
+  buffer = flatBufferOf(*tinyEngine(options));
+  engine = schema::GetEngine(buffer.data());
+  const schema::Program &first = *engine->programs()->Get(0),
+                        &second = *engine->programs()->Get(1);
+  EntryFacts sends = factsOf(*engine, *first.entries()->Get(0)),
+             receives = factsOf(*engine, *second.entries()->Get(0));
+  EXPECT_EQ(sends.sent, (Traffic{1, 128}));
+  EXPECT_EQ(sends.received, Traffic());
+  EXPECT_EQ(receives.received, (Traffic{1, 128}));
+  EXPECT_EQ(sends.transfers, 1u);
+  // One rank per replica: only the way to the experts and back.
+  EXPECT_EQ(sends.kindsByLayer[1],
+            (EntryFacts::Kinds{
+                {"ALL_GATHER PACKED over replicas", {1, 128}},
+                {"REDUCE_SCATTER_SUM PACKED over replicas", {1, 256}}}));
+  EXPECT_EQ(layersOf(first).last, 1);
+  EXPECT_EQ(layersOf(second).first, 2);
+  EXPECT_EQ(layersOf(second).last, 2);
+
+  Json json = engineJson(*engine);
+  EXPECT_EQ(json["programs"][0]["entries"][0]["commands"].back(),
+            Json({{"type", "Transfer"},
+                  {"action",
+                   {{"kind", "SEND"},
+                    {"slice", json["programs"][0]["entries"][0]["commands"]
+                                  .back()["action"]["slice"]},
+                    {"extent", "TOKENS"}}},
+                  {"location", "model.layers.2.input"},
+                  {"group", 0}}));
+  const Json &stages = json["facts"]["stages"];
+  EXPECT_EQ(stages[1]["first_layer"], 2);
+  EXPECT_EQ(stages[1]["layers"], 1);
+  // Both K and V of 16 pages x 4 tokens x 2 heads x 4 floats, per layer.
+  EXPECT_EQ(stages[0]["arena_bytes"][1], 2 * 2 * 2048);
+  EXPECT_EQ(stages[1]["arena_bytes"][1], 2 * 2048);
+  EXPECT_EQ(json["facts"]["entries"][2]["received"]["bytes_per_rank"], 128);
+}
+
 TEST_F(Facts, jsonHoldsTablesAndFacts) {
   Json json = engineJson(*engine);
   EXPECT_EQ(json["topology"]["tp"], 2);

@@ -26,7 +26,10 @@ TEST(Text, summary) {
        {"engine t.saddle\n", "  model           tiny (MiniMaxM2ForCausalLM)\n",
         "  size            2 layers, hidden 8, vocabulary 16\n",
         "  topology        tp=2 dp=1 ep=2 pp=1, ranks 2\n",
-        "  compute dtype   f32\n",
+        "  placement       1 stages of 2 ranks; attention: 1 replicas of 2 "
+        "ranks; experts: 2 parts, each on 1 ranks\n",
+        "  rank groups     tp: 1 group of 2, {0, 1}\n",
+        ", entries 2, ranks 0..1, layers 0..1\n", "  compute dtype   f32\n",
         "  limits          max_batch=4 max_seq_len=16 prefill_chunk=8 "
         "page_size=4 num_pages=16\n",
         // 3 outside; 10 + 12 expert matrices in each of two layers.
@@ -34,7 +37,9 @@ TEST(Text, summary) {
         "  entry decode: DECODE, tokens 4, rows 4\n",
         "    commands        44: launches 36, collectives 8, copies 0\n",
         "      ALL_GATHER over tp: 1, 128 bytes per rank\n",
-        "      layers 0..1, each: 3, 288 bytes per rank\n",
+        "      layers 0..1, each: 3, 288 bytes per rank\n"
+        "        ALL_REDUCE_SUM over tp: 3, 288 bytes per rank\n",
+        "memory per rank\n",
         "    fusion          add_rms_norm: groups 2, commands 4 (add "
         "rms_norm)\n",
         "  kv              STATE, 4096 bytes\n"})
@@ -103,9 +108,46 @@ TEST(Text, commands) {
                               "<add_rms_norm>: launch add TOKENS("));
 }
 
+TEST(Text, replicasAndStages) {
+  TinyOptions options;
+  options.tp = 4;
+  options.dp = 2;
+  options.ep = 2;
+  options.pp = 2;
+  options.layers = 3;
+  auto tree = tinyEngine(options);
+  Sections sections;
+  sections.commands = true;
+  std::string text = report(sections, tree.get());
+  for (const char *line :
+       {"  topology        tp=4 dp=2 ep=2 pp=2, ranks 8\n",
+        "  placement       2 stages of 4 ranks; attention: 2 replicas of 2 "
+        "ranks; experts: 2 parts, each on 2 ranks\n",
+        "  rank groups     replicas: 4 groups of 2, {0, 2} ...\n",
+        "entries 2, ranks 0..3, layers 0..1\n",
+        "entries 2, ranks 4..7, layers 2..2\n",
+        // 4 tokens of 8 floats go in and 8 come out, and back.
+        "        ALL_GATHER PACKED over replicas: 1, 128 bytes per rank\n",
+        "        REDUCE_SCATTER_SUM PACKED over replicas: 1, 256 bytes per "
+        "rank\n",
+        "    sent            1, 128 bytes per rank\n",
+        "    received        1, 128 bytes per rank\n", ", transfers 1\n",
+        "memory per rank of stage 1\n",
+        ": ALL_GATHER over replicas dim 0 TOKENS to ALL_TOKENS PACKED(",
+        " model.layers.2.input: SEND TOKENS(activations+",
+        "  0 model.layers.2.input: RECEIVE TOKENS(activations+0 f32[4, 8])\n"})
+    EXPECT_THAT(text, HasSubstr(line));
+}
+
 TEST(Text, largeSizesAreRounded) {
   auto tree = tinyEngine();
   tree->arenas[1]->bytes = 3ull << 30;
+  auto last = std::make_unique<schema::SliceT>();
+  last->arena = 1;
+  last->dtype = schema::DType::F32;
+  last->shape = last->strides = {1};
+  last->offset = (3ull << 30) - 4;
+  tree->programs[0]->entries[0]->slices.push_back(std::move(last));
   EXPECT_THAT(report({}, tree.get()),
               HasSubstr("  kv              STATE, 3221225472 bytes (3.00 "
                         "GiB)\n"));

@@ -73,8 +73,9 @@ TEST_F(BenchTest, TextNamesMeasurementsAndOps) {
 }
 
 TEST_F(BenchTest, LimitsAreCheckedFirst) {
-  EXPECT_EQ(errorOf("--batch 5 --context 2 --steps 2 --prefill 2"),
-            "error: --batch 5: expected 1 to the engine's max_batch = 4\n");
+  EXPECT_EQ(
+      errorOf("--batch 5 --context 2 --steps 2 --prefill 2"),
+      "error: --batch 5: expected 1 to the engine's dp * max_batch = 4\n");
   EXPECT_EQ(errorOf("--context 12 --steps 2 --prefill 2"),
             "error: --context 12 and 5 steps (--steps, warm-up, trace) do not "
             "fit the engine's max_seq_len = 16\n");
@@ -87,8 +88,24 @@ TEST_F(BenchTest, LimitsAreCheckedFirst) {
   small.numPages = 4;
   writeEngine("tiny.saddle", *tinyEngine(small));
   EXPECT_EQ(errorOf("--batch 3 --context 5 --steps 2 --prefill 2"),
-            "error: --batch 3 at --context 5 needs 9 KV pages, but the engine "
-            "has 4\n");
+            "error: --batch 3 at --context 5 needs 9 KV pages of an attention "
+            "replica, but it has 4\n");
+}
+
+TEST_F(BenchTest, ReplicasAndStages) {
+  TinyOptions options;
+  options.tp = 4;
+  options.dp = options.pp = options.layers = 2;
+  options.numPages = 8;
+  writeEngine("tiny.saddle", *tinyEngine(options));
+  // 8 sequences are 4 of each replica.
+  Outcome outcome = run(kBench + "--batch 8 --context 2 --steps 2 --prefill 3 "
+                                 "--micro-batches 3 --json");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(Json::parse(outcome.out)["engine"]["dp"], 2);
+  EXPECT_EQ(errorOf("--batch 8 --context 5 --steps 2 --prefill 3"),
+            "error: --batch 8 at --context 5 needs 12 KV pages of an attention "
+            "replica, but it has 8\n");
 }
 
 TEST_F(BenchTest, WrongCommandLinesExitWith2) {

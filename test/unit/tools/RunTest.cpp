@@ -67,6 +67,22 @@ TEST_F(RunTest, JsonTellsPromptTokensAndStop) {
   EXPECT_EQ(json["stats"]["prefill_tokens"], 3);
 }
 
+TEST_F(RunTest, ReplicasAndStagesGenerateTheSame) {
+  TinyOptions options;
+  options.layers = 2;
+  options.numPages = 4; // of a replica: two short prompts at a time
+  writeEngine("tiny.saddle", *tinyEngine(options));
+  const std::string arguments =
+      "--tokens 1 --tokens 2,3 --tokens 4,5,6 --tokens 7,8,9,10 --tokens 11 "
+      "--max-new-tokens 6 --ignore-eos";
+  Json one = jsonOf(arguments)["prompts"];
+  options.tp = 4;
+  options.dp = options.pp = 2;
+  writeEngine("tiny.saddle", *tinyEngine(options));
+  for (const char *cut : {"", " --micro-batches 1", " --micro-batches 5"})
+    EXPECT_EQ(jsonOf(arguments + cut)["prompts"], one) << cut;
+}
+
 TEST_F(RunTest, SamplingFollowsItsSeed) {
   auto sample = [&](const std::string &options) {
     return jsonOf("--tokens 3 --max-new-tokens 12 --ignore-eos " +
