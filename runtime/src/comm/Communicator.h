@@ -74,7 +74,8 @@ public:
   Status receive(uint32_t rank, const Parcel &parcel, uint64_t rows,
                  uint64_t tag);
 
-  /// Between steps: an error (Internal) when a parcel was sent and not received.
+  /// Between steps: an error (Internal) when a parcel was sent and not
+  /// received.
   Status checkDelivered();
 
   /// Says that `rank` is alive, at `location` (as in Call). Calls do so too.
