@@ -75,8 +75,7 @@ int main(int argc, char **argv) {
   app.add_option("--compile-to", compileTo,
                  "Stop after a phase and write its IR:" + describePhases())
       ->check(CLI::IsMember(phaseNames()));
-  app.add_option("--compile-from", compileFrom,
-                 "Read IR that a phase has left")
+  app.add_option("--compile-from", compileFrom, "Read IR that a phase has left")
       ->check(CLI::IsMember(phaseNames()));
   app.add_option("--dump-phases-to", options.dumpPhasesTo,
                  "Folder for the IR after each phase");
@@ -109,12 +108,13 @@ int main(int argc, char **argv) {
     options.compileFrom = parsePhase(compileFrom);
   bool f32 = computeDType == "f32";
   options.build.computeDType = f32 ? TensorDType::F32 : TensorDType::BF16;
-  options.build.kvDType = kvDType == "fp8"   ? TensorDType::F8E4M3
-                          : kvDType == "f32" ? TensorDType::F32
-                          : kvDType == "bf16"
-                              ? TensorDType::BF16
-                              : options.build.computeDType;
+  options.build.kvDType = kvDType == "fp8"    ? TensorDType::F8E4M3
+                          : kvDType == "f32"  ? TensorDType::F32
+                          : kvDType == "bf16" ? TensorDType::BF16
+                                              : options.build.computeDType;
   options.maxSeqLenIsDefault = maxSeqLen->count() == 0;
+  if (Status status = checkOptions(options); !status.ok())
+    return usage(status.message());
   if (!applyMlirFlags(mlirFlags))
     return 2;
   return compile(options) ? 0 : 1;
