@@ -102,7 +102,7 @@ public:
   }
 
   bool run() {
-    if (!checkOptions())
+    if (!createFolders())
       return false;
     Phase at = options.compileFrom.value_or(Phase::Start);
     Phase last = options.compileTo.value_or(Phase::Engine);
@@ -129,26 +129,21 @@ private:
     return registry;
   }
 
-  bool checkOptions() {
-    if (options.target != "cpu") {
-      printError("--target " + options.target +
-                 " is not supported by this version; targets: cpu");
-      return false;
-    }
-    if (options.compileFrom && options.compileTo &&
-        *options.compileTo < *options.compileFrom) {
-      printError("--compile-to " + phaseName(*options.compileTo) +
-                 " lies before --compile-from " +
-                 phaseName(*options.compileFrom));
-      return false;
-    }
+  static bool createFolder(const std::string &folder) {
+    std::error_code error = llvm::sys::fs::create_directories(folder);
+    // A file of that name counts as existing.
+    if (!error && !llvm::sys::fs::is_directory(folder))
+      error = std::make_error_code(std::errc::not_a_directory);
+    if (error)
+      printError(folder + ": cannot create folder: " + error.message());
+    return !error;
+  }
+
+  bool createFolders() {
     for (const std::string &folder :
          {options.dumpPhasesTo, options.dumpPassesTo})
-      if (!folder.empty())
-        if (std::error_code error = llvm::sys::fs::create_directories(folder)) {
-          printError(folder + ": cannot create folder: " + error.message());
-          return false;
-        }
+      if (!folder.empty() && !createFolder(folder))
+        return false;
     return true;
   }
 
@@ -327,6 +322,21 @@ private:
 };
 
 } // namespace
+
+Status saddle::checkOptions(const CompileOptions &options) {
+  if (options.target != "cpu")
+    return makeError(StatusCode::InvalidArgument,
+                     "--target %s is not supported by this version; targets: "
+                     "cpu",
+                     options.target.c_str());
+  if (options.compileFrom && options.compileTo &&
+      *options.compileTo < *options.compileFrom)
+    return makeError(StatusCode::InvalidArgument,
+                     "--compile-to %s lies before --compile-from %s",
+                     phaseName(*options.compileTo).str().c_str(),
+                     phaseName(*options.compileFrom).str().c_str());
+  return Status();
+}
 
 bool saddle::compile(const CompileOptions &options) {
   return Compilation(options).run();

@@ -44,8 +44,12 @@ struct CompileOptions {
   bool explain = false;
 };
 
-/// Runs it. Everything for people goes to standard error. A failing pass leaves
-/// a reproducer beside the output. Returns whether the output was written.
+/// What is wrong with the options themselves, whatever the input holds.
+Status checkOptions(const CompileOptions &options);
+
+/// Runs options that are in order. Everything for people goes to standard
+/// error. A failing pass leaves a reproducer beside the output. Returns whether
+/// the output was written.
 bool compile(const CompileOptions &options);
 
 /// Hands MLIR's own flags (--mlir=...) to it; call once before compile. Returns

@@ -123,6 +123,8 @@ int main(int argc, char **argv) {
                           : kvDType == "bf16" ? TensorDType::BF16
                                               : options.build.computeDType;
   options.maxSeqLenIsDefault = maxSeqLen->count() == 0;
+  if (Status status = checkOptions(options); !status.ok())
+    return usage(status.message());
   if (!applyMlirFlags(mlirFlags))
     return 2;
   return compile(options) ? 0 : 1;

@@ -104,6 +104,7 @@ def load(folder, bf16=False, act_quant=False):
     model = model.eval()
     biases = [layer.mlp.e_score_correction_bias.clone()
               for layer in model.model.layers]
+    frequencies = model.model.rotary_emb.inv_freq.clone()
     exact = fp8 and (bf16 or act_quant)
     if exact:
         weights = [({name: getattr(layer.self_attn, name).weight.detach().clone()
@@ -113,6 +114,8 @@ def load(folder, bf16=False, act_quant=False):
                    for layer in model.model.layers]
     if bf16:
         model = model.to(torch.bfloat16)
+        # to() rounds these too; a model loaded as bf16 has them in fp32.
+        model.model.rotary_emb.inv_freq = frequencies
     for i, layer in enumerate(model.model.layers):
         layer.mlp.e_score_correction_bias = biases[i]
         if exact:
@@ -133,26 +136,33 @@ def logits(model, ids):
     return out.float() if batch.dim() == 2 else out[0].float()
 
 
-@torch.no_grad()
-def routing_margin(model, ids):
-    """[B]: smallest gap between the last chosen and the first unchosen score + bias."""
-    found = []
-    hooks = []
-    for layer in model.model.layers:
-        block = layer.mlp
+def routing(model, ids):
+    """(logits, margin, chosen) of one full recompute. ids: [B, T].
 
-        def hook(module, args, result, block=block):
+    margin [B, T, L]: the last chosen minus the first unchosen score + bias.
+    chosen [B, T, L, k]: the chosen experts in ascending order.
+    """
+    margins, chosen, hooks = [], [], []
+    for layer in model.model.layers:
+        def hook(gate, args, result, block=layer.mlp):
             scores = torch.sigmoid(result[0].float()) + block.e_score_correction_bias
-            top = scores.sort(-1, descending=True).values
-            k = module.top_k
-            found.append(top[:, k - 1] - top[:, k] if k < top.shape[1]
-                         else torch.full_like(top[:, 0], 1e9))
-        hooks.append(block.gate.register_forward_hook(hook))
-    batch = torch.as_tensor(ids, dtype=torch.long)
-    logits(model, batch)
+            top, order = scores.sort(-1, descending=True)
+            k = gate.top_k
+            margins.append(top[:, k - 1] - top[:, k] if k < top.shape[1]
+                           else torch.full_like(top[:, 0], 1e9))
+            chosen.append(order[:, :k].sort(-1).values)
+        hooks.append(layer.mlp.gate.register_forward_hook(hook))
+    values = logits(model, ids)
     for hook in hooks:
         hook.remove()
-    return torch.stack(found).reshape(len(found), len(batch), -1).amin((0, 2))
+    shape = values.shape[:2]
+    return (values, torch.stack(margins, -1).unflatten(0, shape),
+            torch.stack(chosen, 1).unflatten(0, shape))
+
+
+def routing_margin(model, ids):
+    """[B]: the smallest routing margin of each sequence."""
+    return routing(model, ids)[1].amin((1, 2))
 
 
 @torch.no_grad()
