@@ -118,13 +118,14 @@ void Report::summary(const std::string &path) {
        "tp=" + number(topology.tp()) + " dp=" + number(topology.dp()) +
            " ep=" + number(topology.ep()) + " pp=" + number(topology.pp()) +
            ", ranks " + number(uint64_t(topology.tp()) * topology.pp()));
-  uint32_t width = saddle::engine::attentionWidth(topology);
+  auto ranks = [](uint64_t parts, uint64_t size) {
+    return number(parts) + " x " + number(size) +
+           (size == 1 ? " rank" : " ranks");
+  };
   line(1, "placement",
-       number(topology.pp()) + " stages of " + number(topology.tp()) +
-           " ranks; attention: " + number(topology.dp()) + " replicas of " +
-           number(width) + " ranks; experts: " + number(topology.ep()) +
-           " parts, each on " + number(topology.tp() / topology.ep()) +
-           " ranks");
+       "pipeline " + ranks(topology.pp(), topology.tp()) + ", attention " +
+           ranks(topology.dp(), saddle::engine::attentionWidth(topology)) +
+           ", experts " + ranks(topology.ep(), topology.tp() / topology.ep()));
   for (const RankGroups *groups : *engine.rank_groups())
     line(1, "rank groups", rankGroupsText(*groups));
   line(1, "compute dtype", dtypeName(engine.compute_dtype()));

@@ -26,8 +26,9 @@ TEST(Text, summary) {
        {"engine t.saddle\n", "  model           tiny (MiniMaxM2ForCausalLM)\n",
         "  size            2 layers, hidden 8, vocabulary 16\n",
         "  topology        tp=2 dp=1 ep=2 pp=1, ranks 2\n",
-        "  placement       1 stages of 2 ranks; attention: 1 replicas of 2 "
-        "ranks; experts: 2 parts, each on 1 ranks\n",
+        "  placement       pipeline 1 x 2 ranks, attention 1 x 2 ranks, "
+        "experts "
+        "2 x 1 rank\n",
         "  rank groups     tp: 1 group of 2, {0, 1}\n",
         ", entries 2, ranks 0..1, layers 0..1\n", "  compute dtype   f32\n",
         "  limits          max_batch=4 max_seq_len=16 prefill_chunk=8 "
@@ -121,8 +122,9 @@ TEST(Text, replicasAndStages) {
   std::string text = report(sections, tree.get());
   for (const char *line :
        {"  topology        tp=4 dp=2 ep=2 pp=2, ranks 8\n",
-        "  placement       2 stages of 4 ranks; attention: 2 replicas of 2 "
-        "ranks; experts: 2 parts, each on 2 ranks\n",
+        "  placement       pipeline 2 x 4 ranks, attention 2 x 2 ranks, "
+        "experts "
+        "2 x 2 ranks\n",
         "  rank groups     replicas: 4 groups of 2, {0, 2} ...\n",
         "entries 2, ranks 0..3, layers 0..1\n",
         "entries 2, ranks 4..7, layers 2..2\n",
