@@ -134,20 +134,32 @@ TEST(Load, refusesEveryFlippedBit) {
 
 /// Damage that happened before the hashes were made: it may even be harmless,
 /// but it must not crash.
-TEST(Load, survivesFlippedBitsUnderRightHashes) {
-  TinyOptions options;
-  options.tp = 2;
+void survivesFlippedBits(const TinyOptions &options, size_t stride) {
   File buffer = flatBufferOf(*tinyEngine(options));
-  unsigned refused = 0;
-  for (size_t byte = 0; byte < buffer.size(); ++byte) {
-    buffer[byte] ^= uint8_t(1u << (byte % 8));
+  unsigned refused = 0, tried = 0;
+  for (size_t byte = 0; byte < buffer.size(); byte += stride, ++tried) {
+    buffer[byte] ^= uint8_t(1u << (tried % 8));
     Status status = loadStatus(packEngineFile(buffer, {}));
     refused += !status.ok();
     if (!status.ok())
       ASSERT_THAT(status.message(), StartsWith("t.saddle: ")) << byte;
-    buffer[byte] ^= uint8_t(1u << (byte % 8));
+    buffer[byte] ^= uint8_t(1u << (tried % 8));
   }
-  EXPECT_GT(refused, buffer.size() / 4);
+  EXPECT_GT(refused, tried / 4);
+}
+
+TEST(Load, survivesFlippedBitsUnderRightHashes) {
+  TinyOptions options;
+  options.tp = 2;
+  survivesFlippedBits(options, 1);
+}
+
+TEST(Load, survivesFlippedBitsOfReplicasAndStages) {
+  TinyOptions options;
+  options.tp = 4;
+  options.dp = options.pp = options.layers = 2;
+  options.tokenBlocks = true;
+  survivesFlippedBits(options, 11);
 }
 
 /// The FlatBuffers verifier does not see this.
