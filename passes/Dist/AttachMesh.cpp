@@ -42,8 +42,9 @@ struct AttachMesh : saddle::dist::impl::AttachMeshBase<AttachMesh> {
       }
       if ((name == "dp" || name == "ep") && tp % size != 0) {
         module.emitError("topology: ")
-            << name << " = " << size << " does not divide tp = " << tp
-            << "; legal " << name << ": " << listDivisors(tp);
+            << name << " = " << size
+            << " does not divide tp = " << tp.getValue() << "; legal " << name
+            << ": " << listDivisors(tp);
         return signalPassFailure();
       }
       topology.push_back(

@@ -28,10 +28,12 @@ public:
     OpBuilder builder(op);
     ShardingAttr from = op.getFrom(), to = op.getTo();
     Value value = op.getInput();
-    SmallVector<AxisRef> unreduced(from.getUnreduced());
-    SmallVector<AxisRef> dims(from.getDims());
+    // Axes of one rank split nothing.
+    SmallVector<AxisRef> unreduced = mesh.merge(from.getUnreduced());
+    SmallVector<AxisRef> dims = simplified(from.getDims());
+    const SmallVector<AxisRef> target = simplified(to.getDims());
 
-    for (auto [dim, wanted] : llvm::enumerate(to.getDims())) {
+    for (auto [dim, wanted] : llvm::enumerate(target)) {
       AxisRef added = addedFactor(dims[dim], wanted);
       if (!added || !covers(unreduced, added))
         continue;
@@ -46,7 +48,7 @@ public:
                                     value, axes(op, summed));
       unreduced.clear();
     }
-    for (auto [dim, wanted] : llvm::enumerate(to.getDims())) {
+    for (auto [dim, wanted] : llvm::enumerate(target)) {
       if (dims[dim] == wanted)
         continue;
       AxisRef gathered = addedFactor(wanted, dims[dim]);
@@ -55,7 +57,7 @@ public:
       value = allGather(builder, op, value, dim, gathered);
       dims[dim] = wanted;
     }
-    if (ArrayRef<AxisRef>(dims) != to.getDims() || !unreduced.empty() ||
+    if (dims != target || unreduced != mesh.merge(to.getUnreduced()) ||
         value.getType() != op.getType())
       return op.emitOpError("has no collective from ") << from << " to " << to;
     return value;
@@ -64,6 +66,11 @@ public:
 private:
   static AxesAttr axes(ReshardOp op, ArrayRef<AxisRef> refs) {
     return AxesAttr::get(op.getContext(), op.getFrom().getMesh(), refs);
+  }
+
+  SmallVector<AxisRef> simplified(ArrayRef<AxisRef> refs) {
+    return llvm::map_to_vector(
+        refs, [&](AxisRef axis) { return mesh.simplify(axis); });
   }
 
   /// The factor by which `fine` splits more than `coarse`, where `coarse` is

@@ -134,13 +134,15 @@ public:
       : function(function), limits(limits), symbols(symbols), shared(shared),
         activations(activations), io(io), builder(function.getContext()) {}
 
-  LogicalResult convert(OpBuilder &programBuilder) {
+  /// `yieldsLogits`: the function belongs to the last stage.
+  LogicalResult convert(OpBuilder &programBuilder, bool yieldsLogits) {
     // (tokens, positions, rows, context) -> logits, in the last stage
     Block &body = function.getBody().front();
     auto phase = function->getAttrOfType<StringAttr>(
         model::ModelDialect::kPhaseAttrName);
     Operation *end = body.getTerminator();
-    if (!phase || !isStep(body.getArgumentTypes()) || end->getNumOperands() > 1)
+    if (!phase || !isStep(body.getArgumentTypes()) ||
+        end->getNumOperands() != (yieldsLogits ? 1 : 0))
       return function.emitError("expected (tokens, positions, rows, context) "
                                 "-> logits and 'model.phase'");
     auto entryName =
@@ -608,11 +610,9 @@ private:
     auto topology = module->getAttrOfType<DictionaryAttr>(
         dist::DistDialect::kTopologyAttrName);
     auto pp = topology ? topology.getAs<IntegerAttr>("pp") : IntegerAttr();
-    if (!pp)
-      return module.emitError(
-          "module has no 'dist.topology'; run dist-attach-mesh first");
+    int64_t stages = pp ? pp.getInt() : 1;
     SymbolTable symbols(module);
-    SharedSymbols shared(module, symbols, pp.getInt());
+    SharedSymbols shared(module, symbols, stages);
     FlatSymbolRefAttr weights = shared.arena("weights", ArenaKind::Constant);
     FlatSymbolRefAttr kv = shared.arena("kv", ArenaKind::State);
     FlatSymbolRefAttr activations =
@@ -622,7 +622,7 @@ private:
     // Sources take over the weights' names, so programs are built beside them
     // and the old ops go last.
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-    for (int64_t stage = 0; stage < pp.getInt(); ++stage) {
+    for (int64_t stage = 0; stage < stages; ++stage) {
       SmallVector<func::FuncOp> functions;
       for (auto function : module.getOps<func::FuncOp>())
         if (stageOf(function) == stage)
@@ -639,17 +639,20 @@ private:
         if (auto uses = SymbolTable::getSymbolUses(function))
           for (SymbolTable::SymbolUse use : *uses)
             used.insert(use.getSymbolRef().getRootReference());
+      auto holds = [&](StringAttr name) {
+        return stages == 1 || used.contains(name);
+      };
       for (auto shard : module.getOps<dist::WeightShardOp>())
-        if (used.contains(shard.getSymNameAttr()) &&
+        if (holds(shard.getSymNameAttr()) &&
             failed(createWeights(inside, shard, weights, symbols)))
           return failure();
       for (auto cache : module.getOps<model::KVCacheOp>())
-        if (used.contains(cache.getSymNameAttr()))
+        if (holds(cache.getSymNameAttr()))
           createStates(inside, cache, *limits, kv);
       for (func::FuncOp function : functions)
         if (failed(EntryConverter(function, *limits, symbols, shared,
                                   activations, io)
-                       .convert(inside)))
+                       .convert(inside, stage == stages - 1)))
           return failure();
     }
 

@@ -1,13 +1,13 @@
 // RUN: saddle-opt %s --dist-attach-mesh=tp=2 --split-input-file --verify-diagnostics
 // RUN: not saddle-opt %s --dist-attach-mesh=tp=0 2>&1 | FileCheck %s --check-prefix=ZERO
-// RUN: not saddle-opt %s --dist-attach-mesh="tp=4 dp=2" 2>&1 | FileCheck %s --check-prefix=DP
-// RUN: not saddle-opt %s --dist-attach-mesh="tp=4 ep=4" 2>&1 | FileCheck %s --check-prefix=EP
-// RUN: not saddle-opt %s --dist-attach-mesh="tp=4 pp=3" 2>&1 | FileCheck %s --check-prefix=PP
+// RUN: not saddle-opt %s --dist-attach-mesh="tp=4 dp=3" 2>&1 | FileCheck %s --check-prefix=DP
+// RUN: not saddle-opt %s --dist-attach-mesh="tp=4 ep=8" 2>&1 | FileCheck %s --check-prefix=EP
+// RUN: not saddle-opt %s --dist-attach-mesh="tp=4 pp=0" 2>&1 | FileCheck %s --check-prefix=PP
 
 // ZERO: error: topology: expected tp of at least 1, but got 0
-// DP: error: topology: dp = 2 is not supported by this version; use tp only
-// EP: error: topology: ep = 4 is not supported by this version; use tp only
-// PP: error: topology: pp = 3 is not supported by this version; use tp only
+// DP: error: topology: dp = 3 does not divide tp = 4; legal dp: 1, 2, 4
+// EP: error: topology: ep = 8 does not divide tp = 4; legal ep: 1, 2, 4
+// PP: error: topology: expected pp of at least 1, but got 0
 
 // expected-error @+1 {{module has a symbol @mesh already}}
 module {

@@ -26,7 +26,7 @@ model.weight @b from "b" dims ["out", "in"] {dist.sharding = #dist.sharding<@mes
 func.func @sums_over_two_axes(%x: tensor<8x32xbf16>) {
   %p = model.linear %x, @a : tensor<8x32xbf16> -> tensor<8x64xbf16>
   %q = model.linear %x, @b : tensor<8x32xbf16> -> tensor<8x64xbf16>
-  // expected-error @+1 {{expected inputs split by one axis, but got 2}}
+  // expected-error @+1 {{expected inputs split by one axis or its major factors, but got #dist.sharding<@mesh, [_, "tp"]> beside #dist.sharding<@mesh, [_, "dp"]>}}
   %s = model.sum_of_squares %p, %q : (tensor<8x64xbf16>, tensor<8x64xbf16>) -> tensor<8x2xf32>
   return
 }

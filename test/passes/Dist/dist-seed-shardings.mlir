@@ -6,10 +6,10 @@
 
 // CHECK-LABEL: module @kv_heads_are_partitioned
 module @kv_heads_are_partitioned attributes {model.config =
-    {num_attention_heads = 8, num_key_value_heads = 4, intermediate_size = 24, vocab_size = 96}} {
+    {num_attention_heads = 8, num_key_value_heads = 4, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
 dist.mesh @mesh ["tp" = 4]
 // CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
-model.weight @embed from "embed" dims ["vocab", "hidden"] : tensor<96x32xbf16>
+model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<96x32xbf16>
 // CHECK: model.weight @norm {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
 model.weight @norm from "norm" dims ["hidden"] : tensor<32xbf16>
 // CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
@@ -37,7 +37,7 @@ model.kv_cache @kv heads 4 head_dim 8 : bf16
 
 // CHECK-LABEL: module @kv_heads_are_replicated
 module @kv_heads_are_replicated attributes {model.config =
-    {num_attention_heads = 16, num_key_value_heads = 4, intermediate_size = 24, vocab_size = 96}} {
+    {num_attention_heads = 16, num_key_value_heads = 4, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
 dist.mesh @mesh ["tp" = 8]
 // CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
 model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<64x32xbf16>
@@ -51,7 +51,7 @@ model.kv_cache @kv heads 4 head_dim 8 : bf16
 
 // CHECK-LABEL: module @one_kv_head_is_held_by_all
 module @one_kv_head_is_held_by_all attributes {model.config =
-    {num_attention_heads = 8, num_key_value_heads = 1, intermediate_size = 24, vocab_size = 96}} {
+    {num_attention_heads = 8, num_key_value_heads = 1, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
 dist.mesh @mesh ["tp" = 4]
 // CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
 model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<8x32xbf16>
@@ -64,12 +64,13 @@ model.kv_cache @kv heads 1 head_dim 8 : bf16
 // 97 words over 2 ranks: no remainder is ever cut off; both tables stay whole.
 
 // CHECK-LABEL: module @a_vocabulary_that_does_not_divide_is_replicated
-// expected-remark @+1 {{vocab_size = 97 does not divide by tp = 2; embedding and lm_head are replicated}}
+// expected-remark @+2 {{vocab_size = 97 does not divide by 2; the embedding is replicated}}
+// expected-remark @+1 {{vocab_size = 97 does not divide by 2; lm_head is replicated}}
 module @a_vocabulary_that_does_not_divide_is_replicated attributes {model.config =
-    {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 24, vocab_size = 97}} {
+    {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 24, num_local_experts = 6, vocab_size = 97}} {
 dist.mesh @mesh ["tp" = 2]
 // CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
-model.weight @embed from "embed" dims ["vocab", "hidden"] : tensor<97x32xbf16>
+model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<97x32xbf16>
 // CHECK: model.weight @lm_head {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
 model.weight @lm_head from "lm_head" dims ["vocab", "hidden"] : tensor<97x32xbf16>
 }
@@ -80,12 +81,53 @@ model.weight @lm_head from "lm_head" dims ["vocab", "hidden"] : tensor<97x32xbf1
 
 // CHECK-LABEL: module @one_rank_splits_nothing
 module @one_rank_splits_nothing attributes {model.config =
-    {num_attention_heads = 3, num_key_value_heads = 3, intermediate_size = 5, vocab_size = 7}} {
+    {num_attention_heads = 3, num_key_value_heads = 3, intermediate_size = 5, num_local_experts = 6, vocab_size = 7}} {
 dist.mesh @mesh ["tp" = 1]
 // CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
-model.weight @embed from "embed" dims ["vocab", "hidden"] : tensor<7x32xbf16>
+model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<7x32xbf16>
 // CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
 model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<24x32xbf16>
 // CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
 model.kv_cache @kv heads 3 head_dim 8 : bf16
+}
+
+// -----
+
+// 16 ranks as 2 replicas x width 8, and as 4 expert groups x width 4. Heads are
+// split inside a replica; 4 KV heads by the major factor of its 8 ranks. The
+// table is read for a replica's own tokens, lm_head for everybody's.
+
+// CHECK-LABEL: module @replicas_and_expert_groups
+module @replicas_and_expert_groups attributes {dist.topology = {tp = 16, dp = 2, ep = 4, pp = 1}, model.config =
+    {num_attention_heads = 8, num_key_value_heads = 4, intermediate_size = 24, num_local_experts = 8, vocab_size = 96}} {
+dist.mesh @mesh ["tp" = 16]
+// CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(2)8, _]>}
+model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<96x32xbf16>
+// CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(2)8, _]>}
+model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<64x32xbf16>
+// CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(2)4, _]>}
+model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<32x32xbf16>
+// CHECK: model.weight @w2 {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)4, _, "tp":(4)4]>}
+model.weight @w2 from "{}.w2" dims ["experts", "hidden", "expert_width"] : tensor<8x32x24xbf16>
+// CHECK: model.weight @lm_head {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
+model.weight @lm_head from "lm_head" dims ["vocab", "hidden"] : tensor<96x32xbf16>
+// CHECK: func.func @decode_1(%{{.*}}: tensor<2xi32> {dist.sharding = #dist.sharding<@mesh, ["tp":(1)2]>})
+func.func @decode_1(%tokens: tensor<2xi32>) {
+  return
+}
+}
+
+// -----
+
+// 64 ranks over 48 heads and 8 KV heads: the largest factor of 64 that divides
+// 48 and that 8 divides is 16, so groups of 4 ranks repeat a share.
+
+// CHECK-LABEL: module @more_ranks_than_heads
+module @more_ranks_than_heads attributes {dist.topology = {tp = 64, dp = 1, ep = 64, pp = 1}, model.config =
+    {num_attention_heads = 48, num_key_value_heads = 8, intermediate_size = 1536, num_local_experts = 256, vocab_size = 64}} {
+dist.mesh @mesh ["tp" = 64]
+// CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)16, _]>}
+model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<6144x32xbf16>
+// CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)8, _]>}
+model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<1024x32xbf16>
 }
