@@ -35,7 +35,9 @@ struct PlanMemory : saddle::engine::impl::PlanMemoryBase<PlanMemory> {
           << alignment.getValue();
       return signalPassFailure();
     }
-    SymbolTable symbols(getOperation());
+    for (auto arena : getOperation().getOps<ArenaOp>())
+      if (arena.getKind() == ArenaKind::IO)
+        ioArenas.insert(arena.getSymNameAttr());
     for (auto program : getOperation().getOps<ProgramOp>()) {
       for (Operation &op : program.getBody().front()) {
         if (auto weight = dyn_cast<WeightOp>(op))
@@ -75,7 +77,7 @@ private:
       int64_t bytes = denseBytes(cast<MemRefType>(buffer.getType()));
       // Arena kinds differ in one thing only: io bytes live for the whole
       // entry.
-      if (isIO(buffer)) {
+      if (ioArenas.contains(buffer.getArenaAttr().getAttr())) {
         int64_t &end = ioEnd[buffer.getArenaAttr().getAttr()];
         int64_t offset = align(end);
         buffer.setOffset(offset);
@@ -88,12 +90,6 @@ private:
       lives.push_back(life);
     }
     place(lives);
-  }
-
-  bool isIO(BufferOp buffer) {
-    auto arena = SymbolTable::lookupNearestSymbolFrom<ArenaOp>(
-        getOperation(), buffer.getArenaAttr());
-    return arena.getKind() == ArenaKind::IO;
   }
 
   /// Uses through views count as uses of the buffer.
@@ -128,10 +124,9 @@ private:
       life->offset = offset;
       life->buffer.setOffset(offset);
       grow(life->buffer, offset + life->bytes);
-      placed.insert(llvm::upper_bound(placed, life,
-                                      [](Life *a, Life *b) {
-                                        return a->offset < b->offset;
-                                      }),
+      placed.insert(llvm::upper_bound(
+                        placed, life,
+                        [](Life *a, Life *b) { return a->offset < b->offset; }),
                     life);
     }
   }
@@ -142,6 +137,7 @@ private:
   }
 
   llvm::DenseMap<Attribute, int64_t> used;
+  llvm::DenseSet<StringAttr> ioArenas;
 };
 
 } // namespace
