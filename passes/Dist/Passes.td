@@ -33,7 +33,7 @@ def SeedShardings : Pass<"dist-seed-shardings", "::mlir::ModuleOp"> {
     | `vocab` | by tp where it divides, else replicated (with a remark) |
     | `experts`, `hidden`, others | not split |
 
-    A count that cannot be placed is an error that names the configuration field and the nearest legal widths.
+    A count that cannot be placed is an error that names the configuration field and the widths that would do.
 
     ```mlir
     model.weight @q_proj from "q" dims ["q_heads", "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<6144x3072xbf16>

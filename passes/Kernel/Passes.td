@@ -13,7 +13,8 @@ def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
     | `[all_reduce_]rms_norm` is not a group | a norm alone gains nothing; with an all-reduce it is `all_reduce_rms_norm` |
     | `router_top_k` | the router's linear and the choice |
 
-    The parts in brackets are absent when one rank does it all. Ops stay in order; a group forms only where no op in between uses what it produces.
+    The parts in brackets are absent when one rank does it all. Ops stay in order; a group forms only where no op in between uses what it produces
+    or touches memory that it touches, and where each value plays the part that the signature says.
 
     ```mlir
     %r = dist.all_reduce %o over #dist.axes<@mesh, ["tp"]> : tensor<8x3072xbf16>
