@@ -359,8 +359,7 @@ private:
     }
     if (auto collective = dyn_cast<engine::CollectiveOp>(op)) {
       schema::CollectiveT table;
-      table.kind =
-          static_cast<schema::CollectiveKind>(collective.getKind());
+      table.kind = static_cast<schema::CollectiveKind>(collective.getKind());
       table.groups = rankGroups.lookup(collective.getGroups());
       table.input = sliceOf(collective.getInput(), entry);
       table.output = sliceOf(collective.getOutput(), entry);

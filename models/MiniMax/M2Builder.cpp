@@ -38,8 +38,8 @@ namespace {
 
 class M2Builder {
 public:
-  M2Builder(MLIRContext &context, const M2Model &model,
-            const std::string &name, const BuildOptions &options)
+  M2Builder(MLIRContext &context, const M2Model &model, const std::string &name,
+            const BuildOptions &options)
       : builder(&context), config(model.config), weights(model.weights),
         name(name), options(options),
         compute(elementType(builder, options.computeDType)) {}
@@ -133,15 +133,14 @@ private:
     DenseI64ArrayAttr blocks;
     if (spec.hasScale()) {
       scale = builder.getStringAttr(spec.scaleName);
-      blocks = builder.getDenseI64ArrayAttr(
-          {config.fp8->rows, config.fp8->columns});
+      blocks =
+          builder.getDenseI64ArrayAttr({config.fp8->rows, config.fp8->columns});
     }
-    WeightOp::create(
-        builder, loc(symbol), builder.getStringAttr(symbol),
-        builder.getStringAttr(spec.name), builder.getStrArrayAttr(dims), scale,
-        blocks,
-        TypeAttr::get(RankedTensorType::get(
-            shape, elementType(builder, spec.dtype))));
+    WeightOp::create(builder, loc(symbol), builder.getStringAttr(symbol),
+                     builder.getStringAttr(spec.name),
+                     builder.getStrArrayAttr(dims), scale, blocks,
+                     TypeAttr::get(RankedTensorType::get(
+                         shape, elementType(builder, spec.dtype))));
   }
 
   static std::string prefix(size_t layer) {
@@ -163,8 +162,7 @@ private:
       createWeight(p + "post_attention_norm", layer.postAttentionNorm,
                    {"hidden"});
       createWeight(p + "router", layer.gate, {"router_experts", "hidden"});
-      createWeight(p + "router_bias", layer.correctionBias,
-                   {"router_experts"});
+      createWeight(p + "router_bias", layer.correctionBias, {"router_experts"});
       createWeight(p + "w1", layer.w1, {"experts", "expert_width", "hidden"});
       createWeight(p + "w3", layer.w3, {"experts", "expert_width", "hidden"});
       createWeight(p + "w2", layer.w2, {"experts", "hidden", "expert_width"});
@@ -207,10 +205,10 @@ private:
     Value q = linear(p + "q_proj", x, config.qWidth());
     Value k = linear(p + "k_proj", x, config.kvWidth());
     Value v = linear(p + "v_proj", x, config.kvWidth());
-    auto normed = QKNormOp::create(
-        builder, loc(p + "qk_norm"), q.getType(), k.getType(), q, k,
-        ref(p + "q_norm"), ref(p + "k_norm"),
-        builder.getF64FloatAttr(config.rmsNormEps));
+    auto normed =
+        QKNormOp::create(builder, loc(p + "qk_norm"), q.getType(), k.getType(),
+                         q, k, ref(p + "q_norm"), ref(p + "k_norm"),
+                         builder.getF64FloatAttr(config.rmsNormEps));
     auto rope = [&](Value value) -> Value {
       return RopeOp::create(builder, loc(p + "rope"), value.getType(), value,
                             positions,
@@ -245,8 +243,8 @@ private:
   }
 
   void createStep(Location location) {
-    Type indices = RankedTensorType::get({ShapedType::kDynamic},
-                                         builder.getI32Type());
+    Type indices =
+        RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
     auto type = builder.getFunctionType(
         {indices, indices, indices, builder.getType<ContextType>()},
         activation(config.vocab, builder.getF32Type()));
@@ -256,9 +254,9 @@ private:
     positions = body->getArgument(1);
     context = body->getArgument(3);
 
-    Value x = EmbeddingOp::create(builder, loc("embed"),
-                                  activation(config.hidden),
-                                  body->getArgument(0), ref("embed"));
+    Value x =
+        EmbeddingOp::create(builder, loc("embed"), activation(config.hidden),
+                            body->getArgument(0), ref("embed"));
     for (size_t i = 0; i < weights.layers.size(); ++i) {
       std::string p = prefix(i);
       Value a = attention(p, norm(p + "input_norm", x));

@@ -3,12 +3,11 @@
 
 #include "passes/Engine/Passes.h"
 
-#include "dialects/Kernel/IR/KernelDialect.h"
+#include "passes/Engine/SharedSymbols.h"
 #include "passes/Engine/WeightRecipes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
-#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace saddle::engine {
@@ -30,93 +29,7 @@ static std::string placeOf(Operation *op) {
   return op->getName().getStringRef().str();
 }
 
-//===----------------------------------------------------------------------===//
-// Symbols that entries share
-//===----------------------------------------------------------------------===//
-
 namespace {
-
-/// Creates module-level symbols on demand, one for equal content.
-class SharedSymbols {
-public:
-  SharedSymbols(ModuleOp module, const SymbolTable &symbols)
-      : module(module), symbols(symbols), builder(module.getContext()) {
-    builder.setInsertionPointToEnd(module.getBody());
-  }
-
-  FlatSymbolRefAttr arena(StringRef name, ArenaKind kind) {
-    ArenaOp::create(builder, module.getLoc(), builder.getStringAttr(name),
-                    ArenaKindAttr::get(builder.getContext(), kind),
-                    builder.getI64IntegerAttr(0),
-                    builder.getI64IntegerAttr(1));
-    return ref(name);
-  }
-
-  FlatSymbolRefAttr kernel(StringRef op, ArrayRef<NamedAttribute> constants) {
-    auto dict = builder.getDictionaryAttr(constants);
-    FlatSymbolRefAttr &symbol = kernels[{builder.getStringAttr(op), dict}];
-    if (!symbol) {
-      std::string name = (op + "_" + Twine(counts[op]++)).str();
-      KernelOp::create(builder, module.getLoc(), builder.getStringAttr(name),
-                       builder.getStringAttr(op), dict);
-      symbol = ref(name);
-    }
-    return symbol;
-  }
-
-  FlatSymbolRefAttr rankGroups(dist::AxesAttr axes) {
-    FlatSymbolRefAttr &symbol = groups[axes];
-    if (!symbol) {
-      dist::Mesh mesh = dist::toMesh(
-          symbols.lookup<dist::MeshOp>(axes.getMesh().getValue()));
-      std::string name;
-      for (dist::AxisRef axis : axes.getAxes()) {
-        name += (name.empty() ? "" : "_") + axis.name.str();
-        if (!axis.isWhole())
-          name += "." + std::to_string(axis.pre) + "." +
-                  std::to_string(axis.size);
-      }
-      SmallVector<int64_t> ranks;
-      auto members = mesh.groups(axes.getAxes());
-      for (const std::vector<int64_t> &group : members)
-        llvm::append_range(ranks, group);
-      RankGroupsOp::create(builder, module.getLoc(),
-                           builder.getStringAttr("groups." + name),
-                           builder.getStringAttr(name),
-                           builder.getI64IntegerAttr(members.front().size()),
-                           builder.getDenseI64ArrayAttr(ranks));
-      symbol = ref("groups." + name);
-    }
-    return symbol;
-  }
-
-  FlatSymbolRefAttr fusion(kernel::GroupOp group) {
-    FlatSymbolRefAttr &symbol = fusions[group.getSignatureAttr()];
-    if (!symbol) {
-      SmallVector<Attribute> ops;
-      for (Operation &op : group.getBody().front().without_terminator())
-        ops.push_back(builder.getStringAttr(op.getName().getStringRef()));
-      FusionOp::create(builder, module.getLoc(), group.getSignatureAttr(),
-                       builder.getArrayAttr(ops));
-      symbol = FlatSymbolRefAttr::get(group.getSignatureAttr());
-    }
-    return symbol;
-  }
-
-private:
-  FlatSymbolRefAttr ref(StringRef name) {
-    return FlatSymbolRefAttr::get(builder.getContext(), name);
-  }
-
-  ModuleOp module;
-  const SymbolTable &symbols;
-  OpBuilder builder;
-  llvm::DenseMap<std::pair<StringAttr, DictionaryAttr>, FlatSymbolRefAttr>
-      kernels;
-  llvm::StringMap<int64_t> counts;
-  llvm::DenseMap<Attribute, FlatSymbolRefAttr> groups;
-  llvm::DenseMap<StringAttr, FlatSymbolRefAttr> fusions;
-};
 
 //===----------------------------------------------------------------------===//
 // One function to one entry
@@ -143,14 +56,13 @@ public:
     int64_t rows = extentOf(body.getArgument(2));
     auto entry = EntryOp::create(
         programBuilder, function.getLoc(), function.getSymNameAttr(),
-        PhaseAttr::get(builder.getContext(), phase == "decode"
-                                                 ? Phase::Decode
-                                                 : Phase::Prefill),
+        PhaseAttr::get(builder.getContext(),
+                       phase == "decode" ? Phase::Decode : Phase::Prefill),
         builder.getI64IntegerAttr(tokens), builder.getI64IntegerAttr(rows));
     builder.setInsertionPointToStart(&entry.getBody().emplaceBlock());
 
-    for (auto [index, name] : {std::pair(0, "tokens"), std::pair(1, "positions"),
-                               std::pair(2, "rows")})
+    for (auto [index, name] : {std::pair(0, "tokens"),
+                               std::pair(1, "positions"), std::pair(2, "rows")})
       buffers[body.getArgument(index)] =
           bind(name, {extentOf(body.getArgument(index))});
     sequences = bind("sequences", {tokens});
@@ -192,17 +104,16 @@ private:
   }
 
   Value bind(StringRef name, ArrayRef<int64_t> shape) {
-    Value result =
-        buffer(function.getLoc(), io, shape, builder.getI32Type());
+    Value result = buffer(function.getLoc(), io, shape, builder.getI32Type());
     BindOp::create(builder, function.getLoc(), builder.getStringAttr(name),
                    result);
     return result;
   }
 
   Value global(Location loc, StringRef symbol, Type type) {
-    return GlobalOp::create(builder, loc, type,
-                            FlatSymbolRefAttr::get(builder.getContext(),
-                                                   symbol));
+    return GlobalOp::create(
+        builder, loc, type,
+        FlatSymbolRefAttr::get(builder.getContext(), symbol));
   }
 
   /// The shard that a symbol names, as an operand.
@@ -230,11 +141,10 @@ private:
 
   std::pair<Value, Value> cache(Operation *op, StringRef symbol) {
     auto kv = symbols.lookup<model::KVCacheOp>(symbol);
-    auto type = MemRefType::get(
-        {limits.numPages(), limits.pageSize,
-         static_cast<int64_t>(kv.getHeads()),
-         static_cast<int64_t>(kv.getHeadDim())},
-        kv.getType());
+    auto type = MemRefType::get({limits.numPages(), limits.pageSize,
+                                 static_cast<int64_t>(kv.getHeads()),
+                                 static_cast<int64_t>(kv.getHeadDim())},
+                                kv.getType());
     return {global(op->getLoc(), (symbol + ".k").str(), type),
             global(op->getLoc(), (symbol + ".v").str(), type)};
   }
@@ -249,8 +159,8 @@ private:
   NamedAttribute constant(StringRef name, Operation *op, StringRef attrName) {
     auto value = op->getAttrOfType<dist::RankValueAttr>(attrName);
     return builder.getNamedAttr(
-        name, value ? value
-                    : dist::RankValueAttr::getConstant(op->getContext(), 0));
+        name,
+        value ? value : dist::RankValueAttr::getConstant(op->getContext(), 0));
   }
 
   ExtentAttr extentAttr(Extent extent) {
@@ -308,8 +218,7 @@ private:
     CollectiveOp::create(builder, op->getLoc(),
                          CollectiveKindAttr::get(builder.getContext(), kind),
                          input, output, shared.rankGroups(axes),
-                         builder.getI64IntegerAttr(dim),
-                         extentAttr(extent(op)),
+                         builder.getI64IntegerAttr(dim), extentAttr(extent(op)),
                          builder.getStringAttr(placeOf(op)), fusion);
     return success();
   }
@@ -335,16 +244,16 @@ private:
 
   static SmallVector<StringRef> weightSymbols(Operation *op) {
     return llvm::TypeSwitch<Operation *, SmallVector<StringRef>>(op)
-        .Case<model::EmbeddingOp>([](auto op) {
-          return SmallVector<StringRef>{op.getTable()};
-        })
+        .Case<model::EmbeddingOp>(
+            [](auto op) { return SmallVector<StringRef>{op.getTable()}; })
         .Case<model::RMSNormOp, model::LinearOp, model::RMSScaleOp>(
             [](auto op) { return SmallVector<StringRef>{op.getWeight()}; })
         .Case<model::RouterOp>(
             [](auto op) { return SmallVector<StringRef>{op.getBias()}; })
         .Case<model::ExpertsOp>([](auto op) {
           SmallVector<StringRef> names{op.getDown()};
-          for (auto symbol : op.getGateUp().template getAsRange<FlatSymbolRefAttr>())
+          for (auto symbol :
+               op.getGateUp().template getAsRange<FlatSymbolRefAttr>())
             names.push_back(symbol.getValue());
           return names;
         })
@@ -385,10 +294,10 @@ private:
   }
 
   LogicalResult convertOp(model::EmbeddingOp op) {
-    return simple(op, "embedding",
-                  {constant("vocab_start", op,
-                            dist::DistDialect::kVocabStartAttrName)},
-                  {weight(op, op.getTable())});
+    return simple(
+        op, "embedding",
+        {constant("vocab_start", op, dist::DistDialect::kVocabStartAttrName)},
+        {weight(op, op.getTable())});
   }
 
   LogicalResult convertOp(model::RMSNormOp op) {
@@ -448,22 +357,21 @@ private:
 
   LogicalResult convertOp(model::KVAppendOp op) {
     auto [k, v] = cache(op, op.getCache());
-    return launch(
-        op, "kv_append", {},
-        {buffers.lookup(op.getK()), buffers.lookup(op.getV()), slots}, {k, v});
+    return launch(op, "kv_append", {},
+                  {buffers.lookup(op.getK()), buffers.lookup(op.getV()), slots},
+                  {k, v});
   }
 
   LogicalResult convertOp(model::AttentionOp op) {
     auto [k, v] = cache(op, op.getCache());
     auto kv = symbols.lookup<model::KVCacheOp>(op.getCache());
-    Value positions = buffers.lookup(
-        function.getBody().front().getArgument(1));
-    return launch(op, "attention",
-                  {constant("head_dim", kv.getHeadDim()),
-                   constant("scale", op.getScaleAttr())},
-                  {buffers.lookup(op.getQ()), k, v, positions, sequences,
-                   blockTable},
-                  results(op));
+    Value positions = buffers.lookup(function.getBody().front().getArgument(1));
+    return launch(
+        op, "attention",
+        {constant("head_dim", kv.getHeadDim()),
+         constant("scale", op.getScaleAttr())},
+        {buffers.lookup(op.getQ()), k, v, positions, sequences, blockTable},
+        results(op));
   }
 
   LogicalResult convertOp(model::RouterOp op) {
@@ -479,8 +387,7 @@ private:
     StringRef gateUp = cast<FlatSymbolRefAttr>(op.getGateUp()[0]).getValue();
     StringRef down = op.getDown();
     SmallVector<NamedAttribute> constants = {
-        constant("expert_start", op,
-                 dist::DistDialect::kExpertStartAttrName),
+        constant("expert_start", op, dist::DistDialect::kExpertStartAttrName),
         constant("act_group", op.getActGroup().value_or(0))};
     ArrayRef<int64_t> blocks13 = shardOf(gateUp).getWeightScaleBlock();
     ArrayRef<int64_t> blocks2 = shardOf(down).getWeightScaleBlock();
@@ -562,17 +469,16 @@ private:
     auto program = ProgramOp::create(builder, module.getLoc(),
                                      builder.getStringAttr("stage_0"),
                                      builder.getI64IntegerAttr(0));
-    OpBuilder inside = OpBuilder::atBlockBegin(
-        &program.getBody().emplaceBlock());
+    OpBuilder inside =
+        OpBuilder::atBlockBegin(&program.getBody().emplaceBlock());
     for (auto shard : module.getOps<dist::WeightShardOp>())
       if (failed(createWeights(inside, shard, weights, symbols)))
         return failure();
     for (auto cache : module.getOps<model::KVCacheOp>()) {
-      auto type = MemRefType::get(
-          {limits->numPages(), limits->pageSize,
-           static_cast<int64_t>(cache.getHeads()),
-           static_cast<int64_t>(cache.getHeadDim())},
-          cache.getType());
+      auto type = MemRefType::get({limits->numPages(), limits->pageSize,
+                                   static_cast<int64_t>(cache.getHeads()),
+                                   static_cast<int64_t>(cache.getHeadDim())},
+                                  cache.getType());
       for (StringRef part : {".k", ".v"})
         StateOp::create(inside, cache.getLoc(),
                         builder.getStringAttr(cache.getSymName() + part), kv,

@@ -21,11 +21,10 @@ static RankedTensorType memberType(RankedTensorType type, Type element) {
                                element);
 }
 
-void saddle::engine::createSources(OpBuilder &builder,
-                                   model::WeightOp weight) {
+void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
   RankedTensorType type = weight.getWeightType();
-  IntegerAttr stack = builder.getI64IntegerAttr(
-      type.getRank() == 3 ? type.getDimSize(0) : 0);
+  IntegerAttr stack =
+      builder.getI64IntegerAttr(type.getRank() == 3 ? type.getDimSize(0) : 0);
   RankedTensorType member = memberType(type, type.getElementType());
   SourceOp::create(builder, weight.getLoc(), weight.getSymNameAttr(),
                    weight.getSourceAttr(), stack, /*ignored=*/StringAttr(),
@@ -34,10 +33,8 @@ void saddle::engine::createSources(OpBuilder &builder,
   if (blocks.empty())
     return;
   auto grid = RankedTensorType::get(
-      {static_cast<int64_t>(
-           llvm::divideCeil(member.getDimSize(0), blocks[0])),
-       static_cast<int64_t>(
-           llvm::divideCeil(member.getDimSize(1), blocks[1]))},
+      {static_cast<int64_t>(llvm::divideCeil(member.getDimSize(0), blocks[0])),
+       static_cast<int64_t>(llvm::divideCeil(member.getDimSize(1), blocks[1]))},
       builder.getF32Type());
   SourceOp::create(builder, weight.getLoc(),
                    builder.getStringAttr(scaleName(weight.getSymName())),
@@ -105,10 +102,10 @@ LogicalResult saddle::engine::createWeights(OpBuilder &builder,
     dist::Mesh mesh = dist::toMesh(
         symbols.lookup<dist::MeshOp>(sharding.getMesh().getValue()));
     Part part = describePart(weight, sharding, mesh);
-    values.push_back(PieceAttr::get(
-        context, source, part.member, part.members, part.row, part.rows,
-        part.col, part.cols, alongColumns ? 0 : offset,
-        alongColumns ? offset : 0, {1, 1, 1, 1}));
+    values.push_back(PieceAttr::get(context, source, part.member, part.members,
+                                    part.row, part.rows, part.col, part.cols,
+                                    alongColumns ? 0 : offset,
+                                    alongColumns ? offset : 0, {1, 1, 1, 1}));
     if (!blocks.empty()) {
       ArrayRef<int64_t> from = weight.getWeightScaleBlock();
       scales.push_back(PieceAttr::get(
@@ -133,10 +130,9 @@ LogicalResult saddle::engine::createWeights(OpBuilder &builder,
   int64_t rank = type.getRank();
   for (int64_t i = 0; i < 2; ++i)
     grid[rank - 2 + i] = llvm::divideCeil(grid[rank - 2 + i], blocks[i]);
-  WeightOp::create(
-      builder, shard.getLoc(),
-      builder.getStringAttr(scaleName(shard.getSymName())), arena,
-      IntegerAttr(), builder.getArrayAttr(scales),
-      TypeAttr::get(MemRefType::get(grid, builder.getF32Type())));
+  WeightOp::create(builder, shard.getLoc(),
+                   builder.getStringAttr(scaleName(shard.getSymName())), arena,
+                   IntegerAttr(), builder.getArrayAttr(scales),
+                   TypeAttr::get(MemRefType::get(grid, builder.getF32Type())));
   return success();
 }

@@ -11,6 +11,6 @@ int main(int argc, char **argv) {
   saddle::registerAllDialects(registry);
   saddle::registerAllPasses();
   saddle::registerAllPipelines();
-  return mlir::asMainReturnCode(mlir::MlirOptMain(
-      argc, argv, "Saddle's optimizer driver\n", registry));
+  return mlir::asMainReturnCode(
+      mlir::MlirOptMain(argc, argv, "Saddle's optimizer driver\n", registry));
 }
