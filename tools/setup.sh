@@ -29,7 +29,6 @@ for package in "${packages[@]}"; do
 done
 
 if [ ${#missing[@]} -gt 0 ]; then
-  echo "setup: installing ${missing[*]}" >&2
   sudo=()
   if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || {
@@ -39,6 +38,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     }
     sudo=(sudo)
   fi
+  echo "setup: installing ${missing[*]}" >&2
   "${sudo[@]}" apt-get update -qq >&2
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 || {

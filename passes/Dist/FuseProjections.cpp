@@ -8,6 +8,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/MapVector.h"
 
 #include <numeric>
@@ -33,8 +34,13 @@ public:
       fuseLinears(function);
       function.walk([&](model::ExpertsOp op) { fuseGateUp(op); });
     }
+    // All uses at once: asking for each symbol would walk the module as often.
+    llvm::DenseSet<StringAttr> used;
+    if (auto uses = SymbolTable::getSymbolUses(&module.getBodyRegion()))
+      for (SymbolTable::SymbolUse use : *uses)
+        used.insert(use.getSymbolRef().getRootReference());
     for (WeightShardOp shard : replaced)
-      if (SymbolTable::symbolKnownUseEmpty(shard, module))
+      if (!used.contains(shard.getSymNameAttr()))
         symbols.erase(shard);
   }
 

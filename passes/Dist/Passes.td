@@ -54,7 +54,7 @@ def SeedShardings : Pass<"dist-seed-shardings", "::mlir::ModuleOp"> {
     | tokens (dimension 0 of arguments) | by dp |
     | `hidden`, others | not split |
 
-    A count that cannot be placed is an error that names the configuration field and the nearest legal widths.
+    A count that cannot be placed is an error that names the configuration field and the widths that would do.
 
     ```mlir
     model.weight @q_proj from "q" dims ["q_heads", "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<6144x3072xbf16>

@@ -42,8 +42,9 @@ def VerifyMemory : Pass<"engine-verify-memory", "::mlir::ModuleOp"> {
   let summary = "Close the engine level: check the memory plan";
   let description = [{
     Shares no code with the planner. Replays every entry in order and keeps, for every byte range, which buffer wrote it last: a command may read only bytes
-    that belong to its operand, so an overlap of two live buffers shows as a read of foreign bytes. Also: every offset is set, aligned and inside its
-    arena; weights and states do not overlap; no tensor type is left; nothing is read before it is written.
+    that belong to its operand, so an overlap of two live buffers shows as a read of foreign bytes. A write to some columns counts as a write to the
+    whole buffer. Also: every offset is set, aligned and inside its arena; weights and states do not overlap; no tensor type is left; nothing is read before
+    it is written; no command overwrites what it reads.
   }];
   let options = [Option<"alignment", "alignment", "int64_t", /*default=*/"256", "Alignment that every offset must have">];
 }

@@ -35,7 +35,9 @@ struct PlanMemory : saddle::engine::impl::PlanMemoryBase<PlanMemory> {
           << alignment.getValue();
       return signalPassFailure();
     }
-    SymbolTable symbols(getOperation());
+    for (auto arena : getOperation().getOps<ArenaOp>())
+      if (arena.getKind() == ArenaKind::IO)
+        ioArenas.insert(arena.getSymNameAttr());
     for (auto program : getOperation().getOps<ProgramOp>()) {
       fixedEnd.clear(); // a rank holds one stage
       for (Operation &op : program.getBody().front()) {
@@ -78,7 +80,7 @@ private:
       int64_t bytes = denseBytes(cast<MemRefType>(buffer.getType()));
       // Arena kinds differ in one thing only: io bytes live for the whole
       // entry.
-      if (isIO(buffer)) {
+      if (ioArenas.contains(buffer.getArenaAttr().getAttr())) {
         int64_t &end = ioEnd[buffer.getArenaAttr().getAttr()];
         int64_t offset = align(end);
         buffer.setOffset(offset);
@@ -91,12 +93,6 @@ private:
       lives.push_back(life);
     }
     place(lives);
-  }
-
-  bool isIO(BufferOp buffer) {
-    auto arena = SymbolTable::lookupNearestSymbolFrom<ArenaOp>(
-        getOperation(), buffer.getArenaAttr());
-    return arena.getKind() == ArenaKind::IO;
   }
 
   /// Uses through views count as uses of the buffer.
@@ -145,6 +141,7 @@ private:
 
   llvm::DenseMap<Attribute, int64_t> used;     // by any stage
   llvm::DenseMap<Attribute, int64_t> fixedEnd; // weights and states of a stage
+  llvm::DenseSet<StringAttr> ioArenas;
 };
 
 } // namespace

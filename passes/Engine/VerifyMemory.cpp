@@ -200,9 +200,10 @@ private:
     if (result.wasInterrupted())
       return failure();
 
+    SymbolTable symbols(module);
     SmallVector<ProgramOp> programs(module.getOps<ProgramOp>());
     for (ProgramOp program : programs) {
-      if (failed(verifyPlaces(module, program)))
+      if (failed(verifyPlaces(symbols, program)))
         return failure();
       bool last = program == programs.back();
       for (auto entry : program.getBody().getOps<EntryOp>())
@@ -214,13 +215,13 @@ private:
 
   /// Everything has an aligned offset inside its arena; weights and states do
   /// not overlap.
-  LogicalResult verifyPlaces(ModuleOp module, ProgramOp program) {
+  LogicalResult verifyPlaces(const SymbolTable &symbols, ProgramOp program) {
     std::map<std::pair<std::string, int64_t>, std::pair<int64_t, Operation *>>
         fixed;
     WalkResult result = program.walk([&](Operation *op) {
       return llvm::TypeSwitch<Operation *, WalkResult>(op)
           .Case<WeightOp, StateOp>([&](auto op) {
-            if (failed(verifyPlace(module, op, op.getType())))
+            if (failed(verifyPlace(symbols, op, op.getType())))
               return WalkResult::interrupt();
             int64_t begin = *op.getOffset();
             int64_t end = begin + denseBytes(cast<MemRefType>(op.getType()));
@@ -235,7 +236,7 @@ private:
             return WalkResult::advance();
           })
           .template Case<BufferOp>([&](BufferOp op) {
-            return failed(verifyPlace(module, op, op.getResult().getType()))
+            return failed(verifyPlace(symbols, op, op.getResult().getType()))
                        ? WalkResult::interrupt()
                        : WalkResult::advance();
           })
@@ -259,14 +260,14 @@ private:
   }
 
   template <typename OpTy>
-  LogicalResult verifyPlace(ModuleOp module, OpTy op, Type type) {
+  LogicalResult verifyPlace(const SymbolTable &symbols, OpTy op, Type type) {
     if (!op.getOffset())
       return op->emitError("has no offset; run engine-plan-memory");
     int64_t begin = *op.getOffset();
     if (begin < 0 || begin % alignment != 0)
       return op->emitError("expected an offset aligned to ")
              << alignment.getValue() << ", but got " << begin;
-    auto arena = module.lookupSymbol<ArenaOp>(op.getArena());
+    auto arena = symbols.lookup<ArenaOp>(op.getArena());
     uint64_t bytes = arena.getBytes();
     // Unsigned: the sum of two int64_t can overflow.
     uint64_t end =

@@ -12,7 +12,8 @@ def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
     | `[reduce_scatter_][all_reduce_][add_]rms_norm[_all_gather]` | the collectives that finish a branch's sum, the residual add, the next norm, the gather of its result; the sum is a result too |
     | `router_top_k` | the router's linear and the choice |
 
-    The parts in brackets are absent where a topology does without; a norm alone is not a group. Ops stay in order; a group forms only where no op in between uses what it produces.
+    The parts in brackets are absent where a topology does without; a norm alone is not a group. Ops stay in order; a group forms only where no op in
+    between uses what it produces or touches memory that it touches, and where each value plays the part that the signature says.
 
     ```mlir
     %r = dist.all_reduce %o over #dist.axes<@mesh, ["tp"]> : tensor<8x3072xbf16>

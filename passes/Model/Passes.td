@@ -6,7 +6,7 @@ include "mlir/Pass/PassBase.td"
 def VerifyInput : Pass<"model-verify-input", "::mlir::ModuleOp"> {
   let summary = "Check what an importer, or a person, hands in";
   let description = [{
-    Opens the `model` level: the module holds `model.weight`s, `model.kv_cache`s and one function, `@step`, made of `model` ops; `model.config` and
+    Opens the `model` level: the module holds `model.weight`s, `model.kv_cache`s and one function, `@step`, one block of `model` ops; `model.config` and
     `model.limits` are there; every weight is used.
 
     ```mlir
@@ -74,7 +74,8 @@ def SpecializeBuckets : Pass<"model-specialize-buckets", "::mlir::ModuleOp"> {
 def VerifyStatic : Pass<"model-verify-static", "::mlir::ModuleOp"> {
   let summary = "Close the model level: every shape is static";
   let description = [{
-    Every tensor of every function has a static shape, and every function carries `model.phase`. No `model.qk_norm` is left.
+    Every argument and every result of every function has a static shape, and every function is one block and carries `model.phase`. No `model.qk_norm`
+    is left.
   }];
 }
 

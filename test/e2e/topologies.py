@@ -31,7 +31,7 @@ TIMEOUT = 100     # seconds for one tool; a rank's own limit is shorter
 NAMED = ("tp=2", "tp=4", "tp=8", "tp=16", "tp=4,ep=4", "tp=8,ep=8",
          "tp=8,ep=2", "tp=8,dp=8,ep=8", "tp=8,dp=2", "tp=4,dp=4,ep=2",
          "tp=16,ep=8", "tp=8,pp=2", "tp=2,pp=4", "tp=4,dp=2,ep=4,pp=2",
-         "tp=24,ep=3", "tp=64,ep=8")
+         "tp=64,ep=8")
 
 
 def execute(command, timeout=TIMEOUT):
