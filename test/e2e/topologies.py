@@ -53,9 +53,10 @@ def compile_command(tool, model, engine, options):
 
 
 def run_command(tool, engine, weights, prompts, new_tokens, logits, options=()):
+    """`logits` None: tokens as JSON on stdout."""
     command = [tool, engine, "--weights", weights, "--max-new-tokens",
                new_tokens, "--temperature", 0, "--ignore-eos", "--timeout", 60,
-               "--logits-out", logits, *options]
+               *(["--logits-out", logits] if logits else ["--json"]), *options]
     for prompt in prompts:
         command += ["--tokens", ",".join(map(str, prompt))]
     return command
@@ -67,6 +68,22 @@ def read_result(logits, count):
     names = [""] if count == 1 else [f".{i}" for i in range(count)]
     return [(tensors["tokens" + n].data.tolist(), tensors["logits" + n])
             for n in names]
+
+
+def check_last_rows(tool, engine, weights, prompts, new_tokens, found,
+                    options=()):
+    """The run without --logits-out, where prefill computes logits of last rows
+    only, must give the same tokens; Failure otherwise."""
+    result = execute(run_command(tool, engine, weights, prompts, new_tokens, None,
+                                 options))
+    if result.returncode:
+        raise Failure(f"the run for tokens only ended with {result.returncode}: "
+                      f"{result.stderr.strip()}")
+    for index, entry in enumerate(json.loads(result.stdout)["prompts"]):
+        tokens = entry["prompt_tokens"] + entry["tokens"]
+        if tokens != found[index][0]:
+            raise Failure(f"prompt {index}: tokens are {tokens} without logits of "
+                          f"every position, expected {found[index][0]}")
 
 
 def compare(reference, found):
@@ -288,7 +305,10 @@ class Bench:
         if result.returncode:
             raise Failure(f"the run ended with {result.returncode}: "
                           f"{result.stderr.strip()}")
-        return read_result(logits, len(self.prompts))
+        found = read_result(logits, len(self.prompts))
+        check_last_rows(self.tools.run, running[1], self.weights, self.prompts,
+                        self.new_tokens, found, run_options)
+        return found
 
     def run_reference(self):
         self.reference = self.outcome("tp1", [
