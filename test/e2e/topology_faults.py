@@ -327,7 +327,7 @@ def difference(reference, found):
 
 
 def check(fault, base, index):
-    caught, logits = base.go_on(f"fault{index}", fault.phase,
+    caught, logits = base.go_on(f"fault{index + 1}", fault.phase,
                                 fault.damage(base.ir[fault.phase]))
     fault.caught = caught or difference(base.reference, logits)
     return fault
@@ -350,7 +350,7 @@ numbers changed: the logits left those of the undamaged engine by more than {CAU
 The test `e2e.topologies.faults` runs all of them and fails when one is not caught. This page is its output:
 
 ```
-test/e2e/topology_faults.py --compile build/bin/saddle-compile --run build/bin/saddle-run --markdown docs/topology-faults.md
+python3 test/e2e/topology_faults.py --compile build/bin/saddle-compile --run build/bin/saddle-run --markdown docs/topology-faults.md
 ```
 
 {caught} of {len(faults)} are caught.
@@ -383,7 +383,7 @@ def main():
                                                         enumerate(FAULTS))):
             bad = error or not fault.caught
             failed += [fault] if bad else []
-            print(f"{'FAIL' if bad else 'ok':4} {index:2} {fault.base:3} "
+            print(f"{'FAIL' if bad else 'ok':4} {index + 1:2} {fault.base:3} "
                   f"{fault.phase:6} {fault.title}\n        "
                   f"{error or fault.caught or 'NOT CAUGHT'}", flush=True)
     print(f"{len(FAULTS) - len(failed)} of {len(FAULTS)} faults caught")
