@@ -228,7 +228,7 @@ private:
     }
   }
 
-  /// The pass that closed a phase: IR from outside must pass it again, since
+  /// The passes that closed a phase: IR from outside must pass it again, since
   /// everything behind relies on it. Imported modules are checked on the way.
   static void addVerifier(OpPassManager &pm, Phase phase) {
     switch (phase) {
@@ -241,6 +241,7 @@ private:
     case Phase::Kernel:
       return pm.addPass(kernel::createVerifyGroups());
     case Phase::Engine:
+      pm.addPass(engine::createVerifyExtents());
       return pm.addPass(engine::createVerifyMemory());
     }
   }

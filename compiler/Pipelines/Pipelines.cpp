@@ -76,6 +76,7 @@ void saddle::buildKernelPipeline(OpPassManager &pm,
 void saddle::buildEnginePipeline(OpPassManager &pm) {
   pm.addPass(engine::createConvertToEngine());
   pm.addPass(engine::createPlanMemory());
+  pm.addPass(engine::createVerifyExtents());
   // Independent of the planner: a checker that shares its code proves nothing.
   pm.addPass(engine::createVerifyMemory());
 }

@@ -49,4 +49,18 @@ def VerifyMemory : Pass<"engine-verify-memory", "::mlir::ModuleOp"> {
   let options = [Option<"alignment", "alignment", "int64_t", /*default=*/"256", "Alignment that every offset must have">];
 }
 
+def VerifyExtents : Pass<"engine-verify-extents", "::mlir::ModuleOp"> {
+  let summary = "Close the engine level: every command reads rows that were made";
+  let description = [{
+    Dimension 0 of a buffer is an upper bound; a run-time count says how many rows are real, and a command's extent says which count. A command must read a
+    buffer with the extent with which it was last written. `select_rows` alone reads tokens to make rows. Otherwise stale rows would pass for
+    results, and only when a step has fewer rows than tokens.
+
+    ```mlir
+    engine.launch @linear_0(%x, %w) outs(%y) tokens at "layers.0.o_proj" : ...
+    engine.launch @add_0(%y, %r) outs(%z) rows at "layers.0.attention_residual" : ...   // error: reads rows, was written as tokens
+    ```
+  }];
+}
+
 #endif // SADDLE_PASSES_ENGINE

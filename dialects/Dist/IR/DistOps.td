@@ -168,7 +168,7 @@ def Dist_SendOp : Dist_Op<"send", [MemoryEffects<[MemWrite]>]> {
     **Constraints**
     - (send_c1) the input is a ranked tensor.
   }];
-  let arguments = (ins AnyRankedTensor:$input);
+  let arguments = (ins AnyRankedTensor:$input); // send_c1
   let assemblyFormat = "$input attr-dict `:` type($input)";
 }
 
@@ -182,7 +182,7 @@ def Dist_ReceiveOp : Dist_Op<"receive", [MemoryEffects<[MemRead]>]> {
     **Constraints**
     - (receive_c1) the result is a ranked tensor.
   }];
-  let results = (outs AnyRankedTensor:$result);
+  let results = (outs AnyRankedTensor:$result); // receive_c1
   let assemblyFormat = "attr-dict `:` type($result)";
 }
 

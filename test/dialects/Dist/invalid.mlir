@@ -353,3 +353,37 @@ module @rank_value attributes {dist.vocab_start = #dist.rank_value<0 + (rank div
 
 // expected-error @+1 {{expected a positive axis factor}}
 module @axis_factor attributes {dist.sharding = #dist.sharding<@mesh, ["tp":(0)4]>} {}
+
+// -----
+
+dist.mesh @mesh ["tp" = 2]
+func.func @all_gather_c4(%x: tensor<8x32xf32>) {
+  // expected-error @+1 {{needs 'rows' along dimension 0}}
+  %y = dist.all_gather %x dim 0 over <@mesh, ["tp"]> : tensor<8x32xf32> -> tensor<16x32xf32>
+  return
+}
+
+// -----
+
+dist.mesh @mesh ["tp" = 2]
+func.func @reduce_scatter_c4(%x: tensor<8x32xf32>) {
+  // expected-error @+1 {{has 'rows', but not along dimension 0}}
+  %y = dist.reduce_scatter %x dim 1 over <@mesh, ["tp"]> rows packed : tensor<8x32xf32> -> tensor<8x16xf32>
+  return
+}
+
+// -----
+
+func.func @send_c1(%x: tensor<*xf32>) {
+  // expected-error @+1 {{custom op 'dist.send' invalid kind of type specified: expected builtin.tensor, but found 'tensor<*xf32>'}}
+  dist.send %x : tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @receive_c1() {
+  // expected-error @+1 {{custom op 'dist.receive' invalid kind of type specified: expected builtin.tensor, but found 'tensor<*xf32>'}}
+  %x = dist.receive : tensor<*xf32>
+  return
+}

@@ -569,3 +569,17 @@ module @copy_c1 {
 // expected-error @+1 {{expected four positive block sizes}}
 #piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0,
     blocks = 1, 1>
+
+// -----
+
+module @transfer_c1 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %y = engine.view %x column 16 : memref<8x32xf32> -> memref<8x16xf32, strided<[32, 1], offset: 16>>
+      // expected-error @+1 {{expected a static shape and an identity layout, but got 'memref<8x16xf32, strided<[32, 1], offset: 16>>'}}
+      engine.transfer send %y tokens at "p" : memref<8x16xf32, strided<[32, 1], offset: 16>>
+    }
+  }
+}

@@ -85,6 +85,10 @@ engine.program @stage_0 stage 0 {
     engine.collective all_gather %x to %wide over @tp dim 1 rows at "logits" fusion @add_rms_norm : memref<8x32xf32> to memref<8x64xf32>
     // CHECK: engine.collective reduce_scatter_sum %[[WIDE]] to %[[X]] over @tp dim 1 tokens at "p" : memref<8x64xf32> to memref<8x32xf32>
     engine.collective reduce_scatter_sum %wide to %x over @tp dim 1 tokens at "p" : memref<8x64xf32> to memref<8x32xf32>
+    // CHECK: engine.transfer send %[[X]] tokens at "layers.1.boundary" : memref<8x32xf32>
+    engine.transfer send %x tokens at "layers.1.boundary" : memref<8x32xf32>
+    // CHECK: engine.transfer receive %[[Y]] token_block at "layers.1.boundary" : memref<8x32xf32>
+    engine.transfer receive %y token_block at "layers.1.boundary" : memref<8x32xf32>
     // CHECK: engine.copy %[[X]] to %[[Y]] rows at "logits" : memref<8x32xf32> to memref<8x32xf32>
     engine.copy %x to %y rows at "logits" : memref<8x32xf32> to memref<8x32xf32>
   }

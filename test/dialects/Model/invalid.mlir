@@ -693,3 +693,11 @@ module @unknown attributes {model.colour = "red"} {}
 func.func @misplaced() attributes {model.limits = {max_batch = 4}} {
   return
 }
+
+// -----
+
+func.func @layer_boundary_c1(%x: tensor<8x32xf32>) {
+  // expected-error @+1 {{expected a layer of at least 0, but got -1}}
+  %y = model.layer_boundary %x layer -1 : tensor<8x32xf32>
+  return
+}

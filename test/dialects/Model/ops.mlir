@@ -53,6 +53,8 @@ func.func @dense(%tokens: tensor<?xi32>, %rows: tensor<?xi32>) attributes {model
   %a, %b = model.split %q : tensor<?x64xbf16> -> tensor<?x32xbf16>, tensor<?x32xbf16>
   // CHECK: %[[SUM:.*]] = model.add %[[PARTS]]#0, %[[PARTS]]#1 : tensor<?x32xbf16>
   %r = model.add %a, %b : tensor<?x32xbf16>
+  // CHECK: model.layer_boundary %[[SUM]] layer 3 : tensor<?x32xbf16>
+  %boundary = model.layer_boundary %r layer 3 : tensor<?x32xbf16>
   // CHECK: model.select_rows %[[SUM]], %[[ROWS]] : tensor<?x32xbf16>, tensor<?xi32> -> tensor<?x32xbf16>
   %last = model.select_rows %r, %rows : tensor<?x32xbf16>, tensor<?xi32> -> tensor<?x32xbf16>
   return

@@ -100,7 +100,7 @@ TEST(FaultTest, AStalledRankIsNamedInTime) {
   for (uint32_t rank : {0, 1}) {
     Outcome outcome =
         runWith(ranks(2), {rank, "layers.1.self_attn.o_proj", stall}, 200ms);
-    EXPECT_LT(outcome.took, 900ms);
+    EXPECT_LT(outcome.took, 2s);
     EXPECT_EQ(outcome.status.code(), StatusCode::DeadlineExceeded);
     EXPECT_THAT(
         outcome.status.message(),
@@ -117,7 +117,7 @@ TEST(FaultTest, AStallThatNobodyWaitsForIsNamedToo) {
   // After the last collective of the last stage nobody needs rank 1.
   TinyOptions tiny = ranks(1, 1, 2);
   Outcome outcome = runWith(tiny, {1, "lm_head", stall}, 200ms);
-  EXPECT_LT(outcome.took, 900ms);
+  EXPECT_LT(outcome.took, 2s);
   EXPECT_EQ(outcome.status.code(), StatusCode::DeadlineExceeded);
   EXPECT_EQ(outcome.status.message(),
             "rank 1 failed at \"lm_head\": no progress for 0.2 s");
