@@ -1,1 +1,1 @@
-int bad() { return 1; }
+int   bad( ) {return 1 ;}

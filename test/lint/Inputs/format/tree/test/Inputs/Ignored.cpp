@@ -1,1 +1,1 @@
-int ignored() { return 1; }
+int   ignored( ) {return 1 ;}

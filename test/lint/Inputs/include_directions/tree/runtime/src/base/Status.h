@@ -1,4 +1,4 @@
 #include "../../../dialects/Model/A.h"
-#include "saddle/status.h"
 #include "llvm/ADT/StringRef.h"
+#include "saddle/status.h"
 #include <mlir/IR/Value.h>
