@@ -216,6 +216,7 @@ private:
       pipeline.pp = options.topology.pp;
       pipeline.layers = options.stageLayers;
       pipeline.rows = options.replicaRows;
+      pipeline.reduction = options.reduction;
       return buildDistPipeline(pm, pipeline);
     }
     case Phase::Kernel: {

@@ -31,6 +31,9 @@ struct CompileOptions {
   bool maxSeqLenIsDefault = true;
   /// Layers of each pipeline stage; empty means even.
   std::vector<int64_t> stageLayers;
+  /// How branches' partial sums are finished: "auto", "all_reduce" or
+  /// "reduce_scatter".
+  std::string reduction = "auto";
   /// How rows of attention replicas travel: "packed" or "padded".
   std::string replicaRows = "packed";
   /// Compile only the first layers; 0 means all.

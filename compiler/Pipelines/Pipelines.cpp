@@ -44,6 +44,9 @@ void saddle::buildDistPipeline(OpPassManager &pm,
 
   // Weights decide; values follow. Nothing here changes what is computed.
   pm.addPass(dist::createSeedShardings());
+  dist::ChooseReductionsOptions choose;
+  choose.reduction = options.reduction;
+  pm.addPass(dist::createChooseReductions(choose));
   pm.addPass(dist::createPropagate());
   pm.addPass(dist::createInsertReshards());
 

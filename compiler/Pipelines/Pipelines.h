@@ -21,6 +21,11 @@ struct TopologyOptions : mlir::PassPipelineOptions<TopologyOptions> {
                      llvm::cl::init(1)};
   ListOption<int64_t> layers{*this, "layers",
                              llvm::cl::desc("Layers of each pipeline stage")};
+  Option<std::string> reduction{
+      *this, "reduction",
+      llvm::cl::desc("How branches' sums are finished: auto, all_reduce or "
+                     "reduce_scatter"),
+      llvm::cl::init("auto")};
   Option<std::string> rows{
       *this, "rows",
       llvm::cl::desc("Layout of replicas' gathered rows: packed or padded"),

@@ -63,6 +63,25 @@ def SeedShardings : Pass<"dist-seed-shardings", "::mlir::ModuleOp"> {
   let dependentDialects = ["::saddle::dist::DistDialect"];
 }
 
+def ChooseReductions : Pass<"dist-choose-reductions", "::mlir::ModuleOp"> {
+  let summary = "All-reduce, or reduce-scatter and all-gather, for each entry";
+  let description = [{
+    Behind each branch (attention, experts) of tensor-parallel layers the partial sums must be finished. Either every rank gets the sum (`all_reduce`),
+    adds it to the residual stream and normalises all rows; or each rank gets the rows of its block of tokens (`reduce_scatter`), adds and normalises those, and
+    the rows are gathered for the next branch. The second moves no more bytes than a two-shot all-reduce and divides the work on rows, but it takes two hops
+    where a one-shot all-reduce takes one: it pays for long prefill chunks. The choice follows the cost model (CostModel.h, H200), or `reduction`;
+    a remark states both predictions. With attention replicas tokens are apart already and nothing is chosen.
+
+    The choice is an attribute, `dist.token_axis`, on the row-by-row ops; dist-propagate carries it out.
+
+    ```mlir
+    %h = model.add %x, %a {dist.token_axis = #dist.axes<@mesh, ["tp"]>} : tensor<4096x3072xbf16>
+    ```
+  }];
+  let dependentDialects = ["::saddle::dist::DistDialect"];
+  let options = [Option<"reduction", "reduction", "std::string", /*default=*/"\"auto\"", "auto, all_reduce or reduce_scatter">];
+}
+
 def Propagate : Pass<"dist-propagate", "::mlir::ModuleOp"> {
   let summary = "Infer the sharding of every value from the weights'";
   let description = [{

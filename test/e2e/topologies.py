@@ -240,7 +240,8 @@ def draw_case(rng, config):
     options = ["--topology", text, "--compute-dtype", "f32", "--max-seq-len", 32,
                "--page-size", rng.choice((1, 3, 4, 8, 16)), "--max-batch",
                rng.randint(1, 5), "--prefill-chunk", rng.choice((1, 3, 4, 8, 16)),
-               "--replica-rows", rng.choice(("packed", "padded"))]
+               "--replica-rows", rng.choice(("packed", "padded")),
+               "--reduction", rng.choice(("auto", "reduce_scatter"))]
     if stages:
         options += ["--stage-layers", *stages]
     run_options = []

@@ -76,6 +76,11 @@ int main(int argc, char **argv) {
                  "Layers of each pipeline stage; default: even")
       ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--reduction", options.reduction,
+                 "How the partial sums behind attention and experts are "
+                 "finished; auto predicts times for H200 (--explain)")
+      ->check(CLI::IsMember({"auto", "all_reduce", "reduce_scatter"}))
+      ->capture_default_str();
   app.add_option("--replica-rows", options.replicaRows,
                  "How tokens of attention replicas travel to the experts")
       ->check(CLI::IsMember({"packed", "padded"}))
