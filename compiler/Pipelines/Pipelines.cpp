@@ -64,6 +64,7 @@ void saddle::buildDistPipeline(OpPassManager &pm,
   dist::SplitStagesOptions stages;
   stages.layers.assign(options.layers.begin(), options.layers.end());
   pm.addPass(dist::createSplitStages(stages));
+  pm.addPass(dist::createPredictStep());
   pm.addPass(dist::createVerifySPMD());
 }
 

@@ -184,6 +184,19 @@ def SplitStages : Pass<"dist-split-stages", "::mlir::ModuleOp"> {
   let options = [ListOption<"layers", "layers", "int64_t", "Layers of each stage; default: even">];
 }
 
+def PredictStep : Pass<"dist-predict-step", "::mlir::ModuleOp"> {
+  let summary = "Say what a step of each entry should take on H200";
+  let description = [{
+    Sums, for one rank, the weights that a full step reads at memory speed (of the experts, the share that uniform routing touches) and the predicted time of its
+    collectives (CostModel.h). Caches, activations and launches are not counted, so this is a floor with communication, good for comparing topologies. Remarks
+    only; nothing changes.
+
+    ```
+    remark: @decode_1: 0.989 ms predicted for H200: 1443.0 MB of weights 0.317 ms, 188 collectives 0.672 ms; ...
+    ```
+  }];
+}
+
 def VerifySPMD : Pass<"dist-verify-spmd", "::mlir::ModuleOp"> {
   let summary = "Close the dist level: one program, the same collectives everywhere";
   let description = [{
