@@ -190,15 +190,16 @@ Status run(Options &options) {
     printJson(continuations, tokenizer.get(), timing, loadSeconds);
   else
     printer.finish(continuations);
+  // Before anything goes to standard error, so that the two keep their order.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    return makeError(StatusCode::ResourceExhausted,
+                     "standard output could not be written");
   for (size_t i = 0; i < continuations.size(); ++i)
     if (continuations[i].stop == Stop::SequenceLimit)
       std::fprintf(stderr,
                    "prompt %zu: stopped at the engine's max_seq_len = %llu\n",
                    i, (unsigned long long)info.max_seq_len);
   printStats(timing, loadSeconds);
-  if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    return makeError(StatusCode::ResourceExhausted,
-                     "standard output could not be written");
   return {};
 }
 
