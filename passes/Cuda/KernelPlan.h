@@ -20,6 +20,9 @@ struct Operand {
   mlir::Type element;
   llvm::SmallVector<int64_t> shape;
   llvm::SmallVector<int64_t> strides;
+  /// The address is a multiple of this, a power of two up to 256, in bytes.
+  /// Views of some columns can begin anywhere.
+  int64_t alignment = 256;
 
   bool isContiguous() const;
   int64_t elements() const;
@@ -82,10 +85,13 @@ llvm::FailureOr<KernelPlan> planKernel(const LaunchDesc &launch,
 
 //===--- Helpers for planners ---------------------------------------------===//
 
-/// The device type of an element type: "bf16", "f32", "f16", "e4m3", "i32".
+/// The device type of an element type: "bf16", "f32", "f16", "e4m3", "i32"; empty
+/// for any other, which no launch has.
 llvm::StringRef deviceType(mlir::Type element);
 
-/// "Matrix<bf16, 64, 3072, 8192>": type, rows, columns, row stride.
+/// "Matrix<bf16, 64, 3072, 8192>": type, rows, columns, row stride, and the
+/// alignment when it is below 16 bytes. A vector is one row; leading dimensions
+/// of a stack count rows.
 std::string matrixType(const Operand &operand);
 
 } // namespace saddle::cuda
