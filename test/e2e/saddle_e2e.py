@@ -78,23 +78,27 @@ def call(command):
 
 
 def compile_engine(binary, model, engine, tp, dtype, max_seq_len, max_batch=1,
-                   chunk=None):
-    command = [binary, model, "--topology", f"tp={tp}", "--target", "cpu",
+                   chunk=None, target="cpu", options=()):
+    """`tp`: a number, or a whole topology, "tp=4,pp=2"."""
+    topology = tp if isinstance(tp, str) else f"tp={tp}"
+    command = [binary, model, "--topology", topology, "--target", target,
                "--compute-dtype", dtype, "--max-seq-len", max_seq_len,
-               "--max-batch", max_batch, "-o", engine]
+               "--max-batch", max_batch, "-o", engine, *options]
     if chunk:
         command += ["--prefill-chunk", chunk]
     call(command)
 
 
-def run_engine(binary, engine, weights, inputs, new_tokens, logits_file):
+def run_engine(binary, engine, weights, inputs, new_tokens, logits_file,
+               options=()):
     """Greedy decoding of one or more sequences in one batch.
 
     inputs: each a list of token ids or a text. Returns per sequence (tokens,
     logits): prompt and new tokens, and one row per position, the last optional.
     """
     command = [binary, engine, "--weights", weights, "--max-new-tokens",
-               new_tokens, "--temperature", 0, "--logits-out", logits_file]
+               new_tokens, "--temperature", 0, "--logits-out", logits_file,
+               *options]
     for item in inputs:
         command += (["--prompt", item] if isinstance(item, str) else
                     ["--tokens", ",".join(map(str, item))])
