@@ -6,9 +6,11 @@
 
 namespace saddle::device {
 
-/// `rows` x `cols` elements, rows `stride` elements apart. `rows` is the most
-/// that a launch can have; how many are real stands in the step header.
-template <typename T, int64_t rows, int64_t cols, int64_t stride>
+/// `rows` x `cols` elements, rows `stride` elements apart, at an address that
+/// is a multiple of `alignment` bytes. `rows` is the most that a launch can
+/// have; how many are real stands in the step header.
+template <typename T, int64_t rows, int64_t cols, int64_t stride,
+          int alignment = 16>
 struct Matrix {
   using Element = T;
   static constexpr int64_t kRows = rows;
@@ -22,10 +24,10 @@ struct Matrix {
                                                  int64_t index) {
     return static_cast<const T *>(base) + index * stride;
   }
-  /// Whether rows of a base aligned to 16 bytes can be read `count` elements at
-  /// a time.
-  static constexpr bool isVectorizable(int count) {
-    return cols % count == 0 && stride % count == 0;
+  /// Whether rows can be read `count` elements at a time.
+  static __host__ __device__ constexpr bool isVectorizable(int count) {
+    return cols % count == 0 && stride % count == 0 &&
+           alignment % (count * sizeof(T)) == 0;
   }
 };
 

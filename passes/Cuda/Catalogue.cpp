@@ -1,0 +1,35 @@
+// Which planner answers for which op.
+
+#include "passes/Cuda/Plans/Plans.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace saddle::cuda;
+
+namespace {
+
+struct CatalogueEntry {
+  llvm::StringLiteral op;
+  FailureOr<KernelPlan> (*plan)(const LaunchDesc &, std::string &error);
+};
+
+// By name, so that two people who add lines do not meet at the end.
+constexpr CatalogueEntry kCatalogue[] = {
+    {"add", planAdd},
+    {"copy", planCopy},
+};
+
+} // namespace
+
+FailureOr<KernelPlan> saddle::cuda::planKernel(const LaunchDesc &launch,
+                                               std::string &error) {
+  for (const CatalogueEntry &entry : kCatalogue)
+    if (entry.op == launch.op)
+      return entry.plan(launch, error);
+  error = "op \"" + launch.op + "\" has no CUDA kernel; ops that have one: ";
+  llvm::raw_string_ostream os(error);
+  llvm::interleaveComma(kCatalogue, os,
+                        [&](const CatalogueEntry &entry) { os << entry.op; });
+  return failure();
+}

@@ -1,0 +1,61 @@
+// The planners: one function per op, each in a file beside this one and in the
+// table of Catalogue.cpp. Contract: KernelPlan.h, planKernel.
+
+#ifndef SADDLE_PASSES_CUDA_PLANS_PLANS_H
+#define SADDLE_PASSES_CUDA_PLANS_PLANS_H
+
+#include "passes/Cuda/KernelPlan.h"
+
+namespace saddle::cuda {
+
+// Elementwise.cpp
+llvm::FailureOr<KernelPlan> planAdd(const LaunchDesc &launch,
+                                    std::string &error);
+llvm::FailureOr<KernelPlan> planCopy(const LaunchDesc &launch,
+                                     std::string &error);
+
+// Linear.cpp, Experts.cpp
+llvm::FailureOr<KernelPlan> planLinear(const LaunchDesc &launch,
+                                       std::string &error);
+llvm::FailureOr<KernelPlan> planLinearScaled(const LaunchDesc &launch,
+                                             std::string &error);
+llvm::FailureOr<KernelPlan> planExperts(const LaunchDesc &launch,
+                                        std::string &error);
+llvm::FailureOr<KernelPlan> planExpertsScaled(const LaunchDesc &launch,
+                                              std::string &error);
+
+// Norm.cpp, Rows.cpp, Router.cpp, Attention.cpp
+llvm::FailureOr<KernelPlan> planEmbedding(const LaunchDesc &launch,
+                                          std::string &error);
+llvm::FailureOr<KernelPlan> planRMSNorm(const LaunchDesc &launch,
+                                        std::string &error);
+llvm::FailureOr<KernelPlan> planSumOfSquares(const LaunchDesc &launch,
+                                             std::string &error);
+llvm::FailureOr<KernelPlan> planRMSScale(const LaunchDesc &launch,
+                                         std::string &error);
+llvm::FailureOr<KernelPlan> planRope(const LaunchDesc &launch,
+                                     std::string &error);
+llvm::FailureOr<KernelPlan> planKVAppend(const LaunchDesc &launch,
+                                         std::string &error);
+llvm::FailureOr<KernelPlan> planSelectRows(const LaunchDesc &launch,
+                                           std::string &error);
+llvm::FailureOr<KernelPlan> planRouterTopK(const LaunchDesc &launch,
+                                           std::string &error);
+llvm::FailureOr<KernelPlan> planAttention(const LaunchDesc &launch,
+                                          std::string &error);
+
+// Exchange.cpp
+llvm::FailureOr<KernelPlan> planAllReduceSum(const LaunchDesc &launch,
+                                             std::string &error);
+llvm::FailureOr<KernelPlan> planAllGather(const LaunchDesc &launch,
+                                          std::string &error);
+llvm::FailureOr<KernelPlan> planReduceScatterSum(const LaunchDesc &launch,
+                                                 std::string &error);
+llvm::FailureOr<KernelPlan> planSend(const LaunchDesc &launch,
+                                     std::string &error);
+llvm::FailureOr<KernelPlan> planReceive(const LaunchDesc &launch,
+                                        std::string &error);
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_PASSES_CUDA_PLANS_PLANS_H
