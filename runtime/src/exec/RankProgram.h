@@ -1,13 +1,12 @@
-// A program resolved for one rank: arenas allocated, every operand an address,
-// every launch a bound kernel, every entry a flat array of commands.
+// What a rank runs, whatever the target: a program of which every operand is an
+// address and every entry a flat array of commands.
 
 #ifndef SADDLE_RUNTIME_EXEC_RANKPROGRAM_H
 #define SADDLE_RUNTIME_EXEC_RANKPROGRAM_H
 
 #include "runtime/src/comm/Communicator.h"
-#include "runtime/src/cpu/Kernels.h"
-#include "runtime/src/exec/Arenas.h"
-#include "runtime/src/exec/RowCounts.h"
+#include "runtime/src/exec/Scheduler.h"
+#include "runtime/src/weights/WeightLoader.h"
 
 #include <functional>
 
@@ -29,6 +28,12 @@ struct CommandTime {
   comm::Clock::time_point start, end;
 };
 
+/// A command as reports name it; strings are the engine's or static.
+struct CommandName {
+  const char *location; // "layers.3.attention.o_proj"
+  const char *op;       // "linear", "all_reduce_sum", "send", "copy"
+};
+
 /// One run of one entry, and what all ranks have in common in it.
 struct Launching {
   const Batch &batch;
@@ -38,65 +43,45 @@ struct Launching {
   const CommandHook &hook;
 };
 
-/// What is behind one command; exactly one of kernel, collective, transfer and
-/// copy is set.
-struct ResolvedCommand {
-  const char *location; // borrowed from the engine
-  const char *op;       // the kernel's op, "all_reduce_sum", "send", "copy"
-  schema::Extent extent;
-  std::unique_ptr<cpu::BoundKernel> kernel;
-  const schema::Collective *collective = nullptr;
-  comm::Call call; // of the collective
-  const schema::Transfer *transfer = nullptr;
-  comm::Parcel parcel; // of the transfer
-  const schema::Copy *copy = nullptr;
-  View source, dest; // of the copy
-};
-
-struct ResolvedEntry {
-  explicit ResolvedEntry(const schema::Entry &entry) : rules(entry) {}
-
-  RowRules rules;
-  std::vector<ResolvedCommand> commands;
-  /// Without data where the entry has no such binding.
-  View tokens, positions, sequences, slots, blockTable, rows, logits;
-};
-
-/// Used by one thread at a time; the engine outlives it.
+/// Used by one thread at a time; the engine and the backend that made it
+/// outlive it.
 class RankProgram {
 public:
-  /// `program` is that of the rank's stage.
-  static StatusOr<std::unique_ptr<RankProgram>>
-  create(const schema::Engine &engine, const schema::Program &program,
-         uint32_t rank);
+  virtual ~RankProgram() = default;
 
-  /// Writes the batch's inputs and runs its entry; false when the hook let the
-  /// rank die. With `times`, as many as the entry has commands are recorded.
-  /// Errors are the communicator's or the hook's; the former stays failed.
-  StatusOr<bool> run(const Launching &launching, CommandTime *times);
+  /// Fills the rank's weights. Once, before the first run.
+  virtual Status load(const WeightSource &source) = 0;
 
-  const std::vector<uint8_t *> &arenaBases() const { return arenas.bases(); }
-  const ResolvedEntry &entry(uint32_t index) const { return entries[index]; }
+  /// Writes the batch's inputs, runs its entry and returns when it is complete;
+  /// false when the hook let the rank die. With `times`, as many as the entry
+  /// has commands are recorded. Errors are the communicator's (which stays
+  /// failed), the device's or the hook's.
+  virtual StatusOr<bool> run(const Launching &launching,
+                             CommandTime *times) = 0;
 
-private:
-  RankProgram(const schema::Topology &topology, uint32_t rank, Arenas arenas)
-      : rank(rank), place(engine::placeOf(topology, rank)),
-        arenas(std::move(arenas)), counts(topology, rank) {}
-  ResolvedCommand resolve(const schema::Engine &engine,
-                          const schema::Command &command,
-                          const std::vector<View> &views);
-  void writeInputs(const ResolvedEntry &entry, const ReplicaBatch &batch,
-                   const Scheduler &scheduler);
-  Status execute(const ResolvedCommand &command, const Launching &launching,
-                 uint64_t transfers);
+  /// A row of the logits of the batch that ran last, laid out as ALL_ROWS; the
+  /// first rank of the last stage has them. Valid until the next run.
+  virtual const float *logitsRow(uint64_t row) const = 0;
 
-  const uint32_t rank;
-  const engine::Place place;
-  Arenas arenas;
-  cpu::Scratch scratch;
-  std::vector<ResolvedEntry> entries;
-  RowCounts counts; // of the current batch
+  const std::vector<CommandName> &commands(uint32_t entry) const {
+    return names[entry];
+  }
+
+protected:
+  std::vector<std::vector<CommandName>> names; // by entry
 };
+
+/// The commands of `entry` by name.
+std::vector<CommandName> namesOf(const schema::Engine &engine,
+                                 const schema::Entry &entry);
+
+/// "all_reduce_sum", ...; "unknown" for values outside the enum.
+const char *nameOf(schema::CollectiveKind kind);
+
+/// The end of a run that the hook stops at `name`: the error, told to all
+/// ranks.
+Status failAt(const Launching &launching, uint32_t rank,
+              const CommandName &name, const Status &error);
 
 } // namespace saddle::exec
 

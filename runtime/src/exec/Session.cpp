@@ -1,7 +1,6 @@
 #include "runtime/src/exec/Session.h"
 
-#include "runtime/src/engine/Extents.h"
-#include "runtime/src/weights/WeightLoader.h"
+#include "runtime/src/exec/RowCounts.h"
 
 #include <algorithm>
 #include <cinttypes>
@@ -27,14 +26,19 @@ communicatorOptions(const SessionOptions &options) {
 }
 
 Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
+                 std::unique_ptr<Backend> backend,
                  const SessionOptions &options)
     : loaded(std::move(engine)), options(options),
       scheduler(std::move(scheduler)), times(loaded->worldSize()),
-      ranks(loaded->worldSize()),
+      backend(std::move(backend)), ranks(loaded->worldSize()),
       lastStage(loaded->worldSize() - loaded->root().topology()->tp()),
       communicator(loaded->worldSize(), partitionsOf(loaded->root()),
                    communicatorOptions(options)),
-      workers(loaded->worldSize()) {}
+      workers(loaded->worldSize()) {
+  const schema::Program &last = programOf(loaded->root(), lastStage);
+  for (const schema::Entry *entry : *last.entries())
+    logitsLayouts.push_back(RowRules(*entry).allRows);
+}
 
 StatusOr<std::unique_ptr<Session>>
 Session::create(std::shared_ptr<const Engine> engine,
@@ -49,20 +53,16 @@ Session::create(std::shared_ptr<const Engine> engine,
                      "micro-batches: %" PRIu64 ", expected 1 to %" PRIu64
                      ", or 0 for one per pipeline stage",
                      options.microBatches, kMostMicroBatches);
-  if (Status status = checkMemory(root); !status.ok())
-    return Status(status.code(), engine->path() + ": " + status.message());
   SADDLE_ASSIGN_OR_RETURN(
       Scheduler scheduler,
       Scheduler::create(root, options.prefillChunk, options.microBatches));
-  std::unique_ptr<Session> session(
-      new Session(std::move(engine), std::move(scheduler), options));
+  SADDLE_ASSIGN_OR_RETURN(
+      std::unique_ptr<Backend> backend,
+      Backend::create(engine, {options.timeout, options.shareDevices}));
+  std::unique_ptr<Session> session(new Session(
+      std::move(engine), std::move(scheduler), std::move(backend), options));
   SADDLE_RETURN_IF_ERROR(session->load(weights));
   return session;
-}
-
-const schema::Program &Session::programOf(uint32_t rank) const {
-  const schema::Engine &root = loaded->root();
-  return *root.programs()->Get(engine::placeOf(*root.topology(), rank).stage);
 }
 
 Status Session::load(const std::string &weights) {
@@ -70,10 +70,8 @@ Status Session::load(const std::string &weights) {
   SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> source,
                           WeightSource::open(root, weights));
   auto job = [&](uint32_t rank) -> Status {
-    const schema::Program &program = programOf(rank);
-    SADDLE_ASSIGN_OR_RETURN(ranks[rank],
-                            RankProgram::create(root, program, rank));
-    return source->load(program, rank, ranks[rank]->arenaBases());
+    SADDLE_ASSIGN_OR_RETURN(ranks[rank], backend->makeRank(rank));
+    return ranks[rank]->load(*source);
   };
   // Reading a large checkpoint may take any time, but it ends.
   return workers.run(job, [](const std::vector<uint32_t> &) { return false; });
@@ -110,13 +108,14 @@ Status Session::runRank(uint32_t rank) {
 
 void Session::collect(size_t index) {
   const Batch &batch = batches[index];
-  const ResolvedEntry &entry = ranks[lastStage]->entry(batch.entry);
   uint64_t vocab = loaded->root().model()->vocab_size();
   for (uint32_t replica = 0; replica < batch.replicas.size(); ++replica) {
     const std::vector<size_t> &rows = batch.replicas[replica].destinations;
-    uint64_t first = firstRow(entry.rules.allRows, batch.rowCounts, replica);
+    uint64_t first =
+        firstRow(logitsLayouts[batch.entry], batch.rowCounts, replica);
     for (size_t i = 0; i < rows.size(); ++i)
-      std::memcpy(results.data() + rows[i] * vocab, entry.logits.row(first + i),
+      std::memcpy(results.data() + rows[i] * vocab,
+                  ranks[lastStage]->logitsRow(first + i),
                   vocab * sizeof(float));
   }
 }
@@ -151,8 +150,7 @@ Status Session::runBatches() {
     communicator.progress(rank, "the start of the step");
     times[rank].resize(trace ? batchCount : 0);
     for (size_t i = 0; i < times[rank].size(); ++i)
-      times[rank][i].resize(
-          ranks[rank]->entry(batches[i].entry).commands.size());
+      times[rank][i].resize(ranks[rank]->commands(batches[i].entry).size());
   }
   Status status = workers.run([this](uint32_t rank) { return runRank(rank); },
                               [this](const std::vector<uint32_t> &missing) {
@@ -174,11 +172,14 @@ Status Session::runBatches() {
 void Session::report() const {
   for (size_t i = 0; i < batchCount; ++i)
     for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
-      const char *entry =
-          programOf(rank).entries()->Get(batches[i].entry)->name()->c_str();
+      const char *entry = programOf(loaded->root(), rank)
+                              .entries()
+                              ->Get(batches[i].entry)
+                              ->name()
+                              ->c_str();
       uint32_t replica =
           engine::placeOf(*loaded->root().topology(), rank).replica;
-      const auto &commands = ranks[rank]->entry(batches[i].entry).commands;
+      const auto &commands = ranks[rank]->commands(batches[i].entry);
       for (size_t c = 0; c < commands.size(); ++c)
         trace({rank, i, entry, commands[c].location, commands[c].op,
                batches[i].tokenCounts[replica], times[rank][i][c]});

@@ -4,8 +4,7 @@
 #ifndef SADDLE_RUNTIME_EXEC_SESSION_H
 #define SADDLE_RUNTIME_EXEC_SESSION_H
 
-#include "runtime/src/engine/Engine.h"
-#include "runtime/src/exec/RankProgram.h"
+#include "runtime/src/exec/Backend.h"
 #include "runtime/src/exec/Workers.h"
 
 #include <chrono>
@@ -21,6 +20,9 @@ struct SessionOptions {
   /// Into how many batches a step of several sequences is cut, so that pipeline
   /// stages overlap; 0 means as many as there are stages.
   uint64_t microBatches = 0;
+  /// Of a device target: several ranks may share a device when there are fewer
+  /// devices than ranks. Slow, meant for trying topologies out.
+  bool shareDevices = false;
   CommandHook beforeCommand;
 };
 
@@ -42,7 +44,7 @@ using TraceSink = std::function<void(const TraceEvent &)>;
 class Session {
 public:
   /// `weights` is a folder or "synthetic:SEED" (WeightSource::open). Errors:
-  /// everything that opening and loading weights refuses; too little memory.
+  /// everything that making the backend, opening and loading weights refuses.
   static StatusOr<std::unique_ptr<Session>>
   create(std::shared_ptr<const Engine> engine, const std::string &weights,
          const SessionOptions &options);
@@ -71,9 +73,8 @@ public:
 
 private:
   Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
-          const SessionOptions &options);
+          std::unique_ptr<Backend> backend, const SessionOptions &options);
   Status load(const std::string &weights);
-  const schema::Program &programOf(uint32_t rank) const;
   Status runBatches();
   Status runRank(uint32_t rank);
   bool areStuck(const std::vector<uint32_t> &missing);
@@ -92,8 +93,10 @@ private:
   std::vector<float> results;
   std::vector<size_t> finished; // batches of each rank
   std::vector<std::vector<std::vector<CommandTime>>> times; // [rank][batch]
+  std::unique_ptr<Backend> backend;
   std::vector<std::unique_ptr<RankProgram>> ranks;
-  uint32_t lastStage; // its first rank
+  std::vector<schema::RowLayout> logitsLayouts; // by entry
+  uint32_t lastStage;                           // its first rank
   comm::Communicator communicator;
   Status broken;
   Workers workers; // last: its destructor waits for users of all the above

@@ -1,0 +1,40 @@
+// What the ranks of a session share below the schedule: the memory and devices
+// of one target. The only place that knows which targets this build has.
+
+#ifndef SADDLE_RUNTIME_EXEC_BACKEND_H
+#define SADDLE_RUNTIME_EXEC_BACKEND_H
+
+#include "runtime/src/engine/Engine.h"
+#include "runtime/src/exec/RankProgram.h"
+
+namespace saddle::exec {
+
+struct BackendOptions {
+  /// As in SessionOptions.
+  std::chrono::milliseconds timeout{10000};
+  bool shareDevices = false;
+};
+
+/// Outlives the programs that it makes.
+class Backend {
+public:
+  virtual ~Backend() = default;
+
+  /// The backend of the engine's target. Nothing large is allocated before all
+  /// of it is known to fit. Errors name the engine's file: ResourceExhausted
+  /// for too little memory or too few devices, Unsupported for a target that
+  /// this build or machine cannot run.
+  static StatusOr<std::unique_ptr<Backend>>
+  create(std::shared_ptr<const Engine> engine, const BackendOptions &options);
+
+  /// Allocates and resolves what `rank` needs. Ranks may be made at the same
+  /// time, each on the thread of its own.
+  virtual StatusOr<std::unique_ptr<RankProgram>> makeRank(uint32_t rank) = 0;
+};
+
+/// The program of a rank's stage.
+const schema::Program &programOf(const schema::Engine &engine, uint32_t rank);
+
+} // namespace saddle::exec
+
+#endif // SADDLE_RUNTIME_EXEC_BACKEND_H
