@@ -232,8 +232,9 @@ private:
                        ArrayRef<NamedAttribute> constants,
                        ArrayRef<Value> inputs, ArrayRef<Value> outputs) {
     LaunchOp::create(builder, op->getLoc(), shared.kernel(reference, constants),
-                     inputs, outputs, extentAttr(extent(op)),
-                     builder.getStringAttr(placeOf(op)), fusion);
+                     inputs, outputs, /*workspace=*/Value(),
+                     extentAttr(extent(op)), builder.getStringAttr(placeOf(op)),
+                     fusion);
     return success();
   }
 
@@ -259,7 +260,9 @@ private:
                          input, output, shared.rankGroups(axes),
                          builder.getI64IntegerAttr(dim), extentAttr(before),
                          before == after ? ExtentAttr() : extentAttr(after),
-                         rows, builder.getStringAttr(placeOf(op)), fusion);
+                         rows, builder.getStringAttr(placeOf(op)), fusion,
+                         /*kernel=*/FlatSymbolRefAttr(), /*workspace=*/Value(),
+                         /*exchange=*/Value());
     return success();
   }
 
@@ -463,7 +466,9 @@ private:
     TransferOp::create(builder, op->getLoc(),
                        TransferKindAttr::get(builder.getContext(), kind),
                        buffer, extentAttr(bound),
-                       builder.getStringAttr(placeOf(op)));
+                       builder.getStringAttr(placeOf(op)),
+                       /*kernel=*/FlatSymbolRefAttr(), /*workspace=*/Value(),
+                       /*exchange=*/Value());
     return success();
   }
   LogicalResult convertOp(dist::SendOp op) {

@@ -25,7 +25,8 @@ FlatSymbolRefAttr SharedSymbols::kernel(StringRef op,
   if (!symbol) {
     std::string name = (op + "_" + Twine(counts[op]++)).str();
     KernelOp::create(builder, module.getLoc(), builder.getStringAttr(name),
-                     builder.getStringAttr(op), dict);
+                     builder.getStringAttr(op), dict,
+                     /*functions=*/ArrayAttr());
     symbol = ref(name);
   }
   return symbol;

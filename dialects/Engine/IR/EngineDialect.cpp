@@ -39,6 +39,28 @@ PieceAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
+LogicalResult
+FunctionAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
+                     FlatSymbolRefAttr module, StringAttr name,
+                     ArrayRef<int64_t> grid, int64_t block, int64_t shared) {
+  // What sm_90 can launch.
+  constexpr int64_t kMostGrid[] = {INT32_MAX, 65535, 65535};
+  constexpr int64_t kMostThreads = 1024, kMostShared = 232448;
+  bool fits = grid.size() == 3;
+  for (size_t i = 0; fits && i < 3; ++i)
+    fits = grid[i] >= 1 && grid[i] <= kMostGrid[i];
+  if (!fits)
+    return emitError() << "expected a grid of three numbers from 1 to "
+                       << kMostGrid[0] << ", " << kMostGrid[1] << " and "
+                       << kMostGrid[2];
+  if (block < 1 || block > kMostThreads || shared < 0 || shared > kMostShared)
+    return emitError() << "expected 1 to " << kMostThreads
+                       << " threads and at most " << kMostShared
+                       << " bytes of shared memory, but got " << block
+                       << " and " << shared;
+  return success();
+}
+
 int64_t saddle::engine::denseBytes(MemRefType type) {
   return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
 }

@@ -10,6 +10,7 @@
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
+using namespace saddle;
 using namespace saddle::engine;
 
 #define GET_OP_CLASSES
@@ -68,6 +69,25 @@ LogicalResult KernelOp::verify() {
              << attr.getName()
              << " to be an integer, a float or a #dist.rank_value, but got "
              << attr.getValue();
+  // kernel_c3
+  if (getFunctions() && getFunctions()->empty())
+    return emitOpError("expected at least one function");
+  return success();
+}
+
+LogicalResult KernelOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // kernel_c2
+  if (getFunctions())
+    for (auto function : getFunctions()->getAsRange<FunctionAttr>())
+      if (failed(lookup<DeviceModuleOp>(*this, function.getModule(), symbols)))
+        return failure();
+  return success();
+}
+
+LogicalResult DeviceModuleOp::verify() {
+  // module_c1
+  if (getSource().empty())
+    return emitOpError("expected a source");
   return success();
 }
 
@@ -174,7 +194,8 @@ LogicalResult StateOp::verify() {
 
 LogicalResult StateOp::verifySymbolUses(SymbolTableCollection &symbols) {
   // state_c1
-  return verifyArena(*this, getArenaAttr(), symbols, ArenaKind::State);
+  return verifyArena(*this, getArenaAttr(), symbols,
+                     {ArenaKind::State, ArenaKind::Exchange});
 }
 
 LogicalResult EntryOp::verify() {
@@ -294,6 +315,67 @@ static LogicalResult verifyFusion(Operation *op, FlatSymbolRefAttr fusion,
   return lookup<FusionOp>(op, fusion, symbols);
 }
 
+static bool isBytes(Value value) {
+  auto type = cast<MemRefType>(value.getType());
+  return type.getRank() == 1 && type.hasStaticShape() &&
+         type.getLayout().isIdentity() && type.getElementType().isInteger(8);
+}
+
+/// launch_c4, collective_c5. `workspace` is null when there is none.
+static LogicalResult verifyWorkspace(Operation *op, Value workspace,
+                                     SymbolTableCollection &symbols) {
+  if (!workspace)
+    return success();
+  auto buffer = workspace.getDefiningOp<BufferOp>();
+  if (!buffer || !isBytes(workspace))
+    return op->emitOpError("expected the workspace to be an 'engine.buffer', a "
+                           "vector of i8, but got ")
+           << workspace.getType();
+  return verifyArena(op, buffer.getArenaAttr(), symbols, ArenaKind::Transient);
+}
+
+/// collective_c6. `exchange` is null when there is none.
+static LogicalResult verifyExchange(Operation *op, Value exchange,
+                                    SymbolTableCollection &symbols) {
+  if (!exchange)
+    return success();
+  auto global = exchange.getDefiningOp<GlobalOp>();
+  if (!global || !isBytes(exchange))
+    return op->emitOpError("expected the exchange memory to be an "
+                           "'engine.global', a vector of i8, but got ")
+           << exchange.getType();
+  auto state =
+      symbols.lookupNearestSymbolFrom<StateOp>(op, global.getSymbolAttr());
+  if (!state)
+    return op->emitOpError()
+           << global.getSymbolAttr() << " is not an 'engine.state'";
+  return verifyArena(op, state.getArenaAttr(), symbols, ArenaKind::Exchange);
+}
+
+/// collective_c4, collective_c5, collective_c6, transfer_c2, copy_c2: what runs a command that is no
+/// launch. `kernel` is null on the CPU target.
+static LogicalResult verifyRunner(Operation *op, StringRef kind,
+                                  FlatSymbolRefAttr kernel, Value workspace,
+                                  Value exchange,
+                                  SymbolTableCollection &symbols) {
+  if (!kernel) {
+    if (!workspace && !exchange)
+      return success();
+    return op->emitOpError(
+        "expected a kernel beside workspace and exchange memory");
+  }
+  auto runner = lookup<KernelOp>(op, kernel, symbols);
+  if (failed(runner))
+    return failure();
+  if (runner->getReference() != kind)
+    return op->emitOpError("expected a kernel of op \"")
+           << kind << "\", but " << kernel << " is of \""
+           << runner->getReference() << "\"";
+  if (failed(verifyWorkspace(op, workspace, symbols)))
+    return failure();
+  return verifyExchange(op, exchange, symbols);
+}
+
 LogicalResult LaunchOp::verify() {
   // launch_c3
   if (getInputs().empty() || getOutputs().empty())
@@ -307,7 +389,10 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (failed(lookup<KernelOp>(*this, getKernelAttr(), symbols)))
     return failure();
   // launch_c2
-  return verifyFusion(*this, getFusionAttr(), symbols);
+  if (failed(verifyFusion(*this, getFusionAttr(), symbols)))
+    return failure();
+  // launch_c4
+  return verifyWorkspace(*this, getWorkspace(), symbols);
 }
 
 LogicalResult CollectiveOp::verifySymbolUses(SymbolTableCollection &symbols) {
@@ -331,7 +416,10 @@ LogicalResult CollectiveOp::verifySymbolUses(SymbolTableCollection &symbols) {
   MemRefType whole = gathers ? output : input;
   if (whole.getShape() == ArrayRef<int64_t>(expected) &&
       whole.getElementType() == share.getElementType())
-    return success();
+    // collective_c4, collective_c5, collective_c6
+    return verifyRunner(*this, stringifyCollectiveKind(getKind()),
+                        getKernelAttr(), getWorkspace(), getExchange(),
+                        symbols);
   return emitOpError("expected shapes of ")
          << stringifyCollectiveKind(getKind()) << " over groups of "
          << groups->getSize() << ", but got " << input << " to " << output;
@@ -340,6 +428,18 @@ LogicalResult CollectiveOp::verifySymbolUses(SymbolTableCollection &symbols) {
 LogicalResult TransferOp::verify() {
   // transfer_c1
   return verifyDense(*this, getBuffer().getType());
+}
+
+LogicalResult TransferOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // transfer_c2
+  return verifyRunner(*this, stringifyTransferKind(getKind()), getKernelAttr(),
+                      getWorkspace(), getExchange(), symbols);
+}
+
+LogicalResult CopyOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // copy_c2
+  return verifyRunner(*this, "copy", getKernelAttr(), /*workspace=*/Value(),
+                      /*exchange=*/Value(), symbols);
 }
 
 LogicalResult CopyOp::verify() {

@@ -54,6 +54,23 @@ def Engine_PieceAttr : AttrDef<Engine_Dialect, "Piece"> {
   let genVerifyDecl = 1;
 }
 
+def Engine_FunctionAttr : AttrDef<Engine_Dialect, "Function"> {
+  let mnemonic = "function";
+  let summary = "a function of a module and how it is launched";
+  let description = [{
+    `grid` blocks (x, y, z) of `block` threads with `shared` bytes of dynamic shared memory. The function takes one `LaunchParams`
+    (runtime/kernels/abi.h).
+
+    ```mlir
+    #engine.function<@rms_norm_0.cu, "rms_norm_0" grid[8, 1, 1] block 256 shared 0>
+    ```
+  }];
+  let parameters = (ins "::mlir::FlatSymbolRefAttr":$module, "::mlir::StringAttr":$name, ArrayRefParameter<"int64_t">:$grid, "int64_t":$block,
+      "int64_t":$shared);
+  let assemblyFormat = "`<` $module `,` $name `grid` `[` $grid `]` `block` $block `shared` $shared `>`";
+  let genVerifyDecl = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Module-level symbols
 //===----------------------------------------------------------------------===//
@@ -91,20 +108,43 @@ def Engine_ArenaOp : Engine_Op<"arena", [Symbol]> {
   let hasVerifier = 1;
 }
 
-def Engine_KernelOp : Engine_Op<"kernel", [Symbol]> {
-  let summary = "a kernel and its constants";
+def Engine_DeviceModuleOp : Engine_Op<"module", [Symbol]> {
+  let summary = "device code";
   let description = [{
-    On the CPU target `reference` is a kernel of the runtime (docs/Runtime.md). Attributes are integers, floats and rank values.
+    One translation unit of CUDA C++; the compiler makes a device binary of it, which becomes a segment of the engine file.
 
     ```mlir
-    engine.kernel @rms_norm_0 op "rms_norm" {eps = 1.0e-6 : f64}
+    engine.module @rms_norm_0.cu source "#include \"runtime/kernels/impls/rms_norm.cuh\"\0A..."
     ```
 
     **Constraints**
-    - (kernel_c1) every attribute is an integer, a float or a #dist.rank_value.
+    - (module_c1) the source is not empty.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$reference, DictionaryAttr:$constants);
-  let assemblyFormat = "$sym_name `op` $reference $constants attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source);
+  let assemblyFormat = "$sym_name `source` $source attr-dict";
+  let hasVerifier = 1;
+}
+
+def Engine_KernelOp : Engine_Op<"kernel", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "a kernel and its constants";
+  let description = [{
+    `reference` is a kernel of the runtime (docs/Runtime.md), or the kind of the collective or transfer that the kernel runs. Attributes are
+    integers, floats and rank values. On the CPU target the runtime's kernel runs; with `functions` these do, one after the other, and the runtime's kernel
+    says what they compute.
+
+    ```mlir
+    engine.kernel @rms_norm_0 op "rms_norm" {eps = 1.0e-6 : f64}
+    engine.kernel @rms_norm_1 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm_1.cu, "rms_norm_1" grid[8, 1, 1] block 256 shared 0>]
+    ```
+
+    **Constraints**
+    - (kernel_c1) every attribute is an integer, a float or a #dist.rank_value;
+    - (kernel_c2) the module of every function exists;
+    - (kernel_c3) there is at least one function, if any are given.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$reference, DictionaryAttr:$constants,
+      OptionalAttr<TypedArrayAttrBase<Engine_FunctionAttr, "functions">>:$functions);
+  let assemblyFormat = "$sym_name `op` $reference $constants (`functions` $functions^)? attr-dict";
   let hasVerifier = 1;
 }
 
@@ -146,7 +186,7 @@ def Engine_FusionOp : Engine_Op<"fusion", [Symbol]> {
 def Engine_ProgramOp : Engine_Op<"program", [Symbol, SymbolTable, IsolatedFromAbove, NoTerminator, SingleBlock]> {
   let summary = "what the ranks of one pipeline stage run";
   let description = [{
-    Holds the stage's weights, states and entries.
+    Holds the stage's weights, states and entries. The states of exchange arenas are the same in every program, since peers reach each other's by their offset.
 
     ```mlir
     engine.program @stage_0 stage 0 { }
@@ -188,7 +228,7 @@ def Engine_StateOp : Engine_Op<"state", [Symbol, DeclareOpInterfaceMethods<Symbo
     ```
 
     **Constraints**
-    - (state_c1) the arena exists and is a state arena;
+    - (state_c1) the arena exists and is a state or exchange arena;
     - (state_c2) the shape is static.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$arena, OptionalAttr<I64Attr>:$offset, TypeAttrOf<AnyMemRef>:$type);
@@ -304,69 +344,89 @@ def Engine_LaunchOp : Engine_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
         : (memref<8x3072xbf16>, memref<3072xf32>) outs(memref<8x3072xbf16>)
     ```
 
+    `workspace` is memory of the launch alone, undefined before and after.
+
     **Constraints**
     - (launch_c1) the kernel exists;
     - (launch_c2) the fusion, if named, exists;
-    - (launch_c3) there is at least one input and one output.
+    - (launch_c3) there is at least one input and one output;
+    - (launch_c4) the workspace, if given, is an `engine.buffer` in a transient arena, a vector of i8.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyMemRef>:$inputs, Variadic<AnyMemRef>:$outputs, Engine_ExtentAttr:$extent,
-      StrAttr:$place, OptionalAttr<FlatSymbolRefAttr>:$fusion);
+  let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyMemRef>:$inputs, Variadic<AnyMemRef>:$outputs, Optional<AnyMemRef>:$workspace,
+      Engine_ExtentAttr:$extent, StrAttr:$place, OptionalAttr<FlatSymbolRefAttr>:$fusion);
   let assemblyFormat = [{
-    $kernel `(` $inputs `)` `outs` `(` $outputs `)` $extent `at` $place (`fusion` $fusion^)? attr-dict
+    $kernel `(` $inputs `)` `outs` `(` $outputs `)` (`workspace` `(` $workspace^ `:` type($workspace) `)`)? $extent `at` $place (`fusion` $fusion^)? attr-dict
     `:` `(` type($inputs) `)` `outs` `(` type($outputs) `)`
   }];
   let hasVerifier = 1;
 }
 
-def Engine_CollectiveOp : Engine_Op<"collective", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Engine_CollectiveOp : Engine_Op<"collective", [DeclareOpInterfaceMethods<SymbolUserOpInterface>, AttrSizedOperandSegments]> {
   let summary = "exchange a buffer within rank groups";
   let description = [{
     ```mlir
     engine.collective all_reduce_sum %x to %y over @tp dim 0 tokens at "layers.0.o_proj" : memref<8x3072xbf16> to memref<8x3072xbf16>
+    engine.collective all_reduce_sum %x to %y over @tp dim 0 tokens by @all_reduce_sum_0 exchange(%e : memref<65536xi8>) at "layers.0.o_proj"
+        : memref<8x3072xbf16> to memref<8x3072xbf16>
     ```
+
+    On a device target a kernel runs it (`by`). `exchange` is memory that this group's exchanges share, at the same offset on every rank; `workspace` is as in
+    `engine.launch`.
 
     **Constraints**
     - (collective_c1) the groups exist;
     - (collective_c2) the fusion, if named, exists;
     - (collective_c3) the shapes fit the kind: equal for all_reduce_sum, multiplied by the group size along `dim` in the output of all_gather and in the
-      input of reduce_scatter_sum.
+      input of reduce_scatter_sum;
+    - (collective_c4) the kernel, if named, exists and its op is the collective's kind; workspace and exchange memory stand only beside a kernel;
+    - (collective_c5) the workspace, if given, is like that of a launch;
+    - (collective_c6) the exchange memory, if given, is an `engine.global` of a state in an exchange arena, a vector of i8.
   }];
   let arguments = (ins Engine_CollectiveKindAttr:$kind, AnyMemRef:$input, AnyMemRef:$output, FlatSymbolRefAttr:$groups, I64Attr:$dim,
       Engine_ExtentAttr:$extent, OptionalAttr<Engine_ExtentAttr>:$output_extent, OptionalAttr<Dist_RowLayoutAttr>:$rows, StrAttr:$place,
-      OptionalAttr<FlatSymbolRefAttr>:$fusion);
+      OptionalAttr<FlatSymbolRefAttr>:$fusion, OptionalAttr<FlatSymbolRefAttr>:$kernel, Optional<AnyMemRef>:$workspace, Optional<AnyMemRef>:$exchange);
   let assemblyFormat = [{
-    $kind $input `to` $output `over` $groups `dim` $dim $extent (`becoming` $output_extent^)? (`rows` $rows^)? `at` $place (`fusion` $fusion^)? attr-dict
+    $kind $input `to` $output `over` $groups `dim` $dim $extent (`becoming` $output_extent^)? (`rows` $rows^)? (`by` $kernel^)?
+    (`workspace` `(` $workspace^ `:` type($workspace) `)`)? (`exchange` `(` $exchange^ `:` type($exchange) `)`)? `at` $place (`fusion` $fusion^)? attr-dict
     `:` type($input) `to` type($output)
   }];
 }
 
-def Engine_TransferOp : Engine_Op<"transfer"> {
+def Engine_TransferOp : Engine_Op<"transfer", [DeclareOpInterfaceMethods<SymbolUserOpInterface>, AttrSizedOperandSegments]> {
   let summary = "hand a buffer to the next stage, or get it from the one before";
   let description = [{
     ```mlir
     engine.transfer send %x tokens at "layers.31.boundary" : memref<8x3072xbf16>
+    engine.transfer send %x tokens by @send_0 exchange(%e : memref<65536xi8>) at "layers.31.boundary" : memref<8x3072xbf16>
     ```
 
     **Constraints**
-    - (transfer_c1) the buffer has an identity layout.
+    - (transfer_c1) the buffer has an identity layout;
+    - (transfer_c2) kernel, workspace and exchange memory are like those of a collective.
   }];
-  let arguments = (ins Engine_TransferKindAttr:$kind, AnyMemRef:$buffer, Engine_ExtentAttr:$extent, StrAttr:$place);
-  let assemblyFormat = "$kind $buffer $extent `at` $place attr-dict `:` type($buffer)";
+  let arguments = (ins Engine_TransferKindAttr:$kind, AnyMemRef:$buffer, Engine_ExtentAttr:$extent, StrAttr:$place,
+      OptionalAttr<FlatSymbolRefAttr>:$kernel, Optional<AnyMemRef>:$workspace, Optional<AnyMemRef>:$exchange);
+  let assemblyFormat = [{
+    $kind $buffer $extent (`by` $kernel^)? (`workspace` `(` $workspace^ `:` type($workspace) `)`)? (`exchange` `(` $exchange^ `:` type($exchange) `)`)?
+    `at` $place attr-dict `:` type($buffer)
+  }];
   let hasVerifier = 1;
 }
 
-def Engine_CopyOp : Engine_Op<"copy"> {
+def Engine_CopyOp : Engine_Op<"copy", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "copy a buffer";
   let description = [{
     ```mlir
     engine.copy %x to %y tokens at "logits" : memref<8x64xf32> to memref<8x64xf32>
+    engine.copy %x to %y tokens by @copy_0 at "logits" : memref<8x64xf32> to memref<8x64xf32>
     ```
 
     **Constraints**
-    - (copy_c1) shapes and element types are equal.
+    - (copy_c1) shapes and element types are equal;
+    - (copy_c2) the kernel, if named, exists and its op is `copy`.
   }];
-  let arguments = (ins AnyMemRef:$source, AnyMemRef:$dest, Engine_ExtentAttr:$extent, StrAttr:$place);
-  let assemblyFormat = "$source `to` $dest $extent `at` $place attr-dict `:` type($source) `to` type($dest)";
+  let arguments = (ins AnyMemRef:$source, AnyMemRef:$dest, Engine_ExtentAttr:$extent, StrAttr:$place, OptionalAttr<FlatSymbolRefAttr>:$kernel);
+  let assemblyFormat = "$source `to` $dest $extent (`by` $kernel^)? `at` $place attr-dict `:` type($source) `to` type($dest)";
   let hasVerifier = 1;
 }
 

@@ -56,6 +56,27 @@ module @kernel_c1 {
 
 // -----
 
+module @kernel_c2 {
+  // expected-error @+1 {{@nothing is not an 'engine.module'}}
+  engine.kernel @k op "add" {} functions [#engine.function<@nothing, "f" grid [1, 1, 1] block 32 shared 0>]
+}
+
+// -----
+
+module @kernel_c3 {
+  // expected-error @+1 {{expected at least one function}}
+  engine.kernel @k op "add" {} functions []
+}
+
+// -----
+
+module @module_c1 {
+  // expected-error @+1 {{expected a source}}
+  engine.module @m source ""
+}
+
+// -----
+
 module @rank_groups_c1 {
   // expected-error @+1 {{expected a size that divides 4 ranks, but got 3}}
   engine.rank_groups @g axes "tp" size 3 ranks [0, 1, 2, 3]
@@ -180,7 +201,7 @@ module @weight_c3 {
 module @state_c1 {
   engine.arena @a transient bytes 4096 align 256
   engine.program @stage_0 stage 0 {
-    // expected-error @+1 {{expected arena @a to be state, but it is transient}}
+    // expected-error @+1 {{expected arena @a to be state or exchange, but it is transient}}
     engine.state @s in @a : memref<4x16x2x8xbf16>
   }
 }
@@ -433,7 +454,7 @@ module @launch_c3 {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       // expected-error @+1 {{expected at least one input and one output, but got 1 and 0}}
-      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 1, 0>}> : (memref<8x32xf32>) -> ()
+      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 1, 0, 0>}> : (memref<8x32xf32>) -> ()
     }
   }
 }
@@ -447,7 +468,7 @@ module @launch_c3_inputs {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       // expected-error @+1 {{expected at least one input and one output, but got 0 and 1}}
-      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 0, 1>}> : (memref<8x32xf32>) -> ()
+      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 0, 1, 0>}> : (memref<8x32xf32>) -> ()
     }
   }
 }
@@ -554,6 +575,278 @@ module @copy_c1 {
 
 // -----
 
+module @launch_c4 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %w = engine.buffer in @act : memref<64xf32>
+      // expected-error @+1 {{expected the workspace to be an 'engine.buffer', a vector of i8, but got 'memref<64xf32>'}}
+      engine.launch @add(%x, %x) outs(%x) workspace(%w : memref<64xf32>) tokens at "p" : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
+    }
+  }
+}
+
+// -----
+
+module @launch_c4_global {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %w = engine.global @cache : memref<64xi8>
+      // expected-error @+1 {{expected the workspace to be an 'engine.buffer', a vector of i8, but got 'memref<64xi8>'}}
+      engine.launch @add(%x, %x) outs(%x) workspace(%w : memref<64xi8>) tokens at "p" : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
+    }
+  }
+}
+
+// -----
+
+module @launch_c4_arena {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %w = engine.buffer in @step : memref<64xi8>
+      // expected-error @+1 {{expected arena @step to be transient, but it is io}}
+      engine.launch @add(%x, %x) outs(%x) workspace(%w : memref<64xi8>) tokens at "p" : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
+    }
+  }
+}
+
+// -----
+
+module @collective_c4 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected a kernel of op "all_reduce_sum", but @add is of "add"}}
+      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens by @add at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c4_missing {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{@nobody is not an 'engine.kernel'}}
+      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens by @nobody at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c4_alone {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %w = engine.buffer in @act : memref<64xi8>
+      // expected-error @+1 {{expected a kernel beside workspace and exchange memory}}
+      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens workspace(%w : memref<64xi8>) at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c5 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %w = engine.buffer in @step : memref<64xi8>
+      // expected-error @+1 {{expected arena @step to be transient, but it is io}}
+      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens by @reduce workspace(%w : memref<64xi8>) at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c6 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %e = engine.global @cache : memref<64xi8>
+      // expected-error @+1 {{expected arena @kv to be exchange, but it is state}}
+      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens by @reduce exchange(%e : memref<64xi8>) at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @collective_c6_buffer {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %w = engine.buffer in @act : memref<64xi8>
+      // expected-error @+1 {{expected the exchange memory to be an 'engine.global', a vector of i8, but got 'memref<64xi8>'}}
+      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens by @reduce exchange(%w : memref<64xi8>) at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @transfer_c2 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected a kernel of op "send", but @reduce is of "all_reduce_sum"}}
+      engine.transfer send %x tokens by @reduce at "p" : memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @transfer_c2_exchange {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %e = engine.global @cache : memref<64xi8>
+      // expected-error @+1 {{expected arena @kv to be exchange, but it is state}}
+      engine.transfer send %x tokens by @send exchange(%e : memref<64xi8>) at "p" : memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
+module @copy_c2 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @step io bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.kernel @reduce op "all_reduce_sum" {}
+  engine.kernel @send op "send" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected a kernel of op "copy", but @add is of "add"}}
+      engine.copy %x to %x tokens by @add at "p" : memref<8x32xf32> to memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
 //===----------------------------------------------------------------------===//
 // Attributes of the dialect
 //===----------------------------------------------------------------------===//
@@ -583,3 +876,28 @@ module @transfer_c1 {
     }
   }
 }
+
+// -----
+
+// expected-error @+1 {{expected a grid of three numbers from 1 to 2147483647, 65535 and 65535}}
+#function = #engine.function<@m, "f" grid [8, 1] block 256 shared 0>
+
+// -----
+
+// expected-error @+1 {{expected a grid of three numbers from 1 to 2147483647, 65535 and 65535}}
+#function = #engine.function<@m, "f" grid [8, 65536, 1] block 256 shared 0>
+
+// -----
+
+// expected-error @+1 {{expected a grid of three numbers from 1 to 2147483647, 65535 and 65535}}
+#function = #engine.function<@m, "f" grid [0, 1, 1] block 256 shared 0>
+
+// -----
+
+// expected-error @+1 {{expected 1 to 1024 threads and at most 232448 bytes of shared memory, but got 1025 and 0}}
+#function = #engine.function<@m, "f" grid [8, 1, 1] block 1025 shared 0>
+
+// -----
+
+// expected-error @+1 {{expected 1 to 1024 threads and at most 232448 bytes of shared memory, but got 32 and 232449}}
+#function = #engine.function<@m, "f" grid [8, 1, 1] block 32 shared 232449>

@@ -29,6 +29,18 @@ engine.kernel @linear_0 op "linear" {act_group = 0}
 // CHECK: engine.kernel @add_0 op "add" {}
 engine.kernel @add_0 op "add" {}
 
+// CHECK: engine.arena @exchanges exchange bytes 65536 align 256
+engine.arena @exchanges exchange bytes 65536 align 256
+// CHECK: engine.module @add_1.cu source "#include \22a.cuh\22\0Aextern \22C\22"
+engine.module @add_1.cu source "#include \22a.cuh\22\0Aextern \22C\22"
+// CHECK: engine.kernel @add_1 op "add" {}
+// CHECK-SAME: functions [#engine.function<@add_1.cu, "add_1" grid[8, 1, 1] block 256 shared 0>, #engine.function<@add_1.cu, "add_1_sum" grid[1, 2, 3] block 32 shared 1024>]
+engine.kernel @add_1 op "add" {} functions [#engine.function<@add_1.cu, "add_1" grid[8, 1, 1] block 256 shared 0>,
+    #engine.function<@add_1.cu, "add_1_sum" grid[1, 2, 3] block 32 shared 1024>]
+engine.kernel @all_reduce_sum_0 op "all_reduce_sum" {}
+engine.kernel @send_0 op "send" {}
+engine.kernel @copy_0 op "copy" {}
+
 // CHECK: engine.rank_groups @tp axes "tp" size 2 ranks [0, 1, 2, 3]
 engine.rank_groups @tp axes "tp" size 2 ranks [0, 1, 2, 3]
 // CHECK: engine.fusion @add_rms_norm ops ["model.add", "model.rms_norm"]
@@ -52,6 +64,9 @@ engine.program @stage_0 stage 0 {
   engine.state @k_cache in @kv at 0 : memref<64x16x1x32xbf16>
   // CHECK: engine.state @v_cache in @kv : memref<64x16x1x32xbf16>
   engine.state @v_cache in @kv : memref<64x16x1x32xbf16>
+
+  // CHECK: engine.state @exchange in @exchanges at 0 : memref<65536xi8>
+  engine.state @exchange in @exchanges at 0 : memref<65536xi8>
 
   // CHECK: engine.entry @decode_8 decode tokens 8 rows 8 {
   engine.entry @decode_8 decode tokens 8 rows 8 {
@@ -91,6 +106,22 @@ engine.program @stage_0 stage 0 {
     engine.transfer receive %y token_block at "layers.1.boundary" : memref<8x32xf32>
     // CHECK: engine.copy %[[X]] to %[[Y]] rows at "logits" : memref<8x32xf32> to memref<8x32xf32>
     engine.copy %x to %y rows at "logits" : memref<8x32xf32> to memref<8x32xf32>
+
+    // What device targets add.
+    // CHECK: %[[SCRATCH:.*]] = engine.buffer in @activations : memref<4096xi8>
+    %scratch = engine.buffer in @activations : memref<4096xi8>
+    // CHECK: %[[EXCHANGE:.*]] = engine.global @exchange : memref<65536xi8>
+    %exchange = engine.global @exchange : memref<65536xi8>
+    // CHECK: engine.launch @add_1(%[[X]], %[[X]]) outs(%[[Y]]) workspace(%[[SCRATCH]] : memref<4096xi8>) tokens at "add" :
+    engine.launch @add_1(%x, %x) outs(%y) workspace(%scratch : memref<4096xi8>) tokens at "add" : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
+    // CHECK: engine.collective all_reduce_sum %[[X]] to %[[Y]] over @tp dim 0 tokens by @all_reduce_sum_0
+    // CHECK-SAME: workspace(%[[SCRATCH]] : memref<4096xi8>) exchange(%[[EXCHANGE]] : memref<65536xi8>) at "o_proj" : memref<8x32xf32> to memref<8x32xf32>
+    engine.collective all_reduce_sum %x to %y over @tp dim 0 tokens by @all_reduce_sum_0 workspace(%scratch : memref<4096xi8>)
+        exchange(%exchange : memref<65536xi8>) at "o_proj" : memref<8x32xf32> to memref<8x32xf32>
+    // CHECK: engine.transfer send %[[X]] tokens by @send_0 exchange(%[[EXCHANGE]] : memref<65536xi8>) at "layers.1.boundary" : memref<8x32xf32>
+    engine.transfer send %x tokens by @send_0 exchange(%exchange : memref<65536xi8>) at "layers.1.boundary" : memref<8x32xf32>
+    // CHECK: engine.copy %[[X]] to %[[Y]] rows by @copy_0 at "logits" : memref<8x32xf32> to memref<8x32xf32>
+    engine.copy %x to %y rows by @copy_0 at "logits" : memref<8x32xf32> to memref<8x32xf32>
   }
   // CHECK: engine.entry @prefill_16 prefill tokens 16 rows 4 attributes {note = "kept"} {
   engine.entry @prefill_16 prefill tokens 16 rows 4 attributes {note = "kept"} {
