@@ -5,36 +5,9 @@
 #pragma once
 
 #include "runtime/kernels/abi.h"
-#include "runtime/kernels/tile/matrix.cuh"
+#include "runtime/kernels/tile/vectors.cuh"
 
 namespace saddle::device {
-
-/// Elements of a 16-byte vector of the widest of these, or 1 when rows of one
-/// of them cannot be read so.
-template <typename... Matrices>
-__host__ __device__ constexpr int commonVector() {
-  int widest = 1;
-  ((widest = sizeof(typename Matrices::Element) > widest
-                 ? sizeof(typename Matrices::Element)
-                 : widest),
-   ...);
-  int count = 16 / widest;
-  return (Matrices::isVectorizable(count) && ...) ? count : 1;
-}
-
-/// Calls visit(row, column) for each vector of `count` elements of the first
-/// `rows` rows.
-template <int64_t cols, int count, typename Visit>
-__device__ __forceinline__ void forEachVector(uint32_t rows, Visit visit) {
-  constexpr uint32_t kPerRow = cols / count;
-  uint64_t total = static_cast<uint64_t>(rows) * kPerRow;
-  uint64_t step = static_cast<uint64_t>(gridDim.x) * blockDim.x;
-  for (uint64_t i =
-           static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       i < total; i += step)
-    visit(static_cast<int64_t>(i / kPerRow),
-          static_cast<int64_t>(i % kPerRow) * count);
-}
 
 /// out = a + b; may work in place.
 template <int extent, typename A, typename B, typename Out>
