@@ -1,0 +1,150 @@
+// experts and experts_scaled for any shape, type and stride, and the sum over a
+// token's experts that all versions share. Three functions: `up` makes the
+// gated activations of each (token, choice) pair, roundToGroups quantises them
+// when the op says so, `down` multiplies them and adds a token's experts.
+//
+// Operands: x, weights, experts, w13, (scale13,) w2, (scale2,) out. rankValues:
+// expert_start.
+
+#pragma once
+
+#include "runtime/kernels/impls/linear.cuh"
+
+namespace saddle::device {
+
+/// Which operand is where.
+template <bool scaled>
+struct ExpertOperands {
+  static constexpr int kX = 0, kWeights = 1, kExperts = 2, kW13 = 3,
+                       kScale13 = 4, kW2 = scaled ? 5 : 4, kScale2 = 6,
+                       kOut = scaled ? 7 : 5;
+};
+
+/// The place here of the expert that a token chose, or -1 when this rank does
+/// not hold it.
+template <int64_t held>
+__device__ __forceinline__ int64_t heldExpert(const LaunchParams &p,
+                                              int32_t chosen) {
+  int64_t expert =
+      static_cast<int64_t>(chosen) - static_cast<int64_t>(p.rankValues[0]);
+  return expert >= 0 && expert < held ? expert : -1;
+}
+
+/// Calls visit(slot, expert) for a token's choices that are held here, in
+/// ascending order of experts and then of slots.
+template <typename Experts, int64_t held, typename Visit>
+__device__ __forceinline__ void forEachChoice(const LaunchParams &p,
+                                              int64_t token, Visit visit) {
+  const int32_t *chosen = Experts::row(p.operands[2], token);
+  int64_t last = -1; // visited: expert * slots + slot
+  while (true) {
+    int64_t next = INT64_MAX;
+    for (int slot = 0; slot < Experts::kCols; ++slot) {
+      int64_t expert = heldExpert<held>(p, chosen[slot]);
+      int64_t key = expert * Experts::kCols + slot;
+      if (expert >= 0 && key > last && key < next)
+        next = key;
+    }
+    if (next == INT64_MAX)
+      return;
+    visit(static_cast<int>(next % Experts::kCols), next / Experts::kCols);
+    last = next;
+  }
+}
+
+__device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
+
+/// inner[t * slots + s] = silu(gate) * up of the expert that token t chose in
+/// slot s; undefined where it is not held here. A warp takes one column.
+/// `held` experts; `x` is where to read x, `inner` dense fp32.
+template <int extent, typename X, typename Experts, typename W13, int64_t held,
+          typename Scale = Unscaled>
+__device__ void expertsUpAnyShape(const LaunchParams &p, const void *x,
+                                  void *inner) {
+  using At = ExpertOperands<Scale::kScaled>;
+  constexpr int64_t kInner = W13::kRows / held / 2;
+  int64_t total =
+      static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols * kInner;
+  int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
+  for (int64_t i =
+           (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+       i < total; i += warps) {
+    int64_t pair = i / kInner, column = i % kInner;
+    int64_t token = pair / Experts::kCols;
+    int64_t expert =
+        heldExpert<held>(p, Experts::row(p.operands[At::kExperts],
+                                         token)[pair % Experts::kCols]);
+    if (expert < 0)
+      continue;
+    float gate[1], up[1];
+    auto read = [&](int, int64_t k) { return toFloat(X::row(x, token)[k]); };
+    const void *scales = p.operands[At::kScale13];
+    dotRows<Scale>(gate, 1, read,
+                   W13::row(p.operands[At::kW13], expert * 2 * kInner + column),
+                   Scale::row(scales, expert, column), W13::kCols);
+    dotRows<Scale>(
+        up, 1, read,
+        W13::row(p.operands[At::kW13], (expert * 2 + 1) * kInner + column),
+        Scale::row(scales, expert, kInner + column), W13::kCols);
+    if (threadIdx.x % 32 == 0)
+      static_cast<float *>(inner)[pair * kInner + column] =
+          silu(gate[0]) * up[0];
+  }
+}
+
+/// Rounds the rows of held pairs in place, as roundToGroups does.
+template <int extent, int64_t group, int64_t inner, typename Experts,
+          int64_t held>
+__device__ void roundInner(const LaunchParams &p, void *values) {
+  constexpr int64_t kGroups = (inner + group - 1) / group;
+  int64_t total =
+      static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols * kGroups;
+  int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
+  for (int64_t i =
+           (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+       i < total; i += warps) {
+    int64_t pair = i / kGroups, first = i % kGroups * group;
+    if (heldExpert<held>(
+            p, Experts::row(p.operands[2],
+                            pair / Experts::kCols)[pair % Experts::kCols]) < 0)
+      continue;
+    float *row = static_cast<float *>(values) + pair * inner + first;
+    int count = static_cast<int>(inner - first < group ? inner - first : group);
+    float scale = encodeGroup(
+        count, [&](int k) { return row[k]; },
+        [&](int k, e4m3 code) { row[k] = toFloat(code); });
+    for (int k = threadIdx.x % 32; k < count; k += 32)
+      row[k] *= scale;
+  }
+}
+
+/// out = the sum over a token's experts held here of weight * w2(inner). A warp
+/// takes one element of out.
+template <int extent, typename Weights, typename Experts, typename W2,
+          typename Out, int64_t held, typename Scale = Unscaled>
+__device__ void expertsDownAnyShape(const LaunchParams &p, const void *inner) {
+  using At = ExpertOperands<Scale::kScaled>;
+  int64_t total = static_cast<int64_t>(p.step->counts[extent]) * Out::kCols;
+  int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
+  for (int64_t i =
+           (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+       i < total; i += warps) {
+    int64_t token = i / Out::kCols, column = i % Out::kCols;
+    float sum = 0;
+    forEachChoice<Experts, held>(p, token, [&](int slot, int64_t expert) {
+      const float *row = static_cast<const float *>(inner) +
+                         (token * Experts::kCols + slot) * W2::kCols;
+      float value[1];
+      dotRows<Scale>(
+          value, 1, [&](int, int64_t k) { return row[k]; },
+          W2::row(p.operands[At::kW2], expert * Out::kCols + column),
+          Scale::row(p.operands[At::kScale2], expert, column), W2::kCols);
+      sum += Weights::row(p.operands[At::kWeights], token)[slot] * value[0];
+    });
+    if (threadIdx.x % 32 == 0)
+      Out::row(p.operands[At::kOut], token)[column] =
+          fromFloat<typename Out::Element>(sum);
+  }
+}
+
+} // namespace saddle::device

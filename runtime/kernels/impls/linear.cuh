@@ -1,0 +1,69 @@
+// linear and linear_scaled for any shape, type and stride: a warp takes one row
+// of the weight and up to four tokens. The fast kernels are in
+// linear_stream.cuh; this one is for what they do not cover, and for f32.
+
+#pragma once
+
+#include "runtime/kernels/abi.h"
+#include "runtime/kernels/tile/quantize.cuh"
+#include "runtime/kernels/tile/weights.cuh"
+
+namespace saddle::device {
+
+/// out = what dynamic quantisation in groups of `group` makes of x, in fp32,
+/// dense. A warp takes a group.
+template <int extent, int64_t group, typename X>
+__device__ void roundToGroups(const LaunchParams &p, const void *x, void *out) {
+  constexpr int64_t kGroups = (X::kCols + group - 1) / group;
+  int64_t total = static_cast<int64_t>(p.step->counts[extent]) * kGroups;
+  int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
+  for (int64_t i =
+           (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+       i < total; i += warps) {
+    int64_t first = i % kGroups * group;
+    const typename X::Element *from = X::row(x, i / kGroups) + first;
+    float *to = static_cast<float *>(out) + i / kGroups * X::kCols + first;
+    int count =
+        static_cast<int>(X::kCols - first < group ? X::kCols - first : group);
+    float scale = encodeGroup(
+        count, [&](int k) { return toFloat(from[k]); },
+        [&](int k, e4m3 code) { to[k] = toFloat(code); });
+    // The same lane wrote it.
+    for (int k = threadIdx.x % 32; k < count; k += 32)
+      to[k] *= scale;
+  }
+}
+
+/// out = x w^T for the rows that are real. Operands: x, w, its multipliers when
+/// scaled, out; `x` says where to read x.
+template <int extent, typename X, typename W, typename Out,
+          typename Scale = Unscaled>
+__device__ void linearAnyShape(const LaunchParams &p, const void *x) {
+  static_assert(X::kCols == W::kCols && W::kRows == Out::kCols,
+                "out is x times w transposed");
+  constexpr int kTokens = 4;
+  int64_t count = p.step->counts[extent];
+  const void *scales = p.operands[2]; // the output when there are none
+  void *out = p.operands[Scale::kScaled ? 3 : 2];
+  int64_t total = (count + kTokens - 1) / kTokens * W::kRows;
+  int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
+  for (int64_t i =
+           (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+       i < total; i += warps) {
+    int64_t row = i % W::kRows, token = i / W::kRows * kTokens;
+    int tokens =
+        static_cast<int>(count - token < kTokens ? count - token : kTokens);
+    float sums[kTokens];
+    dotRows<Scale>(
+        sums, tokens,
+        [&](int t, int64_t k) { return toFloat(X::row(x, token + t)[k]); },
+        W::row(p.operands[1], row), Scale::row(scales, 0, row), W::kCols);
+#pragma unroll
+    for (int t = 0; t < kTokens; ++t)
+      if (t < tokens && threadIdx.x % 32 == 0)
+        Out::row(out, token + t)[row] =
+            fromFloat<typename Out::Element>(sums[t]);
+  }
+}
+
+} // namespace saddle::device

@@ -1,0 +1,35 @@
+// mma.sync: a warp's product of a 16-row and an 8-column fragment, added to
+// fp32. Lane 4 g + t holds rows g and g + 8 of the first, column g of the
+// second, and of the sum rows g (d[0], d[1]) and g + 8 (d[2], d[3]) at columns
+// 2 t and 2 t + 1.
+
+#pragma once
+
+#include <cstdint>
+
+namespace saddle::device {
+
+/// k = 16; each register holds two consecutive k.
+__device__ __forceinline__ void mmaBf16(float (&d)[4], uint32_t a0, uint32_t a1,
+                                        uint32_t a2, uint32_t a3, uint32_t b0,
+                                        uint32_t b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+               "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+               "{%0, %1, %2, %3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+/// k = 32; each register holds four consecutive k. sm_90 widens the codes to
+/// f16 and runs two products of k = 16, so sums are fp32 throughout.
+__device__ __forceinline__ void mmaE4m3(float (&d)[4], uint32_t a0, uint32_t a1,
+                                        uint32_t a2, uint32_t a3, uint32_t b0,
+                                        uint32_t b1) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
+               "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+               "{%0, %1, %2, %3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+} // namespace saddle::device
