@@ -1,5 +1,6 @@
 #include "passes/InitAllPasses.h"
 
+#include "passes/Cuda/Passes.h"
 #include "passes/Dist/Passes.h"
 #include "passes/Engine/Passes.h"
 #include "passes/Kernel/Passes.h"
@@ -12,6 +13,7 @@ void saddle::registerAllPasses() {
   dist::registerSaddleDistPasses();
   kernel::registerSaddleKernelPasses();
   engine::registerSaddleEnginePasses();
+  cuda::registerSaddleCudaPasses();
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
 }

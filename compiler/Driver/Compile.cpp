@@ -220,12 +220,15 @@ private:
       return buildDistPipeline(pm, pipeline);
     }
     case Phase::Kernel: {
-      KernelPipelineOptions pipeline;
+      TargetOptions pipeline;
       pipeline.target = options.target;
       return buildKernelPipeline(pm, pipeline);
     }
-    case Phase::Engine:
-      return buildEnginePipeline(pm);
+    case Phase::Engine: {
+      TargetOptions pipeline;
+      pipeline.target = options.target;
+      return buildEnginePipeline(pm, pipeline);
+    }
     }
   }
 
@@ -326,10 +329,10 @@ private:
 } // namespace
 
 Status saddle::checkOptions(const CompileOptions &options) {
-  if (options.target != "cpu")
+  if (options.target != "cpu" && options.target != "sm_90a")
     return makeError(StatusCode::InvalidArgument,
                      "--target %s is not supported by this version; targets: "
-                     "cpu",
+                     "cpu, sm_90a",
                      options.target.c_str());
   if (options.compileFrom && options.compileTo &&
       *options.compileTo < *options.compileFrom)

@@ -3,6 +3,7 @@
 
 #include "compiler/Pipelines/Pipelines.h"
 
+#include "passes/Cuda/Passes.h"
 #include "passes/Dist/Passes.h"
 #include "passes/Engine/Passes.h"
 #include "passes/Kernel/Passes.h"
@@ -69,7 +70,7 @@ void saddle::buildDistPipeline(OpPassManager &pm,
 }
 
 void saddle::buildKernelPipeline(OpPassManager &pm,
-                                 const KernelPipelineOptions &options) {
+                                 const TargetOptions &options) {
   pm.addPass(kernel::createFormGroups());
   kernel::SelectOptions select;
   select.target = options.target;
@@ -77,9 +78,15 @@ void saddle::buildKernelPipeline(OpPassManager &pm,
   pm.addPass(kernel::createVerifyGroups());
 }
 
-void saddle::buildEnginePipeline(OpPassManager &pm) {
+void saddle::buildEnginePipeline(OpPassManager &pm,
+                                 const TargetOptions &options) {
   pm.addPass(engine::createConvertToEngine());
   pm.addPass(engine::createPlanMemory());
+  // Strides, extents and places are known now, and the buffers that kernels
+  // ask for are planned with the others.
+  cuda::SpecializeKernelsOptions specialize;
+  specialize.target = options.target;
+  pm.addPass(cuda::createSpecializeKernels(specialize));
   pm.addPass(engine::createVerifyExtents());
   // Independent of the planner: a checker that shares its code proves nothing.
   pm.addPass(engine::createVerifyMemory());
@@ -92,10 +99,10 @@ void saddle::registerAllPipelines() {
   PassPipelineRegistration<TopologyOptions>(
       "saddle-dist-pipeline", "Global shapes to one rank's program",
       buildDistPipeline);
-  PassPipelineRegistration<KernelPipelineOptions>(
+  PassPipelineRegistration<TargetOptions>(
       "saddle-kernel-pipeline", "Ops to launch groups with implementations",
       buildKernelPipeline);
-  PassPipelineRegistration<>("saddle-engine-pipeline",
-                             "Values to bytes and commands",
-                             buildEnginePipeline);
+  PassPipelineRegistration<TargetOptions>("saddle-engine-pipeline",
+                                          "Values to bytes and commands",
+                                          buildEnginePipeline);
 }

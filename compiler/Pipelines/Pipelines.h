@@ -37,8 +37,8 @@ struct ModelPipelineOptions : mlir::PassPipelineOptions<ModelPipelineOptions> {
                               llvm::cl::desc("Token counts of decode entries")};
 };
 
-struct KernelPipelineOptions
-    : mlir::PassPipelineOptions<KernelPipelineOptions> {
+/// What the engine runs on: see docs/Architecture.md.
+struct TargetOptions : mlir::PassPipelineOptions<TargetOptions> {
   Option<std::string> target{*this, "target", llvm::cl::desc("Target name"),
                              llvm::cl::init("cpu")};
 };
@@ -49,10 +49,9 @@ void buildModelPipeline(mlir::OpPassManager &pm,
 /// Global shapes to one rank's program with collectives.
 void buildDistPipeline(mlir::OpPassManager &pm, const TopologyOptions &options);
 /// Ops to launch groups with implementations.
-void buildKernelPipeline(mlir::OpPassManager &pm,
-                         const KernelPipelineOptions &options);
+void buildKernelPipeline(mlir::OpPassManager &pm, const TargetOptions &options);
 /// Values to bytes and commands.
-void buildEnginePipeline(mlir::OpPassManager &pm);
+void buildEnginePipeline(mlir::OpPassManager &pm, const TargetOptions &options);
 
 /// Makes saddle-{model,dist,kernel,engine}-pipeline known to saddle-opt.
 void registerAllPipelines();

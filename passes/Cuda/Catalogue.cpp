@@ -16,8 +16,9 @@ struct CatalogueEntry {
 
 // By name, so that two people who add lines do not meet at the end.
 constexpr CatalogueEntry kCatalogue[] = {
-    {"add", planAdd},
-    {"copy", planCopy},
+    {"add", planAdd},         {"copy", planCopy},
+    {"experts", planExperts}, {"experts_scaled", planExpertsScaled},
+    {"linear", planLinear},   {"linear_scaled", planLinearScaled},
 };
 
 } // namespace

@@ -85,8 +85,8 @@ llvm::FailureOr<KernelPlan> planKernel(const LaunchDesc &launch,
 
 //===--- Helpers for planners ---------------------------------------------===//
 
-/// The device type of an element type: "bf16", "f32", "f16", "e4m3", "i32"; empty
-/// for any other, which no launch has.
+/// The device type of an element type: "bf16", "f32", "f16", "e4m3", "i32";
+/// empty for any other, which no launch has.
 llvm::StringRef deviceType(mlir::Type element);
 
 /// "Matrix<bf16, 64, 3072, 8192>": type, rows, columns, row stride, and the

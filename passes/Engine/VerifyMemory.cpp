@@ -81,18 +81,25 @@ public:
       if (auto launch = dyn_cast<LaunchOp>(op)) {
         if (failed(readAll(&op, launch.getInputs())))
           return failure();
+        occupy(launch.getWorkspace());
         for (Value output : launch.getOutputs())
           claim(output);
         // Outputs must not destroy what the same launch reads.
-        if (failed(readAll(&op, launch.getInputs())))
+        if (failed(readAll(&op, launch.getInputs())) ||
+            failed(release(&op, launch.getWorkspace())))
           return failure();
       } else if (auto collective = dyn_cast<CollectiveOp>(op)) {
-        if (failed(move(&op, collective.getInput(), collective.getOutput())))
+        occupy(collective.getWorkspace());
+        if (failed(move(&op, collective.getInput(), collective.getOutput())) ||
+            failed(release(&op, collective.getWorkspace())))
           return failure();
       } else if (auto transfer = dyn_cast<TransferOp>(op)) {
+        occupy(transfer.getWorkspace());
         if (transfer.getKind() == TransferKind::Receive)
           claim(transfer.getBuffer());
         else if (failed(read(&op, transfer.getBuffer())))
+          return failure();
+        if (failed(release(&op, transfer.getWorkspace())))
           return failure();
       } else if (auto copy = dyn_cast<CopyOp>(op)) {
         if (failed(move(&op, copy.getSource(), copy.getDest())))
@@ -131,6 +138,26 @@ private:
       return;
     auto [begin, end] = range(buffer);
     owners[buffer.getArenaAttr()].write(begin, end, buffer);
+  }
+
+  /// A command works in its workspace, so nobody else's bytes may lie there.
+  /// Null when it has none.
+  void occupy(Value workspace) {
+    if (workspace)
+      claim(workspace);
+  }
+
+  /// Behind the command: its results do not lie in the workspace, and the
+  /// workspace's contents are nobody's.
+  LogicalResult release(Operation *op, Value workspace) {
+    if (!workspace)
+      return success();
+    if (failed(read(op, workspace)))
+      return failure();
+    BufferOp buffer = base(workspace);
+    auto [begin, end] = range(buffer);
+    owners[buffer.getArenaAttr()].write(begin, end, BufferOp());
+    return success();
   }
 
   /// One buffer into another, or in place; they must not overlap in part.
@@ -202,6 +229,8 @@ private:
 
     SymbolTable symbols(module);
     SmallVector<ProgramOp> programs(module.getOps<ProgramOp>());
+    if (failed(verifyExchange(symbols, programs)))
+      return failure();
     for (ProgramOp program : programs) {
       if (failed(verifyPlaces(symbols, program)))
         return failure();
@@ -209,6 +238,32 @@ private:
       for (auto entry : program.getBody().getOps<EntryOp>())
         if (failed(EntryChecker(entry).check(/*yieldsLogits=*/last)))
           return failure();
+    }
+    return success();
+  }
+
+  /// Peers reach each other's exchange memory by its offset: every program has
+  /// the same states there.
+  LogicalResult verifyExchange(const SymbolTable &symbols,
+                               SmallVector<ProgramOp> programs) {
+    auto statesOf = [&](ProgramOp program) {
+      return llvm::filter_to_vector(
+          program.getBody().getOps<StateOp>(), [&](StateOp state) {
+            return symbols.lookup<ArenaOp>(state.getArena()).getKind() ==
+                   ArenaKind::Exchange;
+          });
+    };
+    for (ProgramOp program : programs) {
+      auto expected = statesOf(programs.front()), found = statesOf(program);
+      auto agree = [](StateOp a, StateOp b) {
+        return a->getAttrDictionary() == b->getAttrDictionary();
+      };
+      if (!std::equal(expected.begin(), expected.end(), found.begin(),
+                      found.end(), agree))
+        return program.emitError("program @")
+               << program.getSymName() << " has other exchange states than @"
+               << programs.front().getSymName()
+               << "; expected the same names, types and offsets in one order";
     }
     return success();
   }

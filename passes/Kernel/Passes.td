@@ -31,7 +31,8 @@ def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
 def Select : Pass<"kernel-select", "::mlir::ModuleOp"> {
   let summary = "Choose what runs each group";
   let description = [{
-    On the CPU target every group runs `inline`: its body, op by op, which is also the definition that other targets are tested against.
+    On the CPU target every group runs `inline`: its body, op by op, which is also the definition that other targets are tested against. On sm_90a too: each op has
+    a kernel of its own (`engine-specialize-kernels`).
   }];
   let options = [Option<"target", "target", "std::string", /*default=*/"\"cpu\"", "Target name">];
 }

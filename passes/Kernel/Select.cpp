@@ -20,9 +20,9 @@ struct Select : saddle::kernel::impl::SelectBase<Select> {
   using Base::Base;
 
   void runOnOperation() override {
-    if (target != "cpu") {
+    if (target != "cpu" && target != "sm_90a") {
       getOperation().emitError("target \"")
-          << target << "\" is not known; targets of this version: cpu";
+          << target << "\" is not known; targets of this version: cpu, sm_90a";
       return signalPassFailure();
     }
     getOperation().walk(

@@ -44,7 +44,7 @@ int main(int argc, char **argv) {
                  "stages; attention runs D replicas of width T/D, experts are "
                  "split E ways, each expert T/E ways")
       ->capture_default_str();
-  app.add_option("--target", options.target, "cpu")->capture_default_str();
+  app.add_option("--target", options.target, "cpu or sm_90a (Hopper)")->capture_default_str();
   app.add_option("--compute-dtype", computeDType,
                  "f32: the oracle mode, nothing is quantised on the fly")
       ->check(CLI::IsMember({"f32", "bf16"}))

@@ -1,5 +1,5 @@
 // RUN: saddle-opt %s --kernel-select=target=tpu --verify-diagnostics
 
-// expected-error @+1 {{target "tpu" is not known; targets of this version: cpu}}
+// expected-error @+1 {{target "tpu" is not known; targets of this version: cpu, sm_90a}}
 module {
 }

@@ -1,0 +1,296 @@
+// Plans first, for all commands: what a module says about its uses, and how
+// large exchange memory must be, is known only at the end. Then the rewrite.
+
+#include "passes/Cuda/Passes.h"
+
+#include "passes/Cuda/Describe.h"
+#include "passes/Cuda/Printer.h"
+
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
+
+namespace saddle::cuda {
+#define GEN_PASS_DEF_SPECIALIZEKERNELS
+#include "passes/Cuda/Passes.h.inc"
+} // namespace saddle::cuda
+
+using namespace mlir;
+using namespace saddle;
+using namespace saddle::cuda;
+using namespace saddle::engine;
+
+namespace {
+
+/// A device function or several, printed once.
+struct DeviceModule {
+  std::string name; // of its first kernel
+  LaunchDesc launch;
+  KernelPlan plan;
+  KernelUses uses;
+};
+
+/// A module with the constants that a kernel carries.
+struct Kernel {
+  std::string name;
+  size_t module;
+  DictionaryAttr constants;
+};
+
+class Specializer {
+public:
+  explicit Specializer(ModuleOp module)
+      : module(module), symbols(module), builder(module.getContext()) {}
+
+  LogicalResult run() {
+    for (auto kernel : module.getOps<KernelOp>())
+      if (kernel.getFunctions())
+        return kernel.emitError("kernel @")
+               << kernel.getSymName() << " has functions already";
+    WalkResult planned = module.walk([&](Operation *op) {
+      return isCommand(op) && failed(plan(op)) ? WalkResult::interrupt()
+                                               : WalkResult::advance();
+    });
+    if (planned.wasInterrupted())
+      return failure();
+    if (failed(createKernels()))
+      return failure();
+    createExchangeStates();
+    for (auto [command, kernel] : commands)
+      rewrite(command, kernels[kernel]);
+    return success();
+  }
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Plans
+  //===--------------------------------------------------------------------===//
+
+  LogicalResult plan(Operation *command) {
+    auto launch = describe(command, symbols);
+    if (failed(launch))
+      return failure();
+    std::string error;
+    auto plan = planKernel(*launch, error);
+    if (failed(plan))
+      return command->emitError(error);
+    if (plan->exchangeBytes > 0) {
+      uint64_t &need = exchangeNeeds[exchangeName(command)];
+      need = std::max(need, plan->exchangeBytes);
+    }
+
+    // Names count what is distinct, by op, in the order of first use.
+    std::string key = contentOf(launch->op, *plan);
+    auto [module, isNewModule] = moduleOf.try_emplace(key, modules.size());
+    DictionaryAttr constants = launch->constants;
+    auto [kernel, isNewKernel] = kernelOf.try_emplace(
+        std::pair(module->second, constants), kernels.size());
+    if (isNewKernel) {
+      std::string name =
+          launch->op + "_" + std::to_string(counts[launch->op]++);
+      if (isNewModule)
+        modules.push_back({name, std::move(*launch), std::move(*plan), {}});
+      kernels.push_back({name, module->second, constants});
+    }
+    KernelUses &uses = modules[module->second].uses;
+    if (uses.launches++ == 0)
+      uses.firstPlace = placeOf(command).str();
+    commands.push_back({command, kernel->second});
+    return success();
+  }
+
+  /// Everything that makes two plans of one op equal.
+  static std::string contentOf(StringRef op, const KernelPlan &plan) {
+    std::string content;
+    llvm::raw_string_ostream os(content);
+    os << op << "\n"
+       << plan.workspaceBytes << " " << plan.exchangeBytes << "\n";
+    for (const std::string &header : plan.headers)
+      os << header << "\n";
+    for (const FunctionPlan &function : plan.functions)
+      os << function.suffix << " " << function.grid[0] << " "
+         << function.grid[1] << " " << function.grid[2] << " " << function.block
+         << " " << function.sharedBytes << " " << function.residentBlocks
+         << "\n"
+         << function.body << "\n";
+    return content;
+  }
+
+  /// The state that all exchanges of a command's rank groups share.
+  std::string exchangeName(Operation *command) {
+    auto collective = dyn_cast<CollectiveOp>(command);
+    if (!collective)
+      return "exchange.boundary";
+    auto groups = symbols.lookup<RankGroupsOp>(collective.getGroups());
+    return ("exchange." + groups.getAxes()).str();
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Rewrite
+  //===--------------------------------------------------------------------===//
+
+  FlatSymbolRefAttr ref(const Twine &name) {
+    return FlatSymbolRefAttr::get(builder.getContext(), name.str());
+  }
+
+  LogicalResult createKernels() {
+    for (auto kernel : llvm::make_early_inc_range(module.getOps<KernelOp>()))
+      kernel.erase();
+    if (!commands.empty())
+      builder.setInsertionPoint(
+          commands.front().first->getParentOfType<ProgramOp>());
+    SmallVector<ArrayAttr> functions(modules.size());
+    for (const Kernel &kernel : kernels) {
+      const DeviceModule &device = modules[kernel.module];
+      ArrayAttr &list = functions[kernel.module];
+      if (!list) {
+        auto functionsOf = createModule(device);
+        if (failed(functionsOf))
+          return failure();
+        list = *functionsOf;
+      }
+      KernelOp::create(
+          builder, module.getLoc(), builder.getStringAttr(kernel.name),
+          builder.getStringAttr(device.launch.op), kernel.constants, list);
+    }
+    return success();
+  }
+
+  /// The functions of the new module.
+  FailureOr<ArrayAttr> createModule(const DeviceModule &device) {
+    std::string name = device.name + ".cu";
+    std::string source =
+        printSource(device.name, device.launch, device.plan, device.uses);
+    DeviceModuleOp::create(builder, module.getLoc(),
+                           builder.getStringAttr(name),
+                           builder.getStringAttr(source));
+    SmallVector<Attribute> functions;
+    auto emitError = [&] {
+      return module.emitError("kernel \"" + device.name + "\": ");
+    };
+    for (const FunctionPlan &function : device.plan.functions) {
+      SmallVector<int64_t> grid(function.grid, function.grid + 3);
+      auto attr = FunctionAttr::getChecked(
+          llvm::function_ref<InFlightDiagnostic()>(emitError),
+          builder.getContext(), ref(name),
+          builder.getStringAttr(functionName(device.name, function)),
+          ArrayRef<int64_t>(grid), static_cast<int64_t>(function.block),
+          static_cast<int64_t>(function.sharedBytes));
+      if (!attr)
+        return failure();
+      functions.push_back(attr);
+    }
+    return builder.getArrayAttr(functions);
+  }
+
+  /// In every program, in one order: peers find each other's by the offset.
+  void createExchangeStates() {
+    if (exchangeNeeds.empty())
+      return;
+    FlatSymbolRefAttr arena = createArena("exchange", ArenaKind::Exchange);
+    for (auto program : module.getOps<ProgramOp>()) {
+      auto entries = program.getBody().getOps<EntryOp>();
+      if (entries.empty())
+        builder.setInsertionPointToEnd(&program.getBody().front());
+      else
+        builder.setInsertionPoint(*entries.begin());
+      for (const auto &[name, need] : exchangeNeeds)
+        StateOp::create(builder, program.getLoc(), builder.getStringAttr(name),
+                        arena, /*offset=*/IntegerAttr(),
+                        TypeAttr::get(bytesType(need)));
+    }
+  }
+
+  FlatSymbolRefAttr createArena(StringRef name, ArenaKind kind) {
+    builder.setInsertionPointToStart(module.getBody());
+    for (auto arena : module.getOps<ArenaOp>())
+      builder.setInsertionPointAfter(arena);
+    ArenaOp::create(builder, module.getLoc(), builder.getStringAttr(name),
+                    ArenaKindAttr::get(builder.getContext(), kind),
+                    builder.getI64IntegerAttr(0), builder.getI64IntegerAttr(1));
+    return ref(name);
+  }
+
+  FlatSymbolRefAttr transientArena() {
+    if (transient)
+      return transient;
+    for (auto arena : module.getOps<ArenaOp>())
+      if (arena.getKind() == ArenaKind::Transient)
+        return transient = ref(arena.getSymName());
+    return transient = createArena("activations", ArenaKind::Transient);
+  }
+
+  MemRefType bytesType(uint64_t bytes) {
+    return MemRefType::get({static_cast<int64_t>(llvm::alignTo(bytes, 256))},
+                           builder.getI8Type());
+  }
+
+  void rewrite(Operation *command, const Kernel &kernel) {
+    const KernelPlan &plan = modules[kernel.module].plan;
+    Value workspace, exchange;
+    if (plan.workspaceBytes > 0) {
+      FlatSymbolRefAttr arena = transientArena();
+      builder.setInsertionPoint(command);
+      workspace = BufferOp::create(builder, command->getLoc(),
+                                   bytesType(plan.workspaceBytes), arena,
+                                   /*offset=*/IntegerAttr());
+    }
+    if (plan.exchangeBytes > 0) {
+      std::string name = exchangeName(command);
+      builder.setInsertionPoint(command);
+      exchange = GlobalOp::create(builder, command->getLoc(),
+                                  bytesType(exchangeNeeds[name]), ref(name));
+    }
+    auto setOperands = [&](auto op) {
+      op.setKernelAttr(ref(kernel.name));
+      if (workspace)
+        op.getWorkspaceMutable().assign(workspace);
+      if (exchange)
+        op.getExchangeMutable().assign(exchange);
+    };
+    llvm::TypeSwitch<Operation *>(command)
+        .Case<LaunchOp>([&](LaunchOp launch) {
+          launch.setKernelAttr(ref(kernel.name));
+          if (workspace)
+            launch.getWorkspaceMutable().assign(workspace);
+        })
+        .Case<CollectiveOp, TransferOp>(setOperands)
+        .Case<CopyOp>(
+            [&](CopyOp copy) { copy.setKernelAttr(ref(kernel.name)); });
+  }
+
+  ModuleOp module;
+  SymbolTable symbols;
+  OpBuilder builder;
+  FlatSymbolRefAttr transient;
+  std::vector<DeviceModule> modules;
+  std::vector<Kernel> kernels;
+  llvm::StringMap<size_t> moduleOf; // by content
+  llvm::DenseMap<std::pair<size_t, DictionaryAttr>, size_t> kernelOf;
+  llvm::StringMap<int64_t> counts; // of kernels, by op
+  SmallVector<std::pair<Operation *, size_t>> commands;
+  /// Bytes by state, in the order of first use.
+  llvm::MapVector<std::string, uint64_t, std::map<std::string, unsigned>>
+      exchangeNeeds;
+};
+
+struct SpecializeKernels
+    : saddle::cuda::impl::SpecializeKernelsBase<SpecializeKernels> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    if (target == "cpu")
+      return;
+    if (target != "sm_90a") {
+      getOperation().emitError("target \"")
+          << target << "\" is not known; targets of this version: cpu, sm_90a";
+      return signalPassFailure();
+    }
+    if (failed(Specializer(getOperation()).run()))
+      signalPassFailure();
+  }
+};
+
+} // namespace
