@@ -215,8 +215,10 @@ private:
       pipeline.ep = options.topology.ep;
       pipeline.pp = options.topology.pp;
       pipeline.layers = options.stageLayers;
-      pipeline.rows = options.replicaRows;
       pipeline.reduction = options.reduction;
+      pipeline.norm = options.norm;
+      pipeline.experts = options.experts;
+      pipeline.rows = options.replicaRows;
       return buildDistPipeline(pm, pipeline);
     }
     case Phase::Kernel: {

@@ -31,11 +31,12 @@ struct CompileOptions {
   bool maxSeqLenIsDefault = true;
   /// Layers of each pipeline stage; empty means even.
   std::vector<int64_t> stageLayers;
-  /// How branches' partial sums are finished: "auto", "all_reduce" or
-  /// "reduce_scatter".
+  /// Choices of dist-choose-exchanges, by its names of their values; "auto"
+  /// leaves them to the cost model.
   std::string reduction = "auto";
-  /// How rows of attention replicas travel: "packed" or "padded".
-  std::string replicaRows = "packed";
+  std::string norm = "auto";
+  std::string experts = "auto";
+  std::string replicaRows = "auto";
   /// Compile only the first layers; 0 means all.
   int64_t layers = 0;
   std::optional<Phase> compileTo;

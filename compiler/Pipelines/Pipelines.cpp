@@ -45,17 +45,18 @@ void saddle::buildDistPipeline(OpPassManager &pm,
 
   // Weights decide; values follow. Nothing here changes what is computed.
   pm.addPass(dist::createSeedShardings());
-  dist::ChooseReductionsOptions choose;
+  dist::ChooseExchangesOptions choose;
   choose.reduction = options.reduction;
-  pm.addPass(dist::createChooseReductions(choose));
+  choose.norm = options.norm;
+  choose.experts = options.experts;
+  choose.rows = options.rows;
+  pm.addPass(dist::createChooseExchanges(choose));
   pm.addPass(dist::createPropagate());
   pm.addPass(dist::createInsertReshards());
 
   // Every edge agrees now, so each op can be rewritten on its own.
   pm.addPass(dist::createPartition());
-  dist::LowerReshardsOptions lower;
-  lower.rows = options.rows;
-  pm.addPass(dist::createLowerReshards(lower));
+  pm.addPass(dist::createLowerReshards());
 
   // After partitioning, so that shares of different widths concatenate as they
   // are (docs/decisions/0003-projections-fuse-after-partition.md).

@@ -21,15 +21,25 @@ struct TopologyOptions : mlir::PassPipelineOptions<TopologyOptions> {
                      llvm::cl::init(1)};
   ListOption<int64_t> layers{*this, "layers",
                              llvm::cl::desc("Layers of each pipeline stage")};
+  // Choices of dist-choose-exchanges; auto leaves them to the cost model.
   Option<std::string> reduction{
       *this, "reduction",
-      llvm::cl::desc("How branches' sums are finished: auto, all_reduce or "
-                     "reduce_scatter"),
+      llvm::cl::desc("How branches' sums are finished: auto, all_reduce, "
+                     "deferred or reduce_scatter"),
       llvm::cl::init("auto")};
-  Option<std::string> rows{
-      *this, "rows",
-      llvm::cl::desc("Layout of replicas' gathered rows: packed or padded"),
-      llvm::cl::init("packed")};
+  Option<std::string> norm{
+      *this, "norm",
+      llvm::cl::desc("Norms before or behind a gather: auto, early or late"),
+      llvm::cl::init("auto")};
+  Option<std::string> experts{
+      *this, "experts",
+      llvm::cl::desc("Where experts' tokens come from: auto, masked or "
+                     "gathered"),
+      llvm::cl::init("auto")};
+  Option<std::string> rows{*this, "rows",
+                           llvm::cl::desc("Layout of replicas' gathered rows: "
+                                          "auto, packed or padded"),
+                           llvm::cl::init("auto")};
 };
 
 struct ModelPipelineOptions : mlir::PassPipelineOptions<ModelPipelineOptions> {

@@ -1,48 +1,48 @@
 #include "passes/Dist/CostModel.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 #include <algorithm>
 
 using namespace saddle::dist;
 
-// Against what we measured on 8 H200s (a naive one-shot push, PyTorch's
-// two-shot in parentheses), in microseconds, model first: 6 KB 3.8 / 4.3, 48
-// KB 4.6 / 8.5, 384 KB 9.2 / (12.2), 1.5 MB 14.5 / (15.9), 12 MB 63 / (82). The
-// link rate is that of a peer copy. The model is optimistic where kernels are
-// not yet at the links' speed; both sides of a choice share that.
-LinkModel saddle::dist::h200Links() {
-  return {/*hop=*/3.7,         /*link=*/391e3,
-          /*memory=*/4.55e6,   /*ranks=*/8,
-          /*fartherHop=*/15.0, /*farther=*/50e3};
+RankGroup saddle::dist::rankGroup(const TargetModel &target, const Mesh &mesh,
+                                  llvm::ArrayRef<AxisRef> axes) {
+  RankGroup result;
+  for (AxisRef axis : axes)
+    result.ranks *= mesh.factor(axis);
+  for (const std::vector<int64_t> &ranks : mesh.groups(axes))
+    // Members stand in rank order.
+    result.far |=
+        ranks.front() / target.islandRanks != ranks.back() / target.islandRanks;
+  return result;
 }
 
-static double hop(const LinkModel &links, int64_t ranks) {
-  return ranks > links.ranks ? links.fartherHopMicroseconds
-                             : links.hopMicroseconds;
+static const LinkModel &links(const TargetModel &target, RankGroup group) {
+  return group.far ? target.far : target.near;
 }
 
-static double bandwidth(const LinkModel &links, int64_t ranks) {
-  return ranks > links.ranks ? links.fartherBytesPerMicrosecond
-                             : links.linkBytesPerMicrosecond;
-}
-
-double saddle::dist::scatterTime(const LinkModel &links, int64_t ranks,
+double saddle::dist::scatterTime(const TargetModel &target, RankGroup group,
                                  double bytes) {
-  if (ranks == 1)
+  if (group.ranks == 1)
     return 0;
-  double share = bytes / static_cast<double>(ranks);
-  return hop(links, ranks) +
-         share * static_cast<double>(ranks - 1) / bandwidth(links, ranks);
+  const LinkModel &link = links(target, group);
+  auto ranks = static_cast<double>(group.ranks);
+  return link.hopMicroseconds +
+         bytes / ranks * (ranks - 1) / link.bytesPerMicrosecond;
 }
 
-double saddle::dist::allReduceTime(const LinkModel &links, int64_t ranks,
+double saddle::dist::allReduceTime(const TargetModel &target, RankGroup group,
                                    double bytes) {
-  if (ranks == 1)
+  if (group.ranks == 1)
     return 0;
-  double oneShot = hop(links, ranks) + bytes * static_cast<double>(ranks - 1) /
-                                           bandwidth(links, ranks);
-  return std::min(oneShot, 2 * scatterTime(links, ranks, bytes));
+  const LinkModel &link = links(target, group);
+  double oneShot =
+      link.hopMicroseconds +
+      bytes * static_cast<double>(group.ranks - 1) / link.bytesPerMicrosecond;
+  return std::min(oneShot, 2 * scatterTime(target, group, bytes));
 }
 
-double saddle::dist::memoryTime(const LinkModel &links, double bytes) {
-  return bytes / links.memoryBytesPerMicrosecond;
+double saddle::dist::memoryTime(const TargetModel &target, double bytes) {
+  return bytes / target.memoryBytesPerMicrosecond;
 }

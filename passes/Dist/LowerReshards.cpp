@@ -4,6 +4,7 @@
 
 #include "passes/Dist/ShardingRules.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 
 namespace saddle::dist {
@@ -131,30 +132,43 @@ private:
 };
 
 struct LowerReshards : saddle::dist::impl::LowerReshardsBase<LowerReshards> {
-  using Base::Base;
-
   void runOnOperation() override {
     ShardingState state(getOperation());
-    auto ragged = symbolizeRowLayout(rows);
-    if (!ragged || *ragged == RowLayout::Blocks) {
-      getOperation().emitError("rows must be packed or padded, but got \"")
-          << rows << "\"";
-      return signalPassFailure();
-    }
     auto topology = getOperation()->getAttrOfType<DictionaryAttr>(
         DistDialect::kTopologyAttrName);
     auto dp = topology ? topology.getAs<IntegerAttr>("dp") : IntegerAttr();
-    Lowering lowering(state.mesh(), dp && dp.getInt() > 1, *ragged);
-    WalkResult result = getOperation().walk([&](ReshardOp op) {
-      auto value = lowering.lower(op);
-      if (failed(value))
-        return WalkResult::interrupt();
-      op.replaceAllUsesWith(*value);
-      op.erase();
-      return WalkResult::advance();
-    });
-    if (result.wasInterrupted())
-      signalPassFailure();
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      auto ragged = raggedLayout(function);
+      if (failed(ragged))
+        return signalPassFailure();
+      Lowering lowering(state.mesh(), dp && dp.getInt() > 1, *ragged);
+      WalkResult result = function.walk([&](ReshardOp op) {
+        auto value = lowering.lower(op);
+        if (failed(value))
+          return WalkResult::interrupt();
+        op.replaceAllUsesWith(*value);
+        op.erase();
+        return WalkResult::advance();
+      });
+      if (result.wasInterrupted())
+        return signalPassFailure();
+    }
+  }
+
+private:
+  /// How rows of replicas lie: what dist-choose-exchanges chose, or packed.
+  static FailureOr<RowLayout> raggedLayout(func::FuncOp function) {
+    auto choices =
+        function->getAttrOfType<DictionaryAttr>(DistDialect::kChoicesAttrName);
+    auto rows = choices ? choices.getAs<StringAttr>("rows") : StringAttr();
+    if (!rows)
+      return RowLayout::Packed;
+    auto layout = symbolizeRowLayout(rows.getValue());
+    if (layout && *layout != RowLayout::Blocks)
+      return *layout;
+    return function.emitError("'dist.choices' rows must be packed or padded, "
+                              "but got \"")
+           << rows.getValue() << "\"";
   }
 };
 

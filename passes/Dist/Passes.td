@@ -63,23 +63,45 @@ def SeedShardings : Pass<"dist-seed-shardings", "::mlir::ModuleOp"> {
   let dependentDialects = ["::saddle::dist::DistDialect"];
 }
 
-def ChooseReductions : Pass<"dist-choose-reductions", "::mlir::ModuleOp"> {
-  let summary = "All-reduce, or reduce-scatter and all-gather, for each entry";
+def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
+  let summary = "Choose, for each entry, how the ranks of a layer meet";
   let description = [{
-    Behind each branch (attention, experts) of tensor-parallel layers the partial sums must be finished. Either every rank gets the sum (`all_reduce`),
-    adds it to the residual stream and normalises all rows; or each rank gets the rows of its block of tokens (`reduce_scatter`), adds and normalises those, and
-    the rows are gathered for the next branch. The second moves no more bytes than a two-shot all-reduce and divides the work on rows, but it takes two hops
-    where a one-shot all-reduce takes one: it pays for long prefill chunks. The choice follows the cost model (CostModel.h, H200), or `reduction`;
-    a remark states both predictions. With attention replicas tokens are apart already and nothing is chosen.
+    Four choices, taken together: the plan with the least predicted time of a layer wins, unless an option asks for another.
 
-    The choice is an attribute, `dist.token_axis`, on the row-by-row ops; dist-propagate carries it out.
+    | choice | values | what differs |
+    | --- | --- | --- |
+    | `reduction` | `all_reduce` | the partial sums behind attention and experts are finished by launches of their own |
+    | | `deferred` | the launch of the next add and norm finishes them (the groups `all_reduce_add_rms_norm`, with replicas `reduce_scatter_...`) |
+    | | `reduce_scatter` | each rank finishes the rows of its block of tokens, adds there, and rows are gathered for the next branch |
+    | `norm` | `early` | a rank normalises its own rows, then they are gathered (one group with add and sum) |
+    | | `late` | rows are gathered as they are and every rank normalises all (add, gather and norm are launches of their own) |
+    | `experts` | `masked` | every rank has all tokens already and skips those of other ranks' experts |
+    | | `gathered` | tokens come from split rows by an all-gather and go back by a reduce-scatter |
+    | `rows` | `packed` | gathered rows of attention replicas lie without gaps |
+    | | `padded` | they lie in slots of the largest count |
+
+    `norm` is a choice where ranks hold different rows (`reduce_scatter`; replicas, in front of the experts), `rows` with replicas. What no op expresses is no
+    candidate: without replicas `gathered` and `reduce_scatter` go together, because nothing takes a slice of a row that every rank holds; with
+    replicas experts are always `gathered`, and a replica's ranks cannot split its rows, whose number is known at run time only. Remarks say so.
+
+    Costs are those of ExchangePlan.h over the table of TargetTable.h (H200, also for the CPU target, where nothing would differ). A remark for each choice
+    states the candidates, their predicted times by parts, and why one won. An option that an entry cannot follow is left aside there, with a remark.
+
+    The choices stand on the function by name, for dist-lower-reshards and kernel-form-groups, and as `dist.token_axis` on the row-by-row ops whose rows they
+    split or gather; dist-propagate carries that out.
 
     ```mlir
-    %h = model.add %x, %a {dist.token_axis = #dist.axes<@mesh, ["tp"]>} : tensor<4096x3072xbf16>
+    func.func @prefill_4096(...) attributes {dist.choices = {experts = "gathered", norm = "early", reduction = "reduce_scatter"}} {
+      %h = model.add %x, %a {dist.token_axis = #dist.axes<@mesh, ["tp"]>} : tensor<4096x3072xbf16>
     ```
   }];
   let dependentDialects = ["::saddle::dist::DistDialect"];
-  let options = [Option<"reduction", "reduction", "std::string", /*default=*/"\"auto\"", "auto, all_reduce or reduce_scatter">];
+  let options = [
+    Option<"reduction", "reduction", "std::string", /*default=*/"\"auto\"", "auto, all_reduce, deferred or reduce_scatter">,
+    Option<"norm", "norm", "std::string", /*default=*/"\"auto\"", "auto, early or late">,
+    Option<"experts", "experts", "std::string", /*default=*/"\"auto\"", "auto, masked or gathered">,
+    Option<"rows", "rows", "std::string", /*default=*/"\"auto\"", "auto, packed or padded">,
+  ];
 }
 
 def Propagate : Pass<"dist-propagate", "::mlir::ModuleOp"> {
@@ -136,11 +158,10 @@ def LowerReshards : Pass<"dist-lower-reshards", "::mlir::ModuleOp"> {
     | unreduced over A and B | split by A | `dist.reduce_scatter` over A, then `dist.all_reduce` over B |
     | split by A | replicated, or split by a major factor of A | `dist.all_gather` over what is left |
 
-    Any other pair is an error. A collective over groups of one rank vanishes. Rows of different replicas are ragged at run time: `rows` says whether they
-    travel packed or padded; rows of the ranks of one replica are blocks of a fixed size.
+    Any other pair is an error. A collective over groups of one rank vanishes. Rows of different replicas are ragged at run time: `rows` of the function's
+    `dist.choices` says whether they travel packed (without one: packed) or padded; rows of the ranks of one replica are blocks of a fixed size.
   }];
   let dependentDialects = ["::saddle::dist::DistDialect"];
-  let options = [Option<"rows", "rows", "std::string", /*default=*/"\"packed\"", "Layout of replicas' rows: packed or padded">];
 }
 
 def FuseProjections : Pass<"dist-fuse-projections", "::mlir::ModuleOp"> {
@@ -188,7 +209,7 @@ def PredictStep : Pass<"dist-predict-step", "::mlir::ModuleOp"> {
   let summary = "Say what a step of each entry should take on H200";
   let description = [{
     Sums, for one rank, the weights that a full step reads at memory speed (of the experts, the share that uniform routing touches) and the predicted time of its
-    collectives (CostModel.h). Caches, activations and launches are not counted, so this is a floor with communication, good for comparing topologies. Remarks
+    collectives (CostModel.h, TargetTable.h). Caches, activations and launches are not counted, so this is a floor with communication, good for comparing topologies. Remarks
     only; nothing changes.
 
     ```

@@ -42,7 +42,7 @@ struct Step {
 class Predictor {
 public:
   explicit Predictor(ModuleOp module)
-      : symbols(module), links(h200Links()), state(module) {}
+      : symbols(module), target(h200()), state(module) {}
 
   Step predict(func::FuncOp function) {
     Step step;
@@ -54,15 +54,15 @@ public:
           .Case<model::ExpertsOp>(
               [&](auto op) { step.weightBytes += expertBytes(op); })
           .Case<AllReduceOp>([&](auto op) {
-            exchange(step, allReduceTime(links, ranks(op.getAxesAttr()),
+            exchange(step, allReduceTime(target, group(op.getAxesAttr()),
                                          bytesOf(op.getResult())));
           })
           .Case<AllGatherOp>([&](auto op) {
-            exchange(step, scatterTime(links, ranks(op.getAxesAttr()),
+            exchange(step, scatterTime(target, group(op.getAxesAttr()),
                                        bytesOf(op.getResult())));
           })
           .Case<ReduceScatterOp>([&](auto op) {
-            exchange(step, scatterTime(links, ranks(op.getAxesAttr()),
+            exchange(step, scatterTime(target, group(op.getAxesAttr()),
                                        bytesOf(op.getInput())));
           });
     });
@@ -70,7 +70,7 @@ public:
   }
 
   double readTime(const Step &step) const {
-    return memoryTime(links, step.weightBytes);
+    return memoryTime(target, step.weightBytes);
   }
 
 private:
@@ -96,11 +96,8 @@ private:
     return bytes * (1 - missed);
   }
 
-  int64_t ranks(AxesAttr axes) const {
-    int64_t product = 1;
-    for (AxisRef axis : axes.getAxes())
-      product *= state.mesh().factor(axis);
-    return product;
+  RankGroup group(AxesAttr axes) const {
+    return rankGroup(target, state.mesh(), axes.getAxes());
   }
 
   static void exchange(Step &step, double time) {
@@ -109,7 +106,7 @@ private:
   }
 
   SymbolTable symbols;
-  LinkModel links;
+  const TargetModel &target;
   ShardingState state;
 };
 
@@ -121,11 +118,11 @@ struct PredictStep : saddle::dist::impl::PredictStepBase<PredictStep> {
       double read = predictor.readTime(step);
       std::string text;
       llvm::raw_string_ostream(text) << llvm::format(
-          "%.3f ms predicted for H200: %.1f MB of weights %.3f ms, %d "
+          "%.3f ms predicted for %s: %.1f MB of weights %.3f ms, %d "
           "collectives %.3f ms; caches and activations not counted",
-          (read + step.collectiveTime) / 1e3, step.weightBytes / 1e6,
-          read / 1e3, static_cast<int>(step.collectives),
-          step.collectiveTime / 1e3);
+          (read + step.collectiveTime) / 1e3, h200().name.data(),
+          step.weightBytes / 1e6, read / 1e3,
+          static_cast<int>(step.collectives), step.collectiveTime / 1e3);
       function.emitRemark("@") << function.getName() << ": " << text;
     }
   }

@@ -151,7 +151,7 @@ private:
     return success();
   }
 
-  /// Whole rows, split as dist-choose-collectives says, or else as the operand
+  /// Whole rows, split as dist-choose-exchanges says, or else as the operand
   /// that is split.
   LogicalResult rowByRow() {
     AxisRef rows;

@@ -162,6 +162,17 @@ static std::string nameOf(Operation *op) {
   return op->getName().stripDialect().str();
 }
 
+/// Whether sums of the function are to be finished in launches of their own:
+/// what dist-choose-exchanges calls "all_reduce".
+static bool finishesSumsAlone(Operation *op) {
+  auto choices =
+      op->getParentOfType<func::FuncOp>()->getAttrOfType<DictionaryAttr>(
+          dist::DistDialect::kChoicesAttrName);
+  auto reduction =
+      choices ? choices.getAs<StringAttr>("reduction") : StringAttr();
+  return reduction && reduction == "all_reduce";
+}
+
 /// (reduce_scatter), (all_reduce), (add), rms_norm, (all_gather); the norm
 /// alone is not worth a group.
 static std::optional<Candidate> matchNorm(model::RMSNormOp norm) {
@@ -171,16 +182,17 @@ static std::optional<Candidate> matchNorm(model::RMSNormOp norm) {
       candidate.ops.insert(candidate.ops.begin(), op);
   };
   Value input = norm.getInput();
+  bool alone = finishesSumsAlone(norm);
   if (auto add = input.getDefiningOp<model::AddOp>()) {
     prepend(add.getOperation());
     for (Value operand : add.getOperands()) {
       SmallVector<Operation *> sum = finishedSum(operand);
-      if (sum.empty() || !sum.front()->hasOneUse())
+      if (alone || sum.empty() || !sum.front()->hasOneUse())
         continue;
       prepend(sum);
       break;
     }
-  } else {
+  } else if (!alone) {
     prepend(finishedSum(input));
   }
   // The gather belongs here when nothing reads the norm before it.

@@ -25,7 +25,9 @@ SHARES = 8  # of the expert width
 TOPOLOGIES = ["tp=1", "tp=2", "tp=4", "tp=8", "tp=8,ep=2", "tp=8,ep=4",
               "tp=2,dp=2", "tp=4,dp=2", "tp=8,dp=8,ep=4", "tp=8,dp=2,ep=2",
               "tp=16,ep=4", "tp=4,pp=2", "tp=4,dp=2,ep=4,pp=2"]
-OPTIONS = [[], ["--reduction", "reduce_scatter"], ["--replica-rows", "padded"]]
+OPTIONS = [[], ["--reduction", "reduce_scatter"], ["--replica-rows", "padded"],
+           ["--norm", "late", "--reduction", "reduce_scatter"],
+           ["--reduction", "all_reduce"]]
 
 CONFIG = {
     "architectures": ["MiniMaxM2ForCausalLM"], "model_type": "minimax_m2",

@@ -221,6 +221,19 @@ def draw_topology(rng, config):
     return topology
 
 
+def draw_choices(rng):
+    """How ranks meet, usually against the cost model: tiny sizes would always
+    get the same. Scattered sums and gathered tokens go together."""
+    reduction = rng.choice(("auto", "all_reduce", "deferred", "reduce_scatter",
+                            "reduce_scatter"))
+    experts = {"auto": ("auto", "masked", "gathered"),
+               "reduce_scatter": ("auto", "gathered")}.get(
+                   reduction, ("auto", "masked"))
+    return ["--reduction", reduction, "--experts", rng.choice(experts),
+            "--norm", rng.choice(("auto", "early", "late", "late")),
+            "--replica-rows", rng.choice(("auto", "packed", "padded", "padded"))]
+
+
 def draw_case(rng, config):
     """(topology, options of compile, options of run, broken rules)."""
     wanted = rng.random() < 0.75  # legal ones are the dearer half of the test
@@ -240,8 +253,7 @@ def draw_case(rng, config):
     options = ["--topology", text, "--compute-dtype", "f32", "--max-seq-len", 32,
                "--page-size", rng.choice((1, 3, 4, 8, 16)), "--max-batch",
                rng.randint(1, 5), "--prefill-chunk", rng.choice((1, 3, 4, 8, 16)),
-               "--replica-rows", rng.choice(("packed", "padded")),
-               "--reduction", rng.choice(("auto", "reduce_scatter"))]
+               *draw_choices(rng)]
     if stages:
         options += ["--stage-layers", *stages]
     run_options = []
@@ -397,14 +409,16 @@ def check_named(tools, root):
     bench.run_reference()
     total = Tally()
     for index, text in enumerate(NAMED):
-        for rows in ("packed", "padded") if "dp=" in text else ("packed",):
+        for rows, norm in ((("packed", "early"), ("padded", "late"))
+                           if "dp=" in text else (("auto", "auto"),)):
             part = Tally()
             part.largest_world = world(text)
             bench.check(part, text, f"named{index}{rows}", [
                 "--topology", text, "--compute-dtype", "f32", "--max-seq-len", 32,
-                "--max-batch", 3, "--prefill-chunk", 4, "--replica-rows", rows])
-            print(f"{text} {rows}: {part.worst:.1e}" if part.equal else
-                  part.failures[0], flush=True)
+                "--max-batch", 3, "--prefill-chunk", 4, "--replica-rows", rows,
+                "--norm", norm])
+            print(f"{text} {rows} rows, {norm} norm: {part.worst:.1e}"
+                  if part.equal else part.failures[0], flush=True)
             total.add(part)
     print(total.summary())
     return total

@@ -76,15 +76,31 @@ int main(int argc, char **argv) {
                  "Layers of each pipeline stage; default: even")
       ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--reduction", options.reduction,
-                 "How the partial sums behind attention and experts are "
-                 "finished; auto predicts times for H200 (--explain)")
-      ->check(CLI::IsMember({"auto", "all_reduce", "reduce_scatter"}))
-      ->capture_default_str();
-  app.add_option("--replica-rows", options.replicaRows,
-                 "How tokens of attention replicas travel to the experts")
-      ->check(CLI::IsMember({"packed", "padded"}))
-      ->capture_default_str();
+  auto addChoice = [&](const char *flag, std::string &value,
+                       const char *description,
+                       std::vector<std::string> values) {
+    values.insert(values.begin(), "auto");
+    app.add_option(flag, value, description)
+        ->check(CLI::IsMember(values))
+        ->capture_default_str()
+        ->group("How ranks meet (auto: predicted for H200, see --explain)");
+  };
+  addChoice("--reduction", options.reduction,
+            "How the partial sums behind attention and experts are finished: "
+            "by launches of their own, in the launch of the next add and norm, "
+            "or by blocks of tokens, gathered for the next branch",
+            {"all_reduce", "deferred", "reduce_scatter"});
+  addChoice("--norm", options.norm,
+            "Where ranks hold different rows: norm of own rows before the "
+            "gather, or of all rows behind it",
+            {"early", "late"});
+  addChoice("--experts", options.experts,
+            "Where experts' tokens come from: every rank holds all, or they "
+            "are gathered from split rows",
+            {"masked", "gathered"});
+  addChoice("--replica-rows", options.replicaRows,
+            "How tokens of attention replicas travel to the experts",
+            {"packed", "padded"});
   app.add_option("--layers", options.layers, "Compile only the first layers")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--compile-to", compileTo,

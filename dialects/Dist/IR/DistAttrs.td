@@ -29,6 +29,7 @@ def Dist_Dialect : Dialect {
     static constexpr ::llvm::StringLiteral kStageAttrName = "dist.stage";
     static constexpr ::llvm::StringLiteral kEntryAttrName = "dist.entry";
     static constexpr ::llvm::StringLiteral kTokenAxisAttrName = "dist.token_axis";
+    static constexpr ::llvm::StringLiteral kChoicesAttrName = "dist.choices";
   }];
 }
 

@@ -61,5 +61,13 @@ LogicalResult DistDialect::verifyOperationAttribute(Operation *op,
       return success();
     return op->emitOpError("'dist.token_axis' must be a #dist.axes");
   }
+  if (name == kChoicesAttrName) {
+    auto choices = dyn_cast<DictionaryAttr>(value);
+    if (choices && llvm::all_of(choices, [](NamedAttribute choice) {
+          return isa<StringAttr>(choice.getValue());
+        }))
+      return success();
+    return op->emitOpError("'dist.choices' must be a dictionary of strings");
+  }
   return op->emitOpError("attribute '") << name << "' is not known";
 }

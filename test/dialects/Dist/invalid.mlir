@@ -387,3 +387,10 @@ func.func @receive_c1() {
   %x = dist.receive : tensor<*xf32>
   return
 }
+
+// -----
+
+// expected-error @+1 {{'dist.choices' must be a dictionary of strings}}
+func.func @choices_of_numbers() attributes {dist.choices = {rows = 1}} {
+  return
+}

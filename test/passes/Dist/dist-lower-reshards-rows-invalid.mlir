@@ -1,7 +1,10 @@
-// RUN: saddle-opt %s --dist-lower-reshards=rows=blocks --verify-diagnostics
+// RUN: saddle-opt %s --dist-lower-reshards --verify-diagnostics
 
-// Attention replicas bring different numbers of tokens: blocks cannot say so.
-// expected-error @+1 {{rows must be packed or padded, but got "blocks"}}
 module {
   dist.mesh @mesh ["tp" = 4]
+  // Attention replicas bring different numbers of tokens: blocks cannot say so.
+  // expected-error @+1 {{'dist.choices' rows must be packed or padded, but got "blocks"}}
+  func.func @f() attributes {dist.choices = {rows = "blocks"}} {
+    return
+  }
 }

@@ -89,6 +89,14 @@ func.func @replicas_to_experts(%x: tensor<4x32xbf16>) -> tensor<8x32xbf16> {
   %r = dist.reshard %x from <@mesh, ["tp":(1)2, _]> to <@mesh, [_, _]> : tensor<4x32xbf16> -> tensor<8x32xbf16>
   return %r : tensor<8x32xbf16>
 }
+
+// As dist-choose-exchanges has left it.
+// CHECK-LABEL: func.func @replicas_to_experts_in_slots
+func.func @replicas_to_experts_in_slots(%x: tensor<4x32xbf16>) -> tensor<8x32xbf16> attributes {dist.choices = {rows = "padded"}} {
+  // CHECK: dist.all_gather %{{.*}} dim 0 over <@mesh, ["tp":(1)2]> rows padded : tensor<4x32xbf16> -> tensor<8x32xbf16>
+  %r = dist.reshard %x from <@mesh, ["tp":(1)2, _]> to <@mesh, [_, _]> : tensor<4x32xbf16> -> tensor<8x32xbf16>
+  return %r : tensor<8x32xbf16>
+}
 }
 
 // -----

@@ -1,0 +1,322 @@
+// How the ranks of a layer meet: how sums are finished, which rows are
+// normalised, where experts' tokens come from, how replicas' rows lie. The
+// fastest consistent plan of each entry wins; ExchangePlan.h holds the costs.
+
+#include "passes/Dist/Passes.h"
+
+#include "passes/Dist/ExchangePlan.h"
+#include "passes/Dist/ShardingRules.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace saddle::dist {
+#define GEN_PASS_DEF_CHOOSEEXCHANGES
+#include "passes/Dist/Passes.h.inc"
+} // namespace saddle::dist
+
+using namespace mlir;
+using namespace saddle;
+using namespace saddle::dist;
+
+namespace {
+
+/// A decision of every entry: where a plan holds it, and what it may be.
+struct Choice {
+  StringRef name;
+  StringRef ExchangePlan::*member;
+  ArrayRef<StringRef> values;
+};
+
+} // namespace
+
+static ArrayRef<Choice> allChoices() {
+  static const StringRef reductions[] = {kAllReduce, kDeferred, kReduceScatter};
+  static const StringRef norms[] = {kEarly, kLate};
+  static const StringRef experts[] = {kMasked, kGathered};
+  static const StringRef rows[] = {kPacked, kPadded};
+  static const Choice choices[] = {
+      {"reduction", &ExchangePlan::reduction, reductions},
+      {"norm", &ExchangePlan::norm, norms},
+      {"experts", &ExchangePlan::experts, experts},
+      {"rows", &ExchangePlan::rows, rows},
+  };
+  return choices;
+}
+
+namespace {
+
+/// What the user asked for; "auto" leaves a choice to the cost model.
+using Wishes = llvm::StringMap<std::string>;
+
+/// Plans of one function.
+class Planner {
+public:
+  Planner(func::FuncOp function, const ShardingState &state, int64_t dp)
+      : function(function), state(state), target(h200()) {
+    const Mesh &mesh = state.mesh();
+    tp = mesh.axisSize("tp");
+    auto name = StringAttr::get(function.getContext(), "tp");
+    auto group = [&](int64_t pre, int64_t size) {
+      AxisRef axis = mesh.simplify(AxisRef{name, pre, size});
+      return rankGroup(target, mesh,
+                       axis ? ArrayRef<AxisRef>(axis) : ArrayRef<AxisRef>());
+    };
+    shape.replicas = dp;
+    shape.all = group(1, tp);
+    shape.attention = group(dp, tp / dp);
+    shape.across = group(1, dp);
+  }
+
+  /// False when the function has no residual stream.
+  bool measure() {
+    model::AddOp add;
+    function.walk([&](model::AddOp op) {
+      add = op;
+      return WalkResult::interrupt();
+    });
+    if (!add)
+      return false;
+    auto residual = cast<RankedTensorType>(add.getType());
+    globalTokens = residual.getDimSize(0);
+    shape.tokens = globalTokens / shape.replicas;
+    shape.rowBytes = static_cast<double>(residual.getDimSize(1)) *
+                     residual.getElementTypeBitWidth() / 8;
+    auto phase = function->getAttrOfType<StringAttr>(
+        model::ModelDialect::kPhaseAttrName);
+    shape.decode = !phase || phase != "prefill";
+    return true;
+  }
+
+  /// The fastest plan that grants every wish that can be granted here; remarks
+  /// say how each choice came about.
+  ExchangePlan decide(const Wishes &wishes) {
+    Wishes granted = wishes;
+    for (const Choice &choice : allChoices())
+      if (!obstacle(choice, granted[choice.name]).empty())
+        granted[choice.name] = "auto";
+    std::optional<ExchangePlan> best = fastest(granted);
+    assert(best && "all-reduce, and gathering replicas, are always possible");
+    for (const Choice &choice : allChoices()) {
+      if (!matters(choice, *best))
+        continue;
+      Decision decision{
+          choice.name, wishes.lookup(choice.name), {}, (*best).*choice.member};
+      for (StringRef value : choice.values)
+        decision.candidates.push_back(candidate(choice, value, granted, *best));
+      reportDecision(function, decision, target.name);
+    }
+    return *best;
+  }
+
+  /// Whether a choice makes a difference to a plan.
+  bool matters(const Choice &choice, const ExchangePlan &plan) const {
+    if (choice.member == &ExchangePlan::norm)
+      return plan.splitsRows(shape);
+    return choice.member != &ExchangePlan::rows || shape.replicas > 1;
+  }
+
+private:
+  /// Why a value cannot be chosen here, whatever else is; empty when it can.
+  std::string obstacle(const Choice &choice, StringRef value) const {
+    auto number = [](int64_t n) { return std::to_string(n); };
+    if (shape.replicas > 1) {
+      if (value == kReduceScatter)
+        return "ranks cannot take blocks of a replica's rows, whose number is "
+               "known at run time";
+      return value == kMasked ? "replicas hold different tokens" : "";
+    }
+    if (value != kReduceScatter && value != kGathered)
+      return "";
+    if (globalTokens % tp != 0)
+      return number(globalTokens) +
+             " tokens cannot be split over tp = " + number(tp);
+    return sumsOverAllRanks()
+               ? ""
+               : "some branch is complete, or summed over fewer ranks than "
+                 "tp = " +
+                     number(tp);
+  }
+
+  /// Whether what enters the residual stream is a partial sum over all of tp.
+  /// It is not where the embedding is replicated, or where ranks beyond the
+  /// heads repeat a share of attention.
+  bool sumsOverAllRanks() const {
+    auto splitOverAll = [&](FlatSymbolRefAttr symbol, unsigned dim) {
+      ShardingAttr sharding = state.ofSymbol(symbol);
+      return sharding && sharding.getDims().size() > dim &&
+             sharding.getDims()[dim] && sharding.getDims()[dim].isWhole();
+    };
+    bool all = true;
+    func::FuncOp walked = function;
+    walked.walk([&](model::EmbeddingOp op) {
+      all &= splitOverAll(op.getTableAttr(), 0);
+    });
+    walked.walk([&](model::AttentionOp op) {
+      for (Operation *user : op.getResult().getUsers())
+        if (auto linear = dyn_cast<model::LinearOp>(user))
+          all &= splitOverAll(linear.getWeightAttr(), 1);
+    });
+    return all;
+  }
+
+  /// None when no plan is consistent and possible.
+  std::optional<ExchangePlan> fastest(const Wishes &wishes) const {
+    std::optional<ExchangePlan> best;
+    double time = 0;
+    visit(wishes, [&](const ExchangePlan &plan) {
+      double total = layerCost(target, shape, plan).total();
+      // Of equals the first: what is listed first is simpler.
+      if (!best || total < time) {
+        best = plan;
+        time = total;
+      }
+    });
+    return best;
+  }
+
+  void visit(const Wishes &wishes,
+             llvm::function_ref<void(const ExchangePlan &)> use,
+             ExchangePlan plan = {}, size_t index = 0) const {
+    if (index == allChoices().size()) {
+      if (isConsistent(shape, plan))
+        use(plan);
+      return;
+    }
+    const Choice &choice = allChoices()[index];
+    std::string wish = wishes.lookup(choice.name);
+    for (StringRef value : choice.values)
+      if ((wish == "auto" || wish == value) &&
+          obstacle(choice, value).empty()) {
+        plan.*choice.member = value;
+        visit(wishes, use, plan, index + 1);
+      }
+  }
+
+  /// The fastest plan with this value beside what else was granted; for norms
+  /// beside the reduction that gave them a choice.
+  Candidate candidate(const Choice &choice, StringRef value, Wishes wishes,
+                      const ExchangePlan &best) {
+    Candidate result{value, std::nullopt, obstacle(choice, value)};
+    wishes[choice.name] = value.str();
+    // Where tokens are gathered and how sums are scattered go together.
+    if (choice.member == &ExchangePlan::reduction)
+      wishes["experts"] = "auto";
+    if (choice.member == &ExchangePlan::experts)
+      wishes["reduction"] = "auto";
+    if (choice.member == &ExchangePlan::norm)
+      wishes["reduction"] = best.reduction.str();
+    if (auto plan = fastest(wishes))
+      result.cost = layerCost(target, shape, *plan);
+    return result;
+  }
+
+  func::FuncOp function;
+  const ShardingState &state;
+  const TargetModel &target;
+  LayerShape shape;
+  int64_t tp, globalTokens = 0;
+};
+
+struct ChooseExchanges
+    : saddle::dist::impl::ChooseExchangesBase<ChooseExchanges> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    Wishes wishes;
+    wishes["reduction"] = reduction;
+    wishes["norm"] = norm;
+    wishes["experts"] = experts;
+    wishes["rows"] = rows;
+    if (failed(verify(wishes)))
+      return signalPassFailure();
+    ShardingState state(module);
+    auto topology =
+        module->getAttrOfType<DictionaryAttr>(DistDialect::kTopologyAttrName);
+    auto dp = topology ? topology.getAs<IntegerAttr>("dp") : IntegerAttr();
+    int64_t tp = state.hasMesh() ? state.mesh().axisSize("tp") : 0;
+    if (!dp || tp == 0) {
+      module.emitError("module has no mesh; run dist-attach-mesh first");
+      return signalPassFailure();
+    }
+    if (dp.getInt() < 1 || tp % dp.getInt() != 0) {
+      module.emitError("dp = ")
+          << dp.getInt() << " does not divide tp = " << tp;
+      return signalPassFailure();
+    }
+    if (tp == 1)
+      return; // one rank meets nobody
+    for (auto function : module.getOps<func::FuncOp>()) {
+      Planner planner(function, state, dp.getInt());
+      if (planner.measure())
+        apply(function, planner, planner.decide(wishes), dp.getInt());
+    }
+  }
+
+private:
+  LogicalResult verify(const Wishes &wishes) {
+    for (const Choice &choice : allChoices()) {
+      std::string value = wishes.lookup(choice.name);
+      if (value == "auto" || llvm::is_contained(choice.values, value))
+        continue;
+      InFlightDiagnostic diag = getOperation().emitError(choice.name)
+                                << " must be auto";
+      for (StringRef legal : choice.values)
+        diag << (legal == choice.values.back() ? " or " : ", ") << legal;
+      return diag << ", but got \"" << value << "\"";
+    }
+    std::string sums = wishes.lookup("reduction"),
+                tokens = wishes.lookup("experts");
+    bool scatters = sums == kReduceScatter;
+    if (sums != "auto" && tokens != "auto" && scatters != (tokens == kGathered))
+      return getOperation().emitError("experts = ")
+             << tokens << " does not go with reduction = " << sums
+             << ": tokens are gathered where sums are scattered, and only "
+                "there; leave one of them at auto";
+    return success();
+  }
+
+  /// Behind model.select_rows there are logits rows, not tokens.
+  static bool readsRows(Operation *op) {
+    return op->getOperand(0).getDefiningOp<model::SelectRowsOp>() != nullptr;
+  }
+
+  static bool feedsExperts(model::RMSNormOp norm) {
+    return llvm::any_of(norm->getUsers(), llvm::IsaPred<model::ExpertsOp>);
+  }
+
+  /// Writes the plan into the IR: where rows are split as attributes of the
+  /// row-by-row ops, all of it by name on the function.
+  void apply(func::FuncOp function, const Planner &planner,
+             const ExchangePlan &plan, int64_t dp) {
+    Builder builder(&getContext());
+    SmallVector<NamedAttribute> choices;
+    for (const Choice &choice : allChoices())
+      if (planner.matters(choice, plan))
+        choices.push_back(builder.getNamedAttr(
+            choice.name, builder.getStringAttr(plan.*choice.member)));
+    function->setAttr(DistDialect::kChoicesAttrName,
+                      builder.getDictionaryAttr(choices));
+
+    auto name = FlatSymbolRefAttr::get(&getContext(), StringRef(kMeshName));
+    auto everyRow = AxesAttr::get(&getContext(), name, {});
+    auto ownRows =
+        AxesAttr::get(&getContext(), name,
+                      AxisRef{StringAttr::get(&getContext(), "tp"), 1, 0});
+    bool late = plan.norm == kLate;
+    function.walk([&](Operation *op) {
+      if (!isa<model::AddOp, model::RMSNormOp, model::LayerBoundaryOp>(op) ||
+          readsRows(op))
+        return;
+      auto norm = dyn_cast<model::RMSNormOp>(op);
+      if (dp == 1 && plan.reduction == kReduceScatter)
+        op->setAttr(DistDialect::kTokenAxisAttrName,
+                    norm && late ? everyRow : ownRows);
+      // Attention reads its replica's tokens only, so that norm stays.
+      else if (dp > 1 && late && norm && feedsExperts(norm))
+        op->setAttr(DistDialect::kTokenAxisAttrName, everyRow);
+    });
+  }
+};
+
+} // namespace
