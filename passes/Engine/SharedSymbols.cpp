@@ -32,18 +32,35 @@ FlatSymbolRefAttr SharedSymbols::kernel(StringRef op,
   return symbol;
 }
 
+/// What users read: factors of tp by their part in the topology, others as the
+/// axis, what stands before the factor, and its size.
+static std::string groupName(ModuleOp module, const dist::Mesh &mesh,
+                             dist::AxisRef axis) {
+  std::string name = axis.name.str();
+  if (axis.isWhole())
+    return name;
+  auto topology = module->getAttrOfType<DictionaryAttr>(
+      dist::DistDialect::kTopologyAttrName);
+  auto dp = topology ? topology.getAs<IntegerAttr>("dp") : IntegerAttr();
+  if (name == "tp" && dp) {
+    int64_t replicas = dp.getInt();
+    if (axis.pre == 1 && axis.size == replicas)
+      return "replicas";
+    if (axis.pre == replicas && axis.pre * axis.size == mesh.axisSize(name))
+      return "attention";
+  }
+  return name + "." + std::to_string(axis.pre) + "." +
+         std::to_string(axis.size);
+}
+
 FlatSymbolRefAttr SharedSymbols::rankGroups(dist::AxesAttr axes) {
   FlatSymbolRefAttr &symbol = groups[axes];
   if (!symbol) {
     dist::Mesh mesh =
         dist::toMesh(symbols.lookup<dist::MeshOp>(axes.getMesh().getValue()));
     std::string name;
-    for (dist::AxisRef axis : axes.getAxes()) {
-      name += (name.empty() ? "" : "_") + axis.name.str();
-      if (!axis.isWhole())
-        name +=
-            "." + std::to_string(axis.pre) + "." + std::to_string(axis.size);
-    }
+    for (dist::AxisRef axis : axes.getAxes())
+      name += (name.empty() ? "" : "_") + groupName(module, mesh, axis);
     SmallVector<int64_t> ranks;
     auto members = mesh.groups(axes.getAxes());
     for (int64_t stage = 0; stage < stages; ++stage)

@@ -248,3 +248,22 @@ func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: te
 }
 // CHECK: engine.rank_groups @groups.tp.1.2 axes "tp.1.2" size 2 ranks [0, 2, 1, 3]
 }
+
+// -----
+
+// The same factors in a topology have names: two replicas of two ranks.
+
+module attributes {dist.topology = {tp = 4, dp = 2, ep = 1, pp = 1}, model.limits = {max_batch = 4, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+dist.mesh @mesh ["tp" = 4]
+model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: tensor<4xi32>, %context: !model.context)
+    -> tensor<4x32xf32> attributes {model.phase = "decode"} {
+  %t = model.embedding %tokens, @table.shard : tensor<4xi32> -> tensor<4x32xf32>
+  %a = dist.all_reduce %t over <@mesh, ["tp":(1)2]> : tensor<4x32xf32>
+  %b = dist.all_reduce %a over <@mesh, ["tp":(2)2]> : tensor<4x32xf32>
+  return %b : tensor<4x32xf32>
+}
+// CHECK: engine.rank_groups @groups.replicas axes "replicas" size 2 ranks [0, 2, 1, 3]
+// CHECK: engine.rank_groups @groups.attention axes "attention" size 2 ranks [0, 1, 2, 3]
+}
