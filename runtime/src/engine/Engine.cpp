@@ -22,6 +22,7 @@ struct Engine::Storage {
   std::optional<MappedFile> mapped; // or
   std::vector<uint8_t> copied;      // 16-byte aligned by its allocator
   const schema::Engine *root = nullptr;
+  Bytes segments;
 
   Bytes bytes() const { return mapped ? mapped->bytes() : Bytes(copied); }
 };
@@ -59,8 +60,9 @@ Engine::fromStorage(std::unique_ptr<Storage> storage) {
                      storage->path.c_str(), parts.flatbuffer.size(),
                      schema::EngineIdentifier());
   storage->root = schema::GetEngine(parts.flatbuffer.data());
-  SADDLE_RETURN_IF_ERROR(
-      engine::prefix(storage->path, engine::validate(*storage->root)));
+  storage->segments = parts.segments;
+  SADDLE_RETURN_IF_ERROR(engine::prefix(
+      storage->path, engine::validate(*storage->root, parts.segments)));
   return std::unique_ptr<Engine>(new Engine(std::move(storage)));
 }
 
@@ -72,6 +74,10 @@ Engine::~Engine() = default;
 const schema::Engine &Engine::root() const { return *storage->root; }
 
 const std::string &Engine::path() const { return storage->path; }
+
+Bytes Engine::segment(const schema::Module &module) const {
+  return Bytes(storage->segments.data() + module.offset(), module.bytes());
+}
 
 uint32_t Engine::worldSize() const {
   return root().topology()->tp() * root().topology()->pp();

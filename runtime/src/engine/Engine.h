@@ -4,6 +4,7 @@
 #define SADDLE_RUNTIME_ENGINE_ENGINE_H
 
 #include "runtime/schema/engine_generated.h"
+#include "runtime/src/base/Span.h"
 #include "runtime/src/base/Status.h"
 
 #include <cstddef>
@@ -27,6 +28,8 @@ public:
 
   const schema::Engine &root() const;
   const std::string &path() const;
+  /// The device binary of one of `root().modules()`; as long as the engine.
+  Bytes segment(const schema::Module &module) const;
   /// tp * pp.
   uint32_t worldSize() const;
 

@@ -129,8 +129,9 @@ std::string formatDims(const flatbuffers::Vector<uint64_t> &dims) {
   return text + "]";
 }
 
-Status validate(const Engine &engine) {
+Status validate(const Engine &engine, Bytes segments) {
   SADDLE_RETURN_IF_ERROR(validateFacts(engine));
+  SADDLE_RETURN_IF_ERROR(validateModules(engine, segments));
   SADDLE_RETURN_IF_ERROR(validateTables(engine));
   for (const Program *program : *engine.programs()) {
     std::string place = "program " + std::to_string(program->stage());
@@ -138,6 +139,7 @@ Status validate(const Engine &engine) {
     SADDLE_RETURN_IF_ERROR(prefix(place, validateEntries(engine, *program)));
   }
   SADDLE_RETURN_IF_ERROR(validateStages(engine));
+  SADDLE_RETURN_IF_ERROR(validateExchanges(engine));
   return validateSourcesAreRead(engine);
 }
 

@@ -9,6 +9,7 @@
 #define SADDLE_RUNTIME_ENGINE_VALIDATE_H
 
 #include "runtime/schema/engine_generated.h"
+#include "runtime/src/base/Span.h"
 #include "runtime/src/base/Status.h"
 #include "runtime/src/base/View.h"
 
@@ -20,14 +21,23 @@ namespace saddle::engine {
 /// More ranks than any machine has; keeps per-rank checks cheap.
 constexpr uint64_t kMaxRanks = 4096;
 
-/// The whole validation, in the order of docs/EngineFormat.md.
-Status validate(const schema::Engine &engine);
+/// The whole validation, in the order of docs/EngineFormat.md. `segments` are
+/// the file's.
+Status validate(const schema::Engine &engine, Bytes segments);
 
 //===--- Its parts -------------------------------------------------------===//
 
 /// Target, dtypes, topology, limits.
 Status validateFacts(const schema::Engine &engine);
-/// Arenas, sources, kernels, rank groups: what programs refer to.
+/// Whether the engine's kernels run on a device, as functions of its modules.
+bool isDeviceTarget(const schema::Engine &engine);
+/// Modules lie in `segments` and are whole.
+Status validateModules(const schema::Engine &engine, Bytes segments);
+/// The functions of a kernel, after validateModules.
+Status validateFunctions(const schema::Engine &engine,
+                         const schema::Kernel &kernel);
+/// Arenas, sources, kernels, rank groups: what programs refer to; after
+/// validateModules.
 Status validateTables(const schema::Engine &engine);
 /// The weights of `program`: recipes and destinations.
 Status validateWeights(const schema::Engine &engine,
@@ -40,6 +50,9 @@ Status validateLayouts(const schema::Entry &entry);
 /// Programs against each other, after each is valid: the same entries in the
 /// same order, and a receive for every send.
 Status validateStages(const schema::Engine &engine);
+/// Exchange memory of all programs, after each is valid: one block for each
+/// partition of the ranks, and they do not overlap.
+Status validateExchanges(const schema::Engine &engine);
 /// Every source that is not ignored is read by some weight; after
 /// validateWeights.
 Status validateSourcesAreRead(const schema::Engine &engine);

@@ -14,6 +14,21 @@ using schema::Engine; // not saddle::Engine
 
 namespace {
 
+/// The op of the kernels that run a collective on devices.
+const char *opName(CollectiveKind kind) {
+  switch (kind) {
+  case CollectiveKind::ALL_REDUCE_SUM:
+    return "all_reduce_sum";
+  case CollectiveKind::ALL_GATHER:
+    return "all_gather";
+  case CollectiveKind::REDUCE_SCATTER_SUM:
+    return "reduce_scatter_sum";
+  case CollectiveKind::UNKNOWN:
+    break;
+  }
+  return "";
+}
+
 /// Whether `accepts(place, index in the group, the group's first place)` holds
 /// for every rank of every group.
 bool allMembers(const Engine &engine, const RankGroups &groups,
@@ -176,7 +191,13 @@ Status validateCollective(const CommandContext &context,
     SADDLE_RETURN_IF_ERROR(checkEqualCounts(engine, groups, from));
   }
   SADDLE_RETURN_IF_ERROR(checkShapes(context, collective, groups.size()));
-  return checkAliasing(context, collective);
+  SADDLE_RETURN_IF_ERROR(checkAliasing(context, collective));
+  SADDLE_RETURN_IF_ERROR(context.checkData("input", collective.input()));
+  SADDLE_RETURN_IF_ERROR(
+      validateRunner(context, collective.kernel(), opName(collective.kind())));
+  return validateMemory(context,
+                        {collective.workspace(), collective.exchange()},
+                        {collective.input(), collective.output()});
 }
 
 Status validateLayouts(const Entry &entry) {
@@ -215,9 +236,13 @@ Status validateTransfer(const CommandContext &context,
                      stage, stages, sends ? "send to" : "receive from");
   SADDLE_RETURN_IF_ERROR(
       context.checkRows("slice", transfer.slice(), transfer.extent()));
-  if (sends)
-    return Status();
-  return context.checkWritable("slice", transfer.slice());
+  SADDLE_RETURN_IF_ERROR(
+      sends ? context.checkData("slice", transfer.slice())
+            : context.checkWritable("slice", transfer.slice()));
+  SADDLE_RETURN_IF_ERROR(
+      validateRunner(context, transfer.kernel(), sends ? "send" : "receive"));
+  return validateMemory(context, {transfer.workspace(), transfer.exchange()},
+                        {transfer.slice()});
 }
 
 } // namespace saddle::engine

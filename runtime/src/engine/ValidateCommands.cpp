@@ -85,11 +85,15 @@ Status CommandChecker::checkLaunch(const Launch &launch) {
       place, checkDim("counted operand", launch.operands()->Get(facts.counted),
                       0, count, describe(launch.extent()))));
   SADDLE_RETURN_IF_ERROR(prefix(place, checkLimits(facts, launch)));
-  for (uint32_t i = launch.operands()->size() - facts.outputs;
-       i < launch.operands()->size(); ++i)
+  std::vector<uint32_t> indices(launch.operands()->begin(),
+                                launch.operands()->end());
+  for (uint32_t i = 0; i < indices.size(); ++i) {
+    bool isOutput = i + facts.outputs >= indices.size();
     SADDLE_RETURN_IF_ERROR(
-        prefix(place, checkWritable("output", launch.operands()->Get(i))));
-  return Status();
+        prefix(place, isOutput ? checkWritable("output", indices[i])
+                               : checkData("input", indices[i])));
+  }
+  return prefix(place, validateMemory(*this, {launch.workspace()}, indices));
 }
 
 Status CommandChecker::checkLimits(const OpFacts &facts, const Launch &launch) {
@@ -138,7 +142,8 @@ Status CommandChecker::checkCopy(const Copy &copy) {
     return makeError(StatusCode::DataLoss,
                      "source and dest (slices %u and %u) share bytes",
                      copy.source(), copy.dest());
-  return Status();
+  SADDLE_RETURN_IF_ERROR(checkData("source", copy.source()));
+  return validateRunner(*this, copy.kernel(), "copy");
 }
 
 Status CommandChecker::check(const Command &command) {
@@ -196,10 +201,20 @@ Status CommandContext::checkRows(const char *what, uint32_t index,
 Status CommandContext::checkWritable(const char *what, uint32_t index) const {
   const Arena &arena = *engine.arenas()->Get(slice(index).arena());
   if (arena.kind() != ArenaKind::CONSTANT)
-    return Status();
+    return checkData(what, index);
   return makeError(StatusCode::DataLoss,
                    "%s (slice %u) lies in arena %s of kind CONSTANT, which no "
                    "command may write",
+                   what, index, quoted(arena).c_str());
+}
+
+Status CommandContext::checkData(const char *what, uint32_t index) const {
+  const Arena &arena = *engine.arenas()->Get(slice(index).arena());
+  if (arena.kind() != ArenaKind::EXCHANGE)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "%s (slice %u) lies in arena %s of kind EXCHANGE, which "
+                   "holds exchange memory only",
                    what, index, quoted(arena).c_str());
 }
 

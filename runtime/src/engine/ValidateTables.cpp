@@ -1,5 +1,6 @@
 // Facts about the whole engine, and the tables that programs refer to.
 
+#include "runtime/kernels/abi.h"
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/engine/Validate.h"
@@ -62,6 +63,26 @@ Status validateTopology(const Topology &topology) {
   return Status();
 }
 
+/// Device code sees replicas and groups in tables of fixed size.
+Status validateDeviceLimits(const Engine &engine) {
+  if (!isDeviceTarget(engine))
+    return Status();
+  if (engine.topology()->dp() > device::kMaxReplicas)
+    return makeError(StatusCode::Unsupported,
+                     "topology: dp = %u, but target \"%s\" takes up to %u "
+                     "attention replicas",
+                     engine.topology()->dp(), engine.target()->c_str(),
+                     device::kMaxReplicas);
+  for (const RankGroups *groups : *engine.rank_groups())
+    if (groups->size() > device::kMaxGroup)
+      return makeError(StatusCode::Unsupported,
+                       "rank groups \"%s\": %u ranks in a group, but target "
+                       "\"%s\" takes up to %u",
+                       groups->axes()->c_str(), groups->size(),
+                       engine.target()->c_str(), device::kMaxGroup);
+  return Status();
+}
+
 Status validateLimits(const Limits &limits) {
   SADDLE_RETURN_IF_ERROR(
       checkRange("limits: max_batch", limits.max_batch(), kMaxIndex));
@@ -89,9 +110,15 @@ Status validateArenas(const Engine &engine) {
   for (const Arena *arena : *engine.arenas()) {
     SADDLE_RETURN_IF_ERROR(names.add(*arena->name()));
     std::string place = "arena " + quoted(*arena);
-    if (arena->kind() < ArenaKind::CONSTANT || arena->kind() > ArenaKind::IO)
+    if (arena->kind() < ArenaKind::CONSTANT ||
+        arena->kind() > ArenaKind::EXCHANGE)
       return makeError(StatusCode::DataLoss, "%s: unknown kind %u",
                        place.c_str(), unsigned(arena->kind()));
+    if (arena->kind() == ArenaKind::EXCHANGE && !isDeviceTarget(engine))
+      return makeError(StatusCode::DataLoss,
+                       "%s: kind EXCHANGE, which an engine for target \"cpu\" "
+                       "cannot have",
+                       place.c_str());
     uint64_t alignment = arena->alignment();
     if (alignment == 0 || (alignment & (alignment - 1)) != 0 ||
         alignment > kMaxAlignment)
@@ -158,6 +185,8 @@ Status validateKernels(const Engine &engine, uint64_t worldSize) {
   UniqueNames names("kernels");
   for (const Kernel *kernel : *engine.kernels()) {
     SADDLE_RETURN_IF_ERROR(names.add(*kernel->name()));
+    SADDLE_RETURN_IF_ERROR(prefix("kernel " + quoted(*kernel),
+                                  validateFunctions(engine, *kernel)));
     if (!kernel->attributes())
       continue;
     for (const Attribute *attribute : *kernel->attributes())
@@ -210,11 +239,12 @@ Status validateRankGroups(const Engine &engine, uint64_t worldSize) {
 } // namespace
 
 Status validateFacts(const Engine &engine) {
-  if (engine.target()->str() != "cpu")
+  std::string target = engine.target()->str();
+  if (target != "cpu" && target != "sm_90a")
     return makeError(StatusCode::Unsupported,
-                     "compiled for target \"%s\", but this build runs only "
-                     "\"cpu\"; compile the model again with --target cpu",
-                     engine.target()->c_str());
+                     "compiled for target \"%s\", but this build knows only "
+                     "\"cpu\" and \"sm_90a\"",
+                     target.c_str());
   DType compute = engine.compute_dtype(), kv = engine.kv_dtype();
   if (compute != DType::F32 && compute != DType::BF16)
     return makeError(StatusCode::DataLoss,
@@ -225,6 +255,7 @@ Status validateFacts(const Engine &engine) {
                      "kv_dtype is %s, expected f32, bf16 or f8e4m3",
                      dtypeName(kv));
   SADDLE_RETURN_IF_ERROR(validateTopology(*engine.topology()));
+  SADDLE_RETURN_IF_ERROR(validateDeviceLimits(engine));
   SADDLE_RETURN_IF_ERROR(validateLimits(*engine.limits()));
   const Model &model = *engine.model();
   SADDLE_RETURN_IF_ERROR(

@@ -10,14 +10,14 @@ namespace {
 
 TEST(ValidateFacts, otherTargetsAreUnsupported) {
   auto tree = tinyEngine();
-  tree->target = "sm_90a";
+  tree->target = "sm_80";
   auto file = engineFileOf(*tree);
   auto engine = saddle::Engine::fromBytes(file.data(), file.size(), "t");
   ASSERT_FALSE(engine.ok());
   EXPECT_EQ(engine.status().code(), StatusCode::Unsupported);
   EXPECT_EQ(engine.status().message(),
-            "t: compiled for target \"sm_90a\", but this build runs only "
-            "\"cpu\"; compile the model again with --target cpu");
+            "t: compiled for target \"sm_80\", but this build knows only "
+            "\"cpu\" and \"sm_90a\"");
 }
 
 TEST(ValidateFacts, dtypes) {
