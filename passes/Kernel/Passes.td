@@ -13,7 +13,8 @@ def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
     | `router_top_k` | the router's linear and the choice |
 
     The parts in brackets are absent where a topology does without; a norm alone is not a group. Ops stay in order; a group forms only where no op in
-    between uses what it produces or touches memory that it touches, and where each value plays the part that the signature says.
+    between uses what it produces or touches memory that it touches, and where each value plays the part that the signature says. Where `dist.choices` of the
+    function says reduction = "all_reduce", the collectives that finish a branch's sum stay outside.
 
     ```mlir
     %r = dist.all_reduce %o over #dist.axes<@mesh, ["tp"]> : tensor<8x3072xbf16>
