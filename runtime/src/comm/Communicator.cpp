@@ -206,6 +206,19 @@ void Communicator::abort(uint32_t rank, const Status &error) {
                               where.c_str(), error.message().c_str()));
 }
 
+void Communicator::fail(const Status &error) {
+  std::lock_guard<std::mutex> lock(state->mutex);
+  (void)state->fail(error);
+}
+
+bool Communicator::hasFailed() const {
+  return state->failed.load(std::memory_order_acquire);
+}
+
+const char *Communicator::lastLocation(uint32_t rank) const {
+  return state->signs[rank].location.load(std::memory_order_relaxed);
+}
+
 Status Communicator::failure() const {
   std::lock_guard<std::mutex> lock(state->mutex);
   return state->firstFailure;

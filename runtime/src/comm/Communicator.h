@@ -80,14 +80,21 @@ public:
 
   /// Says that `rank` is alive, at `location` (as in Call). Calls do so too.
   void progress(uint32_t rank, const char *location);
-  /// When it last did.
+  /// When and where it last did; null before it ever has.
   Clock::time_point lastProgress(uint32_t rank) const;
+  const char *lastLocation(uint32_t rank) const;
 
   /// Ends every rank's waits because `rank` failed with `error`.
   void abort(uint32_t rank, const Status &error);
 
+  /// Ends every rank's waits because of `error`, which says itself who failed
+  /// where.
+  void fail(const Status &error);
+
   /// Why the first rank failed; ok while none has.
   Status failure() const;
+  /// Whether one has, without waiting for anybody.
+  bool hasFailed() const;
 
 private:
   struct State;

@@ -1,19 +1,31 @@
 #include "runtime/src/exec/Backend.h"
 
-#include "runtime/src/engine/Extents.h"
 #include "runtime/src/exec/CpuProgram.h"
+
+#ifdef SADDLE_HAS_CUDA
+#include "runtime/src/cuda/CudaBackend.h"
+#endif
 
 namespace saddle::exec {
 
 StatusOr<std::unique_ptr<Backend>>
 Backend::create(std::shared_ptr<const Engine> engine,
                 const BackendOptions &options) {
-  return CpuBackend::create(std::move(engine));
-}
-
-const schema::Program &programOf(const schema::Engine &engine, uint32_t rank) {
-  return *engine.programs()->Get(
-      engine::placeOf(*engine.topology(), rank).stage);
+  std::string target = engine->root().target()->str();
+  if (target == "cpu")
+    return CpuBackend::create(std::move(engine));
+#ifdef SADDLE_HAS_CUDA
+  if (target == "sm_90a")
+    return cuda::CudaBackend::create(std::move(engine), options);
+  const char *reason = "which this build does not know";
+#else
+  const char *reason =
+      "but this build was made without CUDA; configure it with "
+      "-DSADDLE_CUDA=ON where cuda.h is installed, or compile "
+      "the engine with --target cpu";
+#endif
+  return makeError(StatusCode::Unsupported, "%s is for target \"%s\", %s",
+                   engine->path().c_str(), target.c_str(), reason);
 }
 
 } // namespace saddle::exec

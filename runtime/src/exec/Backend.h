@@ -32,9 +32,6 @@ public:
   virtual StatusOr<std::unique_ptr<RankProgram>> makeRank(uint32_t rank) = 0;
 };
 
-/// The program of a rank's stage.
-const schema::Program &programOf(const schema::Engine &engine, uint32_t rank);
-
 } // namespace saddle::exec
 
 #endif // SADDLE_RUNTIME_EXEC_BACKEND_H

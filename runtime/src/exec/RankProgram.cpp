@@ -1,5 +1,7 @@
 #include "runtime/src/exec/RankProgram.h"
 
+#include "runtime/src/engine/Extents.h"
+
 namespace saddle::exec {
 
 using schema::CollectiveKind;
@@ -42,6 +44,11 @@ Status failAt(const Launching &launching, uint32_t rank,
   Status status(error.code(), std::string(name.op) + ": " + error.message());
   launching.communicator.abort(rank, status);
   return status;
+}
+
+const schema::Program &programOf(const schema::Engine &engine, uint32_t rank) {
+  return *engine.programs()->Get(
+      engine::placeOf(*engine.topology(), rank).stage);
 }
 
 } // namespace saddle::exec

@@ -71,6 +71,9 @@ protected:
   std::vector<std::vector<CommandName>> names; // by entry
 };
 
+/// The program of a rank's stage.
+const schema::Program &programOf(const schema::Engine &engine, uint32_t rank);
+
 /// The commands of `entry` by name.
 std::vector<CommandName> namesOf(const schema::Engine &engine,
                                  const schema::Entry &entry);

@@ -25,6 +25,7 @@ struct RowRules {
 
 class RowCounts {
 public:
+  static constexpr size_t kExtents = 6;
   RowCounts(const schema::Topology &topology, uint32_t rank);
 
   /// Takes the counts of `batch`, which outlives their use.
@@ -39,8 +40,8 @@ private:
   const engine::Place place;
   const uint32_t width; // of an attention replica
   const Batch *batch = nullptr;
-  std::array<uint64_t, 6> counts{}; // by extent
-  std::vector<uint64_t> blocks;     // TOKEN_BLOCK of the replica's ranks
+  std::array<uint64_t, kExtents> counts{}; // by extent
+  std::vector<uint64_t> blocks;            // TOKEN_BLOCK of the replica's ranks
 };
 
 /// First row of a replica where those of all replicas lie together.

@@ -31,6 +31,8 @@ void StepBindings::write(const ReplicaBatch &batch, const Scheduler &scheduler,
   writeValues(sequences, batch.sequences);
   writeValues(slots, batch.slots);
   writeValues(rows, batch.rows);
+  if (!blockTable.data)
+    return;
   // Rows of absent sequences keep what they had: nobody reads them. Tokens of
   // one sequence are neighbours, so each row is written once.
   View table = blockTable;

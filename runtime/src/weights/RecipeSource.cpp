@@ -1,8 +1,8 @@
 #include "runtime/src/weights/RecipeSource.h"
 
-#include "runtime/src/base/DType.h"
 #include "runtime/src/base/Float.h"
 #include "runtime/src/engine/Engine.h"
+#include "runtime/src/weights/WeightShape.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -54,14 +54,10 @@ void spreadCells(const uint8_t *cells, DType from, const ColumnMap &map,
 } // namespace
 
 void RecipeSource::copyPiece(const schema::Slice &slice,
-                             const schema::Piece &piece, uint32_t rank,
-                             uint8_t *base,
+                             const schema::Piece &piece, const WeightPart &part,
+                             uint32_t rank, uint8_t *dest,
                              std::vector<uint8_t> &scratch) const {
-  const auto &strides = *slice.strides();
-  uint32_t dims = strides.size();
-  uint64_t rowStride = dims >= 2 ? strides.Get(dims - 2) : 0;
-  uint64_t memberStride = dims >= 3 ? strides.Get(dims - 3) : 0;
-  uint64_t unit = elementBytes(slice.dtype());
+  WeightShape shape(slice);
   DType from = engine.sources()->Get(piece.source())->dtype();
   ColumnMap map{evaluate(piece.col_start(), rank), piece.dest_block_cols(),
                 piece.source_block_cols()};
@@ -75,22 +71,37 @@ void RecipeSource::copyPiece(const schema::Slice &slice,
   bool direct = map.isPlain() && from == slice.dtype();
   if (!direct)
     scratch.resize(range.count * elementBytes(from));
-  for (uint64_t m = 0; m < piece.stack_count(); ++m) {
+  uint64_t members =
+      std::min(part.firstMember + part.members, piece.stack_count());
+  uint64_t firstRow = std::max(part.firstRow, piece.dest_row());
+  uint64_t endRow =
+      std::min(part.firstRow + part.rows, piece.dest_row() + piece.rows());
+  for (uint64_t m = part.firstMember; m < members; ++m) {
     range.member = memberStart + m;
-    for (uint64_t i = 0; i < piece.rows(); ++i) {
+    for (uint64_t row = firstRow; row < endRow; ++row) {
       range.row =
-          (rowStart + i * piece.dest_block_rows()) / piece.source_block_rows();
-      uint8_t *dest =
-          base + unit * (m * memberStride + (piece.dest_row() + i) * rowStride +
-                         piece.dest_col());
+          (rowStart + (row - piece.dest_row()) * piece.dest_block_rows()) /
+          piece.source_block_rows();
+      uint8_t *to =
+          dest + shape.unit * ((m - part.firstMember) * shape.memberStride +
+                               (row - part.firstRow) * shape.rowStride +
+                               piece.dest_col());
       if (direct) {
-        readCells(range, dest);
+        readCells(range, to);
         continue;
       }
       readCells(range, scratch.data());
-      spreadCells(scratch.data(), from, map, piece.cols(), slice.dtype(), dest);
+      spreadCells(scratch.data(), from, map, piece.cols(), slice.dtype(), to);
     }
   }
+}
+
+void RecipeSource::loadPart(const schema::Weight &weight,
+                            const WeightPart &part, uint32_t rank,
+                            uint8_t *dest,
+                            std::vector<uint8_t> &scratch) const {
+  for (const schema::Piece *piece : *weight.pieces())
+    copyPiece(*weight.slice(), *piece, part, rank, dest, scratch);
 }
 
 Status RecipeSource::load(const schema::Program &program, uint32_t rank,
@@ -102,9 +113,9 @@ Status RecipeSource::load(const schema::Program &program, uint32_t rank,
       return makeError(StatusCode::InvalidArgument,
                        "weight \"%s\": no memory is given for arena %u",
                        weight->name()->c_str(), slice.arena());
-    for (const schema::Piece *piece : *weight->pieces())
-      copyPiece(slice, *piece, rank, arenas[slice.arena()] + slice.offset(),
-                scratch);
+    WeightShape shape(slice);
+    loadPart(*weight, {0, shape.members, 0, shape.rows}, rank,
+             arenas[slice.arena()] + slice.offset(), scratch);
   }
   return Status();
 }

@@ -24,6 +24,9 @@ public:
 
   Status load(const schema::Program &program, uint32_t rank,
               const std::vector<uint8_t *> &arenas) const override;
+  void loadPart(const schema::Weight &weight, const WeightPart &part,
+                uint32_t rank, uint8_t *dest,
+                std::vector<uint8_t> &scratch) const override;
 
 protected:
   /// Writes `range.count` elements of the source's dtype to `out`, densely.
@@ -32,8 +35,9 @@ protected:
   const schema::Engine &engine;
 
 private:
+  /// The part's share of a piece.
   void copyPiece(const schema::Slice &slice, const schema::Piece &piece,
-                 uint32_t rank, uint8_t *base,
+                 const WeightPart &part, uint32_t rank, uint8_t *dest,
                  std::vector<uint8_t> &scratch) const;
 };
 

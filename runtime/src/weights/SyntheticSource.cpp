@@ -1,5 +1,6 @@
 // Weights from a seed: every element is a hash of (seed, tensor name, index),
-// so any slice can be made without the rest.
+// so any slice can be made without the rest. A device makes the same bits
+// (runtime/kernels/impls/synthetic_weights.cuh): change both or none.
 
 #include "runtime/src/base/DType.h"
 #include "runtime/src/base/Float.h"
@@ -82,8 +83,10 @@ public:
   SyntheticSource(const schema::Engine &engine, uint64_t seed)
       : RecipeSource(engine) {
     for (const schema::Source *source : *engine.sources()) {
-      Tensor tensor;
-      tensor.distribution = distributionOf(*source);
+      SyntheticValues::Tensor tensor;
+      Distribution distribution = distributionOf(*source);
+      tensor.center = distribution.center;
+      tensor.spread = distribution.spread;
       tensor.dtype = source->dtype();
       const auto &shape = *source->shape();
       uint32_t rank = shape.size();
@@ -94,34 +97,30 @@ public:
         std::string name = memberName(*source, i);
         tensor.streams.push_back(hash64(name.data(), name.size(), seed));
       }
-      tensors.push_back(std::move(tensor));
+      values.tensors.push_back(std::move(tensor));
     }
   }
 
+  const SyntheticValues *syntheticValues() const override { return &values; }
+
 protected:
   void readCells(const CellRange &range, uint8_t *out) const override {
-    const Tensor &tensor = tensors[range.source];
+    const SyntheticValues::Tensor &tensor = values.tensors[range.source];
     // Members of a rank-3 tensor are consecutive parts of one stream.
     bool isStack = tensor.streams.size() > 1;
     uint64_t stream = tensor.streams[isStack ? range.member : 0];
     uint64_t row = range.row + (isStack ? 0 : range.member * tensor.rows);
     uint64_t unit = elementBytes(tensor.dtype);
     for (uint64_t j = 0; j < range.count; ++j) {
-      float value = tensor.distribution.center +
-                    tensor.distribution.spread *
-                        uniform(stream, row * tensor.cols + range.col + j);
+      float value =
+          tensor.center +
+          tensor.spread * uniform(stream, row * tensor.cols + range.col + j);
       store(value, tensor.dtype, out + j * unit);
     }
   }
 
 private:
-  struct Tensor {
-    Distribution distribution;
-    DType dtype;
-    uint64_t rows, cols;
-    std::vector<uint64_t> streams; // per member of a stack
-  };
-  std::vector<Tensor> tensors; // as engine.sources
+  SyntheticValues values;
 };
 
 } // namespace

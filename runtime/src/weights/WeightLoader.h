@@ -14,6 +14,34 @@
 
 namespace saddle {
 
+/// What synthetic weights are computed from: docs at
+/// weights/SyntheticSource.cpp.
+struct SyntheticValues {
+  struct Tensor {
+    float center, spread; // values are center + spread * uniform
+    schema::DType dtype;
+    uint64_t rows, cols;           // of a member
+    std::vector<uint64_t> streams; // per member of a stack, else one
+  };
+  std::vector<Tensor> tensors; // as engine.sources
+};
+
+/// Some rows of one member of a weight, or some whole members. A weight [rows,
+/// cols] or [cols] has one member, a stack [stack, rows, cols] that many.
+struct WeightPart {
+  uint64_t firstMember, members;
+  uint64_t firstRow, rows;
+};
+
+/// Cuts a weight into parts of at most `mostBytes`, or of one row where that is
+/// more, each of which is one range of bytes but for the padding of its rows.
+std::vector<WeightPart> splitWeight(const schema::Slice &slice,
+                                    uint64_t mostBytes);
+/// Bytes from the start of the weight to that of the part, and from a part's
+/// first to behind its last element.
+uint64_t partOffset(const schema::Slice &slice, const WeightPart &part);
+uint64_t partBytes(const schema::Slice &slice, const WeightPart &part);
+
 /// A source of weights for one engine: a mapped checkpoint, or values made from
 /// a seed. Immutable; ranks may load at the same time.
 class WeightSource {
@@ -38,6 +66,17 @@ public:
   /// arena i (only CONSTANT ones are written).
   virtual Status load(const schema::Program &program, uint32_t rank,
                       const std::vector<uint8_t *> &arenas) const = 0;
+
+  /// Writes one part of a weight for `rank`; `dest` is where the part's first
+  /// element goes, and strides are the slice's. `scratch` is reused working
+  /// memory of the caller.
+  virtual void loadPart(const schema::Weight &weight, const WeightPart &part,
+                        uint32_t rank, uint8_t *dest,
+                        std::vector<uint8_t> &scratch) const = 0;
+
+  /// How the values of a source's member are made from a seed; null for any
+  /// other source of weights.
+  virtual const SyntheticValues *syntheticValues() const { return nullptr; }
 };
 
 } // namespace saddle

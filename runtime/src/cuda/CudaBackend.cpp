@@ -1,0 +1,106 @@
+#include "runtime/src/cuda/CudaBackend.h"
+
+#include "runtime/kernels/abi.h"
+#include "runtime/src/cuda/DeviceProgram.h"
+#include "runtime/src/cuda/Groups.h"
+
+#include <algorithm>
+
+namespace saddle::cuda {
+
+static Status prefix(const Engine &engine, const Status &status) {
+  return status.ok()
+             ? status
+             : Status(status.code(), engine.path() + ": " + status.message());
+}
+
+StatusOr<std::unique_ptr<exec::Backend>>
+CudaBackend::create(std::shared_ptr<const Engine> engine,
+                    const exec::BackendOptions &options) {
+  StatusOr<const Driver *> driver = Driver::get();
+  if (!driver.ok())
+    return makeError(driver.status().code(), "%s is for target \"%s\", but %s",
+                     engine->path().c_str(), engine->root().target()->c_str(),
+                     driver.status().message().c_str());
+  std::vector<Bytes> images;
+  uint32_t count =
+      engine->root().modules() ? engine->root().modules()->size() : 0;
+  for (uint32_t i = 0; i < count; ++i)
+    images.push_back(engine->segment(*engine->root().modules()->Get(i)));
+  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<CudaBackend> backend,
+                          create(**driver, std::move(engine), images, options));
+  return std::unique_ptr<exec::Backend>(std::move(backend));
+}
+
+StatusOr<std::unique_ptr<CudaBackend>>
+CudaBackend::create(const Driver &driver, std::shared_ptr<const Engine> engine,
+                    const std::vector<Bytes> &images,
+                    const exec::BackendOptions &options) {
+  std::unique_ptr<CudaBackend> backend(new CudaBackend(engine, options));
+  auto steps = [&]() -> Status {
+    SADDLE_RETURN_IF_ERROR(checkGroups(engine->root()));
+    SADDLE_RETURN_IF_ERROR(backend->openDevices(driver));
+    SADDLE_RETURN_IF_ERROR(backend->checkRoom());
+    return backend->allocate(images);
+  };
+  SADDLE_RETURN_IF_ERROR(prefix(*engine, steps()));
+  return backend;
+}
+
+Status CudaBackend::openDevices(const Driver &driver) {
+  SADDLE_ASSIGN_OR_RETURN(uint32_t count, countDevices(driver));
+  SADDLE_ASSIGN_OR_RETURN(deviceOfRank, placeRanks(loaded->worldSize(), count,
+                                                   options.shareDevices));
+  constexpr int kCapability = 90; // of sm_90a, and of nothing newer
+  for (uint32_t i = 0; i <= deviceOfRank.back(); ++i) {
+    SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<Device> device,
+                            Device::open(driver, int(i)));
+    if (device->capability != kCapability)
+      return makeError(StatusCode::Unsupported,
+                       "%s has compute capability %d.%d, but the engine's code "
+                       "is for %d.%d (%s)",
+                       device->describe().c_str(), device->capability / 10,
+                       device->capability % 10, kCapability / 10,
+                       kCapability % 10, engine().target()->c_str());
+    devices.push_back(std::move(device));
+  }
+  std::vector<const Device *> all;
+  for (const auto &device : devices)
+    all.push_back(device.get());
+  SADDLE_ASSIGN_OR_RETURN(uint64_t granularity, heapGranularity(all));
+  plan.emplace(engine(), granularity);
+  return {};
+}
+
+Status CudaBackend::checkRoom() const {
+  std::vector<DeviceRoom> room;
+  for (const auto &device : devices) {
+    SADDLE_ASSIGN_OR_RETURN(uint64_t bytes, device->freeBytes());
+    room.push_back({device->describe(), bytes});
+  }
+  return checkMemory(engine(), *plan, deviceOfRank, room);
+}
+
+Status CudaBackend::allocate(const std::vector<Bytes> &images) {
+  for (const auto &device : devices) {
+    SADDLE_ASSIGN_OR_RETURN(Modules loadedModules,
+                            Modules::load(*device, engine(), images));
+    modules.push_back(std::move(loadedModules));
+  }
+  std::vector<const Device *> ofRank;
+  for (uint32_t rank = 0; rank < deviceOfRank.size(); ++rank)
+    ofRank.push_back(&deviceOf(rank));
+  SADDLE_ASSIGN_OR_RETURN(symmetric,
+                          SymmetricHeap::create(ofRank, plan->heapBytes));
+  SADDLE_ASSIGN_OR_RETURN(
+      record,
+      allocatePinned(*devices[0], sizeof(device::Fault), "the fault record"));
+  return {};
+}
+
+StatusOr<std::unique_ptr<exec::RankProgram>>
+CudaBackend::makeRank(uint32_t rank) {
+  return DeviceProgram::create(*this, rank);
+}
+
+} // namespace saddle::cuda

@@ -1,0 +1,75 @@
+// The sm_90a target: what the ranks of a session share.
+
+#ifndef SADDLE_RUNTIME_CUDA_CUDABACKEND_H
+#define SADDLE_RUNTIME_CUDA_CUDABACKEND_H
+
+#include "runtime/kernels/abi.h"
+#include "runtime/src/cuda/Driver.h"
+#include "runtime/src/cuda/MemoryPlan.h"
+#include "runtime/src/cuda/Modules.h"
+#include "runtime/src/cuda/SymmetricHeap.h"
+#include "runtime/src/exec/Backend.h"
+
+#include <atomic>
+#include <optional>
+
+namespace saddle::cuda {
+
+class CudaBackend : public exec::Backend {
+public:
+  /// On the driver of this machine.
+  static StatusOr<std::unique_ptr<exec::Backend>>
+  create(std::shared_ptr<const Engine> engine,
+         const exec::BackendOptions &options);
+  /// On `driver`, which outlives the result; `images` are the binaries of the
+  /// engine's modules and live as long as the engine. For tests.
+  static StatusOr<std::unique_ptr<CudaBackend>>
+  create(const Driver &driver, std::shared_ptr<const Engine> engine,
+         const std::vector<Bytes> &images, const exec::BackendOptions &options);
+
+  StatusOr<std::unique_ptr<exec::RankProgram>> makeRank(uint32_t rank) override;
+
+  const schema::Engine &engine() const { return loaded->root(); }
+  uint32_t worldSize() const { return loaded->worldSize(); }
+  const Device &deviceOf(uint32_t rank) const {
+    return *devices[deviceOfRank[rank]];
+  }
+  const Modules &modulesOf(uint32_t rank) const {
+    return modules[deviceOfRank[rank]];
+  }
+  const MemoryPlan &memory() const { return *plan; }
+  const SymmetricHeap &heap() const { return *symmetric; }
+  std::chrono::milliseconds timeout() const { return options.timeout; }
+  /// Every rank has a device of its own.
+  bool isExclusive() const { return deviceOfRank.size() <= devices.size(); }
+
+  /// The record that kernels and hosts share.
+  device::Fault *fault() const {
+    return static_cast<device::Fault *>(record.get());
+  }
+  /// The entry that each rank runs, for messages about the record.
+  std::atomic<uint32_t> &entryOf(uint32_t rank) const { return running[rank]; }
+
+private:
+  CudaBackend(std::shared_ptr<const Engine> engine,
+              const exec::BackendOptions &options)
+      : loaded(std::move(engine)), options(options),
+        running(new std::atomic<uint32_t>[loaded->worldSize()]()) {}
+  Status openDevices(const Driver &driver);
+  Status checkRoom() const;
+  Status allocate(const std::vector<Bytes> &images);
+
+  std::shared_ptr<const Engine> loaded;
+  const exec::BackendOptions options;
+  std::vector<std::unique_ptr<Device>> devices;
+  std::vector<uint32_t> deviceOfRank;
+  std::optional<MemoryPlan> plan;
+  std::unique_ptr<SymmetricHeap> symmetric;
+  std::vector<Modules> modules; // by device
+  PinnedMemory record;
+  std::unique_ptr<std::atomic<uint32_t>[]> running;
+};
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_RUNTIME_CUDA_CUDABACKEND_H

@@ -1,0 +1,312 @@
+#include "runtime/src/cuda/DeviceProgram.h"
+
+#include "runtime/src/cuda/FaultReport.h"
+#include "runtime/src/cuda/Groups.h"
+#include "runtime/src/cuda/Wait.h"
+#include "runtime/src/cuda/WeightUpload.h"
+#include "runtime/src/engine/Validate.h"
+
+#include <algorithm>
+
+namespace saddle::cuda {
+
+using comm::Clock;
+
+DeviceProgram::DeviceProgram(const CudaBackend &backend, uint32_t rank)
+    : backend(backend), device(backend.deviceOf(rank)), rank(rank),
+      replica(engine::placeOf(*backend.engine().topology(), rank).replica),
+      program(exec::programOf(backend.engine(), rank)),
+      hasLogits(rank + backend.engine().topology()->tp() ==
+                backend.worldSize()),
+      launcher(device, backend.engine(), backend.modulesOf(rank),
+               backend.isExclusive()),
+      counts(*backend.engine().topology(), rank) {}
+
+StatusOr<std::unique_ptr<exec::RankProgram>>
+DeviceProgram::create(const CudaBackend &backend, uint32_t rank) {
+  std::unique_ptr<DeviceProgram> result(new DeviceProgram(backend, rank));
+  ContextScope scope(result->device);
+  auto steps = [&]() -> Status {
+    SADDLE_RETURN_IF_ERROR(result->allocate());
+    SADDLE_RETURN_IF_ERROR(result->resolveEntries());
+    for (DeviceEntry &entry : result->entries)
+      SADDLE_RETURN_IF_ERROR(result->capture(entry));
+    SADDLE_CUDA(result->device.driver, cuStreamSynchronize,
+                result->stream.get());
+    return {};
+  };
+  if (Status status = steps(); !status.ok())
+    return makeError(status.code(), "rank %u on %s: %s", rank,
+                     result->device.describe().c_str(),
+                     status.message().c_str());
+  return std::unique_ptr<exec::RankProgram>(std::move(result));
+}
+
+DeviceProgram::~DeviceProgram() {
+  ContextScope scope(device);
+  if (stream.get())
+    device.driver.cuStreamSynchronize(stream.get());
+}
+
+Status DeviceProgram::zero(uint64_t address, uint64_t bytes) {
+  if (bytes != 0)
+    SADDLE_CUDA(device.driver, cuMemsetD8Async, address, 0, bytes,
+                stream.get());
+  return {};
+}
+
+Status DeviceProgram::allocate() {
+  const schema::Engine &engine = backend.engine();
+  const MemoryPlan &plan = backend.memory();
+  SADDLE_ASSIGN_OR_RETURN(stream, makeStream(device));
+  uint64_t heap = backend.heap().of(rank);
+  SADDLE_RETURN_IF_ERROR(zero(heap, plan.heapBytes));
+  addresses.rank = rank;
+  addresses.step = heap + plan.stepOffset;
+  addresses.fault = reinterpret_cast<uintptr_t>(backend.fault());
+  for (uint32_t i = 0; i < engine.arenas()->size(); ++i) {
+    if (plan.heapOffsets[i] != MemoryPlan::kNotInHeap) {
+      addresses.arenas.push_back(heap + plan.heapOffsets[i]);
+      continue;
+    }
+    const schema::Arena &arena = *engine.arenas()->Get(i);
+    uint64_t bytes = plan.arenas[program.stage()][i];
+    SADDLE_ASSIGN_OR_RETURN(
+        DeviceMemory memory,
+        allocateDevice(device, bytes, "arena \"" + arena.name()->str() + "\""));
+    addresses.arenas.push_back(memory.get());
+    arenas.push_back(std::move(memory));
+    if (arena.kind() == schema::ArenaKind::STATE)
+      SADDLE_RETURN_IF_ERROR(zero(addresses.arenas.back(), bytes));
+  }
+
+  std::vector<device::Group> groups =
+      groupsOf(engine, rank, backend.heap().bytesPerRank());
+  uint64_t groupBytes = groups.size() * sizeof(device::Group);
+  SADDLE_ASSIGN_OR_RETURN(DeviceMemory table,
+                          allocateDevice(device, groupBytes, "rank groups"));
+  addresses.groups = table.get();
+  tables.push_back(std::move(table));
+  // From pageable memory: the source is read before the call returns.
+  SADDLE_CUDA(device.driver, cuMemcpyHtoDAsync, addresses.groups, groups.data(),
+              groupBytes, stream.get());
+
+  uint64_t stagingBytes = 0, logitsBytes = 0;
+  size_t commands = 0;
+  for (const schema::Entry *entry : *program.entries()) {
+    stagingBytes = std::max(stagingBytes, StagingLayout(*entry, plan).bytes);
+    commands = std::max<size_t>(commands, entry->commands()->size());
+    for (const schema::Binding *binding : *entry->bindings())
+      if (hasLogits && binding->name()->str() == "logits")
+        logitsBytes = std::max(
+            logitsBytes,
+            engine::spanBytes(*entry->slices()->Get(binding->slice())));
+  }
+  SADDLE_ASSIGN_OR_RETURN(
+      staging, allocatePinned(device, stagingBytes, "staging of step inputs"));
+  SADDLE_ASSIGN_OR_RETURN(
+      logits, allocatePinned(device, logitsBytes, "logits of a step"));
+  for (size_t i = 0; i <= commands; ++i) {
+    SADDLE_ASSIGN_OR_RETURN(Event event, makeEvent(device));
+    events.push_back(std::move(event));
+  }
+  return {};
+}
+
+Status DeviceProgram::resolveEntries() {
+  const schema::Engine &engine = backend.engine();
+  const MemoryPlan &plan = backend.memory();
+  for (const schema::Entry *entry : *program.entries()) {
+    DeviceEntry resolved{
+        entry,
+        exec::RowRules(*entry),
+        StepStaging(*entry, plan, static_cast<uint8_t *>(staging.get())),
+        {},
+        {},
+        0,
+        0};
+    SADDLE_ASSIGN_OR_RETURN(resolved.commands,
+                            resolveCommands(engine, *entry, addresses));
+    for (const schema::Binding *binding : *entry->bindings()) {
+      if (binding->name()->str() != "logits")
+        continue;
+      const schema::Slice &slice = *entry->slices()->Get(binding->slice());
+      resolved.logits = addresses.of(slice);
+      resolved.logitsRowBytes = slice.strides()->Get(0) * sizeof(float);
+    }
+    entries.push_back(std::move(resolved));
+    names.push_back(exec::namesOf(engine, *entry));
+  }
+  return {};
+}
+
+Status DeviceProgram::capture(DeviceEntry &entry) {
+  const Driver &driver = device.driver;
+  SADDLE_CUDA(driver, cuStreamBeginCapture, stream.get(),
+              CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+  Status status = copyInputs(entry);
+  for (size_t i = 0; i < entry.commands.size() && status.ok(); ++i)
+    status = launcher.launch(entry.commands[i], stream.get(), i > 0);
+  // Ends the capture also after an error, which is the one to report.
+  CUgraph raw = nullptr;
+  Status ended = driver.check(driver.cuStreamEndCapture(stream.get(), &raw),
+                              "cuStreamEndCapture");
+  Graph graph(device, raw);
+  SADDLE_RETURN_IF_ERROR(status);
+  SADDLE_RETURN_IF_ERROR(ended);
+  CUgraphExec exec = nullptr;
+  SADDLE_CUDA(driver, cuGraphInstantiate, &exec, graph.get(), 0);
+  entry.graph = GraphExec(device, exec);
+  SADDLE_CUDA(driver, cuGraphUpload, exec, stream.get());
+  return {};
+}
+
+Status DeviceProgram::load(const WeightSource &source) {
+  ContextScope scope(device);
+  Status status = uploadWeights(
+      {device, backend.engine(), program, addresses, stream.get()}, launcher,
+      source);
+  if (status.ok())
+    return status;
+  return makeError(status.code(), "rank %u: %s", rank,
+                   status.message().c_str());
+}
+
+const float *DeviceProgram::logitsRow(uint64_t row) const {
+  return reinterpret_cast<const float *>(
+      static_cast<const uint8_t *>(logits.get()) +
+      row * entries[lastEntry].logitsRowBytes);
+}
+
+//===--- One batch -------------------------------------------------------===//
+
+Status DeviceProgram::copyInputs(const CopyRange &range) {
+  if (range.bytes != 0)
+    SADDLE_CUDA(device.driver, cuMemcpyHtoDAsync,
+                backend.heap().of(rank) + range.to,
+                static_cast<const uint8_t *>(staging.get()) + range.from,
+                range.bytes, stream.get());
+  return {};
+}
+
+Status DeviceProgram::copyInputs(const DeviceEntry &entry) {
+  for (const CopyRange &range : entry.staging.layout().ranges)
+    SADDLE_RETURN_IF_ERROR(copyInputs(range));
+  return {};
+}
+
+Status DeviceProgram::copyLogits(const DeviceEntry &entry) {
+  uint64_t bytes = counts.of(schema::Extent::ALL_ROWS) * entry.logitsRowBytes;
+  if (hasLogits && bytes != 0)
+    SADDLE_CUDA(device.driver, cuMemcpyDtoHAsync, logits.get(), entry.logits,
+                bytes, stream.get());
+  return {};
+}
+
+StatusOr<bool> DeviceProgram::launchOneByOne(const DeviceEntry &entry,
+                                             const exec::Launching &launching) {
+  const std::vector<exec::CommandName> &list = names[lastEntry];
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (launching.hook) {
+      launching.communicator.progress(rank, list[i].location);
+      StatusOr<exec::Fault> fault = launching.hook(rank, list[i].location);
+      if (!fault.ok())
+        return exec::failAt(launching, rank, list[i], fault.status());
+      if (*fault == exec::Fault::Die)
+        return false;
+      if (*fault == exec::Fault::Skip) {
+        SADDLE_CUDA(device.driver, cuEventRecord, events[i + 1].get(),
+                    stream.get());
+        continue;
+      }
+    }
+    SADDLE_RETURN_IF_ERROR(
+        launcher.launch(entry.commands[i], stream.get(), false));
+    SADDLE_CUDA(device.driver, cuEventRecord, events[i + 1].get(),
+                stream.get());
+  }
+  return true;
+}
+
+StatusOr<bool> DeviceProgram::runBatch(const exec::Launching &launching,
+                                       exec::CommandTime *times) {
+  const exec::Batch &batch = launching.batch;
+  bool isFresh = lastEntry != batch.entry;
+  lastEntry = batch.entry;
+  const DeviceEntry &entry = entries[lastEntry];
+  launching.communicator.progress(rank, entry.entry->name()->c_str());
+  backend.entryOf(rank) = lastEntry;
+  counts.set(batch, entry.rules);
+  CopyRange table =
+      entry.staging.write(batch, launching.scheduler, counts, replica,
+                          timeoutNs(backend.timeout()), isFresh);
+
+  Clock::time_point start = Clock::now();
+  SADDLE_RETURN_IF_ERROR(copyInputs(table));
+  bool oneByOne = times || launching.hook;
+  if (oneByOne) {
+    SADDLE_RETURN_IF_ERROR(copyInputs(entry));
+    SADDLE_CUDA(device.driver, cuEventRecord, events[0].get(), stream.get());
+    SADDLE_ASSIGN_OR_RETURN(bool alive, launchOneByOne(entry, launching));
+    if (!alive)
+      return false;
+  } else {
+    SADDLE_CUDA(device.driver, cuGraphLaunch, entry.graph.get(), stream.get());
+  }
+  SADDLE_RETURN_IF_ERROR(copyLogits(entry));
+  size_t count = oneByOne ? entry.commands.size() : 0;
+  SADDLE_RETURN_IF_ERROR(wait(launching, count));
+  if (times)
+    SADDLE_RETURN_IF_ERROR(readTimes(times, count, start));
+  return true;
+}
+
+StatusOr<bool> DeviceProgram::run(const exec::Launching &launching,
+                                  exec::CommandTime *times) {
+  ContextScope scope(device);
+  StatusOr<bool> result = runBatch(launching, times);
+  // Other ranks learn of it, also through their kernels.
+  if (!result.ok()) {
+    if (!launching.communicator.hasFailed())
+      launching.communicator.abort(rank, result.status());
+    raiseFromHost(backend.fault());
+  }
+  return result;
+}
+
+Status DeviceProgram::wait(const exec::Launching &launching, size_t count) {
+  comm::Communicator &communicator = launching.communicator;
+  auto explain = [&] {
+    const device::Fault &fault = *backend.fault();
+    bool isKnown = fault.rank < backend.worldSize();
+    bool isPeerKnown = fault.peer < backend.worldSize();
+    return describeFault(
+        fault,
+        {backend.engine(), isKnown ? backend.entryOf(fault.rank).load() : 0,
+         backend.timeout(),
+         isPeerKnown ? communicator.lastLocation(fault.peer) : nullptr});
+  };
+  return waitFor({device, stream.get(), events.data() + 1,
+                  names[lastEntry].data(), count,
+                  entries[lastEntry].entry->name()->c_str(), rank, communicator,
+                  backend.fault(), backend.timeout(), explain});
+}
+
+Status DeviceProgram::readTimes(exec::CommandTime *times, size_t count,
+                                Clock::time_point start) {
+  auto since = [&](size_t event, Clock::time_point &time) -> Status {
+    float milliseconds = 0;
+    SADDLE_CUDA(device.driver, cuEventElapsedTime, &milliseconds,
+                events[0].get(), events[event].get());
+    time = start + std::chrono::duration_cast<Clock::duration>(
+                       std::chrono::duration<double, std::milli>(milliseconds));
+    return {};
+  };
+  for (size_t i = 0; i < count; ++i) {
+    SADDLE_RETURN_IF_ERROR(since(i, times[i].start));
+    SADDLE_RETURN_IF_ERROR(since(i + 1, times[i].end));
+  }
+  return {};
+}
+
+} // namespace saddle::cuda

@@ -1,0 +1,81 @@
+// One rank of an engine on its device.
+//
+// A batch is a copy of step header and inputs, the launches of its entry, and a
+// copy of the wanted logits back, all in one stream. The launches are replayed
+// as a graph; with a hook or a trace they go into the stream one by one with an
+// event behind each.
+
+#ifndef SADDLE_RUNTIME_CUDA_DEVICEPROGRAM_H
+#define SADDLE_RUNTIME_CUDA_DEVICEPROGRAM_H
+
+#include "runtime/src/cuda/CudaBackend.h"
+#include "runtime/src/cuda/Launcher.h"
+#include "runtime/src/cuda/StepStaging.h"
+
+namespace saddle::cuda {
+
+class DeviceProgram : public exec::RankProgram {
+public:
+  /// The backend outlives the result. Errors name the rank.
+  static StatusOr<std::unique_ptr<exec::RankProgram>>
+  create(const CudaBackend &backend, uint32_t rank);
+  /// Waits for what still runs.
+  ~DeviceProgram() override;
+
+  Status load(const WeightSource &source) override;
+  StatusOr<bool> run(const exec::Launching &launching,
+                     exec::CommandTime *times) override;
+  const float *logitsRow(uint64_t row) const override;
+
+private:
+  struct DeviceEntry {
+    const schema::Entry *entry;
+    exec::RowRules rules;
+    StepStaging staging;
+    std::vector<DeviceCommand> commands;
+    GraphExec graph;
+    /// Where in the heap the logits are, and how far apart their rows; no bytes
+    /// when the entry has none.
+    uint64_t logits, logitsRowBytes;
+  };
+
+  DeviceProgram(const CudaBackend &backend, uint32_t rank);
+  Status allocate();
+  Status resolveEntries();
+  Status capture(DeviceEntry &entry);
+  Status zero(uint64_t address, uint64_t bytes);
+
+  Status copyInputs(const CopyRange &range);
+  Status copyInputs(const DeviceEntry &entry);
+  Status copyLogits(const DeviceEntry &entry);
+  /// False when the hook let the rank die.
+  StatusOr<bool> runBatch(const exec::Launching &launching,
+                          exec::CommandTime *times);
+  StatusOr<bool> launchOneByOne(const DeviceEntry &entry,
+                                const exec::Launching &launching);
+  /// Returns when the stream is idle, or an error for the batch's end:
+  /// `events` of them stand behind the entry's commands.
+  Status wait(const exec::Launching &launching, size_t events);
+  Status readTimes(exec::CommandTime *times, size_t count,
+                   comm::Clock::time_point start);
+
+  const CudaBackend &backend;
+  const Device &device;
+  const uint32_t rank, replica;
+  const schema::Program &program;
+  const bool hasLogits; // the first rank of the last stage
+  Launcher launcher;
+  RankAddresses addresses;
+
+  std::vector<DeviceMemory> arenas, tables;
+  PinnedMemory staging, logits;
+  Stream stream;
+  std::vector<Event> events; // [0] at the start, [i + 1] behind command i
+  std::vector<DeviceEntry> entries;
+  exec::RowCounts counts; // of the current batch
+  uint32_t lastEntry = ~0u;
+};
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_RUNTIME_CUDA_DEVICEPROGRAM_H

@@ -1,0 +1,64 @@
+// Which device each rank is on, what lies where in its memory, and whether that
+// fits: decided before anything is allocated.
+
+#ifndef SADDLE_RUNTIME_CUDA_MEMORYPLAN_H
+#define SADDLE_RUNTIME_CUDA_MEMORYPLAN_H
+
+#include "runtime/schema/engine_generated.h"
+#include "runtime/src/base/Status.h"
+
+#include <string>
+#include <vector>
+
+namespace saddle::cuda {
+
+/// More ranks than this on one device could not have hardware queues of their
+/// own, and a rank that waits for another would block it.
+constexpr uint32_t kMostRanksPerDevice = 32;
+
+/// The device of each rank: rank i on device i when there are enough. Else,
+/// with `share`, ranks are spread in blocks of neighbours; without it an error
+/// that names both numbers.
+StatusOr<std::vector<uint32_t>> placeRanks(uint32_t world, uint32_t devices,
+                                           bool share);
+
+/// Where each rank's arenas are.
+struct MemoryPlan {
+  MemoryPlan(const schema::Engine &engine, uint64_t granularity);
+
+  /// The part that lies at the same place on every rank: the step header, then
+  /// io, transient and exchange arenas. `heapOffsets[i]` is where arena i
+  /// begins, or kNotInHeap. `heapBytes` is a multiple of the granularity.
+  static constexpr uint64_t kNotInHeap = ~uint64_t(0);
+  std::vector<uint64_t> heapOffsets;
+  uint64_t stepOffset = 0;
+  uint64_t heapBytes = 0;
+  /// Bytes of each arena by program; of CONSTANT and STATE arenas each is an
+  /// allocation of its own.
+  std::vector<std::vector<uint64_t>> arenas;
+  /// Sums over those, by program.
+  std::vector<uint64_t> weightBytes, stateBytes;
+
+  uint64_t bytesOfRank(uint32_t program) const {
+    return weightBytes[program] + stateBytes[program] + heapBytes;
+  }
+};
+
+/// What a device has left.
+struct DeviceRoom {
+  std::string name; // "device 0 (NVIDIA H200)"
+  uint64_t freeBytes;
+};
+
+/// Kept free on each device for code, graphs, staging tables and the driver.
+constexpr uint64_t kReservedBytes = 512u << 20;
+
+/// ResourceExhausted when the ranks of a device need more than it has; names
+/// the device, the ranks, the parts and by how much.
+Status checkMemory(const schema::Engine &engine, const MemoryPlan &plan,
+                   const std::vector<uint32_t> &deviceOfRank,
+                   const std::vector<DeviceRoom> &devices);
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_RUNTIME_CUDA_MEMORYPLAN_H

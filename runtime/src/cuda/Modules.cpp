@@ -1,0 +1,59 @@
+#include "runtime/src/cuda/Modules.h"
+
+namespace saddle::cuda {
+
+static Status explain(const Status &status, const Device &device,
+                      const std::string &what) {
+  if (status.ok())
+    return {};
+  return makeError(status.code(), "%s: %s: %s", device.describe().c_str(),
+                   what.c_str(), status.message().c_str());
+}
+
+/// One function, ready to be launched as `function` says.
+static Status resolve(const Device &device, CUmodule module,
+                      const schema::Function &function, CUfunction &result) {
+  const Driver &driver = device.driver;
+  SADDLE_CUDA(driver, cuModuleGetFunction, &result, module,
+              function.name()->c_str());
+  SADDLE_CUDA(driver, cuFuncLoad, result);
+  // What every function may use unasked.
+  constexpr uint32_t kOrdinarySharedBytes = 48 << 10;
+  if (function.shared_bytes() > kOrdinarySharedBytes)
+    SADDLE_CUDA(driver, cuFuncSetAttribute, result,
+                CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                int(function.shared_bytes()));
+  return {};
+}
+
+StatusOr<Modules> Modules::load(const Device &device,
+                                const schema::Engine &engine,
+                                const std::vector<Bytes> &images) {
+  const Driver &driver = device.driver;
+  ContextScope scope(device);
+  Modules result;
+  for (uint32_t i = 0; i < images.size(); ++i) {
+    CUmodule module = nullptr;
+    SADDLE_RETURN_IF_ERROR(explain(
+        driver.check(driver.cuModuleLoadData(&module, images[i].data()),
+                     "cuModuleLoadData"),
+        device, "module \"" + engine.modules()->Get(i)->name()->str() + "\""));
+    result.modules.emplace_back(device, module);
+  }
+  for (const schema::Kernel *kernel : *engine.kernels()) {
+    std::vector<CUfunction> &list = result.functions.emplace_back();
+    if (!kernel->functions())
+      continue;
+    for (const schema::Function *function : *kernel->functions()) {
+      CUfunction found = nullptr;
+      SADDLE_RETURN_IF_ERROR(
+          explain(resolve(device, result.modules[function->module_()].get(),
+                          *function, found),
+                  device, "function \"" + function->name()->str() + "\""));
+      list.push_back(found);
+    }
+  }
+  return result;
+}
+
+} // namespace saddle::cuda

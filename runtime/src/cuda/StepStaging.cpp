@@ -1,0 +1,145 @@
+#include "runtime/src/cuda/StepStaging.h"
+
+#include "runtime/src/engine/Validate.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace saddle::cuda {
+
+/// A gap of this many bytes is copied rather than copied around.
+constexpr uint64_t kMostGap = 4096;
+/// Block tables up to this size travel with the other inputs.
+constexpr uint64_t kSmallTableBytes = 32 << 10;
+constexpr uint64_t kAlignment = 256;
+
+static uint64_t alignUp(uint64_t value) {
+  return (value + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+StagingLayout::StagingLayout(const schema::Entry &entry,
+                             const MemoryPlan &plan) {
+  slices.assign(entry.slices()->size(), kNotStaged);
+  struct Part {
+    uint64_t begin, end;
+  };
+  std::vector<Part> parts = {
+      {plan.stepOffset, plan.stepOffset + sizeof(device::Step)}};
+  auto partOf = [&](const schema::Slice &slice) {
+    uint64_t begin = plan.heapOffsets[slice.arena()] + slice.offset();
+    return Part{begin, begin + engine::spanBytes(slice)};
+  };
+  std::vector<std::pair<uint32_t, Part>> inputs;
+  std::optional<std::pair<uint32_t, Part>> byRows;
+  for (const schema::Binding *binding : *entry.bindings()) {
+    std::string name = binding->name()->str();
+    if (name == "logits")
+      continue;
+    Part part = partOf(*entry.slices()->Get(binding->slice()));
+    if (name == "block_table" && part.end - part.begin > kSmallTableBytes) {
+      byRows = {binding->slice(), part};
+      continue;
+    }
+    inputs.push_back({binding->slice(), part});
+    parts.push_back(part);
+  }
+
+  std::sort(parts.begin(), parts.end(),
+            [](const Part &a, const Part &b) { return a.begin < b.begin; });
+  for (const Part &part : parts) {
+    if (!ranges.empty()) {
+      CopyRange &last = ranges.back();
+      // A table that is copied by rows must not be overwritten by a gap.
+      bool crosses = byRows && byRows->second.begin >= last.to &&
+                     byRows->second.begin < part.begin;
+      if (part.begin <= last.to + last.bytes + kMostGap && !crosses) {
+        last.bytes = std::max(last.bytes, part.end - last.to);
+        continue;
+      }
+    }
+    ranges.push_back({0, part.begin, part.end - part.begin});
+  }
+  auto place = [&](CopyRange &range) {
+    range.from = bytes;
+    bytes = alignUp(bytes + range.bytes);
+  };
+  for (CopyRange &range : ranges) {
+    place(range);
+    if (plan.stepOffset >= range.to && plan.stepOffset < range.to + range.bytes)
+      header = range.from + plan.stepOffset - range.to;
+  }
+  for (const auto &[slice, part] : inputs)
+    for (const CopyRange &range : ranges)
+      if (part.begin >= range.to && part.begin < range.to + range.bytes)
+        slices[slice] = range.from + part.begin - range.to;
+  if (byRows) {
+    const auto &[slice, part] = *byRows;
+    table = {0, part.begin, part.end - part.begin};
+    place(*table);
+    slices[slice] = table->from;
+  }
+}
+
+StepStaging::StepStaging(const schema::Entry &entry,
+                         const MemoryPlan &memoryPlan, uint8_t *memory)
+    : plan(entry, memoryPlan), memory(memory) {
+  std::vector<View> views;
+  for (uint32_t i = 0; i < entry.slices()->size(); ++i) {
+    View view = engine::viewOf(*entry.slices()->Get(i));
+    view.data = plan.slices[i] == StagingLayout::kNotStaged
+                    ? nullptr
+                    : memory + plan.slices[i];
+    views.push_back(view);
+  }
+  bindings.emplace(entry, views);
+  if (plan.table)
+    std::swap(table, bindings->blockTable);
+}
+
+CopyRange StepStaging::writeTable(const exec::ReplicaBatch &batch,
+                                  const exec::Scheduler &scheduler,
+                                  uint32_t replica, bool isFresh) const {
+  uint64_t rowBytes = table.strides[0] * elementBytes(table.dtype);
+  uint64_t first = ~uint64_t(0), end = 0;
+  int32_t previous = -1;
+  for (int32_t slot : batch.sequences) {
+    if (slot == previous)
+      continue;
+    previous = slot;
+    const std::vector<int32_t> &pages =
+        scheduler.pagesOf(replica, uint32_t(slot));
+    uint8_t *row = table.row(uint64_t(slot));
+    uint64_t bytes = pages.size() * sizeof(int32_t);
+    if (bytes == 0 || (!isFresh && std::memcmp(row, pages.data(), bytes) == 0))
+      continue;
+    std::memcpy(row, pages.data(), bytes);
+    uint64_t begin = uint64_t(slot) * rowBytes;
+    first = std::min(first, begin);
+    end = std::max(end, begin + bytes);
+  }
+  if (end == 0)
+    return {0, 0, 0};
+  return {plan.table->from + first, plan.table->to + first, end - first};
+}
+
+CopyRange StepStaging::write(const exec::Batch &batch,
+                             const exec::Scheduler &scheduler,
+                             const exec::RowCounts &counts, uint32_t replica,
+                             uint64_t timeoutNs, bool isFresh) const {
+  device::Step step = {};
+  for (uint32_t extent = 0; extent < exec::RowCounts::kExtents; ++extent)
+    step.counts[extent] = uint32_t(counts.of(schema::Extent(extent)));
+  step.timeoutNs = timeoutNs;
+  step.replicas = uint32_t(batch.replicas.size());
+  for (uint32_t i = 0; i < step.replicas; ++i) {
+    step.tokens[i] = uint32_t(batch.tokenCounts[i]);
+    step.rows[i] = uint32_t(batch.rowCounts[i]);
+  }
+  std::memcpy(memory + plan.header, &step, sizeof step);
+  const exec::ReplicaBatch &own = batch.replicas[replica];
+  bindings->write(own, scheduler, replica);
+  return table.data ? writeTable(own, scheduler, replica, isFresh)
+                    : CopyRange{0, 0, 0};
+}
+
+} // namespace saddle::cuda

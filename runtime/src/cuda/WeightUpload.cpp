@@ -1,0 +1,207 @@
+#include "runtime/src/cuda/WeightUpload.h"
+
+#include "runtime/kernels/synthetic.h"
+#include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Engine.h"
+#include "runtime/src/weights/WeightShape.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace saddle::cuda {
+
+using weights::WeightShape;
+
+namespace {
+
+/// Pinned buffers taken in turn; one is free again when its copy is complete.
+class StagingRing {
+public:
+  static constexpr uint64_t kBytes = 16 << 20;
+  static constexpr size_t kBuffers = 3;
+
+  StatusOr<uint8_t *> next() {
+    Buffer &buffer = buffers[turn];
+    if (buffer.used)
+      SADDLE_RETURN_IF_ERROR(device.driver.check(
+          device.driver.cuEventSynchronize(buffer.copied.get()),
+          "cuEventSynchronize"));
+    return static_cast<uint8_t *>(buffer.memory.get());
+  }
+  /// Behind the copy from the buffer of the last next().
+  Status release(CUstream stream) {
+    SADDLE_CUDA(device.driver, cuEventRecord, buffers[turn].copied.get(),
+                stream);
+    buffers[turn].used = true;
+    turn = (turn + 1) % kBuffers;
+    return {};
+  }
+
+  explicit StagingRing(const Device &device) : device(device) {}
+  Status allocate(uint64_t bytes) {
+    for (Buffer &buffer : buffers) {
+      SADDLE_ASSIGN_OR_RETURN(
+          buffer.memory, allocatePinned(device, bytes, "staging of weights"));
+      SADDLE_ASSIGN_OR_RETURN(buffer.copied, makeEvent(device));
+    }
+    return {};
+  }
+
+private:
+  struct Buffer {
+    PinnedMemory memory;
+    Event copied;
+    bool used = false;
+  };
+  const Device &device;
+  Buffer buffers[kBuffers];
+  size_t turn = 0;
+};
+
+/// Copies a part from the host; padding between rows stays as it is.
+Status copyPart(const UploadTarget &target, const schema::Slice &slice,
+                const WeightPart &part, const uint8_t *from) {
+  const Driver &driver = target.device.driver;
+  WeightShape shape(slice);
+  uint64_t to = target.addresses.of(slice) + partOffset(slice, part);
+  uint64_t rows = part.members * part.rows;
+  if (rows == 1 || shape.rowStride == shape.cols) {
+    SADDLE_CUDA(driver, cuMemcpyHtoDAsync, to, from, partBytes(slice, part),
+                target.stream);
+    return {};
+  }
+  CUDA_MEMCPY2D copy = {};
+  copy.srcMemoryType = CU_MEMORYTYPE_HOST;
+  copy.srcHost = from;
+  copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+  copy.dstDevice = to;
+  copy.srcPitch = copy.dstPitch = shape.rowStride * shape.unit;
+  copy.WidthInBytes = shape.cols * shape.unit;
+  copy.Height = rows;
+  SADDLE_CUDA(driver, cuMemcpy2DAsync, &copy, target.stream);
+  return {};
+}
+
+Status uploadParts(const UploadTarget &target, const WeightSource &source) {
+  uint64_t largest = 1;
+  for (const schema::Weight *weight : *target.program.weights())
+    for (const WeightPart &part :
+         splitWeight(*weight->slice(), StagingRing::kBytes))
+      largest = std::max(largest, partBytes(*weight->slice(), part));
+  StagingRing ring(target.device);
+  SADDLE_RETURN_IF_ERROR(ring.allocate(largest));
+  std::vector<uint8_t> scratch;
+  for (const schema::Weight *weight : *target.program.weights())
+    for (const WeightPart &part :
+         splitWeight(*weight->slice(), StagingRing::kBytes)) {
+      SADDLE_ASSIGN_OR_RETURN(uint8_t *buffer, ring.next());
+      source.loadPart(*weight, part, target.addresses.rank, buffer, scratch);
+      SADDLE_RETURN_IF_ERROR(copyPart(target, *weight->slice(), part, buffer));
+      SADDLE_RETURN_IF_ERROR(ring.release(target.stream));
+    }
+  SADDLE_CUDA(target.device.driver, cuStreamSynchronize, target.stream);
+  return {};
+}
+
+} // namespace
+
+//===--- Synthetic weights ------------------------------------------------===//
+
+/// The engine's kernel for them, or its number of kernels.
+static uint32_t findSyntheticKernel(const schema::Engine &engine) {
+  for (uint32_t i = 0; i < engine.kernels()->size(); ++i) {
+    const schema::Kernel &kernel = *engine.kernels()->Get(i);
+    if (kernel.op()->str() == "synthetic_weights" && kernel.functions() &&
+        kernel.functions()->size() != 0)
+      return i;
+  }
+  return engine.kernels()->size();
+}
+
+static device::SyntheticPiece describe(const UploadTarget &target,
+                                       const schema::Weight &weight,
+                                       const schema::Piece &piece,
+                                       const SyntheticValues::Tensor &tensor,
+                                       uint64_t streams) {
+  const schema::Slice &slice = *weight.slice();
+  WeightShape shape(slice);
+  uint32_t rank = target.addresses.rank;
+  device::SyntheticPiece result = {};
+  result.dest = reinterpret_cast<void *>(
+      target.addresses.of(slice) +
+      shape.unit * (piece.dest_row() * shape.rowStride + piece.dest_col()));
+  result.members = piece.stack_count();
+  result.rows = piece.rows();
+  result.cols = piece.cols();
+  result.memberStride = shape.memberStride;
+  result.rowStride = shape.rowStride;
+  result.memberStart = evaluate(piece.stack_start(), rank);
+  result.rowStart = evaluate(piece.row_start(), rank);
+  result.colStart = evaluate(piece.col_start(), rank);
+  result.destBlockRows = piece.dest_block_rows();
+  result.destBlockCols = piece.dest_block_cols();
+  result.sourceBlockRows = piece.source_block_rows();
+  result.sourceBlockCols = piece.source_block_cols();
+  result.streams = reinterpret_cast<const uint64_t *>(streams);
+  result.sourceRows = tensor.rows;
+  result.sourceCols = tensor.cols;
+  result.isStack = tensor.streams.size() > 1;
+  result.from = uint32_t(tensor.dtype);
+  result.to = uint32_t(slice.dtype());
+  result.center = tensor.center;
+  result.spread = tensor.spread;
+  return result;
+}
+
+static Status makeSynthetic(const UploadTarget &target,
+                            const Launcher &launcher, uint32_t kernel,
+                            const SyntheticValues &values) {
+  // One table: the streams of all sources, then the pieces.
+  std::vector<uint64_t> streams;
+  std::vector<uint64_t> firstStream;
+  for (const SyntheticValues::Tensor &tensor : values.tensors) {
+    firstStream.push_back(streams.size());
+    streams.insert(streams.end(), tensor.streams.begin(), tensor.streams.end());
+  }
+  size_t count = 0;
+  for (const schema::Weight *weight : *target.program.weights())
+    count += weight->pieces()->size();
+  uint64_t streamBytes = streams.size() * sizeof(uint64_t);
+  uint64_t bytes = streamBytes + count * sizeof(device::SyntheticPiece);
+  SADDLE_ASSIGN_OR_RETURN(
+      DeviceMemory table,
+      allocateDevice(target.device, bytes, "recipes of weights"));
+
+  std::vector<device::SyntheticPiece> pieces;
+  for (const schema::Weight *weight : *target.program.weights())
+    for (const schema::Piece *piece : *weight->pieces())
+      pieces.push_back(describe(
+          target, *weight, *piece, values.tensors[piece->source()],
+          table.get() + firstStream[piece->source()] * sizeof(uint64_t)));
+  const Driver &driver = target.device.driver;
+  SADDLE_CUDA(driver, cuMemcpyHtoDAsync, table.get(), streams.data(),
+              streamBytes, target.stream);
+  SADDLE_CUDA(driver, cuMemcpyHtoDAsync, table.get() + streamBytes,
+              pieces.data(), bytes - streamBytes, target.stream);
+  DeviceCommand command = {};
+  command.kernel = kernel;
+  command.params.operands[0] =
+      reinterpret_cast<void *>(table.get() + streamBytes);
+  command.params.rankValues[0] = count;
+  SADDLE_RETURN_IF_ERROR(
+      launcher.launch(command, target.stream, /*followsKernel=*/false));
+  // The table is freed behind this.
+  SADDLE_CUDA(driver, cuStreamSynchronize, target.stream);
+  return {};
+}
+
+Status uploadWeights(const UploadTarget &target, const Launcher &launcher,
+                     const WeightSource &source) {
+  uint32_t kernel = findSyntheticKernel(target.engine);
+  const SyntheticValues *values = source.syntheticValues();
+  if (values && kernel < target.engine.kernels()->size())
+    return makeSynthetic(target, launcher, kernel, *values);
+  return uploadParts(target, source);
+}
+
+} // namespace saddle::cuda
