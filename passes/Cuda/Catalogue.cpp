@@ -16,9 +16,17 @@ struct CatalogueEntry {
 
 // By name, so that two people who add lines do not meet at the end.
 constexpr CatalogueEntry kCatalogue[] = {
-    {"add", planAdd},         {"copy", planCopy},
-    {"experts", planExperts}, {"experts_scaled", planExpertsScaled},
-    {"linear", planLinear},   {"linear_scaled", planLinearScaled},
+    {"add", planAdd},
+    {"all_gather", planAllGather},
+    {"all_reduce_sum", planAllReduceSum},
+    {"copy", planCopy},
+    {"experts", planExperts},
+    {"experts_scaled", planExpertsScaled},
+    {"linear", planLinear},
+    {"linear_scaled", planLinearScaled},
+    {"receive", planReceive},
+    {"reduce_scatter_sum", planReduceScatterSum},
+    {"send", planSend},
 };
 
 } // namespace

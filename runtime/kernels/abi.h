@@ -68,8 +68,10 @@ struct Fault {
 enum FaultReason : uint32_t {
   kFaultNone = 0,
   kFaultTimeout = 1,  // the peer did not come to exchange number `expected`
-  kFaultMismatch = 2, // the peer is at another command or has another count
+  kFaultMismatch = 2, // the peer has another count of rows
   kFaultHost = 3,     // the host ended the step
+  // The peer is at another command: `expected` and `found` are their numbers.
+  kFaultElsewhere = 4,
 };
 
 struct LaunchParams {

@@ -1,0 +1,152 @@
+// How many rows each member has, and where they lie among all members' rows.
+// Every rank works it out from the step header (docs/Runtime.md,
+// "Collectives"; the definition is runtime/src/exec/RowCounts.cpp).
+
+#pragma once
+
+#include "runtime/kernels/abi.h"
+#include "runtime/kernels/comm/units.cuh"
+
+namespace saddle::device {
+
+/// Values of schema::RowLayout. Whole: not along dimension 0, all members have
+/// the same rows.
+enum class RowLayout { Whole = 0, Blocks = 1, Packed = 2, Padded = 3 };
+
+/// Values of schema::Extent.
+constexpr int kTokens = 1, kRows = 2;
+
+/// The rows of `size` members. `extent` counts a member's own rows, and
+/// `capacity` is the most that it can have.
+template <int size, RowLayout layout, int extent, int64_t capacity>
+class MemberRows {
+  static constexpr bool kIsRagged =
+      layout == RowLayout::Packed || layout == RowLayout::Padded;
+  static_assert(!kIsRagged || extent == kTokens || extent == kRows,
+                "replicas differ in tokens and in rows");
+
+public:
+  struct Shared {
+    uint32_t counts[kIsRagged ? size : 1], starts[kIsRagged ? size : 1];
+  };
+
+  /// All threads of the CTA; `shared` is in shared memory.
+  __device__ __forceinline__ MemberRows(const LaunchParams &p, Shared &shared)
+      : shared(shared) {
+    if constexpr (kIsRagged) {
+      const uint32_t *ofReplicas =
+          extent == kTokens ? p.step->tokens : p.step->rows;
+      for (uint32_t i = threadIdx.x; i < size; i += blockDim.x)
+        shared.counts[i] = bounded(ofReplicas[p.group->replicas[i]]);
+      __syncthreads();
+      uint32_t start = 0;
+      for (uint32_t i = 0; i < size; ++i) {
+        if (threadIdx.x == 0)
+          shared.starts[i] = start;
+        start += shared.counts[i];
+        most = max(most, shared.counts[i]);
+      }
+      __syncthreads();
+    } else if constexpr (layout == RowLayout::Blocks) {
+      all = p.step->counts[kTokens];
+      most = bounded(all);
+    } else {
+      most = bounded(p.step->counts[extent]);
+    }
+  }
+
+  __device__ __forceinline__ uint32_t of(uint32_t member) const {
+    if constexpr (kIsRagged) {
+      return shared.counts[member];
+    } else if constexpr (layout == RowLayout::Blocks) {
+      uint32_t start = startOf(member);
+      return all < start ? 0 : bounded(all - start);
+    } else {
+      return most;
+    }
+  }
+  /// First row of the member in the joined matrix.
+  __device__ __forceinline__ uint32_t startOf(uint32_t member) const {
+    if constexpr (layout == RowLayout::Blocks)
+      return member * static_cast<uint32_t>(capacity);
+    else if constexpr (layout == RowLayout::Padded)
+      return member * most;
+    else if constexpr (layout == RowLayout::Packed)
+      return shared.starts[member];
+    else
+      return 0;
+  }
+  /// Of the member with the most.
+  __device__ __forceinline__ uint32_t largest() const { return most; }
+  /// One number that stands for all counts: equal when there is only one.
+  __device__ __forceinline__ uint32_t digest() const {
+    uint32_t value = layout == RowLayout::Blocks ? all : most;
+    if constexpr (kIsRagged)
+      for (uint32_t i = 0; i < size; ++i)
+        value = value * 31 + shared.counts[i];
+    return value;
+  }
+
+private:
+  static __device__ __forceinline__ uint32_t bounded(uint32_t count) {
+    return min(count, static_cast<uint32_t>(capacity));
+  }
+
+  const Shared &shared;
+  uint32_t most = 0, all = 0;
+};
+
+/// Where unit `unit` of a member's part lies in the member's own matrix and in
+/// the one of all members: `Part` and `All`, joined along rows, or along
+/// columns when the layout is Whole.
+template <RowLayout layout, int bytes, typename Part, typename All>
+struct JoinedUnit {
+  using InPart = Units<Part, bytes>;
+  using InAll = Units<All, bytes, Part::kCols>;
+  using Values = typename InPart::Values;
+  static_assert(sizeof(typename Part::Element) == sizeof(typename All::Element),
+                "joining does not change the type");
+
+  template <typename Rows>
+  __device__ __forceinline__ JoinedUnit(const Rows &rows, uint32_t member,
+                                        uint32_t unit) {
+    uint32_t column = unit % InPart::kPerRow * InPart::kCount;
+    uint32_t row = unit / InPart::kPerRow;
+    partOffset = row * Part::kStride + column;
+    allOffset = (rows.startOf(member) + row) * All::kStride + column +
+                (layout == RowLayout::Whole ? member * Part::kCols : 0);
+    width = InPart::width(column);
+  }
+  __device__ __forceinline__ Values loadPart(const void *part) const {
+    return InPart::load(
+        static_cast<const typename Part::Element *>(part) + partOffset, width);
+  }
+  __device__ __forceinline__ void storePart(void *part, Values values) const {
+    InPart::store(static_cast<typename Part::Element *>(part) + partOffset,
+                  values, width);
+  }
+  __device__ __forceinline__ Values loadAll(const void *all) const {
+    return InAll::load(
+        static_cast<const typename All::Element *>(all) + allOffset, width);
+  }
+  __device__ __forceinline__ void storeAll(void *all, Values values) const {
+    InAll::store(static_cast<typename All::Element *>(all) + allOffset, values,
+                 width);
+  }
+
+  int64_t partOffset, allOffset;
+  int width;
+};
+
+/// Tells apart what cannot be exchanged with one another; 16 bits.
+__host__ __device__ constexpr uint32_t
+signatureOf(uint32_t kind, int64_t rows, int64_t cols, uint64_t elementBytes) {
+  uint64_t value = 1469598103934665603ull;
+  const uint64_t parts[] = {kind, static_cast<uint64_t>(rows),
+                            static_cast<uint64_t>(cols), elementBytes};
+  for (uint64_t part : parts)
+    value = (value ^ part) * 1099511628211ull;
+  return static_cast<uint32_t>(value >> 40) & 0xffff;
+}
+
+} // namespace saddle::device

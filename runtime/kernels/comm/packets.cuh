@@ -1,0 +1,93 @@
+// Packets: 8 bytes of data in 16, sent by one store and polled for where they
+// arrive. Each half carries the exchange's epoch beside 4 bytes of data and is
+// stored as a whole, so what has the right stamp is the right data: no fence,
+// no flag, no clearing, one hop. Costs twice the bytes.
+
+#pragma once
+
+#include "runtime/kernels/comm/exchange.cuh"
+
+#include <cstring>
+
+namespace saddle::device {
+
+/// The packets of an exchange, numbered. The two buffers lie interleaved, 32
+/// packets each, so that a packet's place does not depend on how many an
+/// exchange has: another exchange of the group never takes this buffer's bytes
+/// for the other's.
+template <int size>
+class Packets {
+public:
+  __device__ __forceinline__ explicit Packets(Exchange<size> &exchange)
+      : exchange(exchange),
+        base(reinterpret_cast<WordPair *>(exchange.state + 1) +
+             exchange.epoch % 2 * 32) {}
+
+  /// The 8 bytes of `values` become packet `number` of the member.
+  template <typename Values>
+  __device__ __forceinline__ void send(uint32_t member, uint32_t number,
+                                       Values values) {
+    static_assert(sizeof(Values) == 8, "a packet carries 8 bytes");
+    uint32_t data[2];
+    memcpy(data, &values, 8);
+    storeRelaxed(
+        exchange.at(member, place(number)),
+        {stamped(data[0], exchange.epoch), stamped(data[1], exchange.epoch)});
+  }
+
+  /// Waits for up to `count` packets of members `first` and following, polled
+  /// together: numberOf(member) says which, isAwaited(member) whether there is
+  /// one. False when one does not come.
+  template <typename Values, int count, typename Number, typename Awaited>
+  __device__ __forceinline__ bool collect(Values (&values)[count],
+                                          uint32_t first, Awaited isAwaited,
+                                          Number numberOf) {
+    static_assert(sizeof(Values) == 8, "a packet carries 8 bytes");
+    WordPair pairs[count];
+    uint32_t missing = 0;
+    bool came = exchange.waitFor(missing, [&] {
+      bool ready = true;
+#pragma unroll
+      for (int i = 0; i < count; ++i)
+        if (isAwaited(first + i))
+          pairs[i] = loadRelaxed(place(numberOf(first + i)));
+#pragma unroll
+      for (int i = 0; i < count; ++i)
+        if (isAwaited(first + i) && !isStamped(pairs[i], exchange.epoch)) {
+          ready = false;
+          missing = first + i;
+        }
+      return ready;
+    });
+    if (!came)
+      return false;
+#pragma unroll
+    for (int i = 0; i < count; ++i)
+      if (isAwaited(first + i)) {
+        uint32_t data[2] = {static_cast<uint32_t>(pairs[i].first),
+                            static_cast<uint32_t>(pairs[i].second)};
+        memcpy(&values[i], data, 8);
+      }
+    return true;
+  }
+
+private:
+  __device__ __forceinline__ WordPair *place(uint32_t number) const {
+    return base + (number / 32 * 64 + number % 32);
+  }
+
+  Exchange<size> &exchange;
+  WordPair *const base;
+};
+
+/// Bytes of a group's memory that an exchange of `packets` packets needs.
+__host__ __device__ constexpr uint64_t packetMemory(int64_t packets) {
+  return sizeof(ExchangeState) +
+         (packets + 31) / 32 * 32 * 2 * sizeof(WordPair);
+}
+
+/// How many members' packets are polled for at a time.
+template <int size>
+constexpr int kWave = size < 8 ? size : 8;
+
+} // namespace saddle::device
