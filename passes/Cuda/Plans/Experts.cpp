@@ -4,7 +4,11 @@
 
 #include "llvm/Support/FormatVariadic.h"
 
+#include <limits>
+#include <optional>
+
 using namespace mlir;
+using llvm::formatv;
 using namespace saddle::cuda;
 
 namespace {
@@ -66,37 +70,244 @@ static KernelPlan planAnyShape(const ExpertsLaunch &op) {
   if (op.group > 0) {
     plan.functions.push_back(anyShapeFunction(
         "round",
-        llvm::formatv("roundToGroups<{0}, {1}, {2}>(p, {3}, p.workspace);",
-                      extent, op.group, xType, from),
+        formatv("roundToGroups<{0}, {1}, {2}>(p, {3}, p.workspace);", extent,
+                op.group, xType, from),
         op.tokens() * ceilDiv(op.hidden(), op.group)));
     plan.workspaceBytes = uint64_t(op.tokens() * op.hidden()) * sizeof(float);
-    xType =
-        llvm::formatv("Matrix<f32, {0}, {1}, {1}>", op.tokens(), op.hidden());
+    xType = formatv("Matrix<f32, {0}, {1}, {1}>", op.tokens(), op.hidden());
     from = "p.workspace";
-    inner = llvm::formatv("static_cast<float *>(p.workspace) + {0}",
-                          op.tokens() * op.hidden());
+    inner = formatv("static_cast<float *>(p.workspace) + {0}",
+                    op.tokens() * op.hidden());
   }
   plan.workspaceBytes += uint64_t(op.pairs() * op.inner()) * sizeof(float);
   plan.functions.push_back(anyShapeFunction(
       "up",
-      llvm::formatv("expertsUpAnyShape<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, "
-                    "{7});",
-                    extent, xType, experts, matrixType(op.w13), op.held(),
-                    op.scale13Type(), from, inner),
+      formatv("expertsUpAnyShape<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, "
+              "{7});",
+              extent, xType, experts, matrixType(op.w13), op.held(),
+              op.scale13Type(), from, inner),
       op.pairs() * op.inner()));
   if (op.group > 0)
     plan.functions.push_back(anyShapeFunction(
         "inner",
-        llvm::formatv("roundInner<{0}, {1}, {2}, {3}, {4}>(p, {5});", extent,
-                      op.group, op.inner(), experts, op.held(), inner),
+        formatv("roundInner<{0}, {1}, {2}, {3}, {4}>(p, {5});", extent,
+                op.group, op.inner(), experts, op.held(), inner),
         op.pairs() * ceilDiv(op.inner(), op.group)));
   plan.functions.push_back(anyShapeFunction(
       "down",
-      llvm::formatv(
-          "expertsDownAnyShape<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, {7});",
-          extent, matrixType(op.weights), experts, matrixType(op.w2),
-          matrixType(op.out), op.held(), op.scale2Type(), inner),
+      formatv("expertsDownAnyShape<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, {7});",
+              extent, matrixType(op.weights), experts, matrixType(op.w2),
+              matrixType(op.out), op.held(), op.scale2Type(), inner),
       op.tokens() * op.hidden()));
+  return plan;
+}
+
+//===--- Streaming --------------------------------------------------------===//
+
+namespace {
+/// Where the functions of impls/experts_stream.cuh keep things in the
+/// workspace.
+class Workspace {
+public:
+  /// "reinterpret_cast<TYPE *>(...)" of `count` new bytes.
+  std::string add(StringRef type, int64_t count) {
+    std::string text =
+        formatv("reinterpret_cast<{0} *>(static_cast<uint8_t *>(p.workspace) "
+                "+ {1})",
+                type, bytes);
+    bytes = roundUp(bytes + count, 256);
+    return text;
+  }
+  int64_t bytes = 0;
+};
+} // namespace
+
+static FunctionPlan productFunction(StringRef suffix, std::string body,
+                                    const StreamShape &shape, int64_t items) {
+  FunctionPlan function;
+  function.suffix = suffix.str();
+  function.body = std::move(body);
+  function.block = shape.warps() * 32;
+  function.sharedBytes = shape.sharedBytes();
+  // As many as fit at a time walk the items.
+  int64_t resident =
+      std::clamp<int64_t>(224 * 1024 / (shape.sharedBytes() + 1024), 1, 4);
+  function.grid[0] = std::min(items, kMultiprocessors * resident);
+  return function;
+}
+
+/// Tokens of an expert that one pass over its weights takes.
+static int64_t tokenTilesFor(const ExpertsLaunch &op) {
+  int64_t each = ceilDiv(op.pairs(), op.held());
+  return each <= 6 ? 1 : each <= 14 ? 2 : 4;
+}
+
+/// Kernels of impls/experts_stream.cuh, where the operands allow it.
+static std::optional<KernelPlan> planStream(const ExpertsLaunch &op) {
+  bool codes = isa<Float8E4M3FNType>(op.w13.element);
+  int64_t tokens = op.tokens(), hidden = op.hidden(), inner = op.inner(),
+          pairs = op.pairs(), held = op.held();
+  constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
+  if (op.w13.element != op.w2.element || op.w13.element.isF32() ||
+      !canStreamWeights(op.w13) || !canStreamWeights(op.w2) ||
+      codes != (op.group > 0) || op.group > 512 || hidden > kLargest ||
+      inner > kLargest || pairs > kLargest || held > 2048)
+    return std::nullopt;
+  int64_t units13 = 2, units2 = 2;
+  int64_t blockCols13 = hidden, blockCols2 = inner;
+  if (op.scaled) {
+    blockCols13 = op.launch.integer("block_cols13");
+    blockCols2 = op.launch.integer("block_cols2");
+    // Eight rows from a multiple of eight on have one factor; the rows of w3
+    // begin at `inner`.
+    int64_t rows13 = op.launch.integer("block_rows13"),
+            rows2 = op.launch.integer("block_rows2");
+    if (rows13 % 8 != 0 || inner % 8 != 0 || (rows2 % 8 != 0 && rows2 < hidden))
+      return std::nullopt;
+  }
+  if (codes) {
+    units13 = streamUnits(hidden, op.group, blockCols13);
+    units2 = streamUnits(inner, op.group, blockCols2);
+    if (units13 == 0 || units2 == 0)
+      return std::nullopt;
+  } else if (!canStreamTokens(op.x, op.w13.element)) {
+    return std::nullopt;
+  }
+
+  StreamShape up = {}, down = {};
+  up.weightBytes = down.weightBytes =
+      op.w13.element.getIntOrFloatBitWidth() / 8;
+  up.scaled = down.scaled = codes;
+  up.units = units13;
+  down.units = units2;
+  int64_t parts = codes ? 1 : 2;
+  up.tokenTiles = tokenTilesFor(op);
+  down.tokenTiles = up.tokenTiles * parts;
+  up.rows = down.rows = 16;
+  constexpr int64_t kWarps = 8;
+  int64_t stages13 =
+      ceilDiv(hidden, units13 * streamUnitColumns(op.w13.element));
+  int64_t stages2 = ceilDiv(inner, units2 * streamUnitColumns(op.w2.element));
+  // Few items: divide columns; many: rows, so that sums need no adding.
+  int64_t blocks = std::min(held, pairs) + pairs / up.tokens();
+  up.rowWarps = kWarps;
+  while (up.rowWarps > 1 &&
+         blocks * ceilDiv(2 * inner, up.ctaRows()) < 2 * kMultiprocessors)
+    up.rowWarps /= 2;
+  up.columnWarps = std::min(kWarps / up.rowWarps, stages13);
+  up.chooseDepth(ceilDiv(stages13, up.columnWarps));
+  down.rowWarps = kWarps;
+  while (down.rowWarps > 1 && stages2 >= 2 * kWarps / down.rowWarps &&
+         blocks * ceilDiv(hidden, down.ctaRows()) < 2 * kMultiprocessors)
+    down.rowWarps /= 2;
+  down.columnWarps = std::min(kWarps / down.rowWarps, stages2);
+  down.chooseDepth(ceilDiv(stages2, down.columnWarps));
+
+  KernelPlan plan;
+  plan.headers = {"impls/experts_stream.cuh"};
+  Workspace workspace;
+  int extent = extentNumber(op.launch);
+  std::string planType =
+      formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, up.tokens());
+  std::string planAt = workspace.add(planType, 16 + 16 * blocks + 4 * pairs);
+  std::string xType = matrixType(op.x), experts = matrixType(op.experts);
+  std::string from = "p.operands[0]", factors = "nullptr", tokenType,
+              innerTokenType;
+  tokenType = innerTokenType = "PlainTokens";
+  std::string innerType, innerFrom, innerFactors = "nullptr", innerFactorsType;
+  std::string scale13 = "Unscaled", scale2 = "Unscaled";
+
+  FunctionPlan prepare;
+  prepare.suffix = "prepare";
+  prepare.block = 256;
+  prepare.sharedBytes = 2 * 4 * held;
+  if (codes) {
+    int64_t groups = ceilDiv(hidden, op.group), stride = roundUp(hidden, 16);
+    std::string codesType =
+        formatv("Matrix<e4m3, {0}, {1}, {2}>", tokens, hidden, stride);
+    std::string factorsType =
+        formatv("Matrix<f32, {0}, {1}, {1}>", tokens, groups);
+    from = workspace.add("uint8_t", tokens * stride);
+    factors = workspace.add("uint8_t", tokens * groups * 4);
+    prepare.body =
+        formatv("prepareExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
+                "{8});",
+                extent, op.group, xType, codesType, factorsType, experts,
+                planAt, from, factors);
+    prepare.grid[0] = 1 + blocksOfWarps(tokens * groups);
+    xType = codesType;
+    tokenType = formatv("ScaledTokens<{0}, {1}>", factorsType,
+                        streamGroup(hidden, op.group));
+    int64_t innerGroups = ceilDiv(inner, op.group),
+            innerStride = roundUp(inner, 16);
+    innerType =
+        formatv("Matrix<e4m3, {0}, {1}, {2}>", pairs, inner, innerStride);
+    innerFactorsType =
+        formatv("Matrix<f32, {0}, {1}, {1}>", pairs, innerGroups);
+    innerFrom = workspace.add("uint8_t", pairs * innerStride);
+    innerFactors = workspace.add("uint8_t", pairs * innerGroups * 4);
+    innerTokenType = formatv("ScaledTokens<{0}, {1}>", innerFactorsType,
+                             streamGroup(inner, op.group));
+  } else {
+    prepare.body =
+        formatv("planExperts<{0}, {1}>(p, {2});", extent, experts, planAt);
+    int64_t stride = roundUp(inner, 8);
+    innerType =
+        formatv("Matrix<bf16, {0}, {1}, {2}>", 2 * pairs, inner, stride);
+    innerFrom = workspace.add("uint8_t", 2 * pairs * stride * 2);
+  }
+  if (op.scaled) {
+    scale13 = formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale13),
+                      op.launch.integer("block_rows13"),
+                      streamGroup(hidden, blockCols13), op.scale13.shape[1]);
+    scale2 = formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale2),
+                     op.launch.integer("block_rows2"),
+                     streamGroup(inner, blockCols2), op.scale2.shape[1]);
+  }
+  std::string values = workspace.add("float", pairs * inner * 4);
+  std::string products = workspace.add("float", pairs * hidden * 4);
+  plan.functions.push_back(std::move(prepare));
+  plan.functions.push_back(productFunction(
+      "up",
+      formatv("expertsUpStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
+              "{8}, {9});",
+              op.slots(), xType, matrixType(op.w13), up.text(), scale13,
+              tokenType, planAt, from, factors, values),
+      up, blocks * ceilDiv(2 * inner, up.ctaRows())));
+  FunctionPlan encode;
+  encode.suffix = "inner";
+  encode.block = 256;
+  if (codes) {
+    encode.body = formatv("encodeInner<{0}, {1}, {2}, {3}>({4}, {5}, {6}, "
+                          "{7});",
+                          op.group, inner, innerType, innerFactorsType, planAt,
+                          values, innerFrom, innerFactors);
+    encode.grid[0] = blocksOfWarps(pairs * ceilDiv(inner, op.group));
+  } else {
+    encode.body = formatv("splitInner<{0}, {1}>({2}, {3}, {4});", inner,
+                          innerType, planAt, values, innerFrom);
+    encode.grid[0] = blocksOfWarps(ceilDiv(pairs * inner, 32));
+  }
+  plan.functions.push_back(std::move(encode));
+  plan.functions.push_back(productFunction(
+      "down",
+      formatv("expertsDownStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
+              "{8}, {9});",
+              parts, innerType, matrixType(op.w2), down.text(), scale2,
+              innerTokenType, planAt, innerFrom, innerFactors, products),
+      down, blocks * ceilDiv(hidden, down.ctaRows())));
+  FunctionPlan combine;
+  combine.suffix = "combine";
+  combine.body =
+      formatv("combineExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, "
+              "{6});",
+              extent, op.launch.operands.size() - 1, held,
+              matrixType(op.weights), experts, matrixType(op.out), products);
+  combine.block = 256;
+  combine.grid[0] = tokens;
+  combine.grid[1] = ceilDiv(hidden, 1024);
+  plan.functions.push_back(std::move(combine));
+  plan.workspaceBytes = workspace.bytes;
   return plan;
 }
 
@@ -112,7 +323,7 @@ static FailureOr<KernelPlan> planMlps(const LaunchDesc &launch,
   for (const Operand &operand : launch.operands) {
     if (operand.shape.size() != 3 || isStack(operand))
       continue;
-    error = llvm::formatv(
+    error = formatv(
         "operand \"{0}\" of {1}: one expert begins {2} elements after the "
         "last, expected its {3} rows of {4}; experts must follow each other "
         "without a gap",
@@ -120,7 +331,10 @@ static FailureOr<KernelPlan> planMlps(const LaunchDesc &launch,
         operand.strides[1]);
     return failure();
   }
-  return planAnyShape(ExpertsLaunch(launch));
+  ExpertsLaunch op(launch);
+  if (std::optional<KernelPlan> plan = planStream(op))
+    return std::move(*plan);
+  return planAnyShape(op);
 }
 
 FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,

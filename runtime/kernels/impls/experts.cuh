@@ -110,9 +110,9 @@ __device__ void roundInner(const LaunchParams &p, void *values) {
       continue;
     float *row = static_cast<float *>(values) + pair * inner + first;
     int count = static_cast<int>(inner - first < group ? inner - first : group);
-    float scale = encodeGroup(
-        count, [&](int k) { return row[k]; },
-        [&](int k, e4m3 code) { row[k] = toFloat(code); });
+    float scale = encodeLongGroup(
+        count, [&](int64_t k) { return row[k]; },
+        [&](int64_t k, e4m3 code) { row[k] = toFloat(code); });
     for (int k = threadIdx.x % 32; k < count; k += 32)
       row[k] *= scale;
   }

@@ -25,9 +25,9 @@ __device__ void roundToGroups(const LaunchParams &p, const void *x, void *out) {
     float *to = static_cast<float *>(out) + i / kGroups * X::kCols + first;
     int count =
         static_cast<int>(X::kCols - first < group ? X::kCols - first : group);
-    float scale = encodeGroup(
-        count, [&](int k) { return toFloat(from[k]); },
-        [&](int k, e4m3 code) { to[k] = toFloat(code); });
+    float scale = encodeLongGroup(
+        count, [&](int64_t k) { return toFloat(from[k]); },
+        [&](int64_t k, e4m3 code) { to[k] = toFloat(code); });
     // The same lane wrote it.
     for (int k = threadIdx.x % 32; k < count; k += 32)
       to[k] *= scale;

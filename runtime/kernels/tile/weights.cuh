@@ -9,6 +9,7 @@ namespace saddle::device {
 
 /// Weights that are what they say.
 struct Unscaled {
+  static constexpr int64_t kBlockCols = 1;
   static constexpr bool kScaled = false;
   static __device__ __forceinline__ const float *row(const void *, int64_t,
                                                      int64_t) {
