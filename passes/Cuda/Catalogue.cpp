@@ -17,16 +17,26 @@ struct CatalogueEntry {
 // By name, so that two people who add lines do not meet at the end.
 constexpr CatalogueEntry kCatalogue[] = {
     {"add", planAdd},
+    {"add_rms_norm", planAddRMSNorm},
     {"all_gather", planAllGather},
     {"all_reduce_sum", planAllReduceSum},
+    {"attention", planAttention},
     {"copy", planCopy},
+    {"embedding", planEmbedding},
     {"experts", planExperts},
     {"experts_scaled", planExpertsScaled},
+    {"kv_append", planKVAppend},
     {"linear", planLinear},
     {"linear_scaled", planLinearScaled},
     {"receive", planReceive},
     {"reduce_scatter_sum", planReduceScatterSum},
+    {"rms_norm", planRMSNorm},
+    {"rms_scale", planRMSScale},
+    {"rope", planRope},
+    {"router_topk", planRouterTopK},
+    {"select_rows", planSelectRows},
     {"send", planSend},
+    {"sum_of_squares", planSumOfSquares},
 };
 
 } // namespace

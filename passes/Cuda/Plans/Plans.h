@@ -29,6 +29,8 @@ llvm::FailureOr<KernelPlan> planEmbedding(const LaunchDesc &launch,
                                           std::string &error);
 llvm::FailureOr<KernelPlan> planRMSNorm(const LaunchDesc &launch,
                                         std::string &error);
+llvm::FailureOr<KernelPlan> planAddRMSNorm(const LaunchDesc &launch,
+                                           std::string &error);
 llvm::FailureOr<KernelPlan> planSumOfSquares(const LaunchDesc &launch,
                                              std::string &error);
 llvm::FailureOr<KernelPlan> planRMSScale(const LaunchDesc &launch,
