@@ -1,0 +1,106 @@
+#include "test/gpu/KernelCheck/DeviceRun.h"
+
+#include "runtime/kernels/abi.h"
+#include "runtime/src/engine/Validate.h"
+
+#include <cstring>
+
+namespace saddle::check {
+
+StatusOr<std::unique_ptr<DeviceRun>> DeviceRun::open(const Engine &engine) {
+  SADDLE_ASSIGN_OR_RETURN(const cuda::Driver *driver, cuda::Driver::get());
+  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<cuda::Device> device,
+                          cuda::Device::open(*driver, 0));
+  std::unique_ptr<DeviceRun> run(new DeviceRun(std::move(device)));
+  cuda::ContextScope scope(*run->device);
+  std::vector<Bytes> images;
+  if (engine.root().modules())
+    for (uint32_t i = 0; i < engine.root().modules()->size(); ++i)
+      images.push_back(engine.segment(*engine.root().modules()->Get(i)));
+  SADDLE_ASSIGN_OR_RETURN(
+      cuda::Modules modules,
+      cuda::Modules::load(*run->device, engine.root(), images));
+  run->modules = std::make_unique<cuda::Modules>(std::move(modules));
+  SADDLE_ASSIGN_OR_RETURN(run->stream, cuda::makeStream(*run->device));
+  return run;
+}
+
+StatusOr<CUdeviceptr> DeviceRun::reserve(size_t slot, uint64_t bytes) {
+  if (blocks.size() <= slot)
+    blocks.resize(slot + 1);
+  if (blocks[slot].bytes < bytes) {
+    blocks[slot].memory = {};
+    SADDLE_ASSIGN_OR_RETURN(
+        blocks[slot].memory,
+        cuda::allocateDevice(*device, bytes, "an operand of a checked launch"));
+    blocks[slot].bytes = bytes;
+  }
+  return blocks[slot].memory.get();
+}
+
+Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
+                      std::vector<OperandBuffer> &operands) {
+  const cuda::Driver &driver = device->driver;
+  cuda::ContextScope scope(*device);
+  device::Step step{};
+  step.counts[size_t(launch.launch->extent())] = uint32_t(count);
+  step.timeoutNs = 1000000000;
+  step.replicas = 1;
+  step.tokens[0] = uint32_t(count);
+  device::LaunchParams params{};
+  params.operands[0] = nullptr;
+
+  size_t slot = 0;
+  SADDLE_ASSIGN_OR_RETURN(CUdeviceptr header, reserve(slot++, sizeof step));
+  SADDLE_CUDA(driver, cuMemcpyHtoDAsync, header, &step, sizeof step,
+              stream.get());
+  params.step = reinterpret_cast<const device::Step *>(header);
+  if (uint32_t workspace = launch.launch->workspace()) {
+    uint64_t bytes =
+        engine::spanBytes(*launch.entry->slices()->Get(workspace - 1));
+    SADDLE_ASSIGN_OR_RETURN(CUdeviceptr address, reserve(slot++, bytes));
+    // Undefined at the start, and no kernel may rely on anything else.
+    SADDLE_CUDA(driver, cuMemsetD8Async, address, OperandBuffer::kPoison, bytes,
+                stream.get());
+    params.workspace = reinterpret_cast<void *>(address);
+  }
+  std::vector<CUdeviceptr> addresses;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const std::vector<uint8_t> &bytes = operands[i].bytes();
+    SADDLE_ASSIGN_OR_RETURN(CUdeviceptr address, reserve(slot++, bytes.size()));
+    SADDLE_CUDA(driver, cuMemcpyHtoDAsync, address, bytes.data(), bytes.size(),
+                stream.get());
+    addresses.push_back(address);
+    params.operands[i] =
+        reinterpret_cast<void *>(address + OperandBuffer::kGuard);
+  }
+  uint32_t rankValues = 0;
+  for (const schema::Attribute *attribute : *launch.kernel->attributes())
+    if (attribute->kind() == schema::AttributeKind::RANK)
+      params.rankValues[rankValues++] =
+          evaluate(attribute->rank_value(), launch.rank);
+
+  const auto &functions = *launch.kernel->functions();
+  for (uint32_t i = 0; i < functions.size(); ++i) {
+    const schema::Function &function = *functions.Get(i);
+    CUlaunchConfig config{};
+    config.gridDimX = function.grid_x();
+    config.gridDimY = function.grid_y();
+    config.gridDimZ = function.grid_z();
+    config.blockDimX = function.block();
+    config.blockDimY = config.blockDimZ = 1;
+    config.sharedMemBytes = function.shared_bytes();
+    config.hStream = stream.get();
+    void *arguments[] = {&params};
+    SADDLE_CUDA(driver, cuLaunchKernelEx, &config,
+                modules->function(launch.launch->kernel(), i), arguments,
+                nullptr);
+  }
+  for (size_t i = 0; i < operands.size(); ++i)
+    SADDLE_CUDA(driver, cuMemcpyDtoHAsync, operands[i].bytes().data(),
+                addresses[i], operands[i].bytes().size(), stream.get());
+  SADDLE_CUDA(driver, cuStreamSynchronize, stream.get());
+  return {};
+}
+
+} // namespace saddle::check
