@@ -1,7 +1,10 @@
 #include "compiler/Driver/Compile.h"
 
+#include "compiler/Cuda/CompileModules.h"
+#include "compiler/Cuda/KernelCache.h"
 #include "compiler/Pipelines/Pipelines.h"
 #include "compiler/Serialize/EngineWriter.h"
+#include "dialects/Engine/IR/EngineDialect.h"
 #include "dialects/InitAllDialects.h"
 #include "models/MiniMax/M2Builder.h"
 #include "models/Registry.h"
@@ -21,6 +24,7 @@
 #include "mlir/Support/Timing.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
@@ -116,7 +120,11 @@ public:
       if (!runPhase(info.phase, /*verify=*/false) || !dump(info.phase))
         return false;
     }
-    return options.compileTo ? writeIR(options.output) : writeEngine();
+    if (!options.compileTo)
+      return writeEngine();
+    return (options.dumpKernels.empty() ||
+            report(cuda::dumpSources(kernelSources(), options.dumpKernels))) &&
+           writeIR(options.output);
   }
 
 private:
@@ -315,8 +323,49 @@ private:
                    phaseName(phase).str() + ".mlir");
   }
 
+  std::vector<cuda::ModuleSource> kernelSources() {
+    std::vector<cuda::ModuleSource> sources;
+    for (auto device : module->getOps<engine::DeviceModuleOp>())
+      sources.push_back({device.getSymName().str(), device.getSource().str()});
+    return sources;
+  }
+
+  /// The binaries of all device modules; none on the CPU target.
+  std::optional<ModuleBinaries> compileKernels() {
+    std::vector<cuda::ModuleSource> sources = kernelSources();
+    ModuleBinaries binaries;
+    if (sources.empty())
+      return binaries;
+    cuda::CompileModulesOptions compile;
+    compile.nvcc = options.nvcc;
+    compile.cacheFolder =
+        options.kernelCache.value_or(cuda::KernelCache::defaultFolder());
+    compile.dumpFolder = options.dumpKernels;
+    if (options.kernelProgress)
+      compile.progress = [&](size_t done) {
+        options.kernelProgress(done, sources.size());
+      };
+    cuda::CompileModulesStatistics statistics;
+    auto compiled = cuda::compileModules(sources, compile, statistics);
+    if (!report(compiled.status()))
+      return std::nullopt;
+    for (size_t i = 0; i < sources.size(); ++i)
+      binaries[sources[i].name] = std::move((*compiled)[i]);
+    if (options.explain)
+      llvm::errs() << "saddle-compile: remark: "
+                   << llvm::formatv(
+                          "{0} kernel sources in {1:F1} s, {2} from the cache, "
+                          "others by {3}\n",
+                          sources.size(), statistics.seconds,
+                          statistics.fromCache, statistics.toolkit);
+    return binaries;
+  }
+
   bool writeEngine() {
-    auto bytes = serializeEngine(*module, options.target);
+    auto binaries = compileKernels();
+    if (!binaries)
+      return false;
+    auto bytes = serializeEngine(*module, options.target, *binaries);
     if (failed(bytes))
       return false;
     return report(writeFileAtomically(options.output, Bytes(*bytes)));

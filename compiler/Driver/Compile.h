@@ -7,6 +7,7 @@
 #include "compiler/Driver/Topology.h"
 #include "models/BuildOptions.h"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,6 +45,14 @@ struct CompileOptions {
   /// Folders for IR, created when absent; empty means none.
   std::string dumpPhasesTo;
   std::string dumpPassesTo;
+  /// Of device targets: the nvcc to use (empty: search), the folder where
+  /// binaries are cached ("" is none, absent is the user's), and the one where
+  /// sources, binaries and a report are left (empty: nowhere).
+  std::string nvcc;
+  std::optional<std::string> kernelCache;
+  std::string dumpKernels;
+  /// Called while device code is compiled.
+  std::function<void(size_t done, size_t total)> kernelProgress;
   /// Print the reasons of decisions (remarks) to standard error.
   bool explain = false;
 };

@@ -82,12 +82,12 @@ void saddle::buildKernelPipeline(OpPassManager &pm,
 void saddle::buildEnginePipeline(OpPassManager &pm,
                                  const TargetOptions &options) {
   pm.addPass(engine::createConvertToEngine());
-  pm.addPass(engine::createPlanMemory());
   // Strides, extents and places are known now, and the buffers that kernels
   // ask for are planned with the others.
   cuda::SpecializeKernelsOptions specialize;
   specialize.target = options.target;
   pm.addPass(cuda::createSpecializeKernels(specialize));
+  pm.addPass(engine::createPlanMemory());
   pm.addPass(engine::createVerifyExtents());
   // Independent of the planner: a checker that shares its code proves nothing.
   pm.addPass(engine::createVerifyMemory());

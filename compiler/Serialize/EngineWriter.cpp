@@ -2,12 +2,14 @@
 
 #include "dialects/Engine/IR/EngineDialect.h"
 #include "runtime/schema/engine_generated.h"
+#include "runtime/src/base/Hash.h"
 #include "runtime/src/engine/EngineFile.h"
 
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace saddle;
@@ -16,8 +18,9 @@ namespace {
 
 class EngineWriter {
 public:
-  EngineWriter(ModuleOp module, StringRef target)
-      : module(module), target(target) {}
+  EngineWriter(ModuleOp module, StringRef target,
+               const ModuleBinaries &binaries)
+      : module(module), target(target), binaries(binaries) {}
 
   FailureOr<std::vector<uint8_t>> write() {
     if (failed(writeHeader()))
@@ -32,7 +35,7 @@ public:
     flatbuffers::FlatBufferBuilder builder(1 << 20);
     schema::FinishEngineBuffer(builder, schema::Engine::Pack(builder, &root));
     return packEngineFile(Bytes(builder.GetBufferPointer(), builder.GetSize()),
-                          Bytes());
+                          Bytes(segments));
   }
 
 private:
@@ -120,6 +123,8 @@ private:
       return writeSource(source);
     if (auto arena = dyn_cast<engine::ArenaOp>(op))
       return writeArena(arena);
+    if (auto device = dyn_cast<engine::DeviceModuleOp>(op))
+      return writeModule(device);
     if (auto kernel = dyn_cast<engine::KernelOp>(op))
       return writeKernel(kernel);
     if (auto groups = dyn_cast<engine::RankGroupsOp>(op))
@@ -157,6 +162,55 @@ private:
     return success();
   }
 
+  LogicalResult writeModule(engine::DeviceModuleOp op) {
+    auto binary = binaries.find(op.getSymName());
+    if (binary == binaries.end())
+      return op.emitError("module @")
+             << op.getSymName() << " has no device binary";
+    constexpr size_t kSegmentAlignment = 4096;
+    const std::vector<uint8_t> &bytes = binary->second.cubin;
+    segments.resize(llvm::alignTo(segments.size(), kSegmentAlignment));
+    auto table = std::make_unique<schema::ModuleT>();
+    table->name = op.getSymName().str();
+    table->offset = segments.size();
+    table->bytes = bytes.size();
+    Hasher128 hasher;
+    hasher.update(bytes.data(), bytes.size());
+    table->hash = hasher.hex();
+    segments.insert(segments.end(), bytes.begin(), bytes.end());
+    modules[op.getSymName()] = root.modules.size();
+    root.modules.push_back(std::move(table));
+    return success();
+  }
+
+  LogicalResult writeFunctions(engine::KernelOp op, schema::KernelT &kernel) {
+    for (auto attr : op.getFunctions()->getAsRange<engine::FunctionAttr>()) {
+      StringRef module = attr.getModule().getValue();
+      if (!modules.contains(module))
+        return op.emitError("module @")
+               << module << " stands behind the kernel that uses it";
+      auto table = std::make_unique<schema::FunctionT>();
+      table->module_ = modules.lookup(module);
+      table->name = attr.getName().str();
+      table->grid_x = attr.getGrid()[0];
+      table->grid_y = attr.getGrid()[1];
+      table->grid_z = attr.getGrid()[2];
+      table->block = attr.getBlock();
+      table->shared_bytes = attr.getShared();
+      const auto &compiled = binaries.find(module)->second.functions;
+      auto resources = llvm::find_if(compiled, [&](const auto &function) {
+        return function.name == attr.getName().getValue();
+      });
+      if (resources == compiled.end())
+        return op.emitError("function \"") << attr.getName().getValue()
+                                           << "\" is not in module @" << module;
+      table->registers = resources->registers;
+      table->spill_bytes = resources->spillBytes;
+      kernel.functions.push_back(std::move(table));
+    }
+    return success();
+  }
+
   LogicalResult writeKernel(engine::KernelOp op) {
     auto table = std::make_unique<schema::KernelT>();
     table->name = op.getSymName().str();
@@ -177,6 +231,8 @@ private:
       }
       table->attributes.push_back(std::move(attribute));
     }
+    if (op.getFunctions() && failed(writeFunctions(op, *table)))
+      return failure();
     kernels[op.getSymName()] = root.kernels.size();
     root.kernels.push_back(std::move(table));
     return success();
@@ -321,6 +377,14 @@ private:
         slice(arena, offset, cast<MemRefType>(value.getType())));
   }
 
+  /// Index + 1; 0 for none.
+  uint32_t optionalSlice(Value value, schema::EntryT &entry) {
+    return value ? sliceOf(value, entry) + 1 : 0;
+  }
+  uint32_t optionalKernel(std::optional<StringRef> kernel) {
+    return kernel ? kernels.lookup(*kernel) + 1 : 0;
+  }
+
   uint32_t fusionIndex(std::optional<StringRef> fusion) {
     return fusion ? fusions.lookup(*fusion) + 1 : 0;
   }
@@ -353,6 +417,7 @@ private:
       for (Value output : launch.getOutputs())
         table.operands.push_back(sliceOf(output, entry));
       table.extent = static_cast<schema::Extent>(launch.getExtent());
+      table.workspace = optionalSlice(launch.getWorkspace(), entry);
       entry.commands.push_back(command(std::move(table), launch.getPlace(),
                                        fusionIndex(launch.getFusion())));
       return success();
@@ -369,6 +434,9 @@ private:
         table.output_extent = static_cast<schema::Extent>(*extent);
       if (auto rows = collective.getRows())
         table.layout = static_cast<schema::RowLayout>(*rows);
+      table.kernel = optionalKernel(collective.getKernel());
+      table.workspace = optionalSlice(collective.getWorkspace(), entry);
+      table.exchange = optionalSlice(collective.getExchange(), entry);
       entry.commands.push_back(command(std::move(table), collective.getPlace(),
                                        fusionIndex(collective.getFusion())));
       return success();
@@ -378,6 +446,9 @@ private:
       table.kind = static_cast<schema::TransferKind>(transfer.getKind());
       table.slice = sliceOf(transfer.getBuffer(), entry);
       table.extent = static_cast<schema::Extent>(transfer.getExtent());
+      table.kernel = optionalKernel(transfer.getKernel());
+      table.workspace = optionalSlice(transfer.getWorkspace(), entry);
+      table.exchange = optionalSlice(transfer.getExchange(), entry);
       entry.commands.push_back(
           command(std::move(table), transfer.getPlace(), 0));
       return success();
@@ -387,6 +458,7 @@ private:
       table.source = sliceOf(copy.getSource(), entry);
       table.dest = sliceOf(copy.getDest(), entry);
       table.extent = static_cast<schema::Extent>(copy.getExtent());
+      table.kernel = optionalKernel(copy.getKernel());
       entry.commands.push_back(command(std::move(table), copy.getPlace(), 0));
       return success();
     }
@@ -396,8 +468,11 @@ private:
 
   ModuleOp module;
   StringRef target;
+  const ModuleBinaries &binaries;
   schema::EngineT root;
-  llvm::StringMap<uint32_t> sources, arenas, kernels, rankGroups, fusions;
+  std::vector<uint8_t> segments;
+  llvm::StringMap<uint32_t> sources, arenas, modules, kernels, rankGroups,
+      fusions;
   llvm::StringMap<std::pair<StringRef, int64_t>> globals;
   llvm::DenseMap<Value, uint32_t> slices;
   llvm::StringMap<uint32_t> globalSlices;
@@ -405,7 +480,8 @@ private:
 
 } // namespace
 
-FailureOr<std::vector<uint8_t>> saddle::serializeEngine(ModuleOp module,
-                                                        StringRef target) {
-  return EngineWriter(module, target).write();
+FailureOr<std::vector<uint8_t>>
+saddle::serializeEngine(ModuleOp module, StringRef target,
+                        const ModuleBinaries &binaries) {
+  return EngineWriter(module, target, binaries).write();
 }

@@ -2,12 +2,15 @@
 // the input or the run failed, 2 the command line was wrong.
 
 #include "compiler/Driver/Compile.h"
+#include "tools/support/Progress.h"
 
 #include <CLI/CLI.hpp>
 
 #include <iostream>
 
 using namespace saddle;
+
+static constexpr const char *kDeviceOptions = "Device code (target sm_90a)";
 
 static std::string describePhases() {
   std::string text;
@@ -26,7 +29,7 @@ static std::vector<std::string> phaseNames() {
 int main(int argc, char **argv) {
   CompileOptions options;
   std::string topology = "tp=1", computeDType = "bf16", kvDType;
-  std::string compileTo, compileFrom, dumpKernels;
+  std::string compileTo, compileFrom, kernelCache;
   std::vector<std::string> mlirFlags;
   model::Limits &limits = options.build.limits;
 
@@ -44,7 +47,8 @@ int main(int argc, char **argv) {
                  "stages; attention runs D replicas of width T/D, experts are "
                  "split E ways, each expert T/E ways")
       ->capture_default_str();
-  app.add_option("--target", options.target, "cpu or sm_90a (Hopper)")->capture_default_str();
+  app.add_option("--target", options.target, "cpu or sm_90a (Hopper)")
+      ->capture_default_str();
   app.add_option("--compute-dtype", computeDType,
                  "f32: the oracle mode, nothing is quantised on the fly")
       ->check(CLI::IsMember({"f32", "bf16"}))
@@ -112,8 +116,17 @@ int main(int argc, char **argv) {
                  "Folder for the IR after each phase");
   app.add_option("--dump-passes-to", options.dumpPassesTo,
                  "Folder for the IR after each pass");
-  app.add_option("--dump-kernels", dumpKernels,
-                 "Folder for kernel sources (GPU targets)");
+  app.add_option("--nvcc", options.nvcc,
+                 "nvcc of a CUDA toolkit 12.8 or newer; default: the one on "
+                 "PATH or in /usr/local/cuda/bin")
+      ->group(kDeviceOptions);
+  auto *cache = app.add_option("--kernel-cache", kernelCache,
+                               "Folder for compiled kernels, none when empty; "
+                               "default: ~/.cache/saddle/kernels")
+                    ->group(kDeviceOptions);
+  app.add_option("--dump-kernels", options.dumpKernels,
+                 "Folder for kernel sources, binaries and report.txt")
+      ->group(kDeviceOptions);
   app.add_flag("--explain", options.explain, "Print why choices were made");
   app.add_option("--mlir", mlirFlags,
                  "A flag of MLIR itself, such as --mlir=--mlir-timing");
@@ -131,7 +144,7 @@ int main(int argc, char **argv) {
   if (!parsed.ok())
     return usage(parsed.status().message());
   options.topology = *parsed;
-  if (!dumpKernels.empty() && options.target == "cpu")
+  if (!options.dumpKernels.empty() && options.target == "cpu")
     return usage("--dump-kernels: target cpu has no kernel sources");
   if (!compileTo.empty())
     options.compileTo = parsePhase(compileTo);
@@ -143,6 +156,16 @@ int main(int argc, char **argv) {
                           : kvDType == "f32"  ? TensorDType::F32
                           : kvDType == "bf16" ? TensorDType::BF16
                                               : options.build.computeDType;
+  if (cache->count() > 0)
+    options.kernelCache = kernelCache;
+  std::optional<tools::Progress> progress;
+  options.kernelProgress = [&](size_t done, size_t total) {
+    if (!progress)
+      progress.emplace("compiling kernels", total);
+    progress->update(done);
+    if (done == total)
+      progress.reset();
+  };
   options.maxSeqLenIsDefault = maxSeqLen->count() == 0;
   if (Status status = checkOptions(options); !status.ok())
     return usage(status.message());

@@ -1,0 +1,34 @@
+// The CUDA toolkit that compiles device code.
+
+#ifndef SADDLE_COMPILER_CUDA_TOOLKIT_H
+#define SADDLE_COMPILER_CUDA_TOOLKIT_H
+
+#include "runtime/src/base/Status.h"
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+
+#include <string>
+#include <vector>
+
+namespace saddle::cuda {
+
+struct Toolkit {
+  std::string nvcc;    // path
+  std::string version; // "V13.0.88": part of what decides the bytes of a binary
+};
+
+/// `nvcc`, or when it is empty the one on PATH or in /usr/local/cuda/bin.
+/// Errors: there is none, it does not run, it is older than 12.8.
+StatusOr<Toolkit> findToolkit(const std::string &nvcc);
+
+/// Runs a program with output and errors in files (empty: dropped), without
+/// the variables that add flags to nvcc. The exit status; an error when it does
+/// not start or is killed.
+StatusOr<int> runProgram(llvm::StringRef program,
+                         llvm::ArrayRef<std::string> arguments,
+                         const std::string &output, const std::string &errors);
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_COMPILER_CUDA_TOOLKIT_H
