@@ -6,7 +6,6 @@
 
 #include "runtime/kernels/abi.h"
 #include "runtime/schema/engine_generated.h"
-#include "runtime/src/base/Status.h"
 
 #include <vector>
 
@@ -31,11 +30,11 @@ struct DeviceCommand {
   device::LaunchParams params;
 };
 
-/// All commands of `entry`, in order. Unsupported, naming the place, for what
-/// no LaunchParams can hold or no function runs.
-StatusOr<std::vector<DeviceCommand>>
-resolveCommands(const schema::Engine &engine, const schema::Entry &entry,
-                const RankAddresses &addresses);
+/// All commands of `entry`, in order. The engine is valid, so that everything
+/// has its kernel and fits the parameters.
+std::vector<DeviceCommand> resolveCommands(const schema::Engine &engine,
+                                           const schema::Entry &entry,
+                                           const RankAddresses &addresses);
 
 } // namespace saddle::cuda
 

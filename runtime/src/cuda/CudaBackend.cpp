@@ -1,8 +1,6 @@
 #include "runtime/src/cuda/CudaBackend.h"
 
-#include "runtime/kernels/abi.h"
 #include "runtime/src/cuda/DeviceProgram.h"
-#include "runtime/src/cuda/Groups.h"
 
 #include <algorithm>
 
@@ -38,7 +36,6 @@ CudaBackend::create(const Driver &driver, std::shared_ptr<const Engine> engine,
                     const exec::BackendOptions &options) {
   std::unique_ptr<CudaBackend> backend(new CudaBackend(engine, options));
   auto steps = [&]() -> Status {
-    SADDLE_RETURN_IF_ERROR(checkGroups(engine->root()));
     SADDLE_RETURN_IF_ERROR(backend->openDevices(driver));
     SADDLE_RETURN_IF_ERROR(backend->checkRoom());
     return backend->allocate(images);

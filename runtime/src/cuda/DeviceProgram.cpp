@@ -28,7 +28,7 @@ DeviceProgram::create(const CudaBackend &backend, uint32_t rank) {
   ContextScope scope(result->device);
   auto steps = [&]() -> Status {
     SADDLE_RETURN_IF_ERROR(result->allocate());
-    SADDLE_RETURN_IF_ERROR(result->resolveEntries());
+    result->resolveEntries();
     for (DeviceEntry &entry : result->entries)
       SADDLE_RETURN_IF_ERROR(result->capture(entry));
     SADDLE_CUDA(result->device.driver, cuStreamSynchronize,
@@ -113,7 +113,7 @@ Status DeviceProgram::allocate() {
   return {};
 }
 
-Status DeviceProgram::resolveEntries() {
+void DeviceProgram::resolveEntries() {
   const schema::Engine &engine = backend.engine();
   const MemoryPlan &plan = backend.memory();
   for (const schema::Entry *entry : *program.entries()) {
@@ -125,8 +125,7 @@ Status DeviceProgram::resolveEntries() {
         {},
         0,
         0};
-    SADDLE_ASSIGN_OR_RETURN(resolved.commands,
-                            resolveCommands(engine, *entry, addresses));
+    resolved.commands = resolveCommands(engine, *entry, addresses);
     for (const schema::Binding *binding : *entry->bindings()) {
       if (binding->name()->str() != "logits")
         continue;
@@ -137,7 +136,6 @@ Status DeviceProgram::resolveEntries() {
     entries.push_back(std::move(resolved));
     names.push_back(exec::namesOf(engine, *entry));
   }
-  return {};
 }
 
 Status DeviceProgram::capture(DeviceEntry &entry) {

@@ -41,7 +41,7 @@ private:
 
   DeviceProgram(const CudaBackend &backend, uint32_t rank);
   Status allocate();
-  Status resolveEntries();
+  void resolveEntries();
   Status capture(DeviceEntry &entry);
   Status zero(uint64_t address, uint64_t bytes);
 

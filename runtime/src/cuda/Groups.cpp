@@ -6,23 +6,6 @@
 
 namespace saddle::cuda {
 
-Status checkGroups(const schema::Engine &engine) {
-  uint32_t replicas = engine.topology()->dp();
-  if (replicas > device::kMaxReplicas)
-    return makeError(StatusCode::Unsupported,
-                     "the engine has %u attention replicas, but device kernels "
-                     "work with up to %u",
-                     replicas, device::kMaxReplicas);
-  for (const schema::RankGroups *groups : *engine.rank_groups())
-    if (groups->size() > device::kMaxGroup)
-      return makeError(StatusCode::Unsupported,
-                       "rank groups over \"%s\" have %u ranks, but device "
-                       "kernels work with up to %u",
-                       groups->axes()->c_str(), groups->size(),
-                       device::kMaxGroup);
-  return {};
-}
-
 static device::Group makeGroup(const schema::Topology &topology,
                                const std::vector<uint32_t> &ranks,
                                uint32_t rank, uint64_t stride) {

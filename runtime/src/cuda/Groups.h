@@ -6,14 +6,10 @@
 
 #include "runtime/kernels/abi.h"
 #include "runtime/schema/engine_generated.h"
-#include "runtime/src/base/Status.h"
 
 #include <vector>
 
 namespace saddle::cuda {
-
-/// Refuses engines beyond what the tables hold (kMaxGroup, kMaxReplicas).
-Status checkGroups(const schema::Engine &engine);
 
 /// The groups of `rank`: those of the engine's partitions in their order, then
 /// {rank - tp, rank} for receiving and {rank, rank + tp} for sending (sender

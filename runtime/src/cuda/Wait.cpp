@@ -57,13 +57,12 @@ void Waiter::advance(Clock::time_point now) {
 }
 
 Status Waiter::sticky(CUresult result) const {
-  Status status =
-      waiting.device.driver.check(result, "what the device was running");
-  std::string where = "entry \"" + std::string(waiting.entry) + "\"";
+  Status status = waiting.device.driver.check(result, "the device stopped");
+  std::string where = "in entry \"" + std::string(waiting.entry) + "\"";
   if (passed < waiting.count)
-    where = "\"" + std::string(waiting.names[passed].location) + "\" (" +
+    where = "at \"" + std::string(waiting.names[passed].location) + "\" (" +
             waiting.names[passed].op + ") or soon after it";
-  return makeError(status.code(), "rank %u on %s at %s: %s", waiting.rank,
+  return makeError(status.code(), "on %s %s: %s",
                    waiting.device.describe().c_str(), where.c_str(),
                    status.message().c_str());
 }

@@ -42,7 +42,8 @@ Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
 
 StatusOr<std::unique_ptr<Session>>
 Session::create(std::shared_ptr<const Engine> engine,
-                const std::string &weights, const SessionOptions &given) {
+                const std::string &weights, const SessionOptions &given,
+                std::unique_ptr<Backend> backend) {
   const schema::Engine &root = engine->root();
   SessionOptions options = given;
   constexpr uint64_t kMostMicroBatches = 1024; // each is a buffer per rank
@@ -56,9 +57,11 @@ Session::create(std::shared_ptr<const Engine> engine,
   SADDLE_ASSIGN_OR_RETURN(
       Scheduler scheduler,
       Scheduler::create(root, options.prefillChunk, options.microBatches));
-  SADDLE_ASSIGN_OR_RETURN(
-      std::unique_ptr<Backend> backend,
-      Backend::create(engine, {options.timeout, options.shareDevices}));
+  if (!backend) {
+    SADDLE_ASSIGN_OR_RETURN(
+        backend,
+        Backend::create(engine, {options.timeout, options.shareDevices}));
+  }
   std::unique_ptr<Session> session(new Session(
       std::move(engine), std::move(scheduler), std::move(backend), options));
   SADDLE_RETURN_IF_ERROR(session->load(weights));

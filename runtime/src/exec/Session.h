@@ -45,9 +45,11 @@ class Session {
 public:
   /// `weights` is a folder or "synthetic:SEED" (WeightSource::open). Errors:
   /// everything that making the backend, opening and loading weights refuses.
+  /// Without a `backend`, that of the engine's target is made.
   static StatusOr<std::unique_ptr<Session>>
   create(std::shared_ptr<const Engine> engine, const std::string &weights,
-         const SessionOptions &options);
+         const SessionOptions &options,
+         std::unique_ptr<Backend> backend = nullptr);
 
   StatusOr<uint32_t> addSequence();
   Status removeSequence(uint32_t sequence);

@@ -1,0 +1,277 @@
+// Whole sessions on a fake device that runs reference kernels: what reaches the
+// kernels must be what the CPU target computes with, to the bit.
+
+#include "test/unit/cuda/DeviceSessions.h"
+
+#include <set>
+
+namespace saddle::cuda {
+namespace {
+
+using exec::kPrompt;
+using testing::HasSubstr;
+
+struct Shape {
+  const char *name;
+  uint32_t tp, dp, pp;
+  bool tokenBlocks;
+  uint64_t maxSeqLen;
+};
+
+TinyOptions tinyOf(const Shape &shape) {
+  TinyOptions tiny;
+  tiny.tp = shape.tp;
+  tiny.dp = shape.dp;
+  tiny.pp = shape.pp;
+  tiny.layers = 2;
+  tiny.tokenBlocks = shape.tokenBlocks;
+  tiny.maxSeqLen = shape.maxSeqLen;
+  tiny.numPages = shape.maxSeqLen; // of four tokens
+  return tiny;
+}
+
+/// Two prompts of different lengths, two decode steps of both, then another
+/// prompt: all logits in order.
+Rows runAll(exec::Session &session) {
+  Rows all;
+  auto add = [&](const std::vector<SequenceInput> &inputs) {
+    Rows rows = exec::step(session, inputs);
+    all.insert(all.end(), rows.begin(), rows.end());
+  };
+  uint32_t a = *session.addSequence(), b = *session.addSequence();
+  const Tokens shortPrompt = {7, 2}, token = {5}, other = {11};
+  add({{a, kPrompt, LogitsWanted::All}, {b, shortPrompt, LogitsWanted::Last}});
+  add({{a, token, LogitsWanted::Last}, {b, other, LogitsWanted::Last}});
+  add({{b, token, LogitsWanted::Last}});
+  EXPECT_TRUE(session.removeSequence(a).ok());
+  uint32_t c = *session.addSequence();
+  add({{c, shortPrompt, LogitsWanted::Last}, {b, token, LogitsWanted::Last}});
+  return all;
+}
+
+Rows onCpu(const Shape &shape) {
+  auto session = exec::open(tinyOf(shape));
+  return runAll(*session);
+}
+
+class DeviceSessionTest : public testing::TestWithParam<Shape> {};
+
+TEST_P(DeviceSessionTest, LogitsAreThoseOfTheCpuTarget) {
+  auto engine = load(*deviceEngine(tinyOf(GetParam())));
+  FakeDevice fake(engine, int(engine->worldSize()));
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  EXPECT_EQ(runAll(**session), onCpu(GetParam()));
+  for (const FakeDevice::Launch &launch : fake.launches())
+    EXPECT_TRUE(launch.isReplay) << launch.function;
+}
+
+TEST_P(DeviceSessionTest, OneByOneGivesTheSameBits) {
+  auto engine = load(*deviceEngine(tinyOf(GetParam())));
+  FakeDevice fake(engine, int(engine->worldSize()));
+  SessionOptions options;
+  std::atomic<size_t> hooked = 0;
+  options.beforeCommand = [&](uint32_t, const char *) {
+    ++hooked;
+    return exec::Fault::None;
+  };
+  auto session = makeSession(fake, engine, options);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  EXPECT_EQ(runAll(**session), onCpu(GetParam()));
+  EXPECT_EQ(fake.launches().size(), hooked);
+  for (const FakeDevice::Launch &launch : fake.launches())
+    EXPECT_FALSE(launch.isReplay) << launch.function;
+}
+
+TEST_P(DeviceSessionTest, RanksMayShareADevice) {
+  auto engine = load(*deviceEngine(tinyOf(GetParam())));
+  FakeDevice fake(engine, 1);
+  SessionOptions options;
+  options.shareDevices = true;
+  auto session = makeSession(fake, engine, options);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  EXPECT_EQ(runAll(**session), onCpu(GetParam()));
+  for (const FakeDevice::Launch &launch : fake.launches())
+    EXPECT_FALSE(launch.overlaps && engine->worldSize() > 1) << launch.function;
+}
+
+// 20,000 tokens of 4 a page make a block table of 80 KB, which is copied by
+// rows.
+INSTANTIATE_TEST_SUITE_P(
+    Topologies, DeviceSessionTest,
+    testing::Values(Shape{"single", 1, 1, 1, false, 16},
+                    Shape{"longTable", 1, 1, 1, false, 20000},
+                    Shape{"tp4", 4, 1, 1, false, 16},
+                    Shape{"tokenBlocks", 2, 1, 1, true, 16},
+                    Shape{"replicas", 4, 2, 1, false, 16},
+                    Shape{"stages", 2, 1, 2, false, 20000}),
+    [](const auto &info) { return info.param.name; });
+
+TEST(DeviceSessionDetailTest, OnlyKernelsThatFollowKernelsOverlap) {
+  auto engine = load(*deviceEngine({}));
+  FakeDevice fake(engine, 1);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  uint32_t sequence = *(*session)->addSequence();
+  exec::step(**session, {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+  auto launches = fake.launches();
+  ASSERT_GT(launches.size(), 2u);
+  for (size_t i = 0; i < launches.size(); ++i)
+    EXPECT_EQ(launches[i].overlaps, i > 0) << i;
+}
+
+TEST(DeviceSessionDetailTest, ADecodeStepIsOneCopy) {
+  auto engine = load(*deviceEngine({}));
+  FakeDevice fake(engine, 1);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  uint32_t sequence = *(*session)->addSequence();
+  for (int i = 0; i < 3; ++i) {
+    fake.clear();
+    exec::step(**session,
+               {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+    auto copies = fake.copiesToDevice();
+    ASSERT_EQ(copies.size(), 1u);
+    EXPECT_TRUE(copies[0].isReplay);
+  }
+}
+
+TEST(DeviceSessionDetailTest, ALongBlockTableTravelsWhenItChanges) {
+  TinyOptions tiny;
+  tiny.maxSeqLen = 20000;
+  tiny.numPages = 20000;
+  auto engine = load(*deviceEngine(tiny));
+  FakeDevice fake(engine, 1);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  uint32_t sequence = *(*session)->addSequence();
+  std::vector<size_t> copies;
+  std::vector<uint64_t> tableBytes;
+  for (int i = 0; i < 6; ++i) {
+    fake.clear();
+    exec::step(**session,
+               {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+    copies.push_back(fake.copiesToDevice().size());
+    if (!fake.copiesToDevice()[0].isReplay)
+      tableBytes.push_back(fake.copiesToDevice()[0].bytes);
+  }
+  // Header and inputs in front of the table and those behind it, and the table
+  // when it changes. A page holds 4 tokens: a row of one page, then of two from
+  // token 5 on.
+  EXPECT_EQ(copies, (std::vector<size_t>{3, 2, 2, 2, 3, 2}));
+  EXPECT_EQ(tableBytes, (std::vector<uint64_t>{4, 8}));
+}
+
+TEST(DeviceSessionDetailTest, TraceReportsEveryCommand) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  auto engine = load(*deviceEngine(tiny));
+  FakeDevice fake(engine, 2);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  std::vector<size_t> perRank(2);
+  std::set<std::string> ops;
+  (*session)->setTrace([&](const exec::TraceEvent &event) {
+    ++perRank[event.rank];
+    ops.insert(event.op);
+    EXPECT_LE(event.time.start, event.time.end);
+  });
+  uint32_t sequence = *(*session)->addSequence();
+  exec::step(**session, {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+  size_t commands =
+      engine->root().programs()->Get(0)->entries()->Get(0)->commands()->size();
+  EXPECT_EQ(perRank, (std::vector<size_t>{commands, commands}));
+  EXPECT_TRUE(ops.count("attention") && ops.count("all_reduce_sum"));
+}
+
+//===--- Failures
+//----------------------------------------------------------===//
+
+/// Makes a session and runs three steps, the last one traced; the first error.
+Status wholeLife(FakeDevice &fake,
+                 const std::shared_ptr<const Engine> &engine) {
+  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<exec::Session> session,
+                          makeSession(fake, engine));
+  SADDLE_ASSIGN_OR_RETURN(uint32_t sequence, session->addSequence());
+  std::vector<SequenceInput> inputs = {
+      {sequence, {kPrompt.data(), 1}, LogitsWanted::Last}};
+  Rows logits(exec::kVocab);
+  for (int i = 0; i < 3; ++i) {
+    if (i == 2)
+      session->setTrace([](const exec::TraceEvent &) {});
+    SADDLE_RETURN_IF_ERROR(session->step(inputs, logits.data(), logits.size()));
+  }
+  return {};
+}
+
+TEST(DeviceFailureTest, EveryCallMayFail) {
+  auto engine = load(*deviceEngine({}));
+  uint64_t calls = 0;
+  {
+    FakeDevice fake(engine, 1);
+    Status status = wholeLife(fake, engine);
+    ASSERT_TRUE(status.ok()) << status.message();
+    calls = fake.calls();
+  }
+  ASSERT_GT(calls, 100u);
+  for (uint64_t k = 1; k <= calls; ++k) {
+    FakeDevice fake(engine, 1);
+    fake.failingCall = k;
+    Status status = wholeLife(fake, engine);
+    // An event that cannot be asked how far things are is asked again, and the
+    // destructor ignores what it cannot help.
+    if (status.ok())
+      continue;
+    EXPECT_EQ(status.code(), StatusCode::ResourceExhausted) << k;
+    EXPECT_THAT(status.message(), HasSubstr("CUDA_ERROR_FAKE (2): it was asked "
+                                            "to fail"))
+        << k;
+  }
+}
+
+TEST(DeviceFailureTest, AStickyErrorNamesTheEntry) {
+  auto engine = load(*deviceEngine({}));
+  FakeDevice fake(engine, 1);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  fake.streamState = [] { return CUDA_ERROR_ILLEGAL_ADDRESS; };
+  uint32_t sequence = *(*session)->addSequence();
+  std::vector<SequenceInput> inputs = {
+      {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
+  Status status = (*session)->step(inputs, nullptr, 0);
+  EXPECT_EQ(status.code(), StatusCode::Internal);
+  EXPECT_EQ(status.message(),
+            "rank 0 failed at \"decode\": on device 0 (Fake H200) in entry "
+            "\"decode\": the device stopped: CUDA_ERROR_FAKE (700): it was "
+            "asked to fail");
+}
+
+TEST(DeviceFailureTest, AStickyErrorNamesTheCommandWhenTraced) {
+  auto engine = load(*deviceEngine({}));
+  FakeDevice fake(engine, 1);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  // The first three questions go well: the stream, two events.
+  int asked = 0;
+  fake.streamState = [&] {
+    ++asked;
+    return asked == 1   ? CUDA_ERROR_NOT_READY
+           : asked <= 3 ? CUDA_SUCCESS
+                        : CUDA_ERROR_ILLEGAL_ADDRESS;
+  };
+  (*session)->setTrace([](const exec::TraceEvent &) {});
+  uint32_t sequence = *(*session)->addSequence();
+  std::vector<SequenceInput> inputs = {
+      {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
+  Status status = (*session)->step(inputs, nullptr, 0);
+  EXPECT_EQ(status.code(), StatusCode::Internal);
+  const schema::Command &third =
+      *engine->root().programs()->Get(0)->entries()->Get(0)->commands()->Get(2);
+  EXPECT_THAT(status.message(),
+              HasSubstr("at \"" + third.location()->str() + "\" ("));
+  EXPECT_THAT(status.message(), HasSubstr("or soon after it: the device "
+                                          "stopped: CUDA_ERROR_FAKE (700)"));
+}
+
+} // namespace
+} // namespace saddle::cuda

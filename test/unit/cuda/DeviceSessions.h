@@ -1,0 +1,40 @@
+// Sessions on a fake device.
+
+#ifndef SADDLE_TEST_UNIT_CUDA_DEVICESESSIONS_H
+#define SADDLE_TEST_UNIT_CUDA_DEVICESESSIONS_H
+
+#include "runtime/src/cuda/CudaBackend.h"
+#include "test/unit/cuda/DeviceEngine.h"
+#include "test/unit/cuda/FakeDevice.h"
+#include "test/unit/exec/Sessions.h"
+
+namespace saddle::cuda {
+
+using exec::LogitsWanted;
+using exec::Rows;
+using exec::SequenceInput;
+using exec::SessionOptions;
+using exec::Tokens;
+
+inline StatusOr<std::unique_ptr<CudaBackend>>
+makeBackend(FakeDevice &fake, std::shared_ptr<const Engine> engine,
+            const exec::BackendOptions &options = {}) {
+  std::vector<Bytes> images;
+  for (const schema::Module *module : *engine->root().modules())
+    images.push_back(engine->segment(*module));
+  return CudaBackend::create(fake.driver, engine, images, options);
+}
+
+inline StatusOr<std::unique_ptr<exec::Session>>
+makeSession(FakeDevice &fake, std::shared_ptr<const Engine> engine,
+            const SessionOptions &options = {}) {
+  SADDLE_ASSIGN_OR_RETURN(
+      std::unique_ptr<CudaBackend> backend,
+      makeBackend(fake, engine, {options.timeout, options.shareDevices}));
+  return exec::Session::create(engine, "synthetic:7", options,
+                               std::move(backend));
+}
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_TEST_UNIT_CUDA_DEVICESESSIONS_H

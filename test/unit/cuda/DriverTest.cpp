@@ -1,0 +1,56 @@
+// Binding the driver where there is none, and errors as Status.
+
+#include "test/unit/cuda/DeviceSessions.h"
+
+namespace saddle::cuda {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(DriverTest, AnAbsentDriverIsNamedWithWhatToDo) {
+  Status status = Driver::bind("libnowhere.so.7").status();
+  EXPECT_EQ(status.code(), StatusCode::Unsupported);
+  EXPECT_THAT(status.message(),
+              HasSubstr("the CUDA driver cannot be loaded: libnowhere.so.7: "));
+  EXPECT_THAT(status.message(), HasSubstr("; install an NVIDIA driver of CUDA "
+                                          "12.8 or newer, or compile the "
+                                          "engine with --target cpu"));
+}
+
+TEST(DriverTest, ADriverWithoutASymbolIsTooOld) {
+  // Any library without CUDA's symbols will do.
+  Status status = Driver::bind("libc.so.6").status();
+  EXPECT_EQ(status.code(), StatusCode::Unsupported);
+  EXPECT_THAT(status.message(), HasSubstr("libc.so.6 has no cuInit: the CUDA "
+                                          "driver is too old; install"));
+}
+
+TEST(DriverTest, ErrorsKeepNameNumberAndText) {
+  auto engine = load(*deviceEngine({}));
+  FakeDevice fake(engine, 1);
+  EXPECT_TRUE(fake.driver.check(CUDA_SUCCESS, "cuInit").ok());
+  Status memory = fake.driver.check(CUDA_ERROR_OUT_OF_MEMORY, "cuMemAlloc");
+  EXPECT_EQ(memory.code(), StatusCode::ResourceExhausted);
+  EXPECT_EQ(memory.message(),
+            "cuMemAlloc: CUDA_ERROR_FAKE (2): it was asked to fail");
+  EXPECT_EQ(fake.driver.check(CUDA_ERROR_NO_DEVICE, "x").code(),
+            StatusCode::Unsupported);
+  EXPECT_EQ(fake.driver.check(CUDA_ERROR_LAUNCH_FAILED, "x").code(),
+            StatusCode::Internal);
+}
+
+TEST(DriverTest, ACudaEngineNeedsADriverButCpuEnginesDoNot) {
+  if (Driver::get().ok())
+    GTEST_SKIP() << "this machine has a CUDA driver";
+  Status status =
+      exec::Session::create(load(*deviceEngine({})), "synthetic:1", {})
+          .status();
+  EXPECT_EQ(status.code(), StatusCode::Unsupported);
+  EXPECT_THAT(status.message(),
+              HasSubstr("tiny is for target \"sm_90a\", but the CUDA driver "
+                        "cannot be loaded: libcuda.so.1"));
+  EXPECT_NE(exec::open({}), nullptr);
+}
+
+} // namespace
+} // namespace saddle::cuda

@@ -1,0 +1,512 @@
+#include "test/unit/cuda/FakeDevice.h"
+
+#include "runtime/src/cpu/Kernels.h"
+#include "runtime/src/engine/Validate.h"
+#include "runtime/src/exec/RowCounts.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <set>
+
+namespace saddle::cuda {
+
+using exec::RowCounts;
+
+namespace {
+
+/// A stream, or what it captures.
+struct FakeStream {
+  bool isCapturing = false;
+  std::vector<std::function<void(bool isReplay)>> captured;
+};
+struct FakeGraph {
+  std::vector<std::function<void(bool isReplay)>> work;
+};
+struct FakeEvent {};
+
+std::atomic<FakeDevice *> current{nullptr};
+
+} // namespace
+
+struct FakeDevice::Implementation {
+  std::shared_ptr<const Engine> engine;
+  mutable std::mutex mutex;
+  std::map<std::string, std::unique_ptr<std::string>> functions;
+  std::vector<Launch> launches;
+  std::vector<Copy> copies;
+  std::atomic<int64_t> alive{0}; // handles and memory not given back
+  std::unique_ptr<comm::Communicator> communicator;
+  uint64_t heap = 0, heapBytes = 0;
+
+  void run(const std::string &function, const device::LaunchParams &params);
+  void runCollective(const schema::Collective &collective, const View *views,
+                     const RowCounts &counts, uint32_t rank,
+                     const device::LaunchParams &params);
+};
+
+//===--- What a launch does -----------------------------------------------===//
+
+void FakeDevice::Implementation::run(const std::string &function,
+                                     const device::LaunchParams &params) {
+  unsigned stage = 0, entryIndex = 0, number = 0;
+  ASSERT_EQ(
+      std::sscanf(function.c_str(), "%u.%u.%u", &stage, &entryIndex, &number),
+      3);
+  EXPECT_EQ(params.command, number);
+  const schema::Engine &root = engine->root();
+  uint32_t world = engine->worldSize();
+  uint32_t rank = uint32_t((reinterpret_cast<uint64_t>(params.step) - heap) /
+                           (heapBytes / world));
+  ASSERT_LT(rank, world);
+  const schema::Entry &entry =
+      *root.programs()->Get(stage)->entries()->Get(entryIndex);
+  const schema::Command &command = *entry.commands()->Get(number);
+
+  // The batch as the step header tells it.
+  exec::Batch batch;
+  batch.tokenCounts.assign(params.step->tokens,
+                           params.step->tokens + params.step->replicas);
+  batch.rowCounts.assign(params.step->rows,
+                         params.step->rows + params.step->replicas);
+  RowCounts counts(*root.topology(), rank);
+  counts.set(batch, exec::RowRules(entry));
+  for (size_t i = 0; i < RowCounts::kExtents; ++i)
+    EXPECT_EQ(params.step->counts[i], counts.of(schema::Extent(i))) << i;
+
+  std::vector<uint32_t> slices;
+  if (const auto *launch = command.action_as_Launch())
+    slices.assign(launch->operands()->begin(), launch->operands()->end());
+  else if (const auto *collective = command.action_as_Collective())
+    slices = {collective->input(), collective->output()};
+  else if (const auto *transfer = command.action_as_Transfer())
+    slices = {transfer->slice()};
+  std::vector<View> views;
+  for (size_t i = 0; i < slices.size(); ++i) {
+    View view = engine::viewOf(*entry.slices()->Get(slices[i]));
+    view.data = static_cast<uint8_t *>(params.operands[i]);
+    views.push_back(view);
+  }
+
+  if (const auto *launch = command.action_as_Launch()) {
+    cpu::Scratch scratch;
+    auto bound = cpu::bindLaunch(*root.kernels()->Get(launch->kernel()), views,
+                                 rank, scratch);
+    ASSERT_TRUE(scratch.allocate().ok());
+    if (uint64_t rows = counts.of(launch->extent()))
+      bound->run(rows);
+  } else if (const auto *collective = command.action_as_Collective()) {
+    runCollective(*collective, views.data(), counts, rank, params);
+  } else if (const auto *transfer = command.action_as_Transfer()) {
+    bool sends = transfer->kind() == schema::TransferKind::SEND;
+    const device::Group &group = *params.group;
+    ASSERT_EQ(group.size, 2u);
+    EXPECT_EQ(group.index, sends ? 0u : 1u);
+    EXPECT_EQ(group.ranks[group.index], rank);
+    comm::Parcel parcel{group.ranks[sends ? 1 : 0], views[0],
+                        command.location()->c_str()};
+    uint64_t rows = counts.of(transfer->extent());
+    Status status = sends ? communicator->send(rank, parcel, rows, 0)
+                          : communicator->receive(rank, parcel, rows, 0);
+    EXPECT_TRUE(status.ok()) << status.message();
+  }
+}
+
+void FakeDevice::Implementation::runCollective(
+    const schema::Collective &collective, const View *views,
+    const RowCounts &counts, uint32_t rank,
+    const device::LaunchParams &params) {
+  const device::Group &group = *params.group;
+  EXPECT_EQ(group.rank, rank);
+  EXPECT_EQ(group.ranks[group.index], rank);
+  // The peers' exchange memory is where the group says.
+  uint64_t stride = heapBytes / engine->worldSize();
+  for (uint32_t i = 0; i < group.size; ++i)
+    EXPECT_EQ(uint64_t(group.peers[i]),
+              (uint64_t(group.ranks[i]) - rank) * stride);
+  EXPECT_NE(params.exchange, nullptr);
+  EXPECT_NE(params.fault, nullptr);
+  comm::Call call{{collective.kind(), collective.dim(), collective.layout()},
+                  collective.groups(),
+                  {views[0], views[1]},
+                  "collective"};
+  Status status = communicator->run(rank, call, counts.ofMembers(collective));
+  EXPECT_TRUE(status.ok()) << status.message();
+}
+
+//===--- The driver's calls
+//------------------------------------------------===//
+
+/// Counts a call; whether it is the one that fails.
+static bool fails() {
+  FakeDevice &fake = *current;
+  return ++fake.callCount == fake.failingCall;
+}
+#define FAKE_CALL()                                                            \
+  if (fails())                                                                 \
+    return current.load()->failure;                                            \
+  [[maybe_unused]] FakeDevice &fake = *current;                                \
+  [[maybe_unused]] FakeDevice::Implementation &state = *fake.implementation
+
+/// Now, or when the graph is replayed that the stream captures.
+static void enqueue(CUstream stream, std::function<void(bool)> work) {
+  auto *fake = reinterpret_cast<FakeStream *>(stream);
+  if (fake->isCapturing)
+    fake->captured.push_back(std::move(work));
+  else
+    work(false);
+}
+
+template <typename Handle, typename T>
+static Handle toHandle(T *object) {
+  ++current.load()->implementation->alive;
+  return reinterpret_cast<Handle>(object);
+}
+template <typename T, typename Handle>
+static CUresult destroy(Handle handle) {
+  --current.load()->implementation->alive;
+  delete reinterpret_cast<T *>(handle);
+  return CUDA_SUCCESS;
+}
+
+static void fillDevices(Driver &driver) {
+  driver.cuInit = [](unsigned) { return CUDA_SUCCESS; };
+  driver.cuDriverGetVersion = [](int *version) {
+    *version = 13000;
+    return CUDA_SUCCESS;
+  };
+  driver.cuGetErrorName = [](CUresult, const char **name) {
+    *name = "CUDA_ERROR_FAKE";
+    return CUDA_SUCCESS;
+  };
+  driver.cuGetErrorString = [](CUresult, const char **text) {
+    *text = "it was asked to fail";
+    return CUDA_SUCCESS;
+  };
+  driver.cuDeviceGetCount = [](int *count) {
+    FAKE_CALL();
+    *count = fake.devices;
+    return CUDA_SUCCESS;
+  };
+  driver.cuDeviceGet = [](CUdevice *device, int ordinal) {
+    FAKE_CALL();
+    *device = ordinal;
+    return CUDA_SUCCESS;
+  };
+  driver.cuDeviceGetName = [](char *name, int size, CUdevice) {
+    FAKE_CALL();
+    std::snprintf(name, size_t(size), "Fake H200");
+    return CUDA_SUCCESS;
+  };
+  driver.cuDeviceGetAttribute = [](int *value, CUdevice_attribute which,
+                                   CUdevice) {
+    FAKE_CALL();
+    *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+                 ? fake.capability / 10
+             : which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
+                 ? fake.capability % 10
+                 : 132;
+    return CUDA_SUCCESS;
+  };
+  driver.cuDeviceCanAccessPeer = [](int *can, CUdevice, CUdevice) {
+    FAKE_CALL();
+    *can = fake.peersReachable;
+    return CUDA_SUCCESS;
+  };
+  driver.cuDevicePrimaryCtxRetain = [](CUcontext *context, CUdevice device) {
+    FAKE_CALL();
+    ++state.alive;
+    *context = reinterpret_cast<CUcontext>(uintptr_t(device) + 1);
+    return CUDA_SUCCESS;
+  };
+  driver.cuDevicePrimaryCtxRelease = [](CUdevice) {
+    --current.load()->implementation->alive;
+    return CUDA_SUCCESS;
+  };
+  driver.cuCtxPushCurrent = [](CUcontext) { return CUDA_SUCCESS; };
+  driver.cuCtxPopCurrent = [](CUcontext *) { return CUDA_SUCCESS; };
+}
+
+static void fillMemory(Driver &driver) {
+  driver.cuMemGetInfo = [](size_t *available, size_t *total) {
+    FAKE_CALL();
+    *available = *total = fake.freeBytes;
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemAlloc = [](CUdeviceptr *address, size_t bytes) {
+    FAKE_CALL();
+    ++state.alive;
+    *address = reinterpret_cast<CUdeviceptr>(
+        std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+    // Device memory is not zero at first.
+    std::memset(reinterpret_cast<void *>(*address), 0xff, bytes);
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemFree = [](CUdeviceptr address) {
+    --current.load()->implementation->alive;
+    std::free(reinterpret_cast<void *>(address));
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemHostAlloc = [](void **address, size_t bytes, unsigned) {
+    FAKE_CALL();
+    ++state.alive;
+    *address = std::malloc(bytes);
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemFreeHost = [](void *address) {
+    --current.load()->implementation->alive;
+    std::free(address);
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemGetAllocationGranularity = [](size_t *granularity,
+                                            const CUmemAllocationProp *,
+                                            CUmemAllocationGranularity_flags) {
+    FAKE_CALL();
+    *granularity = 4096;
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemAddressReserve = [](CUdeviceptr *address, size_t bytes, size_t,
+                                  CUdeviceptr, unsigned long long) {
+    FAKE_CALL();
+    ++state.alive;
+    state.heap = *address =
+        reinterpret_cast<CUdeviceptr>(std::aligned_alloc(4096, bytes));
+    state.heapBytes = bytes;
+    std::memset(reinterpret_cast<void *>(*address), 0xff, bytes);
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemAddressFree = [](CUdeviceptr address, size_t) {
+    --current.load()->implementation->alive;
+    std::free(reinterpret_cast<void *>(address));
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemCreate = [](CUmemGenericAllocationHandle *handle, size_t,
+                          const CUmemAllocationProp *, unsigned long long) {
+    FAKE_CALL();
+    ++state.alive;
+    *handle = 1;
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemRelease = [](CUmemGenericAllocationHandle) {
+    --current.load()->implementation->alive;
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemMap = [](CUdeviceptr, size_t, size_t,
+                       CUmemGenericAllocationHandle, unsigned long long) {
+    FAKE_CALL();
+    ++state.alive;
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemUnmap = [](CUdeviceptr, size_t) {
+    --current.load()->implementation->alive;
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemSetAccess = [](CUdeviceptr, size_t, const CUmemAccessDesc *,
+                             size_t) {
+    FAKE_CALL();
+    return CUDA_SUCCESS;
+  };
+}
+
+static void fillCopies(Driver &driver) {
+  driver.cuMemsetD8Async = [](CUdeviceptr address, unsigned char value,
+                              size_t bytes, CUstream) {
+    FAKE_CALL();
+    std::memset(reinterpret_cast<void *>(address), value, bytes);
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemcpyHtoDAsync = [](CUdeviceptr to, const void *from, size_t bytes,
+                                CUstream stream) {
+    FAKE_CALL();
+    enqueue(stream, [&state, to, from, bytes](bool isReplay) {
+      std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+      std::lock_guard<std::mutex> lock(state.mutex);
+      state.copies.push_back({to, bytes, isReplay});
+    });
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemcpyDtoHAsync = [](void *to, CUdeviceptr from, size_t bytes,
+                                CUstream) {
+    FAKE_CALL();
+    std::memcpy(to, reinterpret_cast<void *>(from), bytes);
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemcpy2DAsync = [](const CUDA_MEMCPY2D *copy, CUstream) {
+    FAKE_CALL();
+    for (size_t i = 0; i < copy->Height; ++i)
+      std::memcpy(
+          reinterpret_cast<uint8_t *>(copy->dstDevice) + i * copy->dstPitch,
+          static_cast<const uint8_t *>(copy->srcHost) + i * copy->srcPitch,
+          copy->WidthInBytes);
+    return CUDA_SUCCESS;
+  };
+}
+
+static void fillStreams(Driver &driver) {
+  driver.cuStreamCreate = [](CUstream *stream, unsigned) {
+    FAKE_CALL();
+    *stream = toHandle<CUstream>(new FakeStream);
+    return CUDA_SUCCESS;
+  };
+  driver.cuStreamDestroy = destroy<FakeStream, CUstream>;
+  driver.cuStreamQuery = [](CUstream) {
+    FAKE_CALL();
+    return fake.streamState ? fake.streamState() : CUDA_SUCCESS;
+  };
+  driver.cuStreamSynchronize = [](CUstream) {
+    FAKE_CALL();
+    return CUDA_SUCCESS;
+  };
+  driver.cuStreamBeginCapture = [](CUstream stream, CUstreamCaptureMode) {
+    FAKE_CALL();
+    reinterpret_cast<FakeStream *>(stream)->isCapturing = true;
+    return CUDA_SUCCESS;
+  };
+  driver.cuStreamEndCapture = [](CUstream stream, CUgraph *graph) {
+    FAKE_CALL();
+    auto *captured = reinterpret_cast<FakeStream *>(stream);
+    captured->isCapturing = false;
+    *graph = toHandle<CUgraph>(new FakeGraph{std::move(captured->captured)});
+    captured->captured.clear();
+    return CUDA_SUCCESS;
+  };
+  driver.cuEventCreate = [](CUevent *event, unsigned) {
+    FAKE_CALL();
+    *event = toHandle<CUevent>(new FakeEvent);
+    return CUDA_SUCCESS;
+  };
+  driver.cuEventDestroy = destroy<FakeEvent, CUevent>;
+  auto touchEvent = [](CUevent) {
+    FAKE_CALL();
+    return CUDA_SUCCESS;
+  };
+  driver.cuEventSynchronize = touchEvent;
+  driver.cuEventQuery = [](CUevent) {
+    FAKE_CALL();
+    return fake.streamState ? fake.streamState() : CUDA_SUCCESS;
+  };
+  driver.cuEventRecord = [](CUevent, CUstream) {
+    FAKE_CALL();
+    return CUDA_SUCCESS;
+  };
+  driver.cuEventElapsedTime = [](float *milliseconds, CUevent, CUevent) {
+    FAKE_CALL();
+    *milliseconds = 1;
+    return CUDA_SUCCESS;
+  };
+}
+
+static void fillCode(Driver &driver) {
+  driver.cuModuleLoadData = [](CUmodule *module, const void *) {
+    FAKE_CALL();
+    *module = toHandle<CUmodule>(new FakeEvent);
+    return CUDA_SUCCESS;
+  };
+  driver.cuModuleUnload = destroy<FakeEvent, CUmodule>;
+  driver.cuModuleGetFunction = [](CUfunction *function, CUmodule,
+                                  const char *name) {
+    FAKE_CALL();
+    std::lock_guard<std::mutex> lock(state.mutex);
+    auto &known = state.functions[name];
+    if (!known)
+      known = std::make_unique<std::string>(name);
+    *function = reinterpret_cast<CUfunction>(known.get());
+    return CUDA_SUCCESS;
+  };
+  driver.cuFuncLoad = [](CUfunction) {
+    FAKE_CALL();
+    return CUDA_SUCCESS;
+  };
+  driver.cuFuncSetAttribute = [](CUfunction, CUfunction_attribute, int) {
+    FAKE_CALL();
+    return CUDA_SUCCESS;
+  };
+  driver.cuLaunchKernelEx = [](const CUlaunchConfig *config,
+                               CUfunction function, void **parameters,
+                               void **) {
+    FAKE_CALL();
+    EXPECT_EQ(config->gridDimX, 2u);
+    EXPECT_EQ(config->blockDimX, 64u);
+    FakeDevice::Launch launch{
+        *reinterpret_cast<std::string *>(function),
+        *static_cast<device::LaunchParams *>(parameters[0]),
+        config->numAttrs != 0, false};
+    enqueue(config->hStream, [&fake, &state, launch](bool isReplay) mutable {
+      launch.isReplay = isReplay;
+      {
+        std::lock_guard<std::mutex> lock(state.mutex);
+        state.launches.push_back(launch);
+      }
+      if (!fake.intercept || !fake.intercept(launch.function, launch.params))
+        state.run(launch.function, launch.params);
+    });
+    return CUDA_SUCCESS;
+  };
+  driver.cuGraphInstantiate = [](CUgraphExec *exec, CUgraph graph,
+                                 unsigned long long) {
+    FAKE_CALL();
+    *exec = toHandle<CUgraphExec>(
+        new FakeGraph(*reinterpret_cast<FakeGraph *>(graph)));
+    return CUDA_SUCCESS;
+  };
+  driver.cuGraphUpload = [](CUgraphExec, CUstream) {
+    FAKE_CALL();
+    return CUDA_SUCCESS;
+  };
+  driver.cuGraphLaunch = [](CUgraphExec exec, CUstream) {
+    FAKE_CALL();
+    for (const auto &work : reinterpret_cast<FakeGraph *>(exec)->work)
+      work(true);
+    return CUDA_SUCCESS;
+  };
+  driver.cuGraphDestroy = destroy<FakeGraph, CUgraph>;
+  driver.cuGraphExecDestroy = destroy<FakeGraph, CUgraphExec>;
+}
+
+//===--- FakeDevice
+//--------------------------------------------------------===//
+
+FakeDevice::FakeDevice(std::shared_ptr<const Engine> engine, int count,
+                       uint64_t freeBytes)
+    : devices(count), freeBytes(freeBytes),
+      implementation(std::make_unique<Implementation>()) {
+  EXPECT_EQ(current.load(), nullptr);
+  current = this;
+  std::vector<comm::Partition> partitions;
+  for (const schema::RankGroups *groups : *engine->root().rank_groups())
+    partitions.push_back({groups->axes()->str(),
+                          groups->size(),
+                          {groups->ranks()->begin(), groups->ranks()->end()}});
+  implementation->communicator = std::make_unique<comm::Communicator>(
+      engine->worldSize(), std::move(partitions), comm::CommunicatorOptions());
+  implementation->engine = std::move(engine);
+  fillDevices(driver);
+  fillMemory(driver);
+  fillCopies(driver);
+  fillStreams(driver);
+  fillCode(driver);
+}
+
+FakeDevice::~FakeDevice() {
+  EXPECT_EQ(implementation->alive, 0) << "not everything was given back";
+  current = nullptr;
+}
+
+std::vector<FakeDevice::Launch> FakeDevice::launches() const {
+  std::lock_guard<std::mutex> lock(implementation->mutex);
+  return implementation->launches;
+}
+
+std::vector<FakeDevice::Copy> FakeDevice::copiesToDevice() const {
+  std::lock_guard<std::mutex> lock(implementation->mutex);
+  return implementation->copies;
+}
+
+void FakeDevice::clear() {
+  std::lock_guard<std::mutex> lock(implementation->mutex);
+  implementation->launches.clear();
+  implementation->copies.clear();
+}
+
+} // namespace saddle::cuda
