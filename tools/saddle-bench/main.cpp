@@ -24,7 +24,7 @@ struct Options {
   uint64_t steps = 20;
   uint32_t microBatches = 0;
   double timeout = 10;
-  bool json = false;
+  bool shareDevices = false, json = false;
 };
 
 const char *const kNotes = R"(
@@ -76,6 +76,7 @@ Status run(const Options &options) {
   saddle_session_options_init(&sessionOptions);
   sessionOptions.timeout_ms = toMilliseconds(options.timeout);
   sessionOptions.micro_batches = options.microBatches;
+  sessionOptions.share_devices = options.shareDevices;
   double start = now();
   SADDLE_ASSIGN_OR_RETURN(
       SessionOwner session,
@@ -147,6 +148,8 @@ int main(int argc, char **argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--trace", options.trace, "Write a Chrome trace to this file");
+  app.add_flag("--share-devices", options.shareDevices,
+               "Several ranks may share a GPU where there are too few (slow)");
   app.add_flag("--json", options.json, "Results as JSON");
   try {
     app.parse(argc, argv);

@@ -26,7 +26,7 @@ struct Options {
   GenerateOptions generate;
   saddle_session_options_t session;
   double timeout = 10;
-  bool json = false;
+  bool shareDevices = false, json = false;
 };
 
 const char *const kNotes = R"(
@@ -161,6 +161,7 @@ Status run(Options &options) {
   SADDLE_RETURN_IF_ERROR(createSampler(options.generate.sampling).status());
   double start = now();
   options.session.timeout_ms = toMilliseconds(options.timeout);
+  options.session.share_devices = options.shareDevices;
   SADDLE_ASSIGN_OR_RETURN(
       SessionOwner session,
       createSession(engine.get(), options.weights, options.session));
@@ -269,6 +270,8 @@ int main(int argc, char **argv) {
                  "Seconds that a rank may make no progress")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_flag("--share-devices", options.shareDevices,
+               "Several ranks may share a GPU where there are too few (slow)");
   app.add_flag("--json", options.json, "Results as JSON on stdout");
   try {
     app.parse(argc, argv);

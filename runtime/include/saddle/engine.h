@@ -33,7 +33,7 @@ void saddle_engine_destroy(saddle_engine_t *engine);
 /* What an engine says about itself. Pointers are borrowed from the engine. */
 typedef struct saddle_engine_info_t {
   const char *producer; /* "saddle-compile 0.1.0" */
-  const char *target;   /* "cpu" */
+  const char *target;   /* "cpu", "sm_90a" */
   const char *compute_dtype;
   const char *kv_dtype;
   const char *architecture;

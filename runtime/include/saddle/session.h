@@ -24,16 +24,21 @@ typedef struct saddle_session_options_t {
   /* Launches into which a step of several sequences is cut, so that pipeline
      stages work at the same time; 0: one per stage. At most 1024. */
   uint32_t micro_batches;
+  /* Of an engine for GPUs: not 0 lets several ranks share a device where there
+     are fewer devices than ranks. Slow; for trying topologies out. */
+  int share_devices;
 } saddle_session_options_t;
 
-/* Fills in the defaults: 10 s, the engine's chunk, one launch per stage. */
+/* Fills in the defaults: 10 s, the engine's chunk, one launch per stage, a
+   device for each rank. */
 void saddle_session_options_init(saddle_session_options_t *options);
 
 /* Allocates memory and loads weights. `weights` is a checkpoint folder or
    "synthetic:SEED"; `options` may be NULL for the defaults. The caller owns
    *session; on an error it is NULL. Errors: MISMATCH when the weights are not
    the engine's, DATA_LOSS for damaged files, RESOURCE_EXHAUSTED for too little
-   memory, INVALID_ARGUMENT for options out of range. */
+   memory or too few devices, INVALID_ARGUMENT for options out of range,
+   UNSUPPORTED for an engine whose target this build or machine cannot run. */
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
                                       const char *weights,
                                       const saddle_session_options_t *options,

@@ -18,6 +18,7 @@ static exec::SessionOptions optionsOf(const saddle_session_options_t *options) {
   result.timeout = std::chrono::milliseconds(options->timeout_ms);
   result.prefillChunk = options->prefill_chunk;
   result.microBatches = options->micro_batches;
+  result.shareDevices = options->share_devices != 0;
   return result;
 }
 
@@ -26,6 +27,7 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   options->timeout_ms = uint32_t(defaults.timeout.count());
   options->prefill_chunk = defaults.prefillChunk;
   options->micro_batches = uint32_t(defaults.microBatches);
+  options->share_devices = defaults.shareDevices;
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
