@@ -24,7 +24,7 @@ llvm::FailureOr<KernelPlan> planExperts(const LaunchDesc &launch,
 llvm::FailureOr<KernelPlan> planExpertsScaled(const LaunchDesc &launch,
                                               std::string &error);
 
-// Norm.cpp, Rows.cpp, Router.cpp, Attention.cpp
+// Norm.cpp, QKNorm.cpp, Rope.cpp, Rows.cpp, Router.cpp, Attention.cpp
 llvm::FailureOr<KernelPlan> planEmbedding(const LaunchDesc &launch,
                                           std::string &error);
 llvm::FailureOr<KernelPlan> planRMSNorm(const LaunchDesc &launch,
@@ -37,6 +37,8 @@ llvm::FailureOr<KernelPlan> planRMSScale(const LaunchDesc &launch,
                                          std::string &error);
 llvm::FailureOr<KernelPlan> planRope(const LaunchDesc &launch,
                                      std::string &error);
+llvm::FailureOr<KernelPlan> planQKNormRopeKVAppend(const LaunchDesc &launch,
+                                                   std::string &error);
 llvm::FailureOr<KernelPlan> planKVAppend(const LaunchDesc &launch,
                                          std::string &error);
 llvm::FailureOr<KernelPlan> planSelectRows(const LaunchDesc &launch,
@@ -57,6 +59,9 @@ llvm::FailureOr<KernelPlan> planSend(const LaunchDesc &launch,
                                      std::string &error);
 llvm::FailureOr<KernelPlan> planReceive(const LaunchDesc &launch,
                                         std::string &error);
+
+// Synthetic.cpp: of every engine, run while synthetic weights are loaded.
+KernelPlan planSyntheticWeights();
 
 } // namespace saddle::cuda
 

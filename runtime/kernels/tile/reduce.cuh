@@ -23,23 +23,37 @@ __device__ __forceinline__ float warpMax(float value) {
   return value;
 }
 
-/// Over all `threads` of the CTA, a multiple of 32. `scratch` holds threads /
-/// 32 floats of shared memory and may be reused after the call returns.
-template <int threads>
-__device__ float blockSum(float value, float *scratch) {
+/// Over all `threads` of the CTA, a multiple of 32, several values at once.
+/// `scratch` holds count * threads / 32 floats of shared memory and may be
+/// reused after the call returns.
+template <int threads, int count>
+__device__ void blockSums(float (&values)[count], float *scratch) {
   static_assert(threads % 32 == 0 && threads <= 1024,
                 "a CTA is whole warps, at most 32 of them");
   constexpr int kWarps = threads / 32;
-  value = warpSum(value);
-  if (threadIdx.x % 32 == 0)
-    scratch[threadIdx.x / 32] = value;
-  __syncthreads();
-  float sum = 0;
 #pragma unroll
-  for (int warp = 0; warp < kWarps; ++warp)
-    sum += scratch[warp];
+  for (int i = 0; i < count; ++i) {
+    values[i] = warpSum(values[i]);
+    if (threadIdx.x % 32 == 0)
+      scratch[i * kWarps + threadIdx.x / 32] = values[i];
+  }
   __syncthreads();
-  return sum;
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    values[i] = 0;
+#pragma unroll
+    for (int warp = 0; warp < kWarps; ++warp)
+      values[i] += scratch[i * kWarps + warp];
+  }
+  __syncthreads();
+}
+
+/// Of one value; `scratch` holds threads / 32 floats.
+template <int threads>
+__device__ __forceinline__ float blockSum(float value, float *scratch) {
+  float values[1] = {value};
+  blockSums<threads>(values, scratch);
+  return values[0];
 }
 
 } // namespace saddle::device

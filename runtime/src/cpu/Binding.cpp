@@ -47,6 +47,7 @@ static constexpr struct {
   Factory factory;
 } kFactories[] = {
     {"add", bindAdd},
+    {"add_rms_norm", bindAddRmsNorm},
     {"attention", bindAttention},
     {"embedding", bindEmbedding},
     {"experts", bindExperts},
@@ -54,6 +55,7 @@ static constexpr struct {
     {"kv_append", bindKvAppend},
     {"linear", bindLinear},
     {"linear_scaled", bindLinearScaled},
+    {"qk_norm_rope_kv_append", bindQkNormRopeKvAppend},
     {"rms_norm", bindRmsNorm},
     {"rms_scale", bindRmsScale},
     {"rope", bindRope},

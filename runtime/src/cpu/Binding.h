@@ -48,6 +48,7 @@ std::unique_ptr<BoundKernel> makeKernel(Function function) {
 using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
 
 std::unique_ptr<BoundKernel> bindAdd(const BindContext &);
+std::unique_ptr<BoundKernel> bindAddRmsNorm(const BindContext &);
 std::unique_ptr<BoundKernel> bindAttention(const BindContext &);
 std::unique_ptr<BoundKernel> bindEmbedding(const BindContext &);
 std::unique_ptr<BoundKernel> bindExperts(const BindContext &);
@@ -55,6 +56,7 @@ std::unique_ptr<BoundKernel> bindExpertsScaled(const BindContext &);
 std::unique_ptr<BoundKernel> bindKvAppend(const BindContext &);
 std::unique_ptr<BoundKernel> bindLinear(const BindContext &);
 std::unique_ptr<BoundKernel> bindLinearScaled(const BindContext &);
+std::unique_ptr<BoundKernel> bindQkNormRopeKvAppend(const BindContext &);
 std::unique_ptr<BoundKernel> bindRmsNorm(const BindContext &);
 std::unique_ptr<BoundKernel> bindRmsScale(const BindContext &);
 std::unique_ptr<BoundKernel> bindRope(const BindContext &);

@@ -89,15 +89,16 @@ static Status ropeRelations(const schema::Kernel &kernel,
                                        "head_dim", headDim));
   if (rotaryDim % 2 != 0 || rotaryDim > headDim)
     return makeError(StatusCode::InvalidArgument,
-                     "rope: attribute \"rotary_dim\" is %lld, expected an even "
+                     "%s: attribute \"rotary_dim\" is %lld, expected an even "
                      "number up to head_dim = %lld",
-                     (long long)rotaryDim, (long long)headDim);
+                     kernel.op()->c_str(), (long long)rotaryDim,
+                     (long long)headDim);
   double theta = findAttribute(kernel, "theta")->float_value();
   if (theta > 0)
     return {};
   return makeError(StatusCode::InvalidArgument,
-                   "rope: attribute \"theta\" is %g, expected more than 0",
-                   theta);
+                   "%s: attribute \"theta\" is %g, expected more than 0",
+                   kernel.op()->c_str(), theta);
 }
 
 static Status kvAppendRelations(const schema::Kernel &kernel,
@@ -115,6 +116,18 @@ static Status attentionRelations(const schema::Kernel &kernel,
       "the caches' last dimension", extents['d']));
   return checkMultiple(kernel, "the width of q", extents['N'],
                        "kv heads x head_dim", extents['g'] * extents['d']);
+}
+
+static Status qkNormRelations(const schema::Kernel &kernel,
+                              const Extents &extents) {
+  SADDLE_RETURN_IF_ERROR(checkNonNegativeEps(kernel));
+  SADDLE_RETURN_IF_ERROR(checkIntAtLeast(kernel, "q_divisor", 1));
+  SADDLE_RETURN_IF_ERROR(checkIntAtLeast(kernel, "k_divisor", 1));
+  SADDLE_RETURN_IF_ERROR(ropeRelations(kernel, extents));
+  SADDLE_RETURN_IF_ERROR(kvAppendRelations(kernel, extents));
+  return checkEqual(kernel, "attribute \"head_dim\"",
+                    uint64_t(integer(kernel, "head_dim")),
+                    "the caches' last dimension", extents['d']);
 }
 
 static Status checkScales(const schema::Kernel &kernel, const char *scale,
@@ -202,6 +215,14 @@ static const std::vector<OpSpec> &signatures() {
        {{"a", Type::A, "nH"}, {"b", Type::A, "nH"}, {"out", Type::A, "nH"}},
        {},
        noRelations},
+      {"add_rms_norm",
+       {{"a", Type::A, "nH"},
+        {"b", Type::A, "nH"},
+        {"weight", Type::F32, "H"},
+        {"sum", Type::A, "nH"},
+        {"out", Type::A, "nH"}},
+       {{"eps", kFloat}},
+       rmsNormRelations},
       {"linear",
        {{"x", Type::A, "nK"},
         {"w", Type::W, "NK"},
@@ -236,6 +257,24 @@ static const std::vector<OpSpec> &signatures() {
         {"vcache", Type::KV, "pbgd"}},
        {},
        kvAppendRelations},
+      {"qk_norm_rope_kv_append",
+       {{"q", Type::A, "nN"},
+        {"k", Type::A, "nG"},
+        {"v", Type::A, "nG"},
+        {"q_weight", Type::F32, "N"},
+        {"k_weight", Type::F32, "G"},
+        {"positions", Type::I32, "n"},
+        {"slots", Type::I32, "n"},
+        {"out", Type::A, "nN"},
+        {"kcache", Type::KV, "pbgd"},
+        {"vcache", Type::KV, "pbgd"}},
+       {{"q_divisor", kInt},
+        {"k_divisor", kInt},
+        {"eps", kFloat},
+        {"head_dim", kInt},
+        {"rotary_dim", kInt},
+        {"theta", kFloat}},
+       qkNormRelations},
       {"attention",
        {{"q", Type::A, "nN"},
         {"kcache", Type::KV, "pbgd"},

@@ -31,8 +31,10 @@ struct OpFacts {
 
 constexpr OpFacts kDefaultFacts = {""};
 constexpr OpFacts kOpFacts[] = {
+    {"add_rms_norm", 0, 2, kNone, kNone},
     {"attention", 0, 1, 1, 5},
     {"kv_append", 0, 2, 3, kNone},
+    {"qk_norm_rope_kv_append", 0, 3, 8, kNone},
     {"router_topk", 0, 2, kNone, kNone},
     {"select_rows", 1, 1, kNone, kNone},
 };

@@ -1,0 +1,199 @@
+// qk_norm_rope_kv_append: everything between the QKV projection and attention
+// in one launch. Per token: sums of squares of q and k, both rows scaled by
+// 1 / rms and weight, heads turned, q written, k and v written to the caches.
+//
+// One CTA per token reads its rows once and keeps them in registers. The work
+// has two halves, sums() and finish(), so that sums over columns of other ranks
+// can be exchanged between them. Each step rounds where the single ops do:
+// scaled rows to the compute type, then turned rows again. Floor: the bytes of
+// the rows; for few tokens a load, a reduction and a store, about 2 us.
+
+#pragma once
+
+#include "runtime/kernels/abi.h"
+#include "runtime/kernels/impls/norm.cuh"
+#include "runtime/kernels/impls/rope.cuh"
+
+#include <type_traits>
+
+namespace saddle::device {
+
+/// A thread's part of one token's q, k and v. Operands q, k, v, q_weight,
+/// k_weight, positions, slots, out, kcache, vcache; a cache has one row for
+/// each slot.
+template <int threads, int headDim, int rotaryDim, typename Q, typename K,
+          typename V, typename Out, typename Cache>
+class QKNormRow {
+  static_assert(Q::kCols == Out::kCols && K::kCols == Cache::kCols &&
+                    V::kCols == Cache::kCols,
+                "q keeps its width, k and v have that of the caches");
+  using Units =
+      HeadUnits<headDim, rotaryDim, commonVector<Q, K, V, Out, Cache>()>;
+  using Compute = typename Out::Element;
+  static constexpr int kCount = Units::kCount;
+  static constexpr int kQUnits = Q::kCols / headDim * Units::kPerHead;
+  static constexpr int kKUnits = K::kCols / headDim * Units::kPerHead;
+  static constexpr int kUnits = kQUnits + kKUnits + V::kCols / kCount;
+  static constexpr int kPerThread = (kUnits + threads - 1) / threads;
+  static_assert(kPerThread * kCount <= 32,
+                "a thread holds at most 64 values of a token");
+
+public:
+  static constexpr int kScratch = 2 * threads / 32;
+
+  __device__ __forceinline__ QKNormRow(const LaunchParams &p, uint32_t row)
+      : p(p), row(row) {
+    forEach([&](int i, const auto &place) {
+      using Place = std::decay_t<decltype(place)>;
+      load<typename Place::Source>(i, Place::kOperand, place.column, 0);
+      if (place.turned)
+        load<typename Place::Source>(i, Place::kOperand,
+                                     place.column + Units::kHalf, 1);
+    });
+  }
+
+  /// Sums of squares of q and of k over the columns at hand, in every thread.
+  __device__ __forceinline__ void sums(float (&sums)[2], float *scratch) const {
+    sums[0] = sums[1] = 0;
+    forEach([&](int i, const auto &place) {
+      constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
+      if constexpr (kOperand < 2) {
+#pragma unroll
+        for (int j = 0; j < kCount; ++j) {
+          sums[kOperand] += values[i][0][j] * values[i][0][j];
+          if (place.turned)
+            sums[kOperand] += values[i][1][j] * values[i][1][j];
+        }
+      }
+    });
+    blockSums<threads>(sums, scratch);
+  }
+
+  /// Scales by `factors` of q and k, turns by `rotations` and stores.
+  __device__ __forceinline__ void finish(const float (&factors)[2],
+                                         const Rotation *rotations) {
+    i32 slot = static_cast<const i32 *>(p.operands[6])[row];
+    bool cached = slot >= 0 && slot < Cache::kRows;
+    forEach([&](int i, const auto &place) {
+      constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
+      if constexpr (kOperand == 2) {
+        if (cached)
+          storeVector<Cache, kCount>(p.operands[9], slot, place.column,
+                                     values[i][0]);
+      } else {
+        scale(values[i][0], factors[kOperand], 3 + kOperand, place.column);
+        if (place.turned) {
+          scale(values[i][1], factors[kOperand], 3 + kOperand,
+                place.column + Units::kHalf);
+#pragma unroll
+          for (int j = 0; j < kCount; ++j) {
+            rotate(rotations[place.pair + j], values[i][0][j], values[i][1][j]);
+            values[i][0][j] = rounded(values[i][0][j]);
+            values[i][1][j] = rounded(values[i][1][j]);
+          }
+        }
+#pragma unroll
+        for (int part = 0; part < 2; ++part) {
+          int64_t column = place.column + part * Units::kHalf;
+          if (part == 1 && !place.turned)
+            continue;
+          if constexpr (kOperand == 0)
+            storeVector<Out, kCount>(p.operands[7], row, column,
+                                     values[i][part]);
+          else if (cached)
+            storeVector<Cache, kCount>(p.operands[8], slot, column,
+                                       values[i][part]);
+        }
+      }
+    });
+  }
+
+private:
+  /// Where a unit lies: its operand, its first column, whether a partner half a
+  /// rotation further belongs to it, and then its first pair.
+  template <typename S, int operand>
+  struct Place {
+    using Source = S;
+    static constexpr int kOperand = operand;
+    int column;
+    bool turned;
+    int pair;
+  };
+
+  template <typename S, int operand>
+  static __device__ __forceinline__ Place<S, operand> placeOf(int unit) {
+    if (operand == 2)
+      return {unit * kCount, false, 0};
+    int head = unit / Units::kPerHead * headDim, in = unit % Units::kPerHead;
+    if (in < Units::kTurned)
+      return {head + in * kCount, true, in * kCount};
+    return {head + rotaryDim + (in - Units::kTurned) * kCount, false, 0};
+  }
+
+  /// Calls visit(i, place) for each unit of this thread.
+  template <typename Visit>
+  static __device__ __forceinline__ void forEach(Visit visit) {
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) {
+      int unit = i * threads + static_cast<int>(threadIdx.x);
+      if (unit < kQUnits)
+        visit(i, placeOf<Q, 0>(unit));
+      else if (unit < kQUnits + kKUnits)
+        visit(i, placeOf<K, 1>(unit - kQUnits));
+      else if (unit < kUnits)
+        visit(i, placeOf<V, 2>(unit - kQUnits - kKUnits));
+    }
+  }
+
+  static __device__ __forceinline__ float rounded(float value) {
+    return toFloat(fromFloat<Compute>(value));
+  }
+
+  template <typename Source>
+  __device__ __forceinline__ void load(int i, int operand, int column,
+                                       int part) {
+    auto x = loadVector<Source, kCount>(p.operands[operand], row, column);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j)
+      values[i][part][j] = toFloat(x[j]);
+  }
+
+  __device__ __forceinline__ void scale(float (&x)[kCount], float factor,
+                                        int weights, int column) {
+    auto gamma = *reinterpret_cast<const Vector<float, kCount> *>(
+        static_cast<const float *>(p.operands[weights]) + column);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j)
+      x[j] = rounded(x[j] * factor * gamma[j]);
+  }
+
+  const LaunchParams &p;
+  uint32_t row;
+  float values[kPerThread][2][kCount];
+};
+
+/// Norms over the columns at hand: of q over `qDivisor` values, of k over
+/// `kDivisor`. A token whose slot lies outside writes q only.
+template <int extent, int threads, int headDim, int rotaryDim, typename Q,
+          typename K, typename V, typename Out, typename Cache>
+__device__ void qkNormRopeKVAppend(const LaunchParams &p, float qDivisor,
+                                   float kDivisor, float eps,
+                                   const float *frequencies) {
+  using Row = QKNormRow<threads, headDim, rotaryDim, Q, K, V, Out, Cache>;
+  __shared__ Rotation rotations[rotaryDim / 2];
+  __shared__ float scratch[Row::kScratch];
+  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
+       row += gridDim.x) {
+    Row mine(p, row);
+    fillRotations<rotaryDim / 2>(
+        frequencies, static_cast<const i32 *>(p.operands[5])[row], rotations);
+    float sums[2];
+    mine.sums(sums, scratch); // a barrier: rotations are there
+    float factors[2] = {rmsFactor(sums[0], qDivisor, eps),
+                        rmsFactor(sums[1], kDivisor, eps)};
+    mine.finish(factors, rotations);
+    __syncthreads();
+  }
+}
+
+} // namespace saddle::device
