@@ -88,8 +88,8 @@ public:
 private:
   static void record(void *user, const saddle_trace_event_t *event) {
     static_cast<std::vector<Event> *>(user)->push_back(
-        {event->rank, event->entry, event->location, event->op, event->tokens,
-         event->start_ns, event->duration_ns});
+        {event->rank, event->entry, event->location, event->op, event->kernel,
+         event->tokens, event->bytes, event->start_ns, event->duration_ns});
   }
   saddle_session_t *session;
 };
@@ -112,6 +112,25 @@ static StatusOr<double> timedStep(saddle_session_t *session,
   return now() - start;
 }
 
+namespace {
+/// Times of steps, one after the other.
+class Stopwatch {
+public:
+  explicit Stopwatch(saddle_session_t *session) : session(session) {}
+  void add(double stepSeconds) {
+    seconds.push_back(stepSeconds);
+    device.push_back(double(saddle_session_device_ns(session)) * 1e-9);
+  }
+  StepTimes times() const {
+    return {distributionOf(seconds), distributionOf(device)};
+  }
+
+private:
+  saddle_session_t *session;
+  std::vector<double> seconds, device;
+};
+} // namespace
+
 StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
                                      const saddle_engine_info_t &info,
                                      uint64_t batch, uint64_t context,
@@ -130,15 +149,15 @@ StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
     input.num_tokens = 1;
     input.logits = SADDLE_LOGITS_LAST;
   }
-  std::vector<double> seconds;
+  Stopwatch stopwatch(session);
   for (uint64_t i = 0; i < kWarmUpSteps + steps; ++i) {
     SADDLE_ASSIGN_OR_RETURN(double time, timedStep(session, inputs, logits));
     if (i >= kWarmUpSteps)
-      seconds.push_back(time);
+      stopwatch.add(time);
   }
   Tracing tracing(session, events);
   SADDLE_RETURN_IF_ERROR(timedStep(session, inputs, logits).status());
-  return DecodeResult{batch, context, steps, distributionOf(seconds)};
+  return DecodeResult{batch, context, steps, stopwatch.times()};
 }
 
 StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
@@ -156,14 +175,14 @@ StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
                      logits);
   };
   SADDLE_RETURN_IF_ERROR(once().status()); // warm-up
-  std::vector<double> seconds;
+  Stopwatch stopwatch(session);
   for (uint64_t i = 0; i < repeats; ++i) {
     SADDLE_ASSIGN_OR_RETURN(double time, once());
-    seconds.push_back(time);
+    stopwatch.add(time);
   }
   Tracing tracing(session, events);
   SADDLE_RETURN_IF_ERROR(once().status());
-  return PrefillResult{tokens, repeats, distributionOf(seconds)};
+  return PrefillResult{tokens, repeats, stopwatch.times()};
 }
 
 } // namespace saddle::tools

@@ -14,21 +14,27 @@ struct Distribution {
 };
 Distribution distributionOf(std::vector<double> seconds);
 
+/// Steps as the caller sees them, and as the devices were busy with them (zero
+/// without devices).
+struct StepTimes {
+  Distribution seconds, device;
+};
+
 struct DecodeResult {
   uint64_t batch, context, steps;
-  Distribution seconds;
+  StepTimes times;
 };
 
 struct PrefillResult {
   uint64_t tokens, repeats;
-  Distribution seconds;
+  StepTimes times;
 };
 
 /// A trace event that outlives its step.
 struct Event {
   uint32_t rank;
-  std::string entry, location, op;
-  uint64_t tokens, startNs, durationNs;
+  std::string entry, location, op, kernel;
+  uint64_t tokens, bytes, startNs, durationNs;
 };
 
 /// Steps that are run before the measured ones, and one traced after them.

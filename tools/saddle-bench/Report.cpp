@@ -8,24 +8,29 @@ namespace saddle::tools {
 
 using Json = nlohmann::ordered_json;
 
-std::vector<OpTime> sumByOp(const std::vector<Event> &events) {
-  std::vector<OpTime> sums;
+std::vector<KernelTime> sumByKernel(const std::vector<Event> &events,
+                                    bool onDevices) {
+  std::vector<KernelTime> sums;
   for (const Event &event : events) {
     if (event.rank != 0)
       continue;
-    auto sum = std::find_if(sums.begin(), sums.end(), [&](const OpTime &known) {
-      return known.op == event.op;
-    });
+    const std::string &name = onDevices ? event.kernel : event.op;
+    auto sum =
+        std::find_if(sums.begin(), sums.end(), [&](const KernelTime &known) {
+          return known.name == name;
+        });
     if (sum == sums.end()) {
-      sums.push_back({event.op});
+      sums.push_back({name, event.op});
       sum = sums.end() - 1;
     }
     ++sum->launches;
     sum->seconds += double(event.durationNs) * 1e-9;
+    sum->bytes += event.bytes;
   }
-  std::sort(sums.begin(), sums.end(), [](const OpTime &a, const OpTime &b) {
-    return a.seconds != b.seconds ? a.seconds > b.seconds : a.op < b.op;
-  });
+  std::sort(
+      sums.begin(), sums.end(), [](const KernelTime &a, const KernelTime &b) {
+        return a.seconds != b.seconds ? a.seconds > b.seconds : a.name < b.name;
+      });
   return sums;
 }
 
@@ -39,14 +44,38 @@ std::vector<OpTime> sumByOp(const std::vector<Event> &events) {
   text += line;
 }
 
-static void appendOps(std::string &text, const std::vector<OpTime> &ops) {
+/// The share of what memory can deliver that a kernel's bytes and time make.
+static double floorShare(const KernelTime &kernel) {
+  return kernel.seconds > 0
+             ? double(kernel.bytes) / kDeviceBytesPerSecond / kernel.seconds
+             : 0;
+}
+
+static void appendKernels(std::string &text,
+                          const std::vector<KernelTime> &kernels,
+                          bool onDevices) {
   double total = 0;
-  for (const OpTime &op : ops)
-    total += op.seconds;
-  for (const OpTime &op : ops)
-    append(text, "    %-20s %6llu x %10.1f us  %5.1f %%\n", op.op.c_str(),
-           (unsigned long long)op.launches,
-           op.seconds * 1e6 / double(op.launches), 100 * op.seconds / total);
+  for (const KernelTime &kernel : kernels)
+    total += kernel.seconds;
+  for (const KernelTime &kernel : kernels) {
+    append(text, "    %-24s %6llu x %10.1f us  %5.1f %%", kernel.name.c_str(),
+           (unsigned long long)kernel.launches,
+           kernel.seconds * 1e6 / double(kernel.launches),
+           100 * kernel.seconds / total);
+    if (onDevices)
+      append(text, "  %9.3f MB  %5.1f %% of memory",
+             double(kernel.bytes) * 1e-6 / double(kernel.launches),
+             100 * floorShare(kernel));
+    append(text, "\n");
+  }
+}
+
+static void appendDevice(std::string &text, const StepTimes &times,
+                         bool onDevices) {
+  if (onDevices)
+    append(text, "        on the device %.3f ms (%.3f to %.3f)\n",
+           times.device.median * 1e3, times.device.least * 1e3,
+           times.device.most * 1e3);
 }
 
 std::string reportText(const Report &report) {
@@ -62,31 +91,45 @@ std::string reportText(const Report &report) {
            "decode  batch %llu, context %llu: %.3f ms per step (%.3f to %.3f, "
            "%llu steps), %.1f tokens/s\n",
            (unsigned long long)result.batch, (unsigned long long)result.context,
-           result.seconds.median * 1e3, result.seconds.least * 1e3,
-           result.seconds.most * 1e3, (unsigned long long)result.steps,
-           double(result.batch) / result.seconds.median);
-    appendOps(text, report.decodeOps[i]);
+           result.times.seconds.median * 1e3, result.times.seconds.least * 1e3,
+           result.times.seconds.most * 1e3, (unsigned long long)result.steps,
+           double(result.batch) / result.times.seconds.median);
+    appendDevice(text, result.times, report.onDevices());
+    appendKernels(text, report.decodeKernels[i], report.onDevices());
   }
   for (size_t i = 0; i < report.prefill.size(); ++i) {
     const PrefillResult &result = report.prefill[i];
     append(text,
            "prefill %llu tokens: %.3f ms (%.3f to %.3f, %llu runs), %.1f "
            "tokens/s\n",
-           (unsigned long long)result.tokens, result.seconds.median * 1e3,
-           result.seconds.least * 1e3, result.seconds.most * 1e3,
+           (unsigned long long)result.tokens, result.times.seconds.median * 1e3,
+           result.times.seconds.least * 1e3, result.times.seconds.most * 1e3,
            (unsigned long long)result.repeats,
-           double(result.tokens) / result.seconds.median);
-    appendOps(text, report.prefillOps[i]);
+           double(result.tokens) / result.times.seconds.median);
+    appendDevice(text, result.times, report.onDevices());
+    appendKernels(text, report.prefillKernels[i], report.onDevices());
   }
   return text;
 }
 
-static Json opsJson(const std::vector<OpTime> &ops) {
+/// Under "ops" or, on devices, "kernels".
+static void addKernels(Json &json, const std::vector<KernelTime> &kernels,
+                       bool onDevices) {
   Json list = Json::array();
-  for (const OpTime &op : ops)
-    list.push_back(
-        {{"op", op.op}, {"launches", op.launches}, {"seconds", op.seconds}});
-  return list;
+  for (const KernelTime &kernel : kernels) {
+    Json entry;
+    if (onDevices)
+      entry["kernel"] = kernel.name;
+    entry["op"] = kernel.op;
+    entry["launches"] = kernel.launches;
+    entry["seconds"] = kernel.seconds;
+    if (onDevices) {
+      entry["bytes"] = kernel.bytes;
+      entry["memory_share"] = floorShare(kernel);
+    }
+    list.push_back(std::move(entry));
+  }
+  json[onDevices ? "kernels" : "ops"] = std::move(list);
 }
 
 static Json secondsJson(const Distribution &seconds) {
@@ -112,23 +155,29 @@ std::string reportJson(const Report &report) {
   json["decode"] = Json::array();
   for (size_t i = 0; i < report.decode.size(); ++i) {
     const DecodeResult &result = report.decode[i];
-    json["decode"].push_back(
-        {{"batch", result.batch},
-         {"context", result.context},
-         {"steps", result.steps},
-         {"step_seconds", secondsJson(result.seconds)},
-         {"tokens_per_second", double(result.batch) / result.seconds.median},
-         {"ops", opsJson(report.decodeOps[i])}});
+    Json entry = {{"batch", result.batch},
+                  {"context", result.context},
+                  {"steps", result.steps},
+                  {"step_seconds", secondsJson(result.times.seconds)}};
+    if (report.onDevices())
+      entry["device_seconds"] = secondsJson(result.times.device);
+    entry["tokens_per_second"] =
+        double(result.batch) / result.times.seconds.median;
+    addKernels(entry, report.decodeKernels[i], report.onDevices());
+    json["decode"].push_back(std::move(entry));
   }
   json["prefill"] = Json::array();
   for (size_t i = 0; i < report.prefill.size(); ++i) {
     const PrefillResult &result = report.prefill[i];
-    json["prefill"].push_back(
-        {{"tokens", result.tokens},
-         {"runs", result.repeats},
-         {"seconds", secondsJson(result.seconds)},
-         {"tokens_per_second", double(result.tokens) / result.seconds.median},
-         {"ops", opsJson(report.prefillOps[i])}});
+    Json entry = {{"tokens", result.tokens},
+                  {"runs", result.repeats},
+                  {"seconds", secondsJson(result.times.seconds)}};
+    if (report.onDevices())
+      entry["device_seconds"] = secondsJson(result.times.device);
+    entry["tokens_per_second"] =
+        double(result.tokens) / result.times.seconds.median;
+    addKernels(entry, report.prefillKernels[i], report.onDevices());
+    json["prefill"].push_back(std::move(entry));
   }
   return json.dump(2) + "\n";
 }
@@ -158,7 +207,9 @@ std::string chromeTrace(const std::vector<Event> &events) {
                     {"args",
                      {{"location", event.location},
                       {"entry", event.entry},
-                      {"tokens", event.tokens}}}});
+                      {"kernel", event.kernel},
+                      {"tokens", event.tokens},
+                      {"bytes", event.bytes}}}});
   return Json({{"traceEvents", list}, {"displayTimeUnit", "ns"}}).dump() + "\n";
 }
 

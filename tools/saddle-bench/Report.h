@@ -7,25 +7,36 @@
 
 namespace saddle::tools {
 
-/// The traced step of one measurement, by op on rank 0.
-struct OpTime {
+/// The traced step of one measurement on rank 0, by kernel or by op.
+struct KernelTime {
+  std::string name;
   std::string op;
   uint64_t launches = 0;
   double seconds = 0;
+  uint64_t bytes = 0; // that it must move at least, an estimate
 };
+
+/// What an H200's memory delivers at best to a kernel that only reads: 4.3 TB/s
+/// of the 4.8 on paper. A kernel's share of it is its bytes at this rate, over
+/// its time.
+constexpr double kDeviceBytesPerSecond = 4.3e12;
 
 /// All measurements of one run of the tool.
 struct Report {
   saddle_engine_info_t info;
   double loadSeconds = 0;
   std::vector<DecodeResult> decode;
-  std::vector<std::vector<OpTime>> decodeOps; // one per entry of `decode`
+  std::vector<std::vector<KernelTime>> decodeKernels; // as `decode`
   std::vector<PrefillResult> prefill;
-  std::vector<std::vector<OpTime>> prefillOps;
+  std::vector<std::vector<KernelTime>> prefillKernels;
+
+  bool onDevices() const { return std::string(info.target) != "cpu"; }
 };
 
-/// Sums rank 0's events by op, the longest first.
-std::vector<OpTime> sumByOp(const std::vector<Event> &events);
+/// Sums rank 0's events by kernel where there are devices, else by op; the
+/// longest first.
+std::vector<KernelTime> sumByKernel(const std::vector<Event> &events,
+                                    bool onDevices);
 
 std::string reportText(const Report &report);
 std::string reportJson(const Report &report);

@@ -100,6 +100,11 @@ saddle_status_t saddle_session_step(saddle_session_t *session,
                                     size_t num_inputs, float *logits,
                                     size_t capacity);
 
+/* How long the GPUs were busy with the last step, in nanoseconds: on the rank
+   that took longest, from the first input to the last kernel of each launch. 0
+   on the CPU. */
+uint64_t saddle_session_device_ns(const saddle_session_t *session);
+
 /* One command of one launch on one rank. Strings are the engine's. */
 typedef struct saddle_trace_event_t {
   uint32_t rank;
@@ -107,9 +112,11 @@ typedef struct saddle_trace_event_t {
   const char *location; /* place in the model: "layers.3.attention.o_proj" */
   const char *op;       /* "linear", "all_reduce_sum", ... */
   uint64_t tokens;      /* of the rank's attention replica in the launch */
-  uint64_t start_ns;    /* steady clock */
+  uint64_t start_ns;    /* steady clock; of a device, since the host's launch */
   uint64_t duration_ns;
-  uint64_t launch; /* its number in the step, from 0 */
+  uint64_t launch;    /* its number in the step, from 0 */
+  const char *kernel; /* what ran it: "linear_3" */
+  uint64_t bytes;     /* that it must read and write at least, an estimate */
 } saddle_trace_event_t;
 
 typedef void (*saddle_trace_fn)(void *user, const saddle_trace_event_t *event);

@@ -108,6 +108,10 @@ saddle_status_t saddle_session_step(saddle_session_t *session,
   return toC(session->session->step(session->inputs, logits, capacity));
 }
 
+uint64_t saddle_session_device_ns(const saddle_session_t *session) {
+  return uint64_t(session->session->deviceTime().count());
+}
+
 void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
                               void *user) {
   if (!sink) {
@@ -128,7 +132,9 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
         event.tokens,
         nanoseconds(event.time.start.time_since_epoch()),
         nanoseconds(event.time.end - event.time.start),
-        event.batch};
+        event.batch,
+        event.kernel,
+        event.bytes};
     sink(user, &result);
   });
 }

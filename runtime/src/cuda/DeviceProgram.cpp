@@ -106,6 +106,8 @@ Status DeviceProgram::allocate() {
       staging, allocatePinned(device, stagingBytes, "staging of step inputs"));
   SADDLE_ASSIGN_OR_RETURN(
       logits, allocatePinned(device, logitsBytes, "logits of a step"));
+  SADDLE_ASSIGN_OR_RETURN(begin, makeEvent(device));
+  SADDLE_ASSIGN_OR_RETURN(end, makeEvent(device));
   for (size_t i = 0; i <= commands; ++i) {
     SADDLE_ASSIGN_OR_RETURN(Event event, makeEvent(device));
     events.push_back(std::move(event));
@@ -240,6 +242,7 @@ StatusOr<bool> DeviceProgram::runBatch(const exec::Launching &launching,
                           timeoutNs(backend.timeout()), isFresh);
 
   Clock::time_point start = Clock::now();
+  SADDLE_CUDA(device.driver, cuEventRecord, begin.get(), stream.get());
   SADDLE_RETURN_IF_ERROR(copyInputs(table));
   bool oneByOne = times || launching.hook;
   if (oneByOne) {
@@ -251,9 +254,11 @@ StatusOr<bool> DeviceProgram::runBatch(const exec::Launching &launching,
   } else {
     SADDLE_CUDA(device.driver, cuGraphLaunch, entry.graph.get(), stream.get());
   }
+  SADDLE_CUDA(device.driver, cuEventRecord, end.get(), stream.get());
   SADDLE_RETURN_IF_ERROR(copyLogits(entry));
   size_t count = oneByOne ? entry.commands.size() : 0;
   SADDLE_RETURN_IF_ERROR(wait(launching, count));
+  SADDLE_RETURN_IF_ERROR(elapsed(begin, end, lastTime));
   if (times)
     SADDLE_RETURN_IF_ERROR(readTimes(times, count, start));
   return true;
@@ -290,19 +295,22 @@ Status DeviceProgram::wait(const exec::Launching &launching, size_t count) {
                   backend.fault(), backend.timeout(), explain});
 }
 
+Status DeviceProgram::elapsed(const Event &from, const Event &to,
+                              std::chrono::nanoseconds &time) const {
+  float milliseconds = 0;
+  SADDLE_CUDA(device.driver, cuEventElapsedTime, &milliseconds, from.get(),
+              to.get());
+  time = std::chrono::nanoseconds(int64_t(double(milliseconds) * 1e6));
+  return {};
+}
+
 Status DeviceProgram::readTimes(exec::CommandTime *times, size_t count,
                                 Clock::time_point start) {
-  auto since = [&](size_t event, Clock::time_point &time) -> Status {
-    float milliseconds = 0;
-    SADDLE_CUDA(device.driver, cuEventElapsedTime, &milliseconds,
-                events[0].get(), events[event].get());
-    time = start + std::chrono::duration_cast<Clock::duration>(
-                       std::chrono::duration<double, std::milli>(milliseconds));
-    return {};
-  };
+  std::chrono::nanoseconds time{0};
   for (size_t i = 0; i < count; ++i) {
-    SADDLE_RETURN_IF_ERROR(since(i, times[i].start));
-    SADDLE_RETURN_IF_ERROR(since(i + 1, times[i].end));
+    times[i].start = start + time;
+    SADDLE_RETURN_IF_ERROR(elapsed(events[0], events[i + 1], time));
+    times[i].end = start + time;
   }
   return {};
 }

@@ -26,6 +26,7 @@ public:
   StatusOr<bool> run(const exec::Launching &launching,
                      exec::CommandTime *times) override;
   const float *logitsRow(uint64_t row) const override;
+  std::chrono::nanoseconds deviceTime() const override { return lastTime; }
 
 private:
   struct DeviceEntry {
@@ -56,6 +57,9 @@ private:
   /// Returns when the stream is idle, or an error for the batch's end:
   /// `events` of them stand behind the entry's commands.
   Status wait(const exec::Launching &launching, size_t events);
+  /// From one event to another.
+  Status elapsed(const Event &from, const Event &to,
+                 std::chrono::nanoseconds &time) const;
   Status readTimes(exec::CommandTime *times, size_t count,
                    comm::Clock::time_point start);
 
@@ -70,10 +74,12 @@ private:
   std::vector<DeviceMemory> arenas, tables;
   PinnedMemory staging, logits;
   Stream stream;
+  Event begin, end;          // of a batch
   std::vector<Event> events; // [0] at the start, [i + 1] behind command i
   std::vector<DeviceEntry> entries;
   exec::RowCounts counts; // of the current batch
   uint32_t lastEntry = ~0u;
+  std::chrono::nanoseconds lastTime{0};
 };
 
 } // namespace saddle::cuda

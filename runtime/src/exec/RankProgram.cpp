@@ -31,11 +31,27 @@ static const char *opOf(const schema::Engine &engine,
   return "copy";
 }
 
+/// The kernel of a command, one behind its index; 0 for none.
+static uint32_t kernelOf(const schema::Command &command) {
+  if (const schema::Launch *launch = command.action_as_Launch())
+    return launch->kernel() + 1;
+  if (const schema::Collective *collective = command.action_as_Collective())
+    return collective->kernel();
+  if (const schema::Transfer *transfer = command.action_as_Transfer())
+    return transfer->kernel();
+  return command.action_as_Copy()->kernel();
+}
+
 std::vector<CommandName> namesOf(const schema::Engine &engine,
                                  const schema::Entry &entry) {
   std::vector<CommandName> names;
-  for (const schema::Command *command : *entry.commands())
-    names.push_back({command->location()->c_str(), opOf(engine, *command)});
+  for (const schema::Command *command : *entry.commands()) {
+    const char *op = opOf(engine, *command);
+    uint32_t kernel = kernelOf(*command);
+    names.push_back(
+        {command->location()->c_str(), op,
+         kernel ? engine.kernels()->Get(kernel - 1)->name()->c_str() : op});
+  }
   return names;
 }
 

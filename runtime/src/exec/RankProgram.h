@@ -32,6 +32,7 @@ struct CommandTime {
 struct CommandName {
   const char *location; // "layers.3.attention.o_proj"
   const char *op;       // "linear", "all_reduce_sum", "send", "copy"
+  const char *kernel;   // what runs it; of the CPU's collectives, the op
 };
 
 /// One run of one entry, and what all ranks have in common in it.
@@ -62,6 +63,9 @@ public:
   /// A row of the logits of the batch that ran last, laid out as ALL_ROWS; the
   /// first rank of the last stage has them. Valid until the next run.
   virtual const float *logitsRow(uint64_t row) const = 0;
+
+  /// How long the device was busy with the last run; 0 when there is none.
+  virtual std::chrono::nanoseconds deviceTime() const { return {}; }
 
   const std::vector<CommandName> &commands(uint32_t entry) const {
     return names[entry];

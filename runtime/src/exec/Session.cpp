@@ -1,6 +1,7 @@
 #include "runtime/src/exec/Session.h"
 
 #include "runtime/src/exec/RowCounts.h"
+#include "runtime/src/exec/Traffic.h"
 
 #include <algorithm>
 #include <cinttypes>
@@ -104,6 +105,7 @@ Status Session::runRank(uint32_t rank) {
       return {};
     if (rank == lastStage)
       collect(i);
+    deviceTimes[rank] += ranks[rank]->deviceTime();
     finished[rank] = i + 1;
   }
   return {};
@@ -149,6 +151,7 @@ bool Session::areStuck(const std::vector<uint32_t> &missing) {
 Status Session::runBatches() {
   const uint32_t world = uint32_t(ranks.size());
   finished.assign(world, 0);
+  deviceTimes.assign(world, {});
   for (uint32_t rank = 0; rank < world; ++rank) {
     communicator.progress(rank, "the start of the step");
     times[rank].resize(trace ? batchCount : 0);
@@ -172,20 +175,28 @@ Status Session::runBatches() {
   return communicator.checkDelivered();
 }
 
+std::chrono::nanoseconds Session::deviceTime() const {
+  auto longest = std::max_element(deviceTimes.begin(), deviceTimes.end());
+  return longest == deviceTimes.end() ? std::chrono::nanoseconds(0) : *longest;
+}
+
 void Session::report() const {
+  const schema::Engine &engine = loaded->root();
   for (size_t i = 0; i < batchCount; ++i)
     for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
-      const char *entry = programOf(loaded->root(), rank)
-                              .entries()
-                              ->Get(batches[i].entry)
-                              ->name()
-                              ->c_str();
-      uint32_t replica =
-          engine::placeOf(*loaded->root().topology(), rank).replica;
-      const auto &commands = ranks[rank]->commands(batches[i].entry);
+      const Batch &batch = batches[i];
+      const schema::Entry &entry =
+          *programOf(engine, rank).entries()->Get(batch.entry);
+      uint32_t replica = engine::placeOf(*engine.topology(), rank).replica;
+      RowCounts counts(*engine.topology(), rank);
+      counts.set(batch, RowRules(entry));
+      const auto &commands = ranks[rank]->commands(batch.entry);
       for (size_t c = 0; c < commands.size(); ++c)
-        trace({rank, i, entry, commands[c].location, commands[c].op,
-               batches[i].tokenCounts[replica], times[rank][i][c]});
+        trace({rank, i, entry.name()->c_str(), commands[c].location,
+               commands[c].op, commands[c].kernel, batch.tokenCounts[replica],
+               bytesOf(engine, entry, *entry.commands()->Get(c), counts,
+                       batch.replicas[replica]),
+               times[rank][i][c]});
     }
 }
 

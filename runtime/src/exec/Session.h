@@ -30,10 +30,12 @@ struct SessionOptions {
 struct TraceEvent {
   uint32_t rank;
   size_t batch;         // its number in the step
-  const char *entry;    // name; borrowed from the engine, as the next two
+  const char *entry;    // name; borrowed from the engine, as the next three
   const char *location; // "layers.3.attention.o_proj"
   const char *op;
+  const char *kernel;
   uint64_t tokens; // of the rank's attention replica in the batch
+  uint64_t bytes;  // that it must move at least (Traffic.h)
   CommandTime time;
 };
 using TraceSink = std::function<void(const TraceEvent &)>;
@@ -68,6 +70,10 @@ public:
   /// inputs (InvalidArgument, ResourceExhausted) change nothing.
   Status step(Span<const SequenceInput> inputs, float *logits, size_t capacity);
 
+  /// How long devices were busy with the last step: of the rank that took
+  /// longest, all its batches. 0 on the CPU.
+  std::chrono::nanoseconds deviceTime() const;
+
   /// Reports each command after its step, on the calling thread; null stops.
   void setTrace(TraceSink sink) { trace = std::move(sink); }
 
@@ -93,7 +99,8 @@ private:
   size_t batchCount = 0;
   uint64_t serial = 0; // of the first batch
   std::vector<float> results;
-  std::vector<size_t> finished; // batches of each rank
+  std::vector<size_t> finished;                      // batches of each rank
+  std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
   std::vector<std::vector<std::vector<CommandTime>>> times; // [rank][batch]
   std::unique_ptr<Backend> backend;
   std::vector<std::unique_ptr<RankProgram>> ranks;

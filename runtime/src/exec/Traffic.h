@@ -1,0 +1,21 @@
+// How many bytes a command must move at least: what a kernel's time is compared
+// with. From shapes and run-time counts; nobody executes by it.
+
+#ifndef SADDLE_RUNTIME_EXEC_TRAFFIC_H
+#define SADDLE_RUNTIME_EXEC_TRAFFIC_H
+
+#include "runtime/src/exec/RowCounts.h"
+
+namespace saddle::exec {
+
+/// Bytes of one rank's memory that `command` reads and writes when each is
+/// touched once: activations by their real rows, weights whole, of caches what
+/// the batch's sequences hold, of tables the rows that are looked up. Of
+/// experts the share that is expected when tokens choose evenly.
+uint64_t bytesOf(const schema::Engine &engine, const schema::Entry &entry,
+                 const schema::Command &command, const RowCounts &counts,
+                 const ReplicaBatch &batch);
+
+} // namespace saddle::exec
+
+#endif // SADDLE_RUNTIME_EXEC_TRAFFIC_H
