@@ -25,6 +25,25 @@ using saddle::View;
 Status checkLaunch(const schema::Kernel &kernel, schema::DType computeDType,
                    schema::DType kvDType, const std::vector<View> &operands);
 
+/// What an op's signature alone does not tell, because it depends on the entry
+/// or the engine's limits.
+struct OpFacts {
+  static constexpr unsigned kNone = ~0u;
+
+  const char *op;
+  /// The operand whose dimension 0 is the run-time count.
+  unsigned counted = 0;
+  /// How many operands, the last ones, are written.
+  unsigned outputs = 1;
+  /// The first of the two KV caches, and the block table.
+  unsigned cache = kNone;
+  unsigned blockTable = kNone;
+};
+
+/// The facts of the kernel's op; those of an op without caches that is not
+/// known here.
+const OpFacts &factsOf(const schema::Kernel &kernel);
+
 /// Working memory that all kernels of one rank share, because they run one
 /// after the other: binding collects the largest need, then it is allocated.
 class Scratch {

@@ -369,4 +369,23 @@ StatusOr<OpSpec> findSignature(const schema::Kernel &kernel, size_t operands) {
                    kernel.name()->c_str(), op);
 }
 
+//===--- Facts -----------------------------------------------------------===//
+
+const OpFacts &factsOf(const schema::Kernel &kernel) {
+  constexpr unsigned kNone = OpFacts::kNone;
+  static constexpr OpFacts kOthers = {""};
+  static constexpr OpFacts kTable[] = {
+      {"add_rms_norm", 0, 2, kNone, kNone},
+      {"attention", 0, 1, 1, 5},
+      {"kv_append", 0, 2, 3, kNone},
+      {"qk_norm_rope_kv_append", 0, 3, 8, kNone},
+      {"router_topk", 0, 2, kNone, kNone},
+      {"select_rows", 1, 1, kNone, kNone},
+  };
+  for (const OpFacts &facts : kTable)
+    if (std::strcmp(kernel.op()->c_str(), facts.op) == 0)
+      return facts;
+  return kOthers;
+}
+
 } // namespace saddle::cpu

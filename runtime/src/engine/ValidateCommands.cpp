@@ -16,36 +16,6 @@ using schema::Engine; // not saddle::Engine
 
 namespace {
 
-constexpr unsigned kNone = ~0u;
-
-/// What a launch's signature alone cannot tell, because it depends on the
-/// entry or the limits: which operand's dimension 0 is the run-time count,
-/// where the KV caches and the block table stand, and which are written.
-struct OpFacts {
-  const char *op;
-  unsigned counted = 0;
-  unsigned outputs = 1; // the last ones
-  unsigned cache = kNone;
-  unsigned blockTable = kNone;
-};
-
-constexpr OpFacts kDefaultFacts = {""};
-constexpr OpFacts kOpFacts[] = {
-    {"add_rms_norm", 0, 2, kNone, kNone},
-    {"attention", 0, 1, 1, 5},
-    {"kv_append", 0, 2, 3, kNone},
-    {"qk_norm_rope_kv_append", 0, 3, 8, kNone},
-    {"router_topk", 0, 2, kNone, kNone},
-    {"select_rows", 1, 1, kNone, kNone},
-};
-
-const OpFacts &factsOf(const Kernel &kernel) {
-  for (const OpFacts &facts : kOpFacts)
-    if (kernel.op()->str() == facts.op)
-      return facts;
-  return kDefaultFacts;
-}
-
 class CommandChecker : CommandContext {
 public:
   explicit CommandChecker(const CommandContext &context)
@@ -55,7 +25,7 @@ public:
 
 private:
   Status checkLaunch(const Launch &launch);
-  Status checkLimits(const OpFacts &facts, const Launch &launch);
+  Status checkLimits(const cpu::OpFacts &facts, const Launch &launch);
   Status checkCopy(const Copy &copy);
 };
 
@@ -82,7 +52,7 @@ Status CommandChecker::checkLaunch(const Launch &launch) {
                       ? StatusCode::Unsupported
                       : StatusCode::DataLoss,
                   place + ": " + status.message());
-  const OpFacts &facts = factsOf(kernel);
+  const cpu::OpFacts &facts = cpu::factsOf(kernel);
   SADDLE_RETURN_IF_ERROR(prefix(
       place, checkDim("counted operand", launch.operands()->Get(facts.counted),
                       0, count, describe(launch.extent()))));
@@ -98,9 +68,10 @@ Status CommandChecker::checkLaunch(const Launch &launch) {
   return prefix(place, validateMemory(*this, {launch.workspace()}, indices));
 }
 
-Status CommandChecker::checkLimits(const OpFacts &facts, const Launch &launch) {
+Status CommandChecker::checkLimits(const cpu::OpFacts &facts,
+                                   const Launch &launch) {
   const Limits &limits = *engine.limits();
-  if (facts.cache != kNone) {
+  if (facts.cache != cpu::OpFacts::kNone) {
     // The signature makes both caches equal, so the first speaks for both.
     uint32_t cache = launch.operands()->Get(facts.cache);
     SADDLE_RETURN_IF_ERROR(
@@ -117,7 +88,7 @@ Status CommandChecker::checkLimits(const OpFacts &facts, const Launch &launch) {
                          EnumNameArenaKind(arena.kind()));
     }
   }
-  if (facts.blockTable != kNone) {
+  if (facts.blockTable != cpu::OpFacts::kNone) {
     uint32_t table = launch.operands()->Get(facts.blockTable);
     uint64_t blocks = (limits.max_seq_len() - 1) / limits.page_size() + 1;
     SADDLE_RETURN_IF_ERROR(

@@ -75,10 +75,13 @@ Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
         reinterpret_cast<void *>(address + OperandBuffer::kGuard);
   }
   uint32_t rankValues = 0;
-  for (const schema::Attribute *attribute : *launch.kernel->attributes())
+  const auto *attributes = launch.kernel->attributes();
+  for (uint32_t i = 0; attributes && i < attributes->size(); ++i) {
+    const schema::Attribute *attribute = attributes->Get(i);
     if (attribute->kind() == schema::AttributeKind::RANK)
       params.rankValues[rankValues++] =
           evaluate(attribute->rank_value(), launch.rank);
+  }
 
   const auto &functions = *launch.kernel->functions();
   for (uint32_t i = 0; i < functions.size(); ++i) {

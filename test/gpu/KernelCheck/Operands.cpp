@@ -1,6 +1,7 @@
 #include "test/gpu/KernelCheck/Operands.h"
 
 #include "runtime/src/base/Float.h"
+#include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/engine/Validate.h"
 
@@ -76,7 +77,6 @@ private:
   void fillSlots(size_t operand, const View &cache);
   /// Matrices: rows of length one on average; e4m3 spread over its codes.
   void weight(size_t operand);
-  int64_t attribute(const char *name) const;
 
   const LaunchCase &launch;
   Pattern pattern;
@@ -129,13 +129,6 @@ void Filler::weight(size_t operand) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     w.data[i] = codes[state >> 52];
   }
-}
-
-int64_t Filler::attribute(const char *name) const {
-  for (const schema::Attribute *attribute : *launch.kernel->attributes())
-    if (attribute->name()->str() == name)
-      return attribute->int_value();
-  return 0;
 }
 
 /// Positions up to the longest context, sequences, and pages for them.
@@ -233,6 +226,16 @@ void Filler::fill() {
     normal(3);
     return normal(4);
   }
+  if (op == "qk_norm_rope_kv_append") {
+    for (size_t i = 0; i < 3; ++i)
+      normal(i);
+    positive(3, 0.5f, 1.5f);
+    positive(4, 0.5f, 1.5f);
+    indices(5, [&](uint64_t) { return int64_t(below(4000)); });
+    fillSlots(6, view(8));
+    normal(8);
+    return normal(9);
+  }
   if (op == "attention") {
     normal(0);
     normal(1);
@@ -288,9 +291,13 @@ void OperandBuffer::poison() {
 }
 
 size_t firstOutput(const LaunchCase &launch) {
-  size_t operands = launch.launch->operands()->size();
-  std::string op = launch.kernel->op()->str();
-  return operands - (op == "kv_append" || op == "router_topk" ? 2 : 1);
+  return launch.launch->operands()->size() -
+         cpu::factsOf(*launch.kernel).outputs;
+}
+
+bool updatesCaches(const LaunchCase &launch) {
+  return cpu::factsOf(*launch.kernel).cache >= firstOutput(launch) &&
+         cpu::factsOf(*launch.kernel).cache != cpu::OpFacts::kNone;
 }
 
 std::vector<OperandBuffer> makeOperands(const LaunchCase &launch,
@@ -299,10 +306,9 @@ std::vector<OperandBuffer> makeOperands(const LaunchCase &launch,
   std::vector<OperandBuffer> operands;
   for (uint32_t index : *launch.launch->operands())
     operands.emplace_back(engine::viewOf(*launch.entry->slices()->Get(index)));
-  // Caches are updated, everything else is written from nothing.
-  if (launch.kernel->op()->str() != "kv_append")
-    for (size_t i = firstOutput(launch); i < operands.size(); ++i)
-      operands[i].poison();
+  // The filler gives caches their contents.
+  for (size_t i = firstOutput(launch); i < operands.size(); ++i)
+    operands[i].poison();
   Filler(launch, pattern, random, operands).fill();
   return operands;
 }

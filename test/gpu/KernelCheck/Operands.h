@@ -62,6 +62,9 @@ std::vector<OperandBuffer> makeOperands(const LaunchCase &launch,
 /// Index of the launch's first output operand.
 size_t firstOutput(const LaunchCase &launch);
 
+/// Whether the launch writes into KV caches, which keep what it does not write.
+bool updatesCaches(const LaunchCase &launch);
+
 } // namespace saddle::check
 
 #endif // SADDLE_TEST_GPU_KERNELCHECK_OPERANDS_H
