@@ -48,7 +48,8 @@ static void zeroByteLists(llvm::MutableArrayRef<std::string> lines) {
     }
   }
   // Backwards, so that places in front stay valid.
-  for (size_t place : llvm::reverse(zeroMarks(spelled))) {
+  std::vector<size_t> places = zeroMarks(spelled);
+  for (size_t place : llvm::reverse(places)) {
     const Number &number = numbers[place];
     lines[number.line].replace(number.begin, number.end - number.begin, "48");
   }

@@ -7,7 +7,7 @@ def SpecializeKernels : Pass<"engine-specialize-kernels", "::mlir::ModuleOp"> {
   let summary = "Print a device kernel for every distinct command";
   let description = [{
     Nothing on the cpu target. On sm_90a every launch, collective, transfer and copy is looked up in the catalogue (passes/Cuda/KernelPlan.h) with its shapes,
-    strides, extent and constants. Equal plans become one `engine.kernel`, whose source is printed into an `engine.module`. A plan that needs scratch memory gives its
+    strides, extent and constants. Equal plans become one `engine.kernel`; the kernels of an op are printed into one `engine.module`. A plan that needs scratch memory gives its
     commands a workspace; exchange memory is one state for each partition of the ranks, as large as the largest need, the same in every program.
     Kernels of the level before are replaced.
 
@@ -18,10 +18,9 @@ def SpecializeKernels : Pass<"engine-specialize-kernels", "::mlir::ModuleOp"> {
     ```
     becomes, with two buckets,
     ```mlir
-    engine.module @rms_norm_0.cu source "..."
-    engine.kernel @rms_norm_0 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm_0.cu, "rms_norm_0" grid[8, 1, 1] block 256 shared 0>]
-    engine.module @rms_norm_1.cu source "..."
-    engine.kernel @rms_norm_1 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm_1.cu, "rms_norm_1" grid[64, 1, 1] block 256 shared 0>]
+    engine.module @rms_norm.cu source "..."
+    engine.kernel @rms_norm_0 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm.cu, "rms_norm_0" grid[8, 1, 1] block 256 shared 0>]
+    engine.kernel @rms_norm_1 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm.cu, "rms_norm_1" grid[64, 1, 1] block 256 shared 0>]
     ```
   }];
   let options = [Option<"target", "target", "std::string", /*default=*/"\"cpu\"", "Target name">];

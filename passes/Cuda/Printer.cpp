@@ -42,9 +42,9 @@ static void printConstants(llvm::raw_ostream &os, DictionaryAttr constants) {
   }
 }
 
-static void printHead(llvm::raw_ostream &os, const LaunchDesc &launch,
-                      const KernelUses &uses) {
-  os << "// " << launch.op;
+static void printHead(llvm::raw_ostream &os, const PrintedKernel &kernel) {
+  const LaunchDesc &launch = kernel.launch;
+  os << "// " << kernel.name << ": " << launch.op;
   if (launch.groupSize > 1)
     os << " over groups of " << launch.groupSize;
   os << ", up to " << launch.capacity << " rows ("
@@ -65,9 +65,9 @@ static void printHead(llvm::raw_ostream &os, const LaunchDesc &launch,
   else if (launch.op == "all_gather" || launch.op == "reduce_scatter_sum")
     os << "//   along dimension " << launch.dim << "\n";
   printConstants(os, launch.constants);
-  os << "// " << uses.launches
-     << (uses.launches == 1 ? " launch, at " : " launches, first at ")
-     << uses.firstPlace << "\n";
+  os << "// " << kernel.launches
+     << (kernel.launches == 1 ? " launch, at " : " launches, first at ")
+     << kernel.firstPlace << "\n";
 }
 
 static void printFunction(llvm::raw_ostream &os, StringRef name,
@@ -87,23 +87,49 @@ static void printFunction(llvm::raw_ostream &os, StringRef name,
   os << "}\n";
 }
 
-std::string saddle::cuda::printSource(StringRef kernel,
-                                      const LaunchDesc &launch,
-                                      const KernelPlan &plan,
-                                      const KernelUses &uses) {
-  std::string source;
-  llvm::raw_string_ostream os(source);
-  printHead(os, launch, uses);
-  os << "\n";
-  std::set<std::string> headers(plan.headers.begin(), plan.headers.end());
-  headers.insert("ptx/launch.cuh");
+static void printIncludes(llvm::raw_ostream &os,
+                          const std::set<std::string> &headers) {
   for (const std::string &header : headers)
     os << "#include \"runtime/kernels/" << header << "\"\n";
-  os << "\nnamespace saddle::device {\n";
+  os << "\nnamespace saddle::device {\n\n";
+}
+
+static void printFunctions(llvm::raw_ostream &os, StringRef kernel,
+                           const KernelPlan &plan) {
   for (const FunctionPlan &function : plan.functions) {
-    os << "\n";
     printFunction(os, functionName(kernel, function), function);
+    os << "\n";
   }
-  os << "\n} // namespace saddle::device\n";
+}
+
+static constexpr StringRef kLaunchHeader = "ptx/launch.cuh";
+static constexpr StringRef kEnd = "} // namespace saddle::device\n";
+
+std::string
+saddle::cuda::printSource(llvm::ArrayRef<const PrintedKernel *> kernels) {
+  std::string source;
+  llvm::raw_string_ostream os(source);
+  std::set<std::string> headers = {kLaunchHeader.str()};
+  for (const PrintedKernel *kernel : kernels)
+    headers.insert(kernel->plan.headers.begin(), kernel->plan.headers.end());
+  printIncludes(os, headers);
+  for (const PrintedKernel *kernel : kernels) {
+    printHead(os, *kernel);
+    printFunctions(os, kernel->name, kernel->plan);
+  }
+  os << kEnd;
+  return source;
+}
+
+std::string saddle::cuda::printUtility(StringRef kernel, StringRef head,
+                                       const KernelPlan &plan) {
+  std::string source;
+  llvm::raw_string_ostream os(source);
+  std::set<std::string> headers(plan.headers.begin(), plan.headers.end());
+  headers.insert(kLaunchHeader.str());
+  printIncludes(os, headers);
+  os << head;
+  printFunctions(os, kernel, plan);
+  os << kEnd;
   return source;
 }

@@ -1,4 +1,4 @@
-// A kernel plan as the CUDA C++ of one translation unit.
+// Kernel plans as the CUDA C++ of one translation unit.
 
 #ifndef SADDLE_PASSES_CUDA_PRINTER_H
 #define SADDLE_PASSES_CUDA_PRINTER_H
@@ -7,8 +7,11 @@
 
 namespace saddle::cuda {
 
-/// Who uses a kernel, for its head comment.
-struct KernelUses {
+/// A kernel and who uses it, for its head comment.
+struct PrintedKernel {
+  std::string name;
+  LaunchDesc launch; // one of those that it can do
+  KernelPlan plan;
   uint64_t launches = 0;
   std::string firstPlace;
 };
@@ -16,11 +19,16 @@ struct KernelUses {
 /// The name of a plan's function: `kernel` and the function's suffix.
 std::string functionName(llvm::StringRef kernel, const FunctionPlan &function);
 
-/// The source of `kernel`: a comment that says what it computes, the includes
-/// and one extern "C" function for each of the plan's. Comments are whole
-/// lines, so that who compares sources can leave them out.
-std::string printSource(llvm::StringRef kernel, const LaunchDesc &launch,
-                        const KernelPlan &plan, const KernelUses &uses);
+/// The source of `kernels`, which share it because most of the time that nvcc
+/// takes goes into headers: the includes, then for each kernel a comment that
+/// says what it computes and one extern "C" function for each of its plan's.
+/// Comments are whole lines, so that who compares sources can leave them out.
+std::string printSource(llvm::ArrayRef<const PrintedKernel *> kernels);
+
+/// The same of a kernel that no command launches; `head` is its comment, whole
+/// lines.
+std::string printUtility(llvm::StringRef kernel, llvm::StringRef head,
+                         const KernelPlan &plan);
 
 } // namespace saddle::cuda
 

@@ -4,6 +4,7 @@
 #include "passes/Cuda/Passes.h"
 
 #include "passes/Cuda/Describe.h"
+#include "passes/Cuda/Plans/Plans.h"
 #include "passes/Cuda/Printer.h"
 
 #include "mlir/IR/Builders.h"
@@ -24,18 +25,11 @@ using namespace saddle::engine;
 
 namespace {
 
-/// A device function or several, printed once.
-struct DeviceModule {
-  std::string name; // of its first kernel
-  LaunchDesc launch;
-  KernelPlan plan;
-  KernelUses uses;
-};
-
-/// A module with the constants that a kernel carries.
+/// What is printed once, with the constants that it is launched with: those
+/// that depend on the rank are no part of the source.
 struct Kernel {
   std::string name;
-  size_t module;
+  size_t printed;
   DictionaryAttr constants;
 };
 
@@ -83,20 +77,19 @@ private:
 
     // Names count what is distinct, by op, in the order of first use.
     std::string key = contentOf(launch->op, *plan);
-    auto [module, isNewModule] = moduleOf.try_emplace(key, modules.size());
+    auto [printed, isNew] = printedOf.try_emplace(key, printedKernels.size());
     DictionaryAttr constants = launch->constants;
     auto [kernel, isNewKernel] = kernelOf.try_emplace(
-        std::pair(module->second, constants), kernels.size());
+        std::pair(printed->second, constants), kernels.size());
     if (isNewKernel) {
       std::string name =
           launch->op + "_" + std::to_string(counts[launch->op]++);
-      if (isNewModule)
-        modules.push_back({name, std::move(*launch), std::move(*plan), {}});
-      kernels.push_back({name, module->second, constants});
+      kernels.push_back({name, printed->second, constants});
+      if (isNew)
+        printedKernels.push_back({name, std::move(*launch), std::move(*plan), 0,
+                                  placeOf(command).str()});
     }
-    KernelUses &uses = modules[module->second].uses;
-    if (uses.launches++ == 0)
-      uses.firstPlace = placeOf(command).str();
+    ++printedKernels[printed->second].launches;
     commands.push_back({command, kernel->second});
     return success();
   }
@@ -141,41 +134,60 @@ private:
     if (!commands.empty())
       builder.setInsertionPoint(
           commands.front().first->getParentOfType<ProgramOp>());
-    SmallVector<ArrayAttr> functions(modules.size());
+    // One source for each op, in the order of first use.
+    llvm::MapVector<StringRef, SmallVector<const PrintedKernel *>> sources;
+    for (const PrintedKernel &printed : printedKernels)
+      sources[printed.launch.op].push_back(&printed);
+    for (const auto &[op, printed] : sources)
+      DeviceModuleOp::create(builder, module.getLoc(),
+                             builder.getStringAttr(moduleName(op)),
+                             builder.getStringAttr(printSource(printed)));
     for (const Kernel &kernel : kernels) {
-      const DeviceModule &device = modules[kernel.module];
-      ArrayAttr &list = functions[kernel.module];
-      if (!list) {
-        auto functionsOf = createModule(device);
-        if (failed(functionsOf))
-          return failure();
-        list = *functionsOf;
-      }
-      KernelOp::create(
-          builder, module.getLoc(), builder.getStringAttr(kernel.name),
-          builder.getStringAttr(device.launch.op), kernel.constants, list);
+      const PrintedKernel &printed = printedKernels[kernel.printed];
+      auto functions =
+          functionsOf(printed.launch.op, printed.name, printed.plan);
+      if (failed(functions))
+        return failure();
+      KernelOp::create(builder, module.getLoc(),
+                       builder.getStringAttr(kernel.name),
+                       builder.getStringAttr(printed.launch.op),
+                       kernel.constants, *functions);
     }
+    return createUtility(
+        "synthetic_weights",
+        "// Makes weights from a seed while an engine is loaded.\n",
+        planSyntheticWeights());
+  }
+
+  /// A kernel that the runtime launches outside of entries.
+  LogicalResult createUtility(StringRef name, StringRef head,
+                              const KernelPlan &plan) {
+    DeviceModuleOp::create(
+        builder, module.getLoc(), builder.getStringAttr(moduleName(name)),
+        builder.getStringAttr(printUtility(name, head, plan)));
+    auto functions = functionsOf(name, name, plan);
+    if (failed(functions))
+      return failure();
+    KernelOp::create(builder, module.getLoc(), builder.getStringAttr(name),
+                     builder.getStringAttr(name), builder.getDictionaryAttr({}),
+                     *functions);
     return success();
   }
 
-  /// The functions of the new module.
-  FailureOr<ArrayAttr> createModule(const DeviceModule &device) {
-    std::string name = device.name + ".cu";
-    std::string source =
-        printSource(device.name, device.launch, device.plan, device.uses);
-    DeviceModuleOp::create(builder, module.getLoc(),
-                           builder.getStringAttr(name),
-                           builder.getStringAttr(source));
-    SmallVector<Attribute> functions;
+  static std::string moduleName(StringRef op) { return (op + ".cu").str(); }
+
+  FailureOr<ArrayAttr> functionsOf(StringRef op, StringRef kernel,
+                                   const KernelPlan &plan) {
     auto emitError = [&] {
-      return module.emitError("kernel \"" + device.name + "\": ");
+      return module.emitError("kernel \"") << kernel << "\": ";
     };
-    for (const FunctionPlan &function : device.plan.functions) {
+    SmallVector<Attribute> functions;
+    for (const FunctionPlan &function : plan.functions) {
       SmallVector<int64_t> grid(function.grid, function.grid + 3);
       auto attr = FunctionAttr::getChecked(
           llvm::function_ref<InFlightDiagnostic()>(emitError),
-          builder.getContext(), ref(name),
-          builder.getStringAttr(functionName(device.name, function)),
+          builder.getContext(), ref(moduleName(op)),
+          builder.getStringAttr(functionName(kernel, function)),
           ArrayRef<int64_t>(grid), static_cast<int64_t>(function.block),
           static_cast<int64_t>(function.sharedBytes));
       if (!attr)
@@ -228,7 +240,7 @@ private:
   }
 
   void rewrite(Operation *command, const Kernel &kernel) {
-    const KernelPlan &plan = modules[kernel.module].plan;
+    const KernelPlan &plan = printedKernels[kernel.printed].plan;
     Value workspace, exchange;
     if (plan.workspaceBytes > 0) {
       FlatSymbolRefAttr arena = transientArena();
@@ -265,9 +277,9 @@ private:
   SymbolTable symbols;
   OpBuilder builder;
   FlatSymbolRefAttr transient;
-  std::vector<DeviceModule> modules;
+  std::vector<PrintedKernel> printedKernels;
   std::vector<Kernel> kernels;
-  llvm::StringMap<size_t> moduleOf; // by content
+  llvm::StringMap<size_t> printedOf; // by content
   llvm::DenseMap<std::pair<size_t, DictionaryAttr>, size_t> kernelOf;
   llvm::StringMap<int64_t> counts; // of kernels, by op
   SmallVector<std::pair<Operation *, size_t>> commands;

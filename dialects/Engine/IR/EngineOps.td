@@ -62,7 +62,7 @@ def Engine_FunctionAttr : AttrDef<Engine_Dialect, "Function"> {
     (runtime/kernels/abi.h).
 
     ```mlir
-    #engine.function<@rms_norm_0.cu, "rms_norm_0" grid[8, 1, 1] block 256 shared 0>
+    #engine.function<@rms_norm.cu, "rms_norm_0" grid[8, 1, 1] block 256 shared 0>
     ```
   }];
   let parameters = (ins "::mlir::FlatSymbolRefAttr":$module, "::mlir::StringAttr":$name, ArrayRefParameter<"int64_t">:$grid, "int64_t":$block,
@@ -114,7 +114,7 @@ def Engine_DeviceModuleOp : Engine_Op<"module", [Symbol]> {
     One translation unit of CUDA C++; the compiler makes a device binary of it, which becomes a segment of the engine file.
 
     ```mlir
-    engine.module @rms_norm_0.cu source "#include \"runtime/kernels/impls/rms_norm.cuh\"\0A..."
+    engine.module @rms_norm.cu source "#include \"runtime/kernels/impls/rms_norm.cuh\"\0A..."
     ```
 
     **Constraints**
@@ -134,7 +134,7 @@ def Engine_KernelOp : Engine_Op<"kernel", [Symbol, DeclareOpInterfaceMethods<Sym
 
     ```mlir
     engine.kernel @rms_norm_0 op "rms_norm" {eps = 1.0e-6 : f64}
-    engine.kernel @rms_norm_1 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm_1.cu, "rms_norm_1" grid[8, 1, 1] block 256 shared 0>]
+    engine.kernel @rms_norm_1 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm.cu, "rms_norm_1" grid[8, 1, 1] block 256 shared 0>]
     ```
 
     **Constraints**

@@ -1,0 +1,73 @@
+// RUN: saddle-opt %s --split-input-file --engine-specialize-kernels=target=sm_90a --verify-diagnostics
+// RUN: not saddle-opt %s --split-input-file --engine-specialize-kernels=target=sm_80 2>&1 | FileCheck %s
+
+// CHECK: error: target "sm_80" is not known; targets of this version: cpu, sm_90a
+
+engine.arena @act transient bytes 0 align 1
+engine.kernel @softmax_0 op "softmax" {}
+engine.program @stage_0 stage 0 {
+  engine.entry @e decode tokens 8 rows 8 {
+    %x = engine.buffer in @act : memref<8x64xbf16>
+    // expected-error @+1 {{op "softmax" has no CUDA kernel; ops that have one: add, }}
+    engine.launch @softmax_0(%x) outs(%x) tokens at "a" : (memref<8x64xbf16>) outs(memref<8x64xbf16>)
+  }
+}
+
+// -----
+
+engine.arena @act transient bytes 0 align 1
+engine.kernel @add_0 op "add" {}
+engine.program @stage_0 stage 0 {
+  engine.entry @e decode tokens 8 rows 8 {
+    %x = engine.buffer in @act : memref<8x64xf64>
+    // expected-error @+1 {{operand "a" is of 'f64', which no device kernel takes}}
+    engine.launch @add_0(%x, %x) outs(%x) tokens at "a" : (memref<8x64xf64>, memref<8x64xf64>) outs(memref<8x64xf64>)
+  }
+}
+
+// -----
+
+engine.arena @act transient bytes 0 align 1
+engine.kernel @add_0 op "add" {}
+engine.program @stage_0 stage 0 {
+  engine.entry @e decode tokens 8 rows 8 {
+    %x = engine.buffer in @act : memref<8x0xf32>
+    // expected-error @+1 {{operand "a" has no elements or no strides: 'memref<8x0xf32>'}}
+    engine.launch @add_0(%x, %x) outs(%x) tokens at "a" : (memref<8x0xf32>, memref<8x0xf32>) outs(memref<8x0xf32>)
+  }
+}
+
+// -----
+
+engine.arena @act transient bytes 0 align 1
+engine.kernel @sum_of_squares_0 op "sum_of_squares" {}
+engine.program @stage_0 stage 0 {
+  engine.entry @e decode tokens 8 rows 8 {
+    %x = engine.buffer in @act : memref<8x1xf32>
+    // 16 inputs and an output.
+    // expected-error @+1 {{has more than 16 operands; device kernels take no more}}
+    engine.launch @sum_of_squares_0(%x, %x, %x, %x, %x, %x, %x, %x, %x, %x, %x, %x, %x, %x, %x, %x) outs(%x) tokens at "a"
+        : (memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>,
+           memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>, memref<8x1xf32>)
+        outs(memref<8x1xf32>)
+  }
+}
+
+// -----
+
+#v = #dist.rank_value<0 + (rank div 1 mod 2) * 2>
+engine.arena @act transient bytes 0 align 1
+engine.kernel @add_0 op "add" {a = #v, b = #v, c = #v, d = #v, e = #v}
+engine.program @stage_0 stage 0 {
+  engine.entry @e decode tokens 8 rows 8 {
+    %x = engine.buffer in @act : memref<8x64xf32>
+    // expected-error @+1 {{kernel @add_0 has 5 attributes that depend on the rank; device kernels take up to 4}}
+    engine.launch @add_0(%x, %x) outs(%x) tokens at "a" : (memref<8x64xf32>, memref<8x64xf32>) outs(memref<8x64xf32>)
+  }
+}
+
+// -----
+
+engine.module @add.cu source "x"
+// expected-error @+1 {{kernel @add_0 has functions already}}
+engine.kernel @add_0 op "add" {} functions [#engine.function<@add.cu, "add_0" grid[1, 1, 1] block 32 shared 0>]
