@@ -293,3 +293,117 @@ engine.program @stage_0 stage 0 {
   ^bb0(%x: memref<4x4xf32>):
   }) : () -> ()
 }
+
+// -----
+
+engine.arena @activations transient bytes 256 align 64
+engine.arena @io io bytes 256 align 64
+engine.kernel @k op "k" {}
+engine.program @stage_0 stage 0 {
+  engine.entry @workspace_over_input decode tokens 4 rows 4 {
+    %tokens = engine.buffer in @io at 0 : memref<4xi32>
+    engine.bind "tokens", %tokens : memref<4xi32>
+    // expected-note @+1 {{buffer read here}}
+    %x = engine.buffer in @activations at 0 : memref<4x4xf32>
+    %y = engine.buffer in @activations at 128 : memref<4x4xf32>
+    // expected-note @+1 {{buffer that overwrote it}}
+    %w = engine.buffer in @activations at 0 : memref<64xi8>
+    engine.launch @k(%tokens) outs(%x) tokens at "a" : (memref<4xi32>) outs(memref<4x4xf32>)
+    // expected-error @+1 {{reads byte 0 of arena @activations, which another buffer has overwritten}}
+    engine.launch @k(%x) outs(%y) workspace(%w : memref<64xi8>) tokens at "b" : (memref<4x4xf32>) outs(memref<4x4xf32>)
+  }
+}
+
+// -----
+
+engine.arena @activations transient bytes 256 align 64
+engine.arena @io io bytes 256 align 64
+engine.kernel @k op "k" {}
+engine.program @stage_0 stage 0 {
+  engine.entry @workspace_under_output decode tokens 4 rows 4 {
+    %tokens = engine.buffer in @io at 0 : memref<4xi32>
+    engine.bind "tokens", %tokens : memref<4xi32>
+    // expected-note @+1 {{buffer that overwrote it}}
+    %x = engine.buffer in @activations at 64 : memref<4x4xf32>
+    // expected-note @+1 {{buffer read here}}
+    %w = engine.buffer in @activations at 0 : memref<128xi8>
+    // expected-error @+1 {{reads byte 64 of arena @activations, which another buffer has overwritten}}
+    engine.launch @k(%tokens) outs(%x) workspace(%w : memref<128xi8>) tokens at "a" : (memref<4xi32>) outs(memref<4x4xf32>)
+  }
+}
+
+// -----
+
+engine.arena @activations transient bytes 256 align 64
+engine.arena @io io bytes 256 align 64
+engine.kernel @k op "k" {}
+engine.program @stage_0 stage 0 {
+  // Live across the launch: its bytes are nobody's afterwards.
+  engine.entry @workspace_over_live_buffer decode tokens 4 rows 4 {
+    %tokens = engine.buffer in @io at 0 : memref<4xi32>
+    engine.bind "tokens", %tokens : memref<4xi32>
+    // expected-note @+1 {{buffer read here}}
+    %x = engine.buffer in @activations at 0 : memref<4x4xf32>
+    %y = engine.buffer in @activations at 128 : memref<4x4xf32>
+    %w = engine.buffer in @activations at 0 : memref<64xi8>
+    engine.launch @k(%tokens) outs(%x) tokens at "a" : (memref<4xi32>) outs(memref<4x4xf32>)
+    engine.launch @k(%tokens) outs(%y) workspace(%w : memref<64xi8>) tokens at "b" : (memref<4xi32>) outs(memref<4x4xf32>)
+    // expected-error @+1 {{reads byte 0 of arena @activations, which nothing has written}}
+    engine.launch @k(%x) outs(%y) tokens at "c" : (memref<4x4xf32>) outs(memref<4x4xf32>)
+  }
+}
+
+// -----
+
+engine.arena @activations transient bytes 256 align 64
+engine.arena @io io bytes 256 align 64
+engine.kernel @k op "all_reduce_sum" {}
+engine.rank_groups @tp axes "tp" size 1 ranks [0]
+engine.program @stage_0 stage 0 {
+  engine.entry @workspace_of_a_collective decode tokens 4 rows 4 {
+    %tokens = engine.buffer in @io at 0 : memref<4x4xf32>
+    engine.bind "tokens", %tokens : memref<4x4xf32>
+    // expected-note @+1 {{buffer that overwrote it}}
+    %x = engine.buffer in @activations at 0 : memref<4x4xf32>
+    // expected-note @+1 {{buffer read here}}
+    %w = engine.buffer in @activations at 0 : memref<64xi8>
+    // expected-error @+1 {{reads byte 0 of arena @activations, which another buffer has overwritten}}
+    engine.collective all_reduce_sum %tokens to %x over @tp dim 0 tokens by @k workspace(%w : memref<64xi8>) at "a" : memref<4x4xf32> to memref<4x4xf32>
+  }
+}
+
+// -----
+
+engine.arena @activations transient bytes 256 align 64
+engine.kernel @k op "receive" {}
+engine.program @stage_0 stage 0 {
+  engine.entry @workspace_of_a_transfer decode tokens 4 rows 4 {
+    // expected-note @+1 {{buffer that overwrote it}}
+    %x = engine.buffer in @activations at 0 : memref<4x4xf32>
+    // expected-note @+1 {{buffer read here}}
+    %w = engine.buffer in @activations at 0 : memref<64xi8>
+    // expected-error @+1 {{reads byte 0 of arena @activations, which another buffer has overwritten}}
+    engine.transfer receive %x tokens by @k workspace(%w : memref<64xi8>) at "a" : memref<4x4xf32>
+  }
+}
+
+// -----
+
+engine.arena @exchange exchange bytes 256 align 64
+engine.program @stage_0 stage 0 {
+  engine.state @exchange.tp in @exchange at 0 : memref<64xi8>
+}
+// expected-error @+1 {{program @stage_1 has other exchange states than @stage_0; expected the same names, types and offsets in one order}}
+engine.program @stage_1 stage 1 {
+  engine.state @exchange.tp in @exchange at 64 : memref<64xi8>
+}
+
+// -----
+
+engine.arena @exchange exchange bytes 256 align 64
+engine.program @stage_0 stage 0 {
+  engine.state @exchange.tp in @exchange at 0 : memref<64xi8>
+}
+// expected-error @+1 {{program @stage_1 has other exchange states than @stage_0}}
+engine.program @stage_1 stage 1 {
+}
