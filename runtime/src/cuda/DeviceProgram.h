@@ -28,6 +28,9 @@ public:
   const float *logitsRow(uint64_t row) const override;
   std::chrono::nanoseconds deviceTime() const override { return lastTime; }
 
+  /// Where the rank's arenas are, for tests.
+  const RankAddresses &memory() const { return addresses; }
+
 private:
   struct DeviceEntry {
     const schema::Entry *entry;
