@@ -42,7 +42,8 @@ StatusOr<int> saddle::cuda::runProgram(StringRef program,
   return int(status);
 }
 
-static StatusOr<std::string> locate(const std::string &nvcc) {
+static StatusOr<std::string> locate(const std::string &nvcc,
+                                    const std::string &usual) {
   if (!nvcc.empty()) {
     if (llvm::sys::fs::can_execute(nvcc))
       return std::string(nvcc);
@@ -51,19 +52,18 @@ static StatusOr<std::string> locate(const std::string &nvcc) {
   }
   if (auto found = llvm::sys::findProgramByName("nvcc"))
     return std::string(*found);
-  std::string usual = "/usr/local/cuda/bin/nvcc";
-  if (llvm::sys::fs::can_execute(usual))
-    return usual;
+  if (llvm::sys::fs::can_execute(usual + "/nvcc"))
+    return usual + "/nvcc";
   return makeError(StatusCode::NotFound,
                    "target sm_90a needs nvcc of a CUDA toolkit %u.%u or newer, "
-                   "but there is none on PATH or in /usr/local/cuda/bin; name "
-                   "one with --nvcc",
-                   kLeastMajor, kLeastMinor);
+                   "but there is none on PATH or in %s; name one with --nvcc",
+                   kLeastMajor, kLeastMinor, usual.c_str());
 }
 
-StatusOr<Toolkit> saddle::cuda::findToolkit(const std::string &nvcc) {
+StatusOr<Toolkit> saddle::cuda::findToolkit(const std::string &nvcc,
+                                            const std::string &usual) {
   Toolkit toolkit;
-  SADDLE_ASSIGN_OR_RETURN(toolkit.nvcc, locate(nvcc));
+  SADDLE_ASSIGN_OR_RETURN(toolkit.nvcc, locate(nvcc, usual));
   SADDLE_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::create());
   std::string output = folder.path("version");
   SADDLE_ASSIGN_OR_RETURN(

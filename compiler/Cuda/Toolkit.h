@@ -18,9 +18,10 @@ struct Toolkit {
   std::string version; // "V13.0.88": part of what decides the bytes of a binary
 };
 
-/// `nvcc`, or when it is empty the one on PATH or in /usr/local/cuda/bin.
+/// `nvcc`, or when it is empty the one on PATH or else in the folder `usual`.
 /// Errors: there is none, it does not run, it is older than 12.8.
-StatusOr<Toolkit> findToolkit(const std::string &nvcc);
+StatusOr<Toolkit> findToolkit(const std::string &nvcc,
+                              const std::string &usual = "/usr/local/cuda/bin");
 
 /// Runs a program with output and errors in files (empty: dropped), without
 /// the variables that add flags to nvcc. The exit status; an error when it does
