@@ -181,11 +181,10 @@ const float *DeviceProgram::logitsRow(uint64_t row) const {
 //===--- One batch -------------------------------------------------------===//
 
 Status DeviceProgram::copyInputs(const CopyRange &range) {
-  if (range.bytes != 0)
-    SADDLE_CUDA(device.driver, cuMemcpyHtoDAsync,
-                backend.heap().of(rank) + range.to,
-                static_cast<const uint8_t *>(staging.get()) + range.from,
-                range.bytes, stream.get());
+  SADDLE_CUDA(device.driver, cuMemcpyHtoDAsync,
+              backend.heap().of(rank) + range.to,
+              static_cast<const uint8_t *>(staging.get()) + range.from,
+              range.bytes, stream.get());
   return {};
 }
 
@@ -237,13 +236,13 @@ StatusOr<bool> DeviceProgram::runBatch(const exec::Launching &launching,
   launching.communicator.progress(rank, entry.entry->name()->c_str());
   backend.entryOf(rank) = lastEntry;
   counts.set(batch, entry.rules);
-  CopyRange table =
-      entry.staging.write(batch, launching.scheduler, counts, replica,
-                          timeoutNs(backend.timeout()), isFresh);
+  entry.staging.write(batch, launching.scheduler, counts, replica,
+                      timeoutNs(backend.timeout()), isFresh, changes);
 
   Clock::time_point start = Clock::now();
   SADDLE_CUDA(device.driver, cuEventRecord, begin.get(), stream.get());
-  SADDLE_RETURN_IF_ERROR(copyInputs(table));
+  for (const CopyRange &change : changes)
+    SADDLE_RETURN_IF_ERROR(copyInputs(change));
   bool oneByOne = times || launching.hook;
   if (oneByOne) {
     SADDLE_RETURN_IF_ERROR(copyInputs(entry));
@@ -304,13 +303,30 @@ Status DeviceProgram::elapsed(const Event &from, const Event &to,
   return {};
 }
 
+Status DeviceProgram::measureEvents() {
+  const Driver &driver = device.driver;
+  std::vector<std::chrono::nanoseconds> samples(16);
+  for (std::chrono::nanoseconds &sample : samples) {
+    SADDLE_CUDA(driver, cuEventRecord, begin.get(), stream.get());
+    SADDLE_CUDA(driver, cuEventRecord, end.get(), stream.get());
+    SADDLE_CUDA(driver, cuStreamSynchronize, stream.get());
+    SADDLE_RETURN_IF_ERROR(elapsed(begin, end, sample));
+  }
+  std::sort(samples.begin(), samples.end());
+  eventTime = samples[samples.size() / 2];
+  return {};
+}
+
 Status DeviceProgram::readTimes(exec::CommandTime *times, size_t count,
                                 Clock::time_point start) {
-  std::chrono::nanoseconds time{0};
-  for (size_t i = 0; i < count; ++i) {
-    times[i].start = start + time;
-    SADDLE_RETURN_IF_ERROR(elapsed(events[0], events[i + 1], time));
-    times[i].end = start + time;
+  if (eventTime.count() < 0)
+    SADDLE_RETURN_IF_ERROR(measureEvents());
+  std::chrono::nanoseconds before{0}, behind{0};
+  for (size_t i = 0; i < count; ++i, before = behind) {
+    SADDLE_RETURN_IF_ERROR(elapsed(events[0], events[i + 1], behind));
+    times[i].start = start + before;
+    times[i].end =
+        start + std::max(before, behind - std::min(eventTime, behind));
   }
   return {};
 }

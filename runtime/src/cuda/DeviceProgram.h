@@ -63,6 +63,9 @@ private:
   /// From one event to another.
   Status elapsed(const Event &from, const Event &to,
                  std::chrono::nanoseconds &time) const;
+  /// Measures what an event itself takes, so that short kernels do not seem as
+  /// long as the events around them.
+  Status measureEvents();
   Status readTimes(exec::CommandTime *times, size_t count,
                    comm::Clock::time_point start);
 
@@ -80,9 +83,11 @@ private:
   Event begin, end;          // of a batch
   std::vector<Event> events; // [0] at the start, [i + 1] behind command i
   std::vector<DeviceEntry> entries;
-  exec::RowCounts counts; // of the current batch
+  exec::RowCounts counts;         // of the current batch
+  std::vector<CopyRange> changes; // of its block table
   uint32_t lastEntry = ~0u;
   std::chrono::nanoseconds lastTime{0};
+  std::chrono::nanoseconds eventTime{-1}; // unknown
 };
 
 } // namespace saddle::cuda

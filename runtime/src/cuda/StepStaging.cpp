@@ -96,11 +96,10 @@ StepStaging::StepStaging(const schema::Entry &entry,
     std::swap(table, bindings->blockTable);
 }
 
-CopyRange StepStaging::writeTable(const exec::ReplicaBatch &batch,
-                                  const exec::Scheduler &scheduler,
-                                  uint32_t replica, bool isFresh) const {
-  uint64_t rowBytes = table.strides[0] * elementBytes(table.dtype);
-  uint64_t first = ~uint64_t(0), end = 0;
+void StepStaging::writeTable(const exec::ReplicaBatch &batch,
+                             const exec::Scheduler &scheduler, uint32_t replica,
+                             bool isFresh,
+                             std::vector<CopyRange> &changes) const {
   int32_t previous = -1;
   for (int32_t slot : batch.sequences) {
     if (slot == previous)
@@ -108,24 +107,39 @@ CopyRange StepStaging::writeTable(const exec::ReplicaBatch &batch,
     previous = slot;
     const std::vector<int32_t> &pages =
         scheduler.pagesOf(replica, uint32_t(slot));
-    uint8_t *row = table.row(uint64_t(slot));
-    uint64_t bytes = pages.size() * sizeof(int32_t);
-    if (bytes == 0 || (!isFresh && std::memcmp(row, pages.data(), bytes) == 0))
+    auto *row = reinterpret_cast<int32_t *>(table.row(uint64_t(slot)));
+    // Most often a sequence has got one page more, or none.
+    auto [known, differs] =
+        std::mismatch(row, row + pages.size(), pages.begin());
+    if (isFresh)
+      known = row;
+    if (known == row + pages.size())
       continue;
-    std::memcpy(row, pages.data(), bytes);
-    uint64_t begin = uint64_t(slot) * rowBytes;
-    first = std::min(first, begin);
-    end = std::max(end, begin + bytes);
+    std::copy(pages.begin() + (known - row), pages.end(), known);
+    uint64_t begin = uint64_t(reinterpret_cast<uint8_t *>(known) - memory);
+    changes.push_back({begin, plan.table->to + begin - plan.table->from,
+                       uint64_t(row + pages.size() - known) * sizeof(int32_t)});
   }
-  if (end == 0)
-    return {0, 0, 0};
-  return {plan.table->from + first, plan.table->to + first, end - first};
+  // Beyond some, copying what lies between costs less than more copies.
+  constexpr size_t kMostCopies = 8;
+  if (changes.size() <= kMostCopies)
+    return;
+  CopyRange whole = changes[0];
+  uint64_t end = 0;
+  for (const CopyRange &change : changes) {
+    whole.from = std::min(whole.from, change.from);
+    whole.to = std::min(whole.to, change.to);
+    end = std::max(end, change.from + change.bytes);
+  }
+  whole.bytes = end - whole.from;
+  changes.assign(1, whole);
 }
 
-CopyRange StepStaging::write(const exec::Batch &batch,
-                             const exec::Scheduler &scheduler,
-                             const exec::RowCounts &counts, uint32_t replica,
-                             uint64_t timeoutNs, bool isFresh) const {
+void StepStaging::write(const exec::Batch &batch,
+                        const exec::Scheduler &scheduler,
+                        const exec::RowCounts &counts, uint32_t replica,
+                        uint64_t timeoutNs, bool isFresh,
+                        std::vector<CopyRange> &more) const {
   device::Step step = {};
   for (uint32_t extent = 0; extent < exec::RowCounts::kExtents; ++extent)
     step.counts[extent] = uint32_t(counts.of(schema::Extent(extent)));
@@ -138,8 +152,9 @@ CopyRange StepStaging::write(const exec::Batch &batch,
   std::memcpy(memory + plan.header, &step, sizeof step);
   const exec::ReplicaBatch &own = batch.replicas[replica];
   bindings->write(own, scheduler, replica);
-  return table.data ? writeTable(own, scheduler, replica, isFresh)
-                    : CopyRange{0, 0, 0};
+  more.clear();
+  if (table.data)
+    writeTable(own, scheduler, replica, isFresh, more);
 }
 
 } // namespace saddle::cuda

@@ -46,20 +46,21 @@ public:
   StepStaging(const schema::Entry &entry, const MemoryPlan &plan,
               uint8_t *memory);
 
-  /// Writes header and inputs of a batch. Returns what to copy besides
-  /// `layout().ranges`: the rows of the block table that differ from what was
-  /// written before, or all of the batch's when `isFresh` (another entry ran in
-  /// between); no bytes when there is nothing.
-  CopyRange write(const exec::Batch &batch, const exec::Scheduler &scheduler,
-                  const exec::RowCounts &counts, uint32_t replica,
-                  uint64_t timeoutNs, bool isFresh) const;
+  /// Writes header and inputs of a batch. `more` becomes what to copy besides
+  /// `layout().ranges`: the parts of the block table that differ from what was
+  /// written before, or all rows of the batch when `isFresh` (another entry ran
+  /// in between).
+  void write(const exec::Batch &batch, const exec::Scheduler &scheduler,
+             const exec::RowCounts &counts, uint32_t replica,
+             uint64_t timeoutNs, bool isFresh,
+             std::vector<CopyRange> &more) const;
 
   const StagingLayout &layout() const { return plan; }
 
 private:
-  CopyRange writeTable(const exec::ReplicaBatch &batch,
-                       const exec::Scheduler &scheduler, uint32_t replica,
-                       bool isFresh) const;
+  void writeTable(const exec::ReplicaBatch &batch,
+                  const exec::Scheduler &scheduler, uint32_t replica,
+                  bool isFresh, std::vector<CopyRange> &changes) const;
 
   StagingLayout plan;
   uint8_t *memory;
