@@ -103,16 +103,36 @@ static Json json(const Attribute *attribute) {
           {"value", value}};
 }
 
+static Json json(const Module *module) {
+  return {{"name", json(module->name())},
+          {"offset", module->offset()},
+          {"bytes", module->bytes()},
+          {"hash", json(module->hash())}};
+}
+
+static Json json(const Function *function) {
+  return {
+      {"module", function->module_()},
+      {"name", json(function->name())},
+      {"grid", {function->grid_x(), function->grid_y(), function->grid_z()}},
+      {"block", function->block()},
+      {"shared_bytes", function->shared_bytes()},
+      {"registers", function->registers()},
+      {"spill_bytes", function->spill_bytes()}};
+}
+
 static Json json(const Kernel *kernel) {
   return {{"name", json(kernel->name())},
           {"op", json(kernel->op())},
-          {"attributes", tables(kernel->attributes())}};
+          {"attributes", tables(kernel->attributes())},
+          {"functions", tables(kernel->functions())}};
 }
 
 static Json json(const Launch *launch) {
   return {{"kernel", launch->kernel()},
           {"operands", numbers(launch->operands())},
-          {"extent", EnumNameExtent(launch->extent())}};
+          {"extent", EnumNameExtent(launch->extent())},
+          {"workspace", launch->workspace()}};
 }
 
 static Json json(const Collective *collective) {
@@ -124,19 +144,26 @@ static Json json(const Collective *collective) {
           {"extent", EnumNameExtent(collective->extent())},
           {"output_extent",
            EnumNameExtent(saddle::engine::outputExtent(*collective))},
-          {"layout", EnumNameRowLayout(collective->layout())}};
+          {"layout", EnumNameRowLayout(collective->layout())},
+          {"kernel", collective->kernel()},
+          {"workspace", collective->workspace()},
+          {"exchange", collective->exchange()}};
 }
 
 static Json json(const Transfer *transfer) {
   return {{"kind", EnumNameTransferKind(transfer->kind())},
           {"slice", transfer->slice()},
-          {"extent", EnumNameExtent(transfer->extent())}};
+          {"extent", EnumNameExtent(transfer->extent())},
+          {"kernel", transfer->kernel()},
+          {"workspace", transfer->workspace()},
+          {"exchange", transfer->exchange()}};
 }
 
 static Json json(const Copy *copy) {
   return {{"source", copy->source()},
           {"dest", copy->dest()},
-          {"extent", EnumNameExtent(copy->extent())}};
+          {"extent", EnumNameExtent(copy->extent())},
+          {"kernel", copy->kernel()}};
 }
 
 static Json json(const Command *command) {
@@ -235,7 +262,8 @@ Json tablesJson(const Engine &engine) {
           {"kernels", tables(engine.kernels())},
           {"rank_groups", tables(engine.rank_groups())},
           {"fusions", tables(engine.fusions())},
-          {"programs", tables(engine.programs())}};
+          {"programs", tables(engine.programs())},
+          {"modules", tables(engine.modules())}};
 }
 
 //===--- Facts -----------------------------------------------------------===//

@@ -98,9 +98,20 @@ std::vector<uint64_t> kernelUses(const Engine &engine) {
   std::vector<uint64_t> uses(engine.kernels()->size());
   for (const Program *program : *engine.programs())
     for (const Entry *entry : *program->entries())
-      for (const Command *command : *entry->commands())
+      for (const Command *command : *entry->commands()) {
+        // Index + 1; only launches always have one.
+        uint32_t kernel = 0;
         if (const Launch *launch = command->action_as_Launch())
-          ++uses[launch->kernel()];
+          kernel = launch->kernel() + 1;
+        else if (const Collective *collective = command->action_as_Collective())
+          kernel = collective->kernel();
+        else if (const Transfer *transfer = command->action_as_Transfer())
+          kernel = transfer->kernel();
+        else if (const Copy *copy = command->action_as_Copy())
+          kernel = copy->kernel();
+        if (kernel > 0)
+          ++uses[kernel - 1];
+      }
   return uses;
 }
 

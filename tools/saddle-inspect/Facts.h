@@ -55,7 +55,7 @@ struct LayerRange {
 };
 LayerRange layersOf(const schema::Program &program);
 
-/// Launches of each kernel over all programs and entries.
+/// Commands that each kernel runs, over all programs and entries.
 std::vector<uint64_t> kernelUses(const schema::Engine &engine);
 
 /// Dense size of a slice's elements.

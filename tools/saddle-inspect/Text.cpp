@@ -96,6 +96,10 @@ private:
   void layers(const EntryFacts &facts);
   void fusions(const EntryFacts &facts);
   void piece(const Piece &piece);
+  void function(const Function &function);
+  std::string codeText() const;
+  std::string memoryText(const Entry &entry, uint32_t kernel,
+                         uint32_t workspace, uint32_t exchange) const;
   std::string actionText(const Entry &entry, const Command &command) const;
 
   const Engine &engine;
@@ -114,6 +118,8 @@ void Report::summary(const std::string &path) {
            number(model.vocab_size()));
   line(1, "producer", engine.producer()->str());
   line(1, "target", engine.target()->str());
+  if (engine.modules())
+    line(1, "device code", codeText());
   line(1, "topology",
        "tp=" + number(topology.tp()) + " dp=" + number(topology.dp()) +
            " ep=" + number(topology.ep()) + " pp=" + number(topology.pp()) +
@@ -312,7 +318,42 @@ void Report::kernels() {
          kernel.name()->str() + ": " + kernel.op()->str() + "(" + attributes +
              "), launches " + number(uses[i]),
          "");
+    for (uint32_t f = 0; kernel.functions() && f < kernel.functions()->size();
+         ++f)
+      function(*kernel.functions()->Get(f));
   }
+  if (!engine.modules())
+    return;
+  heading("modules");
+  for (const Module *module : *engine.modules())
+    line(1,
+         module->name()->str() + ": " + bytesText(module->bytes()) + " at " +
+             number(module->offset()) + ", hash " + module->hash()->str(),
+         "");
+}
+
+void Report::function(const Function &function) {
+  line(2,
+       function.name()->str() + " of " +
+           engine.modules()->Get(function.module_())->name()->str() +
+           ": grid " + number(function.grid_x()) + "x" +
+           number(function.grid_y()) + "x" + number(function.grid_z()) +
+           ", block " + number(function.block()) + ", registers " +
+           number(function.registers()) + ", spilled " +
+           number(function.spill_bytes()) + " bytes, shared " +
+           number(function.shared_bytes()) + " bytes",
+       "");
+}
+
+/// "modules 3, 40960 bytes, functions 12"
+std::string Report::codeText() const {
+  uint64_t bytes = 0, functions = 0;
+  for (const Module *module : *engine.modules())
+    bytes += module->bytes();
+  for (const Kernel *kernel : *engine.kernels())
+    functions += kernel->functions() ? kernel->functions()->size() : 0;
+  return "modules " + number(engine.modules()->size()) + ", " +
+         bytesText(bytes) + ", functions " + number(functions);
 }
 
 void Report::piece(const Piece &piece) {
@@ -358,6 +399,20 @@ void Report::weights() {
            "");
 }
 
+/// What a command on a device has besides its operands: " by send_0, workspace
+/// activations+0 u8[256]"; all three are index + 1, or 0.
+std::string Report::memoryText(const Entry &entry, uint32_t kernel,
+                               uint32_t workspace, uint32_t exchange) const {
+  std::string text;
+  if (kernel > 0)
+    text += " by " + engine.kernels()->Get(kernel - 1)->name()->str();
+  if (workspace > 0)
+    text += ", workspace " + sliceText(*entry.slices()->Get(workspace - 1));
+  if (exchange > 0)
+    text += ", exchange " + sliceText(*entry.slices()->Get(exchange - 1));
+  return text;
+}
+
 std::string Report::actionText(const Entry &entry,
                                const Command &command) const {
   auto slice = [&](uint32_t index) {
@@ -368,21 +423,27 @@ std::string Report::actionText(const Entry &entry,
     for (uint32_t index : *launch->operands())
       operands += (operands.empty() ? "" : ", ") + slice(index);
     return "launch " + engine.kernels()->Get(launch->kernel())->name()->str() +
-           " " + EnumNameExtent(launch->extent()) + "(" + operands + ")";
+           " " + EnumNameExtent(launch->extent()) + "(" + operands + ")" +
+           memoryText(entry, 0, launch->workspace(), 0);
   }
   if (const Collective *collective = command.action_as_Collective())
     return std::string(EnumNameCollectiveKind(collective->kind())) + " over " +
            engine.rank_groups()->Get(collective->groups())->axes()->str() +
            " dim " + number(collective->dim()) + " " + rowsText(*collective) +
            "(" + slice(collective->input()) + " -> " +
-           slice(collective->output()) + ")";
+           slice(collective->output()) + ")" +
+           memoryText(entry, collective->kernel(), collective->workspace(),
+                      collective->exchange());
   if (const Transfer *transfer = command.action_as_Transfer())
     return std::string(EnumNameTransferKind(transfer->kind())) + " " +
            EnumNameExtent(transfer->extent()) + "(" + slice(transfer->slice()) +
-           ")";
+           ")" +
+           memoryText(entry, transfer->kernel(), transfer->workspace(),
+                      transfer->exchange());
   const Copy *copy = command.action_as_Copy();
   return std::string("copy ") + EnumNameExtent(copy->extent()) + "(" +
-         slice(copy->source()) + " -> " + slice(copy->dest()) + ")";
+         slice(copy->source()) + " -> " + slice(copy->dest()) + ")" +
+         memoryText(entry, copy->kernel(), 0, 0);
 }
 
 void Report::commands() {

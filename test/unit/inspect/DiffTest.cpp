@@ -65,7 +65,7 @@ TEST(Diff, otherActionsShowTheirFields) {
   std::string at = "programs[0].entries[decode].commands[0].";
   EXPECT_NE(text.find(at + "type: \"Launch\" -> \"Copy\"\n"),
             std::string::npos);
-  EXPECT_NE(text.find(at + "action.kernel: only in the first\n"),
+  EXPECT_NE(text.find(at + "action.workspace: only in the first\n"),
             std::string::npos);
   EXPECT_NE(text.find(at + "action.dest: only in the second\n"),
             std::string::npos);

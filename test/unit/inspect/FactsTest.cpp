@@ -102,7 +102,10 @@ TEST_F(Facts, stagesHaveTheirOwnTrafficLayersAndMemory) {
                    {{"kind", "SEND"},
                     {"slice", json["programs"][0]["entries"][0]["commands"]
                                   .back()["action"]["slice"]},
-                    {"extent", "TOKENS"}}},
+                    {"extent", "TOKENS"},
+                    {"kernel", 0},
+                    {"workspace", 0},
+                    {"exchange", 0}}},
                   {"location", "model.layers.2.input"},
                   {"group", 0}}));
   const Json &stages = json["facts"]["stages"];

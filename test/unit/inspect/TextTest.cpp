@@ -1,4 +1,5 @@
 #include "tools/saddle-inspect/Text.h"
+#include "test/unit/cuda/DeviceEngine.h"
 #include "test/unit/engine/TinyEngine.h"
 
 #include <gmock/gmock.h>
@@ -107,6 +108,36 @@ TEST(Text, commands) {
                 "activations+0 f32[4, 8] -> activations+0 f32[4, 8])\n"));
   EXPECT_THAT(text, HasSubstr("  14 model.layers.0.self_attn.residual "
                               "<add_rms_norm>: launch add TOKENS("));
+}
+
+TEST(Text, deviceCode) {
+  TinyOptions options;
+  options.tp = options.pp = options.layers = 2;
+  auto tree = cuda::deviceEngine(options);
+  schema::FunctionT &function = *tree->kernels[0]->functions[0];
+  function.grid_y = 3;
+  function.shared_bytes = 1024;
+  function.registers = 27;
+  function.spill_bytes = 4;
+  schema::EntryT &entry = *tree->programs[0]->entries[0];
+  entry.commands[0]->action.AsLaunch()->workspace =
+      entry.commands[1]->action.AsCollective()->exchange;
+  Sections sections;
+  sections.kernels = sections.commands = true;
+  std::string text = report(sections, tree.get());
+  for (const char *line :
+       {"  target          sm_90a\n"
+        "  device code     modules 1, 4096 bytes, functions ",
+        "  0.0.0: embedding(vocab_start=rank%2*8), launches 1\n"
+        "    0.0.0 of code: grid 2x3x1, block 64, registers 27, spilled 4 "
+        "bytes, shared 1024 bytes\n",
+        "  0.0.1: all_reduce_sum(), launches 1\n",
+        "modules\n  code: 4096 bytes at 0, hash ",
+        "f32[4, 8]), workspace exchange+0 u8[512]\n",
+        " -> activations+0 f32[4, 8]) by 0.0.1, exchange exchange+0 "
+        "u8[512]\n",
+        "SEND TOKENS(", ", exchange exchange+512 u8[512]\n"})
+    EXPECT_THAT(text, HasSubstr(line));
 }
 
 TEST(Text, replicasAndStages) {
