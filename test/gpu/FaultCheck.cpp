@@ -33,6 +33,9 @@ struct Scenario {
   const char *name;
   /// Null: nothing happens, and the step must succeed.
   StatusOr<Fault> (*act)();
+  /// Commands at the place that go well before: the first is what makes the
+  /// collective's input.
+  int after = 0;
 };
 
 StatusOr<Fault> die() { return Fault::Die; }
@@ -51,11 +54,14 @@ StatusOr<bool> play(const Arguments &arguments, const Scenario &scenario) {
   options.timeout = kTimeout;
   options.shareDevices = true;
   std::atomic<bool> armed = false;
+  std::atomic<int> before = scenario.after;
   if (scenario.act)
     options.beforeCommand = [&](uint32_t rank,
                                 const char *location) -> StatusOr<Fault> {
       if (!armed || rank != kVictim ||
           !std::strstr(location, arguments.place.c_str()))
+        return Fault::None;
+      if (before-- > 0)
         return Fault::None;
       armed = false;
       return scenario.act();
@@ -101,7 +107,7 @@ int main(int argc, char **argv) {
   }
   Arguments arguments{std::move(*engine), argv[2], argv[3]};
   const Scenario scenarios[] = {{"none", nullptr}, {"die", die},
-                                {"skip", skip},    {"stall", stall},
+                                {"skip", skip, 1}, {"stall", stall},
                                 {"fail", fail},    {"none", nullptr}};
   int failures = 0;
   for (const Scenario &scenario : scenarios) {

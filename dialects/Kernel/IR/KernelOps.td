@@ -20,7 +20,7 @@ def Kernel_GroupOp : Op<Kernel_Dialect, "group", [IsolatedFromAbove, RecursiveMe
   let summary = "ops that one launch may do together";
   let description = [{
     The body is the definition. `signature` names the pattern that formed the group; a target looks its kernels up by it. `implementation`, attached by
-    `kernel-select`, is what will run: `inline` runs the body op by op.
+    `kernel-select`, is what will run: `inline` runs the body op by op, `kernel` the target's kernel of that signature.
 
     ```mlir
     %sum, %normed = kernel.group "all_reduce_add_rms_norm" using "inline" (%a = %attn, %b = %x)
