@@ -1,5 +1,8 @@
 #include "runtime/src/cuda/Driver.h"
 
+#include "runtime/src/cuda/MemoryPlan.h"
+
+#include <cstdlib>
 #include <dlfcn.h>
 
 namespace saddle::cuda {
@@ -42,6 +45,12 @@ StatusOr<std::unique_ptr<Driver>> Driver::bind(const char *library) {
 }
 
 static StatusOr<std::unique_ptr<Driver>> initialise() {
+  // The driver's only way to ask for as many hardware queues as there can be
+  // ranks on a device: streams that share one run in order, and a kernel that
+  // waits for another rank would keep that rank's from starting. What the user
+  // has set stays.
+  static_assert(kMostRanksPerDevice == 32, "as many as a device has");
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", /*overwrite=*/0);
   SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<Driver> driver,
                           Driver::bind("libcuda.so.1"));
   SADDLE_CUDA(*driver, cuInit, 0);
