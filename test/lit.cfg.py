@@ -2,6 +2,7 @@
 # build tree, fills in the paths and then loads this file.
 
 import os
+import shutil
 
 import lit.formats
 
@@ -30,6 +31,11 @@ config.environment["FILECHECK_OPTS"] = (
 # In an ASan build our code and Debian's uninstrumented libMLIR share allocators
 # that poison unused memory: only one of the two would unpoison it.
 config.environment["ASAN_OPTIONS"] = "allow_user_poisoning=0"
+
+# Tests of target sm_90a that need a CUDA toolkit (no GPU); all others build
+# and pass without one.
+if shutil.which("nvcc") or os.path.exists("/usr/local/cuda/bin/nvcc"):
+    config.available_features.add("nvcc")
 
 config.substitutions.append(("%source_root", config.saddle_source_root))
 config.substitutions.append(("%python", config.python_executable))
