@@ -37,9 +37,8 @@ enum SyntheticType : uint32_t {
 
 /// `value` rounded to a cell of type `from` and stored as `to`, which is the
 /// same, or f32.
-__device__ __forceinline__ void storeCell(void *row, uint64_t column,
-                                          float value, uint32_t from,
-                                          uint32_t to) {
+__device__ __forceinline__ void
+storeCell(void *row, uint64_t column, float value, uint32_t from, uint32_t to) {
   switch (from) {
   case kSyntheticF32:
     static_cast<f32 *>(row)[column] = value;
@@ -86,9 +85,9 @@ __device__ __forceinline__ void fillPiece(const SyntheticPiece &piece,
     uint64_t m = line / piece.rows, i = line % piece.rows;
     uint64_t member = piece.memberStart + m;
     uint64_t stream = piece.streams[piece.isStack ? member : 0];
-    uint64_t row = (piece.rowStart + i * piece.destBlockRows) /
-                       piece.sourceBlockRows +
-                   (piece.isStack ? 0 : member * piece.sourceRows);
+    uint64_t row =
+        (piece.rowStart + i * piece.destBlockRows) / piece.sourceBlockRows +
+        (piece.isStack ? 0 : member * piece.sourceRows);
     void *dest = static_cast<char *>(piece.dest) +
                  (m * piece.memberStride + i * piece.rowStride) *
                      syntheticBytes(piece.to);
@@ -101,10 +100,10 @@ __device__ __forceinline__ void fillPiece(const SyntheticPiece &piece,
       uint64_t col = piece.colStart + j * piece.destBlockCols;
       if (piece.sourceBlockCols != 1)
         col /= piece.sourceBlockCols;
-      float value = __fadd_rn(
-          piece.center,
-          __fmul_rn(piece.spread,
-                    uniformAt(stream, row * piece.sourceCols + col)));
+      float value =
+          __fadd_rn(piece.center,
+                    __fmul_rn(piece.spread,
+                              uniformAt(stream, row * piece.sourceCols + col)));
       storeCell(dest, j, value, piece.from, piece.to);
     }
   }
