@@ -25,6 +25,8 @@ public:
 private:
   void setKernel(uint32_t index);
   void setOperands(const std::vector<uint32_t> &slices);
+  /// Of a kernel that communicates; `exchange` is one behind its slice.
+  void setExchange(uint32_t group, uint32_t exchange);
   /// Kernel, workspace and exchange memory of a collective or transfer.
   template <typename Table>
   void setCommunication(const Table &table, uint32_t group);
@@ -68,8 +70,12 @@ template <typename Table>
 void Resolver::setCommunication(const Table &table, uint32_t group) {
   setKernel(table.kernel() - 1);
   result.params.workspace = optional(table.workspace());
+  setExchange(group, table.exchange());
+}
+
+void Resolver::setExchange(uint32_t group, uint32_t exchange) {
   result.params.group = pointer<device::Group>(addresses.groups) + group;
-  result.params.exchange = optional(table.exchange());
+  result.params.exchange = optional(exchange);
   result.params.fault = pointer<device::Fault>(addresses.fault);
 }
 
@@ -81,6 +87,8 @@ DeviceCommand Resolver::resolve(const schema::Command &command,
   if (const schema::Launch *launch = command.action_as_Launch()) {
     setKernel(launch->kernel());
     result.params.workspace = optional(launch->workspace());
+    if (launch->groups() != 0)
+      setExchange(launch->groups() - 1, launch->exchange());
     setOperands({launch->operands()->begin(), launch->operands()->end()});
   } else if (const auto *collective = command.action_as_Collective()) {
     setCommunication(*collective, collective->groups());

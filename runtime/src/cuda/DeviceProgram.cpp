@@ -276,6 +276,19 @@ StatusOr<bool> DeviceProgram::run(const exec::Launching &launching,
   return result;
 }
 
+std::optional<FaultContext::Sign>
+DeviceProgram::findSilent(const comm::Communicator &communicator) const {
+  uint32_t silent = 0;
+  for (uint32_t other = 1; other < backend.worldSize(); ++other)
+    if (communicator.lastProgress(other) < communicator.lastProgress(silent))
+      silent = other;
+  // Hosts that wait for their devices say every few microseconds that they are
+  // alive.
+  if (Clock::now() - communicator.lastProgress(silent) < backend.timeout() / 2)
+    return std::nullopt;
+  return FaultContext::Sign{silent, communicator.lastLocation(silent)};
+}
+
 Status DeviceProgram::wait(const exec::Launching &launching, size_t count) {
   comm::Communicator &communicator = launching.communicator;
   auto explain = [&] {
@@ -286,7 +299,8 @@ Status DeviceProgram::wait(const exec::Launching &launching, size_t count) {
         fault,
         {backend.engine(), isKnown ? backend.entryOf(fault.rank).load() : 0,
          backend.timeout(),
-         isPeerKnown ? communicator.lastLocation(fault.peer) : nullptr});
+         isPeerKnown ? communicator.lastLocation(fault.peer) : nullptr,
+         findSilent(communicator)});
   };
   return waitFor({device, stream.get(), events.data() + 1,
                   names[lastEntry].data(), count,

@@ -9,6 +9,7 @@
 #define SADDLE_RUNTIME_CUDA_DEVICEPROGRAM_H
 
 #include "runtime/src/cuda/CudaBackend.h"
+#include "runtime/src/cuda/FaultReport.h"
 #include "runtime/src/cuda/Launcher.h"
 #include "runtime/src/cuda/StepStaging.h"
 
@@ -60,6 +61,9 @@ private:
   /// Returns when the stream is idle, or an error for the batch's end:
   /// `events` of them stand behind the entry's commands.
   Status wait(const exec::Launching &launching, size_t events);
+  /// The rank whose host has been silent longest, if that is long.
+  std::optional<FaultContext::Sign>
+  findSilent(const comm::Communicator &communicator) const;
   /// From one event to another.
   Status elapsed(const Event &from, const Event &to,
                  std::chrono::nanoseconds &time) const;

@@ -40,6 +40,11 @@ static std::string describe(const FaultContext &context, uint32_t rank,
   return text;
 }
 
+static std::string lastSeen(const char *location) {
+  return location ? std::string("last seen at \"") + location + "\""
+                  : "not seen yet";
+}
+
 Status describeFault(const device::Fault &fault, const FaultContext &context) {
   uint32_t world =
       context.engine.topology()->tp() * context.engine.topology()->pp();
@@ -51,14 +56,16 @@ Status describeFault(const device::Fault &fault, const FaultContext &context) {
   std::string here = describe(context, fault.rank, fault.command);
   switch (fault.reason) {
   case device::kFaultTimeout: {
-    std::string seen = context.peerLocation ? std::string("last seen at \"") +
-                                                  context.peerLocation + "\""
-                                            : "not seen yet";
+    std::string cause;
+    if (context.silent && context.silent->rank != fault.peer)
+      cause = " because rank " + std::to_string(context.silent->rank) + ", " +
+              lastSeen(context.silent->location) + ", makes no progress";
     return makeError(StatusCode::DeadlineExceeded,
                      "rank %u waited %.1f s at %s for rank %u, %s, which did "
-                     "not arrive",
+                     "not arrive%s",
                      fault.rank, double(context.timeout.count()) / 1000,
-                     here.c_str(), fault.peer, seen.c_str());
+                     here.c_str(), fault.peer,
+                     lastSeen(context.peerLocation).c_str(), cause.c_str());
   }
   case device::kFaultMismatch:
     return makeError(StatusCode::Internal,

@@ -8,6 +8,7 @@
 #include "runtime/src/base/Status.h"
 
 #include <chrono>
+#include <optional>
 
 namespace saddle::cuda {
 
@@ -17,14 +18,21 @@ struct FaultContext {
   /// Index of the entry that the rank that gave up was running.
   uint32_t entry;
   std::chrono::milliseconds timeout;
-  /// Where the awaited rank said last that it is alive; may be null.
+  /// A rank, and where it said last that it is alive; null before it ever has.
+  struct Sign {
+    uint32_t rank;
+    const char *location;
+  };
+  /// Of the awaited rank.
   const char *peerLocation;
+  /// Of a rank whose host has not said so for long: the cause.
+  std::optional<Sign> silent;
 };
 
 /// `rank 0 waited 2.0 s at "layers.3.o_proj" (all_reduce_sum over tp, bf16[8,
-/// 3072]) for rank 1, last seen at "decode_8", which did not arrive`, or both
-/// places when the ranks disagree. A record out of range gives an error too,
-/// with its numbers.
+/// 3072]) for rank 1, last seen at "decode_8", which did not arrive`, with the
+/// silent rank if that is another one, or both places when the ranks disagree.
+/// A record out of range gives an error too, with its numbers.
 Status describeFault(const device::Fault &fault, const FaultContext &context);
 
 } // namespace saddle::cuda

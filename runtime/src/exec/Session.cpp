@@ -114,12 +114,15 @@ Status Session::runRank(uint32_t rank) {
 void Session::collect(size_t index) {
   const Batch &batch = batches[index];
   uint64_t vocab = loaded->root().model()->vocab_size();
+  std::lock_guard<std::mutex> lock(outputMutex);
+  if (!output)
+    return;
   for (uint32_t replica = 0; replica < batch.replicas.size(); ++replica) {
     const std::vector<size_t> &rows = batch.replicas[replica].destinations;
     uint64_t first =
         firstRow(logitsLayouts[batch.entry], batch.rowCounts, replica);
     for (size_t i = 0; i < rows.size(); ++i)
-      std::memcpy(results.data() + rows[i] * vocab,
+      std::memcpy(output + rows[i] * vocab,
                   ranks[lastStage]->logitsRow(first + i),
                   vocab * sizeof(float));
   }
@@ -213,17 +216,20 @@ Status Session::step(Span<const SequenceInput> inputs, float *logits,
                      " logits, but the buffer holds %zu floats",
                      rows, vocab, capacity);
   SADDLE_RETURN_IF_ERROR(scheduler.begin(inputs));
-  results.resize(rows * vocab);
   for (batchCount = 0;; ++batchCount) {
     if (batchCount == batches.size())
       batches.emplace_back();
     if (!scheduler.next(batches[batchCount]))
       break;
   }
+  auto setOutput = [&](float *to) {
+    std::lock_guard<std::mutex> lock(outputMutex);
+    output = to;
+  };
+  setOutput(logits);
   broken = runBatches();
+  setOutput(nullptr);
   SADDLE_RETURN_IF_ERROR(broken);
-  if (rows != 0)
-    std::memcpy(logits, results.data(), results.size() * sizeof(float));
   if (trace)
     report();
   return {};

@@ -8,6 +8,7 @@
 #include "runtime/src/exec/Workers.h"
 
 #include <chrono>
+#include <mutex>
 
 namespace saddle::exec {
 
@@ -98,7 +99,10 @@ private:
   std::vector<Batch> batches;
   size_t batchCount = 0;
   uint64_t serial = 0; // of the first batch
-  std::vector<float> results;
+  /// Where the step's logits go; null when the caller no longer waits. Guarded,
+  /// since a rank that was given up may come back.
+  float *output = nullptr;
+  std::mutex outputMutex;
   std::vector<size_t> finished;                      // batches of each rank
   std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
   std::vector<std::vector<std::vector<CommandTime>>> times; // [rank][batch]

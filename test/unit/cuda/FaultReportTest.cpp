@@ -32,9 +32,11 @@ protected:
   Status describe(const device::Fault &fault,
                   const char *seen = "decode") const {
     return describeFault(
-        fault, {engine->root(), 0, std::chrono::milliseconds(2000), seen});
+        fault,
+        {engine->root(), 0, std::chrono::milliseconds(2000), seen, silent});
   }
   std::shared_ptr<const Engine> engine;
+  std::optional<FaultContext::Sign> silent;
 };
 
 TEST_F(FaultReportTest, ATimeoutNamesBothRanksAndThePlace) {
@@ -51,6 +53,23 @@ TEST_F(FaultReportTest, ATimeoutNamesBothRanksAndThePlace) {
             "did not arrive");
   EXPECT_THAT(describe(fault, nullptr).message(),
               testing::HasSubstr("for rank 1, not seen yet, which"));
+}
+
+TEST_F(FaultReportTest, TheSilentRankIsTheCause) {
+  device::Fault fault = {};
+  fault.rank = 3;
+  fault.peer = 1;
+  fault.command = find(1, schema::Action::Transfer);
+  fault.reason = device::kFaultTimeout;
+  silent = {0, "model.norm"};
+  EXPECT_EQ(describe(fault).message(),
+            "rank 3 waited 2.0 s at \"model.layers.1.input\" (receive from "
+            "rank 1, f32[4, 8]) for rank 1, last seen at \"decode\", which did "
+            "not arrive because rank 0, last seen at \"model.norm\", makes no "
+            "progress");
+  silent = {1, "decode"};
+  EXPECT_THAT(describe(fault).message(),
+              testing::EndsWith("which did not arrive"));
 }
 
 TEST_F(FaultReportTest, ATransferNamesItsOtherEnd) {
