@@ -12,16 +12,20 @@ using namespace saddle;
 using namespace saddle::cuda;
 
 // Ranks may share a device, and then all CTAs that wait for one another must be
-// resident together: 8 ranks x 16 CTAs on 132 multiprocessors.
-static constexpr int64_t kWaitingBlocks = 16, kMostThreads = 512;
+// resident together. With 128 registers two CTAs of 256 threads fit on each of
+// 132 multiprocessors: room for 8 ranks with 32 CTAs each. With a device each,
+// still more CTAs may move many bytes faster.
+static constexpr int64_t kWaitingBlocks = 32, kMostThreads = 256,
+                         kResidentBlocks = 2;
 /// Below this, one more CTA costs more than it saves.
 static constexpr int64_t kLeastThreads = 128;
 
 // runtime/kernels/comm: sizes of ExchangeState and BoundaryState, of a packet
 // and of what it carries, of a unit of bulk protocols, buffers in turn.
-static constexpr int64_t kExchangeStateBytes = 35072, kBoundaryStateBytes = 768,
-                         kPacketBytes = 16, kPacketPayload = 8, kUnitBytes = 16,
-                         kBuffers = 2, kInterleave = 32;
+static constexpr int64_t kExchangeStateBytes = 133376,
+                         kBoundaryStateBytes = 1536, kPacketBytes = 16,
+                         kPacketPayload = 8, kUnitBytes = 16, kBuffers = 2,
+                         kInterleave = 32;
 
 // The largest sums, in bytes of a rank's input, of each protocol. Predicted for
 // H200 with NVLink at 400 GB/s each way, 1 us for a hop and 2 us for the fences
@@ -90,9 +94,7 @@ static KernelPlan planWaiting(StringRef header, std::string body, int64_t items,
   only.grid[0] = static_cast<uint32_t>(blocks);
   only.block = static_cast<uint32_t>(std::min<int64_t>(
       llvm::alignTo(llvm::divideCeil(items, blocks), 32), kMostThreads));
-  // Says that registers may be used freely: the assembler would rather spill
-  // than keep a second CTA from fitting.
-  only.residentBlocks = 1;
+  only.residentBlocks = kResidentBlocks;
   KernelPlan plan;
   plan.headers = {header.str()};
   plan.functions.push_back(std::move(only));

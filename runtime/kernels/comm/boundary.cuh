@@ -22,14 +22,14 @@ struct alignas(256) BoundaryState {
   uint32_t sent, sendFinished, taken;
   // This rank as a receiver.
   uint32_t received, receiveFinished;
-  uint32_t broken;
-  uint32_t reserved[58];
+  FaultMark mark;
+  uint32_t reserved[57];
   // Written by the sender.
   WordPair headers[kMailboxes];
   uint32_t flags[kMailboxes][kMaxWaitingBlocks];
   uint32_t padding[56];
 };
-static_assert(sizeof(BoundaryState) == 768,
+static_assert(sizeof(BoundaryState) == 1536,
               "passes/Cuda/Plans/Exchange.cpp counts on it");
 
 /// Bytes of the block with room for parcels of `units` 16-byte units.
@@ -59,7 +59,7 @@ __device__ __forceinline__ bool waitForEnd(const LaunchParams &p,
     Patience patience;
     while (came && !isReady())
       if (patience.runsOut())
-        came = patience.lasts(p, &state->broken, p.group->ranks[other], number,
+        came = patience.lasts(p, &state->mark, p.group->ranks[other], number,
                               number - 1);
   }
   return __syncthreads_and(came);

@@ -27,20 +27,20 @@
 namespace saddle::device {
 
 /// CTAs that may wait for their counterparts on other members.
-constexpr int kMaxWaitingBlocks = 32;
+constexpr int kMaxWaitingBlocks = 128;
 
 /// The part that all exchanges of a group have in common; zero at first.
 struct alignas(256) ExchangeState {
-  uint32_t epoch;    // of the last exchange
-  uint32_t finished; // CTAs of the exchange in progress
-  uint32_t broken;   // this rank has given up: waits end at once
-  uint32_t packets;  // the most that an exchange has used
-  uint32_t reserved[60];
+  uint32_t epoch;   // of the last exchange
+  uint32_t begun;   // CTAs of the exchange in progress
+  uint32_t packets; // the most that an exchange has used
+  FaultMark mark;
+  uint32_t reserved[59];
   // Written by the members; [epoch % 2].
   WordPair headers[2][kMaxGroup];
   uint32_t flags[2][2][kMaxWaitingBlocks][kMaxGroup]; // [..][round][CTA]
 };
-static_assert(sizeof(ExchangeState) == 35072,
+static_assert(sizeof(ExchangeState) == 133376,
               "passes/Cuda/Plans/Exchange.cpp counts on it");
 
 /// Data and the epoch that it belongs to, which is how a receiver knows that it
@@ -66,9 +66,19 @@ public:
       : p(p), state(static_cast<ExchangeState *>(p.exchange)),
         me(p.group->index), count(count),
         command((signature << 16) | (p.command & 0xffff)) {
+    // All that has to be fetched before the first packet, at once.
+    __shared__ int64_t ofMembers[size];
+    for (uint32_t i = threadIdx.x; i < size; i += blockDim.x)
+      ofMembers[i] = p.group->peers[i];
+    distances = ofMembers;
     uint32_t last = loadRelaxed(&state->epoch);
     // 0 would be what untouched memory holds, and 1 has the parity of the last.
     epoch = last == 0xffffffff ? 2 : last + 1;
+    __syncthreads();
+    // This CTA knows the epoch; when all do, it may be advanced (finish()).
+    if (threadIdx.x == 0)
+      isLastToBegin =
+          gridDim.x == 1 || atomicAdd(&state->begun, 1) == gridDim.x - 1;
     allowNext();
     if (blockIdx.x != 0)
       return;
@@ -84,12 +94,12 @@ public:
   template <typename T>
   __device__ __forceinline__ T *at(uint32_t member, T *mine) const {
     return reinterpret_cast<T *>(reinterpret_cast<char *>(mine) +
-                                 p.group->peers[member]);
+                                 distances[member]);
   }
   template <typename T>
   __device__ __forceinline__ const T *at(uint32_t member, const T *mine) const {
     return reinterpret_cast<const T *>(reinterpret_cast<const char *>(mine) +
-                                       p.group->peers[member]);
+                                       distances[member]);
   }
 
   /// Polls until `isReady()`; false when that is hopeless. `member` is who is
@@ -104,7 +114,7 @@ public:
       WordPair header = loadRelaxed(&state->headers[epoch % 2][member]);
       if (isStamped(header, epoch) && !agrees(member, header))
         return false;
-      if (!patience.lasts(p, &state->broken, p.group->ranks[member], epoch,
+      if (!patience.lasts(p, &state->mark, p.group->ranks[member], epoch,
                           header.first >> 32))
         return false;
     }
@@ -143,10 +153,9 @@ public:
             }))
           agrees(i, header);
       }
-    __syncthreads();
-    if (threadIdx.x != 0 || atomicAdd(&state->finished, 1) != gridDim.x - 1)
+    if (threadIdx.x != 0 || !isLastToBegin)
       return;
-    state->finished = 0;
+    state->begun = 0;
     if (state->packets < packets)
       state->packets = packets;
     state->epoch = epoch;
@@ -156,6 +165,7 @@ public:
   ExchangeState *const state;
   const uint32_t me;
   uint32_t epoch;
+  const int64_t *distances; // of all members, in shared memory
 
 private:
   /// Whether the member is at the same exchange as this rank; raises a fault if
@@ -166,11 +176,11 @@ private:
     if (theirCommand == command && theirCount == count)
       return true;
     if (theirCommand != command)
-      raiseFault(p, &state->broken, p.group->ranks[member], kFaultElsewhere,
+      raiseFault(p, &state->mark, p.group->ranks[member], kFaultElsewhere,
                  command & 0xffff, theirCommand & 0xffff);
     else
-      raiseFault(p, &state->broken, p.group->ranks[member], kFaultMismatch,
-                 count, theirCount);
+      raiseFault(p, &state->mark, p.group->ranks[member], kFaultMismatch, count,
+                 theirCount);
     return false;
   }
 
@@ -195,31 +205,39 @@ private:
   }
 
   const uint32_t count, command;
+  bool isLastToBegin;
 };
 
-/// Distances to all members in registers, `first` before the others; for loops
-/// that would otherwise read them from memory again and again. Indices must be
-/// constants once loops are unrolled.
-template <int size>
+/// Distances to all members, `first` before the others, for loops over much
+/// data. When `inRegisters`, indices must be constants once loops are unrolled
+/// (by kUnroll).
+template <int size, bool inRegisters>
 class Distances {
 public:
-  __device__ __forceinline__ Distances(const LaunchParams &p, uint32_t first) {
+  static constexpr bool kIsHeld = inRegisters && size <= 8;
+  static constexpr int kUnroll = kIsHeld ? size : 1;
+
+  __device__ __forceinline__ Distances(const Exchange<size> &exchange,
+                                       uint32_t first)
+      : all(exchange.distances), first(first) {
+    if constexpr (kIsHeld)
 #pragma unroll
-    for (uint32_t i = 0; i < kHeld; ++i)
-      held[i] = p.group->peers[(first + i) % size];
-    group = p.group;
-    this->first = first;
+      for (uint32_t i = 0; i < size; ++i)
+        held[i] = all[(first + i) % size];
   }
   template <typename T>
   __device__ __forceinline__ T *apply(uint32_t i, T *mine) const {
-    int64_t bytes = i < kHeld ? held[i] : group->peers[(first + i) % size];
+    int64_t bytes;
+    if constexpr (kIsHeld)
+      bytes = held[i];
+    else
+      bytes = all[(first + i) % size];
     return reinterpret_cast<T *>(reinterpret_cast<uint64_t>(mine) + bytes);
   }
 
 private:
-  static constexpr uint32_t kHeld = size < 8 ? size : 8;
-  int64_t held[kHeld];
-  const Group *group;
+  int64_t held[kIsHeld ? size : 1];
+  const int64_t *all;
   uint32_t first;
 };
 
@@ -230,6 +248,23 @@ __device__ __forceinline__ void forEachUnit(uint32_t count, Function f) {
   for (uint32_t unit = blockIdx.x * blockDim.x + threadIdx.x; unit < count;
        unit += step)
     f(unit);
+}
+
+/// The same for `size` units at a time, to have as many accesses under way.
+template <int size>
+struct Batch {
+  uint32_t first, step, count;
+  __device__ __forceinline__ uint32_t unit(int k) const {
+    return first + k * step;
+  }
+  __device__ __forceinline__ bool has(int k) const { return unit(k) < count; }
+};
+template <int size, typename Function>
+__device__ __forceinline__ void forEachBatch(uint32_t count, Function f) {
+  uint32_t step = gridDim.x * blockDim.x;
+  for (uint32_t unit = blockIdx.x * blockDim.x + threadIdx.x; unit < count;
+       unit += size * step)
+    f(Batch<size>{unit, step, count});
 }
 
 } // namespace saddle::device

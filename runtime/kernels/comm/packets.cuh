@@ -35,13 +35,14 @@ public:
         {stamped(data[0], exchange.epoch), stamped(data[1], exchange.epoch)});
   }
 
-  /// Waits for up to `count` packets of members `first` and following, polled
-  /// together: numberOf(member) says which, isAwaited(member) whether there is
-  /// one. False when one does not come.
-  template <typename Values, int count, typename Number, typename Awaited>
+  /// Waits for up to `count` packets, polled together. Of the i-th one,
+  /// isAwaited(i) says whether there is one, numberOf(i) which it is and
+  /// senderOf(i) whose. False when one does not come.
+  template <typename Values, int count, typename Awaited, typename Number,
+            typename Sender>
   __device__ __forceinline__ bool collect(Values (&values)[count],
-                                          uint32_t first, Awaited isAwaited,
-                                          Number numberOf) {
+                                          Awaited isAwaited, Number numberOf,
+                                          Sender senderOf) {
     static_assert(sizeof(Values) == 8, "a packet carries 8 bytes");
     WordPair pairs[count];
     uint32_t missing = 0;
@@ -49,13 +50,13 @@ public:
       bool ready = true;
 #pragma unroll
       for (int i = 0; i < count; ++i)
-        if (isAwaited(first + i))
-          pairs[i] = loadRelaxed(place(numberOf(first + i)));
+        if (isAwaited(i))
+          pairs[i] = loadRelaxed(place(numberOf(i)));
 #pragma unroll
       for (int i = 0; i < count; ++i)
-        if (isAwaited(first + i) && !isStamped(pairs[i], exchange.epoch)) {
+        if (isAwaited(i) && !isStamped(pairs[i], exchange.epoch)) {
           ready = false;
-          missing = first + i;
+          missing = senderOf(i);
         }
       return ready;
     });
@@ -63,7 +64,7 @@ public:
       return false;
 #pragma unroll
     for (int i = 0; i < count; ++i)
-      if (isAwaited(first + i)) {
+      if (isAwaited(i)) {
         uint32_t data[2] = {static_cast<uint32_t>(pairs[i].first),
                             static_cast<uint32_t>(pairs[i].second)};
         memcpy(&values[i], data, 8);
@@ -86,8 +87,14 @@ __host__ __device__ constexpr uint64_t packetMemory(int64_t packets) {
          (packets + 31) / 32 * 32 * 2 * sizeof(WordPair);
 }
 
-/// How many members' packets are polled for at a time.
+/// Members whose packets a thread polls for together.
 template <int size>
 constexpr int kWave = size < 8 ? size : 8;
+
+/// Units that a thread works on together when there are `units` in all: as many
+/// as make eight packets, or one when a full grid does all in one go, as more
+/// code would only be longer to fetch.
+template <int size, int64_t units>
+constexpr int kBatch = units <= 8192 ? 1 : 8 / kWave<size>;
 
 } // namespace saddle::device

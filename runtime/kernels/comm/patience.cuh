@@ -8,15 +8,27 @@
 
 namespace saddle::device {
 
-/// Writes the record unless another kernel has; marks the rank's block as
-/// broken, so that its later waits end without asking the host's memory.
+/// Of a block that members of a group share. `broken`: this rank has given up,
+/// so its later waits end without asking the host's memory. `claimed`, of the
+/// first member: somebody writes the record.
+struct FaultMark {
+  uint32_t broken, claimed;
+};
+
+/// Writes the record unless another kernel has or does. `mark` is in this
+/// rank's block; who may write is settled in the first member's, as devices
+/// have no atomics on the host's memory. (Two groups that fail in the same
+/// microsecond can still mix their records, which are about the same trouble
+/// then.)
 __device__ __forceinline__ void raiseFault(const LaunchParams &p,
-                                           uint32_t *broken, uint32_t peer,
+                                           FaultMark *mark, uint32_t peer,
                                            FaultReason reason,
                                            uint32_t expected, uint32_t found) {
-  storeRelaxed(broken, 1);
+  storeRelaxed(&mark->broken, 1);
+  uint32_t *claimed = reinterpret_cast<uint32_t *>(
+      reinterpret_cast<char *>(&mark->claimed) + p.group->peers[0]);
   Fault *fault = p.fault;
-  if (atomicCAS_system(&fault->raised, 0, 1) != 0)
+  if (atomicCAS_system(claimed, 0, 1) != 0 || loadRelaxed(&fault->raised) != 0)
     return;
   fault->rank = p.group->rank;
   fault->peer = peer;
@@ -24,7 +36,7 @@ __device__ __forceinline__ void raiseFault(const LaunchParams &p,
   fault->reason = reason;
   fault->expected = expected;
   fault->found = found;
-  __threadfence_system();
+  storeRelease(&fault->raised, 1);
 }
 
 /// One thread's wait for one thing. Local memory is looked at with every poll,
@@ -33,20 +45,20 @@ __device__ __forceinline__ void raiseFault(const LaunchParams &p,
 class Patience {
 public:
   /// Whether to poll again.
-  __device__ __forceinline__ bool lasts(const LaunchParams &p, uint32_t *broken,
+  __device__ __forceinline__ bool lasts(const LaunchParams &p, FaultMark *mark,
                                         uint32_t peer, uint32_t expected,
                                         uint32_t found) {
     uint64_t now = globalTimer();
     if (start == 0)
       start = now;
-    if (loadRelaxed(broken) != 0)
+    if (loadRelaxed(&mark->broken) != 0)
       return false;
     if (polls % 1024 == 0 && loadRelaxed(&p.fault->raised) != 0) {
-      storeRelaxed(broken, 1);
+      storeRelaxed(&mark->broken, 1);
       return false;
     }
     if (now - start > p.step->timeoutNs) {
-      raiseFault(p, broken, peer, kFaultTimeout, expected, found);
+      raiseFault(p, mark, peer, kFaultTimeout, expected, found);
       return false;
     }
     __nanosleep(100);

@@ -30,31 +30,35 @@ private:
   bool isEmpty = true;
 };
 
-/// Adds the packets `numberOf(member)` of all members and this rank's own
-/// values. False when one does not come.
-template <int size, typename Sum, typename Values, typename Number>
-__device__ __forceinline__ bool addPackets(Packets<size> &packets, uint32_t me,
-                                           Values own, Number numberOf,
-                                           Values &result) {
+/// Adds the packets numberOf(member, k) of all members and this rank's own
+/// values, for each unit k of the batch. False when one does not come.
+template <int size, typename Sum, typename Values, int batchSize,
+          typename Number>
+__device__ __forceinline__ bool
+addPackets(Packets<size> &packets, uint32_t me, const Batch<batchSize> &batch,
+           const Values (&own)[batchSize], Number numberOf,
+           Values (&result)[batchSize]) {
   constexpr int kCount = kWave<size>;
-  Sum sum;
+  Sum sums[batchSize];
 #pragma unroll 1
   for (uint32_t first = 0; first < size; first += kCount) {
-    Values values[kCount];
-    auto exists = [&](uint32_t member) {
-      return size % kCount == 0 || member < size;
+    Values values[batchSize * kCount];
+    auto member = [&](int i) { return first + i % kCount; };
+    auto exists = [&](int i) {
+      return (size % kCount == 0 || member(i) < size) && batch.has(i / kCount);
     };
     if (!packets.collect(
-            values, first,
-            [&](uint32_t member) { return exists(member) && member != me; },
-            numberOf))
+            values, [&](int i) { return exists(i) && member(i) != me; },
+            [&](int i) { return numberOf(member(i), i / kCount); }, member))
       return false;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i)
-      if (exists(first + i))
-        sum.add(first + i == me ? own : values[i]);
+    for (int i = 0; i < batchSize * kCount; ++i)
+      if (exists(i))
+        sums[i / kCount].add(member(i) == me ? own[i / kCount] : values[i]);
   }
-  result = sum.rounded();
+#pragma unroll
+  for (int k = 0; k < batchSize; ++k)
+    result[k] = sums[k].rounded();
   return true;
 }
 

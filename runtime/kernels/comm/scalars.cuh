@@ -43,11 +43,9 @@ public:
     uint32_t lane = threadIdx.x % 32;
     float2 got[1] = {values};
     bool came = Packets<size>(exchange).collect(
-        got, lane,
-        [&](uint32_t member) { return member < size && member != exchange.me; },
-        [&](uint32_t member) {
-          return member * static_cast<uint32_t>(rows) + row;
-        });
+        got, [&](int) { return lane < size && lane != exchange.me; },
+        [&](int) { return lane * static_cast<uint32_t>(rows) + row; },
+        [&](int) { return lane; });
     if (!__all_sync(0xffffffffu, came))
       return false;
     float2 total;

@@ -51,35 +51,46 @@ __device__ void allGatherPackets(const LaunchParams &p) {
   const void *in = p.operands[0];
   void *out = p.operands[1];
   constexpr uint32_t kPerRow = Unit::InPart::kPerRow;
-  forEachUnit(rows.of(me) * kPerRow, [&](uint32_t unit) {
-    Unit place(rows, me, unit);
-    Values own = place.loadPart(in);
+  constexpr int kUnits = kBatch<size, kSlot>;
+  forEachBatch<kUnits>(rows.of(me) * kPerRow, [&](Batch<kUnits> batch) {
+    Values own[kUnits];
 #pragma unroll
-    for (uint32_t ahead = 1; ahead < size; ++ahead)
-      packets.send((me + ahead) % size, me * kSlot + unit, own);
-    place.storeAll(out, own);
+    for (int k = 0; k < kUnits; ++k)
+      if (batch.has(k))
+        own[k] = Unit(rows, me, batch.unit(k)).loadPart(in);
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k) {
+      if (!batch.has(k))
+        continue;
+#pragma unroll
+      for (uint32_t ahead = 1; ahead < size; ++ahead)
+        packets.send((me + ahead) % size, me * kSlot + batch.unit(k), own[k]);
+      Unit(rows, me, batch.unit(k)).storeAll(out, own[k]);
+    }
   });
   zeroGaps<size, layout, Unit>(rows, out);
   bool came = true;
-  forEachUnit(rows.largest() * kPerRow, [&](uint32_t unit) {
+  forEachBatch<kUnits>(rows.largest() * kPerRow, [&](Batch<kUnits> batch) {
     constexpr int kCount = kWave<size>;
 #pragma unroll 1
     for (uint32_t first = 0; first < size; first += kCount) {
-      Values values[kCount];
-      auto isAwaited = [&](uint32_t member) {
-        return member < size && member != me &&
-               unit < rows.of(member) * kPerRow;
+      Values values[kUnits * kCount];
+      auto member = [&](int i) { return first + i % kCount; };
+      auto unit = [&](int i) { return batch.unit(i / kCount); };
+      auto isAwaited = [&](int i) {
+        return member(i) < size && member(i) != me &&
+               unit(i) < rows.of(member(i)) * kPerRow;
       };
       came = came &&
-             packets.collect(values, first, isAwaited, [&](uint32_t member) {
-               return member * kSlot + unit;
-             });
+             packets.collect(
+                 values, isAwaited,
+                 [&](int i) { return member(i) * kSlot + unit(i); }, member);
       if (!came)
         return;
 #pragma unroll
-      for (int k = 0; k < kCount; ++k)
-        if (isAwaited(first + k))
-          Unit(rows, first + k, unit).storeAll(out, values[k]);
+      for (int i = 0; i < kUnits * kCount; ++i)
+        if (isAwaited(i))
+          Unit(rows, member(i), unit(i)).storeAll(out, values[i]);
     }
   });
   exchange.finish(size * kSlot);
@@ -105,7 +116,8 @@ __device__ void allGatherBulk(const LaunchParams &p) {
   // Nobody reads or writes what was in the outputs any more.
   if (exchange.meet(0)) {
     zeroGaps<size, layout, Unit>(rows, out);
-    Distances<size> rotated(p, me);
+    using Spread = Distances<size, Unit::InAll::kIsDense>;
+    Spread rotated(exchange, me);
     uint32_t units = rows.of(me) * Unit::InPart::kPerRow;
     uint32_t step = gridDim.x * blockDim.x;
     for (uint32_t base = blockIdx.x * blockDim.x + threadIdx.x; base < units;
@@ -119,7 +131,7 @@ __device__ void allGatherBulk(const LaunchParams &p) {
       for (int k = 0; k < kUnroll; ++k)
         if (base + k * step < units) {
           Unit place(rows, me, base + k * step);
-#pragma unroll
+#pragma unroll Spread::kUnroll
           for (uint32_t ahead = 0; ahead < size; ++ahead)
             place.storeAll(rotated.apply(ahead, out), values[k]);
         }

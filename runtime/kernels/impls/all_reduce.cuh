@@ -69,22 +69,37 @@ __device__ void allReduceOneShot(const LaunchParams &p) {
       rows);
   Packets<size> packets(exchange);
   uint32_t me = exchange.me, units = rows * Unit::From::kPerRow;
-  forEachUnit(units, [&](uint32_t unit) {
-    Values own = Unit(p, unit).load();
+  constexpr int kUnits = kBatch<size, kSlot>;
+  forEachBatch<kUnits>(units, [&](Batch<kUnits> batch) {
+    Values own[kUnits];
 #pragma unroll
-    for (uint32_t ahead = 1; ahead < size; ++ahead)
-      packets.send((me + ahead) % size, me * kSlot + unit, own);
+    for (int k = 0; k < kUnits; ++k)
+      if (batch.has(k))
+        own[k] = Unit(p, batch.unit(k)).load();
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k)
+      if (batch.has(k))
+#pragma unroll
+        for (uint32_t ahead = 1; ahead < size; ++ahead)
+          packets.send((me + ahead) % size, me * kSlot + batch.unit(k), own[k]);
   });
   bool came = true;
-  forEachUnit(units, [&](uint32_t unit) {
-    Unit place(p, unit);
-    Values sum;
-    came = came &&
-           addPackets<size, typename Unit::Sum>(
-               packets, me, place.load(),
-               [&](uint32_t member) { return member * kSlot + unit; }, sum);
-    if (came)
-      place.store(sum);
+  forEachBatch<kUnits>(units, [&](Batch<kUnits> batch) {
+    Values own[kUnits], sums[kUnits];
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k)
+      if (batch.has(k))
+        own[k] = Unit(p, batch.unit(k)).load();
+    came = came && addPackets<size, typename Unit::Sum>(
+                       packets, me, batch, own,
+                       [&](uint32_t member, int k) {
+                         return member * kSlot + batch.unit(k);
+                       },
+                       sums);
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k)
+      if (came && batch.has(k))
+        Unit(p, batch.unit(k)).store(sums[k]);
   });
   exchange.finish(size * kSlot);
 }
@@ -108,48 +123,72 @@ __device__ void allReduceTwoShots(const LaunchParams &p) {
   uint32_t me = exchange.me, units = rows * Unit::From::kPerRow;
   uint32_t share = (units + size - 1) / size;
   forEachUnit(share, [&](uint32_t i) {
+    // Members that are read for together, before the first is sent.
+    constexpr int kCount = kWave<size>;
+#pragma unroll 1
+    for (uint32_t first = 1; first < size; first += kCount) {
+      Values own[kCount];
+      auto owner = [&](int k) { return (me + first + k) % size; };
+      auto exists = [&](int k) {
+        return first + k < size && owner(k) * share + i < units;
+      };
 #pragma unroll
-    for (uint32_t ahead = 1; ahead < size; ++ahead) {
-      uint32_t owner = (me + ahead) % size, unit = owner * share + i;
-      if (unit < units)
-        packets.send(owner, me * kSlot + i, Unit(p, unit).load());
+      for (int k = 0; k < kCount; ++k)
+        if (exists(k))
+          own[k] = Unit(p, owner(k) * share + i).load();
+#pragma unroll
+      for (int k = 0; k < kCount; ++k)
+        if (exists(k))
+          packets.send(owner(k), me * kSlot + i, own[k]);
     }
   });
   bool came = true;
-  forEachUnit(share, [&](uint32_t i) {
-    uint32_t unit = me * share + i;
-    if (unit >= units || !came)
-      return;
-    Unit place(p, unit);
-    Values sum;
-    came = addPackets<size, typename Unit::Sum>(
-        packets, me, place.load(),
-        [&](uint32_t member) { return member * kSlot + i; }, sum);
-    if (!came)
-      return;
+  uint32_t begin = me * share;
+  uint32_t mine = begin < units ? min(share, units - begin) : 0;
+  constexpr int kUnits = kBatch<size, kSlot>;
+  forEachBatch<kUnits>(mine, [&](Batch<kUnits> batch) {
+    Values own[kUnits], sums[kUnits];
 #pragma unroll
-    for (uint32_t ahead = 1; ahead < size; ++ahead)
-      packets.send((me + ahead) % size, (size + me) * kSlot + i, sum);
-    place.store(sum);
+    for (int k = 0; k < kUnits; ++k)
+      if (batch.has(k))
+        own[k] = Unit(p, begin + batch.unit(k)).load();
+    came = came && addPackets<size, typename Unit::Sum>(
+                       packets, me, batch, own,
+                       [&](uint32_t member, int k) {
+                         return member * kSlot + batch.unit(k);
+                       },
+                       sums);
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k) {
+      if (!came || !batch.has(k))
+        continue;
+#pragma unroll
+      for (uint32_t ahead = 1; ahead < size; ++ahead)
+        packets.send((me + ahead) % size, (size + me) * kSlot + batch.unit(k),
+                     sums[k]);
+      Unit(p, begin + batch.unit(k)).store(sums[k]);
+    }
   });
   forEachUnit(share, [&](uint32_t i) {
     constexpr int kCount = kWave<size>;
 #pragma unroll 1
     for (uint32_t first = 0; first < size; first += kCount) {
       Values sums[kCount];
-      auto isAwaited = [&](uint32_t owner) {
-        return owner < size && owner != me && owner * share + i < units;
+      auto owner = [&](int k) { return first + k; };
+      auto isAwaited = [&](int k) {
+        return owner(k) < size && owner(k) != me &&
+               owner(k) * share + i < units;
       };
-      came =
-          came && packets.collect(sums, first, isAwaited, [&](uint32_t owner) {
-            return (size + owner) * kSlot + i;
-          });
+      came = came &&
+             packets.collect(
+                 sums, isAwaited,
+                 [&](int k) { return (size + owner(k)) * kSlot + i; }, owner);
       if (!came)
         return;
 #pragma unroll
       for (int k = 0; k < kCount; ++k)
-        if (isAwaited(first + k))
-          Unit(p, (first + k) * share + i).store(sums[k]);
+        if (isAwaited(k))
+          Unit(p, owner(k) * share + i).store(sums[k]);
     }
   });
   exchange.finish(2 * size * kSlot);
@@ -162,7 +201,7 @@ __device__ void allReduceBulk(const LaunchParams &p) {
   static_assert(memory == sizeof(ExchangeState),
                 "the planner reserves what the kernel uses");
   // Units whose terms are under way together in a thread.
-  constexpr int kUnroll = size >= 8 ? 1 : 8 / size;
+  constexpr int kUnroll = !Unit::From::kIsDense ? 1 : size >= 8 ? 2 : 16 / size;
   uint32_t rows = realRows<extent, In>(p);
   Exchange<size> exchange(
       p, signatureOf(3, In::kRows, In::kCols, sizeof(typename In::Element)),
@@ -172,13 +211,14 @@ __device__ void allReduceBulk(const LaunchParams &p) {
   uint32_t begin = exchange.me * share, end = min(begin + share, units);
   // All inputs are complete and nobody reads the old outputs any more.
   if (exchange.meet(0)) {
-    Distances<size> inOrder(p, 0), rotated(p, exchange.me);
+    using Spread = Distances<size, Unit::From::kIsDense && Unit::To::kIsDense>;
+    Spread inOrder(exchange, 0), rotated(exchange, exchange.me);
     uint32_t step = gridDim.x * blockDim.x;
     for (uint32_t base = begin + blockIdx.x * blockDim.x + threadIdx.x;
          base < end; base += kUnroll * step) {
       typename Unit::Sum sums[kUnroll];
       // In rank order; what limits is how many reads are under way.
-#pragma unroll
+#pragma unroll Spread::kUnroll
       for (uint32_t member = 0; member < size; ++member)
 #pragma unroll
         for (int k = 0; k < kUnroll; ++k)
@@ -193,7 +233,7 @@ __device__ void allReduceBulk(const LaunchParams &p) {
           Unit place(p, base + k * step);
           Values sum = sums[k].rounded();
         // Each rank begins with another one, so that no link is crowded.
-#pragma unroll
+#pragma unroll Spread::kUnroll
           for (uint32_t ahead = 0; ahead < size; ++ahead)
             Unit::To::store(rotated.apply(ahead, place.out), sum, place.width);
         }

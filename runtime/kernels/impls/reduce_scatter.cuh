@@ -37,24 +37,43 @@ __device__ void reduceScatterPackets(const LaunchParams &p) {
   const void *in = p.operands[0];
   constexpr uint32_t kPerRow = Unit::InPart::kPerRow;
   forEachUnit(rows.largest() * kPerRow, [&](uint32_t unit) {
+    // Members that are read for together, before the first is sent.
+    constexpr int kCount = kWave<size>;
+#pragma unroll 1
+    for (uint32_t first = 1; first < size; first += kCount) {
+      Values own[kCount];
+      auto member = [&](int k) { return (me + first + k) % size; };
+      auto exists = [&](int k) {
+        return first + k < size && unit < rows.of(member(k)) * kPerRow;
+      };
 #pragma unroll
-    for (uint32_t ahead = 1; ahead < size; ++ahead) {
-      uint32_t member = (me + ahead) % size;
-      if (unit < rows.of(member) * kPerRow)
-        packets.send(member, me * kSlot + unit,
-                     Unit(rows, member, unit).loadAll(in));
+      for (int k = 0; k < kCount; ++k)
+        if (exists(k))
+          own[k] = Unit(rows, member(k), unit).loadAll(in);
+#pragma unroll
+      for (int k = 0; k < kCount; ++k)
+        if (exists(k))
+          packets.send(member(k), me * kSlot + unit, own[k]);
     }
   });
   bool came = true;
-  forEachUnit(rows.of(me) * kPerRow, [&](uint32_t unit) {
-    Unit place(rows, me, unit);
-    Values sum;
-    came = came &&
-           addPackets<size, Sum>(
-               packets, me, place.loadAll(in),
-               [&](uint32_t member) { return member * kSlot + unit; }, sum);
-    if (came)
-      place.storePart(p.operands[1], sum);
+  constexpr int kUnits = kBatch<size, kSlot>;
+  forEachBatch<kUnits>(rows.of(me) * kPerRow, [&](Batch<kUnits> batch) {
+    Values own[kUnits], sums[kUnits];
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k)
+      if (batch.has(k))
+        own[k] = Unit(rows, me, batch.unit(k)).loadAll(in);
+    came = came && addPackets<size, Sum>(
+                       packets, me, batch, own,
+                       [&](uint32_t member, int k) {
+                         return member * kSlot + batch.unit(k);
+                       },
+                       sums);
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k)
+      if (came && batch.has(k))
+        Unit(rows, me, batch.unit(k)).storePart(p.operands[1], sums[k]);
   });
   exchange.finish(size * kSlot);
 }
@@ -68,7 +87,9 @@ __device__ void reduceScatterBulk(const LaunchParams &p) {
   static_assert(memory == sizeof(ExchangeState),
                 "the planner reserves what the kernel uses");
   // Units whose terms are under way together in a thread.
-  constexpr int kUnroll = size >= 8 ? 1 : 8 / size;
+  constexpr int kUnroll = !Unit::InAll::kIsDense ? 1
+                          : size >= 8            ? 2
+                                                 : 16 / size;
   __shared__ typename Rows::Shared shared;
   Rows rows(p, shared);
   Exchange<size> exchange(
@@ -77,13 +98,14 @@ __device__ void reduceScatterBulk(const LaunchParams &p) {
   uint32_t me = exchange.me;
   // All inputs are complete.
   if (exchange.meet(0)) {
-    Distances<size> inOrder(p, 0);
+    using Spread = Distances<size, Unit::InAll::kIsDense>;
+    Spread inOrder(exchange, 0);
     uint32_t units = rows.of(me) * Unit::InPart::kPerRow;
     uint32_t step = gridDim.x * blockDim.x;
     for (uint32_t base = blockIdx.x * blockDim.x + threadIdx.x; base < units;
          base += kUnroll * step) {
       Sum sums[kUnroll];
-#pragma unroll
+#pragma unroll Spread::kUnroll
       for (uint32_t member = 0; member < size; ++member)
 #pragma unroll
         for (int k = 0; k < kUnroll; ++k)

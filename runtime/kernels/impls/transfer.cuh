@@ -96,7 +96,7 @@ __device__ void receiveRows(const LaunchParams &p) {
                   Unit::width(column));
     });
   else if (came && blockIdx.x == 0 && threadIdx.x == 0)
-    raiseFault(p, &mine->broken, p.group->ranks[0], kFaultMismatch, rows,
+    raiseFault(p, &mine->mark, p.group->ranks[0], kFaultMismatch, rows,
                static_cast<uint32_t>(header.second));
   __syncthreads();
   if (threadIdx.x != 0)

@@ -8,9 +8,9 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 // A packet carries 8 bytes in 16 and there are two buffers; the state in front
-// of the packets has 35072 bytes: four counters on a line of 256 bytes, 2 x 64
-// headers of 16, 2 x 2 x 32 x 64 flags of 4.
-constexpr uint64_t kState = 256 + 2 * 64 * 16 + 2 * 2 * 32 * 64 * 4;
+// of the packets has 133376 bytes: four counters on a line of 256 bytes, 2 x 64
+// headers of 16, 2 x 2 x 128 x 64 flags of 4.
+constexpr uint64_t kState = 256 + 2 * 64 * 16 + 2 * 2 * 128 * 64 * 4;
 
 class ExchangePlanTest : public PlanTest {
 protected:
@@ -36,11 +36,11 @@ TEST_F(ExchangePlanTest, FewBytesAreSummedInOneShot) {
   EXPECT_EQ(p.exchangeBytes, kState + 8 * 3840 * 32);
   EXPECT_EQ(p.functions[0].body,
             "allReduceOneShot<8, 1, Matrix<bf16, 5, 3072, 3072>, Matrix<bf16, "
-            "5, 3072, 3072>, 1018112>(p);");
-  EXPECT_EQ(p.functions[0].grid[0], 16u);
-  // 3840 / 16 = 240 threads, a multiple of 32 above that.
-  EXPECT_EQ(p.functions[0].block, 256u);
-  EXPECT_EQ(p.functions[0].residentBlocks, 1u);
+            "5, 3072, 3072>, 1116416>(p);");
+  // 128 threads are the least for one more CTA: 3840 / 128.
+  EXPECT_EQ(p.functions[0].grid[0], 30u);
+  EXPECT_EQ(p.functions[0].block, 128u);
+  EXPECT_EQ(p.functions[0].residentBlocks, 2u);
 }
 
 TEST_F(ExchangePlanTest, MoreBytesTakeTwoShots) {
@@ -57,8 +57,8 @@ TEST_F(ExchangePlanTest, ManyBytesAreSummedInBulk) {
   KernelPlan p = plan(sum(4, 128, 3072));
   EXPECT_THAT(p.functions[0].body, StartsWith("allReduceBulk<4, "));
   EXPECT_EQ(p.exchangeBytes, kState);
-  EXPECT_EQ(p.functions[0].grid[0], 16u);
-  EXPECT_EQ(p.functions[0].block, 512u);
+  EXPECT_EQ(p.functions[0].grid[0], 32u);
+  EXPECT_EQ(p.functions[0].block, 256u);
 }
 
 TEST_F(ExchangePlanTest, ScalarsNeedOneWarp) {
@@ -82,7 +82,7 @@ TEST_F(ExchangePlanTest, OddRowsHaveShortPackets) {
   EXPECT_EQ(p.exchangeBytes, kState + 96 * 32);
   EXPECT_EQ(p.functions[0].body,
             "allReduceOneShot<3, 1, Matrix<bf16, 3, 33, 40>, Matrix<bf16, 3, "
-            "33, 33, 2>, 38144>(p);");
+            "33, 33, 2>, 136448>(p);");
 }
 
 TEST_F(ExchangePlanTest, GathersSayHowRowsLie) {
@@ -108,7 +108,7 @@ TEST_F(ExchangePlanTest, LogitsAreGatheredInBulkAlongColumns) {
   desc.extent = desc.outputExtent = engine::Extent::Rows;
   EXPECT_EQ(plan(desc).functions[0].body,
             "allGatherBulk<8, RowLayout::Whole, 2, Matrix<f32, 32, 25008, "
-            "25008>, Matrix<f32, 32, 200064, 200064>, 35072>(p);");
+            "25008>, Matrix<f32, 32, 200064, 200064>, 133376>(p);");
 }
 
 TEST_F(ExchangePlanTest, ScattersCountTheirOutput) {
@@ -143,12 +143,12 @@ TEST_F(ExchangePlanTest, BothEndsOfATransferReserveTheSame) {
   receive.op = "receive";
   KernelPlan s = plan(send), r = plan(receive);
   // 384 units of 16 bytes a row, in each of two mailboxes.
-  EXPECT_EQ(s.exchangeBytes, 768u + 2 * 128 * 384 * 16);
+  EXPECT_EQ(s.exchangeBytes, 1536u + 2 * 128 * 384 * 16);
   EXPECT_EQ(s.functions[0].body,
-            "sendRows<5, Matrix<bf16, 128, 3072, 3072>, 1573632>(p);");
+            "sendRows<5, Matrix<bf16, 128, 3072, 3072>, 1574400>(p);");
   EXPECT_EQ(r.exchangeBytes, s.exchangeBytes);
   EXPECT_EQ(r.functions[0].body,
-            "receiveRows<5, Matrix<bf16, 128, 3072, 3072>, 1573632>(p);");
+            "receiveRows<5, Matrix<bf16, 128, 3072, 3072>, 1574400>(p);");
   EXPECT_EQ(r.functions[0].grid[0], s.functions[0].grid[0]);
 }
 
