@@ -16,8 +16,6 @@ DeviceProgram::DeviceProgram(const CudaBackend &backend, uint32_t rank)
     : backend(backend), device(backend.deviceOf(rank)), rank(rank),
       replica(engine::placeOf(*backend.engine().topology(), rank).replica),
       program(exec::programOf(backend.engine(), rank)),
-      hasLogits(rank + backend.engine().topology()->tp() ==
-                backend.worldSize()),
       launcher(device, backend.engine(), backend.modulesOf(rank),
                backend.isExclusive()),
       counts(*backend.engine().topology(), rank) {}
@@ -96,11 +94,15 @@ Status DeviceProgram::allocate() {
   for (const schema::Entry *entry : *program.entries()) {
     stagingBytes = std::max(stagingBytes, StagingLayout(*entry, plan).bytes);
     commands = std::max<size_t>(commands, entry->commands()->size());
-    for (const schema::Binding *binding : *entry->bindings())
-      if (hasLogits && binding->name()->str() == "logits")
-        logitsBytes = std::max(
-            logitsBytes,
-            engine::spanBytes(*entry->slices()->Get(binding->slice())));
+    for (const schema::Binding *binding : *entry->bindings()) {
+      if (binding->name()->str() != "logits")
+        continue;
+      const schema::Slice &slice = *entry->slices()->Get(binding->slice());
+      uint64_t ranks = engine.topology()->tp();
+      uint64_t rows = (slice.shape()->Get(0) + ranks - 1) / ranks;
+      logitsBytes =
+          std::max(logitsBytes, rows * slice.strides()->Get(0) * sizeof(float));
+    }
   }
   SADDLE_ASSIGN_OR_RETURN(
       staging, allocatePinned(device, stagingBytes, "staging of step inputs"));
@@ -175,7 +177,7 @@ Status DeviceProgram::load(const WeightSource &source) {
 const float *DeviceProgram::logitsRow(uint64_t row) const {
   return reinterpret_cast<const float *>(
       static_cast<const uint8_t *>(logits.get()) +
-      row * entries[lastEntry].logitsRowBytes);
+      (row - share.first) * entries[lastEntry].logitsRowBytes);
 }
 
 //===--- One batch -------------------------------------------------------===//
@@ -195,10 +197,13 @@ Status DeviceProgram::copyInputs(const DeviceEntry &entry) {
 }
 
 Status DeviceProgram::copyLogits(const DeviceEntry &entry) {
-  uint64_t bytes = counts.of(schema::Extent::ALL_ROWS) * entry.logitsRowBytes;
-  if (hasLogits && bytes != 0)
-    SADDLE_CUDA(device.driver, cuMemcpyDtoHAsync, logits.get(), entry.logits,
-                bytes, stream.get());
+  share = exec::logitsShare(*backend.engine().topology(), rank,
+                            counts.of(schema::Extent::ALL_ROWS));
+  uint64_t bytes = (share.end - share.first) * entry.logitsRowBytes;
+  if (bytes != 0)
+    SADDLE_CUDA(device.driver, cuMemcpyDtoHAsync, logits.get(),
+                entry.logits + share.first * entry.logitsRowBytes, bytes,
+                stream.get());
   return {};
 }
 

@@ -77,7 +77,6 @@ private:
   const Device &device;
   const uint32_t rank, replica;
   const schema::Program &program;
-  const bool hasLogits; // the first rank of the last stage
   Launcher launcher;
   RankAddresses addresses;
 
@@ -89,6 +88,7 @@ private:
   std::vector<DeviceEntry> entries;
   exec::RowCounts counts;         // of the current batch
   std::vector<CopyRange> changes; // of its block table
+  exec::RowShare share{0, 0};     // of its logits
   uint32_t lastEntry = ~0u;
   std::chrono::nanoseconds lastTime{0};
   std::chrono::nanoseconds eventTime{-1}; // unknown

@@ -60,8 +60,8 @@ public:
   virtual StatusOr<bool> run(const Launching &launching,
                              CommandTime *times) = 0;
 
-  /// A row of the logits of the batch that ran last, laid out as ALL_ROWS; the
-  /// first rank of the last stage has them. Valid until the next run.
+  /// A row of the logits of the batch that ran last, laid out as ALL_ROWS; of
+  /// the rank's share only (logitsShare). Valid until the next run.
   virtual const float *logitsRow(uint64_t row) const = 0;
 
   /// How long the device was busy with the last run; 0 when there is none.

@@ -45,4 +45,13 @@ comm::Counts RowCounts::ofMembers(const schema::Collective &collective) const {
   return isRows ? batch->rowCounts : batch->tokenCounts;
 }
 
+RowShare logitsShare(const schema::Topology &topology, uint32_t rank,
+                     uint64_t rows) {
+  uint64_t tp = topology.tp();
+  if (rank / tp + 1 != topology.pp())
+    return {0, 0};
+  uint64_t place = rank % tp;
+  return {rows * place / tp, rows * (place + 1) / tp};
+}
+
 } // namespace saddle::exec

@@ -32,11 +32,11 @@ Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
     : loaded(std::move(engine)), options(options),
       scheduler(std::move(scheduler)), times(loaded->worldSize()),
       backend(std::move(backend)), ranks(loaded->worldSize()),
-      lastStage(loaded->worldSize() - loaded->root().topology()->tp()),
       communicator(loaded->worldSize(), partitionsOf(loaded->root()),
                    communicatorOptions(options)),
       workers(loaded->worldSize()) {
-  const schema::Program &last = programOf(loaded->root(), lastStage);
+  const schema::Program &last =
+      programOf(loaded->root(), loaded->worldSize() - 1);
   for (const schema::Entry *entry : *last.entries())
     logitsLayouts.push_back(RowRules(*entry).allRows);
 }
@@ -103,28 +103,33 @@ Status Session::runRank(uint32_t rank) {
         ranks[rank]->run(launching, trace ? times[rank][i].data() : nullptr));
     if (!alive)
       return {};
-    if (rank == lastStage)
-      collect(i);
+    collect(i, rank);
     deviceTimes[rank] += ranks[rank]->deviceTime();
     finished[rank] = i + 1;
   }
   return {};
 }
 
-void Session::collect(size_t index) {
+void Session::collect(size_t index, uint32_t rank) {
   const Batch &batch = batches[index];
-  uint64_t vocab = loaded->root().model()->vocab_size();
-  std::lock_guard<std::mutex> lock(outputMutex);
+  const schema::Engine &root = loaded->root();
+  schema::RowLayout layout = logitsLayouts[batch.entry];
+  uint32_t replicas = uint32_t(batch.replicas.size());
+  RowShare share = logitsShare(*root.topology(), rank,
+                               firstRow(layout, batch.rowCounts, replicas));
+  if (share.first == share.end)
+    return;
+  uint64_t vocab = root.model()->vocab_size();
+  std::shared_lock<std::shared_mutex> lock(outputMutex);
   if (!output)
     return;
-  for (uint32_t replica = 0; replica < batch.replicas.size(); ++replica) {
+  for (uint32_t replica = 0; replica < replicas; ++replica) {
     const std::vector<size_t> &rows = batch.replicas[replica].destinations;
-    uint64_t first =
-        firstRow(logitsLayouts[batch.entry], batch.rowCounts, replica);
+    uint64_t first = firstRow(layout, batch.rowCounts, replica);
     for (size_t i = 0; i < rows.size(); ++i)
-      std::memcpy(output + rows[i] * vocab,
-                  ranks[lastStage]->logitsRow(first + i),
-                  vocab * sizeof(float));
+      if (first + i >= share.first && first + i < share.end)
+        std::memcpy(output + rows[i] * vocab, ranks[rank]->logitsRow(first + i),
+                    vocab * sizeof(float));
   }
 }
 
@@ -223,7 +228,7 @@ Status Session::step(Span<const SequenceInput> inputs, float *logits,
       break;
   }
   auto setOutput = [&](float *to) {
-    std::lock_guard<std::mutex> lock(outputMutex);
+    std::unique_lock<std::shared_mutex> lock(outputMutex);
     output = to;
   };
   setOutput(logits);

@@ -8,7 +8,7 @@
 #include "runtime/src/exec/Workers.h"
 
 #include <chrono>
-#include <mutex>
+#include <shared_mutex>
 
 namespace saddle::exec {
 
@@ -87,8 +87,8 @@ private:
   Status runBatches();
   Status runRank(uint32_t rank);
   bool areStuck(const std::vector<uint32_t> &missing);
-  /// Copies the batch's logits from the rank that has them.
-  void collect(size_t index);
+  /// Copies the rank's share of the batch's logits to the caller.
+  void collect(size_t index, uint32_t rank);
   void report() const;
 
   std::shared_ptr<const Engine> loaded;
@@ -102,14 +102,13 @@ private:
   /// Where the step's logits go; null when the caller no longer waits. Guarded,
   /// since a rank that was given up may come back.
   float *output = nullptr;
-  std::mutex outputMutex;
+  std::shared_mutex outputMutex;
   std::vector<size_t> finished;                      // batches of each rank
   std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
   std::vector<std::vector<std::vector<CommandTime>>> times; // [rank][batch]
   std::unique_ptr<Backend> backend;
   std::vector<std::unique_ptr<RankProgram>> ranks;
   std::vector<schema::RowLayout> logitsLayouts; // by entry
-  uint32_t lastStage;                           // its first rank
   comm::Communicator communicator;
   Status broken;
   Workers workers; // last: its destructor waits for users of all the above
