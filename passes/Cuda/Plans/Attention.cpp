@@ -7,6 +7,8 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace saddle::cuda;
 
@@ -22,12 +24,15 @@ struct Shape {
       : q(launch.operands[0]), kCache(launch.operands[1]),
         vCache(launch.operands[2]), table(launch.operands[5]),
         out(launch.operands[6]), tokens(q.shape[0]),
-        headDim(launch.integer("head_dim")), heads(q.shape[1] / headDim),
-        pageSize(kCache.shape[1]), kvHeads(kCache.shape[2]),
-        perKvHead(heads / kvHeads), maxContext(table.shape[1] * pageSize) {}
+        scale(launch.real("scale")), headDim(launch.integer("head_dim")),
+        heads(q.shape[1] / headDim), pageSize(kCache.shape[1]),
+        kvHeads(kCache.shape[2]), perKvHead(heads / kvHeads),
+        maxContext(table.shape[1] * pageSize) {}
 
   const Operand &q, &kCache, &vCache, &table, &out;
-  int64_t tokens, headDim, heads, pageSize, kvHeads, perKvHead, maxContext;
+  int64_t tokens;
+  double scale;
+  int64_t headDim, heads, pageSize, kvHeads, perKvHead, maxContext;
 
   /// Ranges that fill the machine: `target` CTAs when there are `others` for
   /// each, but none shorter than a unit.
@@ -36,15 +41,39 @@ struct Shape {
     return std::clamp<int64_t>(target / others, 1, most);
   }
 
+  /// Ranges for `blocks` CTAs that take a multiprocessor each: as few rounds of
+  /// the machine per range as possible. Each further range costs the traffic of
+  /// its partial results, 4 % of the work at a context of 6000.
+  int64_t balancedSplits(int64_t blocks) const {
+    constexpr int64_t kMost = 16;
+    constexpr double kCost = 0.04;
+    int64_t best = 1;
+    double least = std::numeric_limits<double>::infinity();
+    for (int64_t count = 1;
+         count <= std::min<int64_t>(kMost, llvm::divideCeil(maxContext, kUnit));
+         ++count) {
+      double rounds =
+          double(llvm::divideCeil(blocks * count, kMultiprocessors)) / count;
+      double traffic =
+          count == 1 ? 0 : kCost * count * double(blocks) / kMultiprocessors;
+      if (rounds + traffic < least) {
+        least = rounds + traffic;
+        best = count;
+      }
+    }
+    return best;
+  }
+
   /// Whether the tensor core kernels can take this launch.
   bool isFast() const {
     bool e4m3 = isa<Float8E4M3FNType>(kCache.element);
     if (!q.element.isBF16() || !out.element.isBF16() ||
         !(e4m3 || kCache.element.isBF16()))
       return false;
-    // Rows and heads in pieces of 16 bytes, and fragments in registers.
+    // Rows and heads in pieces of 16 bytes, fragments in registers, and maxima
+    // of scores before they are scaled.
     return (headDim == 128 || (headDim == 64 && !e4m3)) &&
-           commonVector({&q, &out}) == 8;
+           commonVector({&q, &out}) == 8 && scale > 0;
   }
 
   std::string type(const LaunchDesc &launch, int64_t splits) const {
@@ -64,7 +93,7 @@ struct Shape {
 /// The attention function, and combineSplits when there are several ranges.
 static KernelPlan assemble(const LaunchDesc &launch, const Shape &shape,
                            int64_t splits, std::string header,
-                           FunctionPlan attend, bool everySplit) {
+                           FunctionPlan attend, bool everySplit, bool binary) {
   std::string alias = "using A = " + shape.type(launch, splits) + ";\n";
   attend.body = alias + attend.body;
   KernelPlan plan;
@@ -73,15 +102,17 @@ static KernelPlan assemble(const LaunchDesc &launch, const Shape &shape,
     // Sums and (m, l) for each token, head and range.
     plan.workspaceBytes = uint64_t(shape.tokens * shape.heads * splits) *
                           uint64_t(shape.headDim + 2) * sizeof(float);
-    constexpr int64_t kWarps = 8;
+    int64_t warps =
+        std::clamp<int64_t>(llvm::bit_ceil(uint64_t(splits)) / 8, 4, 32);
     FunctionPlan combine;
     combine.suffix = "combine";
     combine.body =
-        alias + llvm::formatv("combineSplits<A, {0}, {1}>(p);", kWarps,
-                              everySplit ? "/*everySplit=*/true"
-                                         : "/*everySplit=*/false")
+        alias + llvm::formatv("combineSplits<A, {0}, /*everySplit=*/{1}, "
+                              "/*binary=*/{2}>(p);",
+                              warps, everySplit ? "true" : "false",
+                              binary ? "true" : "false")
                     .str();
-    combine.block = kWarps * 32;
+    combine.block = static_cast<uint32_t>(warps * 32);
     combine.grid[0] = static_cast<uint32_t>(shape.heads);
     combine.grid[1] = static_cast<uint32_t>(shape.tokens);
     attend.suffix = "ranges";
@@ -98,59 +129,58 @@ static KernelPlan planAny(const LaunchDesc &launch, const Shape &shape) {
       shape.splits(kMultiprocessors * 8, shape.tokens * shape.heads);
   FunctionPlan attend;
   attend.body = llvm::formatv("attentionAny<A, {0}>(p, {1});", kWarps,
-                              floatLiteral(launch.real("scale")));
+                              floatLiteral(shape.scale));
   attend.block = kWarps * 32;
   attend.grid[0] = static_cast<uint32_t>(splits);
   attend.grid[1] = static_cast<uint32_t>(shape.heads);
   attend.grid[2] = static_cast<uint32_t>(shape.tokens);
   return assemble(launch, shape, splits, "impls/attention.cuh",
-                  std::move(attend), false);
+                  std::move(attend), false, false);
 }
 
 static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
-  constexpr int64_t kWarps = 4, kHeadsOfBlock = 8, kResident = 2;
+  // Registers allow two CTAs of a multiprocessor, and three when keys and
+  // values are half as wide.
+  constexpr int64_t kWarps = 4, kHeadsOfBlock = 8;
+  int64_t resident = shape.kCache.element.isBF16() ? 2 : 3;
   int64_t groups =
       shape.kvHeads * llvm::divideCeil(shape.perKvHead, kHeadsOfBlock);
   int64_t splits =
-      shape.splits(kMultiprocessors * kResident, shape.tokens * groups);
+      shape.splits(kMultiprocessors * resident, shape.tokens * groups);
   FunctionPlan attend;
   attend.body = llvm::formatv("attentionDecode<A, {0}>(p, {1});", kWarps,
-                              floatLiteral(launch.real("scale")));
+                              floatLiteral(shape.scale));
   attend.block = kWarps * 32;
   attend.grid[0] = static_cast<uint32_t>(splits);
   attend.grid[1] = static_cast<uint32_t>(groups);
   attend.grid[2] = static_cast<uint32_t>(shape.tokens);
-  attend.residentBlocks = kResident;
+  attend.residentBlocks = static_cast<uint32_t>(resident);
   return assemble(launch, shape, splits, "impls/attention_decode.cuh",
-                  std::move(attend), false);
+                  std::move(attend), false, true);
 }
 
 static KernelPlan planPrefill(const LaunchDesc &launch, const Shape &shape) {
-  // Up to 8 warps: heads of one kv head, and as many tiles of 16 tokens as fit
-  // beside each other.
-  constexpr int64_t kWarps = 8, kTile = 64;
-  int64_t headsOfBlock = std::min(shape.perKvHead, kWarps);
-  int64_t tokenTiles = kWarps / headsOfBlock;
-  int64_t groups =
-      shape.kvHeads * llvm::divideCeil(shape.perKvHead, headsOfBlock);
-  int64_t blocks = llvm::divideCeil(shape.tokens, tokenTiles * 16);
-  int64_t splits = shape.splits(kMultiprocessors, blocks * groups);
-  // Two stages of keys and values; e4m3 is widened to bf16 in a third place.
+  constexpr int64_t kTile = 64, kStages = 4, kWarps = 8;
+  int64_t pairs = llvm::divideCeil(shape.tokens, 16) * shape.perKvHead;
+  int64_t blocks = llvm::divideCeil(pairs, kWarps);
+  int64_t splits = shape.balancedSplits(blocks * shape.kvHeads);
+  // Stages of keys and values; e4m3 is widened to bf16 in two more places. The
+  // first stage is aligned to 1024 (impls/attention_prefill.cuh, PrefillBlock).
   int64_t bytes = shape.kCache.element.getIntOrFloatBitWidth() / 8;
-  int64_t shared = 2 * 2 * kTile * shape.headDim * bytes;
-  if (bytes == 1)
-    shared += 2 * kTile * shape.headDim * 2;
+  int64_t elements = 2 * kTile * shape.headDim;
+  int64_t shared =
+      kStages * elements * bytes + (bytes == 1 ? 2 * elements * 2 : 0) + 1024;
   FunctionPlan attend;
-  attend.body = llvm::formatv(
-      "attentionPrefill<A, {0}, {1}, /*sharedBytes=*/{2}>(p, {3});",
-      headsOfBlock, tokenTiles, shared, floatLiteral(launch.real("scale")));
-  attend.block = static_cast<uint32_t>(headsOfBlock * tokenTiles * 32);
+  attend.body =
+      llvm::formatv("attentionPrefill<A, {0}, /*sharedBytes=*/{1}>(p, {2});",
+                    kWarps, shared, floatLiteral(shape.scale));
+  attend.block = kWarps * 32;
   attend.grid[0] = static_cast<uint32_t>(splits);
-  attend.grid[1] = static_cast<uint32_t>(groups);
+  attend.grid[1] = static_cast<uint32_t>(shape.kvHeads);
   attend.grid[2] = static_cast<uint32_t>(blocks);
   attend.sharedBytes = static_cast<uint32_t>(shared);
   return assemble(launch, shape, splits, "impls/attention_prefill.cuh",
-                  std::move(attend), true);
+                  std::move(attend), true, true);
 }
 
 FailureOr<KernelPlan> saddle::cuda::planAttention(const LaunchDesc &launch,

@@ -35,16 +35,15 @@ saddle::cuda::planQKNormRopeKVAppend(const LaunchDesc &launch,
   int64_t units =
       (q.shape[1] + k.shape[1]) / headDim * perHead + v.shape[1] / count;
   // What a thread's registers hold (impls/qk_norm.cuh).
-  int64_t most = 1024 * (32 / count);
+  constexpr uint32_t kThreads = 512;
+  int64_t most = kThreads * (32 / count);
   if (units > most) {
     error = llvm::formatv("qk_norm_rope_kv_append has {0} vectors of {1} "
                           "elements in a row, expected {2} at most",
                           units, count, most);
     return failure();
   }
-  uint32_t threads = threadsFor(units, 512);
-  if (units > 512 * (32 / count))
-    threads = 1024;
+  uint32_t threads = threadsFor(units, kThreads);
   FunctionPlan only;
   only.body = rotaryFrequencies(2 * half, launch.real("theta"));
   only.body += llvm::formatv(

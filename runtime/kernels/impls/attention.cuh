@@ -3,11 +3,12 @@
 //
 // The positions that a token sees are cut into up to `splits` ranges, so that
 // few tokens fill the machine too; CTAs of ranges that do not exist return at
-// once. Each range gives, per token and head, the largest score m (times
-// log2 e), l = sum of 2^(score - m) and the sum of 2^(score - m) * v. With
-// several ranges these go to the workspace and combineSplits adds them in the
-// order of ranges. A range that met a page number outside the cache has l = -1,
-// which makes the whole result zero, as in the reference.
+// once. Each range gives, per token and head, the largest score m, l = sum of
+// e^(score - m) and the sum of e^(score - m) * v; kernels that compute powers
+// of two have scores times log2 e. With several ranges these go to the
+// workspace and combineSplits adds them in the order of ranges. A range that
+// met a page number outside the cache has l = -1, which makes the whole result
+// zero, as in the reference.
 
 #pragma once
 
@@ -119,7 +120,7 @@ __device__ void attentionAny(const LaunchParams &p, float scale) {
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) {
     int d = i * 32 + lane;
-    q[i] = d < A::kHeadDim ? toFloat(query[d]) * (scale * kLog2E) : 0;
+    q[i] = d < A::kHeadDim ? toFloat(query[d]) : 0;
   }
   float m = -INFINITY, l = 0;
   bool bad = false;
@@ -151,10 +152,10 @@ __device__ void attentionAny(const LaunchParams &p, float scale) {
 #pragma unroll
       for (int i = 0; i < kPerLane; ++i)
         product += q[i] * k[b][i];
-      scores[b] = position + b < end ? warpSum(product) : -INFINITY;
+      scores[b] = position + b < end ? warpSum(product) * scale : -INFINITY;
       largest = fmaxf(largest, scores[b]);
     }
-    float shrink = exp2f(m - largest);
+    float shrink = expf(m - largest);
     m = largest;
     l *= shrink;
 #pragma unroll
@@ -162,7 +163,7 @@ __device__ void attentionAny(const LaunchParams &p, float scale) {
       sum[i] *= shrink;
 #pragma unroll
     for (int b = 0; b < kBatch; ++b) {
-      float weight = exp2f(scores[b] - m);
+      float weight = expf(scores[b] - m);
       l += weight;
 #pragma unroll
       for (int i = 0; i < kPerLane; ++i)
@@ -187,7 +188,7 @@ __device__ void attentionAny(const LaunchParams &p, float scale) {
   float shares[warps];
 #pragma unroll
   for (int w = 0; w < warps; ++w) {
-    shares[w] = warpStats[w].y != 0 ? exp2f(warpStats[w].x - most) : 0;
+    shares[w] = warpStats[w].y != 0 ? expf(warpStats[w].x - most) : 0;
     total += warpStats[w].y * shares[w];
   }
   for (int d = static_cast<int>(threadIdx.x); d < A::kHeadDim;
@@ -208,11 +209,14 @@ __device__ void attentionAny(const LaunchParams &p, float scale) {
 }
 
 /// One CTA of `warps` warps per (head, token) in the grid's x, y. `everySplit`:
-/// the kernel before wrote all ranges' (m, l), with l = 0 for those that do not
-/// exist.
-template <typename A, int warps, bool everySplit>
+/// the kernel before wrote all ranges, with l = 0 for those that do not exist;
+/// `binary`: scores are times log2 e.
+template <typename A, int warps, bool everySplit, bool binary>
 __device__ void combineSplits(const LaunchParams &p) {
-  constexpr int kPerLane = (A::kHeadDim + 31) / 32;
+  // Values of a lane lie beside each other.
+  constexpr int kWide = A::kHeadDim % 128 == 0 ? 4 : 1;
+  constexpr int kPerLane = (A::kHeadDim + 32 * kWide - 1) / (32 * kWide);
+  using Values = Vector<float, kWide>;
   uint32_t token = blockIdx.y;
   if (token >= A::tokens(p))
     return;
@@ -226,6 +230,7 @@ __device__ void combineSplits(const LaunchParams &p) {
 
   float most = -INFINITY;
   bool bad = false;
+#pragma unroll 4
   for (int s = lane; s < used; s += 32) {
     float2 stat = *A::stats(p, first + s);
     most = fmaxf(most, stat.x);
@@ -234,39 +239,45 @@ __device__ void combineSplits(const LaunchParams &p) {
   most = warpMax(most);
   bad = __any_sync(kFullWarp, bad);
 
-  float sum[kPerLane] = {}, l = 0;
-#pragma unroll 4
+  Values sum[kPerLane] = {};
+  float l = 0;
+#pragma unroll 8
   for (int s = warp; s < used; s += warps) {
     float2 stat = *A::stats(p, first + s);
-    if (stat.y == 0)
-      continue;
-    float share = exp2f(stat.x - most);
-    l += stat.y * share;
     const float *part = A::sums(p, first + s);
+    float share = 0;
+    if (stat.y != 0)
+      share = binary ? exp2f(stat.x - most) : expf(stat.x - most);
+    l += stat.y * share;
 #pragma unroll
-    for (int i = 0; i < kPerLane; ++i)
-      if (i * 32 + lane < A::kHeadDim)
-        sum[i] += part[i * 32 + lane] * share;
+    for (int i = 0; i < kPerLane; ++i) {
+      int d = (i * 32 + lane) * kWide;
+      if (d < A::kHeadDim) {
+        Values values = *reinterpret_cast<const Values *>(part + d);
+#pragma unroll
+        for (int j = 0; j < kWide; ++j)
+          sum[i][j] += values[j] * share;
+      }
+    }
   }
-  __shared__ float warpSums[warps][A::kHeadDim];
+  __shared__ __align__(16) float warpSums[warps][A::kHeadDim];
   __shared__ float warpTotals[warps];
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i)
-    if (i * 32 + lane < A::kHeadDim)
-      warpSums[warp][i * 32 + lane] = sum[i];
+    if ((i * 32 + lane) * kWide < A::kHeadDim)
+      *reinterpret_cast<Values *>(&warpSums[warp][(i * 32 + lane) * kWide]) =
+          sum[i];
   if (lane == 0)
     warpTotals[warp] = l;
   __syncthreads();
-  float total = 0;
-#pragma unroll
-  for (int w = 0; w < warps; ++w)
-    total += warpTotals[w];
   for (int d = static_cast<int>(threadIdx.x); d < A::kHeadDim;
        d += warps * 32) {
-    float value = 0;
+    float value = 0, total = 0;
 #pragma unroll
-    for (int w = 0; w < warps; ++w)
+    for (int w = 0; w < warps; ++w) {
       value += warpSums[w][d];
+      total += warpTotals[w];
+    }
     A::Result::row(p.operands[6], token)[head * A::kHeadDim + d] =
         fromFloat<typename A::Result::Element>(
             used == 0 || bad ? 0 : value / total);

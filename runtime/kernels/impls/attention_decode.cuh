@@ -83,15 +83,10 @@ struct CacheTile<e4m3, headDim> {
 
 /// Two floats as a bf16 pair and, in `rest`, what rounding took off.
 __device__ __forceinline__ uint32_t bf16Pair(float a, float b, uint32_t &rest) {
-  __nv_bfloat162 high = __floats2bfloat162_rn(a, b);
-  __nv_bfloat162 low =
-      __floats2bfloat162_rn(a - __low2float(high), b - __high2float(high));
-  rest = *reinterpret_cast<uint32_t *>(&low);
-  return *reinterpret_cast<uint32_t *>(&high);
-}
-__device__ __forceinline__ uint32_t f16Pair(float a, float b) {
-  __half2 pair = __floats2half2_rn(a, b);
-  return *reinterpret_cast<uint32_t *>(&pair);
+  uint32_t pair = bf16Pair(a, b);
+  float2 rounded = bf16Values(pair);
+  rest = bf16Pair(a - rounded.x, b - rounded.y);
+  return pair;
 }
 
 /// The query of head `lane / 4` as fragments; its scores come out multiplied by
@@ -116,8 +111,7 @@ loadQuery(const LaunchParams &p, uint32_t token, int head, bool real,
       q[i][j + 2] = piece.z, q[i][j + 3] = piece.w;
 #pragma unroll
       for (int r = j; kF16 && r < j + 4; ++r) {
-        float2 pair = __bfloat1622float2(
-            *reinterpret_cast<const __nv_bfloat162 *>(&q[i][r]));
+        float2 pair = bf16Values(q[i][r]);
         largest = fmaxf(largest, fmaxf(fabsf(pair.x), fabsf(pair.y)));
       }
     }
@@ -126,18 +120,15 @@ loadQuery(const LaunchParams &p, uint32_t token, int head, bool real,
   // Divide by the power of two that brings the largest to [1, 2).
   largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 1));
   largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 2));
-  uint32_t exponent = __float_as_uint(largest) >> 23 & 0xff;
-  exponent = min(max(exponent, 1u), 253u);
-  float shrink = __uint_as_float((254 - exponent) << 23);
+  float power = powerBelow(largest), shrink = 1 / power;
 #pragma unroll
   for (int i = 0; i < Tile::kKeyPieces; ++i)
 #pragma unroll
     for (int r = 0; r < Tile::kQueryRegisters; ++r) {
-      float2 pair = __bfloat1622float2(
-          *reinterpret_cast<const __nv_bfloat162 *>(&q[i][r]));
+      float2 pair = bf16Values(q[i][r]);
       q[i][r] = f16Pair(pair.x * shrink, pair.y * shrink);
     }
-  return __uint_as_float(exponent << 23);
+  return power;
 }
 
 template <typename A, int warps>

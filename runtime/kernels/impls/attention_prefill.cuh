@@ -1,111 +1,130 @@
 // Attention of steps with several tokens of a sequence (prefill), for bf16
-// queries over bf16 or e4m3 caches: flash attention on mma.sync.
+// queries over bf16 or e4m3 caches: flash attention on wgmma.
 //
-// One CTA per (range, group of query heads of one kv head, block of tokens). A
-// warp holds 16 tokens of one head; all warps share tiles of 64 positions in
-// shared memory, the next one fetched while one is worked on. Tokens of a block
-// may belong to any sequences and stand at any positions: the CTA takes the
-// block's sequences one after the other, and a token ignores all but its own.
+// A warp holds 16 tokens of one head; the warps of a CTA have successive
+// (block of 16 tokens, head of one kv head) pairs and share tiles of 64
+// positions in shared memory. Copies run three tiles ahead, and a tile's
+// values are added while the next one's scores become weights. Tokens may
+// belong to any sequences and stand at any positions: the CTA takes the
+// sequences of its tokens one after the other, and a token ignores all but its
+// own.
 //
-// Rounding: weights are rounded to bf16 before they meet the values and are
-// summed as rounded (relative error 2^-9 of each weight, no bias); the rest is
-// fp32. Floor: 4 * head_dim flops per pair of token and visible position on the
-// tensor cores; this kernel reaches what mma.sync allows, not wgmma.
+// bf16 caches are multiplied as bf16, e4m3 as f16: exact, and queries as f16
+// scaled by a power of two per row. Rounding: weights become bf16 or f16 before
+// they meet the values (relative error 2^-9 or 2^-12 of each; the largest so
+// far is 1); the rest is fp32. Floor: 4 * head_dim flops per pair of token and
+// visible position.
 
 #pragma once
 
 #include "runtime/kernels/impls/attention.cuh"
 #include "runtime/kernels/ptx/copy_async.cuh"
-#include "runtime/kernels/ptx/mma.cuh"
+#include "runtime/kernels/ptx/wgmma_rows.cuh"
 
 namespace saddle::device {
 
-/// Which tokens and heads a CTA of attentionPrefill has, and its shared memory.
-template <typename A, int headsOfBlock, int tokenTiles>
+/// What a CTA of attentionPrefill has, and its shared memory.
+template <typename A, int warps>
 struct PrefillBlock {
+  using Attention = A;
   using T = typename A::Keys::Element;
   static constexpr bool kWidens = sizeof(T) == 1;
-  static constexpr int kWarps = headsOfBlock * tokenTiles;
+  static constexpr int kWarps = warps;
   static constexpr int kThreads = kWarps * 32;
-  static constexpr int kTokens = 16 * tokenTiles;
-  static constexpr int kGroups =
-      (A::kPerKvHead + headsOfBlock - 1) / headsOfBlock;
+  /// Tokens in blocks of 16 that the pairs of all warps can touch.
+  static constexpr int kTokens =
+      ((kWarps + A::kPerKvHead - 2) / A::kPerKvHead + 1) * 16;
   static constexpr int kTile = 64;
-  // 16-byte pieces of a row: in the cache, and in shared memory as bf16.
+  /// Copies run kAhead tiles ahead of the values that are read.
+  static constexpr int kStages = 4, kAhead = 3;
+  // 16-byte pieces of a row in the cache, and of 64 bf16.
   static constexpr int kPieces = A::kHeadDim * sizeof(T) / 16;
-  static constexpr int kChunks = A::kHeadDim / 8;
-  static constexpr int kRawBytes = 2 * kTile * kPieces * 16;
-  static constexpr int kTileBytes = 2 * kTile * kChunks * 16;
-  /// Two stages as they lie in the cache; e4m3 is widened into a third place.
+  static constexpr int kElements = 16 / sizeof(T);
+  static constexpr int kHalfBytes = kTile * 128; // 64 dims of all positions
+  static constexpr int kMatrixBytes = kTile * A::kHeadDim * 2;
+  static constexpr int kRawBytes = 2 * kTile * A::kHeadDim * sizeof(T);
+  /// Stages as they lie in the cache; e4m3 is widened to f16 in places of its
+  /// own. The first one begins at a multiple of 1024.
+  static constexpr int kWidePlaces = kWidens ? 2 : 0;
   static constexpr int kSharedBytes =
-      2 * kRawBytes + (kWidens ? kTileBytes : 0);
-  static_assert(kChunks % 8 == 0, "rows are swizzled in groups of 8 chunks");
+      kStages * kRawBytes + kWidePlaces * 2 * kMatrixBytes + 1024;
+  static_assert(warps % 4 == 0, "four warps share a product");
+  static_assert(A::kHeadDim % 64 == 0, "rows are swizzled in 64 elements");
 
-  /// Byte offset of chunk `chunk` of row `row` of a tile: chunks of eight rows
-  /// lie in different banks.
+  /// Byte offset of chunk `chunk` of row `row` of keys or values: the layout of
+  /// swizzledTile (ptx/wgmma.cuh), 64 dims after 64 dims.
   static __device__ __forceinline__ uint32_t chunkOffset(int row, int chunk) {
-    return static_cast<uint32_t>(row * kChunks + (chunk ^ (row & 7))) * 16;
+    return static_cast<uint32_t>(chunk / 8 * kHalfBytes + row * 128 +
+                                 (chunk % 8 ^ row % 8) * 16);
   }
-  static constexpr uint32_t kRowBytes = kChunks * 16;
 };
 
-/// Fetches positions first .. first + 64 of a sequence: keys, then values.
-/// Zeros from `end` on. A page outside the cache lowers `firstBad`.
-template <typename A, typename Block>
-__device__ __forceinline__ void
-fetchTile(const LaunchParams &p, const i32 *pages, int kvHead, int first,
-          int end, uint32_t raw, int *firstBad) {
-  constexpr int kPieces = Block::kPieces, kTile = Block::kTile;
-#pragma unroll 1 // registers are scarce here
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kPieces;
-       i += Block::kThreads) {
-    int row = i / kPieces, piece = i % kPieces, position = first + row;
-    i32 page = position < end ? pages[position / A::kPageSize] : 0;
-    bool real = position < end && A::isPage(page);
-    if (position < end && !real)
-      atomicMin(firstBad, position);
-    int64_t slot = real ? static_cast<int64_t>(page) * A::kPageSize +
-                              position % A::kPageSize
-                        : 0;
-    int64_t offset = slot * A::Keys::kStride + kvHead * A::kHeadDim;
-    uint32_t place = Block::kWidens ? static_cast<uint32_t>(i) * 16
-                                    : Block::chunkOffset(row, piece);
-    using T = typename Block::T;
-    constexpr int kElements = 16 / sizeof(T);
-    uint32_t bytes = real ? 16 : 0;
-    copyAsync16(raw + place,
-                static_cast<const T *>(p.operands[1]) + offset +
-                    piece * kElements,
-                bytes);
-    copyAsync16(raw + Block::kRawBytes / 2 + place,
-                static_cast<const T *>(p.operands[2]) + offset +
-                    piece * kElements,
-                bytes);
+/// A sequence's positions, tile by tile.
+struct PrefillTiles {
+  const i32 *pages;
+  int begin, end;
+};
+
+/// The cache slot of this thread's position of a tile, -1 for none; threads
+/// beyond the tile have none. A page outside the cache lowers `firstBad`.
+template <typename Block>
+__device__ __forceinline__ int slotOf(const PrefillTiles &tiles, int tile,
+                                      int *firstBad) {
+  using A = typename Block::Attention;
+  int row = static_cast<int>(threadIdx.x);
+  int position = tiles.begin + tile * Block::kTile + row;
+  if (row >= Block::kTile || position >= tiles.end)
+    return -1;
+  i32 page = tiles.pages[position / A::kPageSize];
+  if (A::isPage(page))
+    return page * A::kPageSize + position % A::kPageSize;
+  atomicMin(firstBad, position);
+  return -1;
+}
+
+/// Begins to copy the rows of `slots`, keys and then values, to shared memory;
+/// zeros where there is no slot.
+template <typename Block>
+__device__ __forceinline__ void copyTile(const LaunchParams &p, int kvHead,
+                                         const int *slots, uint32_t raw) {
+  using A = typename Block::Attention;
+  using T = typename Block::T;
+  // A thread keeps its piece, and its rows are congruent modulo 8.
+  constexpr int kRowsOfPass = Block::kThreads / Block::kPieces;
+  static_assert(kRowsOfPass % 8 == 0 && Block::kTile % kRowsOfPass == 0,
+                "all passes over a tile are alike");
+  int firstRow = static_cast<int>(threadIdx.x) / Block::kPieces;
+  int piece = static_cast<int>(threadIdx.x) % Block::kPieces;
+  int column = kvHead * A::kHeadDim + piece * Block::kElements;
+  const T *keys = static_cast<const T *>(p.operands[1]) + column;
+  const T *values = static_cast<const T *>(p.operands[2]) + column;
+  uint32_t place = raw + (Block::kWidens ? threadIdx.x * 16
+                                         : Block::chunkOffset(firstRow, piece));
+#pragma unroll
+  for (int row = 0; row < Block::kTile; row += kRowsOfPass) {
+    int slot = slots[firstRow + row];
+    uint32_t bytes = slot >= 0 ? 16 : 0;
+    int64_t offset = static_cast<int64_t>(max(slot, 0)) * A::Keys::kStride;
+    uint32_t at = place + row * (Block::kWidens ? Block::kPieces * 16 : 128);
+    copyAsync16(at, keys + offset, bytes);
+    copyAsync16(at + Block::kRawBytes / 2, values + offset, bytes);
   }
 }
 
-/// Two bf16 of two e4m3 codes: exact.
-__device__ __forceinline__ uint32_t e4m3PairToBf16(uint32_t codes) {
-  uint32_t pair = e4m3PairToF16(codes);
-  float2 values = __half22float2(*reinterpret_cast<__half2 *>(&pair));
-  __nv_bfloat162 rounded = __floats2bfloat162_rn(values.x, values.y);
-  return *reinterpret_cast<uint32_t *>(&rounded);
-}
-
-/// Keys and values of a fetched tile from e4m3 to bf16.
+/// Keys and values of a fetched tile from e4m3 to f16.
 template <typename Block>
 __device__ __forceinline__ void widenTile(const uint8_t *raw, uint8_t *tile) {
   constexpr int kAll = 2 * Block::kTile * Block::kPieces;
-#pragma unroll 1
+#pragma unroll 2
   for (int i = static_cast<int>(threadIdx.x); i < kAll; i += Block::kThreads) {
     uint4 codes = *reinterpret_cast<const uint4 *>(raw + i * 16);
     int row = i / Block::kPieces, piece = i % Block::kPieces;
-    uint8_t *base = tile + row / Block::kTile * (Block::kTileBytes / 2);
+    uint8_t *base = tile + row / Block::kTile * Block::kMatrixBytes;
     row %= Block::kTile;
-    uint4 low = {e4m3PairToBf16(codes.x), e4m3PairToBf16(codes.x >> 16),
-                 e4m3PairToBf16(codes.y), e4m3PairToBf16(codes.y >> 16)};
-    uint4 high = {e4m3PairToBf16(codes.z), e4m3PairToBf16(codes.z >> 16),
-                  e4m3PairToBf16(codes.w), e4m3PairToBf16(codes.w >> 16)};
+    uint4 low = {e4m3PairToF16(codes.x), e4m3PairToF16(codes.x >> 16),
+                 e4m3PairToF16(codes.y), e4m3PairToF16(codes.y >> 16)};
+    uint4 high = {e4m3PairToF16(codes.z), e4m3PairToF16(codes.z >> 16),
+                  e4m3PairToF16(codes.w), e4m3PairToF16(codes.w >> 16)};
     *reinterpret_cast<uint4 *>(base + Block::chunkOffset(row, piece * 2)) = low;
     *reinterpret_cast<uint4 *>(base + Block::chunkOffset(row, piece * 2 + 1)) =
         high;
@@ -118,139 +137,268 @@ struct PrefillRows {
   uint32_t q[A::kHeadDim / 16][4];
   float sum[A::kHeadDim / 8][4];
   float m[2], l[2];
-  int visible[2]; // 0: not of the sequence at hand
+  float factor[2]; // of scores, positive
+  int visible[2];  // 0: not of the sequence at hand
+
+  /// Queries from bf16 to f16, divided by the power of two that brings the
+  /// largest of the row to [1, 2); `factor` makes up for it.
+  __device__ __forceinline__ void narrowQueries() {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float largest = 0;
+#pragma unroll
+      for (int i = r; i < A::kHeadDim / 4; i += 2) {
+        float2 pair = bf16Values(q[i / 4][i % 4]);
+        largest = fmaxf(largest, fmaxf(fabsf(pair.x), fabsf(pair.y)));
+      }
+      largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 1));
+      largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 2));
+      float power = powerBelow(largest), shrink = 1 / power;
+      factor[r] *= power;
+#pragma unroll
+      for (int i = r; i < A::kHeadDim / 4; i += 2) {
+        float2 pair = bf16Values(q[i / 4][i % 4]);
+        q[i / 4][i % 4] = f16Pair(pair.x * shrink, pair.y * shrink);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void rescale(const float (&by)[2]) {
+#pragma unroll
+    for (int n = 0; n < A::kHeadDim / 8; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        sum[n][i] *= by[i / 2];
+  }
 };
 
-/// Scores to weights, as bf16 pairs by [row][n]; the rows' maxima, totals and
-/// sums follow. Sums are rescaled only when a weight would exceed 2^kSlack.
-template <typename A, int columns>
-__device__ __forceinline__ void
-weigh(PrefillRows<A> &rows, float (&scores)[columns][4], int first,
-      float factor, uint32_t (&weights)[columns][2]) {
-  constexpr float kSlack = 8;
+/// Scores of 64 positions from `first` on to weights, in place; the rows'
+/// maxima and totals follow. When a maximum grows, returns true, and the rows'
+/// sums must be multiplied by `shrink` before these weights are used. Not
+/// `masked`: all rows see all positions. `factor` is positive.
+template <bool masked, typename A>
+__device__ __forceinline__ bool weigh(PrefillRows<A> &rows,
+                                      float (&scores)[8][4], int first,
+                                      float (&shrink)[2]) {
   int t = static_cast<int>(threadIdx.x) % 4;
   float largest[2] = {-INFINITY, -INFINITY};
 #pragma unroll
-  for (int n = 0; n < columns; ++n)
+  for (int n = 0; n < 8; ++n)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      bool seen = first + n * 8 + 2 * t + i % 2 < rows.visible[i / 2];
-      scores[n][i] = seen ? scores[n][i] * factor : -INFINITY;
+      if (masked && first + n * 8 + 2 * t + i % 2 >= rows.visible[i / 2])
+        scores[n][i] = -INFINITY;
       largest[i / 2] = fmaxf(largest[i / 2], scores[n][i]);
     }
-  if (__any_sync(kFullWarp, largest[0] > rows.m[0] + kSlack ||
-                                largest[1] > rows.m[1] + kSlack))
+  largest[0] *= rows.factor[0];
+  largest[1] *= rows.factor[1];
+  bool grows =
+      __any_sync(kFullWarp, largest[0] > rows.m[0] || largest[1] > rows.m[1]);
+  if (grows) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float most = largest[r];
       most = fmaxf(most, __shfl_xor_sync(kFullWarp, most, 1));
       most = fmaxf(most, __shfl_xor_sync(kFullWarp, most, 2));
       most = fmaxf(most, rows.m[r]);
-      float shrink = most == rows.m[r] ? 1 : exp2Fast(rows.m[r] - most);
+      shrink[r] = most == rows.m[r] ? 1 : exp2Fast(rows.m[r] - most);
       rows.m[r] = most;
-      rows.l[r] *= shrink;
-#pragma unroll
-      for (int n = 0; n < A::kHeadDim / 8; ++n) {
-        rows.sum[n][2 * r] *= shrink;
-        rows.sum[n][2 * r + 1] *= shrink;
-      }
+      rows.l[r] *= shrink[r];
     }
+  }
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    float base = rows.m[r] == -INFINITY ? 0 : rows.m[r]; // nothing seen so far
+    float base = rows.m[r] == -INFINITY ? 0 : -rows.m[r]; // nothing seen so far
 #pragma unroll
-    for (int n = 0; n < columns; ++n) {
-      __nv_bfloat162 pair =
-          __floats2bfloat162_rn(exp2Fast(scores[n][2 * r] - base),
-                                exp2Fast(scores[n][2 * r + 1] - base));
-      rows.l[r] += __low2float(pair) + __high2float(pair);
-      weights[n][r] = *reinterpret_cast<uint32_t *>(&pair);
+    for (int n = 0; n < 8; ++n)
+#pragma unroll
+      for (int i = 2 * r; i < 2 * r + 2; ++i) {
+        scores[n][i] = exp2Fast(fmaf(scores[n][i], rows.factor[r], base));
+        rows.l[r] += scores[n][i];
+      }
+  }
+  return grows;
+}
+
+/// Weights as pairs in the order of a product's first operand.
+template <typename Block>
+__device__ __forceinline__ void packWeights(const float (&values)[8][4],
+                                            uint32_t (&weights)[4][4]) {
+#pragma unroll
+  for (int n = 0; n < 8; ++n)
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float a = values[n][2 * r], b = values[n][2 * r + 1];
+      weights[n / 2][n % 2 * 2 + r] =
+          Block::kWidens ? f16Pair(a, b) : bf16Pair(a, b);
     }
-  }
 }
 
-/// Adds the positions of a tile, from `first` on, to the rows of a warp: 32 at
-/// a time.
-template <typename A, typename Block>
-__device__ __forceinline__ void addTile(PrefillRows<A> &rows, uint32_t keys,
-                                        uint32_t values, int first,
-                                        float factor) {
-  constexpr int kColumns = 4; // of 8 positions
-  int lane = static_cast<int>(threadIdx.x) % 32;
-  // Where this lane's row begins in the first matrix of each load: eight rows
-  // further swizzle alike, and chunks differ in bits that these cover.
-  uint32_t keyRows[2], valueRows[4];
-#pragma unroll
-  for (int i = 0; i < 2; ++i)
-    keyRows[i] = keys + Block::chunkOffset(lane % 8, i * 4 + lane / 8);
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-    valueRows[i] = values + Block::chunkOffset(lane % 16, i * 2 + lane / 16);
-#pragma unroll
-  for (int part = 0; part < Block::kTile; part += kColumns * 8) {
-    float scores[kColumns][4] = {};
-    // Matrices of a load: 8 keys x (dims 0-7, 8-15 of two steps).
-#pragma unroll
-    for (int step = 0; step < A::kHeadDim / 16; step += 2)
-#pragma unroll
-      for (int n = 0; n < kColumns; ++n) {
-        uint32_t k[4];
-        loadMatrices(k, keyRows[step / 2 % 2] + step / 4 * 128 +
-                            (part + n * 8) * Block::kRowBytes);
-        const auto &q = rows.q;
-        mmaBf16(scores[n], q[step][0], q[step][1], q[step][2], q[step][3], k[0],
-                k[1]);
-        mmaBf16(scores[n], q[step + 1][0], q[step + 1][1], q[step + 1][2],
-                q[step + 1][3], k[2], k[3]);
-      }
-    uint32_t weights[kColumns][2];
-    weigh<A, kColumns>(rows, scores, first + part, factor, weights);
-    // Matrices of a load: positions 0-7, 8-15 of a step x (8 dims, the next 8).
-#pragma unroll
-    for (int step = 0; step < kColumns / 2; ++step)
-#pragma unroll
-      for (int n = 0; n < A::kHeadDim / 8; n += 2) {
-        uint32_t v[4];
-        loadMatricesTransposed(v, valueRows[n / 2 % 4] + n / 8 * 128 +
-                                      (part + step * 16) * Block::kRowBytes);
-        const auto &low = weights[2 * step], &high = weights[2 * step + 1];
-        mmaBf16(rows.sum[n], low[0], low[1], high[0], high[1], v[0], v[1]);
-        mmaBf16(rows.sum[n + 1], low[0], low[1], high[0], high[1], v[2], v[3]);
-      }
-  }
+/// The product of the element type that a block's tiles have.
+template <typename Block, bool transposed, bool adds, int columns>
+__device__ __forceinline__ void multiply(float (&d)[columns][4],
+                                         const uint32_t (&a)[4], uint64_t b) {
+  if constexpr (Block::kWidens)
+    wgmmaRowsF16<transposed, adds>(d, a, b);
+  else
+    wgmmaRowsBf16<transposed, adds>(d, a, b);
 }
 
-/// Grid: ranges, groups of query heads over all kv heads, blocks of tokens.
-/// `sharedBytes` of dynamic shared memory.
-template <typename A, int headsOfBlock, int tokenTiles, int sharedBytes>
+/// Begins to multiply queries and a tile's keys.
+template <typename Block, typename A>
+__device__ __forceinline__ void
+beginScores(const PrefillRows<A> &rows, uint32_t keys, float (&scores)[8][4]) {
+  uint64_t first = swizzledTile(keys);
+  wgmmaFence();
+  multiply<Block, false, false>(scores, rows.q[0], first);
+#pragma unroll
+  for (int step = 1; step < A::kHeadDim / 16; ++step)
+    multiply<Block, false, true>(
+        scores, rows.q[step],
+        first + (step / 4 * Block::kHalfBytes + step % 4 * 32) / 16);
+  wgmmaCommit();
+}
+
+/// Begins to add weights times a tile's values.
+template <typename Block, typename A>
+__device__ __forceinline__ void beginSums(PrefillRows<A> &rows, uint32_t values,
+                                          const uint32_t (&weights)[4][4]) {
+  uint64_t first = swizzledColumns(values, Block::kHalfBytes);
+  wgmmaFence();
+#pragma unroll
+  for (int step = 0; step < 4; ++step)
+    multiply<Block, true, true>(rows.sum, weights[step],
+                                first + step * 2048 / 16);
+  wgmmaCommit();
+}
+
+/// Adds all positions of `tiles` to the rows of all warps.
+template <typename Block, typename A>
+__device__ __forceinline__ void
+addPositions(const LaunchParams &p, PrefillRows<A> &rows,
+             const PrefillTiles &tiles, int kvHead, uint8_t *stages,
+             int (&slots)[Block::kStages][Block::kTile], int *firstBad) {
+  constexpr int kStages = Block::kStages, kAhead = Block::kAhead;
+  uint32_t place = sharedAddress(stages);
+  int count = (tiles.end - tiles.begin + Block::kTile - 1) / Block::kTile;
+  int all = min(rows.visible[0], rows.visible[1]); // that all rows see
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2)
+    all = min(all, __shfl_xor_sync(kFullWarp, all, distance));
+  auto copy = [&](int tile) {
+    if (tile < count)
+      copyTile<Block>(p, kvHead, slots[tile % kStages],
+                      place + tile % kStages * Block::kRawBytes);
+    commitCopies();
+  };
+  // Where a tile's keys lie for products.
+  constexpr int kWide = kStages * Block::kRawBytes;
+  auto keysOf = [&](int tile) {
+    if constexpr (Block::kWidens)
+      return place + kWide + tile % 2 * 2 * Block::kMatrixBytes;
+    else
+      return place + tile % kStages * Block::kRawBytes;
+  };
+  // By all threads, behind a barrier after the tile's copies.
+  auto widen = [&](int tile) {
+    if constexpr (Block::kWidens) {
+      if (tile < count)
+        widenTile<Block>(stages + tile % kStages * Block::kRawBytes,
+                         stages + kWide + tile % 2 * 2 * Block::kMatrixBytes);
+      fenceForTensorCores();
+      __syncthreads();
+    }
+  };
+
+#pragma unroll 1
+  for (int tile = 0; tile <= kAhead; ++tile) {
+    int slot = slotOf<Block>(tiles, tile, firstBad);
+    if (threadIdx.x < Block::kTile)
+      slots[tile][threadIdx.x] = slot;
+  }
+  __syncthreads();
+#pragma unroll 1
+  for (int tile = 0; tile < kAhead; ++tile)
+    copy(tile);
+  waitCopies<kAhead - 1>();
+  fenceForTensorCores();
+  __syncthreads();
+  widen(0);
+  float scores[8][4], shrink[2];
+  uint32_t weights[4][4];
+  beginScores<Block>(rows, keysOf(0), scores);
+  wgmmaWaitFor<0>();
+  settle(scores);
+  if (weigh<true>(rows, scores, tiles.begin, shrink))
+    rows.rescale(shrink);
+  packWeights<Block>(scores, weights);
+#pragma unroll 1
+  for (int tile = 0; tile + 1 < count; ++tile) {
+    // The next tile has arrived, and nobody reads the one before this.
+    waitCopies<kAhead - 2>();
+    fenceForTensorCores();
+    __syncthreads();
+    copy(tile + kAhead);
+    int slot = slotOf<Block>(tiles, tile + kAhead + 1, firstBad);
+    widen(tile + 1);
+    beginScores<Block>(rows, keysOf(tile + 1), scores);
+    beginSums<Block>(rows, keysOf(tile) + Block::kMatrixBytes, weights);
+    wgmmaWaitFor<1>();
+    settle(scores);
+    int first = tiles.begin + (tile + 1) * Block::kTile;
+    bool grows = first + Block::kTile <= all
+                     ? weigh<false>(rows, scores, first, shrink)
+                     : weigh<true>(rows, scores, first, shrink);
+    wgmmaWaitFor<0>();
+    settle(rows.sum);
+    if (grows)
+      rows.rescale(shrink);
+    packWeights<Block>(scores, weights);
+    if (threadIdx.x < Block::kTile)
+      slots[(tile + kAhead + 1) % kStages][threadIdx.x] = slot;
+  }
+  beginSums<Block>(rows, keysOf(count - 1) + Block::kMatrixBytes, weights);
+  wgmmaWaitFor<0>();
+  settle(rows.sum);
+  waitCopies<0>();
+  __syncthreads();
+}
+
+/// Grid: ranges, kv heads, groups of `warps` pairs of (16 tokens, head of a
+/// kv head). `sharedBytes` of dynamic shared memory.
+template <typename A, int warps, int sharedBytes>
 __device__ void attentionPrefill(const LaunchParams &p, float scale) {
-  using Block = PrefillBlock<A, headsOfBlock, tokenTiles>;
+  using Block = PrefillBlock<A, warps>;
   static_assert(Block::kSharedBytes == sharedBytes,
                 "the launch reserves what the tiles need");
   extern __shared__ __align__(16) uint8_t shared[];
+  uint8_t *stages = shared + (-sharedAddress(shared) & 1023);
   __shared__ int visibles[Block::kTokens];
   __shared__ i32 sequences[Block::kTokens];
   __shared__ int firstBad;
-  // Later blocks see more positions: they begin first.
-  uint32_t block = gridDim.z - 1 - blockIdx.z;
-  uint32_t firstToken = block * Block::kTokens, tokens = A::tokens(p);
-  if (firstToken >= tokens)
-    return;
+  __shared__ int slots[Block::kStages][Block::kTile];
   int lane = static_cast<int>(threadIdx.x) % 32;
   int warp = static_cast<int>(threadIdx.x) / 32;
   int g = lane / 4, t = lane % 4;
-  int kvHead = static_cast<int>(blockIdx.y) / Block::kGroups;
-  int inKvHead = static_cast<int>(blockIdx.y) % Block::kGroups * headsOfBlock +
-                 warp % headsOfBlock;
-  bool realHead = inKvHead < A::kPerKvHead;
-  int head = kvHead * A::kPerKvHead + inKvHead;
-  int firstRow = warp / headsOfBlock * 16; // in the block
+  // Later tokens see more positions: they begin first.
+  uint32_t pairs = (gridDim.z - 1 - blockIdx.z) * Block::kWarps;
+  uint32_t blockToken = pairs / A::kPerKvHead * 16;
+  uint32_t tokens = A::tokens(p);
+  if (blockToken >= tokens)
+    return;
+  // Of this CTA's pairs; the last one's block of tokens ends it.
+  uint32_t blockEnd =
+      min((pairs + Block::kWarps - 1) / A::kPerKvHead * 16 + 16, tokens);
+  int kvHead = static_cast<int>(blockIdx.y);
+  uint32_t pair = pairs + warp;
+  int head = kvHead * A::kPerKvHead + static_cast<int>(pair % A::kPerKvHead);
+  uint32_t firstToken = pair / A::kPerKvHead * 16;
 
   for (int i = static_cast<int>(threadIdx.x); i < Block::kTokens;
        i += Block::kThreads) {
-    bool real = firstToken + i < tokens;
-    visibles[i] = real ? A::visibleTo(p, firstToken + i) : 0;
-    sequences[i] = real ? A::sequenceOf(p, firstToken + i) : 0;
+    bool real = blockToken + i < blockEnd;
+    visibles[i] = real ? A::visibleTo(p, blockToken + i) : 0;
+    sequences[i] = real ? A::sequenceOf(p, blockToken + i) : 0;
   }
 
   PrefillRows<A> rows = {};
@@ -258,26 +406,30 @@ __device__ void attentionPrefill(const LaunchParams &p, float scale) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     rows.m[r] = -INFINITY;
-    uint32_t token = firstToken + firstRow + g + 8 * r;
-    if (!realHead || token >= tokens)
+    rows.factor[r] = scale * kLog2E;
+    uint32_t token = firstToken + g + 8 * r;
+    if (token >= tokens)
       continue;
     const bf16 *row = A::Query::row(p.operands[0], token) + head * A::kHeadDim;
 #pragma unroll
     for (int step = 0; step < A::kHeadDim / 16; ++step) {
-      const auto *pairs = reinterpret_cast<const uint32_t *>(row + step * 16);
-      rows.q[step][r] = pairs[t];
-      rows.q[step][2 + r] = pairs[4 + t];
+      const auto *values = reinterpret_cast<const uint32_t *>(row + step * 16);
+      rows.q[step][r] = values[t];
+      rows.q[step][2 + r] = values[4 + t];
     }
   }
+  if constexpr (Block::kWidens)
+    rows.narrowQueries();
   __syncthreads();
 
-  float factor = scale * kLog2E;
   // One sequence after the other: the one of the first token that no earlier
   // token of the block shares.
+#pragma unroll 1
   for (int leader = 0; leader < Block::kTokens; ++leader) {
     i32 sequence = sequences[leader];
     int most = 0;
     bool repeated = visibles[leader] == 0;
+#pragma unroll 1
     for (int i = 0; i < Block::kTokens && !repeated; ++i)
       if (visibles[i] != 0 && sequences[i] == sequence) {
         repeated = i < leader;
@@ -292,37 +444,15 @@ __device__ void attentionPrefill(const LaunchParams &p, float scale) {
       continue;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      int i = firstRow + g + 8 * r;
-      rows.visible[r] = sequences[i] == sequence ? min(visibles[i], end) : 0;
+      int i = static_cast<int>(firstToken - blockToken) + g + 8 * r;
+      bool mine = firstToken + g + 8 * r < tokens && sequences[i] == sequence;
+      rows.visible[r] = mine ? min(visibles[i], end) : 0;
     }
     if (threadIdx.x == 0)
       firstBad = 0x7fffffff;
     __syncthreads();
-
-    const i32 *pages = A::pagesOf(p, sequence);
-    uint32_t stages = sharedAddress(shared);
-    fetchTile<A, Block>(p, pages, kvHead, begin, end, stages, &firstBad);
-    commitCopies();
-    int stage = 0;
-#pragma unroll 1
-    for (int first = begin; first < end; first += Block::kTile, stage ^= 1) {
-      if (first + Block::kTile < end)
-        fetchTile<A, Block>(p, pages, kvHead, first + Block::kTile, end,
-                            stages + (stage ^ 1) * Block::kRawBytes, &firstBad);
-      commitCopies();
-      waitCopies<1>();
-      __syncthreads();
-      uint32_t tile = stages + stage * Block::kRawBytes;
-      if constexpr (Block::kWidens) {
-        widenTile<Block>(shared + stage * Block::kRawBytes,
-                         shared + 2 * Block::kRawBytes);
-        tile = stages + 2 * Block::kRawBytes;
-        __syncthreads();
-      }
-      addTile<A, Block>(rows, tile, tile + Block::kTileBytes / 2, first,
-                        factor);
-      __syncthreads();
-    }
+    addPositions<Block>(p, rows, {A::pagesOf(p, sequence), begin, end}, kvHead,
+                        stages, slots, &firstBad);
 #pragma unroll
     for (int r = 0; r < 2; ++r)
       bad[r] |= rows.visible[r] > firstBad;
@@ -334,26 +464,25 @@ __device__ void attentionPrefill(const LaunchParams &p, float scale) {
     float l = rows.l[r];
     l += __shfl_xor_sync(kFullWarp, l, 1);
     l += __shfl_xor_sync(kFullWarp, l, 2);
-    uint32_t token = firstToken + firstRow + g + 8 * r;
-    if (!realHead || token >= tokens)
+    uint32_t token = firstToken + g + 8 * r;
+    if (token >= tokens)
       continue;
     if constexpr (A::kSplits == 1) {
-      float share = l == 0 || bad[r] ? 0 : 1 / l;
+      bool zero = l == 0 || bad[r];
+      float share = zero ? 0 : 1 / l;
       bf16 *out = A::Result::row(p.operands[6], token) + head * A::kHeadDim;
 #pragma unroll
       for (int n = 0; n < A::kHeadDim / 8; ++n)
         *reinterpret_cast<__nv_bfloat162 *>(out + n * 8 + 2 * t) =
-            __floats2bfloat162_rn(share == 0 ? 0 : rows.sum[n][2 * r] * share,
-                                  share == 0 ? 0
-                                             : rows.sum[n][2 * r + 1] * share);
+            __floats2bfloat162_rn(zero ? 0 : rows.sum[n][2 * r] * share,
+                                  zero ? 0 : rows.sum[n][2 * r + 1] * share);
     } else {
       int64_t part = A::part(token, head, static_cast<int>(blockIdx.x));
       float *sums = A::sums(p, part);
-      if (l != 0)
 #pragma unroll
-        for (int n = 0; n < A::kHeadDim / 8; ++n)
-          *reinterpret_cast<float2 *>(sums + n * 8 + 2 * t) = {
-              rows.sum[n][2 * r], rows.sum[n][2 * r + 1]};
+      for (int n = 0; n < A::kHeadDim / 8; ++n)
+        *reinterpret_cast<float2 *>(sums + n * 8 + 2 * t) = {
+            rows.sum[n][2 * r], rows.sum[n][2 * r + 1]};
       if (t == 0)
         *A::stats(p, part) = {rows.m[r], bad[r] ? -1.0f : l};
     }

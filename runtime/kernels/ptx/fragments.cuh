@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 namespace saddle::device {
 
@@ -64,6 +66,26 @@ __device__ __forceinline__ uint32_t e4m3PairToF16(uint32_t codes) {
       : "=r"(pair)
       : "r"(codes));
   return pair;
+}
+
+/// Two floats rounded, the first one in the low half.
+__device__ __forceinline__ uint32_t bf16Pair(float a, float b) {
+  __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
+  return *reinterpret_cast<uint32_t *>(&pair);
+}
+__device__ __forceinline__ uint32_t f16Pair(float a, float b) {
+  __half2 pair = __floats2half2_rn(a, b);
+  return *reinterpret_cast<uint32_t *>(&pair);
+}
+__device__ __forceinline__ float2 bf16Values(uint32_t pair) {
+  return __bfloat1622float2(*reinterpret_cast<__nv_bfloat162 *>(&pair));
+}
+
+/// The power of two p, at least 2^-126, with p <= value < 2 p for what lies
+/// between; both p and 1 / p are normal.
+__device__ __forceinline__ float powerBelow(float value) {
+  uint32_t exponent = __float_as_uint(value) >> 23 & 0xff;
+  return __uint_as_float(min(max(exponent, 1u), 253u) << 23);
 }
 
 /// The low halves of a and b, then the high halves, as pairs.

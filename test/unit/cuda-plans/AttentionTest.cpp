@@ -1,0 +1,158 @@
+// Which attention kernel, and how positions are cut into ranges.
+
+#include "test/unit/cuda-plans/PlanFixture.h"
+
+namespace saddle::cuda {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class AttentionPlanTest : public PlanTest {
+protected:
+  struct Shape {
+    int64_t tokens = 1, heads = 6, kvHeads = 1, headDim = 128, pageSize = 16,
+            sequences = 8, pages = 512;
+    double scale = 0.125;
+    int64_t cacheStride = 0;
+  };
+  LaunchDesc attention(mlir::Type type, mlir::Type kv, const Shape &s) {
+    LaunchDesc result =
+        launch("attention",
+               {operand("q", type, {s.tokens, s.heads * s.headDim}),
+                operand("kcache", kv, {9000, s.pageSize, s.kvHeads, s.headDim}),
+                operand("vcache", kv, {9000, s.pageSize, s.kvHeads, s.headDim},
+                        s.cacheStride),
+                operand("positions", i32(), {s.tokens}),
+                operand("sequences", i32(), {s.tokens}),
+                operand("block_table", i32(), {s.sequences, s.pages}),
+                operand("out", type, {s.tokens, s.heads * s.headDim})},
+               {{"head_dim", s.headDim}});
+    mlir::NamedAttrList constants(result.constants);
+    constants.append("scale", builder.getF64FloatAttr(s.scale));
+    result.constants = constants.getDictionary(&context);
+    return result;
+  }
+};
+
+TEST_F(AttentionPlanTest, OneTokenFillsTheMachine) {
+  KernelPlan p = plan(attention(bf16(), bf16(), {}));
+  EXPECT_THAT(p.headers, ElementsAre("impls/attention_decode.cuh"));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_EQ(p.functions[0].suffix, "ranges");
+  EXPECT_THAT(p.functions[0].body, HasSubstr("using A = Attention<1, 128, 16, "
+                                             "128, Matrix<bf16, 1, 768, 768>"));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("Matrix<bf16, 144000, 128, 128>"));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("attentionDecode<A, 4>(p, 0.125f);"));
+  // 2 CTAs for each of 132 multiprocessors, but 512 pages of 16 positions are
+  // 128 ranges of 64.
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(128, 1, 1));
+  EXPECT_EQ(p.functions[0].residentBlocks, 2u);
+  EXPECT_EQ(p.functions[1].suffix, "combine");
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("combineSplits<A, 16, /*everySplit=*/false, "
+                        "/*binary=*/true>(p);"));
+  EXPECT_THAT(p.functions[1].grid, ElementsAre(6, 1, 1));
+  EXPECT_EQ(p.functions[1].block, 512u);
+  // Six heads x 128 ranges of 128 sums, a maximum and a total.
+  EXPECT_EQ(p.workspaceBytes, 6u * 128 * 130 * 4);
+}
+
+TEST_F(AttentionPlanTest, ManyTokensNeedNoRanges) {
+  Shape s;
+  s.tokens = s.sequences = 64;
+  s.heads = 48, s.kvHeads = 8;
+  KernelPlan p = plan(attention(bf16(), bf16(), s));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_EQ(p.functions[0].suffix, "");
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(1, 8, 64));
+  EXPECT_EQ(p.workspaceBytes, 0u);
+}
+
+TEST_F(AttentionPlanTest, NarrowCachesAllowMoreCtas) {
+  Shape s;
+  s.tokens = s.sequences = 64;
+  KernelPlan p = plan(attention(bf16(), e4m3(), s));
+  // 3 x 132 / 64.
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(6, 1, 64));
+  EXPECT_EQ(p.functions[0].residentBlocks, 3u);
+}
+
+TEST_F(AttentionPlanTest, HeadsGoInGroupsOfEight) {
+  Shape s;
+  s.heads = 40, s.kvHeads = 2;
+  // 20 heads of a kv head are three groups.
+  EXPECT_THAT(plan(attention(bf16(), bf16(), s)).functions[0].grid,
+              ElementsAre(44, 6, 1));
+}
+
+TEST_F(AttentionPlanTest, MoreTokensThanSequencesArePrefill) {
+  Shape s;
+  s.tokens = 512;
+  KernelPlan p = plan(attention(bf16(), bf16(), s));
+  EXPECT_THAT(p.headers, ElementsAre("impls/attention_prefill.cuh"));
+  // 32 blocks of tokens x 6 heads are 24 CTAs of 8 warps. n ranges take
+  // ceil(24 n / 132) / n rounds and 0.04 n x 24 / 132 of traffic: 5 ranges are
+  // best, 0.2 + 0.036.
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(5, 1, 24));
+  EXPECT_EQ(p.functions[0].block, 256u);
+  // 4 stages x (keys, values) x 64 positions x 128 bf16, and alignment.
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("attentionPrefill<A, 8, /*sharedBytes=*/132096>(p, "
+                        "0.125f);"));
+  EXPECT_EQ(p.functions[0].sharedBytes, 132096u);
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("combineSplits<A, 4, /*everySplit=*/true, "
+                        "/*binary=*/true>(p);"));
+  // e4m3: half as much, and two tiles as f16.
+  EXPECT_EQ(plan(attention(bf16(), e4m3(), s)).functions[0].sharedBytes,
+            132096u);
+}
+
+TEST_F(AttentionPlanTest, WhatFragmentsCannotHoldTakesTheGeneralKernel) {
+  auto header = [&](mlir::Type type, mlir::Type kv, Shape s) {
+    return plan(attention(type, kv, s)).headers.front();
+  };
+  const char *any = "impls/attention.cuh";
+  EXPECT_EQ(header(f32(), bf16(), {}), any);
+  EXPECT_EQ(header(bf16(), f32(), {}), any);
+  Shape s;
+  s.headDim = 48;
+  EXPECT_EQ(header(bf16(), bf16(), s), any);
+  s.headDim = 64;
+  EXPECT_EQ(header(bf16(), e4m3(), s), any);
+  EXPECT_EQ(header(bf16(), bf16(), s), "impls/attention_decode.cuh");
+  s.pageSize = 24;
+  EXPECT_EQ(header(bf16(), bf16(), s), any);
+  s.tokens = 9;
+  EXPECT_EQ(header(bf16(), bf16(), s), "impls/attention_prefill.cuh");
+  s.scale = -1;
+  EXPECT_EQ(header(bf16(), bf16(), s), any);
+}
+
+TEST_F(AttentionPlanTest, TheGeneralKernelHasACtaPerHead) {
+  Shape s;
+  s.tokens = 5;
+  KernelPlan p = plan(attention(f32(), f32(), s));
+  // 8 x 132 / (5 x 6).
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(35, 6, 5));
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("combineSplits<A, 8, /*everySplit=*/false, "
+                        "/*binary=*/false>(p);"));
+}
+
+TEST_F(AttentionPlanTest, RefusesGapsAndTooManyTokens) {
+  Shape s;
+  s.cacheStride = 136;
+  EXPECT_EQ(errorOf(attention(bf16(), bf16(), s)),
+            "attention needs dense caches, but \"vcache\" has gaps between "
+            "pages, slots or heads");
+  s = {};
+  s.tokens = 70000;
+  EXPECT_EQ(errorOf(attention(bf16(), bf16(), s)),
+            "attention has 70000 tokens in a step, expected 65535 at most");
+}
+
+} // namespace
+} // namespace saddle::cuda

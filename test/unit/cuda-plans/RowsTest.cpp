@@ -1,0 +1,233 @@
+// Norms, rows, rotations, caches and the router.
+
+#include "test/unit/cuda-plans/PlanFixture.h"
+
+#include "passes/Cuda/Plans/Literals.h"
+
+namespace saddle::cuda {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class RowsPlanTest : public PlanTest {
+protected:
+  /// The launch with a float constant more.
+  LaunchDesc with(LaunchDesc launch, const char *name, double value) {
+    mlir::NamedAttrList constants(launch.constants);
+    constants.append(name, builder.getF64FloatAttr(value));
+    launch.constants = constants.getDictionary(&context);
+    return launch;
+  }
+  LaunchDesc rmsNorm(mlir::Type type, int64_t rows, int64_t width,
+                     int64_t stride = 0) {
+    return with(launch("rms_norm",
+                       {operand("x", type, {rows, width}, stride),
+                        operand("weight", f32(), {width}),
+                        operand("out", type, {rows, width})},
+                       {}),
+                "eps", 1e-6);
+  }
+  LaunchDesc qkNorm(std::vector<int64_t> cache, int64_t qWidth, int64_t kWidth,
+                    int64_t headDim, int64_t rotaryDim) {
+    int64_t row = qWidth + 2 * kWidth;
+    return with(with(launch("qk_norm_rope_kv_append",
+                            {operand("q", bf16(), {64, qWidth}, row),
+                             operand("k", bf16(), {64, kWidth}, row),
+                             operand("v", bf16(), {64, kWidth}, row),
+                             operand("q_weight", f32(), {qWidth}),
+                             operand("k_weight", f32(), {kWidth}),
+                             operand("positions", i32(), {64}),
+                             operand("slots", i32(), {64}),
+                             operand("out", bf16(), {64, qWidth}),
+                             operand("kcache", e4m3(), cache),
+                             operand("vcache", e4m3(), cache)},
+                            {{"q_divisor", 6144},
+                             {"k_divisor", 1024},
+                             {"head_dim", headDim},
+                             {"rotary_dim", rotaryDim}}),
+                     "eps", 1e-6),
+                "theta", 1e4);
+  }
+};
+
+TEST_F(RowsPlanTest, FloatLiteralsKeepTheirBits) {
+  EXPECT_EQ(floatLiteral(1), "1.0f");
+  EXPECT_EQ(floatLiteral(6144), "6144.0f");
+  EXPECT_EQ(floatLiteral(1e-6), "9.99999997e-07f");
+  EXPECT_EQ(floatLiteral(-0.5), "-0.5f");
+  EXPECT_EQ(floatLiteral(1e10), "1e+10f");
+}
+
+TEST_F(RowsPlanTest, FrequenciesAreThePowersOfTheta) {
+  // 10000^0, 10000^(-1/4), 10000^(-2/4), 10000^(-3/4).
+  EXPECT_EQ(rotaryFrequencies(8, 1e4),
+            "static __constant__ const float frequencies[] = {\n"
+            "    1.0f, 0.100000001f, 0.00999999978f, 0.00100000005f};\n");
+}
+
+TEST_F(RowsPlanTest, EmbeddingTakesVectorsWhereRowsAllow) {
+  auto embedding = [&](int64_t width) {
+    return plan(launch("embedding",
+                       {operand("tokens", i32(), {64}),
+                        operand("table", bf16(), {100, width}),
+                        operand("out", bf16(), {64, width})},
+                       {}));
+  };
+  KernelPlan p = embedding(3072);
+  EXPECT_THAT(p.headers, ElementsAre("impls/rows.cuh"));
+  EXPECT_EQ(p.functions[0].body,
+            "embedding<1, Matrix<bf16, 100, 3072, 3072>, Matrix<bf16, 64, "
+            "3072, 3072>>(p);");
+  // 64 x 3072 / 8 vectors, 256 in a CTA.
+  EXPECT_EQ(p.functions[0].grid[0], 96u);
+  // 64 x 3073 single values are more than the machine needs: 132 x 8 CTAs have
+  // 256 of them each in turn.
+  EXPECT_EQ(embedding(3073).functions[0].grid[0], 768u);
+}
+
+TEST_F(RowsPlanTest, SelectRowsCountsItsOutput) {
+  KernelPlan p =
+      plan(launch("select_rows",
+                  {operand("x", f32(), {512, 64}), operand("rows", i32(), {8}),
+                   operand("out", f32(), {8, 64})},
+                  {}, engine::Extent::Rows));
+  EXPECT_EQ(p.functions[0].body, "selectRows<2, Matrix<f32, 512, 64, 64>, "
+                                 "Matrix<f32, 8, 64, 64>>(p);");
+  EXPECT_EQ(p.functions[0].grid[0], 1u);
+}
+
+TEST_F(RowsPlanTest, NormsHaveACtaPerRow) {
+  KernelPlan p = plan(rmsNorm(bf16(), 64, 3072));
+  // 3072 / 8 vectors, one per thread.
+  EXPECT_EQ(p.functions[0].body,
+            "rmsNorm<1, 384, Matrix<bf16, 64, 3072, 3072>, Matrix<bf16, 64, "
+            "3072, 3072>>(p, 9.99999997e-07f);");
+  EXPECT_EQ(p.functions[0].block, 384u);
+  EXPECT_EQ(p.functions[0].grid[0], 64u);
+  // 33 single values: two warps. 8192 rows: 16 CTAs per multiprocessor.
+  EXPECT_EQ(plan(rmsNorm(bf16(), 64, 33)).functions[0].block, 64u);
+  EXPECT_EQ(plan(rmsNorm(bf16(), 64, 3072, 3076)).functions[0].block, 1024u);
+  EXPECT_EQ(plan(rmsNorm(bf16(), 8192, 3072)).functions[0].grid[0], 2112u);
+}
+
+TEST_F(RowsPlanTest, RowsThatNoCtaHoldsAreRefused) {
+  EXPECT_EQ(errorOf(rmsNorm(bf16(), 1, 40000)),
+            "rms_norm has rows of 40000 elements, expected 32768 at most");
+}
+
+TEST_F(RowsPlanTest, AddRmsNormHasBothOutputs) {
+  KernelPlan p = plan(with(
+      launch("add_rms_norm",
+             {operand("a", bf16(), {4, 64}), operand("b", bf16(), {4, 64}, 72),
+              operand("weight", f32(), {64}), operand("sum", bf16(), {4, 64}),
+              operand("out", bf16(), {4, 64})},
+             {}),
+      "eps", 1e-5));
+  EXPECT_THAT(p.functions[0].body,
+              StartsWith("addRmsNorm<1, 32, Matrix<bf16, 4, 64, 64>, "
+                         "Matrix<bf16, 4, 64, 72>"));
+}
+
+TEST_F(RowsPlanTest, SumOfSquaresTakesTheWidestInputsThreads) {
+  KernelPlan p = plan(launch("sum_of_squares",
+                             {operand("x", bf16(), {4, 768}, 1024),
+                              operand("x", bf16(), {4, 128}, 1024),
+                              operand("out", f32(), {4, 2})},
+                             {}));
+  // 768 / 8 vectors.
+  EXPECT_EQ(p.functions[0].body,
+            "sumOfSquares<1, 96, Matrix<f32, 4, 2, 2>, Matrix<bf16, 4, 768, "
+            "1024>, Matrix<bf16, 4, 128, 1024>>(p);");
+}
+
+TEST_F(RowsPlanTest, RmsScaleNamesColumnAndDivisor) {
+  KernelPlan p = plan(with(
+      launch("rms_scale",
+             {operand("x", bf16(), {4, 128}), operand("sums", f32(), {4, 2}),
+              operand("weight", f32(), {128}),
+              operand("out", bf16(), {4, 128})},
+             {{"column", 1}, {"divisor", 1024}}),
+      "eps", 1e-6));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("(p, 1, 1024.0f, 9.99999997e-07f);"));
+}
+
+TEST_F(RowsPlanTest, RopeCarriesItsFrequencies) {
+  KernelPlan p = plan(with(
+      launch("rope",
+             {operand("x", bf16(), {4, 768}), operand("positions", i32(), {4}),
+              operand("out", bf16(), {4, 768})},
+             {{"head_dim", 128}, {"rotary_dim", 64}}),
+      "theta", 5e6));
+  EXPECT_THAT(p.functions[0].body,
+              StartsWith("static __constant__ const float frequencies[] = {"));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("rope<1, 128, 64, "));
+  // 768 / 8 vectors.
+  EXPECT_EQ(p.functions[0].block, 96u);
+}
+
+TEST_F(RowsPlanTest, KvAppendSeesCachesAsSlots) {
+  auto append = [&](int64_t stride) {
+    return launch("kv_append",
+                  {operand("k", bf16(), {64, 128}),
+                   operand("v", bf16(), {64, 128}),
+                   operand("slots", i32(), {64}),
+                   operand("kcache", e4m3(), {40, 16, 1, 128}),
+                   operand("vcache", e4m3(), {40, 16, 1, 128}, stride)},
+                  {});
+  };
+  EXPECT_EQ(plan(append(0)).functions[0].body,
+            "kvAppend<1, Matrix<bf16, 64, 128, 128>, Matrix<bf16, 64, 128, "
+            "128>, Matrix<e4m3, 640, 128, 128>>(p);");
+  EXPECT_EQ(errorOf(append(136)),
+            "kv_append needs dense caches, but \"vcache\" has gaps between "
+            "pages, slots or heads");
+}
+
+TEST_F(RowsPlanTest, QkNormHasAThreadPerUnit) {
+  KernelPlan p = plan(qkNorm({40, 16, 1, 128}, 768, 128, 128, 64));
+  // bf16 and e4m3 go in vectors of 8: a head is 4 pairs of vectors and 8 that
+  // pass, and seven heads and 16 vectors of v make 100.
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("qkNormRopeKVAppend<1, 128, 128, 64,"));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("Matrix<e4m3, 640, 128, 128>"));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("p, 6144.0f, 1024.0f, 9.99999997e-07f, frequencies);"));
+  EXPECT_EQ(p.functions[0].block, 128u);
+  EXPECT_EQ(p.functions[0].grid[0], 64u);
+}
+
+TEST_F(RowsPlanTest, QkNormRefusesGapsAndRowsThatDoNotFit) {
+  LaunchDesc gaps = qkNorm({40, 16, 1, 128}, 768, 128, 128, 64);
+  gaps.operands[8] = operand("kcache", e4m3(), {40, 16, 1, 128}, 136);
+  EXPECT_EQ(errorOf(gaps), "qk_norm_rope_kv_append needs dense caches, but "
+                           "\"kcache\" has gaps between pages, slots or heads");
+  // 200 heads x 12 units and 16 of v; 512 threads hold 4 each.
+  EXPECT_EQ(errorOf(qkNorm({40, 16, 1, 128}, 199 * 128, 128, 128, 64)),
+            "qk_norm_rope_kv_append has 2416 vectors of 8 elements in a row, "
+            "expected 2048 at most");
+}
+
+TEST_F(RowsPlanTest, RouterHasAWarpPerToken) {
+  auto router = [&](int64_t tokens, int64_t experts) {
+    return with(launch("router_topk",
+                       {operand("logits", f32(), {tokens, experts}),
+                        operand("bias", f32(), {experts}),
+                        operand("weights", f32(), {tokens, 8}),
+                        operand("experts", i32(), {tokens, 8})},
+                       {}),
+                "routed_scale", 1);
+  };
+  KernelPlan p = plan(router(65, 256));
+  EXPECT_EQ(p.functions[0].body,
+            "routerTopK<1, 4, Matrix<f32, 65, 256, 256>, Matrix<f32, 65, 8, "
+            "8>, Matrix<i32, 65, 8, 8>>(p, 1.0f);");
+  EXPECT_EQ(p.functions[0].grid[0], 17u);
+  EXPECT_EQ(errorOf(router(1, 2000)), "router_topk chooses among 2000 experts, "
+                                      "expected 1024 at most");
+}
+
+} // namespace
+} // namespace saddle::cuda
