@@ -330,6 +330,17 @@ private:
     return sources;
   }
 
+  /// The user's cache; none when it cannot be used, which nobody asked for.
+  static std::string userKernelCache() {
+    std::string folder = cuda::KernelCache::defaultFolder();
+    Status status = cuda::KernelCache(folder).open();
+    if (status.ok())
+      return folder;
+    llvm::errs() << "saddle-compile: warning: " << status.message()
+                 << "; compiling without a cache\n";
+    return "";
+  }
+
   /// The binaries of all device modules; none on the CPU target.
   std::optional<ModuleBinaries> compileKernels() {
     std::vector<cuda::ModuleSource> sources = kernelSources();
@@ -338,8 +349,7 @@ private:
       return binaries;
     cuda::CompileModulesOptions compile;
     compile.nvcc = options.nvcc;
-    compile.cacheFolder =
-        options.kernelCache.value_or(cuda::KernelCache::defaultFolder());
+    compile.cacheFolder = options.kernelCache.value_or(userKernelCache());
     compile.dumpFolder = options.dumpKernels;
     if (options.kernelProgress)
       compile.progress = [&](size_t done) {
