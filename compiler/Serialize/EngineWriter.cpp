@@ -418,6 +418,9 @@ private:
         table.operands.push_back(sliceOf(output, entry));
       table.extent = static_cast<schema::Extent>(launch.getExtent());
       table.workspace = optionalSlice(launch.getWorkspace(), entry);
+      table.exchange = optionalSlice(launch.getExchange(), entry);
+      if (auto groups = launch.getGroups())
+        table.groups = rankGroups.lookup(*groups) + 1;
       entry.commands.push_back(command(std::move(table), launch.getPlace(),
                                        fusionIndex(launch.getFusion())));
       return success();

@@ -107,6 +107,8 @@ private:
     size_t counted = desc.op == "select_rows" ? 1 : 0;
     desc.extent = desc.outputExtent = launch.getExtent();
     desc.capacity = desc.operands[counted].shape.front();
+    if (auto groups = launch.getGroups())
+      desc.groupSize = symbols.lookup<RankGroupsOp>(*groups).getSize();
     return success();
   }
 

@@ -113,11 +113,14 @@ private:
 
   /// The state that all exchanges of a command's rank groups share.
   std::string exchangeName(Operation *command) {
-    auto collective = dyn_cast<CollectiveOp>(command);
-    if (!collective)
+    StringRef groups;
+    if (auto collective = dyn_cast<CollectiveOp>(command))
+      groups = collective.getGroups();
+    else if (auto launch = dyn_cast<LaunchOp>(command))
+      groups = *launch.getGroups();
+    else
       return "exchange.boundary";
-    auto groups = symbols.lookup<RankGroupsOp>(collective.getGroups());
-    return ("exchange." + groups.getAxes()).str();
+    return ("exchange." + symbols.lookup<RankGroupsOp>(groups).getAxes()).str();
   }
 
   //===--------------------------------------------------------------------===//
@@ -263,12 +266,7 @@ private:
         op.getExchangeMutable().assign(exchange);
     };
     llvm::TypeSwitch<Operation *>(command)
-        .Case<LaunchOp>([&](LaunchOp launch) {
-          launch.setKernelAttr(ref(kernel.name));
-          if (workspace)
-            launch.getWorkspaceMutable().assign(workspace);
-        })
-        .Case<CollectiveOp, TransferOp>(setOperands)
+        .Case<LaunchOp, CollectiveOp, TransferOp>(setOperands)
         .Case<CopyOp>(
             [&](CopyOp copy) { copy.setKernelAttr(ref(kernel.name)); });
   }

@@ -176,11 +176,12 @@ SmallVector<Value> EntryConverter::results(Operation *op) {
 LogicalResult EntryConverter::launch(Operation *op, StringRef reference,
                                      ArrayRef<NamedAttribute> constants,
                                      ArrayRef<Value> inputs,
-                                     ArrayRef<Value> outputs) {
+                                     ArrayRef<Value> outputs,
+                                     FlatSymbolRefAttr groups) {
   LaunchOp::create(builder, op->getLoc(), shared.kernel(reference, constants),
                    inputs, outputs, /*workspace=*/Value(),
-                   extentAttr(extent(op)), builder.getStringAttr(placeOf(op)),
-                   fusion);
+                   /*exchange=*/Value(), groups, extentAttr(extent(op)),
+                   builder.getStringAttr(placeOf(op)), fusion);
   return success();
 }
 

@@ -66,10 +66,12 @@ private:
   static Extent scattered(Extent extent, dist::RowLayout layout);
   /// Buffers for an op's results.
   llvm::SmallVector<mlir::Value> results(mlir::Operation *op);
+  /// `groups`: of a kernel that exchanges data in the middle.
   llvm::LogicalResult launch(mlir::Operation *op, llvm::StringRef reference,
                              llvm::ArrayRef<mlir::NamedAttribute> constants,
                              llvm::ArrayRef<mlir::Value> inputs,
-                             llvm::ArrayRef<mlir::Value> outputs);
+                             llvm::ArrayRef<mlir::Value> outputs,
+                             mlir::FlatSymbolRefAttr groups = {});
   /// Inputs that are values, then the op's result buffers as outputs.
   llvm::LogicalResult simple(mlir::Operation *op, llvm::StringRef reference,
                              llvm::ArrayRef<mlir::NamedAttribute> constants,

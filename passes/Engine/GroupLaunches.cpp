@@ -58,7 +58,8 @@ LogicalResult EntryConverter::convertBody(kernel::GroupOp group) {
       return failure();
   if (group.getSignature() == "add_rms_norm")
     return launchAddRMSNorm(group);
-  if (group.getSignature() == "qk_norm_rope_kv_append")
+  if (group.getSignature() == "qk_norm_rope_kv_append" ||
+      group.getSignature() == "qk_norm_all_reduce_rope_kv_append")
     return launchQKNorm(group);
   return group.emitError("signature \"")
          << group.getSignature() << "\" has no kernel";
@@ -87,7 +88,11 @@ LogicalResult EntryConverter::launchQKNorm(kernel::GroupOp group) {
   Value k = buffers.lookup(sums.getInputs()[1]);
   Value v = buffers.lookup(append.getV());
   Value out = results(ropeQ).front();
-  return launch(sums, "qk_norm_rope_kv_append",
+  // The sums over all ranks of the norm, exchanged inside the kernel.
+  FlatSymbolRefAttr groups;
+  for (auto reduce : group.getBody().front().getOps<dist::AllReduceOp>())
+    groups = shared.rankGroups(reduce.getAxesAttr());
+  return launch(sums, group.getSignature(),
                 {constant("q_divisor", scales[0].getDivisor()),
                  constant("k_divisor", scales[1].getDivisor()),
                  constant("eps", scales[0].getEpsAttr()),
@@ -97,5 +102,5 @@ LogicalResult EntryConverter::launchQKNorm(kernel::GroupOp group) {
                 {q, k, v, weight(scales[0], scales[0].getWeight()),
                  weight(scales[1], scales[1].getWeight()),
                  buffers.lookup(ropeQ.getPositions()), slots},
-                {out, kCache, vCache});
+                {out, kCache, vCache}, groups);
 }

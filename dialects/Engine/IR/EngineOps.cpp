@@ -334,7 +334,7 @@ static LogicalResult verifyWorkspace(Operation *op, Value workspace,
   return verifyArena(op, buffer.getArenaAttr(), symbols, ArenaKind::Transient);
 }
 
-/// collective_c6. `exchange` is null when there is none.
+/// collective_c6, launch_c6. `exchange` is null when there is none.
 static LogicalResult verifyExchange(Operation *op, Value exchange,
                                     SymbolTableCollection &symbols) {
   if (!exchange)
@@ -352,8 +352,8 @@ static LogicalResult verifyExchange(Operation *op, Value exchange,
   return verifyArena(op, state.getArenaAttr(), symbols, ArenaKind::Exchange);
 }
 
-/// collective_c4, collective_c5, collective_c6, transfer_c2, copy_c2: what runs a command that is no
-/// launch. `kernel` is null on the CPU target.
+/// collective_c4, collective_c5, collective_c6, transfer_c2, copy_c2: what runs
+/// a command that is no launch. `kernel` is null on the CPU target.
 static LogicalResult verifyRunner(Operation *op, StringRef kind,
                                   FlatSymbolRefAttr kernel, Value workspace,
                                   Value exchange,
@@ -392,7 +392,16 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (failed(verifyFusion(*this, getFusionAttr(), symbols)))
     return failure();
   // launch_c4
-  return verifyWorkspace(*this, getWorkspace(), symbols);
+  if (failed(verifyWorkspace(*this, getWorkspace(), symbols)))
+    return failure();
+  // launch_c5
+  if (getGroupsAttr() &&
+      failed(lookup<RankGroupsOp>(*this, getGroupsAttr(), symbols)))
+    return failure();
+  // launch_c6
+  if (getExchange() && !getGroupsAttr())
+    return emitOpError("expected groups beside exchange memory");
+  return verifyExchange(*this, getExchange(), symbols);
 }
 
 LogicalResult CollectiveOp::verifySymbolUses(SymbolTableCollection &symbols) {

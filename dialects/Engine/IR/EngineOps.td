@@ -344,18 +344,23 @@ def Engine_LaunchOp : Engine_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserO
         : (memref<8x3072xbf16>, memref<3072xf32>) outs(memref<8x3072xbf16>)
     ```
 
-    `workspace` is memory of the launch alone, undefined before and after.
+    `workspace` is memory of the launch alone, undefined before and after. A kernel that exchanges data with its peers in the middle names the rank groups
+    (`over`); `exchange` is as in `engine.collective`.
 
     **Constraints**
     - (launch_c1) the kernel exists;
     - (launch_c2) the fusion, if named, exists;
     - (launch_c3) there is at least one input and one output;
-    - (launch_c4) the workspace, if given, is an `engine.buffer` in a transient arena, a vector of i8.
+    - (launch_c4) the workspace, if given, is an `engine.buffer` in a transient arena, a vector of i8;
+    - (launch_c5) the groups, if named, exist;
+    - (launch_c6) the exchange memory, if given, is an `engine.global` of a state in an exchange arena, a vector of i8, and stands beside groups.
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyMemRef>:$inputs, Variadic<AnyMemRef>:$outputs, Optional<AnyMemRef>:$workspace,
-      Engine_ExtentAttr:$extent, StrAttr:$place, OptionalAttr<FlatSymbolRefAttr>:$fusion);
+      Optional<AnyMemRef>:$exchange, OptionalAttr<FlatSymbolRefAttr>:$groups, Engine_ExtentAttr:$extent, StrAttr:$place,
+      OptionalAttr<FlatSymbolRefAttr>:$fusion);
   let assemblyFormat = [{
-    $kernel `(` $inputs `)` `outs` `(` $outputs `)` (`workspace` `(` $workspace^ `:` type($workspace) `)`)? $extent `at` $place (`fusion` $fusion^)? attr-dict
+    $kernel `(` $inputs `)` `outs` `(` $outputs `)` (`over` $groups^)? (`workspace` `(` $workspace^ `:` type($workspace) `)`)?
+    (`exchange` `(` $exchange^ `:` type($exchange) `)`)? $extent `at` $place (`fusion` $fusion^)? attr-dict
     `:` `(` type($inputs) `)` `outs` `(` type($outputs) `)`
   }];
   let hasVerifier = 1;

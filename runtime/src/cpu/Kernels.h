@@ -38,6 +38,8 @@ struct OpFacts {
   /// The first of the two KV caches, and the block table.
   unsigned cache = kNone;
   unsigned blockTable = kNone;
+  /// Needs its peers in the middle; device targets only.
+  bool exchanges = false;
 };
 
 /// The facts of the kernel's op; those of an op without caches that is not

@@ -26,6 +26,7 @@ public:
 private:
   Status checkLaunch(const Launch &launch);
   Status checkLimits(const cpu::OpFacts &facts, const Launch &launch);
+  Status checkGroups(const cpu::OpFacts &facts, const Launch &launch);
   Status checkCopy(const Copy &copy);
 };
 
@@ -65,7 +66,29 @@ Status CommandChecker::checkLaunch(const Launch &launch) {
         prefix(place, isOutput ? checkWritable("output", indices[i])
                                : checkData("input", indices[i])));
   }
-  return prefix(place, validateMemory(*this, {launch.workspace()}, indices));
+  SADDLE_RETURN_IF_ERROR(prefix(place, checkGroups(facts, launch)));
+  return prefix(
+      place,
+      validateMemory(*this, {launch.workspace(), launch.exchange()}, indices));
+}
+
+Status CommandChecker::checkGroups(const cpu::OpFacts &facts,
+                                   const Launch &launch) {
+  if (!facts.exchanges)
+    return launch.groups() == 0 && launch.exchange() == 0
+               ? Status()
+               : makeError(StatusCode::DataLoss,
+                           "has rank groups or exchange memory, but its op "
+                           "exchanges nothing");
+  if (!isDeviceTarget(engine))
+    return makeError(StatusCode::Unsupported,
+                     "its op exchanges data inside a kernel, which target "
+                     "\"cpu\" cannot");
+  if (launch.groups() >= 1 && launch.groups() <= engine.rank_groups()->size())
+    return Status();
+  return makeError(
+      StatusCode::DataLoss, "rank groups %lld do not exist, there are %u",
+      (long long)launch.groups() - 1, engine.rank_groups()->size());
 }
 
 Status CommandChecker::checkLimits(const cpu::OpFacts &facts,

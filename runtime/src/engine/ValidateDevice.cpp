@@ -243,6 +243,9 @@ Status validateExchanges(const Engine &engine) {
           exchange = collective->exchange();
         } else if (const Transfer *transfer = command.action_as_Transfer()) {
           exchange = transfer->exchange();
+        } else if (const Launch *launch = command.action_as_Launch()) {
+          groups = launch->groups() - 1; // there when there is exchange memory
+          exchange = launch->exchange();
         }
         if (exchange == 0)
           continue;

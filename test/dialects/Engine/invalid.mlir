@@ -454,7 +454,7 @@ module @launch_c3 {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       // expected-error @+1 {{expected at least one input and one output, but got 1 and 0}}
-      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 1, 0, 0>}> : (memref<8x32xf32>) -> ()
+      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 1, 0, 0, 0>}> : (memref<8x32xf32>) -> ()
     }
   }
 }
@@ -468,7 +468,7 @@ module @launch_c3_inputs {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       // expected-error @+1 {{expected at least one input and one output, but got 0 and 1}}
-      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 0, 1, 0>}> : (memref<8x32xf32>) -> ()
+      "engine.launch"(%x) <{kernel = @k, extent = #engine<extent tokens>, place = "p", operandSegmentSizes = array<i32: 0, 1, 0, 0>}> : (memref<8x32xf32>) -> ()
     }
   }
 }
@@ -592,6 +592,65 @@ module @launch_c4 {
       %w = engine.buffer in @act : memref<64xf32>
       // expected-error @+1 {{expected the workspace to be an 'engine.buffer', a vector of i8, but got 'memref<64xf32>'}}
       engine.launch @add(%x, %x) outs(%x) workspace(%w : memref<64xf32>) tokens at "p" : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
+    }
+  }
+}
+
+// -----
+
+module @launch_c5 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{@ep is not an 'engine.rank_groups'}}
+      engine.launch @add(%x) outs(%x) over @ep tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
+    }
+  }
+}
+
+// -----
+
+module @launch_c6 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %e = engine.global @exchange : memref<64xi8>
+      // expected-error @+1 {{expected groups beside exchange memory}}
+      engine.launch @add(%x) outs(%x) exchange(%e : memref<64xi8>) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
+    }
+  }
+}
+
+// -----
+
+module @launch_c6_arena {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @kv state bytes 4096 align 256
+  engine.arena @peers exchange bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.program @stage_0 stage 0 {
+    engine.state @exchange in @peers : memref<64xi8>
+    engine.state @cache in @kv : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %e = engine.global @cache : memref<64xi8>
+      // expected-error @+1 {{expected arena @kv to be exchange, but it is state}}
+      engine.launch @add(%x) outs(%x) over @tp exchange(%e : memref<64xi8>) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
     }
   }
 }

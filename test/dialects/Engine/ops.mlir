@@ -114,6 +114,9 @@ engine.program @stage_0 stage 0 {
     %exchange = engine.global @exchange : memref<65536xi8>
     // CHECK: engine.launch @add_1(%[[X]], %[[X]]) outs(%[[Y]]) workspace(%[[SCRATCH]] : memref<4096xi8>) tokens at "add" :
     engine.launch @add_1(%x, %x) outs(%y) workspace(%scratch : memref<4096xi8>) tokens at "add" : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
+    // CHECK: engine.launch @add_1(%[[X]], %[[X]]) outs(%[[Y]]) over @tp exchange(%[[EXCHANGE]] : memref<65536xi8>) tokens at "norm" :
+    engine.launch @add_1(%x, %x) outs(%y) over @tp exchange(%exchange : memref<65536xi8>) tokens at "norm"
+        : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
     // CHECK: engine.collective all_reduce_sum %[[X]] to %[[Y]] over @tp dim 0 tokens by @all_reduce_sum_0
     // CHECK-SAME: workspace(%[[SCRATCH]] : memref<4096xi8>) exchange(%[[EXCHANGE]] : memref<65536xi8>) at "o_proj" : memref<8x32xf32> to memref<8x32xf32>
     engine.collective all_reduce_sum %x to %y over @tp dim 0 tokens by @all_reduce_sum_0 workspace(%scratch : memref<4096xi8>)
