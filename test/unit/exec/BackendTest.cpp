@@ -1,0 +1,28 @@
+// Which target's backend a session gets, and what a build without CUDA says.
+
+#include "test/unit/cuda/DeviceEngine.h"
+#include "test/unit/exec/Sessions.h"
+
+namespace saddle::exec {
+namespace {
+
+TEST(BackendTest, CpuEnginesNeedNothing) {
+  EXPECT_TRUE(Backend::create(engineOf(*tinyEngine()), {}).ok());
+}
+
+TEST(BackendTest, ABuildWithoutCudaSaysSo) {
+#ifdef SADDLE_HAS_CUDA
+  GTEST_SKIP() << "this build has CUDA; the driver's tests say the rest";
+#else
+  Status status =
+      Backend::create(cuda::load(*cuda::deviceEngine({})), {}).status();
+  EXPECT_EQ(status.code(), StatusCode::Unsupported);
+  EXPECT_EQ(status.message(),
+            "tiny is for target \"sm_90a\", but this build was made without "
+            "CUDA; configure it with -DSADDLE_CUDA=ON where cuda.h is "
+            "installed, or compile the engine with --target cpu");
+#endif
+}
+
+} // namespace
+} // namespace saddle::exec
