@@ -42,22 +42,26 @@ struct Shape {
   }
 
   /// Ranges for `blocks` CTAs that take a multiprocessor each: as few rounds of
-  /// the machine per range as possible. Each further range costs the traffic of
-  /// its partial results, 4 % of the work at a context of 6000.
+  /// the machine per range as possible. Rounds are half as uneven as whole
+  /// numbers say, because blocks differ. Each further range costs the traffic
+  /// of its partial results, as much as 240 positions.
   int64_t balancedSplits(int64_t blocks) const {
-    constexpr int64_t kMost = 16;
-    constexpr double kCost = 0.04;
+    constexpr int64_t kMost = 16, kTypicalContext = 6000;
+    double cost = 240.0 / double(std::clamp<int64_t>(maxContext / 2, 64,
+                                                     kTypicalContext));
+    int64_t most =
+        std::min<int64_t>(kMost, llvm::divideCeil(maxContext, kUnit));
     int64_t best = 1;
     double least = std::numeric_limits<double>::infinity();
-    for (int64_t count = 1;
-         count <= std::min<int64_t>(kMost, llvm::divideCeil(maxContext, kUnit));
-         ++count) {
-      double rounds =
-          double(llvm::divideCeil(blocks * count, kMultiprocessors)) / count;
-      double traffic =
-          count == 1 ? 0 : kCost * count * double(blocks) / kMultiprocessors;
-      if (rounds + traffic < least) {
-        least = rounds + traffic;
+    for (int64_t count = 1; count <= most; ++count) {
+      double whole = llvm::divideCeil(blocks * count, kMultiprocessors);
+      double even =
+          std::max(1.0, double(blocks * count) / double(kMultiprocessors));
+      double time = (whole + even) / 2 / double(count);
+      if (count > 1)
+        time += cost * double(count * blocks) / double(kMultiprocessors);
+      if (time < least) {
+        least = time;
         best = count;
       }
     }

@@ -1,7 +1,8 @@
 // router_topk: one warp per token. Scores lie in registers, 32 experts apart;
-// each of the k rounds takes the best of the lane, then of the warp. Scores,
-// order and weights have the bits of the reference: exp is computed in fp64 and
-// rounded. Floor: launch latency and k dependent rounds. Up to 1024 experts.
+// each of the k rounds takes the best of the lane, then of the warp. Scores
+// have the bits of the reference, as nearly as C libraries agree on exp, and so
+// have order and weights. Floor: launch latency and k dependent rounds. Up to
+// 1024 experts.
 
 #pragma once
 
@@ -20,29 +21,42 @@ __device__ __forceinline__ uint32_t sortable(float value) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-/// e^x rounded to fp32, as a good C library gives it but for one value in a
-/// thousand million: fp64, relative error 1e-11 before it is rounded.
-__device__ __forceinline__ float expRounded(float x) {
+/// e^x of several values side by side (fp64 takes long), rounded correctly but
+/// where a tie is nearer than 1e-11; C libraries differ from that in one value
+/// of some ten thousand, by a unit in the last place.
+template <int count>
+__device__ __forceinline__ void expRounded(float (&x)[count]) {
   constexpr double kPerLog2 = 1.4426950408889634; // 1 / ln 2
   constexpr double kLog2 = 0.69314718055994531;
-  // Beyond these bounds the result is infinite or 0.
-  double bounded = fmin(fmax(static_cast<double>(x), -120.0), 120.0);
-  double turns = rint(bounded * kPerLog2);
-  double r = fma(-turns, kLog2, bounded); // within 0.35
-  double y = 1.0 / 3628800;
-  y = fma(y, r, 1.0 / 362880);
-  y = fma(y, r, 1.0 / 40320);
-  y = fma(y, r, 1.0 / 5040);
-  y = fma(y, r, 1.0 / 720);
-  y = fma(y, r, 1.0 / 120);
-  y = fma(y, r, 1.0 / 24);
-  y = fma(y, r, 1.0 / 6);
-  y = fma(y, r, 0.5);
-  y = fma(y, r, 1.0);
-  y = fma(y, r, 1.0);
-  y = __hiloint2double(__double2hiint(y) + (static_cast<int>(turns) << 20),
-                       __double2loint(y));
-  return x == x ? static_cast<float>(y) : x;
+  // 1 / 10!, 1 / 9!, ... 1 / 0!
+  constexpr double kSeries[] = {1.0 / 3628800, 1.0 / 362880, 1.0 / 40320,
+                                1.0 / 5040,    1.0 / 720,    1.0 / 120,
+                                1.0 / 24,      1.0 / 6,      0.5,
+                                1.0,           1.0};
+  double rest[count], y[count];
+  int turns[count];
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    // Beyond these bounds the result is infinite or 0.
+    float bounded = fminf(fmaxf(x[i], -120.0f), 120.0f);
+    // Any integer near enough: the rest is within 0.35.
+    float whole = rintf(bounded * static_cast<float>(kPerLog2));
+    turns[i] = static_cast<int>(whole);
+    rest[i] =
+        fma(-static_cast<double>(whole), kLog2, static_cast<double>(bounded));
+    y[i] = kSeries[0];
+  }
+#pragma unroll
+  for (int term = 1; term <= 10; ++term)
+#pragma unroll
+    for (int i = 0; i < count; ++i)
+      y[i] = fma(y[i], rest[i], kSeries[term]);
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    double scaled = __hiloint2double(__double2hiint(y[i]) + (turns[i] << 20),
+                                     __double2loint(y[i]));
+    x[i] = x[i] == x[i] ? static_cast<float>(scaled) : x[i];
+  }
 }
 
 /// Operands logits, bias, weights, experts. `warps` tokens per CTA.
@@ -64,13 +78,22 @@ __device__ void routerTopK(const LaunchParams &p, float routedScale) {
     const float *logits = Logits::row(p.operands[0], row);
     float scores[kPerLane];
     uint32_t keys[kPerLane]; // 0: taken, or no expert
+    constexpr int kBatch = kPerLane % 8 == 0 ? 8 : 1;
 #pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      int expert = i * 32 + lane;
-      keys[i] = 0;
-      if (expert < kExperts) {
-        scores[i] = 1.0f / (1.0f + expRounded(-logits[expert]));
-        keys[i] = sortable(scores[i] + bias[expert]);
+    for (int first = 0; first < kPerLane; first += kBatch) {
+      float decay[kBatch];
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        int expert = (first + i) * 32 + lane;
+        decay[i] = expert < kExperts ? -logits[expert] : 0;
+      }
+      expRounded(decay);
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        int expert = (first + i) * 32 + lane;
+        scores[first + i] = 1.0f / (1.0f + decay[i]);
+        keys[first + i] =
+            expert < kExperts ? sortable(scores[first + i] + bias[expert]) : 0;
       }
     }
 

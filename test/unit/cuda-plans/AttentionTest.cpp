@@ -92,9 +92,9 @@ TEST_F(AttentionPlanTest, MoreTokensThanSequencesArePrefill) {
   s.tokens = 512;
   KernelPlan p = plan(attention(bf16(), bf16(), s));
   EXPECT_THAT(p.headers, ElementsAre("impls/attention_prefill.cuh"));
-  // 32 blocks of tokens x 6 heads are 24 CTAs of 8 warps. n ranges take
-  // ceil(24 n / 132) / n rounds and 0.04 n x 24 / 132 of traffic: 5 ranges are
-  // best, 0.2 + 0.036.
+  // 32 blocks of tokens x 6 heads are 24 CTAs of 8 warps. n ranges take 1 / n
+  // of a round while 24 n <= 132, and 240 / 4096 n x 24 / 132 of traffic: 5
+  // ranges are best, 0.2 + 0.053; 6 need a second round.
   EXPECT_THAT(p.functions[0].grid, ElementsAre(5, 1, 24));
   EXPECT_EQ(p.functions[0].block, 256u);
   // 4 stages x (keys, values) x 64 positions x 128 bf16, and alignment.
@@ -108,6 +108,20 @@ TEST_F(AttentionPlanTest, MoreTokensThanSequencesArePrefill) {
   // e4m3: half as much, and two tiles as f16.
   EXPECT_EQ(plan(attention(bf16(), e4m3(), s)).functions[0].sharedBytes,
             132096u);
+}
+
+TEST_F(AttentionPlanTest, BlocksThatFillTheMachineAreNotCut) {
+  Shape s;
+  s.tokens = 4096;
+  s.pages = 256;
+  // 192 CTAs: 1.73 rounds (between 192 / 132 and 2); in two ranges 1.48 and
+  // traffic of 240 / 2048 x 2 x 1.45 = 0.34.
+  EXPECT_THAT(plan(attention(bf16(), bf16(), s)).functions[0].grid,
+              ElementsAre(1, 1, 192));
+  // With long contexts the traffic is 0.12.
+  s.pages = 2048;
+  EXPECT_THAT(plan(attention(bf16(), bf16(), s)).functions[0].grid,
+              ElementsAre(2, 1, 192));
 }
 
 TEST_F(AttentionPlanTest, WhatFragmentsCannotHoldTakesTheGeneralKernel) {
