@@ -39,10 +39,12 @@ struct LaunchDesc {
   engine::Extent extent;
   int64_t capacity;
 
+  /// Ranks of the group of a collective, or of a launch that exchanges data.
+  int64_t groupSize = 1;
+
   // Of a collective only.
   /// Bounds the output; the same as `extent` unless rows are joined or split.
   engine::Extent outputExtent;
-  int64_t groupSize = 1;
   int64_t dim = 0;
   std::optional<dist::RowLayout> rows;
 
@@ -64,6 +66,9 @@ struct FunctionPlan {
   /// CTAs that must fit on a multiprocessor at a time, for __launch_bounds__;
   /// 0 says nothing.
   uint32_t residentBlocks = 0;
+  /// The body calls waitForPrevious() itself, before it reads or writes what a
+  /// launch before may write or read; it may fetch weights earlier.
+  bool waitsItself = false;
 };
 
 struct KernelPlan {

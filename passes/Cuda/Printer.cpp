@@ -78,8 +78,9 @@ static void printFunction(llvm::raw_ostream &os, StringRef name,
   os << "extern \"C\" __global__ void __launch_bounds__(" << function.block;
   if (function.residentBlocks > 0)
     os << ", " << function.residentBlocks;
-  os << ")\n    " << name << "(const __grid_constant__ LaunchParams p) {\n"
-     << "  waitForPrevious();\n";
+  os << ")\n    " << name << "(const __grid_constant__ LaunchParams p) {\n";
+  if (!function.waitsItself)
+    os << "  waitForPrevious();\n";
   SmallVector<StringRef> lines;
   StringRef(function.body).rtrim('\n').split(lines, '\n');
   for (StringRef line : lines)

@@ -32,6 +32,14 @@ struct ExpertsLaunch {
   int64_t held() const { return w13.shape[0]; }
   int64_t slots() const { return experts.shape[1]; }
   int64_t pairs() const { return tokens() * slots(); }
+  /// Tokens of an expert when all are chosen alike: the groups of experts are
+  /// as many as values of expert_start.
+  int64_t tokensPerExpert() const {
+    auto start =
+        launch.constants.getAs<saddle::dist::RankValueAttr>("expert_start");
+    int64_t parts = start && start.getStep() != 0 ? start.getModulus() : 1;
+    return ceilDiv(pairs(), held() * parts);
+  }
 
   std::string scale13Type() const {
     return scaleType(launch, scale13, "block_rows13", "block_cols13");
@@ -132,83 +140,212 @@ static FunctionPlan productFunction(StringRef suffix, std::string body,
   // As many as fit at a time walk the items.
   int64_t resident =
       std::clamp<int64_t>(224 * 1024 / (shape.sharedBytes() + 1024), 1, 4);
+  // More tiles of tokens need more registers than two CTAs can have.
+  function.residentBlocks = resident > 1 && shape.tokenTiles == 1 ? 2 : 1;
   function.grid[0] = std::min(items, kMultiprocessors * resident);
+  return function;
+}
+
+static FunctionPlan tileFunction(StringRef suffix, std::string body,
+                                 const TileShape &tile, int64_t items) {
+  FunctionPlan function;
+  function.suffix = suffix.str();
+  function.body = std::move(body);
+  function.block = tile.threads();
+  function.sharedBytes = tile.sharedBytes();
+  function.residentBlocks = tile.resident();
+  function.grid[0] = std::min(items, kMultiprocessors * tile.resident());
   return function;
 }
 
 /// Tokens of an expert that one pass over its weights takes.
 static int64_t tokenTilesFor(const ExpertsLaunch &op) {
-  int64_t each = ceilDiv(op.pairs(), op.held());
+  int64_t each = op.tokensPerExpert();
   return each <= 6 ? 1 : each <= 14 ? 2 : 4;
 }
 
-/// Kernels of impls/experts_stream.cuh, where the operands allow it.
-static std::optional<KernelPlan> planStream(const ExpertsLaunch &op) {
-  bool codes = isa<Float8E4M3FNType>(op.w13.element);
-  int64_t tokens = op.tokens(), hidden = op.hidden(), inner = op.inner(),
-          pairs = op.pairs(), held = op.held();
+/// What the streaming kernels can do; the units that are scaled together.
+struct StreamTypes {
+  bool codes;
+  int64_t blockCols13, blockCols2;
+  int64_t scaleUnits13 = 0, scaleUnits2 = 0;
+};
+
+static std::optional<StreamTypes> streamTypes(const ExpertsLaunch &op) {
+  int64_t hidden = op.hidden(), inner = op.inner();
+  StreamTypes types = {isa<Float8E4M3FNType>(op.w13.element), hidden, inner};
   constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
   if (op.w13.element != op.w2.element || op.w13.element.isF32() ||
       !canStreamWeights(op.w13) || !canStreamWeights(op.w2) ||
-      codes != (op.group > 0) || op.group > 512 || hidden > kLargest ||
-      inner > kLargest || pairs > kLargest || held > 2048)
+      types.codes != (op.group > 0) || types.codes != op.scaled ||
+      op.group > 512 || hidden > kLargest || inner > kLargest ||
+      op.pairs() > kLargest || op.held() > 2048)
     return std::nullopt;
-  int64_t units13 = 2, units2 = 2;
-  int64_t blockCols13 = hidden, blockCols2 = inner;
-  if (op.scaled) {
-    blockCols13 = op.launch.integer("block_cols13");
-    blockCols2 = op.launch.integer("block_cols2");
-    // Eight rows from a multiple of eight on have one factor; the rows of w3
-    // begin at `inner`.
-    int64_t rows13 = op.launch.integer("block_rows13"),
-            rows2 = op.launch.integer("block_rows2");
-    if (rows13 % 8 != 0 || inner % 8 != 0 || (rows2 % 8 != 0 && rows2 < hidden))
-      return std::nullopt;
-  }
-  if (codes) {
-    units13 = streamUnits(hidden, op.group, blockCols13);
-    units2 = streamUnits(inner, op.group, blockCols2);
-    if (units13 == 0 || units2 == 0)
-      return std::nullopt;
-  } else if (!canStreamTokens(op.x, op.w13.element)) {
+  if (!types.codes)
+    return canStreamTokens(op.x, op.w13.element) ? std::optional(types)
+                                                 : std::nullopt;
+  types.blockCols13 = op.launch.integer("block_cols13");
+  types.blockCols2 = op.launch.integer("block_cols2");
+  // Eight rows from a multiple of eight on have one factor; the rows of w3
+  // begin at `inner`.
+  int64_t rows2 = op.launch.integer("block_rows2");
+  if (op.launch.integer("block_rows13") % 8 != 0 || inner % 8 != 0 ||
+      (rows2 % 8 != 0 && rows2 < hidden))
     return std::nullopt;
-  }
+  types.scaleUnits13 = streamScaleUnits(hidden, op.group, types.blockCols13);
+  types.scaleUnits2 = streamScaleUnits(inner, op.group, types.blockCols2);
+  if (types.scaleUnits13 == 0 || types.scaleUnits2 == 0)
+    return std::nullopt;
+  return types;
+}
 
+/// BlockScaled of w13 and of w2.
+static std::string streamScale13(const ExpertsLaunch &op,
+                                 const StreamTypes &types) {
+  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale13),
+                 op.launch.integer("block_rows13"),
+                 streamGroup(op.hidden(), types.blockCols13),
+                 op.scale13.shape[1]);
+}
+static std::string streamScale2(const ExpertsLaunch &op,
+                                const StreamTypes &types) {
+  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale2),
+                 op.launch.integer("block_rows2"),
+                 streamGroup(op.inner(), types.blockCols2), op.scale2.shape[1]);
+}
+
+/// Kernels of impls/experts_decode.cuh for a handful of tokens. Workspace: the
+/// activations of all pairs, in fp32.
+static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
+  std::optional<StreamTypes> types = streamTypes(op);
+  if (!types || !types->codes || op.tokens() > 4 || op.slots() > 64)
+    return std::nullopt;
+  StreamShape up = {}, down = {};
+  up.weightBytes = down.weightBytes = 1;
+  up.scaleUnits = types->scaleUnits13;
+  down.scaleUnits = types->scaleUnits2;
+  int64_t unit = streamUnitColumns(op.w13.element);
+  up.units = streamUnits(op.hidden(), unit, up.scaleUnits, 2);
+  down.units = streamUnits(op.inner(), unit, down.scaleUnits, 4);
+  up.rows = down.rows = 16;
+  up.tokenTiles = down.tokenTiles = 1;
+  up.residentTokens = down.residentTokens = 1;
+  up.residentCols = op.hidden();
+  up.residentGroups = ceilDiv(op.hidden(), op.group);
+  down.residentCols = op.inner();
+  down.residentGroups = ceilDiv(op.inner(), op.group);
+  up.rowWarps = 1;
+  int64_t stages13 = ceilDiv(op.hidden(), up.units * unit);
+  up.columnWarps = std::min<int64_t>(8, stages13);
+  down.rowWarps = down.columnWarps = 1; // of each choice's warp
+  int64_t warps = std::min<int64_t>(op.slots(), 8);
+  if (!up.chooseDepth(ceilDiv(stages13, up.columnWarps), 74 * 1024) ||
+      !down.chooseDepth(ceilDiv(op.inner(), down.units * unit),
+                        110 * 1024 / warps))
+    return std::nullopt;
+
+  KernelPlan plan;
+  plan.headers = {"impls/experts_decode.cuh"};
+  plan.workspaceBytes = uint64_t(op.pairs() * op.inner()) * sizeof(float);
+  std::string experts = matrixType(op.experts);
+  FunctionPlan first;
+  first.suffix = "up";
+  first.body = formatv(
+      "expertsUpDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}>(p, "
+      "static_cast<float *>(p.workspace));",
+      extentNumber(op.launch), op.group, matrixType(op.x), experts,
+      matrixType(op.w13), op.held(), up.text(), streamScale13(op, *types));
+  first.block = up.warps() * 32;
+  first.sharedBytes = up.sharedBytes();
+  first.grid[0] = ceilDiv(op.inner(), 8);
+  first.grid[1] = op.slots();
+  first.grid[2] = op.tokens();
+  plan.functions.push_back(std::move(first));
+  FunctionPlan second;
+  second.suffix = "down";
+  second.body = formatv(
+      "expertsDownDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}>(p, "
+      "static_cast<const float *>(p.workspace));",
+      extentNumber(op.launch), op.group, matrixType(op.weights), experts,
+      matrixType(op.w2), matrixType(op.out), op.held(), down.text(),
+      streamScale2(op, *types));
+  second.block = warps * 32;
+  // Of a warp: its ring and its token.
+  int64_t each = roundUp(down.ringBytes() + down.residentBytes(), 16);
+  second.sharedBytes = warps * each;
+  second.grid[0] = ceilDiv(op.hidden(), down.rows);
+  second.grid[1] = op.tokens();
+  second.waitsItself = true;
+  plan.functions.push_back(std::move(second));
+  return plan;
+}
+
+/// Whether tiles of 64 tokens are worth it, and fit: impls/experts_tile.cuh.
+static bool canTile(const ExpertsLaunch &op) {
+  int64_t rows2 = op.launch.integer("block_rows2");
+  return op.tokensPerExpert() > 12 && op.inner() % 64 == 0 &&
+         op.launch.integer("block_rows13") % 64 == 0 &&
+         (rows2 % 64 == 0 || rows2 >= op.hidden());
+}
+
+/// Kernels of impls/experts_stream.cuh or experts_tile.cuh, where the operands
+/// allow it.
+static std::optional<KernelPlan> planStream(const ExpertsLaunch &op) {
+  std::optional<StreamTypes> types = streamTypes(op);
+  if (!types)
+    return std::nullopt;
+  bool codes = types->codes;
+  int64_t tokens = op.tokens(), hidden = op.hidden(), inner = op.inner(),
+          pairs = op.pairs(), held = op.held();
   StreamShape up = {}, down = {};
   up.weightBytes = down.weightBytes =
       op.w13.element.getIntOrFloatBitWidth() / 8;
-  up.scaled = down.scaled = codes;
-  up.units = units13;
-  down.units = units2;
+  int64_t unit = streamUnitColumns(op.w13.element);
+  up.scaleUnits = types->scaleUnits13;
+  down.scaleUnits = types->scaleUnits2;
+  up.units = streamUnits(hidden, unit, up.scaleUnits, 2);
+  down.units = streamUnits(inner, unit, down.scaleUnits, 3);
   int64_t parts = codes ? 1 : 2;
   up.tokenTiles = tokenTilesFor(op);
   down.tokenTiles = up.tokenTiles * parts;
   up.rows = down.rows = 16;
   constexpr int64_t kWarps = 8;
-  int64_t stages13 =
-      ceilDiv(hidden, units13 * streamUnitColumns(op.w13.element));
-  int64_t stages2 = ceilDiv(inner, units2 * streamUnitColumns(op.w2.element));
+  int64_t stages13 = ceilDiv(hidden, up.units * unit),
+          stages2 = ceilDiv(inner, down.units * unit);
   // Few items: divide columns; many: rows, so that sums need no adding.
   int64_t blocks = std::min(held, pairs) + pairs / up.tokens();
-  up.rowWarps = kWarps;
-  while (up.rowWarps > 1 &&
-         blocks * ceilDiv(2 * inner, up.ctaRows()) < 2 * kMultiprocessors)
-    up.rowWarps /= 2;
-  up.columnWarps = std::min(kWarps / up.rowWarps, stages13);
-  up.chooseDepth(ceilDiv(stages13, up.columnWarps));
-  down.rowWarps = kWarps;
-  while (down.rowWarps > 1 && stages2 >= 2 * kWarps / down.rowWarps &&
-         blocks * ceilDiv(hidden, down.ctaRows()) < 2 * kMultiprocessors)
-    down.rowWarps /= 2;
-  down.columnWarps = std::min(kWarps / down.rowWarps, stages2);
-  down.chooseDepth(ceilDiv(stages2, down.columnWarps));
+  auto divide = [&](StreamShape &shape, int64_t rows, int64_t stages) {
+    shape.rowWarps = kWarps;
+    while (shape.rowWarps > 1 && stages >= 2 * kWarps / shape.rowWarps &&
+           blocks * ceilDiv(rows, shape.ctaRows()) < 6 * kMultiprocessors)
+      shape.rowWarps /= 2;
+    shape.columnWarps = kWarps / shape.rowWarps;
+    return shape.chooseDepth(ceilDiv(stages, shape.columnWarps));
+  };
+  while (!divide(up, 2 * inner, stages13) || !divide(down, hidden, stages2)) {
+    if (up.tokenTiles == 1)
+      return std::nullopt;
+    up.tokenTiles /= 2;
+    down.tokenTiles /= 2;
+    blocks = std::min(held, pairs) + pairs / up.tokens();
+  }
+  // Many tokens for each expert: tiles of 64.
+  TileShape upTile = {1, 4, types->scaleUnits13 * 64,
+                      streamGroup(hidden, op.group),
+                      streamGroup(hidden, types->blockCols13)};
+  TileShape downTile = {1, 4, types->scaleUnits2 * 64,
+                        streamGroup(inner, op.group),
+                        streamGroup(inner, types->blockCols2)};
+  bool tiles = codes && canTile(op);
+  int64_t blockTokens = tiles ? upTile.tokens() : up.tokens();
+  blocks = std::min(held, pairs) + pairs / blockTokens;
 
   KernelPlan plan;
   plan.headers = {"impls/experts_stream.cuh"};
   Workspace workspace;
   int extent = extentNumber(op.launch);
   std::string planType =
-      formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, up.tokens());
+      formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, blockTokens);
   std::string planAt = workspace.add(planType, 16 + 16 * blocks + 4 * pairs);
   std::string xType = matrixType(op.x), experts = matrixType(op.experts);
   std::string from = "p.operands[0]", factors = "nullptr", tokenType,
@@ -219,7 +356,7 @@ static std::optional<KernelPlan> planStream(const ExpertsLaunch &op) {
 
   FunctionPlan prepare;
   prepare.suffix = "prepare";
-  prepare.block = 256;
+  prepare.block = 512;
   prepare.sharedBytes = 2 * 4 * held;
   if (codes) {
     int64_t groups = ceilDiv(hidden, op.group), stride = roundUp(hidden, 16);
@@ -257,45 +394,96 @@ static std::optional<KernelPlan> planStream(const ExpertsLaunch &op) {
     innerFrom = workspace.add("uint8_t", 2 * pairs * stride * 2);
   }
   if (op.scaled) {
-    scale13 = formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale13),
-                      op.launch.integer("block_rows13"),
-                      streamGroup(hidden, blockCols13), op.scale13.shape[1]);
-    scale2 = formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale2),
-                     op.launch.integer("block_rows2"),
-                     streamGroup(inner, blockCols2), op.scale2.shape[1]);
+    scale13 = streamScale13(op, *types);
+    scale2 = streamScale2(op, *types);
   }
   std::string values = workspace.add("float", pairs * inner * 4);
   std::string products = workspace.add("float", pairs * hidden * 4);
   plan.functions.push_back(std::move(prepare));
-  plan.functions.push_back(productFunction(
-      "up",
-      formatv("expertsUpStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
-              "{8}, {9});",
-              op.slots(), xType, matrixType(op.w13), up.text(), scale13,
-              tokenType, planAt, from, factors, values),
-      up, blocks * ceilDiv(2 * inner, up.ctaRows())));
-  FunctionPlan encode;
-  encode.suffix = "inner";
-  encode.block = 256;
-  if (codes) {
-    encode.body = formatv("encodeInner<{0}, {1}, {2}, {3}>({4}, {5}, {6}, "
-                          "{7});",
-                          op.group, inner, innerType, innerFactorsType, planAt,
-                          values, innerFrom, innerFactors);
-    encode.grid[0] = blocksOfWarps(pairs * ceilDiv(inner, op.group));
+  std::string w13Type = matrixType(op.w13), w2Type = matrixType(op.w2);
+  if (tiles) {
+    plan.headers = {"impls/experts_tile.cuh"};
+    plan.functions.push_back(tileFunction(
+        "up",
+        formatv("expertsUpTile<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
+                "{8}, {9});",
+                op.slots(), xType, w13Type, upTile.text(xType, w13Type),
+                scale13, tokenType, planAt, from, factors, values),
+        upTile, blocks * (inner / 64)));
   } else {
-    encode.body = formatv("splitInner<{0}, {1}>({2}, {3}, {4});", inner,
-                          innerType, planAt, values, innerFrom);
-    encode.grid[0] = blocksOfWarps(ceilDiv(pairs * inner, 32));
+    plan.functions.push_back(productFunction(
+        "up",
+        formatv("expertsUpStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
+                "{8}, {9});",
+                op.slots(), xType, w13Type, up.text(), scale13, tokenType,
+                planAt, from, factors, values),
+        up, blocks * ceilDiv(2 * inner, up.ctaRows())));
   }
-  plan.functions.push_back(std::move(encode));
-  plan.functions.push_back(productFunction(
-      "down",
-      formatv("expertsDownStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
-              "{8}, {9});",
-              parts, innerType, matrixType(op.w2), down.text(), scale2,
-              innerTokenType, planAt, innerFrom, innerFactors, products),
-      down, blocks * ceilDiv(hidden, down.ctaRows())));
+  // A short row of w2 is a stage: its activations are encoded by those who need
+  // them, and warps go through many rows without a pause.
+  constexpr int64_t kPasses = 8;
+  StreamShape inPasses = down;
+  inPasses.rowWarps = kWarps;
+  inPasses.columnWarps = 1;
+  inPasses.depth = 4;
+  inPasses.residentTokens = blockTokens;
+  inPasses.residentCols = inner;
+  inPasses.residentGroups = ceilDiv(inner, op.group ? op.group : 1);
+  int64_t passesBytes =
+      roundUp(inPasses.ringBytes() + kWarps * inPasses.residentBytes(), 16) +
+      kWarps * 16;
+  if (codes && !tiles && stages2 == 1 && up.tokenTiles <= 2 &&
+      passesBytes <= kSharedMemory) {
+    FunctionPlan function = productFunction(
+        "down",
+        formatv("expertsDownPasses<{0}, {1}, {2}, {3}, {4}>(p, {5}, {6}, "
+                "{7});",
+                op.group, kPasses, w2Type, inPasses.text(), scale2, planAt,
+                values, products),
+        inPasses, blocks * ceilDiv(hidden, kPasses * inPasses.ctaRows()));
+    function.sharedBytes = passesBytes;
+    plan.functions.push_back(std::move(function));
+  } else {
+    FunctionPlan encode;
+    encode.suffix = "inner";
+    encode.block = 256;
+    if (codes) {
+      encode.body = formatv("encodeInner<{0}, {1}, {2}, {3}>({4}, {5}, {6}, "
+                            "{7});",
+                            op.group, inner, innerType, innerFactorsType,
+                            planAt, values, innerFrom, innerFactors);
+      encode.grid[0] = blocksOfWarps(pairs * ceilDiv(inner, op.group));
+    } else {
+      encode.body = formatv("splitInner<{0}, {1}>({2}, {3}, {4});", inner,
+                            innerType, planAt, values, innerFrom);
+      encode.grid[0] = blocksOfWarps(ceilDiv(pairs * inner, 32));
+    }
+    plan.functions.push_back(std::move(encode));
+    std::string body;
+    if (tiles) {
+      // The more passes, the fewer pauses; items must be enough for all CTAs.
+      int64_t passes =
+          std::clamp<int64_t>(blocks * ceilDiv(hidden, 128) /
+                                  (kMultiprocessors * downTile.resident() * 4),
+                              1, 8);
+      plan.functions.push_back(tileFunction(
+          "down",
+          formatv("expertsDownTile<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
+                  "{8}, {9});",
+                  passes, innerType, w2Type, downTile.text(innerType, w2Type),
+                  scale2, innerTokenType, planAt, innerFrom, innerFactors,
+                  products),
+          downTile, blocks * ceilDiv(hidden, 128 * passes)));
+    } else {
+      plan.functions.push_back(productFunction(
+          "down",
+          formatv("expertsDownStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, "
+                  "{7}, {8}, {9});",
+                  parts, innerType, w2Type, down.text(), scale2, innerTokenType,
+                  planAt, innerFrom, innerFactors, products),
+          down, blocks * ceilDiv(hidden, down.ctaRows())));
+    }
+  }
   FunctionPlan combine;
   combine.suffix = "combine";
   combine.body =
@@ -332,6 +520,8 @@ static FailureOr<KernelPlan> planMlps(const LaunchDesc &launch,
     return failure();
   }
   ExpertsLaunch op(launch);
+  if (std::optional<KernelPlan> plan = planDecode(op))
+    return std::move(*plan);
   if (std::optional<KernelPlan> plan = planStream(op))
     return std::move(*plan);
   return planAnyShape(op);

@@ -40,10 +40,8 @@ bool saddle::cuda::canStreamWeights(const Operand &w) {
 }
 
 bool saddle::cuda::canStreamTokens(const Operand &x, mlir::Type weight) {
-  // The bytes of a lane's piece: as many bf16 as the weight has in 16 bytes.
-  int64_t bytes = 32 / elementBytes(weight);
   return x.element.isBF16() && !llvm::isa<mlir::Float8E4M3FNType>(weight) &&
-         x.alignment >= bytes && x.strides[0] * 2 % bytes == 0;
+         x.alignment >= 16 && x.strides[0] * 2 % 16 == 0;
 }
 
 int64_t saddle::cuda::streamUnitColumns(mlir::Type weight) {
@@ -54,38 +52,73 @@ int64_t saddle::cuda::streamGroup(int64_t cols, int64_t group) {
   return cols <= group ? roundUp(cols, 128) : group;
 }
 
-int64_t saddle::cuda::streamUnits(int64_t cols, int64_t group,
-                                  int64_t blockCols) {
-  for (int64_t units : {2, 1}) {
-    int64_t stage = units * 64;
-    if (units == 2 && cols % stage != 0 && cols > 64)
-      continue; // half a stage would be zeros
-    if (streamGroup(cols, group) % stage == 0 &&
-        streamGroup(cols, blockCols) % stage == 0)
+int64_t saddle::cuda::streamScaleUnits(int64_t cols, int64_t group,
+                                       int64_t blockCols) {
+  for (int64_t units : {2, 1})
+    if (streamGroup(cols, group) % (units * 64) == 0 &&
+        streamGroup(cols, blockCols) % (units * 64) == 0)
       return units;
-  }
   return 0;
 }
 
-int64_t saddle::cuda::StreamShape::sharedBytes() const {
-  // WarpStream::kStageBytes.
-  int64_t tiles = ceilDiv(rows, 16);
-  int64_t tokenBytes = weightBytes == 4 ? 8 : 16;
-  int64_t stage = units * (tiles * 2 * 512 + tokenTiles * 32 * tokenBytes) +
-                  (scaled ? (tokens() + 2 * tiles) * 4 : 0);
-  int64_t rings = warps() * depth * roundUp(stage, 16);
-  int64_t sums = columnWarps * tokens() * (ctaRows() + 4) * 4;
-  return std::max(rings, sums);
+int64_t saddle::cuda::streamUnits(int64_t cols, int64_t unitColumns,
+                                  int64_t scaleUnits, int64_t wanted) {
+  if (scaleUnits == 0)
+    return std::min(wanted, ceilDiv(cols, unitColumns));
+  int64_t parts = ceilDiv(cols, scaleUnits * unitColumns);
+  int64_t best = 1;
+  for (int64_t each = 1; each * scaleUnits <= wanted; ++each)
+    if (parts % each == 0)
+      best = each;
+  return best * scaleUnits;
 }
 
-void saddle::cuda::StreamShape::chooseDepth(int64_t stages) {
-  constexpr int64_t kMost = 112 * 1024;
+int64_t saddle::cuda::StreamShape::residentBytes() const {
+  // ResidentTokens::kBytes.
+  int64_t unitColumns = 64 / weightBytes;
+  int64_t row = roundUp(roundUp(residentCols, units * unitColumns), 128) + 64;
+  return residentTokens * row + residentGroups * tokens() * 4;
+}
+
+int64_t saddle::cuda::StreamShape::ringBytes() const {
+  // WarpStream::kStageBytes.
+  int64_t tiles = ceilDiv(rows, 16);
+  int64_t tokenBytes = weightBytes == 4 ? 32 : 64; // of a unit
+  int64_t ringTokens = residentTokens ? 0 : tokens();
+  int64_t scales = scaleUnits ? units / scaleUnits : 0;
+  int64_t stage = units * (rows * 64 + ringTokens * tokenBytes) +
+                  scales * (ringTokens + 2 * tiles) * 4;
+  return warps() * depth * roundUp(stage, 16);
+}
+
+int64_t saddle::cuda::StreamShape::sharedBytes() const {
+  int64_t rings = ringBytes();
+  int64_t sums = columnWarps * tokens() * (ctaRows() + 4) * 4;
+  int64_t bytes = std::max(rings, sums);
+  return residentTokens ? roundUp(bytes, 16) + residentBytes() : bytes;
+}
+
+bool saddle::cuda::StreamShape::chooseDepth(int64_t stages, int64_t most) {
   depth = std::clamp<int64_t>(stages + 1, 2, 8);
-  while (depth > 2 && sharedBytes() > kMost)
+  while (depth > 2 && sharedBytes() > most)
     --depth;
+  return sharedBytes() <= kSharedMemory;
 }
 
 std::string saddle::cuda::StreamShape::text() const {
-  return llvm::formatv("StreamShape<{0}, {1}, {2}, {3}, {4}, {5}>", rows,
-                       tokenTiles, units, depth, rowWarps, columnWarps);
+  return llvm::formatv("StreamShape<{0}, {1}, {2}, {3}, {4}, {5}, {6}>", rows,
+                       tokenTiles, units, scaleUnits, depth, rowWarps,
+                       columnWarps);
+}
+
+//===--- Tiles of many tokens ---------------------------------------------===//
+
+std::string saddle::cuda::TileShape::text(llvm::StringRef x,
+                                          llvm::StringRef w) const {
+  std::string scaled;
+  if (scaleColumns)
+    scaled =
+        llvm::formatv(", {0}, {1}, {2}", scaleColumns, tokenGroup, weightGroup);
+  return llvm::formatv("TileProduct<{0}, {1}, {2}, {3}{4}>", x, w, groups,
+                       depth, scaled);
 }

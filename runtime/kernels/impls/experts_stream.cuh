@@ -106,6 +106,7 @@ template <int extent, int group, typename X, typename Codes, typename Factors,
           typename Experts, typename Plan>
 __device__ void prepareExperts(const LaunchParams &p, Plan *plan, void *codes,
                                void *factors) {
+  allowNext();
   if (blockIdx.x == 0)
     planExperts<extent, Experts>(p, plan);
   else
@@ -120,20 +121,17 @@ __device__ void expertsUpStream(const LaunchParams &p, const Plan *plan,
                                 const void *x, const void *factors,
                                 float *inner) {
   using At = ExpertOperands<Scale::kScaled>;
-  using Stream =
-      WarpStream<typename W13::Element, Shape::kTiles, Shape::kTokenTiles,
-                 Shape::kUnits, Shape::kDepth, Tokens::kScaled>;
+  using Stream = typename Shape::template Stream<W13, X>;
+  using Sums = StreamSums<Shape>;
   static_assert(Shape::kTokens == Plan::kTokens, "a block of tokens at a time");
   constexpr int kInner = W13::kRows / Plan::kHeld / 2;
   constexpr int kWarpColumns = Shape::kTiles * 8;
   constexpr int kCtaColumns = kWarpColumns * Shape::kRowWarps;
   constexpr int kItems = (kInner + kCtaColumns - 1) / kCtaColumns;
-  constexpr int kStages =
-      (W13::kCols + Stream::kStageColumns - 1) / Stream::kStageColumns;
-  constexpr int kPitch = Shape::kCtaRows + 4;
   extern __shared__ __align__(16) uint8_t shared[];
   float *sums = reinterpret_cast<float *>(shared);
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4;
+  allowNext();
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int rowWarp = warp % Shape::kRowWarps, part = warp / Shape::kRowWarps;
   int total = plan->blockCount * kItems;
   for (int item = blockIdx.x; item < total; item += gridDim.x) {
@@ -148,17 +146,17 @@ __device__ void expertsUpStream(const LaunchParams &p, const Plan *plan,
     for (int i = 0; i < Shape::kTiles; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        int row = column + i * 8 + g;
-        source.rows[i][half] = row < kInner
-                                   ? W13::row(p.operands[At::kW13],
-                                              expertRow + half * kInner + row)
-                                   : nullptr;
+        int row = column + i * 8;
+        source.rows[i][half] =
+            W13::row(p.operands[At::kW13], expertRow + half * kInner + row);
+        source.rowCount[i][half] = kInner - row;
       }
+    source.tokens = x;
 #pragma unroll
-    for (int i = 0; i < Shape::kTokenTiles; ++i)
-      source.tokens[i] = i * 8 + g < block.count
-                             ? X::row(x, pairs[i * 8 + g] / slots)
-                             : nullptr;
+    for (int i = 0; i < Stream::kTokenCopies; ++i) {
+      int token = Stream::tokenOf(i);
+      source.tokenRow[i] = token < block.count ? pairs[token] / slots : -1;
+    }
     if constexpr (Tokens::kScaled) {
 #pragma unroll
       for (int i = 0; i < (Shape::kTokens + 31) / 32; ++i)
@@ -176,13 +174,10 @@ __device__ void expertsUpStream(const LaunchParams &p, const Plan *plan,
     stream.clear();
     stream.template run<Tokens::kGroup, Scale::kBlockCols>(
         source, shared + warp * Stream::kRingBytes,
-        part * kStages / Shape::kColumnWarps,
-        (part + 1) * kStages / Shape::kColumnWarps, W13::kCols);
+        part * Stream::kStages / Shape::kColumnWarps,
+        (part + 1) * Stream::kStages / Shape::kColumnWarps);
 
-    __syncthreads(); // the rings are done with
-    stream.template store<kPitch, Shape::kRows>(
-        sums + part * Shape::kTokens * kPitch + rowWarp * Shape::kRows);
-    __syncthreads();
+    Sums::collect(stream, sums);
     for (int i = threadIdx.x; i < block.count * kCtaColumns; i += blockDim.x) {
       int token = i / kCtaColumns, c = i % kCtaColumns;
       if (ctaColumn + c >= kInner)
@@ -190,8 +185,7 @@ __device__ void expertsUpStream(const LaunchParams &p, const Plan *plan,
       float gate = 0, up = 0;
 #pragma unroll
       for (int j = 0; j < Shape::kColumnWarps; ++j) {
-        const float *row =
-            sums + (j * Shape::kTokens + token) * kPitch + c / 8 * 16 + c % 8;
+        const float *row = Sums::at(sums, j, token, c / 8 * 16 + c % 8);
         gate += row[0];
         up += row[8];
       }
@@ -207,6 +201,7 @@ template <int group, int64_t inner, typename Codes, typename Factors,
           typename Plan>
 __device__ void encodeInner(const Plan *plan, const float *values, void *codes,
                             void *factors) {
+  allowNext();
   constexpr int kGroups = Factors::kCols;
   int total = plan->pairCount * kGroups;
   int warps = gridDim.x * (blockDim.x / 32);
@@ -216,10 +211,10 @@ __device__ void encodeInner(const Plan *plan, const float *values, void *codes,
     int first = i % kGroups * group;
     const float *from = values + pair * inner + first;
     e4m3 *to = Codes::row(codes, pair) + first;
-    float scale = encodeGroup<group>(
-        inner - first < group ? static_cast<int>(inner - first) : group,
-        [&](int k) { return from[k]; },
-        [&](int k, e4m3 code) { to[k] = code; });
+    int left = static_cast<int>(inner) - first;
+    GroupEncoder<group> encoder;
+    encoder.load(from, left);
+    float scale = encoder.store(left, [&](int k, e4m3 code) { to[k] = code; });
     if (threadIdx.x % 32 == 0)
       Factors::row(factors, pair)[i % kGroups] = scale;
   }
@@ -229,6 +224,7 @@ __device__ void encodeInner(const Plan *plan, const float *values, void *codes,
 template <int64_t inner, typename Halves, typename Plan>
 __device__ void splitInner(const Plan *plan, const float *values,
                            void *halves) {
+  allowNext();
   int64_t total = plan->pairCount * inner;
   int64_t threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -250,19 +246,16 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
                                   const void *x, const void *factors,
                                   float *products) {
   using At = ExpertOperands<Scale::kScaled>;
-  using Stream =
-      WarpStream<typename W2::Element, Shape::kTiles, Shape::kTokenTiles,
-                 Shape::kUnits, Shape::kDepth, Tokens::kScaled>;
+  using Stream = typename Shape::template Stream<W2, X>;
+  using Sums = StreamSums<Shape>;
   static_assert(Shape::kTokens == Plan::kTokens * parts,
                 "a block of tokens at a time");
   constexpr int kHidden = W2::kRows / Plan::kHeld;
   constexpr int kItems = (kHidden + Shape::kCtaRows - 1) / Shape::kCtaRows;
-  constexpr int kStages =
-      (W2::kCols + Stream::kStageColumns - 1) / Stream::kStageColumns;
-  constexpr int kPitch = Shape::kCtaRows + 4;
   extern __shared__ __align__(16) uint8_t shared[];
   float *sums = reinterpret_cast<float *>(shared);
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4;
+  allowNext();
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int rowWarp = warp % Shape::kRowWarps, part = warp / Shape::kRowWarps;
   int total = plan->blockCount * kItems;
   for (int item = blockIdx.x; item < total; item += gridDim.x) {
@@ -272,26 +265,19 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
     int firstRow = ctaRow + rowWarp * Shape::kRows;
 
     typename Stream::Source source;
+    Shape::template setRows<W2>(
+        source,
+        W2::row(p.operands[At::kW2],
+                static_cast<int64_t>(block.expert) * kHidden + firstRow),
+        kHidden - firstRow);
+    source.tokens = x;
 #pragma unroll
-    for (int i = 0; i < Shape::kTiles; ++i)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        int row = firstRow + i * 16 + half * 8 + g;
-        source.rows[i][half] =
-            row < kHidden
-                ? W2::row(p.operands[At::kW2],
-                          static_cast<int64_t>(block.expert) * kHidden + row)
-                : nullptr;
-      }
-#pragma unroll
-    for (int i = 0; i < Shape::kTokenTiles; ++i) {
-      constexpr int kEach = Shape::kTokenTiles / parts;
-      int token = i % kEach * 8 + g;
-      source.tokens[i] =
-          token < block.count
-              ? X::row(x,
-                       static_cast<int64_t>(pairs[token]) * parts + i / kEach)
-              : nullptr;
+    for (int i = 0; i < Stream::kTokenCopies; ++i) {
+      int token = Stream::tokenOf(i) % Plan::kTokens;
+      source.tokenRow[i] =
+          token < block.count && Stream::tokenOf(i) < Shape::kTokens
+              ? pairs[token] * parts + Stream::tokenOf(i) / Plan::kTokens
+              : -1;
     }
     if constexpr (Tokens::kScaled) {
 #pragma unroll
@@ -309,13 +295,10 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
     stream.clear();
     stream.template run<Tokens::kGroup, Scale::kBlockCols>(
         source, shared + warp * Stream::kRingBytes,
-        part * kStages / Shape::kColumnWarps,
-        (part + 1) * kStages / Shape::kColumnWarps, W2::kCols);
+        part * Stream::kStages / Shape::kColumnWarps,
+        (part + 1) * Stream::kStages / Shape::kColumnWarps);
 
-    __syncthreads(); // the rings are done with
-    stream.template store<kPitch, Shape::kRows>(
-        sums + part * Shape::kTokens * kPitch + rowWarp * Shape::kRows);
-    __syncthreads();
+    Sums::collect(stream, sums);
     for (int i = threadIdx.x; i < block.count * Shape::kCtaRows;
          i += blockDim.x) {
       int token = i / Shape::kCtaRows, row = i % Shape::kCtaRows;
@@ -323,12 +306,96 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
         continue;
       float sum = 0;
 #pragma unroll
-      for (int j = 0; j < Shape::kColumnWarps * parts; ++j)
-        sum += sums[(j * Plan::kTokens + token) * kPitch + row];
+      for (int j = 0; j < Shape::kColumnWarps; ++j)
+#pragma unroll
+        for (int half = 0; half < parts; ++half)
+          sum += *Sums::at(sums, j, half * Plan::kTokens + token, row);
       products[static_cast<int64_t>(pairs[token]) * kHidden + ctaRow + row] =
           sum;
     }
     __syncthreads(); // the rings are free again
+  }
+}
+
+/// The same where a row of w2 is short: a warp encodes a block's activations
+/// for itself, then streams rows of w2 without a pause, `passes` times
+/// Shape::kRows of them. `inner` is what expertsUpStream wrote.
+template <int group, int passes, typename W2, typename Shape, typename Scale,
+          typename Plan>
+__device__ void expertsDownPasses(const LaunchParams &p, const Plan *plan,
+                                  const float *inner, float *products) {
+  using At = ExpertOperands<Scale::kScaled>;
+  using Resident = ResidentTokens<group, Shape::kTokens, W2, Shape>;
+  using Stream = typename Resident::Stream;
+  static_assert(Shape::kTokens == Plan::kTokens, "a block of tokens at a time");
+  static_assert(Shape::kColumnWarps == 1, "a warp has all columns");
+  constexpr int kHidden = W2::kRows / Plan::kHeld;
+  constexpr int kItemRows = Shape::kRows * passes;
+  constexpr int kItems = (kHidden + kItemRows - 1) / kItemRows;
+  constexpr int kWarpBytes =
+      (Stream::kRingBytes + Resident::kBytes + 15) / 16 * 16;
+  extern __shared__ __align__(16) uint8_t shared[];
+  allowNext();
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  uint8_t *ring = shared + warp * kWarpBytes;
+  uint8_t *codes = ring + Stream::kRingBytes;
+  int total = plan->blockCount * kItems;
+  for (int item = blockIdx.x * Shape::kRowWarps + warp; item < total;
+       item += gridDim.x * Shape::kRowWarps) {
+    auto block = plan->blocks[item / kItems];
+    const int32_t *pairs = plan->order + block.first;
+    int firstRow = item % kItems * kItemRows;
+    int left = kHidden - firstRow;
+    typename Stream::Source source;
+#pragma unroll
+    for (int i = 0; i < Shape::kTiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        int row = i * 16 + half * 8;
+        source.rows[i][half] = W2::row(
+            p.operands[At::kW2],
+            static_cast<int64_t>(block.expert) * kHidden + firstRow + row);
+        source.rowCount[i][half] = left - row;
+      }
+    Resident::template encode<float>(codes, block.count, 0, 1, [&](int token) {
+      return inner + static_cast<int64_t>(pairs[token]) * W2::kCols;
+    });
+    Resident::attach(source, codes);
+    // Where tokens 2 t and 2 t + 1 of each tile of them go.
+    float *to[Shape::kTokenTiles][2];
+#pragma unroll
+    for (int i = 0; i < Shape::kTokenTiles; ++i)
+#pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        int token = i * 8 + lane % 4 * 2 + k;
+        to[i][k] = token < block.count
+                       ? products +
+                             static_cast<int64_t>(pairs[token]) * kHidden +
+                             firstRow + lane / 4
+                       : nullptr;
+      }
+    Stream stream;
+    stream.template runPasses<Resident::kGroup, Scale::kBlockCols>(
+        source, ring,
+        left < kItemRows ? (left + Shape::kRows - 1) / Shape::kRows : passes,
+        [&](int pass) -> const float * {
+          int row = firstRow + pass * Shape::kRows + lane * 8;
+          return row < kHidden
+                     ? Scale::row(p.operands[At::kScale2], block.expert, row)
+                     : nullptr;
+        },
+        [&](int pass) {
+#pragma unroll
+          for (int i = 0; i < Shape::kTiles; ++i)
+#pragma unroll
+            for (int j = 0; j < Shape::kTokenTiles; ++j)
+#pragma unroll
+              for (int k = 0; k < 4; ++k) {
+                int row = pass * Shape::kRows + i * 16 + k / 2 * 8;
+                if (to[j][k % 2] && row + lane / 4 < left)
+                  to[j][k % 2][row] = stream.sums[i][j][k];
+              }
+        });
   }
 }
 
@@ -338,40 +405,24 @@ template <int extent, int operandOut, int64_t held, typename Weights,
           typename Experts, typename Out>
 __device__ void combineExperts(const LaunchParams &p, const float *products) {
   constexpr int kSlots = Experts::kCols;
-  __shared__ int order[kSlots], found;
-  __shared__ float factor[kSlots];
+  __shared__ SortedChoices<kSlots> choices;
+  allowNext();
   int64_t token = blockIdx.x;
   if (token >= p.step->counts[extent])
     return;
-  if (threadIdx.x == 0)
-    found = 0;
-  __syncthreads();
-  const int32_t *chosen = Experts::row(p.operands[2], token);
-  for (int slot = threadIdx.x; slot < kSlots; slot += blockDim.x) {
-    int64_t expert = heldExpert<held>(p, chosen[slot]);
-    if (expert < 0)
-      continue;
-    int place = 0;
-    for (int other = 0; other < kSlots; ++other) {
-      int64_t it = heldExpert<held>(p, chosen[other]);
-      place += it >= 0 && (it < expert || (it == expert && other < slot));
-    }
-    order[place] = slot;
-    factor[place] = Weights::row(p.operands[1], token)[slot];
-    atomicAdd(&found, 1);
-  }
+  choices.template sort<Weights, Experts, held>(p, token);
   __syncthreads();
   constexpr int kEach = Out::kCols % 4 == 0 ? 4 : 1;
   int stride = blockDim.x * gridDim.y * kEach;
   for (int column = (blockIdx.y * blockDim.x + threadIdx.x) * kEach;
        column < Out::kCols; column += stride) {
     float sum[kEach] = {};
-    for (int i = 0; i < found; ++i) {
+    for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
       auto values = *reinterpret_cast<const Vector<float, kEach> *>(
-          products + (token * kSlots + order[i]) * Out::kCols + column);
+          products + (token * kSlots + choices.slots[i]) * Out::kCols + column);
 #pragma unroll
       for (int j = 0; j < kEach; ++j)
-        sum[j] += factor[i] * values[j];
+        sum[j] += choices.weights[i] * values[j];
     }
     auto *out = Out::row(p.operands[operandOut], token) + column;
 #pragma unroll

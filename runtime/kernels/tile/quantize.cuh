@@ -8,36 +8,71 @@
 
 namespace saddle::device {
 
+/// Divides by one number again and again, rounded as a division is, without the
+/// call that a division can be. For positive divisors; quotients of tiny
+/// numbers (below 1e-30) may be off in the last place.
+struct Divisor {
+  float lift, value, reciprocal;
+
+  __device__ __forceinline__ explicit Divisor(float divisor)
+      : lift(divisor < 1e-30f ? 0x1p96f : 1.0f), value(divisor * lift) {
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(value));
+    reciprocal = fmaf(fmaf(-value, reciprocal, 1.0f), reciprocal, reciprocal);
+  }
+  __device__ __forceinline__ float divide(float dividend) const {
+    dividend *= lift;
+    float first = dividend * reciprocal;
+    return fmaf(fmaf(-first, value, dividend), reciprocal, first);
+  }
+};
+
 /// The scale of a group with that largest magnitude.
 __device__ __forceinline__ float groupScale(float largest) {
-  float scale = largest / 448.0f;
+  float scale = Divisor(448.0f).divide(largest);
   return scale == 0 ? 1.0f : scale;
 }
 
-/// A warp encodes `count` <= most values, read(i), and calls write(i, code);
-/// returns their scale. A lane reads and writes the same i. Values of NaN do
-/// not count for the scale.
-template <int most, typename Read, typename Write>
-__device__ __forceinline__ float encodeGroup(int count, Read read,
-                                             Write write) {
-  constexpr int kEach = (most + 31) / 32;
+/// A warp encodes a group of up to `most` values in two steps, so that the
+/// loads of several groups can be under way at a time. NaN does not count for
+/// the scale.
+template <int most>
+struct GroupEncoder {
+  static constexpr int kEach = (most + 31) / 32;
   static_assert(kEach <= 16, "a group fits in the registers of a warp");
-  int lane = threadIdx.x % 32;
-  float values[kEach], largest = 0;
-#pragma unroll
-  for (int i = 0; i < kEach; ++i) {
-    values[i] = i * 32 + lane < count ? read(i * 32 + lane) : 0;
-    largest = fmaxf(largest, fabsf(values[i]));
-  }
-  float scale = groupScale(warpMax(largest));
-#pragma unroll
-  for (int i = 0; i < kEach; ++i)
-    if (i * 32 + lane < count)
-      write(i * 32 + lane, fromFloat<e4m3>(values[i] / scale));
-  return scale;
-}
+  float values[kEach];
 
-/// The same for a group of any size.
+  /// The first min(count, most) values.
+  template <typename T>
+  __device__ __forceinline__ void load(const T *from, int count) {
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      int k = i * 32 + lane;
+      values[i] = k < count && k < most ? toFloat(from[k]) : 0;
+    }
+  }
+  /// Calls write(i, code) for each and returns the group's scale.
+  template <typename Write>
+  __device__ __forceinline__ float store(int count, Write write) {
+    int lane = threadIdx.x % 32;
+    float largest = 0;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i)
+      largest = fmaxf(largest, fabsf(values[i]));
+    float scale = groupScale(warpMax(largest));
+    Divisor divisor(scale);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      int k = i * 32 + lane;
+      if (k < count && k < most)
+        write(k, fromFloat<e4m3>(divisor.divide(values[i])));
+    }
+    return scale;
+  }
+};
+
+/// A warp encodes a group of any size: values read(i), write(i, code). A lane
+/// reads and writes the same i. Returns the scale.
 template <typename Read, typename Write>
 __device__ __forceinline__ float encodeLongGroup(int64_t count, Read read,
                                                  Write write) {
@@ -46,8 +81,9 @@ __device__ __forceinline__ float encodeLongGroup(int64_t count, Read read,
   for (int64_t i = lane; i < count; i += 32)
     largest = fmaxf(largest, fabsf(read(i)));
   float scale = groupScale(warpMax(largest));
+  Divisor divisor(scale);
   for (int64_t i = lane; i < count; i += 32)
-    write(i, fromFloat<e4m3>(read(i) / scale));
+    write(i, fromFloat<e4m3>(divisor.divide(read(i))));
   return scale;
 }
 

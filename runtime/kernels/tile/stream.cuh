@@ -2,10 +2,10 @@
 //
 // Weights are the 16-row operand of mma.sync and tokens its 8 columns. A dot
 // product does not care about the order of k, so the k of a fragment are chosen
-// such that a lane needs 16 contiguous bytes of a weight row at a time: four
-// lanes read 64 bytes of a row, and no two lanes share what they read. Every
-// lane copies its own bytes ahead into a ring in shared memory (cp.async) and
-// reads them back: no barrier, and as much in flight as the ring holds.
+// such that a lane needs 16 contiguous bytes of a row: four lanes have 64 bytes
+// of a row, a unit. The warp copies stages of some units of all its rows ahead
+// into a ring of its own in shared memory (cp.async), whole lines at a time: no
+// barrier but __syncwarp, and as much in flight as the ring holds.
 
 #pragma once
 
@@ -50,37 +50,81 @@ __device__ __forceinline__ void splitPair(float first, float second,
   }
 }
 
-/// `tiles` times 16 rows, `tokenTiles` times 8 tokens, `units` units in a stage
-/// of the ring, `depth` stages. With `scaled`, every stage's product is
-/// multiplied by one factor for a token and one for eight rows.
-template <typename W, int tiles, int tokenTiles, int units, int depth,
-          bool scaled>
+/// `warpRows` rows (2, 4, 8 or tiles of 16) of weights W (a Matrix) and
+/// `tokenTiles` times 8 rows of tokens X (a Matrix); `units` units in a stage
+/// of the ring, `depth` stages. With scaleUnits > 0, the product of each that
+/// many units is multiplied by one factor for a token and one for eight rows.
+template <typename W, typename X, int warpRows, int tokenTiles, int units,
+          int depth, int scaleUnits, bool resident = false>
 struct WarpStream {
-  using Type = StreamType<W>;
+  using Weight = typename W::Element;
+  using Type = StreamType<Weight>;
   using Token = typename Type::Token;
+  static_assert(sizeof(Token) == sizeof(typename X::Element),
+                "tokens are of the type that meets the weights");
+  static_assert(warpRows == 2 || warpRows == 4 || warpRows == 8 ||
+                    warpRows % 16 == 0,
+                "a tile of weights has 16 rows");
+  static constexpr int tiles = (warpRows + 15) / 16;
+  static constexpr bool kScaled = scaleUnits > 0;
+  static constexpr int kScaleUnits = kScaled ? scaleUnits : 1;
+  static_assert(!kScaled || units % kScaleUnits == 0,
+                "a stage has whole groups of scales");
+  static constexpr int kScales = kScaled ? units / kScaleUnits : 0;
   static constexpr int kStageColumns = units * Type::kColumns;
-  static constexpr int kTokenBytes = Type::kColumns / 4 * sizeof(Token);
+  static constexpr int kStages = (W::kCols + kStageColumns - 1) / kStageColumns;
+  static_assert(!kScaled || (W::kCols + kScaleUnits * Type::kColumns - 1) /
+                                    (kScaleUnits * Type::kColumns) ==
+                                kStages * kScales,
+                "every group of a stage has factors");
   static constexpr int kTokens = tokenTiles * 8;
-  static constexpr int kWeightPart = units * tiles * 2 * 512;
-  static constexpr int kTokenPart = units * tokenTiles * 32 * kTokenBytes;
-  static constexpr int kScalePart = scaled ? (kTokens + 2 * tiles) * 4 : 0;
+  // Pieces of 16 bytes in a stage of a row.
+  static constexpr int kPieces = units * 4;
+  static constexpr int kTokenPieces = kPieces * sizeof(Token) / sizeof(Weight);
+  static constexpr int kCopies = (warpRows * kPieces + 31) / 32;
+  static constexpr int kTokenCopies =
+      resident ? 0 : (kTokens * kTokenPieces + 31) / 32;
+  static constexpr int kWeightPart = warpRows * kPieces * 16;
+  static constexpr int kTokenPart = resident ? 0 : kTokens * kTokenPieces * 16;
+  // Factors of a group: of tokens, then of half tiles.
+  static constexpr int kTokenFactors = resident ? 0 : kTokens;
+  static constexpr int kFactors = kTokenFactors + 2 * tiles;
+  static constexpr int kScalePart = kScales * kFactors * 4;
   static constexpr int kStageBytes =
       (kWeightPart + kTokenPart + kScalePart + 15) / 16 * 16;
   /// Of a warp, aligned to 16 bytes.
   static constexpr int kRingBytes = depth * kStageBytes;
+  /// Of a resident token: its columns, up to the end of the last stage, and so
+  /// much that eight tokens' pieces meet all banks.
+  static constexpr int kResidentBytes =
+      (kStages * kStageColumns * static_cast<int>(sizeof(Token)) + 127) / 128 *
+          128 +
+      64;
 
-  /// Where this lane (4 g + t) reads. Null stands for zeros.
+  /// What the warp multiplies.
   struct Source {
-    /// Rows g and g + 8 of each tile.
-    const W *rows[tiles][2];
-    /// Token g of each tile.
-    const Token *tokens[tokenTiles];
-    /// Factors of the first 8 tokenTiles tokens, lane by lane, and of the half
-    /// tiles, in lanes 0 .. 2 tiles - 1: one for `tokenGroup` and `weightGroup`
-    /// columns. Unused unless scaled.
+    /// The first of eight rows, and how many of them there are. Missing rows
+    /// and tokens have undefined products.
+    const Weight *rows[tiles][2];
+    int rowCount[tiles][2];
+    /// X's data, and the rows of it that this lane copies pieces of, -1 for
+    /// none: see tokenOf().
+    const void *tokens;
+    int tokenRow[kTokenCopies + 1];
+    /// Factors of the first kTokens tokens, lane by lane, and of the half
+    /// tiles, in lanes 0 .. 2 tiles - 1; null for none. Unused unless kScaled.
     const float *tokenFactors[(kTokens + 31) / 32];
     const float *rowFactors;
+    /// Of resident tokens: where this lane's token of each tile lies, and
+    /// factors, kTokens for each tokenGroup columns.
+    const uint8_t *residents[tokenTiles];
+    const float *residentFactors;
   };
+
+  /// The place of the token that copy `i` of this lane is about.
+  static __device__ __forceinline__ int tokenOf(int i) {
+    return (i * 32 + threadIdx.x % 32) / kTokenPieces;
+  }
 
   /// Lane 4 g + t: [0], [1] of row g and [2], [3] of row g + 8 of a tile, at
   /// tokens 2 t and 2 t + 1 of a token tile.
@@ -96,41 +140,116 @@ struct WarpStream {
           sums[i][j][k] = 0;
   }
 
-  /// Adds the products over stages first .. last - 1, of kStageColumns columns
-  /// each, the last one cut at `columns`. `ring` is this warp's.
+  /// Products with all columns of `passes` times warpRows rows that follow each
+  /// other: calls emit(pass) when sums has those of a pass. Resident tokens
+  /// only; factorsOf(pass) is the rowFactors of a pass.
+  template <int tokenGroup = 1, int weightGroup = 1, typename Factors,
+            typename Emit>
+  __device__ __forceinline__ void runPasses(Source &source, uint8_t *ring,
+                                            int passes, Factors factorsOf,
+                                            Emit emit) {
+    static_assert(resident, "tokens are fetched once");
+    uint32_t base = sharedAddress(ring);
+    int fetched = 0, fetchSlot = 0, fetchStage = 0;
+    auto fetchNext = [&] {
+      if (fetched < passes) {
+        if (fetchStage == 0)
+          source.rowFactors = factorsOf(fetched);
+        fetchRows<weightGroup>(source, base + fetchSlot * kStageBytes,
+                               fetchStage);
+        fetchSlot = fetchSlot + 1 == depth ? 0 : fetchSlot + 1;
+        if (++fetchStage == kStages) {
+          fetchStage = 0;
+          ++fetched;
+#pragma unroll
+          for (int i = 0; i < tiles; ++i)
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              source.rows[i][half] += warpRows * W::kStride;
+              source.rowCount[i][half] -= warpRows;
+            }
+        }
+      }
+      commitCopies();
+    };
+#pragma unroll 1
+    for (int i = 0; i < depth - 1; ++i)
+      fetchNext();
+    int slot = 0;
+#pragma unroll 1
+    for (int pass = 0; pass < passes; ++pass) {
+      clear();
+#pragma unroll 1
+      for (int stage = 0; stage < kStages; ++stage) {
+        waitCopies<depth - 2>();
+        __syncwarp();
+        fetchNext();
+        consume<tokenGroup>(source, ring + slot * kStageBytes, stage);
+        slot = slot + 1 == depth ? 0 : slot + 1;
+      }
+      emit(pass);
+    }
+    __syncwarp();
+  }
+
+  /// Adds the products over stages first .. last - 1. `ring` is this warp's;
+  /// factors belong to `tokenGroup` and `weightGroup` columns.
   template <int tokenGroup = 1, int weightGroup = 1>
   __device__ __forceinline__ void run(const Source &source, uint8_t *ring,
-                                      int first, int last, int columns) {
-    static_assert(!scaled || (tokenGroup % kStageColumns == 0 &&
-                              weightGroup % kStageColumns == 0),
-                  "a stage lies within one group of scales");
+                                      int first, int last) {
+    begin<tokenGroup, weightGroup>(source, ring, first, last, [] {});
+
+    finish<tokenGroup, weightGroup>(source, ring, first, last);
+  }
+
+  /// The first half of run(): starts to copy. Calls wait() between weights and
+  /// tokens. Resident tokens need not be there yet.
+  template <int tokenGroup = 1, int weightGroup = 1, typename Wait>
+  __device__ __forceinline__ void begin(const Source &source, uint8_t *ring,
+                                        int first, int last, Wait wait) {
     uint32_t base = sharedAddress(ring);
+#pragma unroll
+    for (int i = 0; i < depth - 1; ++i)
+      if (first + i < last)
+        fetchRows<weightGroup>(source, base + i * kStageBytes, first + i);
+    wait();
 #pragma unroll
     for (int i = 0; i < depth - 1; ++i) {
       if (first + i < last)
-        fetch<tokenGroup, weightGroup>(source, base + i * kStageBytes,
-                                       first + i, columns);
+        fetchTokens<tokenGroup>(source, base + i * kStageBytes, first + i);
       commitCopies();
     }
+  }
+
+  /// The second half.
+  template <int tokenGroup = 1, int weightGroup = 1>
+  __device__ __forceinline__ void finish(const Source &source, uint8_t *ring,
+                                         int first, int last) {
+    static_assert(!kScaled ||
+                      (tokenGroup % (kScaleUnits * Type::kColumns) == 0 &&
+                       weightGroup % (kScaleUnits * Type::kColumns) == 0),
+                  "products are scaled within one group");
+    uint32_t base = sharedAddress(ring);
     int slot = 0, ahead = depth - 1;
     for (int stage = first; stage < last; ++stage) {
       waitCopies<depth - 2>();
-      __syncwarp(); // factors are read by other lanes than copied them
-      if (stage + depth - 1 < last)
-        fetch<tokenGroup, weightGroup>(source, base + ahead * kStageBytes,
-                                       stage + depth - 1, columns);
+      __syncwarp(); // all lanes' copies are there, and slot `ahead` is read
+      if (stage + depth - 1 < last) {
+        uint32_t to = base + ahead * kStageBytes;
+        fetchRows<weightGroup>(source, to, stage + depth - 1);
+        fetchTokens<tokenGroup>(source, to, stage + depth - 1);
+      }
       commitCopies();
-      consume(ring + slot * kStageBytes);
+      consume<tokenGroup>(source, ring + slot * kStageBytes, stage);
       slot = slot + 1 == depth ? 0 : slot + 1;
       ahead = ahead + 1 == depth ? 0 : ahead + 1;
     }
     __syncwarp();
   }
 
-  /// Writes the sums of a tile's rows below `rows` to shared memory: token
-  /// after token, `pitch` floats apart. `to` is this warp's first row at its
-  /// first token.
-  template <int pitch, int rows>
+  /// Writes the sums of the warp's rows to shared memory: token after token,
+  /// `pitch` floats apart. `to` is this warp's first row at its first token.
+  template <int pitch>
   __device__ __forceinline__ void store(float *to) const {
     int lane = threadIdx.x % 32;
 #pragma unroll
@@ -139,102 +258,163 @@ struct WarpStream {
       for (int j = 0; j < tokenTiles; ++j)
 #pragma unroll
         for (int k = 0; k < 4; ++k)
-          if (i * 16 + k / 2 * 8 < rows)
+          if (i * 16 + k / 2 * 8 + lane / 4 < warpRows)
             to[(j * 8 + lane % 4 * 2 + k % 2) * pitch + i * 16 + k / 2 * 8 +
                lane / 4] = sums[i][j][k];
   }
 
 private:
-  template <int tokenGroup, int weightGroup>
-  __device__ __forceinline__ void fetch(const Source &source, uint32_t slot,
-                                        int stage, int columns) {
+  /// Where a piece of a row lies, such that the eight lanes that read at a time
+  /// (two rows, four pieces) meet all banks.
+  static __device__ __forceinline__ int place(int row, int piece, int pieces) {
+    return (row * pieces + (pieces % 8 == 0 ? piece ^ (row % 2 * 4) : piece)) *
+           16;
+  }
+
+  /// How many of a piece's 16 bytes lie before column `columns`.
+  template <typename T, int64_t columns, int multiple>
+  static __device__ __forceinline__ uint32_t bytesAt(int column) {
+    if constexpr (columns % multiple == 0)
+      return 16; // no stage is cut
+    int64_t left = (columns - column) * static_cast<int64_t>(sizeof(T));
+    return left < 0 ? 0 : left < 16 ? static_cast<uint32_t>(left) : 16;
+  }
+
+  template <int weightGroup>
+  __device__ __forceinline__ void fetchRows(const Source &source, uint32_t slot,
+                                            int stage) {
     int lane = threadIdx.x % 32, column = stage * kStageColumns;
 #pragma unroll
-    for (int unit = 0; unit < units; ++unit) {
-      int mine = column + unit * Type::kColumns +
-                 lane % 4 * static_cast<int>(16 / sizeof(W));
-      int left = columns - mine;
-      left = left < 0 ? 0 : left;
-      uint32_t bytes = left * sizeof(W) < 16 ? left * sizeof(W) : 16;
-#pragma unroll
-      for (int tile = 0; tile < tiles; ++tile)
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const W *row = source.rows[tile][half];
-          copyAsync16(slot + ((unit * tiles + tile) * 2 + half) * 512 +
-                          lane * 16,
-                      row + (row && bytes ? mine : 0), row ? bytes : 0);
-        }
-      uint32_t tokenBytes = left * sizeof(Token) < kTokenBytes
-                                ? left * sizeof(Token)
-                                : kTokenBytes;
-#pragma unroll
-      for (int tile = 0; tile < tokenTiles; ++tile) {
-        const Token *token = source.tokens[tile];
-        copyAsync<kTokenBytes>(
-            slot + kWeightPart +
-                ((unit * tokenTiles + tile) * 32 + lane) * kTokenBytes,
-            token + (token && tokenBytes ? mine : 0), token ? tokenBytes : 0);
-      }
+    for (int i = 0; i < kCopies; ++i) {
+      int row = (i * 32 + lane) / kPieces, piece = (i * 32 + lane) % kPieces;
+      int tile = i * 32 / kPieces / 16; // a tile is whole copies
+      if (row >= warpRows)
+        continue;
+      bool high = row / 8 % 2;
+      const Weight *from = high ? source.rows[tile][1] : source.rows[tile][0];
+      int count = high ? source.rowCount[tile][1] : source.rowCount[tile][0];
+      int at = column + piece * static_cast<int>(16 / sizeof(Weight));
+      uint32_t bytes = bytesAt<Weight, W::kCols, kStageColumns>(at);
+      if (row % 8 < count)
+        copyAsync16(slot + place(row, piece, kPieces),
+                    from + row % 8 * W::kStride + (bytes ? at : 0), bytes);
     }
-    if constexpr (scaled) {
-      uint32_t factors = slot + kWeightPart + kTokenPart;
+    if constexpr (kScaled) {
 #pragma unroll
-      for (int i = 0; i < (kTokens + 31) / 32; ++i)
-        if (i * 32 + lane < kTokens) {
-          const float *factor = source.tokenFactors[i];
-          copyAsync<4>(factors + (i * 32 + lane) * 4,
-                       factor + (factor ? column / tokenGroup : 0),
-                       factor ? 4 : 0);
-        }
-      if (lane < 2 * tiles) {
-        const float *factor = source.rowFactors;
-        copyAsync<4>(factors + (kTokens + lane) * 4,
-                     factor + (factor ? column / weightGroup : 0),
-                     factor ? 4 : 0);
-      }
+      for (int part = 0; part < kScales; ++part)
+        if (lane < 2 * tiles && source.rowFactors)
+          copyAsync<4>(factorsOf(slot, part) + (kTokenFactors + lane) * 4,
+                       source.rowFactors + columnOf(stage, part) / weightGroup);
     }
   }
 
-  __device__ __forceinline__ void consume(const uint8_t *slot) {
-    if constexpr (!scaled) {
-      multiply(slot, sums);
-    } else {
-      float products[tiles][tokenTiles][4] = {};
-      multiply(slot, products);
-      auto *factors =
-          reinterpret_cast<const float *>(slot + kWeightPart + kTokenPart);
-      int t = threadIdx.x % 4;
+  template <int tokenGroup>
+  __device__ __forceinline__ void fetchTokens(const Source &source,
+                                              uint32_t slot, int stage) {
+    if constexpr (resident)
+      return;
+    int lane = threadIdx.x % 32, column = stage * kStageColumns;
 #pragma unroll
-      for (int j = 0; j < tokenTiles; ++j) {
-        float2 token =
-            *reinterpret_cast<const float2 *>(factors + j * 8 + t * 2);
+    for (int i = 0; i < kTokenCopies; ++i) {
+      int token = tokenOf(i), piece = (i * 32 + lane) % kTokenPieces;
+      int at = column + piece * static_cast<int>(16 / sizeof(Token));
+      uint32_t bytes = bytesAt<Token, W::kCols, kStageColumns>(at);
+      if (source.tokenRow[i] >= 0)
+        copyAsync<16>(slot + kWeightPart + place(token, piece, kTokenPieces),
+                      X::row(source.tokens, source.tokenRow[i]) +
+                          (bytes ? at : 0),
+                      bytes);
+    }
+    if constexpr (kScaled) {
 #pragma unroll
-        for (int i = 0; i < tiles; ++i) {
-          float low = factors[kTokens + 2 * i];
-          float high = factors[kTokens + 2 * i + 1];
-          sums[i][j][0] += products[i][j][0] * (token.x * low);
-          sums[i][j][1] += products[i][j][1] * (token.y * low);
-          sums[i][j][2] += products[i][j][2] * (token.x * high);
-          sums[i][j][3] += products[i][j][3] * (token.y * high);
-        }
-      }
+      for (int part = 0; part < kScales; ++part)
+#pragma unroll
+        for (int i = 0; i < (kTokens + 31) / 32; ++i)
+          if (i * 32 + lane < kTokens && source.tokenFactors[i])
+            copyAsync<4>(factorsOf(slot, part) + (i * 32 + lane) * 4,
+                         source.tokenFactors[i] +
+                             columnOf(stage, part) / tokenGroup);
     }
   }
 
-  __device__ __forceinline__ void multiply(const uint8_t *slot,
+  /// Where the factors of part `part` of a stage lie, and its first column.
+  static __device__ __forceinline__ uint32_t factorsOf(uint32_t slot,
+                                                       int part) {
+    return slot + kWeightPart + kTokenPart + part * kFactors * 4;
+  }
+  static __device__ __forceinline__ int columnOf(int stage, int part) {
+    return stage * kStageColumns + part * kScaleUnits * Type::kColumns;
+  }
+
+  template <int tokenGroup>
+  __device__ __forceinline__ void consume(const Source &source,
+                                          const uint8_t *slot, int stage) {
+    if constexpr (!kScaled)
+      multiply<0, units>(source, slot, stage, sums);
+    else
+      consumePart<tokenGroup, 0>(source, slot, stage);
+  }
+
+  template <int tokenGroup, int part>
+  __device__ __forceinline__ void consumePart(const Source &source,
+                                              const uint8_t *slot, int stage) {
+    float products[tiles][tokenTiles][4] = {};
+    multiply<part * kScaleUnits, (part + 1) * kScaleUnits>(source, slot, stage,
+                                                           products);
+    auto *factors =
+        reinterpret_cast<const float *>(slot + kWeightPart + kTokenPart) +
+        part * kFactors;
+    const float *tokenFactors = factors;
+    if constexpr (resident)
+      tokenFactors =
+          source.residentFactors + (stage * units + part * kScaleUnits) *
+                                       Type::kColumns / tokenGroup * kTokens;
+    int t = threadIdx.x % 4;
+#pragma unroll
+    for (int j = 0; j < tokenTiles; ++j) {
+      float2 token =
+          *reinterpret_cast<const float2 *>(tokenFactors + j * 8 + t * 2);
+#pragma unroll
+      for (int i = 0; i < tiles; ++i) {
+        float low = factors[kTokenFactors + 2 * i];
+        float high = factors[kTokenFactors + 2 * i + 1];
+        sums[i][j][0] += products[i][j][0] * (token.x * low);
+        sums[i][j][1] += products[i][j][1] * (token.y * low);
+        sums[i][j][2] += products[i][j][2] * (token.x * high);
+        sums[i][j][3] += products[i][j][3] * (token.y * high);
+      }
+    }
+    if constexpr (part + 1 < kScales)
+      consumePart<tokenGroup, part + 1>(source, slot, stage);
+  }
+
+  template <int first, int last>
+  __device__ __forceinline__ void multiply(const Source &source,
+                                           const uint8_t *slot, int stage,
                                            float (&d)[tiles][tokenTiles][4]) {
-    int lane = threadIdx.x % 32;
+    int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     auto at = [&](int unit, int tile, int half) {
+      // Rows that the warp does not have repeat others.
+      int row = (tile * 16 + half * 8 + g) % warpRows;
       return *reinterpret_cast<const uint4 *>(
-          slot + ((unit * tiles + tile) * 2 + half) * 512 + lane * 16);
+          slot + place(row, unit * 4 + t, kPieces));
+    };
+    const uint8_t *tokens = slot + kWeightPart;
+    // This lane's bytes of a unit of its token in tile j.
+    auto tokenAt = [&](int unit, int j) {
+      constexpr int kBytes = 64 * sizeof(Token) / sizeof(Weight); // of a unit
+      if constexpr (resident)
+        return source.residents[j] + (stage * units + unit) * kBytes +
+               t * (kBytes / 4);
+      else
+        return tokens +
+               place(j * 8 + g, (unit * kBytes + t * (kBytes / 4)) / 16,
+                     kTokenPieces) +
+               t * (kBytes / 4) % 16;
     };
 #pragma unroll
-    for (int unit = 0; unit < units; ++unit) {
-      const uint8_t *tokens = slot + kWeightPart +
-                              unit * tokenTiles * 32 * kTokenBytes +
-                              lane * kTokenBytes;
-      if constexpr (sizeof(W) == 4) {
+    for (int unit = first; unit < last; ++unit) {
+      if constexpr (sizeof(Weight) == 4) {
 #pragma unroll
         for (int i = 0; i < tiles; ++i) {
           uint4 low = at(unit, i, 0), high = at(unit, i, 1);
@@ -245,8 +425,7 @@ private:
           splitPair(__uint_as_float(high.z), __uint_as_float(high.w), a[3]);
 #pragma unroll
           for (int j = 0; j < tokenTiles; ++j) {
-            uint2 b =
-                *reinterpret_cast<const uint2 *>(tokens + j * 32 * kTokenBytes);
+            uint2 b = *reinterpret_cast<const uint2 *>(tokenAt(unit, j));
 #pragma unroll
             for (int part = 2; part >= 0; --part)
               mmaBf16(d[i][j], a[0][part], a[1][part], a[2][part], a[3][part],
@@ -257,14 +436,13 @@ private:
         uint4 b[tokenTiles];
 #pragma unroll
         for (int j = 0; j < tokenTiles; ++j)
-          b[j] =
-              *reinterpret_cast<const uint4 *>(tokens + j * 32 * kTokenBytes);
+          b[j] = *reinterpret_cast<const uint4 *>(tokenAt(unit, j));
 #pragma unroll
         for (int i = 0; i < tiles; ++i) {
           uint4 low = at(unit, i, 0), high = at(unit, i, 1);
 #pragma unroll
           for (int j = 0; j < tokenTiles; ++j) {
-            if constexpr (sizeof(W) == 1) {
+            if constexpr (sizeof(Weight) == 1) {
               mmaE4m3(d[i][j], low.x, high.x, low.y, high.y, b[j].x, b[j].y);
               mmaE4m3(d[i][j], low.z, high.z, low.w, high.w, b[j].z, b[j].w);
             } else {

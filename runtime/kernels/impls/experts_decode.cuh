@@ -1,0 +1,166 @@
+// experts and experts_scaled for a handful of tokens, in two functions:
+//
+//   up    per (token, choice) pair and rows of w13: encodes the token, streams
+//         the rows, silu(gate) * up, fp32
+//   down  per token and rows of w2: a warp per choice encodes its activations
+//         and streams the rows; the CTA adds the choices in ascending order
+//
+// Pairs that share an expert read its weights twice, the second time from L2
+// mostly. Floor: the bytes of the chosen experts over the memory bandwidth.
+// Limits: as linear_stream.cuh, e4m3 weights.
+
+#pragma once
+
+#include "runtime/kernels/impls/experts.cuh"
+#include "runtime/kernels/impls/linear_stream.cuh"
+
+namespace saddle::device {
+
+/// inner[pair] = silu(gate) * up. The grid: blocks of columns, choices, tokens.
+/// A tile has 8 rows of w1 and the same 8 of w3.
+template <int extent, int group, typename X, typename Experts, typename W13,
+          int64_t held, typename Shape, typename Scale>
+__device__ void expertsUpDecode(const LaunchParams &p, float *inner) {
+  using At = ExpertOperands<Scale::kScaled>;
+  using Resident = ResidentTokens<group, 1, W13, Shape>;
+  using Stream = typename Resident::Stream;
+  using Sums = StreamSums<Shape>;
+  constexpr int kInner = W13::kRows / held / 2;
+  constexpr int kWarpColumns = Shape::kTiles * 8;
+  constexpr int kCtaColumns = kWarpColumns * Shape::kRowWarps;
+  extern __shared__ __align__(16) uint8_t shared[];
+  allowNext();
+  int token = blockIdx.z, slot = blockIdx.y;
+  if (token >= p.step->counts[extent])
+    return;
+  int64_t expert =
+      heldExpert<held>(p, Experts::row(p.operands[At::kExperts], token)[slot]);
+  if (expert < 0)
+    return;
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  int rowWarp = warp % Shape::kRowWarps, part = warp / Shape::kRowWarps;
+  int ctaColumn = blockIdx.x * kCtaColumns;
+  int column = ctaColumn + rowWarp * kWarpColumns;
+
+  typename Stream::Source source;
+#pragma unroll
+  for (int i = 0; i < Shape::kTiles; ++i)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      int row = column + i * 8;
+      source.rows[i][half] =
+          W13::row(p.operands[At::kW13], (expert * 2 + half) * kInner + row);
+      source.rowCount[i][half] = kInner - row;
+    }
+  int row = column + lane / 2 * 8;
+  source.rowFactors = row < kInner ? Scale::row(p.operands[At::kScale13],
+                                                expert, lane % 2 * kInner + row)
+                                   : nullptr;
+  uint8_t *ring = shared + warp * Stream::kRingBytes;
+  int first = part * Stream::kStages / Shape::kColumnWarps;
+  int last = (part + 1) * Stream::kStages / Shape::kColumnWarps;
+  Stream stream;
+  stream.clear();
+  stream.template begin<Resident::kGroup, Scale::kBlockCols>(
+      source, ring, first, last, [] {});
+  uint8_t *codes = shared + Resident::kOffset;
+  Resident::template encode<typename X::Element>(
+      codes, 1, warp, Shape::kRowWarps * Shape::kColumnWarps,
+      [&](int) { return X::row(p.operands[0], token); });
+  Resident::attach(source, codes);
+  __syncthreads();
+  stream.template finish<Resident::kGroup, Scale::kBlockCols>(source, ring,
+                                                              first, last);
+  float *sums = reinterpret_cast<float *>(shared);
+  Sums::collect(stream, sums);
+  for (int c = threadIdx.x; c < kCtaColumns; c += blockDim.x) {
+    if (ctaColumn + c >= kInner)
+      continue;
+    float gate = 0, up = 0;
+#pragma unroll
+    for (int j = 0; j < Shape::kColumnWarps; ++j) {
+      const float *at = Sums::at(sums, j, 0, c / 8 * 16 + c % 8);
+      gate += at[0];
+      up += at[8];
+    }
+    inner[(static_cast<int64_t>(token) * Experts::kCols + slot) * kInner +
+          ctaColumn + c] = silu(gate) * up;
+  }
+}
+
+/// out[token] = the sum over its experts held here of weight * w2 inner[pair].
+/// The grid: blocks of Shape::kRows rows, tokens. Every warp has choices of its
+/// own; shared memory has a ring and a resident token for each. Waits itself:
+/// fetches weights while `up` still runs.
+template <int extent, int group, typename Weights, typename Experts,
+          typename W2, typename Out, int64_t held, typename Shape,
+          typename Scale>
+__device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
+  using At = ExpertOperands<Scale::kScaled>;
+  constexpr int kSlots = Experts::kCols;
+  constexpr int kHidden = W2::kRows / held;
+  using Resident = ResidentTokens<group, 1, W2, Shape>;
+  using Stream = typename Resident::Stream;
+  static_assert(Shape::kRowWarps == 1 && Shape::kColumnWarps == 1,
+                "a warp has all rows and columns");
+  constexpr int kWarpBytes =
+      (Stream::kRingBytes + Resident::kBytes + 15) / 16 * 16;
+  extern __shared__ __align__(16) uint8_t shared[];
+  __shared__ SortedChoices<kSlots> choices;
+  __shared__ float products[kSlots][Shape::kTiles * 16];
+  allowNext();
+  int token = blockIdx.y;
+
+  if (token >= p.step->counts[extent])
+    return waitForPrevious(); // a kernel is complete after those before it
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  int firstRow = blockIdx.x * Shape::kRows;
+  uint8_t *ring = shared + warp * kWarpBytes;
+  uint8_t *codes = ring + Stream::kRingBytes;
+  for (int slot = warp; slot < kSlots; slot += blockDim.x / 32) {
+    int64_t expert = heldExpert<held>(
+        p, Experts::row(p.operands[At::kExperts], token)[slot]);
+    if (expert < 0)
+      continue;
+    typename Stream::Source source;
+    Shape::template setRows<W2>(
+        source, W2::row(p.operands[At::kW2], expert * kHidden + firstRow),
+        kHidden - firstRow);
+    int row = firstRow + lane * 8;
+    source.rowFactors = row < kHidden
+                            ? Scale::row(p.operands[At::kScale2], expert, row)
+                            : nullptr;
+    Stream stream;
+    stream.clear();
+    // The choices were there before the first function began; its results
+    // are not yet.
+    stream.template begin<Resident::kGroup, Scale::kBlockCols>(
+        source, ring, 0, Stream::kStages, [] { waitForPrevious(); });
+    Resident::template encode<float>(codes, 1, 0, 1, [&](int) {
+      return inner + (static_cast<int64_t>(token) * kSlots + slot) * W2::kCols;
+    });
+    Resident::attach(source, codes);
+    __syncwarp();
+    stream.template finish<Resident::kGroup, Scale::kBlockCols>(
+        source, ring, 0, Stream::kStages);
+    if (lane % 4 == 0) // the first token's column
+#pragma unroll
+      for (int i = 0; i < Shape::kTiles; ++i) {
+        products[slot][i * 16 + lane / 4] = stream.sums[i][0][0];
+        products[slot][i * 16 + 8 + lane / 4] = stream.sums[i][0][2];
+      }
+  }
+  waitForPrevious();
+  choices.template sort<Weights, Experts, held>(p, token);
+  __syncthreads();
+  int row = threadIdx.x;
+  if (row >= Shape::kRows || firstRow + row >= kHidden)
+    return;
+  float sum = 0;
+  for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i)
+    sum += choices.weights[i] * products[choices.slots[i]][row];
+  Out::row(p.operands[At::kOut], token)[firstRow + row] =
+      fromFloat<typename Out::Element>(sum);
+}
+
+} // namespace saddle::device
