@@ -26,10 +26,18 @@ static std::string describe(const FaultContext &context, uint32_t rank,
   auto slice = [&](uint32_t index) {
     return describe(*entry.slices()->Get(index));
   };
+  auto axes = [&](uint32_t groups) {
+    return engine.rank_groups()->Get(groups)->axes()->str();
+  };
+  if (const schema::Launch *launch = command.action_as_Launch()) {
+    text += " (" + engine.kernels()->Get(launch->kernel())->op()->str();
+    return text + (launch->groups()
+                       ? " over " + axes(launch->groups() - 1) + ")"
+                       : ")");
+  }
   if (const auto *collective = command.action_as_Collective())
     return text + " (" + exec::nameOf(collective->kind()) + " over " +
-           engine.rank_groups()->Get(collective->groups())->axes()->str() +
-           ", " + slice(collective->input()) + ")";
+           axes(collective->groups()) + ", " + slice(collective->input()) + ")";
   if (const auto *transfer = command.action_as_Transfer()) {
     bool sends = transfer->kind() == schema::TransferKind::SEND;
     uint32_t tp = engine.topology()->tp();

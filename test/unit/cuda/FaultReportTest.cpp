@@ -102,7 +102,29 @@ TEST_F(FaultReportTest, DisagreementsNameBothSides) {
   EXPECT_THAT(describe(fault).message(),
               testing::MatchesRegex(
                   "rank 1 is at \"model.embed_tokens\" .*, but rank 0 is at "
-                  "\"model.layers.0.*\""));
+                  "\"model.layers.0.* \\(rms_norm\\)"));
+}
+
+TEST_F(FaultReportTest, ALaunchThatWaitsNamesItsOpAndGroups) {
+  auto description = deviceEngine([] {
+    TinyOptions tiny;
+    tiny.tp = 2;
+    return tiny;
+  }());
+  // The op is not one that waits; for the text it is as good.
+  auto &command = *description->programs[0]->entries[0]->commands[0];
+  command.action.AsLaunch()->groups = 1;
+  std::vector<uint8_t> buffer = flatBufferOf(*description);
+  device::Fault fault = {};
+  fault.peer = 1;
+  fault.reason = device::kFaultTimeout;
+  Status status = describeFault(fault, {*schema::GetEngine(buffer.data()), 0,
+                                        std::chrono::milliseconds(500), nullptr,
+                                        std::nullopt});
+  EXPECT_THAT(status.message(),
+              testing::StartsWith("rank 0 waited 0.5 s at "
+                                  "\"model.embed_tokens\" (embedding over tp) "
+                                  "for rank 1, not seen yet,"));
 }
 
 TEST_F(FaultReportTest, ImpossibleRecordsAreErrorsToo) {
