@@ -1,0 +1,62 @@
+// Exchange kernels against plain loops, and their times, with 2, 4 and 8 ranks
+// on one device or several.
+//
+//   SaddleExchangeCheck [--devices N] [--ranks N] [--replays N] [--dependent]
+//   SaddleExchangeCheck --bench --ranks N [--devices N] [--blocks 8,16,32]
+//       [--threads N] [--dependent] [--json FILE]
+
+#include "test/gpu/ExchangeCheck/Checks.h"
+
+#include <CLI/CLI.hpp>
+
+using namespace saddle::device;
+
+int main(int argc, char **argv) {
+  // A hardware queue for each rank that shares a device: they wait for one
+  // another.
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 1);
+  CLI::App app("Checks and times the exchange kernels.");
+  std::vector<uint32_t> sizes = {2, 4, 8};
+  uint32_t devices = 1, replays = 20000;
+  bool times = false;
+  BenchOptions options;
+  options.blocks = {32};
+  app.add_option("--ranks", sizes, "Numbers of ranks")
+      ->delimiter(',')
+      ->check(CLI::IsMember({2, 4, 8}));
+  app.add_option("--devices", devices, "Devices that they are spread over")
+      ->check(CLI::Range(1, 8));
+  app.add_option("--replays", replays, "Replays of a small exchange");
+  app.add_flag("--dependent", options.dependent,
+               "Programmatic dependent launches");
+  app.add_flag("--bench", times, "Times instead of checks");
+  app.add_option("--blocks", options.blocks, "Most CTAs of a kernel")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 128));
+  app.add_option("--threads", options.threads, "Most threads of a CTA")
+      ->check(CLI::Range(32, 256));
+  app.add_option("--json", options.json, "File for the times");
+  CLI11_PARSE(app, argc, argv);
+  if (!options.json.empty() && sizes.size() != 1) {
+    std::fprintf(stderr, "--json needs one number of --ranks\n");
+    return 2;
+  }
+  if (times) {
+    for (uint32_t size : sizes)
+      bench(size, devices, options);
+    return 0;
+  }
+  Report report;
+  for (uint32_t size : sizes) {
+    Ranks ranks(size, devices, Places(kData, kData, kExchange, kBoundary));
+    checkSums(ranks, report);
+    checkJoins(ranks, report);
+    checkScalars(ranks, report);
+    checkTransfers(ranks, report);
+    checkFaults(ranks, report);
+    checkStreams(ranks, report, replays, options.dependent);
+    std::printf("%u ranks: %u checks, %u failures\n", size, report.checks,
+                report.failures);
+  }
+  return report.failures != 0;
+}
