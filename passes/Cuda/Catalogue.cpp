@@ -28,6 +28,7 @@ constexpr CatalogueEntry kCatalogue[] = {
     {"kv_append", planKVAppend},
     {"linear", planLinear},
     {"linear_scaled", planLinearScaled},
+    {"qk_norm_all_reduce_rope_kv_append", planQKNormAllReduceRopeKVAppend},
     {"qk_norm_rope_kv_append", planQKNormRopeKVAppend},
     {"receive", planReceive},
     {"reduce_scatter_sum", planReduceScatterSum},

@@ -2,6 +2,8 @@
 // the protocols of runtime/kernels/impls, with how many CTAs and how much
 // memory of the group.
 
+#include "passes/Cuda/Plans/Exchange.h"
+
 #include "passes/Cuda/Plans/Plans.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -11,12 +13,6 @@ using namespace mlir;
 using namespace saddle;
 using namespace saddle::cuda;
 
-// Ranks may share a device, and then all CTAs that wait for one another must be
-// resident together. With 128 registers two CTAs of 256 threads fit on each of
-// 132 multiprocessors: room for 8 ranks with 32 CTAs each. With a device each,
-// still more CTAs may move many bytes faster.
-static constexpr int64_t kWaitingBlocks = 32, kMostThreads = 256,
-                         kResidentBlocks = 2;
 /// Below this, one more CTA costs more than it saves.
 static constexpr int64_t kLeastThreads = 128;
 
@@ -78,8 +74,7 @@ static FailureOr<Rows> rowsOf(const LaunchDesc &launch, const Operand &operand,
   return rows;
 }
 
-/// Bytes of the group's memory for exchanges of that many packets.
-static uint64_t packetMemory(int64_t packets) {
+uint64_t saddle::cuda::exchangeMemory(int64_t packets) {
   return kExchangeStateBytes +
          llvm::alignTo(packets, kInterleave) * kBuffers * kPacketBytes;
 }
@@ -93,8 +88,8 @@ static KernelPlan planWaiting(StringRef header, std::string body, int64_t items,
                                        1, kWaitingBlocks);
   only.grid[0] = static_cast<uint32_t>(blocks);
   only.block = static_cast<uint32_t>(std::min<int64_t>(
-      llvm::alignTo(llvm::divideCeil(items, blocks), 32), kMostThreads));
-  only.residentBlocks = kResidentBlocks;
+      llvm::alignTo(llvm::divideCeil(items, blocks), 32), kWaitingThreads));
+  only.residentBlocks = kWaitingResidentBlocks;
   KernelPlan plan;
   plan.headers = {header.str()};
   plan.functions.push_back(std::move(only));
@@ -132,9 +127,9 @@ FailureOr<KernelPlan> saddle::cuda::planAllReduceSum(const LaunchDesc &launch,
         items, memory);
   };
   if (in->bytes() <= oneShotLimit(size))
-    return plan("allReduceOneShot", units, packetMemory(size * units));
+    return plan("allReduceOneShot", units, exchangeMemory(size * units));
   if (in->bytes() <= kTwoShotsLimit)
-    return plan("allReduceTwoShots", share, packetMemory(2 * size * share));
+    return plan("allReduceTwoShots", share, exchangeMemory(2 * size * share));
   return plan("allReduceBulk", llvm::divideCeil(in->units(kUnitBytes), size),
               kExchangeStateBytes);
 }
@@ -172,7 +167,8 @@ planJoined(const LaunchDesc &launch, StringRef header, StringRef function,
   const Rows &small = &part == &launch.operands[0] ? *in : *out;
   int64_t size = launch.groupSize, units = small.units(kPacketPayload);
   bool isSmall = small.bytes() * (size - 1) <= kPacketsLimit;
-  uint64_t memory = isSmall ? packetMemory(size * units) : kExchangeStateBytes;
+  uint64_t memory =
+      isSmall ? exchangeMemory(size * units) : kExchangeStateBytes;
   std::string body = llvm::formatv(
       "{0}{1}<{2}, RowLayout::{3}, {4}, {5}, {6}, {7}>(p);", function,
       isSmall ? "Packets" : "Bulk", size, layout, static_cast<int>(extent),

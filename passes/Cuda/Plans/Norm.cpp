@@ -82,9 +82,11 @@ FailureOr<KernelPlan> saddle::cuda::planSumOfSquares(const LaunchDesc &launch,
   }
   uint32_t threads = threadsFor(vectors, 512);
   return planOfRows(launch,
-                    llvm::formatv("sumOfSquares<{0}, {1}, {2}{3}>(p);",
+                    llvm::formatv("sumOfSquares<{0}, {1}, {2}{3}>(p, "
+                                  "p.operands[{4}]);",
                                   static_cast<int>(launch.extent), threads,
-                                  matrixType(launch.operands.back()), types),
+                                  matrixType(launch.operands.back()), types,
+                                  inputs.size()),
                     threads);
 }
 

@@ -39,6 +39,8 @@ llvm::FailureOr<KernelPlan> planRope(const LaunchDesc &launch,
                                      std::string &error);
 llvm::FailureOr<KernelPlan> planQKNormRopeKVAppend(const LaunchDesc &launch,
                                                    std::string &error);
+llvm::FailureOr<KernelPlan>
+planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch, std::string &error);
 llvm::FailureOr<KernelPlan> planKVAppend(const LaunchDesc &launch,
                                          std::string &error);
 llvm::FailureOr<KernelPlan> planSelectRows(const LaunchDesc &launch,

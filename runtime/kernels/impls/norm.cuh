@@ -130,16 +130,17 @@ __device__ __forceinline__ float rowSumOfSquares(const void *x, uint32_t row,
   return blockSum<threads>(sum, scratch);
 }
 
-/// Operands x1 .. xm, out: out[row, i] = the sum of squares of row `row` of xi.
+/// Operands x1 .. xm first: out[row, i] = the sum of squares of row `row` of
+/// xi.
 template <int extent, int threads, typename Out, typename... Inputs>
-__device__ void sumOfSquares(const LaunchParams &p) {
+__device__ void sumOfSquares(const LaunchParams &p, void *out) {
   static_assert(sizeof...(Inputs) == Out::kCols,
                 "the output has a column for each input");
   __shared__ float scratch[threads / 32];
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
        row += gridDim.x) {
     int i = 0;
-    float *sums = Out::row(p.operands[sizeof...(Inputs)], row);
+    float *sums = Out::row(out, row);
     ((sums[i] = rowSumOfSquares<threads, Inputs>(p.operands[i], row, scratch),
       ++i),
      ...);

@@ -30,17 +30,19 @@ protected:
                 "eps", 1e-6);
   }
   LaunchDesc qkNorm(std::vector<int64_t> cache, int64_t qWidth, int64_t kWidth,
-                    int64_t headDim, int64_t rotaryDim) {
+                    int64_t headDim, int64_t rotaryDim,
+                    const char *op = "qk_norm_rope_kv_append",
+                    int64_t tokens = 64) {
     int64_t row = qWidth + 2 * kWidth;
-    return with(with(launch("qk_norm_rope_kv_append",
-                            {operand("q", bf16(), {64, qWidth}, row),
-                             operand("k", bf16(), {64, kWidth}, row),
-                             operand("v", bf16(), {64, kWidth}, row),
+    return with(with(launch(op,
+                            {operand("q", bf16(), {tokens, qWidth}, row),
+                             operand("k", bf16(), {tokens, kWidth}, row),
+                             operand("v", bf16(), {tokens, kWidth}, row),
                              operand("q_weight", f32(), {qWidth}),
                              operand("k_weight", f32(), {kWidth}),
-                             operand("positions", i32(), {64}),
-                             operand("slots", i32(), {64}),
-                             operand("out", bf16(), {64, qWidth}),
+                             operand("positions", i32(), {tokens}),
+                             operand("slots", i32(), {tokens}),
+                             operand("out", bf16(), {tokens, qWidth}),
                              operand("kcache", e4m3(), cache),
                              operand("vcache", e4m3(), cache)},
                             {{"q_divisor", 6144},
@@ -139,7 +141,7 @@ TEST_F(RowsPlanTest, SumOfSquaresTakesTheWidestInputsThreads) {
   // 768 / 8 vectors.
   EXPECT_EQ(p.functions[0].body,
             "sumOfSquares<1, 96, Matrix<f32, 4, 2, 2>, Matrix<bf16, 4, 768, "
-            "1024>, Matrix<bf16, 4, 128, 1024>>(p);");
+            "1024>, Matrix<bf16, 4, 128, 1024>>(p, p.operands[2]);");
 }
 
 TEST_F(RowsPlanTest, RmsScaleNamesColumnAndDivisor) {
@@ -208,6 +210,48 @@ TEST_F(RowsPlanTest, QkNormRefusesGapsAndRowsThatDoNotFit) {
   EXPECT_EQ(errorOf(qkNorm({40, 16, 1, 128}, 199 * 128, 128, 128, 64)),
             "qk_norm_rope_kv_append has 2416 vectors of 8 elements in a row, "
             "expected 2048 at most");
+}
+
+TEST_F(RowsPlanTest, QkNormOfAGroupExchangesInside) {
+  auto planOf = [&](int64_t tokens) {
+    LaunchDesc launch = qkNorm({40, 16, 1, 128}, 768, 128, 128, 64,
+                               "qk_norm_all_reduce_rope_kv_append", tokens);
+    launch.groupSize = 8;
+    return plan(launch);
+  };
+  KernelPlan p = planOf(64);
+  EXPECT_THAT(p.headers, ElementsAre("impls/qk_norm_exchange.cuh"));
+  ASSERT_EQ(p.functions.size(), 1u);
+  // 8 members x 64 packets of 16 bytes, twice, behind the state.
+  EXPECT_EQ(p.exchangeBytes, 133376u + 8 * 64 * 16 * 2);
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("qkNormAllReduceRopeKVAppend<8, 149760, 32, 1, 128, "
+                        "128, 64,"));
+  EXPECT_EQ(p.functions[0].grid[0], 32u);
+  EXPECT_EQ(p.functions[0].block, 128u);
+  EXPECT_EQ(p.functions[0].residentBlocks, 2u);
+  EXPECT_EQ(p.workspaceBytes, 0u);
+  // More than 32 x 4 tokens: three launches, of which only one waits.
+  p = planOf(512);
+  ASSERT_EQ(p.functions.size(), 3u);
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("Matrix<f32, 512, 2, 2>, Matrix<bf16, 512, 768, 1024>, "
+                        "Matrix<bf16, 512, 128, 1024>>(p, p.workspace);"));
+  EXPECT_EQ(p.functions[0].grid[0], 512u);
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("qkNormExchange<8, 264448, 1, Matrix<bf16, 512, 768, "
+                        "1024>>(p);"));
+  EXPECT_EQ(p.functions[1].grid[0], 32u);
+  EXPECT_THAT(p.functions[2].body, HasSubstr("qkNormFinish<1, 128, 128, 64,"));
+  EXPECT_EQ(p.workspaceBytes, 512u * 8);
+}
+
+TEST_F(RowsPlanTest, QkNormOfAGroupOfOneIsTheOther) {
+  LaunchDesc launch = qkNorm({40, 16, 1, 128}, 768, 128, 128, 64,
+                             "qk_norm_all_reduce_rope_kv_append");
+  KernelPlan p = plan(launch);
+  EXPECT_THAT(p.headers, ElementsAre("impls/qk_norm.cuh"));
+  EXPECT_EQ(p.exchangeBytes, 0u);
 }
 
 TEST_F(RowsPlanTest, RouterHasAWarpPerToken) {
