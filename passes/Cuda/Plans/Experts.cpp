@@ -218,7 +218,7 @@ static std::string streamScale2(const ExpertsLaunch &op,
 /// activations of all pairs, in fp32.
 static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
   std::optional<StreamTypes> types = streamTypes(op);
-  if (!types || !types->codes || op.tokens() > 4 || op.slots() > 64)
+  if (!types || !types->codes || op.tokens() > 2 || op.slots() > 64)
     return std::nullopt;
   StreamShape up = {}, down = {};
   up.weightBytes = down.weightBytes = 1;
@@ -317,7 +317,7 @@ static std::optional<KernelPlan> planStream(const ExpertsLaunch &op) {
   auto divide = [&](StreamShape &shape, int64_t rows, int64_t stages) {
     shape.rowWarps = kWarps;
     while (shape.rowWarps > 1 && stages >= 2 * kWarps / shape.rowWarps &&
-           blocks * ceilDiv(rows, shape.ctaRows()) < 6 * kMultiprocessors)
+           blocks * ceilDiv(rows, shape.ctaRows()) < 12 * kMultiprocessors)
       shape.rowWarps /= 2;
     shape.columnWarps = kWarps / shape.rowWarps;
     return shape.chooseDepth(ceilDiv(stages, shape.columnWarps));

@@ -176,8 +176,8 @@ static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
 
   KernelPlan plan;
   plan.headers = {"impls/linear_stream.cuh"};
-  // Encoding a token or two again in every CTA is cheaper than a launch.
-  if (tokens <= 2) {
+  // Encoding a group for each warp again in every CTA is cheaper than a launch.
+  if (tokens * groups <= 8) {
     shape.residentTokens = tokens;
     shape.residentCols = cols;
     shape.residentGroups = groups;

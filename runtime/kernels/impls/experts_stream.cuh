@@ -48,12 +48,26 @@ __device__ void planExperts(const LaunchParams &p, Plan *plan) {
   auto forEachPair = [&](auto visit) {
     int64_t total =
         static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols;
-    for (int64_t i = threadIdx.x; i < total; i += blockDim.x) {
-      int32_t chosen =
-          Experts::row(p.operands[2], i / Experts::kCols)[i % Experts::kCols];
-      int64_t expert = heldExpert<Plan::kHeld>(p, chosen);
-      if (expert >= 0)
-        visit(static_cast<int32_t>(i), static_cast<int32_t>(expert));
+    // Several at a time, so that their loads overlap.
+    constexpr int kBatch = 8;
+    for (int64_t first = threadIdx.x; first < total;
+         first += kBatch * blockDim.x) {
+      int64_t experts[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        int64_t i = first + j * static_cast<int64_t>(blockDim.x);
+        experts[j] =
+            i < total
+                ? heldExpert<Plan::kHeld>(
+                      p, Experts::row(p.operands[2],
+                                      i / Experts::kCols)[i % Experts::kCols])
+                : -1;
+      }
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j)
+        if (experts[j] >= 0)
+          visit(static_cast<int32_t>(first + j * blockDim.x),
+                static_cast<int32_t>(experts[j]));
     }
   };
   forEachPair([&](int32_t, int32_t expert) { atomicAdd(&counts[expert], 1); });
@@ -214,7 +228,8 @@ __device__ void encodeInner(const Plan *plan, const float *values, void *codes,
     int left = static_cast<int>(inner) - first;
     GroupEncoder<group> encoder;
     encoder.load(from, left);
-    float scale = encoder.store(left, [&](int k, e4m3 code) { to[k] = code; });
+    float scale = groupScale(warpMax(encoder.largest()));
+    encoder.store(left, scale, [&](int k, e4m3 code) { to[k] = code; });
     if (threadIdx.x % 32 == 0)
       Factors::row(factors, pair)[i % kGroups] = scale;
   }

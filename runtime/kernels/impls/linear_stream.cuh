@@ -33,9 +33,10 @@ __device__ void encodeRows(const LaunchParams &p, const void *x, void *codes,
     e4m3 *to = Codes::row(codes, row) + first;
     int64_t left = X::kCols - first;
     GroupEncoder<group> encoder;
-    encoder.load(from, static_cast<int>(left < group ? left : group));
-    float scale = encoder.store(static_cast<int>(left < group ? left : group),
-                                [&](int k, e4m3 code) { to[k] = code; });
+    int here = static_cast<int>(left < group ? left : group);
+    encoder.load(from, here);
+    float scale = groupScale(warpMax(encoder.largest()));
+    encoder.store(here, scale, [&](int k, e4m3 code) { to[k] = code; });
     if (threadIdx.x % 32 == 0)
       Factors::row(factors, row)[i % kGroups] = scale;
   }
@@ -140,27 +141,37 @@ struct ResidentTokens {
     int lane = threadIdx.x % 32;
     auto *factors = reinterpret_cast<float *>(codes + kCodeBytes);
     count = count < most ? count : most;
-    // Four groups at a time, so that their loads overlap.
+    // Four groups at a time, so that their loads and shuffles overlap.
     constexpr int kBatch = 4;
-    for (int i = warp; i < count * kGroups; i += kBatch * warps) {
+    int total = count * kGroups;
+    for (int i = warp; i < total; i += kBatch * warps) {
       GroupEncoder<group> encoders[kBatch];
+      float largest[kBatch];
 #pragma unroll
       for (int j = 0; j < kBatch; ++j) {
-        int task = i + j * warps;
-        if (task < count * kGroups)
-          encoders[j].load(rowOf(task / kGroups) + task % kGroups * group,
-                           W::kCols - task % kGroups * group);
+        int task = i + j * warps < total ? i + j * warps : i;
+        encoders[j].load(rowOf(task / kGroups) + task % kGroups * group,
+                         W::kCols - task % kGroups * group);
       }
 #pragma unroll
+      for (int j = 0; j < kBatch; ++j)
+        largest[j] = encoders[j].largest();
+#pragma unroll
+      for (int distance = 16; distance > 0; distance /= 2)
+#pragma unroll
+        for (int j = 0; j < kBatch; ++j)
+          largest[j] = fmaxf(largest[j],
+                             __shfl_xor_sync(kFullWarp, largest[j], distance));
+#pragma unroll
       for (int j = 0; j < kBatch; ++j) {
         int task = i + j * warps;
-        if (task >= count * kGroups)
-          break;
+        if (task >= total)
+          continue;
         int token = task / kGroups, part = task % kGroups;
         uint8_t *to = codes + token * Stream::kResidentBytes + part * group;
-        float scale =
-            encoders[j].store(W::kCols - part * group,
-                              [&](int k, e4m3 code) { to[k] = code.__x; });
+        float scale = groupScale(largest[j]);
+        encoders[j].store(W::kCols - part * group, scale,
+                          [&](int k, e4m3 code) { to[k] = code.__x; });
         if (lane == 0)
           factors[part * Shape::kTokens + token] = scale;
         // Columns behind the last one are zeros.

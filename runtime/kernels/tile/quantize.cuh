@@ -51,15 +51,18 @@ struct GroupEncoder {
       values[i] = k < count && k < most ? toFloat(from[k]) : 0;
     }
   }
-  /// Calls write(i, code) for each and returns the group's scale.
-  template <typename Write>
-  __device__ __forceinline__ float store(int count, Write write) {
-    int lane = threadIdx.x % 32;
-    float largest = 0;
+  /// The largest magnitude of this lane's values.
+  __device__ __forceinline__ float largest() const {
+    float result = 0;
 #pragma unroll
     for (int i = 0; i < kEach; ++i)
-      largest = fmaxf(largest, fabsf(values[i]));
-    float scale = groupScale(warpMax(largest));
+      result = fmaxf(result, fabsf(values[i]));
+    return result;
+  }
+  /// Calls write(i, code) for each, with the group's scale.
+  template <typename Write>
+  __device__ __forceinline__ void store(int count, float scale, Write write) {
+    int lane = threadIdx.x % 32;
     Divisor divisor(scale);
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
@@ -67,7 +70,6 @@ struct GroupEncoder {
       if (k < count && k < most)
         write(k, fromFloat<e4m3>(divisor.divide(values[i])));
     }
-    return scale;
   }
 };
 

@@ -72,5 +72,197 @@ TEST_F(ProductsPlanTest, ExpertsWithGapsAreRefused) {
       "other without a gap");
 }
 
+//===--- MiniMax-M2.5 -----------------------------------------------------===//
+
+/// A projection of M2.5 with FP8 weights, `rows` x `cols` on this rank.
+class M25PlanTest : public PlanTest {
+protected:
+  LaunchDesc projection(int64_t tokens, int64_t rows, int64_t cols) {
+    return launch(
+        "linear_scaled",
+        {operand("x", bf16(), {tokens, cols}),
+         operand("w", e4m3(), {rows, cols}),
+         operand("scale", f32(), {rows / 128, cols / 128}),
+         operand("out", bf16(), {tokens, rows})},
+        {{"act_group", 128}, {"block_rows", 128}, {"block_cols", 128}});
+  }
+  /// The experts of one of eight ranks, each with an eighth of the width.
+  LaunchDesc experts(int64_t tokens) {
+    return launch("experts_scaled",
+                  {operand("x", bf16(), {tokens, 3072}),
+                   operand("weights", f32(), {tokens, 8}),
+                   operand("experts", i32(), {tokens, 8}),
+                   operand("w13", e4m3(), {256, 384, 3072}),
+                   operand("scale13", f32(), {256, 6, 24}),
+                   operand("w2", e4m3(), {256, 3072, 192}),
+                   operand("scale2", f32(), {256, 24, 3}),
+                   operand("out", bf16(), {tokens, 3072})},
+                  {{"act_group", 128},
+                   {"block_rows13", 64},
+                   {"block_cols13", 128},
+                   {"block_rows2", 128},
+                   {"block_cols2", 64}});
+  }
+};
+
+TEST_F(M25PlanTest, OProjOfOneTokenEncodesForItself) {
+  KernelPlan p = plan(projection(1, 3072, 768));
+  ASSERT_EQ(p.functions.size(), 1u);
+  const FunctionPlan &f = p.functions[0];
+  // Tiles of 16 rows make 192 CTAs; six warps have a group of 128 columns each.
+  EXPECT_THAT(f.body, HasSubstr("linearEncodeStream<1, 128, "));
+  EXPECT_THAT(f.body, HasSubstr("StreamShape<16, 1, 2, 2, 2, 1, 6>"));
+  EXPECT_EQ(f.grid[0], 192u);
+  EXPECT_EQ(f.block, 6u * 32);
+  // A stage: 16 rows of 128 bytes and two factors, in whole 16 bytes; two of
+  // them for each warp. Behind them a token of 768 codes and 64 bytes, and 6
+  // groups of 8 factors.
+  EXPECT_EQ(f.sharedBytes, 6u * 2 * (2048 + 16) + 832 + 6 * 8 * 4);
+  EXPECT_EQ(p.workspaceBytes, 0u);
+  EXPECT_TRUE(f.waitsItself);
+}
+
+TEST_F(M25PlanTest, QKVOfEightTokensIsEncodedFirst) {
+  KernelPlan p = plan(projection(8, 1024, 3072));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_THAT(p.functions[0].body, HasSubstr("encodeRows<1, 128, "));
+  EXPECT_FALSE(p.functions[0].waitsItself);
+  // 64 tiles of 16 rows are too few: 8 rows, 8 warps along the columns.
+  EXPECT_EQ(p.functions[1].grid[0], 128u);
+  EXPECT_EQ(p.functions[1].grid[1], 1u);
+  EXPECT_EQ(p.functions[1].block, 256u);
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("static_cast<uint8_t *>(p.workspace) + 24576"));
+  // Codes, then a factor for each of 24 groups.
+  EXPECT_EQ(p.workspaceBytes, 8u * 3072 + 8 * 24 * 4);
+}
+
+TEST_F(M25PlanTest, PrefillIsTiles) {
+  KernelPlan p = plan(projection(2048, 8192, 3072));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_tile.cuh"));
+  const FunctionPlan &f = p.functions[1];
+  EXPECT_THAT(f.body, HasSubstr("linearTile<"));
+  EXPECT_EQ(f.grid[0], 8192u / 128);
+  EXPECT_EQ(f.grid[1], 2048u / 128);
+  EXPECT_EQ(f.block, 256u);
+  // Five stages of 128 tokens and 128 rows, 128 bytes each.
+  EXPECT_EQ(f.sharedBytes, 5u * 256 * 128);
+}
+
+TEST_F(M25PlanTest, RouterDividesRowsUntilTheMachineIsFull) {
+  KernelPlan p = plan(
+      launch("linear",
+             {operand("x", bf16(), {1, 3072}), operand("w", f32(), {256, 3072}),
+              operand("out", f32(), {1, 256})},
+             {{"act_group", 0}}));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_THAT(p.functions[0].body, HasSubstr("linearStream<1, "));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("StreamShape<2, 1, "));
+  EXPECT_EQ(p.functions[0].grid[0], 128u);
+}
+
+TEST_F(M25PlanTest, RowsOfTheLanguageModelHead) {
+  KernelPlan p = plan(launch("linear",
+                             {operand("x", bf16(), {8, 3072}),
+                              operand("w", bf16(), {25008, 3072}),
+                              operand("out", f32(), {8, 25008})},
+                             {{"act_group", 0}}, engine::Extent::Rows));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_THAT(p.functions[0].body, HasSubstr("linearStream<2, "));
+  EXPECT_EQ(p.functions[0].grid[0], 25008u / 16);
+}
+
+TEST_F(M25PlanTest, UnalignedViewsTakeTheKernelForAnyShape) {
+  Operand x = operand("x", bf16(), {8, 3072}, 3080);
+  x.alignment = 2;
+  KernelPlan p = plan(launch("linear",
+                             {x, operand("w", bf16(), {1024, 3072}),
+                              operand("out", bf16(), {8, 1024})},
+                             {{"act_group", 0}}));
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear.cuh"));
+}
+
+TEST_F(M25PlanTest, ExpertsOfOneTokenAreTwoFunctions) {
+  KernelPlan p = plan(experts(1));
+  EXPECT_THAT(p.headers, ElementsAre("impls/experts_decode.cuh"));
+  ASSERT_EQ(p.functions.size(), 2u);
+  // 192 columns of 8 for each of 8 choices.
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(24u, 8u, 1u));
+  EXPECT_FALSE(p.functions[0].waitsItself);
+  // 16 rows of w2, a warp for each choice.
+  EXPECT_THAT(p.functions[1].grid, ElementsAre(192u, 1u, 1u));
+  EXPECT_EQ(p.functions[1].block, 256u);
+  EXPECT_TRUE(p.functions[1].waitsItself);
+  EXPECT_EQ(p.workspaceBytes, 8u * 192 * 4);
+}
+
+TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
+  KernelPlan p = plan(experts(64));
+  EXPECT_THAT(p.headers, ElementsAre("impls/experts_stream.cuh"));
+  ASSERT_EQ(p.functions.size(), 4u);
+  EXPECT_EQ(p.functions[0].suffix, "prepare");
+  EXPECT_EQ(p.functions[0].sharedBytes, 2u * 4 * 256);
+  EXPECT_EQ(p.functions[1].suffix, "up");
+  // 512 pairs in blocks of 8 tokens: 256 + 64 blocks at most.
+  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 512, 8>"));
+  // A row of w2 is a stage of 3 units of 64 columns, scaled one by one.
+  EXPECT_EQ(p.functions[2].suffix, "down");
+  EXPECT_THAT(p.functions[2].body, HasSubstr("expertsDownPasses<128, 8, "));
+  EXPECT_THAT(p.functions[2].body,
+              HasSubstr("StreamShape<16, 1, 3, 1, 4, 8, 1>"));
+  // A token, and 1024 columns, for each CTA.
+  EXPECT_THAT(p.functions[3].grid, ElementsAre(64u, 3u, 1u));
+  // At least the products of all pairs.
+  EXPECT_GE(p.workspaceBytes, 512u * 3072 * 4);
+}
+
+TEST_F(M25PlanTest, ExpertsOfPrefillAreTiles) {
+  KernelPlan p = plan(experts(2048));
+  EXPECT_THAT(p.headers, ElementsAre("impls/experts_tile.cuh"));
+  ASSERT_EQ(p.functions.size(), 5u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 16384, 64>"));
+  // Four stages of 64 tokens and 128 rows, 128 bytes each: two CTAs fit.
+  EXPECT_EQ(p.functions[1].sharedBytes, 4u * 192 * 128);
+  EXPECT_EQ(p.functions[1].grid[0], 2u * 132);
+}
+
+/// Where experts are on eight ranks, an eighth of the pairs comes here: 64
+/// tokens with 8 of 256 experts are 2 for each, which one tile of 8 takes.
+TEST_F(M25PlanTest, GroupsOfExpertsShareTheTokens) {
+  LaunchDesc launch = experts(64);
+  for (Operand &operand : launch.operands)
+    if (operand.shape.size() == 3)
+      operand.shape[0] = 32;
+  auto tilesOf = [&](int64_t groups) {
+    llvm::SmallVector<mlir::NamedAttribute> constants(launch.constants.begin(),
+                                                      launch.constants.end());
+    constants.push_back(builder.getNamedAttr(
+        "expert_start", dist::RankValueAttr::get(&context, 0, 1, groups,
+                                                 groups == 1 ? 0 : 32)));
+    LaunchDesc changed = launch;
+    changed.constants = builder.getDictionaryAttr(constants);
+    return plan(changed).functions[1].body;
+  };
+  EXPECT_THAT(tilesOf(8), HasSubstr("ExpertPlan<32, 512, 8>"));
+  EXPECT_THAT(tilesOf(1), HasSubstr("ExpertPlan<32, 512, 64>"));
+}
+
+TEST_F(M25PlanTest, PlainExpertsSplitTheirActivations) {
+  KernelPlan p = plan(launch("experts",
+                             {operand("x", bf16(), {16, 3072}),
+                              operand("weights", f32(), {16, 8}),
+                              operand("experts", i32(), {16, 8}),
+                              operand("w13", bf16(), {32, 384, 3072}),
+                              operand("w2", bf16(), {32, 3072, 192}),
+                              operand("out", bf16(), {16, 3072})},
+                             {{"act_group", 0}}));
+  ASSERT_EQ(p.functions.size(), 5u);
+  EXPECT_THAT(p.functions[2].body,
+              HasSubstr("splitInner<192, Matrix<bf16, 256, 192, 192>>"));
+  // The two halves have tiles of their own.
+  EXPECT_THAT(p.functions[3].body, HasSubstr("expertsDownStream<2, "));
+}
+
 } // namespace
 } // namespace saddle::cuda
