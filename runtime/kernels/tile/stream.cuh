@@ -65,7 +65,7 @@ struct WarpStream {
   static_assert(warpRows == 2 || warpRows == 4 || warpRows == 8 ||
                     warpRows % 16 == 0,
                 "a tile of weights has 16 rows");
-  static constexpr int tiles = (warpRows + 15) / 16;
+  static constexpr int kTiles = (warpRows + 15) / 16;
   static constexpr bool kScaled = scaleUnits > 0;
   static constexpr int kScaleUnits = kScaled ? scaleUnits : 1;
   static_assert(!kScaled || units % kScaleUnits == 0,
@@ -88,7 +88,7 @@ struct WarpStream {
   static constexpr int kTokenPart = resident ? 0 : kTokens * kTokenPieces * 16;
   // Factors of a group: of tokens, then of half tiles.
   static constexpr int kTokenFactors = resident ? 0 : kTokens;
-  static constexpr int kFactors = kTokenFactors + 2 * tiles;
+  static constexpr int kFactors = kTokenFactors + 2 * kTiles;
   static constexpr int kScalePart = kScales * kFactors * 4;
   static constexpr int kStageBytes =
       (kWeightPart + kTokenPart + kScalePart + 15) / 16 * 16;
@@ -105,14 +105,14 @@ struct WarpStream {
   struct Source {
     /// The first of eight rows, and how many of them there are. Missing rows
     /// and tokens have undefined products.
-    const Weight *rows[tiles][2];
-    int rowCount[tiles][2];
+    const Weight *rows[kTiles][2];
+    int rowCount[kTiles][2];
     /// X's data, and the rows of it that this lane copies pieces of, -1 for
     /// none: see tokenOf().
     const void *tokens;
     int tokenRow[kTokenCopies + 1];
     /// Factors of the first kTokens tokens, lane by lane, and of the half
-    /// tiles, in lanes 0 .. 2 tiles - 1; null for none. Unused unless kScaled.
+    /// tiles, in lanes 0 .. 2 kTiles - 1; null for none. Unused unless kScaled.
     const float *tokenFactors[(kTokens + 31) / 32];
     const float *rowFactors;
     /// Of resident tokens: where this lane's token of each tile lies, and
@@ -128,11 +128,11 @@ struct WarpStream {
 
   /// Lane 4 g + t: [0], [1] of row g and [2], [3] of row g + 8 of a tile, at
   /// tokens 2 t and 2 t + 1 of a token tile.
-  float sums[tiles][tokenTiles][4];
+  float sums[kTiles][tokenTiles][4];
 
   __device__ __forceinline__ void clear() {
 #pragma unroll
-    for (int i = 0; i < tiles; ++i)
+    for (int i = 0; i < kTiles; ++i)
 #pragma unroll
       for (int j = 0; j < tokenTiles; ++j)
 #pragma unroll
@@ -162,7 +162,7 @@ struct WarpStream {
           fetchStage = 0;
           ++fetched;
 #pragma unroll
-          for (int i = 0; i < tiles; ++i)
+          for (int i = 0; i < kTiles; ++i)
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
               source.rows[i][half] += warpRows * W::kStride;
@@ -253,7 +253,7 @@ struct WarpStream {
   __device__ __forceinline__ void store(float *to) const {
     int lane = threadIdx.x % 32;
 #pragma unroll
-    for (int i = 0; i < tiles; ++i)
+    for (int i = 0; i < kTiles; ++i)
 #pragma unroll
       for (int j = 0; j < tokenTiles; ++j)
 #pragma unroll
@@ -302,7 +302,7 @@ private:
     if constexpr (kScaled) {
 #pragma unroll
       for (int part = 0; part < kScales; ++part)
-        if (lane < 2 * tiles && source.rowFactors)
+        if (lane < 2 * kTiles && source.rowFactors)
           copyAsync<4>(factorsOf(slot, part) + (kTokenFactors + lane) * 4,
                        source.rowFactors + columnOf(stage, part) / weightGroup);
     }
@@ -358,7 +358,7 @@ private:
   template <int tokenGroup, int part>
   __device__ __forceinline__ void consumePart(const Source &source,
                                               const uint8_t *slot, int stage) {
-    float products[tiles][tokenTiles][4] = {};
+    float products[kTiles][tokenTiles][4] = {};
     multiply<part * kScaleUnits, (part + 1) * kScaleUnits>(source, slot, stage,
                                                            products);
     auto *factors =
@@ -375,7 +375,7 @@ private:
       float2 token =
           *reinterpret_cast<const float2 *>(tokenFactors + j * 8 + t * 2);
 #pragma unroll
-      for (int i = 0; i < tiles; ++i) {
+      for (int i = 0; i < kTiles; ++i) {
         float low = factors[kTokenFactors + 2 * i];
         float high = factors[kTokenFactors + 2 * i + 1];
         sums[i][j][0] += products[i][j][0] * (token.x * low);
@@ -391,7 +391,7 @@ private:
   template <int first, int last>
   __device__ __forceinline__ void multiply(const Source &source,
                                            const uint8_t *slot, int stage,
-                                           float (&d)[tiles][tokenTiles][4]) {
+                                           float (&d)[kTiles][tokenTiles][4]) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     auto at = [&](int unit, int tile, int half) {
       // Rows that the warp does not have repeat others.
@@ -416,7 +416,7 @@ private:
     for (int unit = first; unit < last; ++unit) {
       if constexpr (sizeof(Weight) == 4) {
 #pragma unroll
-        for (int i = 0; i < tiles; ++i) {
+        for (int i = 0; i < kTiles; ++i) {
           uint4 low = at(unit, i, 0), high = at(unit, i, 1);
           uint32_t a[4][3];
           splitPair(__uint_as_float(low.x), __uint_as_float(low.y), a[0]);
@@ -438,7 +438,7 @@ private:
         for (int j = 0; j < tokenTiles; ++j)
           b[j] = *reinterpret_cast<const uint4 *>(tokenAt(unit, j));
 #pragma unroll
-        for (int i = 0; i < tiles; ++i) {
+        for (int i = 0; i < kTiles; ++i) {
           uint4 low = at(unit, i, 0), high = at(unit, i, 1);
 #pragma unroll
           for (int j = 0; j < tokenTiles; ++j) {
