@@ -33,7 +33,7 @@ def Select : Pass<"kernel-select", "::mlir::ModuleOp"> {
   let summary = "Choose what runs each group";
   let description = [{
     On the CPU target every group runs `inline`: its body, op by op, which is also the definition that other targets are tested against. sm_90a has kernels for
-    some signatures (`kernel`): `add_rms_norm`, and `qk_norm_rope_kv_append` where q and k are normalised and rotated alike. Where it has none for a whole group, but one for what is left
+    some signatures (`kernel`): `add_rms_norm`, and `qk_norm[_all_reduce]_rope_kv_append` where q and k are normalised and rotated alike and the sum spans at most 32 ranks. Where it has none for a whole group, but one for what is left
     without the collectives at the group's ends, these leave the group. Other groups are `inline`.
   }];
   let options = [Option<"target", "target", "std::string", /*default=*/"\"cpu\"", "Target name">];

@@ -34,10 +34,28 @@ static bool treatsQAndKAlike(ArrayRef<Operation *> ops) {
          ropes[0].getThetaAttr() == ropes[1].getThetaAttr();
 }
 
+/// Ranks that a collective spans.
+static size_t ranksOf(dist::AllReduceOp reduce) {
+  dist::AxesAttr axes = reduce.getAxesAttr();
+  auto mesh = SymbolTable::lookupNearestSymbolFrom<dist::MeshOp>(
+      reduce, axes.getMesh());
+  return dist::toMesh(mesh).groups(axes.getAxes()).front().size();
+}
+
+/// A warp of the kernel that exchanges has a lane for each rank.
+static bool fitsAWarp(ArrayRef<Operation *> ops) {
+  return llvm::all_of(ops, [](Operation *op) {
+    auto reduce = dyn_cast<dist::AllReduceOp>(op);
+    return !reduce || ranksOf(reduce) <= 32;
+  });
+}
+
 /// Whether sm_90a has a kernel for a group of that signature and these ops.
 static bool hasKernel(StringRef signature, ArrayRef<Operation *> ops) {
-  return signature == "add_rms_norm" ||
-         (signature == "qk_norm_rope_kv_append" && treatsQAndKAlike(ops));
+  if (signature == "qk_norm_rope_kv_append" ||
+      signature == "qk_norm_all_reduce_rope_kv_append")
+    return treatsQAndKAlike(ops) && fitsAWarp(ops);
+  return signature == "add_rms_norm";
 }
 
 /// The signature of a norm group's ops.

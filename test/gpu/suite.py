@@ -115,6 +115,8 @@ def pack(args):
     start = time.time()
     for index, (*test, target) in enumerate(jobs):
         kind, name, dtype, topology = test
+        if (args.out / f"{file_name(*test)}.{target}.saddle").exists():
+            continue
         length, batch = limits_of(kind, name, dtype)
         # One decode bucket and one prefill bucket: fewer kernels to build.
         extra = ["--buckets", batch] + (options if target != "cpu" else [])
