@@ -1,5 +1,7 @@
 #include "tools/saddle-bench/Measure.h"
 
+#include "runtime/src/base/Span.h"
+
 #include <algorithm>
 #include <cinttypes>
 
@@ -95,17 +97,28 @@ private:
 };
 } // namespace
 
-/// Ids that spread over the vocabulary.
-static std::vector<int32_t> someTokens(uint64_t count, uint64_t vocab) {
+/// Ids that spread over the vocabulary, other ones for each sequence, so that
+/// tokens of a step do not all choose the same experts.
+static std::vector<int32_t> someTokens(uint64_t sequence, uint64_t count,
+                                       uint64_t vocab) {
   std::vector<int32_t> tokens(count);
   for (uint64_t i = 0; i < count; ++i)
-    tokens[i] = int32_t((i * 7919 + 13) % vocab);
+    tokens[i] = int32_t((i * 7919 + sequence * 104729 + 13) % vocab);
   return tokens;
+}
+
+static StatusOr<Span<float>> logitsBuffer(saddle_session_t *session,
+                                          const saddle_engine_info_t &info,
+                                          size_t rows) {
+  float *buffer = nullptr;
+  SADDLE_RETURN_IF_ERROR(
+      fromC(saddle_session_logits_buffer(session, rows, &buffer)));
+  return Span<float>(buffer, rows * info.vocab_size);
 }
 
 static StatusOr<double> timedStep(saddle_session_t *session,
                                   const std::vector<saddle_input_t> &inputs,
-                                  std::vector<float> &logits) {
+                                  Span<float> logits) {
   double start = now();
   SADDLE_RETURN_IF_ERROR(fromC(saddle_session_step(
       session, inputs.data(), inputs.size(), logits.data(), logits.size())));
@@ -138,12 +151,15 @@ StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
                                      std::vector<Event> &events) {
   Sequences sequences(session);
   SADDLE_RETURN_IF_ERROR(sequences.add(batch));
-  std::vector<int32_t> tokens = someTokens(context, info.vocab_size);
-  std::vector<float> logits(batch * info.vocab_size);
+  SADDLE_ASSIGN_OR_RETURN(Span<float> logits,
+                          logitsBuffer(session, info, batch));
+  std::vector<std::vector<int32_t>> tokens;
   std::vector<saddle_input_t> inputs;
-  for (uint32_t sequence : sequences.all())
-    inputs.push_back(
-        {sequence, tokens.data(), tokens.size(), SADDLE_LOGITS_NONE});
+  for (uint32_t sequence : sequences.all()) {
+    tokens.push_back(someTokens(tokens.size(), context, info.vocab_size));
+    inputs.push_back({sequence, tokens.back().data(), tokens.back().size(),
+                      SADDLE_LOGITS_NONE});
+  }
   SADDLE_RETURN_IF_ERROR(timedStep(session, inputs, logits).status());
   for (saddle_input_t &input : inputs) {
     input.num_tokens = 1;
@@ -164,8 +180,8 @@ StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
                                        const saddle_engine_info_t &info,
                                        uint64_t tokens, uint64_t repeats,
                                        std::vector<Event> &events) {
-  std::vector<int32_t> prompt = someTokens(tokens, info.vocab_size);
-  std::vector<float> logits(info.vocab_size);
+  std::vector<int32_t> prompt = someTokens(0, tokens, info.vocab_size);
+  SADDLE_ASSIGN_OR_RETURN(Span<float> logits, logitsBuffer(session, info, 1));
   auto once = [&]() -> StatusOr<double> {
     Sequences sequences(session);
     SADDLE_RETURN_IF_ERROR(sequences.add(1));

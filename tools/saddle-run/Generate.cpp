@@ -58,7 +58,7 @@ private:
   std::vector<uint64_t> reserved; // pages, by attention replica
   std::vector<Active> active;
   std::vector<saddle_input_t> inputs;
-  std::vector<float> logits;
+  float *logits = nullptr; // of the last step; the session's
 };
 } // namespace
 
@@ -102,11 +102,12 @@ Status Generator::step(Timing &timing) {
     tokens += count;
     prefills |= entry.fed == 0;
   }
-  logits.resize(saddle_session_logits_rows(inputs.data(), inputs.size()) *
-                info.vocab_size);
+  size_t rows = saddle_session_logits_rows(inputs.data(), inputs.size());
+  SADDLE_RETURN_IF_ERROR(
+      fromC(saddle_session_logits_buffer(session, rows, &logits)));
   double start = now();
   SADDLE_RETURN_IF_ERROR(fromC(saddle_session_step(
-      session, inputs.data(), inputs.size(), logits.data(), logits.size())));
+      session, inputs.data(), inputs.size(), logits, rows * info.vocab_size)));
   double seconds = now() - start;
   (prefills ? timing.prefillSeconds : timing.decodeSeconds) += seconds;
   (prefills ? timing.prefillTokens : timing.decodeTokens) += tokens;
@@ -114,7 +115,7 @@ Status Generator::step(Timing &timing) {
 }
 
 Status Generator::advance(const std::function<void(size_t, int32_t)> &onToken) {
-  const float *row = logits.data();
+  const float *row = logits;
   for (size_t i = 0; i < active.size(); ++i) {
     Active &entry = active[i];
     Continuation &text = continuations[entry.prompt];

@@ -105,6 +105,13 @@ saddle_status_t saddle_session_step(saddle_session_t *session,
    on the CPU. */
 uint64_t saddle_session_device_ns(const saddle_session_t *session);
 
+/* A buffer of the session's for `rows` rows of logits, the best one to give to
+   saddle_session_step: GPUs write into it without another copy. Borrowed until
+   the next call of this function, and as long as the session.
+   RESOURCE_EXHAUSTED for too little memory. */
+saddle_status_t saddle_session_logits_buffer(saddle_session_t *session,
+                                             size_t rows, float **logits);
+
 /* One command of one launch on one rank. Strings are the engine's. */
 typedef struct saddle_trace_event_t {
   uint32_t rank;

@@ -108,6 +108,17 @@ saddle_status_t saddle_session_step(saddle_session_t *session,
   return toC(session->session->step(session->inputs, logits, capacity));
 }
 
+saddle_status_t saddle_session_logits_buffer(saddle_session_t *session,
+                                             size_t rows, float **logits) {
+  if (!logits)
+    return nullArgument("logits");
+  *logits = nullptr;
+  auto buffer = session->session->logitsBuffer(rows);
+  if (buffer.ok())
+    *logits = *buffer;
+  return toC(buffer.status());
+}
+
 uint64_t saddle_session_device_ns(const saddle_session_t *session) {
   return uint64_t(session->session->deviceTime().count());
 }

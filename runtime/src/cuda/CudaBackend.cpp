@@ -100,4 +100,24 @@ CudaBackend::makeRank(uint32_t rank) {
   return DeviceProgram::create(*this, rank);
 }
 
+namespace {
+class PinnedHostMemory : public exec::HostMemory {
+public:
+  explicit PinnedHostMemory(PinnedMemory memory) : memory(std::move(memory)) {}
+  void *data() const override { return memory.get(); }
+
+private:
+  PinnedMemory memory;
+};
+} // namespace
+
+StatusOr<std::unique_ptr<exec::HostMemory>>
+CudaBackend::makeHostMemory(uint64_t bytes) {
+  SADDLE_ASSIGN_OR_RETURN(
+      PinnedMemory memory,
+      allocatePinned(*devices[0], bytes, "a buffer for logits"));
+  return std::unique_ptr<exec::HostMemory>(
+      new PinnedHostMemory(std::move(memory)));
+}
+
 } // namespace saddle::cuda

@@ -28,6 +28,8 @@ public:
          const std::vector<Bytes> &images, const exec::BackendOptions &options);
 
   StatusOr<std::unique_ptr<exec::RankProgram>> makeRank(uint32_t rank) override;
+  StatusOr<std::unique_ptr<exec::HostMemory>>
+  makeHostMemory(uint64_t bytes) override;
 
   const schema::Engine &engine() const { return loaded->root(); }
   uint32_t worldSize() const { return loaded->worldSize(); }

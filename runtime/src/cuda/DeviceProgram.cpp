@@ -196,14 +196,41 @@ Status DeviceProgram::copyInputs(const DeviceEntry &entry) {
   return {};
 }
 
-Status DeviceProgram::copyLogits(const DeviceEntry &entry) {
-  share = exec::logitsShare(*backend.engine().topology(), rank,
-                            counts.of(schema::Extent::ALL_ROWS));
-  uint64_t bytes = (share.end - share.first) * entry.logitsRowBytes;
-  if (bytes != 0)
-    SADDLE_CUDA(device.driver, cuMemcpyDtoHAsync, logits.get(),
-                entry.logits + share.first * entry.logitsRowBytes, bytes,
+Status DeviceProgram::copyRows(uint64_t from, float *to, uint64_t rows) {
+  uint64_t rowBytes = entries[lastEntry].logitsRowBytes;
+  if (rows != 0)
+    SADDLE_CUDA(device.driver, cuMemcpyDtoHAsync, to,
+                entries[lastEntry].logits + from * rowBytes, rows * rowBytes,
                 stream.get());
+  return {};
+}
+
+Status DeviceProgram::copyLogits(const exec::Launching &launching) {
+  const DeviceEntry &entry = entries[lastEntry];
+  const schema::Engine &engine = backend.engine();
+  share = exec::logitsShare(*engine.topology(), rank,
+                            counts.of(schema::Extent::ALL_ROWS));
+  if (!launching.logits)
+    return copyRows(share.first, static_cast<float *>(logits.get()),
+                    share.end - share.first);
+  // Straight to where the caller wants them, neighbours together.
+  const exec::Batch &batch = launching.batch;
+  uint64_t vocab = entry.logitsRowBytes / sizeof(float);
+  for (uint32_t i = 0; i < batch.replicas.size(); ++i) {
+    const std::vector<size_t> &wanted = batch.replicas[i].destinations;
+    uint64_t first = exec::firstRow(entry.rules.allRows, batch.rowCounts, i);
+    uint64_t row = std::max(share.first, first) - first;
+    uint64_t end = std::min<uint64_t>(share.end > first ? share.end - first : 0,
+                                      wanted.size());
+    while (row < end) {
+      uint64_t count = 1;
+      while (row + count < end && wanted[row + count] == wanted[row] + count)
+        ++count;
+      SADDLE_RETURN_IF_ERROR(
+          copyRows(first + row, launching.logits + wanted[row] * vocab, count));
+      row += count;
+    }
+  }
   return {};
 }
 
@@ -259,7 +286,7 @@ StatusOr<bool> DeviceProgram::runBatch(const exec::Launching &launching,
     SADDLE_CUDA(device.driver, cuGraphLaunch, entry.graph.get(), stream.get());
   }
   SADDLE_CUDA(device.driver, cuEventRecord, end.get(), stream.get());
-  SADDLE_RETURN_IF_ERROR(copyLogits(entry));
+  SADDLE_RETURN_IF_ERROR(copyLogits(launching));
   size_t count = oneByOne ? entry.commands.size() : 0;
   SADDLE_RETURN_IF_ERROR(wait(launching, count));
   SADDLE_RETURN_IF_ERROR(elapsed(begin, end, lastTime));

@@ -52,7 +52,9 @@ private:
 
   Status copyInputs(const CopyRange &range);
   Status copyInputs(const DeviceEntry &entry);
-  Status copyLogits(const DeviceEntry &entry);
+  /// Rows of the last entry's logits, from row `from` on.
+  Status copyRows(uint64_t from, float *to, uint64_t rows);
+  Status copyLogits(const exec::Launching &launching);
   /// False when the hook let the rank die.
   StatusOr<bool> runBatch(const exec::Launching &launching,
                           exec::CommandTime *times);

@@ -15,7 +15,14 @@ struct BackendOptions {
   bool shareDevices = false;
 };
 
-/// Outlives the programs that it makes.
+/// Memory of the host, freed when destroyed.
+class HostMemory {
+public:
+  virtual ~HostMemory() = default;
+  virtual void *data() const = 0;
+};
+
+/// Outlives the programs and the memory that it makes.
 class Backend {
 public:
   virtual ~Backend() = default;
@@ -30,6 +37,12 @@ public:
   /// Allocates and resolves what `rank` needs. Ranks may be made at the same
   /// time, each on the thread of its own.
   virtual StatusOr<std::unique_ptr<RankProgram>> makeRank(uint32_t rank) = 0;
+
+  /// Host memory that the ranks write logits into by themselves
+  /// (Launching::logits); null where none is better than any other.
+  virtual StatusOr<std::unique_ptr<HostMemory>> makeHostMemory(uint64_t bytes) {
+    return std::unique_ptr<HostMemory>();
+  }
 };
 
 } // namespace saddle::exec

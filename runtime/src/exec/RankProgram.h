@@ -42,6 +42,9 @@ struct Launching {
   const Scheduler &scheduler;
   comm::Communicator &communicator;
   const CommandHook &hook;
+  /// The step's logits in memory of the backend, into which a rank writes its
+  /// share by itself; null: they are asked for by logitsRow().
+  float *logits = nullptr;
 };
 
 /// Used by one thread at a time; the engine and the backend that made it

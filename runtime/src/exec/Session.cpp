@@ -96,18 +96,39 @@ Status Session::removeSequence(uint32_t sequence) {
 /// On the rank's thread: all batches of the step, one after the other.
 Status Session::runRank(uint32_t rank) {
   for (size_t i = 0; i < batchCount; ++i) {
-    Launching launching = {batches[i], serial + i, scheduler, communicator,
-                           options.beforeCommand};
+    Launching launching = {batches[i],
+                           serial + i,
+                           scheduler,
+                           communicator,
+                           options.beforeCommand,
+                           writtenByRanks() ? bufferStart : nullptr};
     SADDLE_ASSIGN_OR_RETURN(
         bool alive,
         ranks[rank]->run(launching, trace ? times[rank][i].data() : nullptr));
     if (!alive)
       return {};
-    collect(i, rank);
+    if (!launching.logits)
+      collect(i, rank);
     deviceTimes[rank] += ranks[rank]->deviceTime();
     finished[rank] = i + 1;
   }
   return {};
+}
+
+StatusOr<float *> Session::logitsBuffer(size_t rows) {
+  if (bufferStart && rows <= bufferRows)
+    return bufferStart;
+  SADDLE_RETURN_IF_ERROR(broken); // a rank may still write into the old one
+  uint64_t floats = rows * loaded->root().model()->vocab_size();
+  bufferStart = nullptr;
+  SADDLE_ASSIGN_OR_RETURN(hostMemory,
+                          backend->makeHostMemory(floats * sizeof(float)));
+  if (!hostMemory)
+    plainBuffer.resize(floats);
+  bufferStart = hostMemory ? static_cast<float *>(hostMemory->data())
+                           : plainBuffer.data();
+  bufferRows = rows;
+  return bufferStart;
 }
 
 void Session::collect(size_t index, uint32_t rank) {
@@ -231,6 +252,7 @@ Status Session::step(Span<const SequenceInput> inputs, float *logits,
     std::unique_lock<std::shared_mutex> lock(outputMutex);
     output = to;
   };
+  stepIntoBuffer = logits && logits == bufferStart && rows <= bufferRows;
   setOutput(logits);
   broken = runBatches();
   setOutput(nullptr);

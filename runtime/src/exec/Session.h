@@ -71,6 +71,11 @@ public:
   /// inputs (InvalidArgument, ResourceExhausted) change nothing.
   Status step(Span<const SequenceInput> inputs, float *logits, size_t capacity);
 
+  /// A buffer of the session's for `rows` rows, the best one to give to step():
+  /// devices write into it without a copy. Valid until the next call, and as
+  /// long as the session.
+  StatusOr<float *> logitsBuffer(size_t rows);
+
   /// How long devices were busy with the last step: of the rank that took
   /// longest, all its batches. 0 on the CPU.
   std::chrono::nanoseconds deviceTime() const;
@@ -87,6 +92,8 @@ private:
   Status runBatches();
   Status runRank(uint32_t rank);
   bool areStuck(const std::vector<uint32_t> &missing);
+  /// Whether the step's logits go into memory of the backend.
+  bool writtenByRanks() const { return stepIntoBuffer && hostMemory; }
   /// Copies the rank's share of the batch's logits to the caller.
   void collect(size_t index, uint32_t rank);
   void report() const;
@@ -107,6 +114,13 @@ private:
   std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
   std::vector<std::vector<std::vector<CommandTime>>> times; // [rank][batch]
   std::unique_ptr<Backend> backend;
+  // In this order: ranks may still write into the memory, which is the
+  // backend's.
+  std::unique_ptr<HostMemory> hostMemory; // or
+  std::vector<float> plainBuffer;         // behind logitsBuffer()
+  float *bufferStart = nullptr;
+  size_t bufferRows = 0;
+  bool stepIntoBuffer = false;
   std::vector<std::unique_ptr<RankProgram>> ranks;
   std::vector<schema::RowLayout> logitsLayouts; // by entry
   comm::Communicator communicator;

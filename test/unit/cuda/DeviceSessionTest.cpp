@@ -30,12 +30,27 @@ TinyOptions tinyOf(const Shape &shape) {
   return tiny;
 }
 
+/// Logits of a step that must succeed, through the session's own buffer.
+Rows stepIntoBuffer(exec::Session &session,
+                    const std::vector<SequenceInput> &inputs) {
+  size_t rows = 0;
+  for (const SequenceInput &input : inputs)
+    rows += input.rows();
+  auto buffer = session.logitsBuffer(rows);
+  EXPECT_TRUE(buffer.ok()) << buffer.status().message();
+  std::fill_n(*buffer, rows * exec::kVocab, NAN);
+  Status status = session.step(inputs, *buffer, rows * exec::kVocab);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return Rows(*buffer, *buffer + rows * exec::kVocab);
+}
+
 /// Two prompts of different lengths, two decode steps of both, then another
 /// prompt: all logits in order.
-Rows runAll(exec::Session &session) {
+Rows runAll(exec::Session &session, bool intoBuffer = false) {
   Rows all;
   auto add = [&](const std::vector<SequenceInput> &inputs) {
-    Rows rows = exec::step(session, inputs);
+    Rows rows = intoBuffer ? stepIntoBuffer(session, inputs)
+                           : exec::step(session, inputs);
     all.insert(all.end(), rows.begin(), rows.end());
   };
   uint32_t a = *session.addSequence(), b = *session.addSequence();
@@ -64,6 +79,14 @@ TEST_P(DeviceSessionTest, LogitsAreThoseOfTheCpuTarget) {
   EXPECT_EQ(runAll(**session), onCpu(GetParam()));
   for (const FakeDevice::Launch &launch : fake.launches())
     EXPECT_TRUE(launch.isReplay) << launch.function;
+}
+
+TEST_P(DeviceSessionTest, RanksWriteIntoTheSessionsBuffer) {
+  auto engine = load(*deviceEngine(tinyOf(GetParam())));
+  FakeDevice fake(engine, int(engine->worldSize()));
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  EXPECT_EQ(runAll(**session, /*intoBuffer=*/true), onCpu(GetParam()));
 }
 
 TEST_P(DeviceSessionTest, OneByOneGivesTheSameBits) {

@@ -123,6 +123,18 @@ TEST(SessionTest, ASmallBufferIsRefused) {
   EXPECT_EQ(session->length(sequence), 0u);
 }
 
+TEST(SessionTest, TheOwnBufferTakesLogitsAndGrows) {
+  auto session = open({});
+  uint32_t sequence = *session->addSequence();
+  float *one = *session->logitsBuffer(1);
+  EXPECT_EQ(*session->logitsBuffer(1), one);
+  float *logits = *session->logitsBuffer(kPrompt.size());
+  std::vector<SequenceInput> inputs = {{sequence, kPrompt, LogitsWanted::All}};
+  size_t floats = kPrompt.size() * kVocab;
+  ASSERT_TRUE(session->step(inputs, logits, floats).ok());
+  EXPECT_EQ(Rows(logits, logits + floats), wholePrompt({}, kPrompt));
+}
+
 TEST(SessionTest, TraceReportsEveryCommandOfEveryRank) {
   TinyOptions tiny;
   tiny.tp = 2;
