@@ -94,7 +94,8 @@ size_t saddle_session_logits_rows(const saddle_input_t *inputs,
    empty step.
    INVALID_ARGUMENT and RESOURCE_EXHAUSTED refuse the inputs and change nothing.
    Any other error (a rank failed or stalled) breaks the session: later steps,
-   additions and removals return it again, and what `logits` holds is undefined. */
+   additions and removals return it again, and what `logits` holds is undefined.
+ */
 saddle_status_t saddle_session_step(saddle_session_t *session,
                                     const saddle_input_t *inputs,
                                     size_t num_inputs, float *logits,
