@@ -202,6 +202,8 @@ def run(args):
     runner = Runner(args)
     chosen = [t for t in tests() if args.only in file_name(*t)
               and runner.engine(t, "sm_90a").exists()]
+    part, parts = map(int, args.shard.split("/"))
+    chosen = chosen[part::parts]
     if not chosen:
         print(f"{args.pack}: no engine of the list is here", file=sys.stderr)
         return 1
@@ -238,6 +240,8 @@ def main():
     runner = commands.add_parser("run")
     runner.add_argument("pack", type=pathlib.Path)
     runner.add_argument("--jobs", type=int, default=4)
+    runner.add_argument("--shard", default="0/1",
+                        help="I/N: every N-th test from the I-th on")
     runner.add_argument("--json", type=pathlib.Path)
     runner.add_argument("--tmp", type=pathlib.Path)
     runner.set_defaults(command=run)

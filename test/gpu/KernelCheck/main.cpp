@@ -28,6 +28,7 @@ struct Options {
   uint64_t seed = 1;
   unsigned rounds = 1;
   double maxGiB = 4;
+  uint64_t maxRows = ~uint64_t(0);
 };
 
 struct Tally {
@@ -85,8 +86,8 @@ void checkLaunch(DeviceRun &device, const LaunchCase &launch,
                 options.maxGiB);
     return;
   }
-  std::set<uint64_t> counts = {0, 1, launch.capacity, launch.capacity / 2,
-                               launch.capacity - 1};
+  uint64_t most = std::min(launch.capacity, options.maxRows);
+  std::set<uint64_t> counts = {0, 1, most, most / 2, most - 1};
   for (unsigned round = 0; round < options.rounds; ++round)
     for (Pattern pattern : {Pattern::Random, Pattern::Crowded, Pattern::Sparse})
       for (uint64_t count : counts) {
@@ -190,6 +191,8 @@ int main(int argc, char **argv) {
   app.add_option("--max-gib", options.maxGiB,
                  "Skip launches with larger operands")
       ->capture_default_str();
+  app.add_option("--max-rows", options.maxRows,
+                 "Most rows of a launch, where the reference is slow");
   CLI11_PARSE(app, argc, argv);
   return run(options);
 }
