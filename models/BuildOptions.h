@@ -14,6 +14,9 @@ struct BuildOptions {
   /// Of cached keys and values: F32, BF16 or F8E4M3.
   TensorDType kvDType = TensorDType::BF16;
   model::Limits limits{8, 4096, 128, 16};
+  /// Best tokens of a row that a step yields beside its logits; 0 means none.
+  /// Never more than the vocabulary has.
+  int64_t candidates = 0;
 };
 
 } // namespace saddle

@@ -177,7 +177,7 @@ private:
   }
 
   //===--------------------------------------------------------------------===//
-  // @step(tokens, positions, rows, context) -> logits
+  // @step(tokens, positions, rows, context) -> logits[, values, tokens]
   //===--------------------------------------------------------------------===//
 
   Type activation(int64_t columns, Type element = {}) {
@@ -245,9 +245,14 @@ private:
   void createStep(Location location) {
     Type indices =
         RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
+    int64_t count = std::min(options.candidates, config.vocab);
+    SmallVector<Type> outputs = {
+        activation(config.vocab, builder.getF32Type())};
+    if (count > 0)
+      outputs.append({activation(count, builder.getF32Type()),
+                      activation(count, builder.getI32Type())});
     auto type = builder.getFunctionType(
-        {indices, indices, indices, builder.getType<ContextType>()},
-        activation(config.vocab, builder.getF32Type()));
+        {indices, indices, indices, builder.getType<ContextType>()}, outputs);
     auto step = func::FuncOp::create(builder, location, "step", type);
     Block *body = step.addEntryBlock();
     builder.setInsertionPointToStart(body);
@@ -271,7 +276,13 @@ private:
     Value logits =
         linear(weights.tied ? "embed" : "lm_head", norm("final_norm", selected),
                config.vocab, builder.getF32Type());
-    func::ReturnOp::create(builder, loc("logits"), logits);
+    SmallVector<Value> results = {logits};
+    if (count > 0)
+      llvm::append_range(results,
+                         TopCandidatesOp::create(builder, loc("candidates"),
+                                                 outputs[1], outputs[2], logits)
+                             .getResults());
+    func::ReturnOp::create(builder, loc("logits"), results);
   }
 
   OpBuilder builder;

@@ -28,6 +28,7 @@ constexpr CatalogueEntry kCatalogue[] = {
     {"kv_append", planKVAppend},
     {"linear", planLinear},
     {"linear_scaled", planLinearScaled},
+    {"merge_candidates", planMergeCandidates},
     {"qk_norm_all_reduce_rope_kv_append", planQKNormAllReduceRopeKVAppend},
     {"qk_norm_rope_kv_append", planQKNormRopeKVAppend},
     {"receive", planReceive},
@@ -39,6 +40,7 @@ constexpr CatalogueEntry kCatalogue[] = {
     {"select_rows", planSelectRows},
     {"send", planSend},
     {"sum_of_squares", planSumOfSquares},
+    {"top_candidates", planTopCandidates},
 };
 
 } // namespace

@@ -32,9 +32,17 @@ public:
     if (!state.hasMesh())
       return module.emitError("module has no mesh; run dist-attach-mesh first");
     for (auto function : module.getOps<func::FuncOp>()) {
-      for (Operation &op : function.getBody().front())
+      // What an op's operands were split by is gone once their producers are
+      // local.
+      for (auto top : function.getOps<model::TopCandidatesOp>())
+        vocabulary[top] = state.ofValue(top.getLogits());
+      for (Operation &op :
+           llvm::make_early_inc_range(function.getBody().front())) {
         if (failed(partition(&op)))
           return failure();
+        if (auto top = dyn_cast<model::TopCandidatesOp>(op))
+          mergeShares(top);
+      }
       if (failed(partitionSignature(function)))
         return failure();
     }
@@ -194,6 +202,45 @@ private:
                                              index.modulus, step));
   }
 
+  /// Over a share of the vocabulary: the best of the share, then of all shares,
+  /// which follow one another in rank order.
+  void mergeShares(model::TopCandidatesOp top) {
+    ShardingAttr split = vocabulary.lookup(top);
+    AxisRef axis = split ? split.getDims()[1] : AxisRef();
+    int64_t shares = state.mesh().factor(axis);
+    if (shares == 1)
+      return;
+    auto whole = cast<RankedTensorType>(top.getValues().getType());
+    int64_t share =
+        cast<RankedTensorType>(top.getLogits().getType()).getDimSize(1);
+    int64_t count = std::min(whole.getDimSize(1), share);
+    RankIndex index = state.mesh().rankIndex(axis);
+    top->setAttr(DistDialect::kVocabStartAttrName,
+                 RankValueAttr::get(top.getContext(), 0, index.divisor,
+                                    index.modulus, share));
+    builder.setInsertionPointAfter(top);
+    ShardingAttr from = state.matrix(split.getDims()[0], axis);
+    ShardingAttr to = state.matrix(split.getDims()[0], AxisRef());
+    SmallVector<Value> gathered;
+    for (Value result : top.getResults()) {
+      auto type = cast<RankedTensorType>(result.getType());
+      result.setType(type.clone({type.getDimSize(0), count}));
+      gathered.push_back(ReshardOp::create(
+          builder, top.getLoc(),
+          type.clone({type.getDimSize(0), count * shares}), result, from, to));
+    }
+    auto merge = model::MergeCandidatesOp::create(
+        builder, top.getLoc(), whole,
+        whole.clone(
+            cast<RankedTensorType>(top.getTokens().getType()).getElementType()),
+        gathered[0], gathered[1]);
+    for (auto [best, merged] :
+         llvm::zip_equal(top.getResults(), merge.getResults()))
+      best.replaceUsesWithIf(merged, [](OpOperand &use) {
+        return !isa<ReshardOp>(use.getOwner());
+      });
+  }
+
   /// The sum over the group holds each column as often as ranks replicate it:
   /// the group's size over the number of different shares.
   void countReplicas(model::RMSScaleOp scale) {
@@ -266,6 +313,7 @@ private:
   ModuleOp module;
   ShardingState state;
   OpBuilder builder;
+  llvm::DenseMap<Operation *, ShardingAttr> vocabulary; // of logits
   // By weight, as stored [0] and widened [1].
   llvm::DenseMap<Attribute, std::array<FlatSymbolRefAttr, 2>> shards;
 };

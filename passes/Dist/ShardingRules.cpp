@@ -86,6 +86,8 @@ public:
             .Case<model::RMSNormOp, model::AddOp, model::LayerBoundaryOp>(
                 [&](auto) { return rowByRow(); })
             .Case<model::SelectRowsOp>([&](auto op) { return selectRows(op); })
+            .Case<model::TopCandidatesOp>(
+                [&](auto op) { return topCandidates(op); })
             .Case<model::RouterOp, func::ReturnOp>(
                 [&](auto) { return everythingReplicated(); })
             .Default([](Operation *op) {
@@ -311,6 +313,16 @@ private:
     rule.results.push_back(
         state.matrix(AxisRef(), AxisRef(),
                      mesh.merge({down->getDims()[0], down->getDims()[2]})));
+    return success();
+  }
+
+  /// Rows stay where they are, and so does a split vocabulary: each rank finds
+  /// the best of its share, and dist-partition puts the merge behind it.
+  LogicalResult topCandidates(model::TopCandidatesOp top) {
+    ShardingAttr input = state.ofValue(top.getLogits());
+    AxisRef rows = input.getDims()[0];
+    rule.operands.push_back(state.matrix(rows, input.getDims()[1]));
+    rule.results.assign(2, state.matrix(rows, AxisRef()));
     return success();
   }
 

@@ -20,15 +20,17 @@ static std::string placeOf(Operation *op) {
 
 LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
                                       bool yieldsLogits) {
-  // (tokens, positions, rows, context) -> logits, in the last stage
+  // (tokens, positions, rows, context) -> logits, and perhaps candidates, in
+  // the last stage
   Block &body = function.getBody().front();
   auto phase =
       function->getAttrOfType<StringAttr>(model::ModelDialect::kPhaseAttrName);
   Operation *end = body.getTerminator();
   if (!phase || !isStep(body.getArgumentTypes()) ||
-      end->getNumOperands() != (yieldsLogits ? 1 : 0))
+      !(yieldsLogits ? isOutput(end->getOperandTypes())
+                     : end->getNumOperands() == 0))
     return function.emitError("expected (tokens, positions, rows, context) "
-                              "-> logits and 'model.phase'");
+                              "-> logits (and candidates) and 'model.phase'");
   auto entryName =
       function->getAttrOfType<StringAttr>(dist::DistDialect::kEntryAttrName);
   int64_t tokens = extentOf(body.getArgument(0));
@@ -50,19 +52,26 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
   blockTable =
       bind("block_table", {limits.maxBatch, limits.pagesPerSequence()});
   extents[body.getArgument(2)] = Extent::Rows;
-  if (end->getNumOperands() == 1)
-    logits = end->getOperand(0);
+  for (Value output : end->getOperands())
+    outputs.insert(output);
 
   for (Operation &op : body.without_terminator())
     if (failed(convertAny(&op)))
       return failure();
-  if (!logits)
-    return success();
-  if (!logitsBuffer)
-    return end->emitError("expected the logits to be an op's whole result");
-  BindOp::create(builder, end->getLoc(), builder.getStringAttr("logits"),
-                 logitsBuffer);
+  static constexpr StringLiteral kOutputs[] = {"logits", "candidate_values",
+                                               "candidate_tokens"};
+  for (auto [output, name] : llvm::zip(end->getOperands(), kOutputs)) {
+    auto whole = buffers.lookup(output).getDefiningOp<BufferOp>();
+    if (!whole || whole.getArenaAttr() != io)
+      return end->emitError("expected the ")
+             << name << " to be an op's whole result";
+    BindOp::create(builder, end->getLoc(), builder.getStringAttr(name), whole);
+  }
   return success();
+}
+
+bool EntryConverter::isOutput(TypeRange types) {
+  return types.size() == 1 || types.size() == 3;
 }
 
 bool EntryConverter::isStep(TypeRange types) {
@@ -162,11 +171,10 @@ SmallVector<Value> EntryConverter::results(Operation *op) {
   SmallVector<Value> made;
   for (Value result : op->getResults()) {
     auto type = cast<RankedTensorType>(result.getType());
-    Value created = buffer(op->getLoc(), result == logits ? io : activations,
-                           type.getShape(), type.getElementType());
+    Value created =
+        buffer(op->getLoc(), outputs.contains(result) ? io : activations,
+               type.getShape(), type.getElementType());
     buffers[result] = created;
-    if (result == logits)
-      logitsBuffer = created;
     extents[result] = extent(op);
     made.push_back(created);
   }
@@ -228,8 +236,9 @@ LogicalResult EntryConverter::convertAny(Operation *op) {
             model::LinearOp, model::SplitOp, model::SelectRowsOp,
             model::SumOfSquaresOp, model::RMSScaleOp, model::RopeOp,
             model::KVAppendOp, model::AttentionOp, model::RouterOp,
-            model::ExpertsOp, dist::AllReduceOp, dist::AllGatherOp,
-            dist::ReduceScatterOp, dist::SendOp, dist::ReceiveOp>(
+            model::ExpertsOp, model::TopCandidatesOp, model::MergeCandidatesOp,
+            dist::AllReduceOp, dist::AllGatherOp, dist::ReduceScatterOp,
+            dist::SendOp, dist::ReceiveOp>(
           [&](auto op) { return convertOp(op); })
       .Default([](Operation *op) {
         return op->emitError("op '")

@@ -28,6 +28,8 @@ public:
 private:
   /// (tokens, positions, rows, context), the first three vectors of i32.
   static bool isStep(mlir::TypeRange types);
+  /// Logits, or logits, values and tokens of candidates.
+  static bool isOutput(mlir::TypeRange types);
   static int64_t extentOf(mlir::Value value) {
     return mlir::cast<mlir::RankedTensorType>(value.getType()).getDimSize(0);
   }
@@ -113,6 +115,14 @@ private:
   llvm::LogicalResult convertOp(model::AttentionOp op);
   llvm::LogicalResult convertOp(model::RouterOp op);
   llvm::LogicalResult convertOp(model::ExpertsOp op);
+  llvm::LogicalResult convertOp(model::TopCandidatesOp op) {
+    return simple(
+        op, "top_candidates",
+        {constant("vocab_start", op, dist::DistDialect::kVocabStartAttrName)});
+  }
+  llvm::LogicalResult convertOp(model::MergeCandidatesOp op) {
+    return simple(op, "merge_candidates", {});
+  }
   llvm::LogicalResult convertOp(dist::AllReduceOp op) {
     return collective(op, CollectiveKind::AllReduceSum, op.getAxesAttr());
   }
@@ -140,8 +150,9 @@ private:
   mlir::OpBuilder builder;
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
   llvm::DenseMap<mlir::Value, Extent> extents;
-  mlir::Value sequences, slots, blockTable, logits, logitsBuffer;
-  mlir::FlatSymbolRefAttr fusion; // of the group being opened
+  mlir::Value sequences, slots, blockTable;
+  llvm::DenseSet<mlir::Value> outputs; // of the function
+  mlir::FlatSymbolRefAttr fusion;      // of the group being opened
 };
 
 } // namespace saddle::engine

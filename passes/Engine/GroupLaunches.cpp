@@ -24,12 +24,12 @@ LogicalResult EntryConverter::convertOp(kernel::GroupOp group) {
       extents[argument] = Extent(known->second);
   }
   // The buffer of a yielded value is made when its op is converted, so the
-  // logits must be known by their inner name.
+  // outputs must be known by their inner names.
   Operation *yield = body.getTerminator();
   for (auto [inner, outer] :
        llvm::zip_equal(yield->getOperands(), group.getResults()))
-    if (outer == logits)
-      logits = inner;
+    if (outputs.contains(outer))
+      outputs.insert(inner);
   fusion = shared.fusion(group);
   LogicalResult converted = convertBody(group);
   fusion = {};

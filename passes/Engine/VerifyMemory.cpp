@@ -75,7 +75,7 @@ public:
       return entry.emitError("entry @")
              << entry.getSymName() << " has block arguments; expected buffers";
     for (auto bind : entry.getBody().getOps<BindOp>())
-      if (bind.getBinding() != "logits")
+      if (!isOutput(bind))
         claim(bind.getBuffer());
     for (Operation &op : entry.getBody().front()) {
       if (auto launch = dyn_cast<LaunchOp>(op)) {
@@ -106,16 +106,27 @@ public:
           return failure();
       }
     }
-    for (auto bind : entry.getBody().getOps<BindOp>())
-      if (bind.getBinding() == "logits")
-        return read(bind, bind.getBuffer());
-    if (!yieldsLogits)
+    bool foundLogits = false;
+    for (auto bind : entry.getBody().getOps<BindOp>()) {
+      if (!isOutput(bind))
+        continue;
+      if (failed(read(bind, bind.getBuffer())))
+        return failure();
+      foundLogits |= bind.getBinding() == "logits";
+    }
+    if (foundLogits || !yieldsLogits)
       return success();
     return entry.emitError("entry @")
            << entry.getSymName() << " has no binding \"logits\"";
   }
 
 private:
+  /// What the host reads; it fills all other bindings.
+  static bool isOutput(BindOp bind) {
+    return llvm::is_contained(
+        {"logits", "candidate_values", "candidate_tokens"}, bind.getBinding());
+  }
+
   /// The buffer behind views; null for globals.
   static BufferOp base(Value value) {
     while (auto view = value.getDefiningOp<ViewOp>())

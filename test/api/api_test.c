@@ -136,6 +136,10 @@ static void test_session(const char *path) {
   EXPECT_OK(saddle_session_step(session, NULL, 0, NULL, 0));
   expect_error(saddle_session_step(session, NULL, 1, NULL, 0),
                SADDLE_INVALID_ARGUMENT, "inputs must not be NULL");
+  expect_error(saddle_session_step_candidates(session, NULL, 0, NULL, NULL, 1),
+               SADDLE_INVALID_ARGUMENT, "values must not be NULL");
+  expect_error(saddle_session_step_candidates(session, NULL, 0, NULL, NULL, 0),
+               SADDLE_INVALID_ARGUMENT, "yields no candidates");
   EXPECT_OK(saddle_session_remove_sequence(session, sequence));
   expect_error(saddle_session_remove_sequence(session, sequence),
                SADDLE_INVALID_ARGUMENT, "does not exist");
@@ -164,6 +168,17 @@ static void test_session(const char *path) {
   logits[7] = 1e6f;
   EXPECT_OK(saddle_sampler_sample(sampler, logits, VOCAB, &token));
   EXPECT(token == 7);
+  EXPECT(saddle_sampler_needs_only(&sampling, 2));
+  {
+    const float values[] = {3, 1};
+    const int32_t tokens[] = {11, 2};
+    EXPECT_OK(
+        saddle_sampler_sample_candidates(sampler, values, tokens, 2, &token));
+    EXPECT(token == 11);
+    expect_error(
+        saddle_sampler_sample_candidates(sampler, values, NULL, 2, &token),
+        SADDLE_INVALID_ARGUMENT, "tokens must not be NULL");
+  }
   saddle_sampler_destroy(sampler);
   sampling.top_p = 2;
   expect_error(saddle_sampler_create(&sampling, &sampler),

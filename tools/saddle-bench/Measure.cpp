@@ -1,6 +1,6 @@
 #include "tools/saddle-bench/Measure.h"
 
-#include "runtime/src/base/Span.h"
+#include "tools/support/StepOutput.h"
 
 #include <algorithm>
 #include <cinttypes>
@@ -107,21 +107,11 @@ static std::vector<int32_t> someTokens(uint64_t sequence, uint64_t count,
   return tokens;
 }
 
-static StatusOr<Span<float>> logitsBuffer(saddle_session_t *session,
-                                          const saddle_engine_info_t &info,
-                                          size_t rows) {
-  float *buffer = nullptr;
-  SADDLE_RETURN_IF_ERROR(
-      fromC(saddle_session_logits_buffer(session, rows, &buffer)));
-  return Span<float>(buffer, rows * info.vocab_size);
-}
-
 static StatusOr<double> timedStep(saddle_session_t *session,
                                   const std::vector<saddle_input_t> &inputs,
-                                  Span<float> logits) {
+                                  StepOutput &output) {
   double start = now();
-  SADDLE_RETURN_IF_ERROR(fromC(saddle_session_step(
-      session, inputs.data(), inputs.size(), logits.data(), logits.size())));
+  SADDLE_RETURN_IF_ERROR(output.step(session, inputs));
   return now() - start;
 }
 
@@ -151,8 +141,7 @@ StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
                                      std::vector<Event> &events) {
   Sequences sequences(session);
   SADDLE_RETURN_IF_ERROR(sequences.add(batch));
-  SADDLE_ASSIGN_OR_RETURN(Span<float> logits,
-                          logitsBuffer(session, info, batch));
+  StepOutput output(info, info.candidates > 0);
   std::vector<std::vector<int32_t>> tokens;
   std::vector<saddle_input_t> inputs;
   for (uint32_t sequence : sequences.all()) {
@@ -160,19 +149,19 @@ StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
     inputs.push_back({sequence, tokens.back().data(), tokens.back().size(),
                       SADDLE_LOGITS_NONE});
   }
-  SADDLE_RETURN_IF_ERROR(timedStep(session, inputs, logits).status());
+  SADDLE_RETURN_IF_ERROR(timedStep(session, inputs, output).status());
   for (saddle_input_t &input : inputs) {
     input.num_tokens = 1;
     input.logits = SADDLE_LOGITS_LAST;
   }
   Stopwatch stopwatch(session);
   for (uint64_t i = 0; i < kWarmUpSteps + steps; ++i) {
-    SADDLE_ASSIGN_OR_RETURN(double time, timedStep(session, inputs, logits));
+    SADDLE_ASSIGN_OR_RETURN(double time, timedStep(session, inputs, output));
     if (i >= kWarmUpSteps)
       stopwatch.add(time);
   }
   Tracing tracing(session, events);
-  SADDLE_RETURN_IF_ERROR(timedStep(session, inputs, logits).status());
+  SADDLE_RETURN_IF_ERROR(timedStep(session, inputs, output).status());
   return DecodeResult{batch, context, steps, stopwatch.times()};
 }
 
@@ -181,14 +170,14 @@ StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
                                        uint64_t tokens, uint64_t repeats,
                                        std::vector<Event> &events) {
   std::vector<int32_t> prompt = someTokens(0, tokens, info.vocab_size);
-  SADDLE_ASSIGN_OR_RETURN(Span<float> logits, logitsBuffer(session, info, 1));
+  StepOutput output(info, info.candidates > 0);
   auto once = [&]() -> StatusOr<double> {
     Sequences sequences(session);
     SADDLE_RETURN_IF_ERROR(sequences.add(1));
     return timedStep(session,
                      {{sequences.all()[0], prompt.data(), prompt.size(),
                        SADDLE_LOGITS_LAST}},
-                     logits);
+                     output);
   };
   SADDLE_RETURN_IF_ERROR(once().status()); // warm-up
   Stopwatch stopwatch(session);

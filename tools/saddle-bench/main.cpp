@@ -34,6 +34,9 @@ with the shortest and longest in parentheses. Under each figure stands the time
 by op on rank 0, from one more step that is traced. --trace writes all traced
 steps for chrome://tracing or Perfetto, one row per rank.
 
+Steps yield candidates where the engine has them (saddle-compile --candidates),
+else whole rows of logits.
+
 On GPUs the time that the devices were busy stands below the step's, and the
 table is by kernel, with the bytes that one launch must move at least and how
 much of the memory's speed (4.3 TB/s) it reached. Traced steps run their kernels

@@ -76,6 +76,11 @@ int main(int argc, char **argv) {
                  "the batch")
       ->delimiter(',')
       ->check(CLI::Range(1, 65536));
+  app.add_option("--candidates", options.candidates,
+                 "Best tokens of each row of logits that a step yields, enough "
+                 "for greedy and top-k sampling without the row; default: 0 "
+                 "for cpu, 64 for sm_90a")
+      ->check(CLI::Range(0, 64));
   app.add_option("--stage-layers", options.stageLayers,
                  "Layers of each pipeline stage; default: even")
       ->delimiter(',')

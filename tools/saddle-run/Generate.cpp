@@ -1,5 +1,7 @@
 #include "tools/saddle-run/Generate.h"
 
+#include "tools/support/StepOutput.h"
+
 #include <algorithm>
 #include <cinttypes>
 
@@ -33,7 +35,10 @@ public:
             const GenerateOptions &options,
             std::vector<Continuation> &continuations)
       : session(session), info(info), options(options),
-        continuations(continuations), reserved(info.dp) {}
+        continuations(continuations), reserved(info.dp),
+        output(info, info.candidates > 0 && !options.keepLogits &&
+                         saddle_sampler_needs_only(&options.sampling,
+                                                   info.candidates)) {}
 
   /// Starts prompts in order while there is room for their whole lives.
   Status admit();
@@ -58,7 +63,7 @@ private:
   std::vector<uint64_t> reserved; // pages, by attention replica
   std::vector<Active> active;
   std::vector<saddle_input_t> inputs;
-  float *logits = nullptr; // of the last step; the session's
+  StepOutput output;
 };
 } // namespace
 
@@ -102,12 +107,8 @@ Status Generator::step(Timing &timing) {
     tokens += count;
     prefills |= entry.fed == 0;
   }
-  size_t rows = saddle_session_logits_rows(inputs.data(), inputs.size());
-  SADDLE_RETURN_IF_ERROR(
-      fromC(saddle_session_logits_buffer(session, rows, &logits)));
   double start = now();
-  SADDLE_RETURN_IF_ERROR(fromC(saddle_session_step(
-      session, inputs.data(), inputs.size(), logits, rows * info.vocab_size)));
+  SADDLE_RETURN_IF_ERROR(output.step(session, inputs));
   double seconds = now() - start;
   (prefills ? timing.prefillSeconds : timing.decodeSeconds) += seconds;
   (prefills ? timing.prefillTokens : timing.decodeTokens) += tokens;
@@ -115,20 +116,20 @@ Status Generator::step(Timing &timing) {
 }
 
 Status Generator::advance(const std::function<void(size_t, int32_t)> &onToken) {
-  const float *row = logits;
+  size_t row = 0;
   for (size_t i = 0; i < active.size(); ++i) {
     Active &entry = active[i];
     Continuation &text = continuations[entry.prompt];
     size_t rows = options.keepLogits ? inputs[i].num_tokens : 1;
     if (options.keepLogits)
-      text.logits.insert(text.logits.end(), row, row + rows * info.vocab_size);
-    row += rows * info.vocab_size;
+      text.logits.insert(text.logits.end(), output.logits(row),
+                         output.logits(row + rows));
+    row += rows;
     entry.fed = text.tokens.size();
     if (options.maxNewTokens == 0)
       continue;
-    int32_t token = 0;
-    SADDLE_RETURN_IF_ERROR(fromC(saddle_sampler_sample(
-        entry.sampler.get(), row - info.vocab_size, info.vocab_size, &token)));
+    SADDLE_ASSIGN_OR_RETURN(int32_t token,
+                            output.sample(entry.sampler.get(), row - 1));
     text.tokens.push_back(token);
     if (isEos(token) && !options.ignoreEos)
       text.stop = Stop::Eos;

@@ -531,3 +531,51 @@ LogicalResult ExpertsOp::verifySymbolUses(SymbolTableCollection &symbols) {
       return failure();
   return verifyActGroup(*this, getActGroup(), getDownAttr(), symbols);
 }
+
+//===----------------------------------------------------------------------===//
+// Candidates
+//===----------------------------------------------------------------------===//
+
+/// top_candidates_c1 and c2, merge_candidates_c1 and c2: values and tokens of
+/// one row each, chosen among `given`.
+static LogicalResult verifyChosen(Operation *op, RankedTensorType given,
+                                  StringRef what, RankedTensorType values,
+                                  RankedTensorType tokens) {
+  if (failed(verifyRank(op, given, what, 2)) ||
+      failed(verifyRank(op, values, "chosen values", 2)) ||
+      failed(verifyRank(op, tokens, "chosen tokens", 2)) ||
+      failed(verifySameTokens(op, given, what, values, "the chosen values")) ||
+      failed(verifySameTokens(op, given, what, tokens, "the chosen tokens")))
+    return failure();
+  int64_t count = values.getDimSize(1), most = given.getDimSize(1);
+  if (count == tokens.getDimSize(1) && count >= 1 && count <= most)
+    return success();
+  return op->emitOpError("expected chosen values and tokens of 1 to ")
+         << most << " columns each, but got " << count << " and "
+         << tokens.getDimSize(1);
+}
+
+LogicalResult TopCandidatesOp::verify() {
+  // top_candidates_c1, top_candidates_c2
+  return verifyChosen(*this, tensorType(getLogits()), "the logits",
+                      tensorType(getValues()), tensorType(getTokens()));
+}
+
+LogicalResult MergeCandidatesOp::verify() {
+  RankedTensorType values = tensorType(getValues());
+  RankedTensorType tokens = tensorType(getTokens());
+  // merge_candidates_c1
+  if (failed(verifyRank(*this, tokens, "the tokens", 2)) ||
+      failed(verifyChosen(*this, values, "the values",
+                          tensorType(getMergedValues()),
+                          tensorType(getMergedTokens()))) ||
+      failed(
+          verifySameTokens(*this, values, "the values", tokens, "the tokens")))
+    return failure();
+  // merge_candidates_c2
+  if (values.getDimSize(1) != tokens.getDimSize(1))
+    return emitOpError("expected as many columns of values as of tokens, but "
+                       "got ")
+           << values.getDimSize(1) << " and " << tokens.getDimSize(1);
+  return success();
+}

@@ -395,4 +395,50 @@ def Model_ExpertsOp : Model_Op<"experts", [Pure, AllTypesMatch<["input", "result
   let hasVerifier = 1;
 }
 
+//===----------------------------------------------------------------------===//
+// Candidates
+//===----------------------------------------------------------------------===//
+
+def Model_TopCandidatesOp : Model_Op<"top_candidates", [Pure]> {
+  let summary = "the largest logits of each row";
+  let description = [{
+    The K largest logits of each row and their tokens, in descending order; ties: the lower token. NaN comes before everything, so that whoever samples
+    finds it. K is the results' column count. With candidates a step need not hand out whole rows of logits.
+
+    ```mlir
+    %v, %t = model.top_candidates %logits : tensor<?x200064xf32> -> tensor<?x64xf32>, tensor<?x64xi32>
+    ```
+
+    Over a share of the vocabulary (after `dist-partition`) `dist.vocab_start` is the first token of the share.
+
+    **Constraints**
+    - (top_candidates_c1) logits, values and tokens have rank 2 and the same token count;
+    - (top_candidates_c2) values and tokens have the same number of columns, at least 1 and at most the logits'.
+  }];
+  let arguments = (ins Model_Float32Tensor:$logits);
+  let results = (outs Model_Float32Tensor:$values, Model_IndexTensor:$tokens);
+  let assemblyFormat = "$logits attr-dict `:` type($logits) `->` type($values) `,` type($tokens)";
+  let hasVerifier = 1;
+}
+
+def Model_MergeCandidatesOp : Model_Op<"merge_candidates", [Pure]> {
+  let summary = "the best of several lists of candidates";
+  let description = [{
+    The K largest of the given values of each row with their tokens, in descending order, NaN first; ties: the earlier column. So lists of ascending ranges
+    of the vocabulary, one behind the other, give what `model.top_candidates` gives of the whole.
+
+    ```mlir
+    %v, %t = model.merge_candidates %values, %tokens : tensor<8x512xf32>, tensor<8x512xi32> -> tensor<8x64xf32>, tensor<8x64xi32>
+    ```
+
+    **Constraints**
+    - (merge_candidates_c1) all have rank 2 and the same token count;
+    - (merge_candidates_c2) given values and tokens have the same number of columns, and so have merged ones: at least 1 and at most as many.
+  }];
+  let arguments = (ins Model_Float32Tensor:$values, Model_IndexTensor:$tokens);
+  let results = (outs Model_Float32Tensor:$merged_values, Model_IndexTensor:$merged_tokens);
+  let assemblyFormat = "$values `,` $tokens attr-dict `:` type($values) `,` type($tokens) `->` type($merged_values) `,` type($merged_tokens)";
+  let hasVerifier = 1;
+}
+
 #endif // SADDLE_MODEL_OPS

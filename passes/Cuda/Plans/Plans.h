@@ -50,6 +50,12 @@ llvm::FailureOr<KernelPlan> planRouterTopK(const LaunchDesc &launch,
 llvm::FailureOr<KernelPlan> planAttention(const LaunchDesc &launch,
                                           std::string &error);
 
+// Candidates.cpp
+llvm::FailureOr<KernelPlan> planTopCandidates(const LaunchDesc &launch,
+                                              std::string &error);
+llvm::FailureOr<KernelPlan> planMergeCandidates(const LaunchDesc &launch,
+                                                std::string &error);
+
 // Exchange.cpp
 llvm::FailureOr<KernelPlan> planAllReduceSum(const LaunchDesc &launch,
                                              std::string &error);

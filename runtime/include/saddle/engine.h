@@ -52,6 +52,9 @@ typedef struct saddle_engine_info_t {
   const uint32_t *eos_token_ids;
   size_t num_eos_token_ids;
   int64_t bos_token_id; /* -1: none */
+  /* Best tokens of a row that a step can yield in place of its logits
+     (saddle_session_step_candidates); 0: none. */
+  uint64_t candidates;
 } saddle_engine_info_t;
 
 void saddle_engine_info(const saddle_engine_t *engine,

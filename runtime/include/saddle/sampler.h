@@ -40,6 +40,20 @@ saddle_status_t saddle_sampler_sample(saddle_sampler_t *sampler,
                                       const float *logits, size_t count,
                                       int32_t *token);
 
+/* Not 0 when the `count` likeliest tokens of a row say all that the options ask
+   for: temperature 0, or a top_k of 1 to `count`. */
+int saddle_sampler_needs_only(const saddle_sampler_options_t *options,
+                              size_t count);
+
+/* Chooses one of the `count` candidates of a row, as
+   saddle_session_step_candidates yields them: the token that
+   saddle_sampler_sample chooses from the row itself. INVALID_ARGUMENT: the
+   options need more than so many candidates, or the same faults. */
+saddle_status_t saddle_sampler_sample_candidates(saddle_sampler_t *sampler,
+                                                 const float *values,
+                                                 const int32_t *tokens,
+                                                 size_t count, int32_t *token);
+
 #ifdef __cplusplus
 }
 #endif

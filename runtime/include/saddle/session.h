@@ -101,6 +101,18 @@ saddle_status_t saddle_session_step(saddle_session_t *session,
                                     size_t num_inputs, float *logits,
                                     size_t capacity);
 
+/* The same step with candidates in place of logits: for each row the engine's
+   `candidates` largest logits and their tokens, best first, ties in favour of
+   the lower token, NaN before all numbers. They are all that greedy and top-k
+   sampling need (saddle_sampler_sample_candidates), and little to copy from a
+   GPU. `capacity` is what `values` and `tokens` hold, in rows. INVALID_ARGUMENT
+   also when the engine was compiled without candidates. */
+saddle_status_t saddle_session_step_candidates(saddle_session_t *session,
+                                               const saddle_input_t *inputs,
+                                               size_t num_inputs, float *values,
+                                               int32_t *tokens,
+                                               size_t capacity);
+
 /* How long the GPUs were busy with the last step, in nanoseconds: on the rank
    that took longest, from the first input to the last kernel of each launch. 0
    on the CPU. */

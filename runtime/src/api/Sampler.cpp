@@ -16,17 +16,22 @@ void saddle_sampler_options_init(saddle_sampler_options_t *options) {
               defaults.seed};
 }
 
+static sample::SamplerOptions
+optionsOf(const saddle_sampler_options_t &options) {
+  sample::SamplerOptions converted;
+  converted.temperature = options.temperature;
+  converted.topK = options.top_k;
+  converted.topP = options.top_p;
+  converted.seed = options.seed;
+  return converted;
+}
+
 saddle_status_t saddle_sampler_create(const saddle_sampler_options_t *options,
                                       saddle_sampler_t **sampler) {
   if (!options || !sampler)
     return nullArgument(options ? "sampler" : "options");
   *sampler = nullptr;
-  sample::SamplerOptions converted;
-  converted.temperature = options->temperature;
-  converted.topK = options->top_k;
-  converted.topP = options->top_p;
-  converted.seed = options->seed;
-  auto made = sample::Sampler::create(converted);
+  auto made = sample::Sampler::create(optionsOf(*options));
   if (made.ok())
     *sampler = new saddle_sampler_t{std::move(*made)};
   return toC(made.status());
@@ -40,6 +45,23 @@ saddle_status_t saddle_sampler_sample(saddle_sampler_t *sampler,
   if (!logits || !token)
     return nullArgument(logits ? "token" : "logits");
   auto chosen = sampler->sampler.sample(logits, count);
+  if (chosen.ok())
+    *token = *chosen;
+  return toC(chosen.status());
+}
+
+int saddle_sampler_needs_only(const saddle_sampler_options_t *options,
+                              size_t count) {
+  return sample::needsOnly(optionsOf(*options), count);
+}
+
+saddle_status_t saddle_sampler_sample_candidates(saddle_sampler_t *sampler,
+                                                 const float *values,
+                                                 const int32_t *tokens,
+                                                 size_t count, int32_t *token) {
+  if (!values || !tokens || !token)
+    return nullArgument(!values ? "values" : !tokens ? "tokens" : "token");
+  auto chosen = sampler->sampler.sampleCandidates(values, tokens, count);
   if (chosen.ok())
     *token = *chosen;
   return toC(chosen.status());

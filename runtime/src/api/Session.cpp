@@ -91,21 +91,45 @@ size_t saddle_session_logits_rows(const saddle_input_t *inputs,
   return rows;
 }
 
-saddle_status_t saddle_session_step(saddle_session_t *session,
-                                    const saddle_input_t *inputs,
-                                    size_t num_inputs, float *logits,
-                                    size_t capacity) {
+/// Into session->inputs.
+static saddle_status_t takeInputs(saddle_session_t *session,
+                                  const saddle_input_t *inputs,
+                                  size_t num_inputs) {
   if (!inputs && num_inputs != 0)
     return nullArgument("inputs");
-  if (!logits && capacity != 0)
-    return nullArgument("logits");
   session->inputs.clear();
   for (size_t i = 0; i < num_inputs; ++i) {
     if (!inputs[i].tokens && inputs[i].num_tokens != 0)
       return nullArgument("an input's tokens");
     session->inputs.push_back(fromC(inputs[i]));
   }
+  return toC(Status());
+}
+
+saddle_status_t saddle_session_step(saddle_session_t *session,
+                                    const saddle_input_t *inputs,
+                                    size_t num_inputs, float *logits,
+                                    size_t capacity) {
+  if (!logits && capacity != 0)
+    return nullArgument("logits");
+  saddle_status_t status = takeInputs(session, inputs, num_inputs);
+  if (status.code != SADDLE_OK)
+    return status;
   return toC(session->session->step(session->inputs, logits, capacity));
+}
+
+saddle_status_t saddle_session_step_candidates(saddle_session_t *session,
+                                               const saddle_input_t *inputs,
+                                               size_t num_inputs, float *values,
+                                               int32_t *tokens,
+                                               size_t capacity) {
+  if ((!values || !tokens) && capacity != 0)
+    return nullArgument(values ? "tokens" : "values");
+  saddle_status_t status = takeInputs(session, inputs, num_inputs);
+  if (status.code != SADDLE_OK)
+    return status;
+  return toC(session->session->stepCandidates(session->inputs, values, tokens,
+                                              capacity));
 }
 
 saddle_status_t saddle_session_logits_buffer(saddle_session_t *session,

@@ -55,6 +55,7 @@ static constexpr struct {
     {"kv_append", bindKvAppend},
     {"linear", bindLinear},
     {"linear_scaled", bindLinearScaled},
+    {"merge_candidates", bindMergeCandidates},
     {"qk_norm_rope_kv_append", bindQkNormRopeKvAppend},
     {"rms_norm", bindRmsNorm},
     {"rms_scale", bindRmsScale},
@@ -62,6 +63,7 @@ static constexpr struct {
     {"router_topk", bindRouterTopk},
     {"select_rows", bindSelectRows},
     {"sum_of_squares", bindSumOfSquares},
+    {"top_candidates", bindTopCandidates},
 };
 
 std::unique_ptr<BoundKernel> bindLaunch(const schema::Kernel &kernel,

@@ -56,6 +56,7 @@ std::unique_ptr<BoundKernel> bindExpertsScaled(const BindContext &);
 std::unique_ptr<BoundKernel> bindKvAppend(const BindContext &);
 std::unique_ptr<BoundKernel> bindLinear(const BindContext &);
 std::unique_ptr<BoundKernel> bindLinearScaled(const BindContext &);
+std::unique_ptr<BoundKernel> bindMergeCandidates(const BindContext &);
 std::unique_ptr<BoundKernel> bindQkNormRopeKvAppend(const BindContext &);
 std::unique_ptr<BoundKernel> bindRmsNorm(const BindContext &);
 std::unique_ptr<BoundKernel> bindRmsScale(const BindContext &);
@@ -63,6 +64,7 @@ std::unique_ptr<BoundKernel> bindRope(const BindContext &);
 std::unique_ptr<BoundKernel> bindRouterTopk(const BindContext &);
 std::unique_ptr<BoundKernel> bindSelectRows(const BindContext &);
 std::unique_ptr<BoundKernel> bindSumOfSquares(const BindContext &);
+std::unique_ptr<BoundKernel> bindTopCandidates(const BindContext &);
 
 } // namespace saddle::cpu
 

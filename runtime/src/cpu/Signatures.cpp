@@ -188,6 +188,27 @@ static Status expertsScaledRelations(const schema::Kernel &kernel,
                      extents['u'], "block_rows2", "block_cols2");
 }
 
+/// K candidates out of `given`.
+static Status checkChosen(const schema::Kernel &kernel, const Extents &extents,
+                          uint64_t given) {
+  if (extents['K'] <= given)
+    return {};
+  return makeError(StatusCode::InvalidArgument,
+                   "%s: %llu candidates are chosen out of %llu",
+                   kernel.op()->c_str(), (unsigned long long)extents['K'],
+                   (unsigned long long)given);
+}
+
+static Status topCandidatesRelations(const schema::Kernel &kernel,
+                                     const Extents &extents) {
+  return checkChosen(kernel, extents, extents['V']);
+}
+
+static Status mergeCandidatesRelations(const schema::Kernel &kernel,
+                                       const Extents &extents) {
+  return checkChosen(kernel, extents, extents['M']);
+}
+
 //===--- The table -------------------------------------------------------===//
 
 // Symbols: n the run-time count, H/K/N widths, V vocabulary, E experts, k
@@ -339,6 +360,19 @@ static const std::vector<OpSpec> &signatures() {
        {{"x", Type::A, "TH"}, {"rows", Type::I32, "n"}, {"out", Type::A, "nH"}},
        {},
        noRelations},
+      {"top_candidates",
+       {{"logits", Type::F32, "nV"},
+        {"values", Type::F32, "nK"},
+        {"tokens", Type::I32, "nK"}},
+       {{"vocab_start", kRank}},
+       topCandidatesRelations},
+      {"merge_candidates",
+       {{"values", Type::F32, "nM"},
+        {"tokens", Type::I32, "nM"},
+        {"merged_values", Type::F32, "nK"},
+        {"merged_tokens", Type::I32, "nK"}},
+       {},
+       mergeCandidatesRelations},
   };
   return table;
 }
@@ -396,10 +430,12 @@ const OpFacts &factsOf(const schema::Kernel &kernel) {
       {"add_rms_norm", 0, 2, kNone, kNone},
       {"attention", 0, 1, 1, 5},
       {"kv_append", 0, 2, 3, kNone},
+      {"merge_candidates", 0, 2, kNone, kNone},
       {"qk_norm_all_reduce_rope_kv_append", 0, 3, 8, kNone, true},
       {"qk_norm_rope_kv_append", 0, 3, 8, kNone},
       {"router_topk", 0, 2, kNone, kNone},
       {"select_rows", 1, 1, kNone, kNone},
+      {"top_candidates", 0, 2, kNone, kNone},
   };
   for (const OpFacts &facts : kTable)
     if (std::strcmp(kernel.op()->c_str(), facts.op) == 0)

@@ -89,25 +89,30 @@ Status DeviceProgram::allocate() {
   SADDLE_CUDA(device.driver, cuMemcpyHtoDAsync, addresses.groups, groups.data(),
               groupBytes, stream.get());
 
-  uint64_t stagingBytes = 0, logitsBytes = 0;
+  uint64_t stagingBytes = 0, outputBytes[kOutputs] = {};
   size_t commands = 0;
   for (const schema::Entry *entry : *program.entries()) {
     stagingBytes = std::max(stagingBytes, StagingLayout(*entry, plan).bytes);
     commands = std::max<size_t>(commands, entry->commands()->size());
     for (const schema::Binding *binding : *entry->bindings()) {
-      if (binding->name()->str() != "logits")
+      auto output = exec::outputIndex(*binding);
+      if (!output)
         continue;
       const schema::Slice &slice = *entry->slices()->Get(binding->slice());
       uint64_t ranks = engine.topology()->tp();
       uint64_t rows = (slice.shape()->Get(0) + ranks - 1) / ranks;
-      logitsBytes =
-          std::max(logitsBytes, rows * slice.strides()->Get(0) * sizeof(float));
+      outputBytes[*output] = std::max(
+          outputBytes[*output], rows * slice.strides()->Get(0) * sizeof(float));
     }
   }
   SADDLE_ASSIGN_OR_RETURN(
       staging, allocatePinned(device, stagingBytes, "staging of step inputs"));
-  SADDLE_ASSIGN_OR_RETURN(
-      logits, allocatePinned(device, logitsBytes, "logits of a step"));
+  for (size_t i = 0; i < kOutputs; ++i) {
+    SADDLE_ASSIGN_OR_RETURN(
+        outputs[i],
+        allocatePinned(device, outputBytes[i],
+                       std::string(exec::kOutputBindings[i]) + " of a step"));
+  }
   SADDLE_ASSIGN_OR_RETURN(begin, makeEvent(device));
   SADDLE_ASSIGN_OR_RETURN(end, makeEvent(device));
   for (size_t i = 0; i <= commands; ++i) {
@@ -127,15 +132,15 @@ void DeviceProgram::resolveEntries() {
         StepStaging(*entry, plan, static_cast<uint8_t *>(staging.get())),
         {},
         {},
-        0,
-        0};
+        {}};
     resolved.commands = resolveCommands(engine, *entry, addresses);
     for (const schema::Binding *binding : *entry->bindings()) {
-      if (binding->name()->str() != "logits")
+      auto output = exec::outputIndex(*binding);
+      if (!output)
         continue;
       const schema::Slice &slice = *entry->slices()->Get(binding->slice());
-      resolved.logits = addresses.of(slice);
-      resolved.logitsRowBytes = slice.strides()->Get(0) * sizeof(float);
+      resolved.outputs[*output] = {addresses.of(slice),
+                                   slice.strides()->Get(0) * sizeof(float)};
     }
     entries.push_back(std::move(resolved));
     names.push_back(exec::namesOf(engine, *entry));
@@ -174,10 +179,9 @@ Status DeviceProgram::load(const WeightSource &source) {
                    status.message().c_str());
 }
 
-const float *DeviceProgram::logitsRow(uint64_t row) const {
-  return reinterpret_cast<const float *>(
-      static_cast<const uint8_t *>(logits.get()) +
-      (row - share.first) * entries[lastEntry].logitsRowBytes);
+const uint8_t *DeviceProgram::outputRow(size_t output, uint64_t row) const {
+  return static_cast<const uint8_t *>(outputs[output].get()) +
+         (row - share.first) * entries[lastEntry].outputs[output].rowBytes;
 }
 
 //===--- One batch -------------------------------------------------------===//
@@ -196,26 +200,29 @@ Status DeviceProgram::copyInputs(const DeviceEntry &entry) {
   return {};
 }
 
-Status DeviceProgram::copyRows(uint64_t from, float *to, uint64_t rows) {
-  uint64_t rowBytes = entries[lastEntry].logitsRowBytes;
+Status DeviceProgram::copyRows(size_t output, uint64_t from, void *to,
+                               uint64_t rows) {
+  const auto &[address, rowBytes] = entries[lastEntry].outputs[output];
   if (rows != 0)
-    SADDLE_CUDA(device.driver, cuMemcpyDtoHAsync, to,
-                entries[lastEntry].logits + from * rowBytes, rows * rowBytes,
-                stream.get());
+    SADDLE_CUDA(device.driver, cuMemcpyDtoHAsync, to, address + from * rowBytes,
+                rows * rowBytes, stream.get());
   return {};
 }
 
-Status DeviceProgram::copyLogits(const exec::Launching &launching) {
+Status DeviceProgram::copyOutputs(const exec::Launching &launching) {
   const DeviceEntry &entry = entries[lastEntry];
   const schema::Engine &engine = backend.engine();
   share = exec::logitsShare(*engine.topology(), rank,
                             counts.of(schema::Extent::ALL_ROWS));
-  if (!launching.logits)
-    return copyRows(share.first, static_cast<float *>(logits.get()),
-                    share.end - share.first);
+  if (!launching.logits) {
+    for (size_t i : exec::bindingsOf(launching.output))
+      SADDLE_RETURN_IF_ERROR(
+          copyRows(i, share.first, outputs[i].get(), share.end - share.first));
+    return {};
+  }
   // Straight to where the caller wants them, neighbours together.
   const exec::Batch &batch = launching.batch;
-  uint64_t vocab = entry.logitsRowBytes / sizeof(float);
+  uint64_t vocab = entry.outputs[0].rowBytes / sizeof(float);
   for (uint32_t i = 0; i < batch.replicas.size(); ++i) {
     const std::vector<size_t> &wanted = batch.replicas[i].destinations;
     uint64_t first = exec::firstRow(entry.rules.allRows, batch.rowCounts, i);
@@ -226,8 +233,8 @@ Status DeviceProgram::copyLogits(const exec::Launching &launching) {
       uint64_t count = 1;
       while (row + count < end && wanted[row + count] == wanted[row] + count)
         ++count;
-      SADDLE_RETURN_IF_ERROR(
-          copyRows(first + row, launching.logits + wanted[row] * vocab, count));
+      SADDLE_RETURN_IF_ERROR(copyRows(
+          0, first + row, launching.logits + wanted[row] * vocab, count));
       row += count;
     }
   }
@@ -286,7 +293,7 @@ StatusOr<bool> DeviceProgram::runBatch(const exec::Launching &launching,
     SADDLE_CUDA(device.driver, cuGraphLaunch, entry.graph.get(), stream.get());
   }
   SADDLE_CUDA(device.driver, cuEventRecord, end.get(), stream.get());
-  SADDLE_RETURN_IF_ERROR(copyLogits(launching));
+  SADDLE_RETURN_IF_ERROR(copyOutputs(launching));
   size_t count = oneByOne ? entry.commands.size() : 0;
   SADDLE_RETURN_IF_ERROR(wait(launching, count));
   SADDLE_RETURN_IF_ERROR(elapsed(begin, end, lastTime));

@@ -1,7 +1,7 @@
 // One rank of an engine on its device.
 //
 // A batch is a copy of step header and inputs, the launches of its entry, and a
-// copy of the wanted logits back, all in one stream. The launches are replayed
+// copy of the wanted outputs back, all in one stream. The launches are replayed
 // as a graph; with a hook or a trace they go into the stream one by one with an
 // event behind each.
 
@@ -26,22 +26,26 @@ public:
   Status load(const WeightSource &source) override;
   StatusOr<bool> run(const exec::Launching &launching,
                      exec::CommandTime *times) override;
-  const float *logitsRow(uint64_t row) const override;
+  const uint8_t *outputRow(size_t output, uint64_t row) const override;
   std::chrono::nanoseconds deviceTime() const override { return lastTime; }
 
   /// Where the rank's arenas are, for tests.
   const RankAddresses &memory() const { return addresses; }
 
 private:
+  static constexpr size_t kOutputs = std::size(exec::kOutputBindings);
+
   struct DeviceEntry {
     const schema::Entry *entry;
     exec::RowRules rules;
     StepStaging staging;
     std::vector<DeviceCommand> commands;
     GraphExec graph;
-    /// Where in the heap the logits are, and how far apart their rows; no bytes
+    /// Where in the heap each output is, and how far apart its rows; no bytes
     /// when the entry has none.
-    uint64_t logits, logitsRowBytes;
+    struct {
+      uint64_t address = 0, rowBytes = 0;
+    } outputs[kOutputs];
   };
 
   DeviceProgram(const CudaBackend &backend, uint32_t rank);
@@ -52,9 +56,9 @@ private:
 
   Status copyInputs(const CopyRange &range);
   Status copyInputs(const DeviceEntry &entry);
-  /// Rows of the last entry's logits, from row `from` on.
-  Status copyRows(uint64_t from, float *to, uint64_t rows);
-  Status copyLogits(const exec::Launching &launching);
+  /// Rows of an output of the last entry, from row `from` on.
+  Status copyRows(size_t output, uint64_t from, void *to, uint64_t rows);
+  Status copyOutputs(const exec::Launching &launching);
   /// False when the hook let the rank die.
   StatusOr<bool> runBatch(const exec::Launching &launching,
                           exec::CommandTime *times);
@@ -83,14 +87,14 @@ private:
   RankAddresses addresses;
 
   std::vector<DeviceMemory> arenas, tables;
-  PinnedMemory staging, logits;
+  PinnedMemory staging, outputs[kOutputs];
   Stream stream;
   Event begin, end;          // of a batch
   std::vector<Event> events; // [0] at the start, [i + 1] behind command i
   std::vector<DeviceEntry> entries;
   exec::RowCounts counts;         // of the current batch
   std::vector<CopyRange> changes; // of its block table
-  exec::RowShare share{0, 0};     // of its logits
+  exec::RowShare share{0, 0};     // of its outputs
   uint32_t lastEntry = ~0u;
   std::chrono::nanoseconds lastTime{0};
   std::chrono::nanoseconds eventTime{-1}; // unknown

@@ -33,7 +33,7 @@ StagingLayout::StagingLayout(const schema::Entry &entry,
   std::optional<std::pair<uint32_t, Part>> byRows;
   for (const schema::Binding *binding : *entry.bindings()) {
     std::string name = binding->name()->str();
-    if (name == "logits")
+    if (exec::outputIndex(*binding))
       continue;
     Part part = partOf(*entry.slices()->Get(binding->slice()));
     if (name == "block_table" && part.end - part.begin > kSmallTableBytes) {

@@ -22,6 +22,20 @@ struct ExpectedBinding {
   bool required = true;
 };
 
+/// Candidates of a row that the entry says it yields: columns of the first
+/// binding of that kind; 0 when it has none.
+uint64_t candidatesOf(const Entry &entry) {
+  for (const Binding *binding : *entry.bindings()) {
+    std::string name = binding->name()->str();
+    if ((name == "candidate_values" || name == "candidate_tokens") &&
+        binding->slice() < entry.slices()->size()) {
+      const auto &shape = *entry.slices()->Get(binding->slice())->shape();
+      return shape.size() == 2 ? shape.Get(1) : 1; // other ranks do not fit
+    }
+  }
+  return 0;
+}
+
 /// What an entry of `program` may bind. Token ids enter at the first pipeline
 /// stage and logits leave the last; elsewhere nobody needs tokens and rows.
 std::vector<ExpectedBinding> expectedBindings(const Engine &engine,
@@ -40,11 +54,15 @@ std::vector<ExpectedBinding> expectedBindings(const Engine &engine,
   expected.push_back(
       {"tokens", DType::I32, {entry.tokens()}, program.stage() == 0});
   expected.push_back({"rows", DType::I32, {entry.rows()}, isLast});
-  if (isLast)
-    expected.push_back(
-        {"logits",
-         DType::F32,
-         {topology.dp() * entry.rows(), engine.model()->vocab_size()}});
+  if (!isLast)
+    return expected;
+  uint64_t rows = topology.dp() * entry.rows();
+  expected.push_back(
+      {"logits", DType::F32, {rows, engine.model()->vocab_size()}});
+  if (uint64_t candidates = candidatesOf(entry)) {
+    expected.push_back({"candidate_values", DType::F32, {rows, candidates}});
+    expected.push_back({"candidate_tokens", DType::I32, {rows, candidates}});
+  }
   return expected;
 }
 
@@ -180,12 +198,28 @@ Status checkLargestEntry(const Program &program, Phase phase,
 
 Status validateEntries(const Engine &engine, const Program &program) {
   std::unordered_set<std::string> names;
+  uint64_t vocab = engine.model()->vocab_size();
   for (const Entry *entry : *program.entries()) {
     if (!names.insert(entry->name()->str()).second)
       return makeError(StatusCode::DataLoss, "two entries are named %s",
                        quoted(*entry).c_str());
     SADDLE_RETURN_IF_ERROR(prefix("entry " + quoted(*entry),
                                   validateEntry(engine, program, *entry)));
+    // The session has one answer for all steps.
+    const Entry &first = *program.entries()->Get(0);
+    uint64_t candidates = candidatesOf(*entry), others = candidatesOf(first);
+    if (candidates != others)
+      return makeError(StatusCode::DataLoss,
+                       "entry %s yields %" PRIu64
+                       " candidates for a row, but entry %s yields %" PRIu64,
+                       quoted(*entry).c_str(), candidates,
+                       quoted(first).c_str(), others);
+    if (candidates > vocab)
+      return makeError(StatusCode::DataLoss,
+                       "entry %s yields %" PRIu64
+                       " candidates for a row, but the vocabulary has %" PRIu64
+                       " tokens",
+                       quoted(*entry).c_str(), candidates, vocab);
   }
   const Limits &limits = *engine.limits();
   SADDLE_RETURN_IF_ERROR(checkLargestEntry(program, Phase::DECODE, "max_batch",

@@ -37,9 +37,8 @@ public:
     return source.load(program, rank, arenas.bases());
   }
   StatusOr<bool> run(const Launching &launching, CommandTime *times) override;
-  const float *logitsRow(uint64_t row) const override {
-    return reinterpret_cast<const float *>(
-        entries[lastEntry].bindings.logits.row(row));
+  const uint8_t *outputRow(size_t output, uint64_t row) const override {
+    return entries[lastEntry].bindings.outputs[output].row(row);
   }
 
 private:

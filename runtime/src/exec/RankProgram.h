@@ -5,7 +5,7 @@
 #define SADDLE_RUNTIME_EXEC_RANKPROGRAM_H
 
 #include "runtime/src/comm/Communicator.h"
-#include "runtime/src/exec/Scheduler.h"
+#include "runtime/src/exec/StepInputs.h"
 #include "runtime/src/weights/WeightLoader.h"
 
 #include <functional>
@@ -38,6 +38,7 @@ struct CommandName {
 /// One run of one entry, and what all ranks have in common in it.
 struct Launching {
   const Batch &batch;
+  Output output;   // that will be read
   uint64_t serial; // differs from that of any other batch of the session
   const Scheduler &scheduler;
   comm::Communicator &communicator;
@@ -63,9 +64,10 @@ public:
   virtual StatusOr<bool> run(const Launching &launching,
                              CommandTime *times) = 0;
 
-  /// A row of the logits of the batch that ran last, laid out as ALL_ROWS; of
-  /// the rank's share only (logitsShare). Valid until the next run.
-  virtual const float *logitsRow(uint64_t row) const = 0;
+  /// A row of an output (kOutputBindings) that the Launching named, of the
+  /// batch that ran last, laid out as ALL_ROWS; of the rank's share only
+  /// (logitsShare). Valid until the next run.
+  virtual const uint8_t *outputRow(size_t output, uint64_t row) const = 0;
 
   /// How long the device was busy with the last run; 0 when there is none.
   virtual std::chrono::nanoseconds deviceTime() const { return {}; }

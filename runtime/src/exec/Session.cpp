@@ -38,7 +38,11 @@ Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
   const schema::Program &last =
       programOf(loaded->root(), loaded->worldSize() - 1);
   for (const schema::Entry *entry : *last.entries())
-    logitsLayouts.push_back(RowRules(*entry).allRows);
+    layouts.push_back(RowRules(*entry).allRows);
+  const uint64_t candidates = candidatesOf(loaded->root());
+  rowBytes[0] = loaded->root().model()->vocab_size() * sizeof(float);
+  rowBytes[1] = candidates * sizeof(float);
+  rowBytes[2] = candidates * sizeof(int32_t);
 }
 
 StatusOr<std::unique_ptr<Session>>
@@ -97,6 +101,7 @@ Status Session::removeSequence(uint32_t sequence) {
 Status Session::runRank(uint32_t rank) {
   for (size_t i = 0; i < batchCount; ++i) {
     Launching launching = {batches[i],
+                           wanted,
                            serial + i,
                            scheduler,
                            communicator,
@@ -134,23 +139,22 @@ StatusOr<float *> Session::logitsBuffer(size_t rows) {
 void Session::collect(size_t index, uint32_t rank) {
   const Batch &batch = batches[index];
   const schema::Engine &root = loaded->root();
-  schema::RowLayout layout = logitsLayouts[batch.entry];
+  schema::RowLayout layout = layouts[batch.entry];
   uint32_t replicas = uint32_t(batch.replicas.size());
   RowShare share = logitsShare(*root.topology(), rank,
                                firstRow(layout, batch.rowCounts, replicas));
   if (share.first == share.end)
     return;
-  uint64_t vocab = root.model()->vocab_size();
-  std::shared_lock<std::shared_mutex> lock(outputMutex);
-  if (!output)
-    return;
+  std::shared_lock<std::shared_mutex> lock(destinationsMutex);
   for (uint32_t replica = 0; replica < replicas; ++replica) {
     const std::vector<size_t> &rows = batch.replicas[replica].destinations;
     uint64_t first = firstRow(layout, batch.rowCounts, replica);
-    for (size_t i = 0; i < rows.size(); ++i)
-      if (first + i >= share.first && first + i < share.end)
-        std::memcpy(output + rows[i] * vocab, ranks[rank]->logitsRow(first + i),
-                    vocab * sizeof(float));
+    for (size_t output = 0; output < std::size(destinations); ++output)
+      for (size_t i = 0; destinations[output] && i < rows.size(); ++i)
+        if (first + i >= share.first && first + i < share.end)
+          std::memcpy(destinations[output] + rows[i] * rowBytes[output],
+                      ranks[rank]->outputRow(output, first + i),
+                      rowBytes[output]);
   }
 }
 
@@ -229,37 +233,69 @@ void Session::report() const {
     }
 }
 
-Status Session::step(Span<const SequenceInput> inputs, float *logits,
-                     size_t capacity) {
-  SADDLE_RETURN_IF_ERROR(broken);
-  uint64_t vocab = loaded->root().model()->vocab_size();
+static size_t rowsOf(Span<const SequenceInput> inputs) {
   size_t rows = 0;
   for (const SequenceInput &input : inputs)
     rows += input.rows();
-  if (rows > capacity / vocab)
-    return makeError(StatusCode::InvalidArgument,
-                     "the step yields %zu rows of %" PRIu64
-                     " logits, but the buffer holds %zu floats",
-                     rows, vocab, capacity);
+  return rows;
+}
+
+Status Session::runStep(Span<const SequenceInput> inputs, Output output,
+                        const Destinations &to) {
   SADDLE_RETURN_IF_ERROR(scheduler.begin(inputs));
+  wanted = output;
   for (batchCount = 0;; ++batchCount) {
     if (batchCount == batches.size())
       batches.emplace_back();
     if (!scheduler.next(batches[batchCount]))
       break;
   }
-  auto setOutput = [&](float *to) {
-    std::unique_lock<std::shared_mutex> lock(outputMutex);
-    output = to;
+  auto setDestinations = [&](const Destinations &now) {
+    std::unique_lock<std::shared_mutex> lock(destinationsMutex);
+    destinations = now;
   };
-  stepIntoBuffer = logits && logits == bufferStart && rows <= bufferRows;
-  setOutput(logits);
+  stepIntoBuffer = output == Output::Logits && to[0] &&
+                   to[0] == reinterpret_cast<uint8_t *>(bufferStart) &&
+                   rowsOf(inputs) <= bufferRows;
+  setDestinations(to);
   broken = runBatches();
-  setOutput(nullptr);
+  setDestinations({});
   SADDLE_RETURN_IF_ERROR(broken);
   if (trace)
     report();
   return {};
+}
+
+Status Session::step(Span<const SequenceInput> inputs, float *logits,
+                     size_t capacity) {
+  SADDLE_RETURN_IF_ERROR(broken);
+  uint64_t vocab = loaded->root().model()->vocab_size();
+  size_t rows = rowsOf(inputs);
+  if (rows > capacity / vocab)
+    return makeError(StatusCode::InvalidArgument,
+                     "the step yields %zu rows of %" PRIu64
+                     " logits, but the buffer holds %zu floats",
+                     rows, vocab, capacity);
+  return runStep(inputs, Output::Logits,
+                 {reinterpret_cast<uint8_t *>(logits), nullptr, nullptr});
+}
+
+Status Session::stepCandidates(Span<const SequenceInput> inputs, float *values,
+                               int32_t *tokens, size_t capacity) {
+  SADDLE_RETURN_IF_ERROR(broken);
+  size_t rows = rowsOf(inputs);
+  if (rowBytes[1] == 0)
+    return makeError(StatusCode::InvalidArgument,
+                     "the engine yields no candidates; compile it with "
+                     "--candidates, or ask for logits");
+  if (rows > capacity)
+    return makeError(StatusCode::InvalidArgument,
+                     "the step yields %zu rows of candidates, but the buffers "
+                     "hold %zu",
+                     rows, capacity);
+  return runStep(inputs, Output::Candidates,
+                 {nullptr, reinterpret_cast<uint8_t *>(values),
+                  reinterpret_cast<uint8_t *>(tokens)});
 }
 
 } // namespace saddle::exec

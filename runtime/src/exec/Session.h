@@ -7,6 +7,7 @@
 #include "runtime/src/exec/Backend.h"
 #include "runtime/src/exec/Workers.h"
 
+#include <array>
 #include <chrono>
 #include <shared_mutex>
 
@@ -71,6 +72,12 @@ public:
   /// inputs (InvalidArgument, ResourceExhausted) change nothing.
   Status step(Span<const SequenceInput> inputs, float *logits, size_t capacity);
 
+  /// The same with candidatesOf(engine) values and tokens for each row in
+  /// place of its logits, best first, NaN before all; `capacity` is in rows.
+  /// InvalidArgument also when the engine has no candidates.
+  Status stepCandidates(Span<const SequenceInput> inputs, float *values,
+                        int32_t *tokens, size_t capacity);
+
   /// A buffer of the session's for `rows` rows, the best one to give to step():
   /// devices write into it without a copy. Valid until the next call, and as
   /// long as the session.
@@ -88,13 +95,18 @@ public:
 private:
   Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
           std::unique_ptr<Backend> backend, const SessionOptions &options);
+  /// Rows of each output (kOutputBindings).
+  using Destinations = std::array<uint8_t *, std::size(kOutputBindings)>;
+
   Status load(const std::string &weights);
   Status runBatches();
   Status runRank(uint32_t rank);
   bool areStuck(const std::vector<uint32_t> &missing);
+  Status runStep(Span<const SequenceInput> inputs, Output output,
+                 const Destinations &to);
   /// Whether the step's logits go into memory of the backend.
   bool writtenByRanks() const { return stepIntoBuffer && hostMemory; }
-  /// Copies the rank's share of the batch's logits to the caller.
+  /// Copies the rank's share of the batch's outputs to the caller.
   void collect(size_t index, uint32_t rank);
   void report() const;
 
@@ -106,10 +118,12 @@ private:
   std::vector<Batch> batches;
   size_t batchCount = 0;
   uint64_t serial = 0; // of the first batch
-  /// Where the step's logits go; null when the caller no longer waits. Guarded,
-  /// since a rank that was given up may come back.
-  float *output = nullptr;
-  std::shared_mutex outputMutex;
+  Output wanted = Output::Logits;
+  /// Where the step's outputs go, the others and all that the caller no longer
+  /// waits for null. Guarded, since a rank that was given up may come back.
+  Destinations destinations{};
+  std::shared_mutex destinationsMutex;
+  uint64_t rowBytes[std::size(kOutputBindings)];     // of a row of each output
   std::vector<size_t> finished;                      // batches of each rank
   std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
   std::vector<std::vector<std::vector<CommandTime>>> times; // [rank][batch]
@@ -122,7 +136,7 @@ private:
   size_t bufferRows = 0;
   bool stepIntoBuffer = false;
   std::vector<std::unique_ptr<RankProgram>> ranks;
-  std::vector<schema::RowLayout> logitsLayouts; // by entry
+  std::vector<schema::RowLayout> layouts; // of outputs, by entry
   comm::Communicator communicator;
   Status broken;
   Workers workers; // last: its destructor waits for users of all the above

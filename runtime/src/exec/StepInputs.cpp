@@ -4,6 +4,29 @@
 
 namespace saddle::exec {
 
+Span<const size_t> bindingsOf(Output output) {
+  static constexpr size_t kIndices[] = {0, 1, 2};
+  return output == Output::Logits ? Span<const size_t>(kIndices, 1)
+                                  : Span<const size_t>(kIndices + 1, 2);
+}
+
+std::optional<size_t> outputIndex(const schema::Binding &binding) {
+  for (size_t i = 0; i < std::size(kOutputBindings); ++i)
+    if (std::strcmp(binding.name()->c_str(), kOutputBindings[i]) == 0)
+      return i;
+  return std::nullopt;
+}
+
+uint64_t candidatesOf(const schema::Engine &engine) {
+  // All entries of the last stage yield as many.
+  uint32_t last = engine.topology()->pp() - 1;
+  const schema::Entry &entry = *engine.programs()->Get(last)->entries()->Get(0);
+  for (const schema::Binding *binding : *entry.bindings())
+    if (outputIndex(*binding) == 1u)
+      return entry.slices()->Get(binding->slice())->shape()->Get(1);
+  return 0;
+}
+
 StepBindings::StepBindings(const schema::Entry &entry,
                            const std::vector<View> &views) {
   const struct {
@@ -11,12 +34,14 @@ StepBindings::StepBindings(const schema::Entry &entry,
     View *view;
   } known[] = {{"tokens", &tokens},          {"positions", &positions},
                {"sequences", &sequences},    {"slots", &slots},
-               {"block_table", &blockTable}, {"rows", &rows},
-               {"logits", &logits}};
-  for (const schema::Binding *binding : *entry.bindings())
+               {"block_table", &blockTable}, {"rows", &rows}};
+  for (const schema::Binding *binding : *entry.bindings()) {
+    if (auto output = outputIndex(*binding))
+      outputs[*output] = views[binding->slice()];
     for (const auto &each : known)
       if (std::strcmp(binding->name()->c_str(), each.name) == 0)
         *each.view = views[binding->slice()];
+  }
 }
 
 static void writeValues(const View &view, const std::vector<int32_t> &values) {

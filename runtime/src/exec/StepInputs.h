@@ -1,5 +1,5 @@
-// The step inputs of an entry: which bindings it has, and writing a batch into
-// them (docs/Runtime.md, "Step inputs and outputs").
+// The step inputs and outputs of an entry: which bindings it has, and writing a
+// batch into them (docs/Runtime.md, "Step inputs and outputs").
 
 #ifndef SADDLE_RUNTIME_EXEC_STEPINPUTS_H
 #define SADDLE_RUNTIME_EXEC_STEPINPUTS_H
@@ -7,7 +7,28 @@
 #include "runtime/src/base/View.h"
 #include "runtime/src/exec/Scheduler.h"
 
+#include <iterator>
+#include <optional>
+
 namespace saddle::exec {
+
+/// What a step yields for each wanted token.
+enum class Output {
+  Logits,     // a row of the vocabulary
+  Candidates, // the best tokens of it, by values and tokens
+};
+
+/// The bindings that the host reads; it writes all others.
+constexpr const char *kOutputBindings[] = {"logits", "candidate_values",
+                                           "candidate_tokens"};
+/// Those that an output is made of, as indices.
+Span<const size_t> bindingsOf(Output output);
+/// Index in kOutputBindings, or nothing for an input.
+std::optional<size_t> outputIndex(const schema::Binding &binding);
+
+/// Candidates of each row that the engine's entries yield; 0 when it was
+/// compiled without.
+uint64_t candidatesOf(const schema::Engine &engine);
 
 /// Bindings of an entry; those that it lacks have no data.
 struct StepBindings {
@@ -19,7 +40,8 @@ struct StepBindings {
   void write(const ReplicaBatch &batch, const Scheduler &scheduler,
              uint32_t replica) const;
 
-  View tokens, positions, sequences, slots, blockTable, rows, logits;
+  View tokens, positions, sequences, slots, blockTable, rows;
+  View outputs[std::size(kOutputBindings)];
 };
 
 } // namespace saddle::exec

@@ -26,6 +26,19 @@ StatusOr<Sampler> Sampler::create(const SamplerOptions &options) {
   return Sampler(options);
 }
 
+bool needsOnly(const SamplerOptions &options, size_t count) {
+  if (options.temperature == 0)
+    return count >= 1;
+  return options.topK >= 1 && options.topK <= count;
+}
+
+void Sampler::consider(float logit, float largest, int32_t token) {
+  double weight =
+      std::exp((double(logit) - double(largest)) / options.temperature);
+  if (weight > 0)
+    candidates.push_back({weight, logit, token});
+}
+
 StatusOr<int32_t> Sampler::sample(const float *logits, size_t count) {
   size_t best = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -41,16 +54,40 @@ StatusOr<int32_t> Sampler::sample(const float *logits, size_t count) {
                      count);
   if (options.temperature == 0)
     return int32_t(best);
-
-  double largest = logits[best];
   candidates.clear();
-  for (size_t i = 0; i < count; ++i) {
-    double weight = std::exp((logits[i] - largest) / options.temperature);
-    if (weight > 0)
-      candidates.push_back({weight, int32_t(i)});
-  }
+  for (size_t i = 0; i < count; ++i)
+    consider(logits[i], logits[best], int32_t(i));
+  return draw();
+}
+
+StatusOr<int32_t> Sampler::sampleCandidates(const float *values,
+                                            const int32_t *tokens,
+                                            size_t count) {
+  if (!needsOnly(options, count))
+    return makeError(StatusCode::InvalidArgument,
+                     "temperature %g and top-k %llu need whole rows of logits, "
+                     "or a top-k of 1 to %zu for %zu candidates",
+                     options.temperature, (unsigned long long)options.topK,
+                     count, count);
+  if (std::isnan(values[0]) || values[0] == INFINITY)
+    return makeError(StatusCode::InvalidArgument,
+                     "the logit of token %d is %g, expected a finite number",
+                     tokens[0], double(values[0]));
+  if (values[0] == -INFINITY)
+    return makeError(StatusCode::InvalidArgument,
+                     "all %zu candidates are excluded", count);
+  if (options.temperature == 0)
+    return tokens[0];
+  candidates.clear();
+  for (size_t i = 0; i < count; ++i)
+    consider(values[i], values[0], tokens[i]);
+  return draw();
+}
+
+int32_t Sampler::draw() {
+  // By logits: weights of different logits can be equal.
   auto likelier = [](const Candidate &a, const Candidate &b) {
-    return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
   };
   if (options.topK > 0 && options.topK < candidates.size()) {
     std::nth_element(candidates.begin(), candidates.begin() + options.topK,

@@ -25,6 +25,10 @@ struct SamplerOptions {
 /// The `draw`-th number of the stream `seed`, uniform in [0, 1) with 53 bits.
 double uniform(uint64_t seed, uint64_t draw);
 
+/// Whether the `count` largest logits of a row say all that the options ask
+/// for.
+bool needsOnly(const SamplerOptions &options, size_t count);
+
 /// One stream of draws. Not thread-safe.
 class Sampler {
 public:
@@ -36,13 +40,25 @@ public:
   /// NaN and +infinity, and rows that exclude all, are errors.
   StatusOr<int32_t> sample(const float *logits, size_t count);
 
+  /// The same from the `count` largest logits of a row and their tokens, in
+  /// descending order, ties by token, NaN first. Also an error when the options
+  /// need more of them.
+  StatusOr<int32_t> sampleCandidates(const float *values, const int32_t *tokens,
+                                     size_t count);
+
 private:
   explicit Sampler(const SamplerOptions &options) : options(options) {}
 
   struct Candidate {
     double weight;
+    float logit;
     int32_t token;
   };
+  /// Adds a token unless its weight beside `largest` is 0.
+  void consider(float logit, float largest, int32_t token);
+  /// Top-k, top-p and the draw, among `candidates`; there are some.
+  int32_t draw();
+
   SamplerOptions options;
   uint64_t draws = 0;
   std::vector<Candidate> candidates;

@@ -701,3 +701,63 @@ func.func @layer_boundary_c1(%x: tensor<8x32xf32>) {
   %y = model.layer_boundary %x layer -1 : tensor<8x32xf32>
   return
 }
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Candidates
+//===----------------------------------------------------------------------===//
+
+func.func @top_candidates_c1(%l: tensor<8x96xf32>) {
+  // expected-error @+1 {{expected as many tokens in the logits as in the chosen tokens, but got 8 and 4}}
+  %v, %t = model.top_candidates %l : tensor<8x96xf32> -> tensor<8x4xf32>, tensor<4x4xi32>
+  return
+}
+
+// -----
+
+func.func @top_candidates_c1_rank(%l: tensor<96xf32>) {
+  // expected-error @+1 {{expected the logits of rank 2, but got rank 1}}
+  %v, %t = model.top_candidates %l : tensor<96xf32> -> tensor<8x4xf32>, tensor<8x4xi32>
+  return
+}
+
+// -----
+
+func.func @top_candidates_c2(%l: tensor<8x96xf32>) {
+  // expected-error @+1 {{expected chosen values and tokens of 1 to 96 columns each, but got 4 and 5}}
+  %v, %t = model.top_candidates %l : tensor<8x96xf32> -> tensor<8x4xf32>, tensor<8x5xi32>
+  return
+}
+
+// -----
+
+func.func @top_candidates_c2_many(%l: tensor<8x96xf32>) {
+  // expected-error @+1 {{expected chosen values and tokens of 1 to 96 columns each, but got 97 and 97}}
+  %v, %t = model.top_candidates %l : tensor<8x96xf32> -> tensor<8x97xf32>, tensor<8x97xi32>
+  return
+}
+
+// -----
+
+func.func @merge_candidates_c1(%v: tensor<8x16xf32>, %t: tensor<4x16xi32>) {
+  // expected-error @+1 {{expected as many tokens in the values as in the tokens, but got 8 and 4}}
+  %a, %b = model.merge_candidates %v, %t : tensor<8x16xf32>, tensor<4x16xi32> -> tensor<8x4xf32>, tensor<8x4xi32>
+  return
+}
+
+// -----
+
+func.func @merge_candidates_c2(%v: tensor<8x16xf32>, %t: tensor<8x12xi32>) {
+  // expected-error @+1 {{expected as many columns of values as of tokens, but got 16 and 12}}
+  %a, %b = model.merge_candidates %v, %t : tensor<8x16xf32>, tensor<8x12xi32> -> tensor<8x4xf32>, tensor<8x4xi32>
+  return
+}
+
+// -----
+
+func.func @merge_candidates_c2_many(%v: tensor<8x16xf32>, %t: tensor<8x16xi32>) {
+  // expected-error @+1 {{expected chosen values and tokens of 1 to 16 columns each, but got 17 and 17}}
+  %a, %b = model.merge_candidates %v, %t : tensor<8x16xf32>, tensor<8x16xi32> -> tensor<8x17xf32>, tensor<8x17xi32>
+  return
+}

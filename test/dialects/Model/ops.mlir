@@ -92,4 +92,14 @@ func.func @experts(%x: tensor<8x32xf32>, %logits: tensor<8x6xf32>) {
   return
 }
 
+// CHECK-LABEL: func.func @candidates
+// CHECK-SAME: %[[L:.*]]: tensor<8x96xf32>
+func.func @candidates(%l: tensor<8x96xf32>) {
+  // CHECK: %[[V:.*]], %[[T:.*]] = model.top_candidates %[[L]] : tensor<8x96xf32> -> tensor<8x16xf32>, tensor<8x16xi32>
+  %v, %t = model.top_candidates %l : tensor<8x96xf32> -> tensor<8x16xf32>, tensor<8x16xi32>
+  // CHECK: model.merge_candidates %[[V]], %[[T]] : tensor<8x16xf32>, tensor<8x16xi32> -> tensor<8x4xf32>, tensor<8x4xi32>
+  %a, %b = model.merge_candidates %v, %t : tensor<8x16xf32>, tensor<8x16xi32> -> tensor<8x4xf32>, tensor<8x4xi32>
+  return
+}
+
 }

@@ -22,7 +22,8 @@ static int64_t attribute(const schema::Kernel &kernel, const char *name) {
 double boundOf(const LaunchCase &launch, size_t output) {
   std::string op = launch.kernel->op()->str();
   // Values only move.
-  if (op == "embedding" || op == "select_rows")
+  if (op == "embedding" || op == "select_rows" || op == "top_candidates" ||
+      op == "merge_candidates")
     return 0;
   const schema::Slice &slice = *launch.entry->slices()->Get(
       launch.launch->operands()->Get(uint32_t(output)));

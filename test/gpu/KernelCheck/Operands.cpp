@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <string>
 
@@ -75,6 +76,7 @@ private:
                    const View &cache);
   void fillChoices(size_t weights, size_t experts, uint64_t held);
   void fillSlots(size_t operand, const View &cache);
+  void fillLogits(size_t operand);
   /// Matrices: rows of length one on average; e4m3 spread over its codes.
   void weight(size_t operand);
 
@@ -184,6 +186,20 @@ void Filler::fillChoices(size_t weights, size_t experts, uint64_t held) {
   });
 }
 
+/// Logits; crowded ones are whole numbers, so there are many ties; among sparse
+/// ones are NaN and infinities.
+void Filler::fillLogits(size_t operand) {
+  std::normal_distribution<float> distribution(0, 4);
+  forEach(operand, [&](uint64_t i) {
+    float value = distribution(random);
+    if (pattern == Pattern::Sparse && i % 23 == 7)
+      return std::numeric_limits<float>::quiet_NaN();
+    if (pattern == Pattern::Sparse && i % 23 < 3)
+      return i % 2 ? -INFINITY : INFINITY;
+    return pattern == Pattern::Crowded ? std::round(value) : value;
+  });
+}
+
 /// Distinct token slots; a few point nowhere.
 void Filler::fillSlots(size_t operand, const View &cache) {
   uint64_t slots = cache.shape[0] * cache.shape[1];
@@ -249,6 +265,12 @@ void Filler::fill() {
       return pattern == Pattern::Crowded ? std::round(value) : value;
     });
     return normal(1, pattern == Pattern::Crowded ? 0.f : 0.3f);
+  }
+  if (op == "top_candidates" || op == "merge_candidates") {
+    fillLogits(0);
+    if (op == "merge_candidates")
+      indices(1, [&](uint64_t) { return int64_t(below(200064)); });
+    return;
   }
   if (op == "experts" || op == "experts_scaled") {
     normal(0);

@@ -183,3 +183,45 @@ func.func @experts_split_by_expert_and_width(%x: tensor<8x256xbf16>, %w: tensor<
   %y = model.experts %x, %w, %e gate_up [@w1, @w1] down @w2 : tensor<8x256xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
   return %y : tensor<8x256xbf16>
 }
+
+// -----
+
+// Candidates of a split vocabulary: each rank finds those of its 96 / 4 = 24
+// tokens, and 4 * 16 = 64 become the best 16. A rank has but 24 tokens, so of 30
+// candidates each gives 24.
+
+dist.mesh @mesh ["tp" = 4]
+model.weight @head from "head" dims ["vocab", "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<96x32xbf16>
+model.weight @whole from "whole" dims ["vocab", "hidden"] {dist.sharding = #dist.sharding<@mesh, [_, _]>} : tensor<97x32xbf16>
+
+// CHECK-LABEL: func.func @candidates
+func.func @candidates(%x: tensor<8x32xbf16>) -> (tensor<8x96xf32>, tensor<8x16xf32>, tensor<8x16xi32>) {
+  // CHECK: %[[PART:.*]] = model.linear {{.*}} -> tensor<8x24xf32>
+  %l = model.linear %x, @head : tensor<8x32xbf16> -> tensor<8x96xf32>
+  // CHECK: %[[V:.*]], %[[T:.*]] = model.top_candidates %[[PART]] {dist.vocab_start = #dist.rank_value<0 + (rank div 1 mod 4) * 24>} : tensor<8x24xf32> -> tensor<8x16xf32>, tensor<8x16xi32>
+  // CHECK: %[[VS:.*]] = dist.reshard %[[V]] from <@mesh, [_, "tp"]> to <@mesh, [_, _]> : tensor<8x16xf32> -> tensor<8x64xf32>
+  // CHECK: %[[TS:.*]] = dist.reshard %[[T]] from <@mesh, [_, "tp"]> to <@mesh, [_, _]> : tensor<8x16xi32> -> tensor<8x64xi32>
+  // CHECK: %[[MV:.*]], %[[MT:.*]] = model.merge_candidates %[[VS]], %[[TS]] : {{.*}} -> tensor<8x16xf32>, tensor<8x16xi32>
+  %v, %t = model.top_candidates %l : tensor<8x96xf32> -> tensor<8x16xf32>, tensor<8x16xi32>
+  // CHECK: %[[L:.*]] = dist.reshard %[[PART]] {{.*}} : tensor<8x24xf32> -> tensor<8x96xf32>
+  // CHECK: return %[[L]], %[[MV]], %[[MT]]
+  return %l, %v, %t : tensor<8x96xf32>, tensor<8x16xf32>, tensor<8x16xi32>
+}
+
+// CHECK-LABEL: func.func @more_candidates_than_a_share
+func.func @more_candidates_than_a_share(%x: tensor<8x32xbf16>) -> tensor<8x30xi32> {
+  %l = model.linear %x, @head : tensor<8x32xbf16> -> tensor<8x96xf32>
+  // CHECK: model.top_candidates {{.*}} -> tensor<8x24xf32>, tensor<8x24xi32>
+  // CHECK: model.merge_candidates {{.*}} : tensor<8x96xf32>, tensor<8x96xi32> -> tensor<8x30xf32>, tensor<8x30xi32>
+  %v, %t = model.top_candidates %l : tensor<8x96xf32> -> tensor<8x30xf32>, tensor<8x30xi32>
+  return %t : tensor<8x30xi32>
+}
+
+// CHECK-LABEL: func.func @candidates_of_a_whole_vocabulary
+func.func @candidates_of_a_whole_vocabulary(%x: tensor<8x32xbf16>) -> tensor<8x16xi32> {
+  %l = model.linear %x, @whole : tensor<8x32xbf16> -> tensor<8x97xf32>
+  // CHECK: %{{.*}}, %[[T:.*]] = model.top_candidates %{{.*}} : tensor<8x97xf32> -> tensor<8x16xf32>, tensor<8x16xi32>
+  // CHECK-NEXT: return %[[T]]
+  %v, %t = model.top_candidates %l : tensor<8x97xf32> -> tensor<8x16xf32>, tensor<8x16xi32>
+  return %t : tensor<8x16xi32>
+}

@@ -7,7 +7,7 @@ module {
 // -----
 
 module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
-  // expected-error @+1 {{expected (tokens, positions, rows, context) -> logits and 'model.phase'}}
+  // expected-error @+1 {{expected (tokens, positions, rows, context) -> logits (and candidates) and 'model.phase'}}
   func.func @no_phase(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context) {
     return
   }
@@ -16,7 +16,7 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
 // -----
 
 module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
-  // expected-error @+1 {{expected (tokens, positions, rows, context) -> logits and 'model.phase'}}
+  // expected-error @+1 {{expected (tokens, positions, rows, context) -> logits (and candidates) and 'model.phase'}}
   func.func @no_logits(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
       attributes {model.phase = "decode"} {
     return
@@ -26,7 +26,7 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
 // -----
 
 module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
-  // expected-error @+1 {{expected (tokens, positions, rows, context) -> logits and 'model.phase'}}
+  // expected-error @+1 {{expected (tokens, positions, rows, context) -> logits (and candidates) and 'model.phase'}}
   func.func @arguments_of_other_types(%tokens: i32, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
       -> i32 attributes {model.phase = "decode"} {
     return %tokens : i32

@@ -287,6 +287,18 @@ engine.program @stage_0 stage 0 {
 
 // -----
 
+engine.arena @io io bytes 512 align 64
+engine.program @stage_0 stage 0 {
+  engine.entry @candidates_not_written decode tokens 4 rows 4 {
+    // expected-note @+1 {{buffer read here}}
+    %tokens = engine.buffer in @io at 64 : memref<4x4xi32>
+    // expected-error @+1 {{reads byte 64 of arena @io, which nothing has written}}
+    engine.bind "candidate_tokens", %tokens : memref<4x4xi32>
+  }
+}
+
+// -----
+
 engine.program @stage_0 stage 0 {
   // expected-error @+1 {{entry @arguments has block arguments; expected buffers}}
   "engine.entry"() <{sym_name = "arguments", phase = #engine<phase decode>, tokens = 4 : i64, rows = 4 : i64}> ({

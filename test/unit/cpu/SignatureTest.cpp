@@ -123,6 +123,16 @@ TEST(SignatureTest, RefusesAttributesThatDoNotFit) {
             "divisor and modulus of 1 or more");
 }
 
+TEST(SignatureTest, RefusesMoreCandidatesThanValues) {
+  KernelBuilder top("top_candidates");
+  EXPECT_EQ(check(top.rank("vocab_start", 0, 1, 1, 0),
+                  {f32({4, 8}), f32({4, 9}), i32({4, 9})}),
+            "top_candidates: 9 candidates are chosen out of 8");
+  KernelBuilder merge("merge_candidates");
+  EXPECT_EQ(check(merge, {f32({4, 2}), i32({4, 2}), f32({4, 3}), i32({4, 3})}),
+            "merge_candidates: 3 candidates are chosen out of 2");
+}
+
 TEST(SignatureTest, RefusesNormsOutOfRange) {
   std::vector<View> views = {f32({4, 8}), f32({4, 2}), f32({8}), f32({4, 8})};
   auto message = [&](int column, int divisor) {

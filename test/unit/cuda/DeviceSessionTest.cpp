@@ -159,6 +159,30 @@ TEST(DeviceSessionDetailTest, ADecodeStepIsOneCopy) {
   }
 }
 
+TEST(DeviceSessionDetailTest, OnlyTheWantedOutputsAreCopied) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  tiny.candidates = 3;
+  auto engine = load(*deviceEngine(tiny));
+  FakeDevice fake(engine, 2);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  uint32_t sequence = *(*session)->addSequence();
+  const std::vector<SequenceInput> inputs = {
+      {sequence, {kPrompt.data(), 2}, LogitsWanted::All}};
+  fake.clear();
+  Rows logits = exec::step(**session, inputs);
+  ASSERT_TRUE((*session)->removeSequence(sequence).ok());
+  ASSERT_EQ(*(*session)->addSequence(), sequence);
+  EXPECT_EQ(fake.bytesToHost(), 2 * exec::kVocab * sizeof(float));
+  fake.clear();
+  exec::Candidates found = exec::stepCandidates(**session, inputs, 3);
+  EXPECT_EQ(fake.bytesToHost(), 2 * 3 * (sizeof(float) + sizeof(int32_t)));
+  exec::Candidates expected = exec::candidatesIn(logits, 3);
+  EXPECT_EQ(found.values, expected.values);
+  EXPECT_EQ(found.tokens, expected.tokens);
+}
+
 TEST(DeviceSessionDetailTest, ALongBlockTableTravelsWhenItChanges) {
   TinyOptions tiny;
   tiny.maxSeqLen = 20000;

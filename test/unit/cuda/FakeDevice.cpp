@@ -36,6 +36,7 @@ struct FakeDevice::Implementation {
   std::map<std::string, std::unique_ptr<std::string>> functions;
   std::vector<Launch> launches;
   std::vector<Copy> copies;
+  std::atomic<uint64_t> bytesToHost{0};
   std::atomic<int64_t> alive{0}; // handles and memory not given back
   std::unique_ptr<comm::Communicator> communicator;
   uint64_t heap = 0, heapBytes = 0;
@@ -330,6 +331,7 @@ static void fillCopies(Driver &driver) {
                                 CUstream) {
     FAKE_CALL();
     std::memcpy(to, reinterpret_cast<void *>(from), bytes);
+    state.bytesToHost += bytes;
     return CUDA_SUCCESS;
   };
   driver.cuMemcpy2DAsync = [](const CUDA_MEMCPY2D *copy, CUstream) {
@@ -503,10 +505,13 @@ std::vector<FakeDevice::Copy> FakeDevice::copiesToDevice() const {
   return implementation->copies;
 }
 
+uint64_t FakeDevice::bytesToHost() const { return implementation->bytesToHost; }
+
 void FakeDevice::clear() {
   std::lock_guard<std::mutex> lock(implementation->mutex);
   implementation->launches.clear();
   implementation->copies.clear();
+  implementation->bytesToHost = 0;
 }
 
 } // namespace saddle::cuda

@@ -62,6 +62,7 @@ public:
   };
   std::vector<Launch> launches() const;
   std::vector<Copy> copiesToDevice() const;
+  uint64_t bytesToHost() const;
   uint64_t calls() const { return callCount; }
   /// Forgets launches and copies.
   void clear();

@@ -78,6 +78,8 @@ private:
   uint32_t addExperts(const std::string &at, uint32_t normed);
   uint32_t addEmbedding();
   void addHead(uint32_t hidden);
+  /// The best of a row's logits, of which this rank has `part`.
+  void addCandidates(uint32_t part, Extent extent);
 
   uint32_t slice(SliceT value);
   uint32_t activation(DType dtype, uint64_t count, uint64_t width);
@@ -88,6 +90,8 @@ private:
               std::vector<uint32_t> operands, Extent extent = Extent::TOKENS,
               uint32_t group = 0);
   void collective(const std::string &at, CollectiveT collective);
+  void joinColumns(const std::string &at, uint32_t part, uint32_t whole,
+                   Extent extent);
   void transfer(TransferKind kind, uint32_t index);
   uint32_t summed(const std::string &at, uint32_t partial, uint32_t groups,
                   uint32_t groupSize);
@@ -118,6 +122,7 @@ private:
   std::map<std::string, uint32_t> weightIndex;
   uint64_t scratchUsed = 0, ioUsed = 0;
   uint32_t positions = 0, sequences = 0, slots = 0, blockTable = 0;
+  uint32_t rowIndices = 0, logits = 0, values = 0, tokens = 0; // last stage
 };
 
 } // namespace saddle::tiny

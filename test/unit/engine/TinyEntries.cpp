@@ -307,8 +307,6 @@ uint32_t Builder::addEmbedding() {
 
 void Builder::addHead(uint32_t hidden) {
   uint64_t rows = entry->rows;
-  uint32_t rowIndices = entry->bindings[entry->bindings.size() - 2]->slice,
-           logits = entry->bindings.back()->slice;
   Extent extent = options.dp == 1 ? Extent::ROWS : Extent::ALL_ROWS;
   uint32_t chosen = activation(options.compute, rows, kHidden),
            normed = activation(options.compute, rows, kHidden);
@@ -322,24 +320,53 @@ void Builder::addHead(uint32_t hidden) {
   if (split)
     part = activation(DType::F32, options.dp * rows, kVocab / options.tp);
   launch("lm_head", linear(), {normed, weight("lm_head.weight"), part}, extent);
-  if (!split)
-    return;
+  if (options.candidates > 0)
+    addCandidates(part, extent);
+  if (split)
+    joinColumns("lm_head", part, logits, extent);
+}
+
+void Builder::joinColumns(const std::string &at, uint32_t part, uint32_t whole,
+                          Extent extent) {
   CollectiveT gather;
   gather.kind = CollectiveKind::ALL_GATHER;
   gather.input = part;
-  gather.output = logits;
+  gather.output = whole;
   gather.dim = 1;
   gather.extent = extent;
-  collective("lm_head", gather);
+  collective(at, gather);
 }
 
-void Builder::addEntry(const std::string &name, Phase phase, uint64_t tokens,
-                       uint64_t rows) {
+void Builder::addCandidates(uint32_t part, Extent extent) {
+  bool split = options.tp > 1;
+  uint64_t rows = options.dp * entry->rows, count = options.candidates;
+  uint32_t bestValues = values, bestTokens = tokens;
+  if (split) {
+    bestValues = activation(DType::F32, rows, count);
+    bestTokens = activation(DType::I32, rows, count);
+  }
+  launch("candidates",
+         kernel("top_candidates",
+                {rankAttribute("vocab_start",
+                               rankValue(kVocab / options.tp, options.tp))}),
+         {part, bestValues, bestTokens}, extent);
+  if (!split)
+    return;
+  uint32_t allValues = activation(DType::F32, rows, options.tp * count),
+           allTokens = activation(DType::I32, rows, options.tp * count);
+  joinColumns("candidates", bestValues, allValues, extent);
+  joinColumns("candidates", bestTokens, allTokens, extent);
+  launch("candidates", kernel("merge_candidates", {}),
+         {allValues, allTokens, values, tokens}, extent);
+}
+
+void Builder::addEntry(const std::string &name, Phase phase,
+                       uint64_t tokenCount, uint64_t rows) {
   program->entries.push_back(std::make_unique<EntryT>());
   entry = program->entries.back().get();
   entry->name = name;
   entry->phase = phase;
-  entry->tokens = tokens;
+  entry->tokens = tokenCount;
   entry->rows = rows;
   weightIndex.clear();
   scratchUsed = ioUsed = 0;
@@ -351,24 +378,29 @@ void Builder::addEntry(const std::string &name, Phase phase, uint64_t tokens,
     return index;
   };
   if (isFirst)
-    input("tokens", {tokens});
-  positions = input("positions", {tokens});
-  sequences = input("sequences", {tokens});
-  slots = input("slots", {tokens});
+    input("tokens", {tokenCount});
+  positions = input("positions", {tokenCount});
+  sequences = input("sequences", {tokenCount});
+  slots = input("slots", {tokenCount});
   blockTable =
       input("block_table",
             {options.maxBatch,
              (options.maxSeqLen + options.pageSize - 1) / options.pageSize});
   if (isLast) {
-    input("rows", {rows});
-    input("logits", {options.dp * rows, kVocab}, DType::F32);
+    rowIndices = input("rows", {rows});
+    logits = input("logits", {options.dp * rows, kVocab}, DType::F32);
+    if (uint64_t count = options.candidates) {
+      values =
+          input("candidate_values", {options.dp * rows, count}, DType::F32);
+      tokens = input("candidate_tokens", {options.dp * rows, count});
+    }
   }
 
   uint32_t hidden;
   if (isFirst) {
     hidden = addEmbedding();
   } else {
-    hidden = activation(options.compute, tokens, kHidden);
+    hidden = activation(options.compute, tokenCount, kHidden);
     transfer(TransferKind::RECEIVE, hidden);
   }
   for (uint32_t layer = firstLayer; layer < endLayer; ++layer)

@@ -163,4 +163,37 @@ TEST(ValidateEntries, bindingsDoNotOverlap) {
                      "arena");
 }
 
+/// Bends the "decode" entry of an engine with two candidates for a row.
+std::string
+candidatesAfter(const std::function<void(EngineT &, EntryT &)> &mutate) {
+  TinyOptions options;
+  options.candidates = 2;
+  return messageAfter(
+      [&](EngineT &e) { mutate(e, *e.programs[0]->entries[0]); }, options);
+}
+
+TEST(ValidateEntries, candidates) {
+  auto erase = [](EntryT &entry, const char *name) {
+    auto &all = entry.bindings;
+    all.erase(std::find_if(all.begin(), all.end(),
+                           [&](auto &b) { return b->name == name; }));
+  };
+  EXPECT_EQ(candidatesAfter([](EngineT &, EntryT &) {}), "");
+  for (const char *name : {"candidate_values", "candidate_tokens"})
+    EXPECT_EQ(candidatesAfter([&](EngineT &, EntryT &e) { erase(e, name); }),
+              kPlace + "binding \"" + name + "\" is missing");
+  EXPECT_EQ(candidatesAfter([](EngineT &, EntryT &e) {
+              bindingOf(e, "candidate_tokens").slice =
+                  bindingOf(e, "candidate_values").slice;
+            }),
+            kPlace + "binding \"candidate_tokens\": is f32 [4, 2], expected "
+                     "i32 [4, 2]");
+  EXPECT_EQ(candidatesAfter([&](EngineT &e, EntryT &) {
+              for (const char *name : {"candidate_values", "candidate_tokens"})
+                erase(*e.programs[0]->entries[1], name);
+            }),
+            "program 0: entry \"prefill\" yields 0 candidates for a row, but "
+            "entry \"decode\" yields 2");
+}
+
 } // namespace

@@ -135,6 +135,27 @@ TEST(SessionTest, TheOwnBufferTakesLogitsAndGrows) {
   EXPECT_EQ(Rows(logits, logits + floats), wholePrompt({}, kPrompt));
 }
 
+TEST(SessionTest, CandidatesThatDoNotExistOrFitAreRefused) {
+  std::vector<SequenceInput> inputs = {{0, kPrompt, LogitsWanted::All}};
+  Rows values(4);
+  Tokens tokens(4);
+  auto refused = [&](const TinyOptions &tiny) {
+    auto session = open(tiny);
+    EXPECT_EQ(*session->addSequence(), 0u);
+    Status status =
+        session->stepCandidates(inputs, values.data(), tokens.data(), 2);
+    EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
+    EXPECT_EQ(session->length(0), 0u);
+    return status.message();
+  };
+  EXPECT_EQ(refused({}), "the engine yields no candidates; compile it with "
+                         "--candidates, or ask for logits");
+  TinyOptions tiny;
+  tiny.candidates = 2;
+  EXPECT_EQ(refused(tiny), "the step yields 11 rows of candidates, but the "
+                           "buffers hold 2");
+}
+
 TEST(SessionTest, TraceReportsEveryCommandOfEveryRank) {
   TinyOptions tiny;
   tiny.tp = 2;

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace saddle::exec {
@@ -48,6 +49,45 @@ inline Rows step(Session &session, const std::vector<SequenceInput> &inputs) {
   Status status = session.step(inputs, logits.data(), logits.size());
   EXPECT_TRUE(status.ok()) << status.message();
   return logits;
+}
+
+struct Candidates {
+  Rows values;
+  Tokens tokens;
+};
+
+/// Candidates of a step that must succeed, `count` for each row.
+inline Candidates stepCandidates(Session &session,
+                                 const std::vector<SequenceInput> &inputs,
+                                 size_t count) {
+  size_t rows = 0;
+  for (const SequenceInput &input : inputs)
+    rows += input.rows();
+  Candidates result{Rows(rows * count, NAN), Tokens(rows * count, -1)};
+  Status status = session.stepCandidates(inputs, result.values.data(),
+                                         result.tokens.data(), rows);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return result;
+}
+
+/// What the candidates of rows of logits must be.
+inline Candidates candidatesIn(const Rows &logits, size_t count) {
+  Candidates result;
+  for (size_t row = 0; row < logits.size(); row += kVocab) {
+    Tokens order;
+    for (size_t i = 0; i < kVocab; ++i)
+      order.push_back(int32_t(i));
+    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      float x = logits[row + size_t(a)], y = logits[row + size_t(b)];
+      return x != y ? x > y : a < b;
+    });
+    order.resize(count);
+    for (int32_t token : order) {
+      result.tokens.push_back(token);
+      result.values.push_back(logits[row + size_t(token)]);
+    }
+  }
+  return result;
 }
 
 /// Logits of every position of `tokens` in a fresh session.

@@ -131,6 +131,25 @@ TEST_P(TopologyTest, EveryReplicaTakesMaxBatchSequences) {
                 rowsFrom(wholePrompt(one(), prompts[i]), 2));
 }
 
+/// Two candidates of a row, found by every rank in its share of 16 tokens, are
+/// those of the logits that the same engine yields.
+TEST_P(TopologyTest, CandidatesAreTheBestOfTheLogits) {
+  TinyOptions options = tiny();
+  options.candidates = 2;
+  const std::vector<Tokens> prompts = {{1, 2, 3, 4, 5}, {15}, {8, 8, 8}};
+  auto session = open(options), other = open(options);
+  std::vector<SequenceInput> inputs, others;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    auto wanted = i == 1 ? LogitsWanted::Last : LogitsWanted::All;
+    inputs.push_back({*session->addSequence(), prompts[i], wanted});
+    others.push_back({*other->addSequence(), prompts[i], wanted});
+  }
+  Candidates expected = candidatesIn(step(*other, others), 2);
+  Candidates found = stepCandidates(*session, inputs, 2);
+  EXPECT_EQ(found.values, expected.values);
+  EXPECT_EQ(found.tokens, expected.tokens);
+}
+
 TEST_P(TopologyTest, EmptyStepsRunOnEveryRank) {
   auto session = open(tiny());
   size_t collectives = 0;

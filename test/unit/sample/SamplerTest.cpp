@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -131,6 +132,81 @@ TEST(SamplerTest, RefusesBadLogits) {
             "logit 0 of 1 is inf, expected a finite number");
   EXPECT_EQ(message({-INFINITY, -INFINITY}), "all 2 logits are excluded");
   EXPECT_EQ(message({}), "all 0 logits are excluded");
+}
+
+/// The candidates of `logits`: largest first, ties by token.
+std::pair<std::vector<float>, std::vector<int32_t>>
+candidatesOf(const std::vector<float> &logits, size_t count) {
+  std::vector<int32_t> order(logits.size());
+  for (size_t i = 0; i < order.size(); ++i)
+    order[i] = int32_t(i);
+  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    float x = logits[size_t(a)], y = logits[size_t(b)];
+    return x != y ? x > y : a < b;
+  });
+  order.resize(count);
+  std::vector<float> values;
+  for (int32_t token : order)
+    values.push_back(logits[size_t(token)]);
+  return {values, order};
+}
+
+TEST(SamplerTest, CandidatesGiveTheTokensOfTheWholeRow) {
+  // 200 logits of 21 values, so many are equal, also around the k-th; some are
+  // excluded. At 1e9 all weights are nearly the same.
+  std::vector<float> logits;
+  for (int i = 0; i < 200; ++i)
+    logits.push_back(i % 17 == 3 ? -INFINITY : float(i * 37 % 21) - 10);
+  constexpr size_t count = 16;
+  auto [values, tokens] = candidatesOf(logits, count);
+  for (double temperature : {0.0, 0.3, 1.0, 1e9})
+    for (uint64_t topK : {1, 5, 16})
+      for (double topP : {1.0, 0.6}) {
+        Sampler whole = make(options(temperature, topK, topP, 5));
+        Sampler few = make(options(temperature, topK, topP, 5));
+        for (int i = 0; i < 50; ++i) {
+          auto expected = whole.sample(logits.data(), logits.size());
+          auto found =
+              few.sampleCandidates(values.data(), tokens.data(), count);
+          ASSERT_TRUE(expected.ok() && found.ok());
+          EXPECT_EQ(*found, *expected)
+              << temperature << " " << topK << " " << topP << " draw " << i;
+        }
+      }
+}
+
+TEST(SamplerTest, LargerLogitsGoFirstEvenWhenWeightsAreEqual) {
+  // exp(-1e-20) is 1 in double, so the weights do not tell the tokens apart.
+  EXPECT_THAT(draw(options(1e20, 1, 1), {1, 2}, 3),
+              ElementsAre(std::pair(1, 3)));
+}
+
+TEST(SamplerTest, CandidatesThatDoNotSufficeAreRefused) {
+  EXPECT_TRUE(needsOnly(options(0, 0, 1), 1));
+  EXPECT_FALSE(needsOnly(options(0, 0, 1), 0));
+  EXPECT_TRUE(needsOnly(options(1, 2, 1), 2));
+  EXPECT_FALSE(needsOnly(options(1, 3, 1), 2));
+  EXPECT_FALSE(needsOnly(options(1, 0, 0.5), 2));
+  const float values[] = {2, 1};
+  const int32_t tokens[] = {7, 9};
+  Sampler sampler = make(options(1, 3, 1));
+  EXPECT_EQ(sampler.sampleCandidates(values, tokens, 2).status().message(),
+            "temperature 1 and top-k 3 need whole rows of logits, or a top-k "
+            "of 1 to 2 for 2 candidates");
+}
+
+TEST(SamplerTest, BadCandidatesAreNamed) {
+  Sampler sampler = make({});
+  const int32_t tokens[] = {7, 9};
+  auto message = [&](float first) {
+    const float values[] = {first, -INFINITY};
+    return sampler.sampleCandidates(values, tokens, 2).status().message();
+  };
+  EXPECT_EQ(message(NAN), "the logit of token 7 is nan, expected a finite "
+                          "number");
+  EXPECT_EQ(message(INFINITY), "the logit of token 7 is inf, expected a finite "
+                               "number");
+  EXPECT_EQ(message(-INFINITY), "all 2 candidates are excluded");
 }
 
 } // namespace
