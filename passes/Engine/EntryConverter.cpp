@@ -61,8 +61,8 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
   static constexpr StringLiteral kOutputs[] = {"logits", "candidate_values",
                                                "candidate_tokens"};
   for (auto [output, name] : llvm::zip(end->getOperands(), kOutputs)) {
-    auto whole = buffers.lookup(output).getDefiningOp<BufferOp>();
-    if (!whole || whole.getArenaAttr() != io)
+    Value whole = buffers.lookup(output);
+    if (!outputBuffers.contains(whole))
       return end->emitError("expected the ")
              << name << " to be an op's whole result";
     BindOp::create(builder, end->getLoc(), builder.getStringAttr(name), whole);
@@ -175,6 +175,8 @@ SmallVector<Value> EntryConverter::results(Operation *op) {
         buffer(op->getLoc(), outputs.contains(result) ? io : activations,
                type.getShape(), type.getElementType());
     buffers[result] = created;
+    if (outputs.contains(result))
+      outputBuffers.insert(created);
     extents[result] = extent(op);
     made.push_back(created);
   }

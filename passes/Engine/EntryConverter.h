@@ -151,8 +151,8 @@ private:
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
   llvm::DenseMap<mlir::Value, Extent> extents;
   mlir::Value sequences, slots, blockTable;
-  llvm::DenseSet<mlir::Value> outputs; // of the function
-  mlir::FlatSymbolRefAttr fusion;      // of the group being opened
+  llvm::DenseSet<mlir::Value> outputs, outputBuffers; // of the function
+  mlir::FlatSymbolRefAttr fusion; // of the group being opened
 };
 
 } // namespace saddle::engine

@@ -56,8 +56,6 @@ TEST(CandidatesTest, MergedSharesAreTheCandidatesOfTheWhole) {
   for (uint64_t i = 0; i < rows; ++i)
     for (uint64_t j = 0; j < vocab; ++j)
       coarse.push_back(std::round(3 * logits.at(i, j)) / 3);
-  Tensor given = Tensor(DType::F32, {rows, shares * kept}, 1);
-  Tensor givenTokens = Tensor(DType::I32, {rows, shares * kept}, 2);
   std::vector<double> values, tokens;
   auto sorted = [&](uint64_t row, uint64_t first, uint64_t count) {
     std::vector<uint64_t> order(count);
@@ -77,8 +75,9 @@ TEST(CandidatesTest, MergedSharesAreTheCandidatesOfTheWhole) {
         values.push_back(coarse[row * vocab + order[j]]);
       }
     }
-  given = std::move(given).fill(values);
-  givenTokens = std::move(givenTokens).fill(tokens);
+  Tensor given = Tensor(DType::F32, {rows, shares * kept}, 1).fill(values);
+  Tensor givenTokens =
+      Tensor(DType::I32, {rows, shares * kept}, 2).fill(tokens);
   Tensor merged(DType::F32, {rows, kept}),
       mergedTokens(DType::I32, {rows, kept});
   KernelBuilder kernel("merge_candidates");
