@@ -183,6 +183,29 @@ TEST(DeviceSessionDetailTest, OnlyTheWantedOutputsAreCopied) {
   EXPECT_EQ(found.tokens, expected.tokens);
 }
 
+TEST(DeviceSessionDetailTest, CandidatesLeaveTheSessionsBufferAlone) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  tiny.candidates = 3;
+  auto engine = load(*deviceEngine(tiny));
+  FakeDevice fake(engine, 2);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  uint32_t sequence = *(*session)->addSequence();
+  const std::vector<SequenceInput> inputs = {
+      {sequence, {kPrompt.data(), 2}, LogitsWanted::All}};
+  Rows logits = stepIntoBuffer(**session, inputs);
+  ASSERT_TRUE((*session)->removeSequence(sequence).ok());
+  ASSERT_EQ(*(*session)->addSequence(), sequence);
+  float *buffer = *(*session)->logitsBuffer(2);
+  std::fill_n(buffer, logits.size(), -1.0f);
+  exec::Candidates found = exec::stepCandidates(**session, inputs, 3);
+  exec::Candidates expected = exec::candidatesIn(logits, 3);
+  EXPECT_EQ(found.values, expected.values);
+  EXPECT_EQ(found.tokens, expected.tokens);
+  EXPECT_EQ(Rows(buffer, buffer + logits.size()), Rows(logits.size(), -1.0f));
+}
+
 TEST(DeviceSessionDetailTest, ALongBlockTableTravelsWhenItChanges) {
   TinyOptions tiny;
   tiny.maxSeqLen = 20000;
