@@ -170,9 +170,6 @@ private:
           for (const std::string &warning : model.warnings)
             llvm::errs() << "saddle-compile: warning: " << warning << "\n";
           BuildOptions build = options.build;
-          // On devices rows of logits are far from the sampler.
-          build.candidates =
-              options.candidates.value_or(options.target == "cpu" ? 0 : 64);
           if (options.maxSeqLenIsDefault)
             build.limits.maxSeqLen =
                 std::min(build.limits.maxSeqLen, model.config.maxPositions);

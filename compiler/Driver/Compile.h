@@ -25,9 +25,6 @@ struct CompileOptions {
   Topology topology;
   std::string target = "cpu";
   BuildOptions build;
-  /// BuildOptions::candidates as the user gave it; absent is the target's
-  /// default.
-  std::optional<int64_t> candidates;
   /// Token counts of decode entries; empty means powers of two.
   std::vector<int64_t> buckets;
   /// Lower the default of max_seq_len to what the model allows; a length that

@@ -76,11 +76,11 @@ int main(int argc, char **argv) {
                  "the batch")
       ->delimiter(',')
       ->check(CLI::Range(1, 65536));
-  app.add_option("--candidates", options.candidates,
+  app.add_option("--candidates", options.build.candidates,
                  "Best tokens of each row of logits that a step yields, enough "
-                 "for greedy and top-k sampling without the row; default: 0 "
-                 "for cpu, 64 for sm_90a")
-      ->check(CLI::Range(0, 64));
+                 "for greedy and top-k sampling without the row")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
   app.add_option("--stage-layers", options.stageLayers,
                  "Layers of each pipeline stage; default: even")
       ->delimiter(',')
