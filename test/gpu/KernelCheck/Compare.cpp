@@ -28,12 +28,16 @@ double boundOf(const LaunchCase &launch, size_t output) {
   const schema::Slice &slice = *launch.entry->slices()->Get(
       launch.launch->operands()->Get(uint32_t(output)));
   // Quantising the hidden row of an expert: a sum that differs in its last bit
-  // may fall to the other side of an e4m3 step, 1/16 of that element; a hidden
-  // row has some hundred of them, so 1e-2 of the largest output bounds a few.
+  // may fall to the other side of an e4m3 step, up to 1/8 of that element.
+  // Outputs sum over the row, so their size goes with the root of its length:
+  // four such elements move one by 4/8 of an element out of that many.
   bool quantises =
       launch.kernel->attributes() && attribute(*launch.kernel, "act_group") > 0;
-  if (quantises && (op == "experts" || op == "experts_scaled"))
-    return 2e-2;
+  if (quantises && (op == "experts" || op == "experts_scaled")) {
+    uint32_t w2 = launch.launch->operands()->Get(op == "experts" ? 4 : 5);
+    double inner = double(launch.entry->slices()->Get(w2)->shape()->Get(2));
+    return std::max(1e-2, 0.5 / std::sqrt(inner));
+  }
   switch (slice.dtype()) {
   case DType::F8E4M3: // one step of three mantissa bits
     return 0.0625 * 1.01;
