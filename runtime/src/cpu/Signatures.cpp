@@ -296,24 +296,6 @@ static const std::vector<OpSpec> &signatures() {
         {"rotary_dim", kInt},
         {"theta", kFloat}},
        qkNormRelations},
-      {"qk_norm_all_reduce_rope_kv_append",
-       {{"q", Type::A, "nN"},
-        {"k", Type::A, "nG"},
-        {"v", Type::A, "nG"},
-        {"q_weight", Type::F32, "N"},
-        {"k_weight", Type::F32, "G"},
-        {"positions", Type::I32, "n"},
-        {"slots", Type::I32, "n"},
-        {"out", Type::A, "nN"},
-        {"kcache", Type::KV, "pbgd"},
-        {"vcache", Type::KV, "pbgd"}},
-       {{"q_divisor", kInt},
-        {"k_divisor", kInt},
-        {"eps", kFloat},
-        {"head_dim", kInt},
-        {"rotary_dim", kInt},
-        {"theta", kFloat}},
-       qkNormRelations},
       {"attention",
        {{"q", Type::A, "nN"},
         {"kcache", Type::KV, "pbgd"},
@@ -404,6 +386,9 @@ static StatusOr<OpSpec> sumOfSquaresSignature(size_t operands) {
 
 StatusOr<OpSpec> findSignature(const schema::Kernel &kernel, size_t operands) {
   const char *op = kernel.op()->c_str();
+  // With its sums over all ranks or over this one's columns only.
+  if (std::strcmp(op, "qk_norm_all_reduce_rope_kv_append") == 0)
+    op = "qk_norm_rope_kv_append";
   if (std::strcmp(op, "sum_of_squares") == 0)
     return sumOfSquaresSignature(operands);
   for (const OpSpec &spec : signatures()) {

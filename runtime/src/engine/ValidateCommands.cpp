@@ -84,6 +84,9 @@ Status CommandChecker::checkGroups(const cpu::OpFacts &facts,
     return makeError(StatusCode::Unsupported,
                      "its op exchanges data inside a kernel, which target "
                      "\"cpu\" cannot");
+  if (launch.exchange() == 0)
+    return makeError(StatusCode::DataLoss,
+                     "has no exchange memory, but its op needs some");
   if (launch.groups() >= 1 && launch.groups() <= engine.rank_groups()->size())
     return Status();
   return makeError(

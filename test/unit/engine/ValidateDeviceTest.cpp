@@ -255,6 +255,76 @@ TEST(ValidateDevice, exchangeMemory) {
       << message;
 }
 
+/// The n-th launch of the op in the first entry.
+LaunchT &launchOf(EngineT &e, const std::string &op, unsigned n = 0) {
+  for (auto &command : decode(e).commands)
+    if (LaunchT *found = command->action.AsLaunch())
+      if (e.kernels[found->kernel]->op == op && n-- == 0)
+        return *found;
+  std::abort();
+}
+
+/// Puts the kernel that exchanges sums in the place of the entry's kv_append,
+/// with operands of the single ops; the result is a valid engine.
+LaunchT &exchangingLaunch(EngineT &e) {
+  const LaunchT &q = launchOf(e, "rms_scale"), &k = launchOf(e, "rms_scale", 1),
+                &turned = launchOf(e, "rope");
+  LaunchT &append = launchOf(e, "kv_append");
+  append.operands = {q.operands[0],      k.operands[0],      append.operands[1],
+                     q.operands[2],      k.operands[2],      turned.operands[1],
+                     append.operands[2], turned.operands[2], append.operands[3],
+                     append.operands[4]};
+  KernelT &kernel = *e.kernels[append.kernel];
+  kernel.op = "qk_norm_all_reduce_rope_kv_append";
+  kernel.attributes.clear();
+  auto add = [&](const char *name, AttributeKind kind, double value) {
+    auto attribute = std::make_unique<AttributeT>();
+    attribute->name = name;
+    attribute->kind = kind;
+    attribute->int_value = int64_t(value);
+    attribute->float_value = value;
+    kernel.attributes.push_back(std::move(attribute));
+  };
+  auto intOf = [&](const LaunchT &from, const std::string &name) {
+    for (const auto &attribute : e.kernels[from.kernel]->attributes)
+      if (attribute->name == name)
+        return double(attribute->int_value);
+    std::abort();
+  };
+  add("q_divisor", AttributeKind::INT, 16);
+  add("k_divisor", AttributeKind::INT, 8);
+  add("eps", AttributeKind::FLOAT, 1e-6);
+  add("head_dim", AttributeKind::INT, intOf(turned, "head_dim"));
+  add("rotary_dim", AttributeKind::INT, intOf(turned, "rotary_dim"));
+  add("theta", AttributeKind::FLOAT, 1e4);
+  append.groups = 1;
+  append.exchange = collective(e).exchange;
+  return append;
+}
+
+TEST(ValidateDevice, launchesThatExchange) {
+  EXPECT_EQ(deviceMessage([](EngineT &e) { exchangingLaunch(e); }), "");
+  EXPECT_NE(deviceMessage([](EngineT &e) {
+              exchangingLaunch(e).groups = 0;
+            }).find("rank groups -1 do not exist, there are 1"),
+            std::string::npos);
+  EXPECT_NE(deviceMessage([](EngineT &e) {
+              exchangingLaunch(e).groups = 9;
+            }).find("rank groups 8 do not exist, there are 1"),
+            std::string::npos);
+  EXPECT_NE(deviceMessage([](EngineT &e) {
+              exchangingLaunch(e).exchange = 0;
+            }).find("has no exchange memory, but its op needs some"),
+            std::string::npos);
+  for (auto mutate :
+       {+[](EngineT &e) { launch(e).groups = 1; },
+        +[](EngineT &e) { launch(e).exchange = collective(e).exchange; }})
+    EXPECT_EQ(deviceMessage(mutate),
+              "program 0: entry \"decode\": command 0 (model.embed_tokens): "
+              "kernel \"0.0.0\": has rank groups or exchange memory, but "
+              "its op exchanges nothing");
+}
+
 TEST(ValidateDevice, limitsOfDeviceTables) {
   auto engine = loadAfter(
       [](EngineT &e) {
@@ -304,6 +374,16 @@ TEST(ValidateDevice, cpuEngines) {
   EXPECT_EQ(messageAfter([](EngineT &e) { collective(e).kernel = 1; }),
             std::string(kFirstCollective) +
                 "has a kernel, which an engine for target \"cpu\" cannot have");
+  auto tree = tinyEngine(twoStages());
+  exchangingLaunch(*tree).exchange = 0;
+  auto file = packEngineFile(flatBufferOf(*tree), {});
+  auto engine = saddle::Engine::fromBytes(file.data(), file.size(), "t");
+  ASSERT_FALSE(engine.ok());
+  EXPECT_EQ(engine.status().code(), StatusCode::Unsupported);
+  EXPECT_NE(engine.status().message().find(
+                "its op exchanges data inside a kernel, which target \"cpu\" "
+                "cannot"),
+            std::string::npos);
 }
 
 } // namespace
