@@ -1,7 +1,7 @@
 #include "test/gpu/KernelCheck/Compare.h"
 
 #include "runtime/src/base/Convert.h"
-#include "runtime/src/cpu/Kernels.h"
+#include "runtime/src/cpu/Binding.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,13 +11,6 @@
 namespace saddle::check {
 
 using schema::DType;
-
-static int64_t attribute(const schema::Kernel &kernel, const char *name) {
-  for (const schema::Attribute *attribute : *kernel.attributes())
-    if (attribute->name()->str() == name)
-      return attribute->int_value();
-  return 0;
-}
 
 double boundOf(const LaunchCase &launch, size_t output) {
   std::string op = launch.kernel->op()->str();
@@ -31,8 +24,9 @@ double boundOf(const LaunchCase &launch, size_t output) {
   // may fall to the other side of an e4m3 step, up to 1/8 of that element.
   // Outputs sum over the row, so their size goes with the root of its length:
   // four such elements move one by 4/8 of an element out of that many.
-  bool quantises =
-      launch.kernel->attributes() && attribute(*launch.kernel, "act_group") > 0;
+  const schema::Attribute *group =
+      cpu::findAttribute(*launch.kernel, "act_group");
+  bool quantises = group && group->int_value() > 0;
   if (quantises && (op == "experts" || op == "experts_scaled")) {
     uint32_t w2 = launch.launch->operands()->Get(op == "experts" ? 4 : 5);
     double inner = double(launch.entry->slices()->Get(w2)->shape()->Get(2));

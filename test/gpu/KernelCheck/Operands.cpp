@@ -1,7 +1,8 @@
 #include "test/gpu/KernelCheck/Operands.h"
 
+#include "runtime/src/base/Convert.h"
 #include "runtime/src/base/Float.h"
-#include "runtime/src/cpu/Kernels.h"
+#include "runtime/src/cpu/Binding.h"
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/engine/Validate.h"
 
@@ -24,26 +25,6 @@ uint64_t spanOf(const View &view) {
   for (unsigned i = 0; i < view.rank; ++i)
     last += (view.shape[i] - 1) * view.strides[i];
   return (last + 1) * elementBytes(view.dtype);
-}
-
-void storeFloat(float value, DType dtype, uint8_t *out) {
-  switch (dtype) {
-  case DType::F32:
-    std::memcpy(out, &value, 4);
-    return;
-  case DType::BF16: {
-    uint16_t bits = floatToBf16(value);
-    std::memcpy(out, &bits, 2);
-    return;
-  }
-  case DType::F16: {
-    uint16_t bits = floatToF16(value);
-    std::memcpy(out, &bits, 2);
-    return;
-  }
-  default:
-    *out = floatToE4m3(value);
-  }
 }
 
 /// Fills the operands of one launch, by op and place.
@@ -96,8 +77,10 @@ void Filler::forEach(size_t operand,
     uint64_t offset = 0;
     for (unsigned i = 0; i + 1 < view.rank; ++i)
       offset += index[i] * view.strides[i];
-    for (uint64_t j = 0; j < view.shape[view.rank - 1]; ++j)
-      storeFloat(value(number++), view.dtype, view.data + (offset + j) * bytes);
+    for (uint64_t j = 0; j < view.shape[view.rank - 1]; ++j) {
+      float element = value(number++);
+      storeRow(&element, view.dtype, view.data + (offset + j) * bytes, 1);
+    }
     unsigned i = view.rank - 1;
     while (i > 0 && ++index[i - 1] == view.shape[i - 1])
       index[--i] = 0;
@@ -167,10 +150,9 @@ void Filler::fillContext(size_t positions, size_t sequences, size_t table,
 void Filler::fillChoices(size_t weights, size_t experts, uint64_t held) {
   positive(weights, 0.05f, 1);
   uint64_t k = view(experts).shape[1];
-  uint64_t start = 0;
-  for (const schema::Attribute *attribute : *launch.kernel->attributes())
-    if (attribute->name()->str() == "expert_start")
-      start = evaluate(attribute->rank_value(), launch.rank);
+  uint64_t start =
+      evaluate(cpu::findAttribute(*launch.kernel, "expert_start")->rank_value(),
+               launch.rank);
   uint64_t total = std::max(start + held + held / 2, k + 1);
   std::vector<uint64_t> ids(total);
   std::iota(ids.begin(), ids.end(), 0);
