@@ -48,11 +48,14 @@ def pack(args):
     args.out.mkdir(parents=True, exist_ok=True)
     for topology in args.topologies:
         engine = args.out / f"{name_of(topology)}.saddle"
+        # Limits of an engine hold for each attention replica.
+        sizes = dict(part.split("=") for part in topology.split(","))
+        batch = max(1, args.max_batch // int(sizes.get("dp", 1)))
+        buckets = [n for n in args.buckets.split(",") if int(n) <= batch]
         command = [args.bin / "saddle-compile", CONFIG, "--topology", topology,
                    "--target", "sm_90a", "--compute-dtype", "bf16", "--max-batch",
-                   args.max_batch, "--max-seq-len", args.max_seq_len, "-o", engine]
-        if args.buckets:
-            command += ["--buckets", args.buckets]
+                   batch, "--max-seq-len", args.max_seq_len, "--buckets",
+                   ",".join(buckets), "-o", engine]
         if args.layers:
             command += ["--layers", args.layers]
         if args.kernel_cache:
@@ -133,9 +136,11 @@ def main():
     packer.add_argument("--bin", type=pathlib.Path, required=True)
     packer.add_argument("--out", type=pathlib.Path, required=True)
     packer.add_argument("--kernel-cache", type=pathlib.Path)
-    packer.add_argument("--max-batch", type=int, default=64)
+    packer.add_argument("--max-batch", type=int, default=64,
+                        help="of all attention replicas together")
     packer.add_argument("--max-seq-len", type=int, default=4096)
-    packer.add_argument("--buckets", default="1,8,64")
+    packer.add_argument("--buckets", default="1,8,64",
+                        help="those up to a replica's batch are taken")
     packer.add_argument("--layers", type=int, help="fewer than the model has")
     packer.set_defaults(command=pack)
     runner = commands.add_parser("run")
