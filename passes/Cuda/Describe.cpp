@@ -26,6 +26,10 @@ static ArrayRef<StringRef> operandNames(StringRef op) {
   static constexpr StringRef kEmbedding[] = {"tokens", "table", "out"};
   static constexpr StringRef kNorm[] = {"x", "weight", "out"};
   static constexpr StringRef kAdd[] = {"a", "b", "out"};
+  static constexpr StringRef kAddNorm[] = {"a", "b", "weight", "sum", "out"};
+  static constexpr StringRef kQKNorm[] = {
+      "q",         "k",     "v",   "q_weight", "k_weight",
+      "positions", "slots", "out", "kcache",   "vcache"};
   static constexpr StringRef kLinear[] = {"x", "w", "out"};
   static constexpr StringRef kLinearScaled[] = {"x", "w", "scale", "out"};
   static constexpr StringRef kScale[] = {"x", "sums", "weight", "out"};
@@ -45,6 +49,9 @@ static ArrayRef<StringRef> operandNames(StringRef op) {
       .Case("embedding", kEmbedding)
       .Case("rms_norm", kNorm)
       .Case("add", kAdd)
+      .Case("add_rms_norm", kAddNorm)
+      .Cases({"qk_norm_rope_kv_append", "qk_norm_all_reduce_rope_kv_append"},
+             kQKNorm)
       .Case("linear", kLinear)
       .Case("linear_scaled", kLinearScaled)
       .Case("rms_scale", kScale)

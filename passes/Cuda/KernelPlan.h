@@ -83,8 +83,8 @@ struct KernelPlan {
   uint64_t exchangeBytes = 0;
 };
 
-/// The plan for a launch; a failure says in `error` what is not supported.
-/// Never fails for what an M2-family model of any shape can ask for.
+/// The plan for a launch; a failure says in `error` what is not supported:
+/// sizes far beyond those of M2-family models, or a layout that no pass makes.
 llvm::FailureOr<KernelPlan> planKernel(const LaunchDesc &launch,
                                        std::string &error);
 
