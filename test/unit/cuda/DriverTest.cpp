@@ -39,7 +39,10 @@ TEST(DriverTest, ErrorsKeepNameNumberAndText) {
             StatusCode::Internal);
 }
 
-TEST(DriverTest, ACudaEngineNeedsADriverButCpuEnginesDoNot) {
+TEST(DriverTest, CpuEnginesNeedNoDriver) { EXPECT_NE(exec::open({}), nullptr); }
+
+// With a driver the same call fails elsewhere: the tiny engine's code is none.
+TEST(DriverTest, ACudaEngineNeedsADriver) {
   if (Driver::get().ok())
     GTEST_SKIP() << "this machine has a CUDA driver";
   Status status =
@@ -49,7 +52,6 @@ TEST(DriverTest, ACudaEngineNeedsADriverButCpuEnginesDoNot) {
   EXPECT_THAT(status.message(),
               HasSubstr("tiny is for target \"sm_90a\", but the CUDA driver "
                         "cannot be loaded: libcuda.so.1"));
-  EXPECT_NE(exec::open({}), nullptr);
 }
 
 } // namespace
