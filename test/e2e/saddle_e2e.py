@@ -7,6 +7,7 @@ and nowhere else in the tests.
 import array
 import json
 import math
+import os
 import pathlib
 import subprocess
 
@@ -67,10 +68,14 @@ def write_tensors(path, tensors):
         len(text).to_bytes(8, "little") + text + b"".join(blobs))
 
 
-def call(command):
-    """Runs a tool; its stdout. Failure carries the command and its stderr."""
+def call(command, environment=None):
+    """Runs a tool; its stdout. Failure carries the command and its stderr.
+
+    environment: variables to set beside those of this process.
+    """
     result = subprocess.run([str(part) for part in command], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env=os.environ | (environment or {}))
     if result.returncode:
         raise Failure(f"{' '.join(map(str, command))}: exit "
                       f"{result.returncode}\n{result.stderr.strip()}")
@@ -90,7 +95,7 @@ def compile_engine(binary, model, engine, tp, dtype, max_seq_len, max_batch=1,
 
 
 def run_engine(binary, engine, weights, inputs, new_tokens, logits_file,
-               options=()):
+               options=(), environment=None):
     """Greedy decoding of one or more sequences in one batch.
 
     inputs: each a list of token ids or a text. Returns per sequence (tokens,
@@ -102,7 +107,7 @@ def run_engine(binary, engine, weights, inputs, new_tokens, logits_file,
     for item in inputs:
         command += (["--prompt", item] if isinstance(item, str) else
                     ["--tokens", ",".join(map(str, item))])
-    call(command)
+    call(command, environment)
     tensors = read_tensors(logits_file)
     suffixes = [""] if len(inputs) == 1 else [f".{i}" for i in range(len(inputs))]
     out = []

@@ -11,11 +11,14 @@ Python's standard library only.
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -107,7 +110,7 @@ def limits_of(kind, name, dtype):
 
 def pack(args):
     args.out.mkdir(parents=True, exist_ok=True)
-    chosen = [t for t in tests() if args.only in file_name(*t)]
+    chosen = [t for t in tests() if re.search(args.only, file_name(*t))]
     jobs = [(*test, "sm_90a") for test in chosen]
     jobs += sorted({(kind, name, dtype, "tp=1", "cpu")
                     for kind, name, dtype, _ in chosen})
@@ -133,24 +136,85 @@ def pack(args):
 # -- Running -----------------------------------------------------------------
 
 
+class Gpus:
+    """Hands out GPUs, so that engines of several ranks run on GPUs of their own.
+
+    Processes that share a GPU take turns of milliseconds on it. Ranks of one GPU
+    have their turns together, but ranks of several wait for each other in every
+    exchange while their turns do not meet. So a GPU takes several engines that need
+    no other, or two that do: one loads while the other runs.
+    """
+
+    def __init__(self, count, engines_per_gpu):
+        self.free = [engines_per_gpu] * count
+        self.engines_per_gpu = engines_per_gpu
+        self.changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def take(self, ranks):
+        """The numbers of min(ranks, all) GPUs, as a list."""
+        count = min(ranks, len(self.free))
+        share = 1 if count == 1 else max(1, self.engines_per_gpu // 2)
+        with self.changed:
+            self.changed.wait_for(lambda: len(self.with_room(share)) >= count)
+            mine = self.with_room(share)[:count]
+            for gpu in mine:
+                self.free[gpu] -= share
+        try:
+            yield mine
+        finally:
+            with self.changed:
+                for gpu in mine:
+                    self.free[gpu] += share
+                self.changed.notify_all()
+
+    def with_room(self, share):
+        """GPUs with room for that many engines, the emptiest first."""
+        return sorted((gpu for gpu, room in enumerate(self.free)
+                       if room >= share), key=lambda gpu: -self.free[gpu])
+
+
 class Runner:
     def __init__(self, args):
         self.pack = args.pack
         self.tmp = args.tmp
+        self.gpus = Gpus(args.gpus, args.engines_per_gpu)
+        self.cpu_lock = threading.Lock()
         self.cpu = {}
 
     def engine(self, test, target):
         return self.pack / f"{file_name(*test)}.{target}.saddle"
 
-    def logits(self, test, target, inputs, count):
-        kind, name, _, topology = test
-        options = ["--timeout", 20]
-        if target != "cpu" and world(topology) > 1:
-            options.append("--share-devices")
+    def execute(self, test, target, inputs, count, options, environment):
+        kind, name, _, _ = test
         with tempfile.TemporaryDirectory(dir=self.tmp) as tmp:
             return run_engine(self.pack / "saddle-run", self.engine(test, target),
                               model_of(kind, name), inputs, count,
-                              pathlib.Path(tmp) / "logits.safetensors", options)
+                              pathlib.Path(tmp) / "logits.safetensors",
+                              ["--timeout", 20, *options], environment)
+
+    def on_gpus(self, test, inputs, count):
+        with self.gpus.take(world(test[3])) as gpus:
+            options = ["--share-devices"] if len(gpus) < world(test[3]) else []
+            return self.execute(
+                test, "sm_90a", inputs, count, options,
+                {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))})
+
+    def on_cpu(self, test, mode, inputs, count):
+        """Once for all topologies of a case."""
+        key = (*test[:3], mode)
+        with self.cpu_lock:
+            is_first = key not in self.cpu
+            if is_first:
+                self.cpu[key] = concurrent.futures.Future()
+            result = self.cpu[key]
+        if is_first:
+            try:
+                result.set_result(self.execute((*test[:3], "tp=1"), "cpu", inputs,
+                                               count, [], {}))
+            except Failure as failure:
+                result.set_exception(failure)
+        return result.result()
 
     def parity(self, test):
         """[(what, error, bound)]; raises Failure."""
@@ -162,8 +226,8 @@ class Runner:
             decode = mode == "decode"
             inputs = [t[:n] if decode else t for n, t, _, _ in sequences]
             count = (len(sequences[0][1]) - sequences[0][0]) if decode else 1
-            results = self.logits(test, "sm_90a", inputs, count)
-            on_cpu = self.logits((*test[:3], "tp=1"), "cpu", inputs, count)
+            results = self.on_gpus(test, inputs, count)
+            on_cpu = self.on_cpu(test, mode, inputs, count)
             for (tokens, logits), (cpu_tokens, cpu_logits), (
                     length, golden_tokens, golden, fp32) in zip(results, on_cpu,
                                                               sequences):
@@ -180,8 +244,7 @@ class Runner:
 
     def greedy(self, test):
         expected, count = greedy_rows(test[1])
-        results = self.logits(test, "sm_90a", [r["prompt"] for r in expected],
-                              count)
+        results = self.on_gpus(test, [r["prompt"] for r in expected], count)
         for row, (tokens, _) in zip(expected, results):
             wanted = row["prompt_ids"] + row["new_ids"]
             if tokens != wanted:
@@ -192,39 +255,47 @@ class Runner:
         return [(f"text of {len(expected)} prompts", 0.0, 0.0)]
 
     def run(self, test):
+        """(comparisons, failure or None, seconds)."""
+        start = time.time()
         try:
-            return getattr(self, test[0])(test), None
-        except Failure as failure:
-            return [], str(failure)
+            done, failure = getattr(self, test[0])(test), None
+        except Failure as error:
+            done, failure = [], str(error)
+        return done, failure, time.time() - start
 
 
 def run(args):
     runner = Runner(args)
-    chosen = [t for t in tests() if args.only in file_name(*t)
+    chosen = [t for t in tests() if re.search(args.only, file_name(*t))
               and runner.engine(t, "sm_90a").exists()]
-    part, parts = map(int, args.shard.split("/"))
-    chosen = chosen[part::parts]
+    # Engines that need many GPUs first: the others fill the gaps.
+    chosen.sort(key=lambda test: -min(world(test[3]), args.gpus))
     if not chosen:
         print(f"{args.pack}: no engine of the list is here", file=sys.stderr)
         return 1
     report, failures = [], 0
     start = time.time()
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for test, (done, failure) in zip(chosen, pool.map(runner.run, chosen)):
-            name = file_name(*test)
+        jobs = {pool.submit(runner.run, test): test for test in chosen}
+        for job in concurrent.futures.as_completed(jobs):
+            name = file_name(*jobs[job])
+            done, failure, seconds = job.result()
             failures += failure is not None
             worst = {}
             for what, error, bound in done:
                 worst[what] = (max(error, worst.get(what, (0, 0))[0]), bound)
             text = failure or "; ".join(f"{what} {error:.1e} <= {bound:g}"
                                         for what, (error, bound) in worst.items())
-            print(f"{'FAILED' if failure else 'ok':6} {name}: {text}", flush=True)
-            report.append({"name": name, "failure": failure, "errors": {
-                what: {"error": error, "bound": bound}
-                for what, (error, bound) in worst.items()}})
+            print(f"{'FAILED' if failure else 'ok':6} {name}, {seconds:.1f} s: "
+                  f"{text}", flush=True)
+            errors = {what: {"error": error, "bound": bound}
+                      for what, (error, bound) in worst.items()}
+            report.append({"name": name, "failure": failure,
+                           "seconds": round(seconds, 2), "errors": errors})
     print(f"{len(chosen) - failures} of {len(chosen)} pass, "
           f"{time.time() - start:.0f} s")
     if args.json:
+        report.sort(key=lambda row: row["name"])
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     return 1 if failures else 0
 
@@ -239,15 +310,18 @@ def main():
     packer.set_defaults(command=pack)
     runner = commands.add_parser("run")
     runner.add_argument("pack", type=pathlib.Path)
-    runner.add_argument("--jobs", type=int, default=4)
-    runner.add_argument("--shard", default="0/1",
-                        help="I/N: every N-th test from the I-th on")
+    runner.add_argument("--gpus", type=int, default=1,
+                        help="how many there are")
+    runner.add_argument("--engines-per-gpu", type=int, default=4,
+                        help="that run at once, if they need one GPU only")
+    runner.add_argument("--jobs", type=int, default=16,
+                        help="engines in work at once, on GPUs or in the queue")
     runner.add_argument("--json", type=pathlib.Path)
     runner.add_argument("--tmp", type=pathlib.Path)
     runner.set_defaults(command=run)
     for command in (packer, runner):
         command.add_argument("--only", default="",
-                             help="tests whose name contains this")
+                             help="tests whose name this regular expression finds")
     args = parser.parse_args()
     return args.command(args)
 
