@@ -195,6 +195,7 @@ private:
       table->grid_x = attr.getGrid()[0];
       table->grid_y = attr.getGrid()[1];
       table->grid_z = attr.getGrid()[2];
+      table->exclusive_grid = attr.getExclusive();
       table->block = attr.getBlock();
       table->shared_bytes = attr.getShared();
       const auto &compiled = binaries.find(module)->second.functions;

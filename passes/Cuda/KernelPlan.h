@@ -60,6 +60,9 @@ struct FunctionPlan {
   /// namespace saddle::device.
   std::string body;
   uint32_t grid[3] = {1, 1, 1};
+  /// Of a kernel that waits for peers: CTAs in place of grid[0] when every rank
+  /// has a device of its own; 0: the same.
+  uint32_t exclusiveGrid = 0;
   uint32_t block = 1;
   /// Dynamic shared memory.
   uint32_t sharedBytes = 0;

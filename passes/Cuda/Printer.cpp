@@ -73,7 +73,10 @@ static void printHead(llvm::raw_ostream &os, const PrintedKernel &kernel) {
 static void printFunction(llvm::raw_ostream &os, StringRef name,
                           const FunctionPlan &function) {
   os << "// Grid " << function.grid[0] << " x " << function.grid[1] << " x "
-     << function.grid[2] << ", " << function.sharedBytes
+     << function.grid[2];
+  if (function.exclusiveGrid > 0)
+    os << ", with a device for each rank " << function.exclusiveGrid;
+  os << ", " << function.sharedBytes
      << " bytes of dynamic shared memory.\n";
   os << "extern \"C\" __global__ void __launch_bounds__(" << function.block;
   if (function.residentBlocks > 0)

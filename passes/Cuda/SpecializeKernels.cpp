@@ -104,7 +104,8 @@ private:
       os << header << "\n";
     for (const FunctionPlan &function : plan.functions)
       os << function.suffix << " " << function.grid[0] << " "
-         << function.grid[1] << " " << function.grid[2] << " " << function.block
+         << function.grid[1] << " " << function.grid[2] << " "
+         << function.exclusiveGrid << " " << function.block
          << " " << function.sharedBytes << " " << function.residentBlocks << " "
          << function.waitsItself << "\n"
          << function.body << "\n";
@@ -192,7 +193,8 @@ private:
           builder.getContext(), ref(moduleName(op)),
           builder.getStringAttr(functionName(kernel, function)),
           ArrayRef<int64_t>(grid), static_cast<int64_t>(function.block),
-          static_cast<int64_t>(function.sharedBytes));
+          static_cast<int64_t>(function.sharedBytes),
+          static_cast<int64_t>(function.exclusiveGrid));
       if (!attr)
         return failure();
       functions.push_back(attr);

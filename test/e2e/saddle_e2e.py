@@ -94,6 +94,24 @@ def compile_engine(binary, model, engine, tp, dtype, max_seq_len, max_batch=1,
     call(command)
 
 
+def run_command(binary, engine, weights, inputs, new_tokens, options):
+    """Greedy decoding; inputs: each a list of token ids or a text."""
+    command = [binary, engine, "--weights", weights, "--max-new-tokens",
+               new_tokens, "--temperature", 0, *options]
+    for item in inputs:
+        command += (["--prompt", item] if isinstance(item, str) else
+                    ["--tokens", ",".join(map(str, item))])
+    return command
+
+
+def run_text(binary, engine, weights, inputs, new_tokens, _logits_file=None,
+             options=(), environment=None):
+    """Like run_engine, without logits: the new tokens of each sequence."""
+    out = call(run_command(binary, engine, weights, inputs, new_tokens,
+                           ["--json", *options]), environment)
+    return [prompt["tokens"] for prompt in json.loads(out)["prompts"]]
+
+
 def run_engine(binary, engine, weights, inputs, new_tokens, logits_file,
                options=(), environment=None):
     """Greedy decoding of one or more sequences in one batch.
@@ -101,13 +119,8 @@ def run_engine(binary, engine, weights, inputs, new_tokens, logits_file,
     inputs: each a list of token ids or a text. Returns per sequence (tokens,
     logits): prompt and new tokens, and one row per position, the last optional.
     """
-    command = [binary, engine, "--weights", weights, "--max-new-tokens",
-               new_tokens, "--temperature", 0, "--logits-out", logits_file,
-               *options]
-    for item in inputs:
-        command += (["--prompt", item] if isinstance(item, str) else
-                    ["--tokens", ",".join(map(str, item))])
-    call(command, environment)
+    call(run_command(binary, engine, weights, inputs, new_tokens,
+                     ["--logits-out", logits_file, *options]), environment)
     tensors = read_tensors(logits_file)
     suffixes = [""] if len(inputs) == 1 else [f".{i}" for i in range(len(inputs))]
     out = []

@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "e2e"))
 
 import parity  # noqa: E402
-from saddle_e2e import Failure, compile_engine, run_engine  # noqa: E402
+from saddle_e2e import Failure, compile_engine, run_engine, run_text  # noqa: E402
 
 GOLDENS = ROOT / "test" / "e2e" / "goldens"
 NANO = ROOT / "models" / "nano"
@@ -48,13 +48,37 @@ fp8-published   | f32 bf16 | tp=1 tp=2 tp=8 tp=8,ep=2
 fp8-half-blocks | f32 bf16 | tp=1 tp=4 tp=8
 """
 
-# variant | compute dtype | topologies
+# An fp8 KV cache: transformers has none, so only the CPU target is asked.
+FP8_CACHE = """
+base            | f32 bf16 | tp=1 tp=4 tp=8
+batch           | f32 bf16 | tp=1 tp=4,pp=2 tp=4,dp=2,ep=4,pp=2
+fp8-published   | bf16     | tp=1 tp=8
+"""
+
+# An element of a cache that differs in its last bit may be rounded to the next of
+# three mantissa bits: in fp32 few are, in bf16 as many as with quantised activations.
+FP8_CACHE_BOUNDS = {"f32": 2e-2, "bf16": 8e-2}
+
+# variant | compute dtypes | topologies
 GREEDY = """
 bf16 | f32  | tp=1 tp=2 tp=4 tp=8 tp=8,ep=8 tp=8,dp=8,ep=8 tp=4,pp=2
 fp8  | f32  | tp=1 tp=2 tp=4 tp=8 tp=8,ep=8 tp=8,dp=8,ep=8 tp=4,pp=2
 bf16 | bf16 | tp=2
 fp8  | bf16 | tp=2
 """
+
+# The same text from candidates, without rows of logits.
+CANDIDATES = """
+bf16 | f32 | tp=1 tp=2 tp=4 tp=8 tp=8,dp=8,ep=8 tp=4,pp=2
+fp8  | f32 | tp=1 tp=8
+"""
+
+# kind -> its list, and what saddle-compile is told besides
+KINDS = {"parity": (PARITY, []),
+         "fp8_cache": (FP8_CACHE, ["--kv-dtype", "fp8"]),
+         "greedy": (GREEDY, []),
+         "candidates": (CANDIDATES, ["--candidates", 64])}
+OF_NANO = ("greedy", "candidates")
 
 
 def rows(table):
@@ -64,13 +88,11 @@ def rows(table):
 
 def tests():
     """[(kind, name, dtype, topology)]"""
-    for case, dtypes, topologies in rows(PARITY):
-        for dtype in dtypes.split():
-            for topology in topologies.split():
-                yield "parity", case, dtype, topology
-    for variant, dtype, topologies in rows(GREEDY):
-        for topology in topologies.split():
-            yield "greedy", variant, dtype, topology
+    for kind, (table, _) in KINDS.items():
+        for name, dtypes, topologies in rows(table):
+            for dtype in dtypes.split():
+                for topology in topologies.split():
+                    yield kind, name, dtype, topology
 
 
 def file_name(kind, name, dtype, topology):
@@ -78,7 +100,7 @@ def file_name(kind, name, dtype, topology):
 
 
 def model_of(kind, name):
-    return (GOLDENS if kind == "parity" else NANO) / name
+    return (NANO if kind in OF_NANO else GOLDENS) / name
 
 
 def sequences_of(name, dtype):
@@ -102,7 +124,7 @@ def world(topology):
 
 def limits_of(kind, name, dtype):
     """(max sequence length, max batch)."""
-    if kind == "greedy":
+    if kind in OF_NANO:
         return 128, len(greedy_rows(name)[0])
     _, sequences = sequences_of(name, dtype)
     return max(len(s[1]) for s in sequences) + 1, len(sequences)
@@ -113,8 +135,8 @@ def pack(args):
     chosen = [t for t in tests() if re.search(args.only, file_name(*t))]
     jobs = [(*test, "sm_90a") for test in chosen]
     jobs += sorted({(kind, name, dtype, "tp=1", "cpu")
-                    for kind, name, dtype, _ in chosen})
-    options = ["--kernel-cache", args.kernel_cache] if args.kernel_cache else []
+                    for kind, name, dtype, _ in chosen if kind not in OF_NANO})
+    cache = ["--kernel-cache", args.kernel_cache] if args.kernel_cache else []
     start = time.time()
     for index, (*test, target) in enumerate(jobs):
         kind, name, dtype, topology = test
@@ -122,7 +144,8 @@ def pack(args):
             continue
         length, batch = limits_of(kind, name, dtype)
         # One decode bucket and one prefill bucket: fewer kernels to build.
-        extra = ["--buckets", batch] + (options if target != "cpu" else [])
+        extra = ["--buckets", batch, *KINDS[kind][1],
+                 *(cache if target != "cpu" else [])]
         compile_engine(args.bin / "saddle-compile", model_of(kind, name),
                        args.out / f"{file_name(*test)}.{target}.saddle", topology,
                        dtype, length, batch, min(length, 32), target, extra)
@@ -174,6 +197,18 @@ class Gpus:
                        if room >= share), key=lambda gpu: -self.free[gpu])
 
 
+def compare_texts(expected, found):
+    """[(what, error, bound)]; raises Failure. found: new tokens of each prompt."""
+    for row, tokens in zip(expected, found):
+        wanted = row["new_ids"]
+        if tokens != wanted:
+            at = next((i for i, (a, b) in enumerate(zip(tokens, wanted))
+                       if a != b), min(len(tokens), len(wanted)))
+            raise Failure(f"{row['prompt']!r} differs from new token {at} on: "
+                          f"{tokens[at:at + 8]}, expected {wanted[at:at + 8]}")
+    return [(f"text of {len(expected)} prompts", 0.0, 0.0)]
+
+
 class Runner:
     def __init__(self, args):
         self.pack = args.pack
@@ -185,19 +220,20 @@ class Runner:
     def engine(self, test, target):
         return self.pack / f"{file_name(*test)}.{target}.saddle"
 
-    def execute(self, test, target, inputs, count, options, environment):
+    def execute(self, run, test, target, inputs, count, options, environment):
+        """`run`: run_engine (tokens and logits) or run_text (new tokens)."""
         kind, name, _, _ = test
         with tempfile.TemporaryDirectory(dir=self.tmp) as tmp:
-            return run_engine(self.pack / "saddle-run", self.engine(test, target),
-                              model_of(kind, name), inputs, count,
-                              pathlib.Path(tmp) / "logits.safetensors",
-                              ["--timeout", 20, *options], environment)
+            return run(self.pack / "saddle-run", self.engine(test, target),
+                       model_of(kind, name), inputs, count,
+                       pathlib.Path(tmp) / "logits.safetensors",
+                       ["--timeout", 20, *options], environment)
 
-    def on_gpus(self, test, inputs, count):
+    def on_gpus(self, test, inputs, count, run=run_engine):
         with self.gpus.take(world(test[3])) as gpus:
             options = ["--share-devices"] if len(gpus) < world(test[3]) else []
             return self.execute(
-                test, "sm_90a", inputs, count, options,
+                run, test, "sm_90a", inputs, count, options,
                 {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))})
 
     def on_cpu(self, test, mode, inputs, count):
@@ -210,17 +246,17 @@ class Runner:
             result = self.cpu[key]
         if is_first:
             try:
-                result.set_result(self.execute((*test[:3], "tp=1"), "cpu", inputs,
-                                               count, [], {}))
+                result.set_result(self.execute(run_engine, (*test[:3], "tp=1"),
+                                               "cpu", inputs, count, [], {}))
             except Failure as failure:
                 result.set_exception(failure)
         return result.result()
 
-    def parity(self, test):
+    def parity(self, test, with_transformers=True):
         """[(what, error, bound)]; raises Failure."""
         _, name, dtype, _ = test
         kind, sequences = sequences_of(name, dtype)
-        bound = parity.BOUNDS[kind]
+        bound = parity.BOUNDS[kind] if with_transformers else FP8_CACHE_BOUNDS[dtype]
         done = []
         for mode in ("decode", "prefill"):
             decode = mode == "decode"
@@ -233,26 +269,31 @@ class Runner:
                                                               sequences):
                 start = length if decode else len(golden_tokens)
                 lead = None if dtype == "f32" else fp32
-                _, error = parity.compare(tokens, logits, golden_tokens, golden,
-                                          start, bound, lead)
-                done.append((f"{mode}, transformers", error, bound))
+                if with_transformers:
+                    _, error = parity.compare(tokens, logits, golden_tokens,
+                                              golden, start, bound, lead)
+                    done.append((f"{mode}, transformers", error, bound))
                 _, error = parity.compare(
                     tokens, logits, cpu_tokens[:len(golden_tokens)], cpu_logits,
                     start, bound, None if dtype == "f32" else cpu_logits)
                 done.append((f"{mode}, CPU", error, bound))
         return done
 
+    def fp8_cache(self, test):
+        return self.parity(test, with_transformers=False)
+
     def greedy(self, test):
         expected, count = greedy_rows(test[1])
         results = self.on_gpus(test, [r["prompt"] for r in expected], count)
-        for row, (tokens, _) in zip(expected, results):
-            wanted = row["prompt_ids"] + row["new_ids"]
-            if tokens != wanted:
-                at = next((i for i, (a, b) in enumerate(zip(tokens, wanted))
-                           if a != b), min(len(tokens), len(wanted)))
-                raise Failure(f"{row['prompt']!r} differs from token {at} on: "
-                              f"{tokens[at:at + 8]}, expected {wanted[at:at + 8]}")
-        return [(f"text of {len(expected)} prompts", 0.0, 0.0)]
+        return compare_texts(
+            expected, [tokens[len(row["prompt_ids"]):]
+                       for row, (tokens, _) in zip(expected, results)])
+
+    def candidates(self, test):
+        expected, count = greedy_rows(test[1])
+        inputs = [row["prompt"] for row in expected]
+        return compare_texts(expected,
+                             self.on_gpus(test, inputs, count, run_text))
 
     def run(self, test):
         """(comparisons, failure or None, seconds)."""

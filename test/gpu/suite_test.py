@@ -98,6 +98,24 @@ class WholeProgram(unittest.TestCase):
             "decode, CPU", "decode, transformers",
             "prefill, CPU", "prefill, transformers"])
 
+    def test_text_from_candidates_is_compared(self):
+        test = ("candidates", "bf16", "f32", "tp=1")
+        length, batch = suite.limits_of(*test[:3])
+        engine = self.pack / f"{suite.file_name(*test)}.sm_90a.saddle"
+        suite.compile_engine(TOOLS["compile"], suite.model_of(*test[:2]), engine,
+                             "tp=1", "f32", length, batch, None, "cpu",
+                             suite.KINDS["candidates"][1])
+        result = self.run_suite("--only", "^candidates")
+        self.assertEqual(result.returncode, 0, result.stdout)
+        self.assertIn("1 of 1 pass", result.stdout)
+
+    def test_other_text_fails(self):
+        expected = [{"prompt": "p", "new_ids": [1, 2, 3]}]
+        self.assertTrue(suite.compare_texts(expected, [[1, 2, 3]]))
+        for tokens in ([1, 2, 4], [1, 2], [1, 2, 3, 4], []):
+            with self.assertRaises(suite.Failure):
+                suite.compare_texts(expected, [tokens])
+
     def test_an_engine_that_cannot_run_fails(self):
         self.cuda.write_bytes(b"not an engine")
         result = self.run_suite()

@@ -115,6 +115,7 @@ static Json json(const Function *function) {
       {"module", function->module_()},
       {"name", json(function->name())},
       {"grid", {function->grid_x(), function->grid_y(), function->grid_z()}},
+      {"exclusive_grid", function->exclusive_grid()},
       {"block", function->block()},
       {"shared_bytes", function->shared_bytes()},
       {"registers", function->registers()},

@@ -338,6 +338,9 @@ void Report::function(const Function &function) {
            engine.modules()->Get(function.module_())->name()->str() +
            ": grid " + number(function.grid_x()) + "x" +
            number(function.grid_y()) + "x" + number(function.grid_z()) +
+           (function.exclusive_grid()
+                ? " (own devices " + number(function.exclusive_grid()) + ")"
+                : "") +
            ", block " + number(function.block()) + ", registers " +
            number(function.registers()) + ", spilled " +
            number(function.spill_bytes()) + " bytes, shared " +

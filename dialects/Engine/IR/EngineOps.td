@@ -59,15 +59,16 @@ def Engine_FunctionAttr : AttrDef<Engine_Dialect, "Function"> {
   let summary = "a function of a module and how it is launched";
   let description = [{
     `grid` blocks (x, y, z) of `block` threads with `shared` bytes of dynamic shared memory. The function takes one `LaunchParams`
-    (runtime/kernels/abi.h).
+    (runtime/kernels/abi.h). `exclusive` blocks along x take the place of the grid's when every rank has a device of its own.
 
     ```mlir
     #engine.function<@rms_norm.cu, "rms_norm_0" grid[8, 1, 1] block 256 shared 0>
+    #engine.function<@all_reduce_sum.cu, "all_reduce_sum_0" grid[32, 1, 1] exclusive 128 block 256 shared 0>
     ```
   }];
   let parameters = (ins "::mlir::FlatSymbolRefAttr":$module, "::mlir::StringAttr":$name, ArrayRefParameter<"int64_t">:$grid, "int64_t":$block,
-      "int64_t":$shared);
-  let assemblyFormat = "`<` $module `,` $name `grid` `[` $grid `]` `block` $block `shared` $shared `>`";
+      "int64_t":$shared, DefaultValuedParameter<"int64_t", "0">:$exclusive);
+  let assemblyFormat = "`<` $module `,` $name `grid` `[` $grid `]` (`exclusive` $exclusive^)? `block` $block `shared` $shared `>`";
   let genVerifyDecl = 1;
 }
 

@@ -55,6 +55,11 @@ Status validateFunction(const Engine &engine, const Function &function) {
     if (grid[i] == 0 || grid[i] > kMostGrid[i])
       return makeError(StatusCode::DataLoss, "grid %c is %u, expected 1 to %u",
                        "xyz"[i], grid[i], kMostGrid[i]);
+  uint32_t exclusive = function.exclusive_grid();
+  if (exclusive != 0 && (exclusive < grid[0] || exclusive > kMostExclusive))
+    return makeError(StatusCode::DataLoss,
+                     "exclusive grid is %u, expected 0 or grid x (%u) to %u",
+                     exclusive, grid[0], kMostExclusive);
   if (function.block() == 0 || function.block() > kMostThreads)
     return makeError(StatusCode::DataLoss, "block is %u, expected 1 to %u",
                      function.block(), kMostThreads);
