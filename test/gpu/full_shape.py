@@ -55,7 +55,8 @@ def pack(args):
         command = [args.bin / "saddle-compile", CONFIG, "--topology", topology,
                    "--target", "sm_90a", "--compute-dtype", "bf16", "--max-batch",
                    batch, "--max-seq-len", args.max_seq_len, "--buckets",
-                   ",".join(buckets), "-o", engine]
+                   ",".join(buckets), "--candidates", args.candidates, "-o",
+                   engine]
         if args.layers:
             command += ["--layers", args.layers]
         if args.kernel_cache:
@@ -141,6 +142,8 @@ def main():
     packer.add_argument("--max-seq-len", type=int, default=4096)
     packer.add_argument("--buckets", default="1,8,64",
                         help="those up to a replica's batch are taken")
+    packer.add_argument("--candidates", type=int, default=64,
+                        help="0: whole rows of logits go to the host")
     packer.add_argument("--layers", type=int, help="fewer than the model has")
     packer.set_defaults(command=pack)
     runner = commands.add_parser("run")
