@@ -76,8 +76,7 @@ static void printFunction(llvm::raw_ostream &os, StringRef name,
      << function.grid[2];
   if (function.exclusiveGrid > 0)
     os << ", with a device for each rank " << function.exclusiveGrid;
-  os << ", " << function.sharedBytes
-     << " bytes of dynamic shared memory.\n";
+  os << ", " << function.sharedBytes << " bytes of dynamic shared memory.\n";
   os << "extern \"C\" __global__ void __launch_bounds__(" << function.block;
   if (function.residentBlocks > 0)
     os << ", " << function.residentBlocks;

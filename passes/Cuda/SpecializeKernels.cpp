@@ -105,8 +105,8 @@ private:
     for (const FunctionPlan &function : plan.functions)
       os << function.suffix << " " << function.grid[0] << " "
          << function.grid[1] << " " << function.grid[2] << " "
-         << function.exclusiveGrid << " " << function.block
-         << " " << function.sharedBytes << " " << function.residentBlocks << " "
+         << function.exclusiveGrid << " " << function.block << " "
+         << function.sharedBytes << " " << function.residentBlocks << " "
          << function.waitsItself << "\n"
          << function.body << "\n";
     return content;

@@ -42,7 +42,8 @@ PieceAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
 LogicalResult
 FunctionAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
                      FlatSymbolRefAttr module, StringAttr name,
-                     ArrayRef<int64_t> grid, int64_t block, int64_t shared) {
+                     ArrayRef<int64_t> grid, int64_t block, int64_t shared,
+                     int64_t exclusive) {
   // What sm_90 can launch.
   constexpr int64_t kMostGrid[] = {INT32_MAX, 65535, 65535};
   constexpr int64_t kMostThreads = 1024, kMostShared = 232448;
@@ -58,6 +59,12 @@ FunctionAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
                        << " threads and at most " << kMostShared
                        << " bytes of shared memory, but got " << block
                        << " and " << shared;
+  // What exchange memory has room for (runtime/kernels/comm/exchange.cuh).
+  constexpr int64_t kMostExclusive = 128;
+  if (exclusive != 0 && (exclusive < grid[0] || exclusive > kMostExclusive))
+    return emitError() << "expected exclusive blocks from the grid's "
+                       << grid[0] << " to " << kMostExclusive << ", but got "
+                       << exclusive;
   return success();
 }
 

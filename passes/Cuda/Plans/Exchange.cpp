@@ -108,8 +108,8 @@ static KernelPlan planBulk(StringRef header, std::string body, int64_t items,
   KernelPlan plan =
       planWaiting(header, std::move(body), items, kExchangeStateBytes);
   FunctionPlan &only = plan.functions[0];
-  int64_t blocks =
-      std::min(llvm::divideCeil(items, kWaitingThreads), kExclusiveBlocks);
+  int64_t blocks = std::min<int64_t>(llvm::divideCeil(items, kWaitingThreads),
+                                     kExclusiveBlocks);
   if (bytes >= kExclusiveLimit && blocks > only.grid[0])
     only.exclusiveGrid = static_cast<uint32_t>(blocks);
   return plan;

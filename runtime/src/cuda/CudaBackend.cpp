@@ -69,6 +69,15 @@ Status CudaBackend::openDevices(const Driver &driver) {
   return {};
 }
 
+uint32_t CudaBackend::ownMultiprocessors() const {
+  if (!isExclusive())
+    return 0;
+  int fewest = devices[0]->multiprocessors;
+  for (const auto &device : devices)
+    fewest = std::min(fewest, device->multiprocessors);
+  return uint32_t(fewest);
+}
+
 Status CudaBackend::checkRoom() const {
   std::vector<DeviceRoom> room;
   for (const auto &device : devices) {

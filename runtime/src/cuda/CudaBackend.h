@@ -44,6 +44,8 @@ public:
   std::chrono::milliseconds timeout() const { return options.timeout; }
   /// Every rank has a device of its own.
   bool isExclusive() const { return deviceOfRank.size() <= devices.size(); }
+  /// Of each rank's own device, the fewest; 0 when ranks share devices.
+  uint32_t ownMultiprocessors() const;
 
   /// The record that kernels and hosts share.
   device::Fault *fault() const {

@@ -17,7 +17,7 @@ DeviceProgram::DeviceProgram(const CudaBackend &backend, uint32_t rank)
       replica(engine::placeOf(*backend.engine().topology(), rank).replica),
       program(exec::programOf(backend.engine(), rank)),
       launcher(device, backend.engine(), backend.modulesOf(rank),
-               backend.isExclusive()),
+               backend.ownMultiprocessors()),
       counts(*backend.engine().topology(), rank) {}
 
 StatusOr<std::unique_ptr<exec::RankProgram>>

@@ -10,11 +10,13 @@ namespace saddle::cuda {
 
 class Launcher {
 public:
-  /// `overlap`: a kernel may become resident while the one before it still
-  /// runs (programmatic dependent launch).
+  /// `ownMultiprocessors`: of each rank's device, the fewest; 0 when ranks
+  /// share devices, and then kernels do not overlap and keep to their small
+  /// grids.
   Launcher(const Device &device, const schema::Engine &engine,
-           const Modules &modules, bool overlap)
-      : device(device), engine(engine), modules(modules), overlap(overlap) {}
+           const Modules &modules, uint32_t ownMultiprocessors)
+      : device(device), engine(engine), modules(modules),
+        ownMultiprocessors(ownMultiprocessors) {}
 
   /// Launches the functions of `command`. `followsKernel`: the last thing in
   /// the stream is a kernel, too. Needs the device's context.
@@ -22,10 +24,12 @@ public:
                 bool followsKernel) const;
 
 private:
+  uint32_t blocksOf(const schema::Function &function) const;
+
   const Device &device;
   const schema::Engine &engine;
   const Modules &modules;
-  const bool overlap;
+  const uint32_t ownMultiprocessors;
 };
 
 } // namespace saddle::cuda

@@ -960,3 +960,13 @@ module @transfer_c1 {
 
 // expected-error @+1 {{expected 1 to 1024 threads and at most 232448 bytes of shared memory, but got 32 and 232449}}
 #function = #engine.function<@m, "f" grid [8, 1, 1] block 32 shared 232449>
+
+// -----
+
+// expected-error @+1 {{expected exclusive blocks from the grid's 8 to 128, but got 7}}
+#function = #engine.function<@m, "f" grid [8, 1, 1] exclusive 7 block 32 shared 0>
+
+// -----
+
+// expected-error @+1 {{expected exclusive blocks from the grid's 8 to 128, but got 129}}
+#function = #engine.function<@m, "f" grid [8, 1, 1] exclusive 129 block 32 shared 0>

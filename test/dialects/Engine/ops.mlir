@@ -34,9 +34,9 @@ engine.arena @exchanges exchange bytes 65536 align 256
 // CHECK: engine.module @add_1.cu source "#include \22a.cuh\22\0Aextern \22C\22"
 engine.module @add_1.cu source "#include \22a.cuh\22\0Aextern \22C\22"
 // CHECK: engine.kernel @add_1 op "add" {}
-// CHECK-SAME: functions [#engine.function<@add_1.cu, "add_1" grid[8, 1, 1] block 256 shared 0>, #engine.function<@add_1.cu, "add_1_sum" grid[1, 2, 3] block 32 shared 1024>]
+// CHECK-SAME: functions [#engine.function<@add_1.cu, "add_1" grid[8, 1, 1] block 256 shared 0>, #engine.function<@add_1.cu, "add_1_sum" grid[1, 2, 3] exclusive 128 block 32 shared 1024>]
 engine.kernel @add_1 op "add" {} functions [#engine.function<@add_1.cu, "add_1" grid[8, 1, 1] block 256 shared 0>,
-    #engine.function<@add_1.cu, "add_1_sum" grid[1, 2, 3] block 32 shared 1024>]
+    #engine.function<@add_1.cu, "add_1_sum" grid[1, 2, 3] exclusive 128 block 32 shared 1024>]
 engine.kernel @all_reduce_sum_0 op "all_reduce_sum" {}
 engine.kernel @send_0 op "send" {}
 engine.kernel @copy_0 op "copy" {}

@@ -50,6 +50,9 @@ engine.rank_groups @groups.tp axes "tp" size 2 ranks [0, 1, 2, 3]
 // CHECK-SAME: // act_group = 0\0A// expert_start = p.rankValues[0]\0A
 // CHECK: engine.module @all_reduce_sum.cu source
 // CHECK-SAME: // all_reduce_sum_0: all_reduce_sum over groups of 2, up to 8 rows (tokens):\0A
+// A sum in bulk: 256 x 3072 bf16 are 98304 units of 16 bytes, 49152 for each of two owners.
+// CHECK-SAME: // Grid 32 x 1 x 1, with a device for each rank 128, 0 bytes of dynamic shared memory.\0A
+// CHECK-SAME: allReduceBulk<2, 1,
 // CHECK: engine.module @send.cu source
 // CHECK: engine.module @receive.cu source
 
@@ -59,6 +62,7 @@ engine.rank_groups @groups.tp axes "tp" size 2 ranks [0, 1, 2, 3]
 // Constants stay: the runtime checks them against the op's signature.
 // CHECK: engine.kernel @experts_0 op "experts" {act_group = 0 : i64, expert_start = #dist.rank_value<0 + (rank div 1 mod 2) * 2>} functions [#engine.function<@experts.cu,
 // CHECK: engine.kernel @all_reduce_sum_0 op "all_reduce_sum" {} functions
+// CHECK: engine.kernel @all_reduce_sum_1 op "all_reduce_sum" {} functions [#engine.function<@all_reduce_sum.cu, "all_reduce_sum_1" grid[32, 1, 1] exclusive 128 block 256 shared 0>]
 // A kernel that the runtime launches by itself.
 // CHECK: engine.module @synthetic_weights.cu source
 // CHECK: engine.kernel @synthetic_weights op "synthetic_weights" {} functions [#engine.function<@synthetic_weights.cu, "synthetic_weights"
@@ -110,6 +114,9 @@ engine.program @stage_0 stage 0 {
     // CHECK: %[[EXCHANGE:.*]] = engine.global @exchange.tp : memref<[[TP]]>
     // CHECK-NEXT: engine.collective all_reduce_sum {{.*}} tokens by @all_reduce_sum_0 exchange(%[[EXCHANGE]] : memref<[[TP]]>) at "layers.0.sum"
     engine.collective all_reduce_sum %z to %y over @groups.tp dim 0 tokens at "layers.0.sum" : memref<8x64xbf16> to memref<8x64xbf16>
+    %many = engine.buffer in @io : memref<256x3072xbf16>
+    engine.bind "many", %many : memref<256x3072xbf16>
+    engine.collective all_reduce_sum %many to %many over @groups.tp dim 0 tokens at "layers.0.bulk" : memref<256x3072xbf16> to memref<256x3072xbf16>
     // CHECK: %[[BOUNDARY_MEMORY:.*]] = engine.global @exchange.boundary : memref<[[BOUNDARY]]>
     // CHECK-NEXT: engine.transfer send {{.*}} tokens by @send_0 exchange(%[[BOUNDARY_MEMORY]] : memref<[[BOUNDARY]]>) at "boundary"
     engine.transfer send %y tokens at "boundary" : memref<8x64xbf16>

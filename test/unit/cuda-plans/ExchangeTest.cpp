@@ -59,6 +59,40 @@ TEST_F(ExchangePlanTest, ManyBytesAreSummedInBulk) {
   EXPECT_EQ(p.exchangeBytes, kState);
   EXPECT_EQ(p.functions[0].grid[0], 32u);
   EXPECT_EQ(p.functions[0].block, 256u);
+  // 768 KB: below what was measured with more.
+  EXPECT_EQ(p.functions[0].exclusiveGrid, 0u);
+}
+
+TEST_F(ExchangePlanTest, BulkTakesMoreBlocksWithDevicesOfTheirOwn) {
+  // Of 4 members; 6144 bytes a row are 384 units of 16, an owner has a quarter:
+  // 171 rows are 1050624 bytes and 16416 units, 64.1 times 256 threads.
+  KernelPlan p = plan(sum(4, 171, 3072));
+  EXPECT_EQ(p.functions[0].grid[0], 32u);
+  EXPECT_EQ(p.functions[0].exclusiveGrid, 65u);
+  // 170 rows are 1044480 bytes, less than 1 MB.
+  EXPECT_EQ(plan(sum(4, 170, 3072)).functions[0].exclusiveGrid, 0u);
+  EXPECT_EQ(plan(sum(4, 2048, 3072)).functions[0].exclusiveGrid, 128u);
+  // 8192 units for each of 8 owners are 32 CTAs: no more are of use.
+  EXPECT_EQ(plan(sum(8, 171, 3072)).functions[0].exclusiveGrid, 33u);
+  EXPECT_EQ(plan(sum(16, 171, 3072)).functions[0].exclusiveGrid, 0u);
+
+  LaunchDesc gather =
+      collective("all_gather", 4, operand("input", bf16(), {512, 3072}),
+                 operand("output", bf16(), {2048, 3072}));
+  gather.rows = dist::RowLayout::Packed;
+  gather.outputExtent = engine::Extent::AllTokens;
+  EXPECT_EQ(plan(gather).functions[0].exclusiveGrid, 128u);
+  LaunchDesc scatter = collective("reduce_scatter_sum", 4,
+                                  operand("input", bf16(), {2048, 3072}),
+                                  operand("output", bf16(), {512, 3072}));
+  scatter.rows = dist::RowLayout::Blocks;
+  scatter.outputExtent = engine::Extent::TokenBlock;
+  EXPECT_EQ(plan(scatter).functions[0].exclusiveGrid, 128u);
+  // A transfer has no bulk protocol.
+  EXPECT_EQ(plan(launch("send", {operand("buffer", bf16(), {2048, 3072})}, {}))
+                .functions[0]
+                .exclusiveGrid,
+            0u);
 }
 
 TEST_F(ExchangePlanTest, ScalarsNeedOneWarp) {

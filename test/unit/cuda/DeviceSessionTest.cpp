@@ -143,6 +143,44 @@ TEST(DeviceSessionDetailTest, OnlyKernelsThatFollowKernelsOverlap) {
     EXPECT_EQ(launches[i].overlaps, i > 0) << i;
 }
 
+/// CTAs of the collectives (which have an exclusive grid of 128) and of all
+/// other launches of a step on two ranks.
+std::pair<std::set<uint32_t>, std::set<uint32_t>>
+blocksOn(int devices, int multiprocessors) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  auto description = deviceEngine(tiny);
+  std::set<std::string> wide;
+  for (auto &kernel : description->kernels)
+    if (kernel->op == "all_reduce_sum" || kernel->op == "all_gather") {
+      kernel->functions[0]->exclusive_grid = 128;
+      wide.insert(kernel->functions[0]->name);
+    }
+  auto engine = load(*description);
+  FakeDevice fake(engine, devices);
+  fake.multiprocessors = multiprocessors;
+  SessionOptions options;
+  options.shareDevices = true;
+  auto session = makeSession(fake, engine, options);
+  EXPECT_TRUE(session.ok()) << session.status().message();
+  uint32_t sequence = *(*session)->addSequence();
+  exec::step(**session, {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+  std::pair<std::set<uint32_t>, std::set<uint32_t>> blocks;
+  for (const FakeDevice::Launch &launch : fake.launches())
+    (wide.count(launch.function) ? blocks.first : blocks.second)
+        .insert(launch.blocks);
+  return blocks;
+}
+
+TEST(DeviceSessionDetailTest, ExclusiveGridsNeedDevicesOfTheirOwn) {
+  using Blocks = std::set<uint32_t>; // deviceEngine(): 2 CTAs
+  EXPECT_EQ(blocksOn(2, 132), std::pair(Blocks{128}, Blocks{2}));
+  EXPECT_EQ(blocksOn(1, 132), std::pair(Blocks{2}, Blocks{2}));
+  // Not all would be resident.
+  EXPECT_EQ(blocksOn(2, 128), std::pair(Blocks{128}, Blocks{2}));
+  EXPECT_EQ(blocksOn(2, 127), std::pair(Blocks{2}, Blocks{2}));
+}
+
 TEST(DeviceSessionDetailTest, ADecodeStepIsOneCopy) {
   auto engine = load(*deviceEngine({}));
   FakeDevice fake(engine, 1);

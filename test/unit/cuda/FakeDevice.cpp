@@ -207,7 +207,7 @@ static void fillDevices(Driver &driver) {
                  ? fake.capability / 10
              : which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
                  ? fake.capability % 10
-                 : 132;
+                 : fake.multiprocessors;
     return CUDA_SUCCESS;
   };
   driver.cuDeviceCanAccessPeer = [](int *can, CUdevice, CUdevice) {
@@ -428,12 +428,11 @@ static void fillCode(Driver &driver) {
                                CUfunction function, void **parameters,
                                void **) {
     FAKE_CALL();
-    EXPECT_EQ(config->gridDimX, 2u);
     EXPECT_EQ(config->blockDimX, 64u);
     FakeDevice::Launch launch{
         *reinterpret_cast<std::string *>(function),
         *static_cast<device::LaunchParams *>(parameters[0]),
-        config->numAttrs != 0, false};
+        config->numAttrs != 0, false, config->gridDimX};
     enqueue(config->hStream, [&fake, &state, launch](bool isReplay) mutable {
       launch.isReplay = isReplay;
       {

@@ -36,7 +36,7 @@ public:
   // What it pretends; set before use.
   int devices;
   uint64_t freeBytes;
-  int capability = 90;
+  int capability = 90, multiprocessors = 132;
   bool peersReachable = true;
   /// The call with this number (from 1) fails with `failure`; 0: none. Releases
   /// never fail.
@@ -55,6 +55,7 @@ public:
     std::string function;
     device::LaunchParams params;
     bool overlaps, isReplay;
+    uint32_t blocks;
   };
   struct Copy {
     uint64_t to, bytes;

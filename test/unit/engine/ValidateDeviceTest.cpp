@@ -134,6 +134,12 @@ TEST(ValidateDevice, functions) {
             at + "grid y is 65536, expected 1 to 65535");
   EXPECT_EQ(bend([](FunctionT &f) { f.grid_z = 65536; }),
             at + "grid z is 65536, expected 1 to 65535");
+  // Of 2 CTAs along x.
+  EXPECT_EQ(bend([](FunctionT &f) { f.exclusive_grid = 1; }),
+            at + "exclusive grid is 1, expected 0 or grid x (2) to 128");
+  EXPECT_EQ(bend([](FunctionT &f) { f.exclusive_grid = 129; }),
+            at + "exclusive grid is 129, expected 0 or grid x (2) to 128");
+  EXPECT_EQ(bend([](FunctionT &f) { f.exclusive_grid = 128; }), "");
   EXPECT_EQ(bend([](FunctionT &f) { f.block = 1025; }),
             at + "block is 1025, expected 1 to 1024");
   EXPECT_EQ(bend([](FunctionT &f) { f.shared_bytes = 232449; }),

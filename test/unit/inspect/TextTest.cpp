@@ -116,6 +116,7 @@ TEST(Text, deviceCode) {
   auto tree = cuda::deviceEngine(options);
   schema::FunctionT &function = *tree->kernels[0]->functions[0];
   function.grid_y = 3;
+  function.exclusive_grid = 128;
   function.shared_bytes = 1024;
   function.registers = 27;
   function.spill_bytes = 4;
@@ -129,7 +130,7 @@ TEST(Text, deviceCode) {
        {"  target          sm_90a\n"
         "  device code     modules 1, 4096 bytes, functions ",
         "  0.0.0: embedding(vocab_start=rank%2*8), launches 1\n"
-        "    0.0.0 of code: grid 2x3x1, block 64, registers 27, spilled 4 "
+        "    0.0.0 of code: grid 2x3x1 (own devices 128), block 64, registers 27, spilled 4 "
         "bytes, shared 1024 bytes\n",
         "  0.0.1: all_reduce_sum(), launches 1\n",
         "modules\n  code: 4096 bytes at 0, hash ",
