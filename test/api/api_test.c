@@ -103,6 +103,11 @@ static void test_session(const char *path) {
   saddle_session_options_init(&options);
   EXPECT(options.timeout_ms == 10000 && options.prefill_chunk == 0);
   EXPECT(options.micro_batches == 0);
+  EXPECT(options.nccl_library == NULL && options.nccl_above_bytes == 16 << 20);
+  options.nccl_library = "libnccl.so.2";
+  expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
+               SADDLE_INVALID_ARGUMENT, "do without NCCL");
+  options.nccl_library = NULL;
   options.prefill_chunk = 99;
   expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
                SADDLE_INVALID_ARGUMENT, "prefill chunk 99");

@@ -3,6 +3,7 @@
 
 #include "runtime/src/base/File.h"
 #include "tools/saddle-bench/Report.h"
+#include "tools/support/DeviceOptions.h"
 #include "tools/support/Lists.h"
 #include "tools/support/Progress.h"
 
@@ -24,7 +25,8 @@ struct Options {
   uint64_t steps = 20;
   uint32_t microBatches = 0;
   double timeout = 10;
-  bool shareDevices = false, json = false;
+  DeviceOptions device;
+  bool json = false;
 };
 
 const char *const kNotes = R"(
@@ -84,7 +86,7 @@ Status run(const Options &options) {
   saddle_session_options_init(&sessionOptions);
   sessionOptions.timeout_ms = toMilliseconds(options.timeout);
   sessionOptions.micro_batches = options.microBatches;
-  sessionOptions.share_devices = options.shareDevices;
+  options.device.applyTo(sessionOptions);
   double start = now();
   SADDLE_ASSIGN_OR_RETURN(
       SessionOwner session,
@@ -156,8 +158,7 @@ int main(int argc, char **argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--trace", options.trace, "Write a Chrome trace to this file");
-  app.add_flag("--share-devices", options.shareDevices,
-               "Several ranks may share a GPU where there are too few (slow)");
+  options.device.addTo(app);
   app.add_flag("--json", options.json, "Results as JSON");
   try {
     app.parse(argc, argv);

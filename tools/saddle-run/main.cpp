@@ -4,6 +4,7 @@
 #include "tools/saddle-run/Generate.h"
 #include "tools/saddle-run/LogitsFile.h"
 #include "tools/saddle-run/Prompts.h"
+#include "tools/support/DeviceOptions.h"
 #include "tools/support/Progress.h"
 
 #include <CLI/CLI.hpp>
@@ -26,7 +27,8 @@ struct Options {
   GenerateOptions generate;
   saddle_session_options_t session;
   double timeout = 10;
-  bool shareDevices = false, json = false;
+  DeviceOptions device;
+  bool json = false;
 };
 
 const char *const kNotes = R"(
@@ -161,7 +163,7 @@ Status run(Options &options) {
   SADDLE_RETURN_IF_ERROR(createSampler(options.generate.sampling).status());
   double start = now();
   options.session.timeout_ms = toMilliseconds(options.timeout);
-  options.session.share_devices = options.shareDevices;
+  options.device.applyTo(options.session);
   SADDLE_ASSIGN_OR_RETURN(
       SessionOwner session,
       createSession(engine.get(), options.weights, options.session));
@@ -270,8 +272,7 @@ int main(int argc, char **argv) {
                  "Seconds that a rank may make no progress")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_flag("--share-devices", options.shareDevices,
-               "Several ranks may share a GPU where there are too few (slow)");
+  options.device.addTo(app);
   app.add_flag("--json", options.json, "Results as JSON on stdout");
   try {
     app.parse(argc, argv);

@@ -27,10 +27,18 @@ typedef struct saddle_session_options_t {
   /* Of an engine for GPUs: not 0 lets several ranks share a device where there
      are fewer devices than ranks. Slow; for trying topologies out. */
   int share_devices;
+  /* Of an engine for GPUs: a library of NCCL 2.18 or newer ("libnccl.so.2", a
+     name for dlopen; borrowed for the call) that does all-reduces of at least
+     nccl_above_bytes on each rank, counted with all rows that an entry has room
+     for. NULL or "": the engine's own kernels do all. Needs a device for each
+     rank. NCCL's memory is not in the check of memory; NVLink multicast in NCCL
+     is turned off for the whole process (NCCL_NVLS_ENABLE=0). */
+  const char *nccl_library;
+  uint64_t nccl_above_bytes;
 } saddle_session_options_t;
 
 /* Fills in the defaults: 10 s, the engine's chunk, one launch per stage, a
-   device for each rank. */
+   device for each rank, no NCCL (16 MiB). */
 void saddle_session_options_init(saddle_session_options_t *options);
 
 /* Allocates memory and loads weights. `weights` is a checkpoint folder or

@@ -19,6 +19,9 @@ static exec::SessionOptions optionsOf(const saddle_session_options_t *options) {
   result.prefillChunk = options->prefill_chunk;
   result.microBatches = options->micro_batches;
   result.shareDevices = options->share_devices != 0;
+  if (options->nccl_library)
+    result.ncclLibrary = options->nccl_library;
+  result.ncclAboveBytes = options->nccl_above_bytes;
   return result;
 }
 
@@ -28,6 +31,8 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   options->prefill_chunk = defaults.prefillChunk;
   options->micro_batches = uint32_t(defaults.microBatches);
   options->share_devices = defaults.shareDevices;
+  options->nccl_library = nullptr;
+  options->nccl_above_bytes = defaults.ncclAboveBytes;
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,

@@ -15,6 +15,9 @@ static Status prefix(const Engine &engine, const Status &status) {
 StatusOr<std::unique_ptr<exec::Backend>>
 CudaBackend::create(std::shared_ptr<const Engine> engine,
                     const exec::BackendOptions &options) {
+  // First, since it needs no driver: a wrong name shows on any machine.
+  if (!options.ncclLibrary.empty())
+    SADDLE_RETURN_IF_ERROR(Nccl::bind(options.ncclLibrary).status());
   StatusOr<const Driver *> driver = Driver::get();
   if (!driver.ok())
     return makeError(driver.status().code(), "%s is for target \"%s\", but %s",
@@ -36,9 +39,19 @@ CudaBackend::create(const Driver &driver, std::shared_ptr<const Engine> engine,
                     const exec::BackendOptions &options) {
   std::unique_ptr<CudaBackend> backend(new CudaBackend(engine, options));
   auto steps = [&]() -> Status {
+    std::unique_ptr<Nccl> nccl;
+    if (!options.ncclLibrary.empty()) {
+      SADDLE_ASSIGN_OR_RETURN(nccl, Nccl::bind(options.ncclLibrary));
+    }
     SADDLE_RETURN_IF_ERROR(backend->openDevices(driver));
+    if (nccl && !backend->isExclusive())
+      return makeError(StatusCode::InvalidArgument,
+                       "NCCL needs a device for each rank, but %u ranks share "
+                       "%zu; do without --nccl or without --share-devices",
+                       backend->worldSize(), backend->devices.size());
     SADDLE_RETURN_IF_ERROR(backend->checkRoom());
-    return backend->allocate(images);
+    SADDLE_RETURN_IF_ERROR(backend->allocate(images));
+    return nccl ? backend->connectNccl(std::move(nccl)) : Status();
   };
   SADDLE_RETURN_IF_ERROR(prefix(*engine, steps()));
   return backend;
@@ -101,6 +114,18 @@ Status CudaBackend::allocate(const std::vector<Bytes> &images) {
   SADDLE_ASSIGN_OR_RETURN(
       record,
       allocatePinned(*devices[0], sizeof(device::Fault), "the fault record"));
+  return {};
+}
+
+Status CudaBackend::connectNccl(std::unique_ptr<Nccl> library) {
+  std::vector<const Device *> ofRank;
+  for (uint32_t rank = 0; rank < deviceOfRank.size(); ++rank)
+    ofRank.push_back(&deviceOf(rank));
+  SADDLE_ASSIGN_OR_RETURN(
+      ncclGroups,
+      NcclGroups::create(std::move(library),
+                         {engine(), ofRank, *symmetric, options.ncclAboveBytes,
+                          options.timeout}));
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include "runtime/src/cuda/Driver.h"
 #include "runtime/src/cuda/MemoryPlan.h"
 #include "runtime/src/cuda/Modules.h"
+#include "runtime/src/cuda/NcclGroups.h"
 #include "runtime/src/cuda/SymmetricHeap.h"
 #include "runtime/src/exec/Backend.h"
 
@@ -41,6 +42,8 @@ public:
   }
   const MemoryPlan &memory() const { return *plan; }
   const SymmetricHeap &heap() const { return *symmetric; }
+  /// Null when the session does without NCCL.
+  NcclGroups *nccl() const { return ncclGroups.get(); }
   std::chrono::milliseconds timeout() const { return options.timeout; }
   /// Every rank has a device of its own.
   bool isExclusive() const { return deviceOfRank.size() <= devices.size(); }
@@ -62,6 +65,7 @@ private:
   Status openDevices(const Driver &driver);
   Status checkRoom() const;
   Status allocate(const std::vector<Bytes> &images);
+  Status connectNccl(std::unique_ptr<Nccl> library);
 
   std::shared_ptr<const Engine> loaded;
   const exec::BackendOptions options;
@@ -71,6 +75,7 @@ private:
   std::unique_ptr<SymmetricHeap> symmetric;
   std::vector<Modules> modules; // by device
   PinnedMemory record;
+  std::unique_ptr<NcclGroups> ncclGroups;
   std::unique_ptr<std::atomic<uint32_t>[]> running;
 };
 

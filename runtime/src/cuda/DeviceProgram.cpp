@@ -132,6 +132,8 @@ void DeviceProgram::resolveEntries() {
         StepStaging(*entry, plan, static_cast<uint8_t *>(staging.get())),
         {},
         {},
+        false,
+        {},
         {}};
     resolved.commands = resolveCommands(engine, *entry, addresses);
     for (const schema::Binding *binding : *entry->bindings()) {
@@ -142,9 +144,28 @@ void DeviceProgram::resolveEntries() {
       resolved.outputs[*output] = {addresses.of(slice),
                                    slice.strides()->Get(0) * sizeof(float)};
     }
-    entries.push_back(std::move(resolved));
     names.push_back(exec::namesOf(engine, *entry));
+    resolved.sums.resize(resolved.commands.size());
+    for (size_t i = 0; backend.nccl() && i < resolved.sums.size(); ++i)
+      if (auto sum = ncclSumOf(engine, *entry, *entry->commands()->Get(i),
+                               backend.nccl()->leastBytes())) {
+        resolved.sums[i] = sum;
+        resolved.usesNccl = true;
+        names.back()[i].kernel = "nccl";
+      }
+    entries.push_back(std::move(resolved));
   }
+}
+
+Status DeviceProgram::launch(const DeviceEntry &entry, size_t command,
+                             bool follows) {
+  const DeviceCommand &each = entry.commands[command];
+  if (const auto &sum = entry.sums[command])
+    return backend.nccl()->allReduce(rank, *sum, each.params.operands[0],
+                                     each.params.operands[1], stream.get());
+  // NCCL's kernels tell nobody that the next one may start.
+  bool followsKernel = follows && command > 0 && !entry.sums[command - 1];
+  return launcher.launch(each, stream.get(), followsKernel);
 }
 
 Status DeviceProgram::capture(DeviceEntry &entry) {
@@ -153,7 +174,7 @@ Status DeviceProgram::capture(DeviceEntry &entry) {
               CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
   Status status = copyInputs(entry);
   for (size_t i = 0; i < entry.commands.size() && status.ok(); ++i)
-    status = launcher.launch(entry.commands[i], stream.get(), i > 0);
+    status = launch(entry, i, /*follows=*/true);
   // Ends the capture also after an error, which is the one to report.
   CUgraph raw = nullptr;
   Status ended = driver.check(driver.cuStreamEndCapture(stream.get(), &raw),
@@ -258,8 +279,7 @@ StatusOr<bool> DeviceProgram::launchOneByOne(const DeviceEntry &entry,
         continue;
       }
     }
-    SADDLE_RETURN_IF_ERROR(
-        launcher.launch(entry.commands[i], stream.get(), false));
+    SADDLE_RETURN_IF_ERROR(launch(entry, i, /*follows=*/false));
     SADDLE_CUDA(device.driver, cuEventRecord, events[i + 1].get(),
                 stream.get());
   }
@@ -311,6 +331,8 @@ StatusOr<bool> DeviceProgram::run(const exec::Launching &launching,
     if (!launching.communicator.hasFailed())
       launching.communicator.abort(rank, result.status());
     raiseFromHost(backend.fault());
+    if (backend.nccl())
+      backend.nccl()->abort();
   }
   return result;
 }
@@ -341,10 +363,21 @@ Status DeviceProgram::wait(const exec::Launching &launching, size_t count) {
          isPeerKnown ? communicator.lastLocation(fault.peer) : nullptr,
          findSilent(communicator)});
   };
-  return waitFor({device, stream.get(), events.data() + 1,
-                  names[lastEntry].data(), count,
-                  entries[lastEntry].entry->name()->c_str(), rank, communicator,
-                  backend.fault(), backend.timeout(), explain});
+  const DeviceEntry &entry = entries[lastEntry];
+  Status status =
+      waitFor({device, stream.get(), events.data() + 1, names[lastEntry].data(),
+               count, entry.entry->name()->c_str(), rank, communicator,
+               backend.fault(), backend.timeout(), explain});
+  if (status.code() != StatusCode::DeadlineExceeded || !entry.usesNccl ||
+      isRaised(backend.fault()))
+    return status;
+  // No kernel of ours gave up.
+  std::string message =
+      status.message() + "; it may wait in an all-reduce of NCCL";
+  if (auto silent = findSilent(communicator); silent && silent->location)
+    message += " for rank " + std::to_string(silent->rank) +
+               ", last seen at \"" + silent->location + "\"";
+  return Status(status.code(), std::move(message));
 }
 
 Status DeviceProgram::elapsed(const Event &from, const Event &to,

@@ -40,6 +40,9 @@ private:
     exec::RowRules rules;
     StepStaging staging;
     std::vector<DeviceCommand> commands;
+    /// By command: what NCCL does in its place.
+    std::vector<std::optional<NcclSum>> sums;
+    bool usesNccl = false;
     GraphExec graph;
     /// Where in the heap each output is, and how far apart its rows; no bytes
     /// when the entry has none.
@@ -52,6 +55,8 @@ private:
   Status allocate();
   void resolveEntries();
   Status capture(DeviceEntry &entry);
+  /// Puts a command into the stream; `follows` the one before it directly.
+  Status launch(const DeviceEntry &entry, size_t command, bool follows);
   Status zero(uint64_t address, uint64_t bytes);
 
   Status copyInputs(const CopyRange &range);

@@ -12,6 +12,12 @@ StatusOr<std::unique_ptr<Backend>>
 Backend::create(std::shared_ptr<const Engine> engine,
                 const BackendOptions &options) {
   std::string target = engine->root().target()->str();
+  if (target == "cpu" && !options.ncclLibrary.empty())
+    return makeError(
+        StatusCode::InvalidArgument,
+        "%s is for target \"cpu\", whose ranks exchange in memory; "
+        "do without NCCL (--nccl)",
+        engine->path().c_str());
   if (target == "cpu")
     return CpuBackend::create(std::move(engine));
 #ifdef SADDLE_HAS_CUDA

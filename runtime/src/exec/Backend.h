@@ -9,10 +9,16 @@
 
 namespace saddle::exec {
 
+/// From these bytes on NCCL 2.28 is faster than our own kernels: measured on 4
+/// H200 (docs/benchmarks).
+constexpr uint64_t kNcclAboveBytes = 16 << 20;
+
 struct BackendOptions {
   /// As in SessionOptions.
   std::chrono::milliseconds timeout{10000};
   bool shareDevices = false;
+  std::string ncclLibrary = {};
+  uint64_t ncclAboveBytes = kNcclAboveBytes;
 };
 
 /// Memory of the host, freed when destroyed.

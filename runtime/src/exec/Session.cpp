@@ -65,7 +65,8 @@ Session::create(std::shared_ptr<const Engine> engine,
   if (!backend) {
     SADDLE_ASSIGN_OR_RETURN(
         backend,
-        Backend::create(engine, {options.timeout, options.shareDevices}));
+        Backend::create(engine, {options.timeout, options.shareDevices,
+                                 options.ncclLibrary, options.ncclAboveBytes}));
   }
   std::unique_ptr<Session> session(new Session(
       std::move(engine), std::move(scheduler), std::move(backend), options));

@@ -25,6 +25,11 @@ struct SessionOptions {
   /// Of a device target: several ranks may share a device when there are fewer
   /// devices than ranks. Slow, meant for trying topologies out.
   bool shareDevices = false;
+  /// Of a device target: a library of NCCL (a file name for dlopen) that does
+  /// the all-reduces of at least so many bytes on each rank, counted with all
+  /// rows that an entry has room for; empty: none.
+  std::string ncclLibrary;
+  uint64_t ncclAboveBytes = kNcclAboveBytes;
   CommandHook beforeCommand;
 };
 

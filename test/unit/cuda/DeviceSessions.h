@@ -30,7 +30,9 @@ makeSession(FakeDevice &fake, std::shared_ptr<const Engine> engine,
             const SessionOptions &options = {}) {
   SADDLE_ASSIGN_OR_RETURN(
       std::unique_ptr<CudaBackend> backend,
-      makeBackend(fake, engine, {options.timeout, options.shareDevices}));
+      makeBackend(fake, engine,
+                  {options.timeout, options.shareDevices, options.ncclLibrary,
+                   options.ncclAboveBytes}));
   return exec::Session::create(engine, "synthetic:7", options,
                                std::move(backend));
 }

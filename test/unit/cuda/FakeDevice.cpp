@@ -42,6 +42,10 @@ struct FakeDevice::Implementation {
   uint64_t heap = 0, heapBytes = 0;
 
   void run(const std::string &function, const device::LaunchParams &params);
+  uint32_t rankAt(const void *address) const {
+    return uint32_t((reinterpret_cast<uint64_t>(address) - heap) /
+                    (heapBytes / engine->worldSize()));
+  }
   void runCollective(const schema::Collective &collective, const View *views,
                      const RowCounts &counts, uint32_t rank,
                      const device::LaunchParams &params);
@@ -58,8 +62,7 @@ void FakeDevice::Implementation::run(const std::string &function,
   EXPECT_EQ(params.command, number);
   const schema::Engine &root = engine->root();
   uint32_t world = engine->worldSize();
-  uint32_t rank = uint32_t((reinterpret_cast<uint64_t>(params.step) - heap) /
-                           (heapBytes / world));
+  uint32_t rank = rankAt(params.step);
   ASSERT_LT(rank, world);
   const schema::Entry &entry =
       *root.programs()->Get(stage)->entries()->Get(entryIndex);
@@ -432,7 +435,11 @@ static void fillCode(Driver &driver) {
     FakeDevice::Launch launch{
         *reinterpret_cast<std::string *>(function),
         *static_cast<device::LaunchParams *>(parameters[0]),
-        config->numAttrs != 0, false, config->gridDimX};
+        config->numAttrs != 0,
+        false,
+        config->gridDimX,
+        0};
+    launch.rank = state.rankAt(launch.params.step);
     enqueue(config->hStream, [&fake, &state, launch](bool isReplay) mutable {
       launch.isReplay = isReplay;
       {
@@ -449,6 +456,7 @@ static void fillCode(Driver &driver) {
     FAKE_CALL();
     *exec = toHandle<CUgraphExec>(
         new FakeGraph(*reinterpret_cast<FakeGraph *>(graph)));
+    ++fake.liveGraphs;
     return CUDA_SUCCESS;
   };
   driver.cuGraphUpload = [](CUgraphExec, CUstream) {
@@ -462,7 +470,10 @@ static void fillCode(Driver &driver) {
     return CUDA_SUCCESS;
   };
   driver.cuGraphDestroy = destroy<FakeGraph, CUgraph>;
-  driver.cuGraphExecDestroy = destroy<FakeGraph, CUgraphExec>;
+  driver.cuGraphExecDestroy = [](CUgraphExec exec) {
+    --current.load()->liveGraphs;
+    return destroy<FakeGraph>(exec);
+  };
 }
 
 //===--- FakeDevice
@@ -492,6 +503,34 @@ FakeDevice::FakeDevice(std::shared_ptr<const Engine> engine, int count,
 FakeDevice::~FakeDevice() {
   EXPECT_EQ(implementation->alive, 0) << "not everything was given back";
   current = nullptr;
+}
+
+void FakeDevice::enqueueAllReduce(const void *input, void *output,
+                                  uint64_t elements, CUstream stream) {
+  uint32_t rank = implementation->rankAt(output);
+  auto view = [&](const void *data) {
+    View result;
+    result.data = static_cast<uint8_t *>(const_cast<void *>(data));
+    result.dtype = schema::DType::F32;
+    result.rank = 1;
+    result.shape[0] = elements;
+    result.strides[0] = 1;
+    return result;
+  };
+  comm::Call call{{schema::CollectiveKind::ALL_REDUCE_SUM},
+                  0,
+                  {view(input), view(output)},
+                  "nccl"};
+  enqueue(stream, [this, rank, call, elements](bool isReplay) {
+    {
+      std::lock_guard<std::mutex> lock(implementation->mutex);
+      implementation->launches.push_back(
+          {"nccl", {}, false, isReplay, 0, rank});
+    }
+    Status status =
+        implementation->communicator->run(rank, call, {&elements, 1});
+    EXPECT_TRUE(status.ok()) << status.message();
+  });
 }
 
 std::vector<FakeDevice::Launch> FakeDevice::launches() const {

@@ -55,12 +55,18 @@ public:
     std::string function;
     device::LaunchParams params;
     bool overlaps, isReplay;
-    uint32_t blocks;
+    uint32_t blocks, rank;
   };
   struct Copy {
     uint64_t to, bytes;
     bool isReplay;
   };
+  /// Graphs that can be replayed and have not been given back.
+  std::atomic<int> liveGraphs{0};
+  /// Puts a sum over all ranks into a stream, as a launch of "nccl": f32,
+  /// dense.
+  void enqueueAllReduce(const void *input, void *output, uint64_t elements,
+                        CUstream stream);
   std::vector<Launch> launches() const;
   std::vector<Copy> copiesToDevice() const;
   uint64_t bytesToHost() const;

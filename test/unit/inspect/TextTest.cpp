@@ -130,7 +130,8 @@ TEST(Text, deviceCode) {
        {"  target          sm_90a\n"
         "  device code     modules 1, 4096 bytes, functions ",
         "  0.0.0: embedding(vocab_start=rank%2*8), launches 1\n"
-        "    0.0.0 of code: grid 2x3x1 (own devices 128), block 64, registers 27, spilled 4 "
+        "    0.0.0 of code: grid 2x3x1 (own devices 128), block 64, registers "
+        "27, spilled 4 "
         "bytes, shared 1024 bytes\n",
         "  0.0.1: all_reduce_sum(), launches 1\n",
         "modules\n  code: 4096 bytes at 0, hash ",

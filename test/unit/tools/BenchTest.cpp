@@ -23,6 +23,13 @@ protected:
   }
 };
 
+TEST_F(BenchTest, NcclIsForGpus) {
+  EXPECT_EQ(errorOf("--context 2 --steps 1 --prefill 3 --nccl libnccl.so.2 "
+                    "--nccl-above 1"),
+            "error: tiny.saddle is for target \"cpu\", whose ranks exchange in "
+            "memory; do without NCCL (--nccl)\n");
+}
+
 TEST_F(BenchTest, JsonHoldsEveryMeasurement) {
   Outcome outcome = run(kBench + "--batch 1,4 --context 2,5 --steps 3 "
                                  "--prefill 3,16 --json --trace t.json");

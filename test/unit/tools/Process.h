@@ -3,7 +3,9 @@
 #ifndef SADDLE_TEST_UNIT_TOOLS_PROCESS_H
 #define SADDLE_TEST_UNIT_TOOLS_PROCESS_H
 
+#include "runtime/src/engine/EngineFile.h"
 #include "test/unit/base/TemporaryFolder.h"
+#include "test/unit/cuda/DeviceEngine.h"
 #include "test/unit/engine/TinyEngine.h"
 
 #include <gtest/gtest.h>
@@ -30,6 +32,12 @@ protected:
   std::string writeEngine(const std::string &name,
                           const schema::EngineT &engine) {
     std::vector<uint8_t> file = engineFileOf(engine);
+    return folder.write(name, std::string(file.begin(), file.end()));
+  }
+  /// For a GPU, of one rank.
+  std::string writeDeviceEngine(const std::string &name) {
+    std::vector<uint8_t> file = packEngineFile(
+        flatBufferOf(*cuda::deviceEngine({})), std::vector<uint8_t>(4096));
     return folder.write(name, std::string(file.begin(), file.end()));
   }
   static std::string read(const std::string &path) {

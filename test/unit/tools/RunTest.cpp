@@ -250,11 +250,25 @@ TEST_F(RunTest, OtherInputErrors) {
   EXPECT_THAT(outcome.err, HasSubstr("error: nowhere/l.st: "));
 }
 
+TEST_F(RunTest, NcclThatCannotBeUsedIsAnError) {
+  EXPECT_EQ(errorOf("--tokens 1 --nccl libnccl.so.2"),
+            "error: tiny.saddle is for target \"cpu\", whose ranks exchange in "
+            "memory; do without NCCL (--nccl)\n");
+  writeDeviceEngine("tiny.saddle");
+  std::string error = errorOf("--tokens 1 --nccl ./absent.so --nccl-above 0");
+  if (SADDLE_HAS_CUDA_TARGET)
+    EXPECT_THAT(error,
+                HasSubstr("error: NCCL cannot be loaded: ./absent.so: "));
+  else
+    EXPECT_THAT(error, HasSubstr("this build was made without CUDA"));
+}
+
 TEST_F(RunTest, WrongCommandLinesExitWith2) {
   for (const char *arguments :
        {"", "--tokens 1 --prompt a", "--tokens 1 --frobnicate",
         "--tokens 1 --max-new-tokens -1", "--tokens 1 --timeout 0",
-        "--tokens 1 --logits-out -"}) {
+        "--tokens 1 --logits-out -", "--tokens 1 --nccl-above 5",
+        "--tokens 1 --nccl x --nccl-above -5"}) {
     Outcome outcome = run(kRun + arguments);
     EXPECT_EQ(outcome.code, 2) << arguments;
     EXPECT_THAT(outcome.out, IsEmpty()) << arguments;
