@@ -12,14 +12,22 @@ namespace saddle::check {
 /// the largest value of its row. Compare.cpp derives the numbers.
 double boundOf(const LaunchCase &launch, size_t output);
 
-/// Compares `found` with `expected` for `count` real rows and returns the
-/// largest relative error. Everything that is not an element of a real row of
-/// an output (guards, gaps of views, rows beyond the count, inputs) must have
-/// the same bytes. Integers must be equal. Destroys both contents. Errors
-/// (Internal) say what differs where.
-StatusOr<double> compareOperands(const LaunchCase &launch, uint64_t count,
-                                 std::vector<OperandBuffer> &expected,
-                                 std::vector<OperandBuffer> &found);
+/// Compares the first `count` entries of an output with what is expected of
+/// them, and returns the largest relative error. `expected` has the entries of
+/// `sample` (ascending) only, one after the other; the other ones need to be
+/// written and, where the op makes no NaN of its own, finite. Integers must be
+/// equal, and entries that are expected as they were `before` too. What is not
+/// an element of those entries (guards, gaps of views, rows beyond the count)
+/// must have the same bytes as `before`. Destroys `found`. Errors (Internal)
+/// say what differs where.
+StatusOr<double>
+compareOutput(const LaunchCase &launch, size_t output, uint64_t count,
+              const std::vector<uint64_t> &sample, const View &expected,
+              const OperandBuffer &before, OperandBuffer &found);
+
+/// An operand, guards included, must have the bytes that it had.
+Status compareBytes(const LaunchCase &launch, size_t operand,
+                    const OperandBuffer &before, const OperandBuffer &after);
 
 } // namespace saddle::check
 

@@ -2,6 +2,7 @@
 
 #include "runtime/kernels/abi.h"
 #include "runtime/src/engine/Validate.h"
+#include "test/gpu/KernelCheck/Compare.h"
 
 #include <cstring>
 
@@ -38,8 +39,45 @@ StatusOr<CUdeviceptr> DeviceRun::reserve(size_t slot, uint64_t bytes) {
   return blocks[slot].memory.get();
 }
 
+StatusOr<CUdeviceptr> DeviceRun::upload(size_t slot,
+                                        const OperandBuffer &operand) {
+  const std::vector<uint8_t> &bytes = operand.bytes();
+  SADDLE_ASSIGN_OR_RETURN(CUdeviceptr address, reserve(slot, bytes.size()));
+  SADDLE_CUDA(device->driver, cuMemcpyHtoDAsync, address, bytes.data(),
+              bytes.size(), stream.get());
+  return address;
+}
+
+Status DeviceRun::share(const LaunchCase &launch, const Operands &shared) {
+  std::lock_guard<std::mutex> lock(mutex);
+  cuda::ContextScope scope(*device);
+  for (size_t i = 0; i < shared.size(); ++i)
+    if (isReadOnly(launch, i))
+      SADDLE_RETURN_IF_ERROR(upload(kFirstOperand + i, *shared[i]).status());
+  SADDLE_CUDA(device->driver, cuStreamSynchronize, stream.get());
+  return {};
+}
+
+Status DeviceRun::checkShared(const LaunchCase &launch,
+                              const Operands &shared) {
+  std::lock_guard<std::mutex> lock(mutex);
+  cuda::ContextScope scope(*device);
+  for (size_t i = 0; i < shared.size(); ++i) {
+    if (!isReadOnly(launch, i))
+      continue;
+    OperandBuffer found(shared[i]->view());
+    SADDLE_CUDA(device->driver, cuMemcpyDtoHAsync, found.bytes().data(),
+                blocks[kFirstOperand + i].memory.get(), found.bytes().size(),
+                stream.get());
+    SADDLE_CUDA(device->driver, cuStreamSynchronize, stream.get());
+    SADDLE_RETURN_IF_ERROR(compareBytes(launch, i, *shared[i], found));
+  }
+  return {};
+}
+
 Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
-                      std::vector<OperandBuffer> &operands) {
+                      const Operands &operands) {
+  std::lock_guard<std::mutex> lock(mutex);
   const cuda::Driver &driver = device->driver;
   cuda::ContextScope scope(*device);
   device::Step step{};
@@ -50,15 +88,14 @@ Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
   device::LaunchParams params{};
   params.operands[0] = nullptr;
 
-  size_t slot = 0;
-  SADDLE_ASSIGN_OR_RETURN(CUdeviceptr header, reserve(slot++, sizeof step));
+  SADDLE_ASSIGN_OR_RETURN(CUdeviceptr header, reserve(kHeader, sizeof step));
   SADDLE_CUDA(driver, cuMemcpyHtoDAsync, header, &step, sizeof step,
               stream.get());
   params.step = reinterpret_cast<const device::Step *>(header);
   if (uint32_t workspace = launch.launch->workspace()) {
     uint64_t bytes =
         engine::spanBytes(*launch.entry->slices()->Get(workspace - 1));
-    SADDLE_ASSIGN_OR_RETURN(CUdeviceptr address, reserve(slot++, bytes));
+    SADDLE_ASSIGN_OR_RETURN(CUdeviceptr address, reserve(kWorkspace, bytes));
     // Undefined at the start, and no kernel may rely on anything else.
     SADDLE_CUDA(driver, cuMemsetD8Async, address, OperandBuffer::kPoison, bytes,
                 stream.get());
@@ -66,10 +103,12 @@ Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
   }
   std::vector<CUdeviceptr> addresses;
   for (size_t i = 0; i < operands.size(); ++i) {
-    const std::vector<uint8_t> &bytes = operands[i].bytes();
-    SADDLE_ASSIGN_OR_RETURN(CUdeviceptr address, reserve(slot++, bytes.size()));
-    SADDLE_CUDA(driver, cuMemcpyHtoDAsync, address, bytes.data(), bytes.size(),
-                stream.get());
+    CUdeviceptr address;
+    if (isReadOnly(launch, i)) {
+      address = blocks[kFirstOperand + i].memory.get();
+    } else {
+      SADDLE_ASSIGN_OR_RETURN(address, upload(kFirstOperand + i, *operands[i]));
+    }
     addresses.push_back(address);
     params.operands[i] =
         reinterpret_cast<void *>(address + OperandBuffer::kGuard);
@@ -100,8 +139,9 @@ Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
                 nullptr);
   }
   for (size_t i = 0; i < operands.size(); ++i)
-    SADDLE_CUDA(driver, cuMemcpyDtoHAsync, operands[i].bytes().data(),
-                addresses[i], operands[i].bytes().size(), stream.get());
+    if (!isReadOnly(launch, i))
+      SADDLE_CUDA(driver, cuMemcpyDtoHAsync, operands[i]->bytes().data(),
+                  addresses[i], operands[i]->bytes().size(), stream.get());
   SADDLE_CUDA(driver, cuStreamSynchronize, stream.get());
   return {};
 }

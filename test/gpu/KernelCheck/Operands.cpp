@@ -1,10 +1,10 @@
 #include "test/gpu/KernelCheck/Operands.h"
 
-#include "runtime/src/base/Convert.h"
-#include "runtime/src/base/Float.h"
 #include "runtime/src/cpu/Binding.h"
+#include "runtime/src/cpu/Signature.h"
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/engine/Validate.h"
+#include "test/gpu/KernelCheck/Inputs.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +12,7 @@
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <random>
 #include <string>
 
 namespace saddle::check {
@@ -27,71 +28,83 @@ uint64_t spanOf(const View &view) {
   return (last + 1) * elementBytes(view.dtype);
 }
 
-/// Fills the operands of one launch, by op and place.
+/// Fills the operands of one launch, by op and place: the shared ones or the
+/// others. Operands of the other kind are passed over.
 class Filler {
 public:
-  Filler(const LaunchCase &launch, Pattern pattern, std::mt19937_64 &random,
-         std::vector<OperandBuffer> &operands)
-      : launch(launch), pattern(pattern), random(random), operands(operands),
-        op(launch.kernel->op()->str()) {}
+  Filler(const LaunchCase &launch, Pattern pattern, bool shared, uint64_t seed,
+         unsigned threads, Operands &operands)
+      : launch(launch), pattern(pattern), shared(shared), random(seed),
+        threads(threads), operands(operands), op(launch.kernel->op()->str()) {}
 
   void fill();
 
 private:
-  View view(size_t operand) const { return operands[operand].view(); }
+  View view(size_t operand) const {
+    return engine::viewOf(*launch.entry->slices()->Get(
+        launch.launch->operands()->Get(uint32_t(operand))));
+  }
   uint64_t below(uint64_t bound) { return random() % bound; }
+  bool isOurs(size_t operand) const {
+    return isShared(launch, operand) == shared;
+  }
 
-  /// Calls f(row start address, column) for each element.
-  void forEach(size_t operand, const std::function<float(uint64_t)> &value);
+  void draw(size_t operand, const Quantiles &from) {
+    if (isOurs(operand))
+      fillElements(operands[operand]->view(), from, random(), threads);
+  }
   void normal(size_t operand, float scale = 1) {
-    std::normal_distribution<float> distribution(0, scale);
-    forEach(operand, [&](uint64_t) { return distribution(random); });
+    draw(operand, normalQuantiles(scale));
   }
   void positive(size_t operand, float least, float most) {
-    std::uniform_real_distribution<float> distribution(least, most);
-    forEach(operand, [&](uint64_t) { return distribution(random); });
+    draw(operand, uniformQuantiles(least, most));
   }
+  /// element = change(element, its number) for all of an fp32 matrix.
+  void change(size_t operand,
+              const std::function<float(float, uint64_t)> &change);
   void indices(size_t operand, const std::function<int64_t(uint64_t)> &value);
 
   void fillContext(size_t positions, size_t sequences, size_t table,
                    const View &cache);
+  int64_t sparsePosition(uint64_t row, uint64_t page, uint64_t longest) const;
   void fillChoices(size_t weights, size_t experts, uint64_t held);
   void fillSlots(size_t operand, const View &cache);
   void fillLogits(size_t operand);
   /// Matrices: rows of length one on average; e4m3 spread over its codes.
-  void weight(size_t operand);
+  void weight(size_t operand) {
+    View w = view(operand);
+    normal(operand, w.dtype == DType::F8E4M3
+                        ? 60
+                        : 1 / std::sqrt(float(w.shape[w.rank - 1])));
+  }
 
   const LaunchCase &launch;
   Pattern pattern;
-  std::mt19937_64 &random;
-  std::vector<OperandBuffer> &operands;
+  bool shared;
+  std::mt19937_64 random;
+  unsigned threads;
+  Operands &operands;
   std::string op;
 };
 
-void Filler::forEach(size_t operand,
-                     const std::function<float(uint64_t)> &value) {
-  View view = operands[operand].view();
-  std::array<uint64_t, kMaxRank> index{};
-  uint64_t bytes = elementBytes(view.dtype), number = 0;
-  while (true) {
-    uint64_t offset = 0;
-    for (unsigned i = 0; i + 1 < view.rank; ++i)
-      offset += index[i] * view.strides[i];
-    for (uint64_t j = 0; j < view.shape[view.rank - 1]; ++j) {
-      float element = value(number++);
-      storeRow(&element, view.dtype, view.data + (offset + j) * bytes, 1);
-    }
-    unsigned i = view.rank - 1;
-    while (i > 0 && ++index[i - 1] == view.shape[i - 1])
-      index[--i] = 0;
-    if (i == 0)
-      return;
+void Filler::change(size_t operand,
+                    const std::function<float(float, uint64_t)> &change) {
+  if (!isOurs(operand))
+    return;
+  View matrix = operands[operand]->view();
+  uint64_t number = 0;
+  for (uint64_t row = 0; row < matrix.shape[0]; ++row) {
+    auto *values = reinterpret_cast<float *>(matrix.row(row));
+    for (uint64_t j = 0; j < matrix.shape[1]; ++j)
+      values[j] = change(values[j], number++);
   }
 }
 
 void Filler::indices(size_t operand,
                      const std::function<int64_t(uint64_t)> &value) {
-  View view = operands[operand].view();
+  if (!isOurs(operand))
+    return;
+  View view = operands[operand]->view();
   uint64_t count = view.shape[0] * (view.rank > 1 ? view.shape[1] : 1);
   for (uint64_t i = 0; i < count; ++i) {
     auto stored = int32_t(value(i));
@@ -99,43 +112,43 @@ void Filler::indices(size_t operand,
   }
 }
 
-void Filler::weight(size_t operand) {
-  View w = view(operand);
-  float length = std::sqrt(float(w.shape[w.rank - 1]));
-  if (w.dtype != DType::F8E4M3)
-    return normal(operand, 1 / length);
-  // Drawing from a table keeps gigabytes of experts cheap.
-  std::array<uint8_t, 4096> codes;
-  std::normal_distribution<float> distribution(0, 60);
-  for (uint8_t &code : codes)
-    code = floatToE4m3(distribution(random));
-  uint64_t bytes = spanOf(w), state = random();
-  for (uint64_t i = 0; i < bytes; ++i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    w.data[i] = codes[state >> 52];
-  }
+/// On, before and behind page boundaries: in turn at the halves of the longest
+/// context (32768 of 65536 first) and at the first pages.
+int64_t Filler::sparsePosition(uint64_t row, uint64_t page,
+                               uint64_t longest) const {
+  uint64_t group = row / 6, edge = page * (1 + group);
+  if (row / 3 % 2 == 0)
+    edge = longest >> (1 + group % 12) > page ? longest >> (1 + group % 12)
+                                              : longest - page;
+  return int64_t(std::min(edge + row % 3 - 1, longest - 1));
 }
 
 /// Positions up to the longest context, sequences, and pages for them.
 void Filler::fillContext(size_t positions, size_t sequences, size_t table,
                          const View &cache) {
+  if (shared)
+    return;
   uint64_t batch = view(table).shape[0], blocks = view(table).shape[1];
   uint64_t page = cache.shape[1], longest = blocks * page;
+  // Random ones are chunks of prompts: tokens that follow one another.
+  constexpr uint64_t kChunk = 37;
+  uint64_t rotated = below(3), start = below(longest), first = below(batch);
   indices(positions, [&](uint64_t i) -> int64_t {
     switch (pattern) {
     case Pattern::Crowded:
       return int64_t(longest - 1 - i % 3);
-    case Pattern::Sparse: {
-      // On, before and behind page boundaries.
-      uint64_t edge = page * (1 + i % std::max<uint64_t>(blocks / 4, 1));
-      return int64_t(std::min(edge + i % 3 - 1, longest - 1));
-    }
+    case Pattern::Sparse:
+      return sparsePosition(i + rotated, page, longest);
     case Pattern::Random:
       break;
     }
-    return int64_t(below(longest));
+    if (i % kChunk == 0)
+      start = below(longest);
+    return int64_t((start + i % kChunk) % longest);
   });
   indices(sequences, [&](uint64_t i) -> int64_t {
+    if (pattern == Pattern::Random)
+      return int64_t((first + i / kChunk) % batch);
     if (pattern == Pattern::Sparse && i % 7 == 6)
       return -1;
     return int64_t(i % batch);
@@ -149,6 +162,8 @@ void Filler::fillContext(size_t positions, size_t sequences, size_t table,
 /// Distinct experts for each token, some of them not held here.
 void Filler::fillChoices(size_t weights, size_t experts, uint64_t held) {
   positive(weights, 0.05f, 1);
+  if (shared)
+    return;
   uint64_t k = view(experts).shape[1];
   uint64_t start =
       evaluate(cpu::findAttribute(*launch.kernel, "expert_start")->rank_value(),
@@ -168,17 +183,35 @@ void Filler::fillChoices(size_t weights, size_t experts, uint64_t held) {
   });
 }
 
-/// Logits; crowded ones are whole numbers, so there are many ties; among sparse
-/// ones are NaN and infinities.
+/// Logits; crowded ones are whole numbers, so there are many ties. A sparse row
+/// of three has NaN and infinities, one infinities, and all have zeros of both
+/// signs and numbers below the normal ones: at most some 25 of a kind, so that
+/// candidates are of several kinds.
 void Filler::fillLogits(size_t operand) {
-  std::normal_distribution<float> distribution(0, 4);
-  forEach(operand, [&](uint64_t i) {
-    float value = distribution(random);
-    if (pattern == Pattern::Sparse && i % 23 == 7)
-      return std::numeric_limits<float>::quiet_NaN();
-    if (pattern == Pattern::Sparse && i % 23 < 3)
-      return i % 2 ? -INFINITY : INFINITY;
-    return pattern == Pattern::Crowded ? std::round(value) : value;
+  normal(operand, 4);
+  if (pattern == Pattern::Crowded)
+    return change(operand,
+                  [](float value, uint64_t) { return std::round(value); });
+  if (pattern != Pattern::Sparse)
+    return;
+  uint64_t columns = view(operand).shape[1];
+  uint64_t apart = std::max<uint64_t>(columns / 25, 8);
+  change(operand, [=](float value, uint64_t i) {
+    uint64_t kind = i / columns % 3;
+    switch (i % columns % apart) {
+    case 1:
+      return kind == 0 ? std::numeric_limits<float>::quiet_NaN() : value;
+    case 2:
+      return kind <= 1 ? INFINITY : value;
+    case 3:
+      return -INFINITY;
+    case 4:
+      return value * 1e-40f;
+    case 5:
+      return value < 0 ? -0.0f : 0.0f;
+    default:
+      return value;
+    }
   });
 }
 
@@ -241,11 +274,9 @@ void Filler::fill() {
     return fillContext(3, 4, 5, view(1));
   }
   if (op == "router_topk") {
-    std::normal_distribution<float> distribution(0, 2);
-    forEach(0, [&](uint64_t i) {
-      float value = distribution(random);
-      return pattern == Pattern::Crowded ? std::round(value) : value;
-    });
+    normal(0, 2);
+    if (pattern == Pattern::Crowded)
+      change(0, [](float value, uint64_t) { return std::round(value); });
     return normal(1, pattern == Pattern::Crowded ? 0.f : 0.3f);
   }
   if (op == "top_candidates" || op == "merge_candidates") {
@@ -286,12 +317,15 @@ void Filler::fill() {
 } // namespace
 
 OperandBuffer::OperandBuffer(const View &shape)
-    : storage(spanOf(shape) + 2 * kGuard, kGuardByte), own(shape) {
+    : storage(spanOf(shape) + 2 * kGuard, kPoison), own(shape) {
+  std::memset(storage.data(), kGuardByte, kGuard);
+  std::memset(storage.data() + storage.size() - kGuard, kGuardByte, kGuard);
   own.data = storage.data() + kGuard;
 }
 
-void OperandBuffer::poison() {
-  std::memset(storage.data() + kGuard, kPoison, storage.size() - 2 * kGuard);
+OperandBuffer::OperandBuffer(const OperandBuffer &other)
+    : storage(other.storage), own(other.own) {
+  own.data = storage.data() + kGuard;
 }
 
 size_t firstOutput(const LaunchCase &launch) {
@@ -304,16 +338,47 @@ bool updatesCaches(const LaunchCase &launch) {
          cpu::factsOf(*launch.kernel).cache != cpu::OpFacts::kNone;
 }
 
-std::vector<OperandBuffer> makeOperands(const LaunchCase &launch,
-                                        Pattern pattern,
-                                        std::mt19937_64 &random) {
-  std::vector<OperandBuffer> operands;
-  for (uint32_t index : *launch.launch->operands())
-    operands.emplace_back(engine::viewOf(*launch.entry->slices()->Get(index)));
-  // The filler gives caches their contents.
-  for (size_t i = firstOutput(launch); i < operands.size(); ++i)
-    operands[i].poison();
-  Filler(launch, pattern, random, operands).fill();
+bool isRowWise(const LaunchCase &launch, size_t operand) {
+  StatusOr<cpu::OpSpec> signature =
+      cpu::findSignature(*launch.kernel, launch.launch->operands()->size());
+  return signature.ok() && signature->operands[operand].shape[0] == 'n';
+}
+
+bool isShared(const LaunchCase &launch, size_t operand) {
+  const schema::Slice &slice = *launch.entry->slices()->Get(
+      launch.launch->operands()->Get(uint32_t(operand)));
+  // Block tables, and the biases of routers, are part of a pattern.
+  return !isRowWise(launch, operand) && slice.dtype() != DType::I32 &&
+         launch.kernel->op()->str() != "router_topk";
+}
+
+bool isReadOnly(const LaunchCase &launch, size_t operand) {
+  return isShared(launch, operand) && operand < firstOutput(launch);
+}
+
+static std::shared_ptr<OperandBuffer> makeBuffer(const LaunchCase &launch,
+                                                 size_t operand) {
+  return std::make_shared<OperandBuffer>(
+      engine::viewOf(*launch.entry->slices()->Get(
+          launch.launch->operands()->Get(uint32_t(operand)))));
+}
+
+Operands makeShared(const LaunchCase &launch, uint64_t seed, unsigned threads) {
+  Operands operands(launch.launch->operands()->size());
+  for (size_t i = 0; i < operands.size(); ++i)
+    if (isShared(launch, i))
+      operands[i] = makeBuffer(launch, i);
+  Filler(launch, Pattern::Random, true, seed, threads, operands).fill();
+  return operands;
+}
+
+Operands makeOperands(const LaunchCase &launch, const Operands &shared,
+                      Pattern pattern, uint64_t seed) {
+  Operands operands = shared;
+  for (size_t i = 0; i < operands.size(); ++i)
+    if (!operands[i])
+      operands[i] = makeBuffer(launch, i);
+  Filler(launch, pattern, false, seed, 1, operands).fill();
   return operands;
 }
 

@@ -1,6 +1,7 @@
 // Operands for checking one launch on its own: every operand in a buffer of its
 // own between guards, inputs random but meaningful for their op, outputs
-// poisoned.
+// poisoned. What does not depend on rows and pattern (weights, scales, caches)
+// is made once and shared by all runs of a launch.
 
 #ifndef SADDLE_TEST_GPU_KERNELCHECK_OPERANDS_H
 #define SADDLE_TEST_GPU_KERNELCHECK_OPERANDS_H
@@ -8,7 +9,7 @@
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/base/View.h"
 
-#include <random>
+#include <memory>
 #include <vector>
 
 namespace saddle::check {
@@ -31,7 +32,8 @@ struct LaunchCase {
   uint32_t rank;
 };
 
-/// Memory of one operand: guard, the operand's span, guard.
+/// Memory of one operand: guard, the operand's span, guard. All of the span is
+/// poison at first.
 class OperandBuffer {
 public:
   static constexpr size_t kGuard = 256;
@@ -41,29 +43,45 @@ public:
 
   /// `shape`: a view without data.
   explicit OperandBuffer(const View &shape);
-  OperandBuffer(OperandBuffer &&) = default; // the bytes stay where they are
+  OperandBuffer(const OperandBuffer &other);
+  OperandBuffer &operator=(const OperandBuffer &) = delete;
 
   /// Into this buffer's own bytes.
   View view() const { return own; }
+  /// Guards included.
   std::vector<uint8_t> &bytes() { return storage; }
   const std::vector<uint8_t> &bytes() const { return storage; }
-  void poison();
 
 private:
   std::vector<uint8_t> storage;
   View own;
 };
 
-/// The launch's operands, filled for `pattern` from `random`.
-std::vector<OperandBuffer> makeOperands(const LaunchCase &launch,
-                                        Pattern pattern,
-                                        std::mt19937_64 &random);
+/// One for each operand of the launch.
+using Operands = std::vector<std::shared_ptr<OperandBuffer>>;
 
 /// Index of the launch's first output operand.
 size_t firstOutput(const LaunchCase &launch);
 
 /// Whether the launch writes into KV caches, which keep what it does not write.
 bool updatesCaches(const LaunchCase &launch);
+
+/// Whether dimension 0 of the operand is the run-time count.
+bool isRowWise(const LaunchCase &launch, size_t operand);
+
+/// Whether all runs of the launch begin with the same contents.
+bool isShared(const LaunchCase &launch, size_t operand);
+
+/// Whether, beyond that, it is only read, so that all runs have one buffer.
+bool isReadOnly(const LaunchCase &launch, size_t operand);
+
+/// The shared operands, on up to `threads` threads; null for the others.
+Operands makeShared(const LaunchCase &launch, uint64_t seed, unsigned threads);
+
+/// All operands of one run: those of `shared`, the others filled for `pattern`,
+/// outputs poisoned.
+Operands makeOperands(const LaunchCase &launch, const Operands &shared,
+                      Pattern pattern, uint64_t seed);
 
 } // namespace saddle::check
 

@@ -2,20 +2,26 @@
 // op: random inputs, poisoned outputs, guards around every operand, several
 // row counts and input patterns.
 //
-//   SaddleKernelCheck ENGINE... [--only OP] [--rounds N] [--seed S] [--max-gib
-//   G]
+// The device takes one run at a time; the reference runs beside it on several
+// threads.
+//
+//   SaddleKernelCheck ENGINE... [--only OP] [--sample-rows N] [--threads N]
 
-#include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/Extents.h"
 #include "runtime/src/engine/Validate.h"
-#include "test/gpu/KernelCheck/Compare.h"
+#include "test/gpu/KernelCheck/CheckRun.h"
 #include "test/gpu/KernelCheck/DeviceRun.h"
+#include "test/gpu/KernelCheck/Inputs.h"
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <functional>
 #include <map>
 #include <set>
+#include <thread>
 
 using namespace saddle;
 using namespace saddle::check;
@@ -29,11 +35,14 @@ struct Options {
   unsigned rounds = 1;
   double maxGiB = 4;
   uint64_t maxRows = ~uint64_t(0);
+  uint64_t sampleRows = 0;
+  unsigned threads = std::max(1u, std::thread::hardware_concurrency());
+  double slow = 5;
 };
 
 struct Tally {
   unsigned kernels = 0, runs = 0, failures = 0, skipped = 0;
-  double worst = 0;
+  double worst = 0, seconds = 0;
 };
 using Tallies = std::map<std::string, Tally>; // by op
 
@@ -49,63 +58,67 @@ const char *nameOf(Pattern pattern) {
   return "";
 }
 
-/// One launch, one count, one pattern; the error or what went wrong.
-StatusOr<double> checkOnce(DeviceRun &device, const LaunchCase &launch,
-                           uint64_t count, Pattern pattern, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<OperandBuffer> found = makeOperands(launch, pattern, random);
-  random.seed(seed);
-  std::vector<OperandBuffer> expected = makeOperands(launch, pattern, random);
-  std::vector<View> views;
-  for (OperandBuffer &operand : expected)
-    views.push_back(operand.view());
-  cpu::Scratch scratch;
-  std::unique_ptr<cpu::BoundKernel> reference =
-      cpu::bindLaunch(*launch.kernel, views, launch.rank, scratch);
-  SADDLE_RETURN_IF_ERROR(scratch.allocate());
-  if (count != 0)
-    reference->run(count);
-  SADDLE_RETURN_IF_ERROR(device.run(launch, count, found));
-  return compareOperands(launch, count, expected, found);
-}
-
-double gibibytes(const LaunchCase &launch) {
-  double bytes = 0;
-  for (uint32_t index : *launch.launch->operands())
-    bytes += double(engine::spanBytes(*launch.entry->slices()->Get(index)));
-  return bytes / double(1 << 30);
-}
-
 void checkLaunch(DeviceRun &device, const LaunchCase &launch,
                  const Options &options, Tally &tally) {
   ++tally.kernels;
-  if (gibibytes(launch) > options.maxGiB) {
+  double gib = double(operandBytes(launch)) / double(1 << 30);
+  if (gib > options.maxGiB) {
     ++tally.skipped;
     std::printf("skip   %s: operands of %.1f GiB, --max-gib is %.1f\n",
-                launch.kernel->name()->c_str(), gibibytes(launch),
-                options.maxGiB);
+                launch.kernel->name()->c_str(), gib, options.maxGiB);
     return;
   }
   uint64_t most = std::min(launch.capacity, options.maxRows);
-  std::set<uint64_t> counts = {0, 1, most, most / 2, most - 1};
-  for (unsigned round = 0; round < options.rounds; ++round)
+  // Long ones first, so that threads end together.
+  std::set<uint64_t, std::greater<>> counts = {most, most - 1, most / 2, 1, 0};
+  std::vector<RunCase> runs;
+  for (uint64_t count : counts)
     for (Pattern pattern : {Pattern::Random, Pattern::Crowded, Pattern::Sparse})
-      for (uint64_t count : counts) {
-        ++tally.runs;
-        StatusOr<double> error = checkOnce(device, launch, count, pattern,
-                                           options.seed + 1000 * round +
-                                               10 * count + unsigned(pattern));
-        if (error.ok()) {
-          tally.worst = std::max(tally.worst, *error);
-          continue;
-        }
-        ++tally.failures;
-        std::printf("FAILED %s, %s, %llu of %llu rows: %s\n",
-                    launch.command->location()->c_str(), nameOf(pattern),
-                    (unsigned long long)count,
-                    (unsigned long long)launch.capacity,
-                    error.status().message().c_str());
-      }
+      for (unsigned round = 0; round < options.rounds; ++round)
+        runs.push_back(
+            {count, pattern,
+             options.seed + 1000 * round + 10 * count + unsigned(pattern),
+             options.sampleRows});
+
+  auto start = std::chrono::steady_clock::now();
+  Operands shared = makeShared(launch, options.seed, options.threads);
+  Status around = device.share(launch, shared);
+  std::vector<StatusOr<double>> errors(runs.size(), 0.0);
+  if (around.ok()) {
+    Executor execute = [&](const LaunchCase &which, uint64_t count,
+                           const Operands &operands) {
+      return device.run(which, count, operands);
+    };
+    forEachIndex(runs.size(), options.threads, [&](uint64_t i) {
+      errors[i] = checkRun(launch, shared, runs[i], execute);
+    });
+    around = device.checkShared(launch, shared);
+  }
+  for (size_t i = 0; i < runs.size(); ++i) {
+    ++tally.runs;
+    if (errors[i].ok()) {
+      tally.worst = std::max(tally.worst, *errors[i]);
+      continue;
+    }
+    ++tally.failures;
+    std::printf("FAILED %s, %s, %llu of %llu rows: %s\n",
+                launch.command->location()->c_str(), nameOf(runs[i].pattern),
+                (unsigned long long)runs[i].count,
+                (unsigned long long)launch.capacity,
+                errors[i].status().message().c_str());
+  }
+  if (!around.ok()) {
+    ++tally.failures;
+    std::printf("FAILED %s, read-only operands: %s\n",
+                launch.command->location()->c_str(), around.message().c_str());
+  }
+  std::chrono::duration<double> seconds =
+      std::chrono::steady_clock::now() - start;
+  tally.seconds += seconds.count();
+  if (seconds.count() > options.slow)
+    std::printf("slow   %s, %llu rows: %.1f s\n",
+                launch.kernel->name()->c_str(),
+                (unsigned long long)launch.capacity, seconds.count());
 }
 
 /// Kernel, shapes and strides: what makes two launches the same to check.
@@ -164,9 +177,10 @@ int run(const Options &options) {
     }
   for (const auto &[op, tally] : tallies) {
     std::printf("%-6s %-16s %4u kernels, %5u runs, %u failures, %u skipped, "
-                "worst error %.2e\n",
+                "worst error %.2e, %.1f s\n",
                 tally.failures ? "FAILED" : "ok", op.c_str(), tally.kernels,
-                tally.runs, tally.failures, tally.skipped, tally.worst);
+                tally.runs, tally.failures, tally.skipped, tally.worst,
+                tally.seconds);
     failures += tally.failures;
   }
   if (tallies.empty()) {
@@ -193,6 +207,17 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--max-rows", options.maxRows,
                  "Most rows of a launch, where the reference is slow");
+  app.add_option("--sample-rows", options.sampleRows,
+                 "Compute at most so many rows of a run with the reference: "
+                 "first, last, both sides of tiles, others evenly spread. The "
+                 "device computes all, and the others must be written and "
+                 "finite. 0: all rows")
+      ->capture_default_str();
+  app.add_option("--threads", options.threads, "For inputs and the reference")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--slow", options.slow, "Name launches that take more seconds")
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return run(options);
 }
