@@ -70,7 +70,8 @@ struct FunctionPlan {
   /// 0 says nothing.
   uint32_t residentBlocks = 0;
   /// The body calls waitForPrevious() itself, before it reads or writes what a
-  /// launch before may write or read; it may fetch weights earlier.
+  /// launch before may write or read; it may fetch weights earlier. It calls
+  /// allowNext(), too.
   bool waitsItself = false;
 };
 

@@ -70,8 +70,9 @@ static void printHead(llvm::raw_ostream &os, const PrintedKernel &kernel) {
      << kernel.firstPlace << "\n";
 }
 
+/// `communicates`: the body lets the next kernel start itself.
 static void printFunction(llvm::raw_ostream &os, StringRef name,
-                          const FunctionPlan &function) {
+                          const FunctionPlan &function, bool communicates) {
   os << "// Grid " << function.grid[0] << " x " << function.grid[1] << " x "
      << function.grid[2];
   if (function.exclusiveGrid > 0)
@@ -81,8 +82,11 @@ static void printFunction(llvm::raw_ostream &os, StringRef name,
   if (function.residentBlocks > 0)
     os << ", " << function.residentBlocks;
   os << ")\n    " << name << "(const __grid_constant__ LaunchParams p) {\n";
-  if (!function.waitsItself)
+  if (!function.waitsItself) {
     os << "  waitForPrevious();\n";
+    if (!communicates)
+      os << "  allowNext();\n";
+  }
   SmallVector<StringRef> lines;
   StringRef(function.body).rtrim('\n').split(lines, '\n');
   for (StringRef line : lines)
@@ -100,7 +104,8 @@ static void printIncludes(llvm::raw_ostream &os,
 static void printFunctions(llvm::raw_ostream &os, StringRef kernel,
                            const KernelPlan &plan) {
   for (const FunctionPlan &function : plan.functions) {
-    printFunction(os, functionName(kernel, function), function);
+    printFunction(os, functionName(kernel, function), function,
+                  plan.exchangeBytes > 0);
     os << "\n";
   }
 }

@@ -120,7 +120,6 @@ template <int extent, int group, typename X, typename Codes, typename Factors,
           typename Experts, typename Plan>
 __device__ void prepareExperts(const LaunchParams &p, Plan *plan, void *codes,
                                void *factors) {
-  allowNext();
   if (blockIdx.x == 0)
     planExperts<extent, Experts>(p, plan);
   else
@@ -144,7 +143,6 @@ __device__ void expertsUpStream(const LaunchParams &p, const Plan *plan,
   constexpr int kItems = (kInner + kCtaColumns - 1) / kCtaColumns;
   extern __shared__ __align__(16) uint8_t shared[];
   float *sums = reinterpret_cast<float *>(shared);
-  allowNext();
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int rowWarp = warp % Shape::kRowWarps, part = warp / Shape::kRowWarps;
   int total = plan->blockCount * kItems;
@@ -215,7 +213,6 @@ template <int group, int64_t inner, typename Codes, typename Factors,
           typename Plan>
 __device__ void encodeInner(const Plan *plan, const float *values, void *codes,
                             void *factors) {
-  allowNext();
   constexpr int kGroups = Factors::kCols;
   int total = plan->pairCount * kGroups;
   int warps = gridDim.x * (blockDim.x / 32);
@@ -239,7 +236,6 @@ __device__ void encodeInner(const Plan *plan, const float *values, void *codes,
 template <int64_t inner, typename Halves, typename Plan>
 __device__ void splitInner(const Plan *plan, const float *values,
                            void *halves) {
-  allowNext();
   int64_t total = plan->pairCount * inner;
   int64_t threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -269,7 +265,6 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
   constexpr int kItems = (kHidden + Shape::kCtaRows - 1) / Shape::kCtaRows;
   extern __shared__ __align__(16) uint8_t shared[];
   float *sums = reinterpret_cast<float *>(shared);
-  allowNext();
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int rowWarp = warp % Shape::kRowWarps, part = warp / Shape::kRowWarps;
   int total = plan->blockCount * kItems;
@@ -350,7 +345,6 @@ __device__ void expertsDownPasses(const LaunchParams &p, const Plan *plan,
   constexpr int kWarpBytes =
       (Stream::kRingBytes + Resident::kBytes + 15) / 16 * 16;
   extern __shared__ __align__(16) uint8_t shared[];
-  allowNext();
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   uint8_t *ring = shared + warp * kWarpBytes;
   uint8_t *codes = ring + Stream::kRingBytes;
@@ -421,7 +415,6 @@ template <int extent, int operandOut, int64_t held, typename Weights,
 __device__ void combineExperts(const LaunchParams &p, const float *products) {
   constexpr int kSlots = Experts::kCols;
   __shared__ SortedChoices<kSlots> choices;
-  allowNext();
   int64_t token = blockIdx.x;
   if (token >= p.step->counts[extent])
     return;

@@ -24,7 +24,6 @@ __device__ void expertsUpTile(const LaunchParams &p, const Plan *plan,
   static_assert(kInner % 64 == 0, "half a tile has rows of w1 alone");
   constexpr int kItems = kInner / 64;
   extern __shared__ __align__(1024) uint8_t shared[];
-  allowNext();
   int total = plan->blockCount * kItems;
   for (int item = blockIdx.x; item < total; item += gridDim.x) {
     auto block = plan->blocks[item / kItems];
@@ -94,7 +93,6 @@ __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
   constexpr int kItemRows = passes * 128;
   constexpr int kItems = (kHidden + kItemRows - 1) / kItemRows;
   extern __shared__ __align__(1024) uint8_t shared[];
-  allowNext();
   int total = plan->blockCount * kItems;
   for (int item = blockIdx.x; item < total; item += gridDim.x) {
     auto block = plan->blocks[item / kItems];

@@ -20,7 +20,6 @@ namespace saddle::device {
 template <int extent, int group, typename X, typename Codes, typename Factors>
 __device__ void encodeRows(const LaunchParams &p, const void *x, void *codes,
                            void *factors, int firstBlock = 0) {
-  allowNext();
   constexpr int64_t kGroups = Factors::kCols;
   int64_t total = static_cast<int64_t>(p.step->counts[extent]) * kGroups;
   int64_t warps =

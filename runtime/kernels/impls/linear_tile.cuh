@@ -37,7 +37,6 @@ template <int extent, typename X, typename W, typename Out, typename Product,
 __device__ void linearTile(const LaunchParams &p, const void *x,
                            const void *factors) {
   extern __shared__ __align__(1024) uint8_t shared[];
-  allowNext();
   int count = p.step->counts[extent];
   int firstToken = blockIdx.y * Product::kTokens;
   int firstRow = blockIdx.x * Product::kRows;

@@ -1,14 +1,14 @@
-// router_topk: one warp per token. Scores lie in registers, 32 experts apart;
-// each of the k rounds takes the best of the lane, then of the warp. Scores
-// have the bits of the reference, as nearly as C libraries agree on exp, and so
-// have order and weights. Floor: launch latency and k dependent rounds. Up to
-// 1024 experts.
+// router_topk: one CTA per token, one thread per expert. A thread counts the
+// experts that go before its own, which is the expert's place; no rounds, and
+// little code, which a kernel that runs once has to fetch first. Scores have
+// the bits of the reference, as nearly as C libraries agree on exp, and so have
+// order and weights. Floor: launch latency, and 3 instructions for each pair of
+// experts. Up to 1024 experts.
 
 #pragma once
 
 #include "runtime/kernels/abi.h"
 #include "runtime/kernels/tile/matrix.cuh"
-#include "runtime/kernels/tile/reduce.cuh"
 
 namespace saddle::device {
 
@@ -21,11 +21,10 @@ __device__ __forceinline__ uint32_t sortable(float value) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-/// e^x of several values side by side (fp64 takes long), rounded correctly but
-/// where a tie is nearer than 1e-11; C libraries differ from that in one value
-/// of some ten thousand, by a unit in the last place.
-template <int count>
-__device__ __forceinline__ void expRounded(float (&x)[count]) {
+/// e^x, rounded correctly but where a tie is nearer than 1e-11; C libraries
+/// differ from that in one value of some ten thousand, by a unit in the last
+/// place.
+__device__ __forceinline__ float expRounded(float x) {
   constexpr double kPerLog2 = 1.4426950408889634; // 1 / ln 2
   constexpr double kLog2 = 0.69314718055994531;
   // 1 / 10!, 1 / 9!, ... 1 / 0!
@@ -33,100 +32,68 @@ __device__ __forceinline__ void expRounded(float (&x)[count]) {
                                 1.0 / 5040,    1.0 / 720,    1.0 / 120,
                                 1.0 / 24,      1.0 / 6,      0.5,
                                 1.0,           1.0};
-  double rest[count], y[count];
-  int turns[count];
-#pragma unroll
-  for (int i = 0; i < count; ++i) {
-    // Beyond these bounds the result is infinite or 0.
-    float bounded = fminf(fmaxf(x[i], -120.0f), 120.0f);
-    // Any integer near enough: the rest is within 0.35.
-    float whole = rintf(bounded * static_cast<float>(kPerLog2));
-    turns[i] = static_cast<int>(whole);
-    rest[i] =
-        fma(-static_cast<double>(whole), kLog2, static_cast<double>(bounded));
-    y[i] = kSeries[0];
-  }
+  // Beyond these bounds the result is infinite or 0.
+  float bounded = fminf(fmaxf(x, -120.0f), 120.0f);
+  // Any integer near enough: the rest is within 0.35.
+  float whole = rintf(bounded * static_cast<float>(kPerLog2));
+  double rest =
+      fma(-static_cast<double>(whole), kLog2, static_cast<double>(bounded));
+  double y = kSeries[0];
 #pragma unroll
   for (int term = 1; term <= 10; ++term)
-#pragma unroll
-    for (int i = 0; i < count; ++i)
-      y[i] = fma(y[i], rest[i], kSeries[term]);
-#pragma unroll
-  for (int i = 0; i < count; ++i) {
-    double scaled = __hiloint2double(__double2hiint(y[i]) + (turns[i] << 20),
-                                     __double2loint(y[i]));
-    x[i] = x[i] == x[i] ? static_cast<float>(scaled) : x[i];
-  }
+    y = fma(y, rest, kSeries[term]);
+  double scaled = __hiloint2double(
+      __double2hiint(y) + (static_cast<int>(whole) << 20), __double2loint(y));
+  return x == x ? static_cast<float>(scaled) : x;
 }
 
-/// Operands logits, bias, weights, experts. `warps` tokens per CTA.
-template <int extent, int warps, typename Logits, typename Weights,
+/// Operands logits, bias, weights, experts; CTAs of `threads`.
+template <int extent, int threads, typename Logits, typename Weights,
           typename Experts>
 __device__ void routerTopK(const LaunchParams &p, float routedScale) {
   constexpr int kExperts = Logits::kCols, kChosen = Weights::kCols;
-  constexpr int kPerLane = (kExperts + 31) / 32;
-  static_assert(kPerLane <= 32, "at most 1024 experts fit a warp's registers");
+  static_assert(kExperts <= threads && threads % 32 == 0,
+                "each expert has a thread");
   static_assert(kChosen <= kExperts && Experts::kCols == kChosen,
                 "as many weights as chosen experts");
-  __shared__ float chosenScores[warps][kChosen];
-  int lane = static_cast<int>(threadIdx.x) % 32;
-  int warp = static_cast<int>(threadIdx.x) / 32;
-  const float *bias = static_cast<const float *>(p.operands[1]);
+  __shared__ alignas(16) uint32_t keys[threads]; // 0: no expert
+  __shared__ float chosen[kChosen];              // scores, best first
+  int expert = static_cast<int>(threadIdx.x);
+  bool isReal = expert < kExperts;
 
-  for (uint32_t row = blockIdx.x * warps + warp; row < p.step->counts[extent];
-       row += gridDim.x * warps) {
-    const float *logits = Logits::row(p.operands[0], row);
-    float scores[kPerLane];
-    uint32_t keys[kPerLane]; // 0: taken, or no expert
-    constexpr int kBatch = kPerLane % 8 == 0 ? 8 : 1;
-#pragma unroll
-    for (int first = 0; first < kPerLane; first += kBatch) {
-      float decay[kBatch];
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        int expert = (first + i) * 32 + lane;
-        decay[i] = expert < kExperts ? -logits[expert] : 0;
-      }
-      expRounded(decay);
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        int expert = (first + i) * 32 + lane;
-        scores[first + i] = 1.0f / (1.0f + decay[i]);
-        keys[first + i] =
-            expert < kExperts ? sortable(scores[first + i] + bias[expert]) : 0;
-      }
+  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
+       row += gridDim.x) {
+    float score = 0;
+    uint32_t key = 0;
+    if (isReal) {
+      float decay = -Logits::row(p.operands[0], row)[expert];
+      score = 1.0f / (1.0f + expRounded(decay));
+      key = sortable(score + static_cast<const float *>(p.operands[1])[expert]);
     }
-
-    i32 *experts = Experts::row(p.operands[3], row);
-    for (int j = 0; j < kChosen; ++j) {
-      uint32_t best = 0;
-#pragma unroll
-      for (int i = 0; i < kPerLane; ++i)
-        best = max(best, keys[i]);
-      best = __reduce_max_sync(kFullWarp, best);
-      // Ties: the lower index.
-      unsigned mine = ~0u;
-#pragma unroll
-      for (int i = kPerLane - 1; i >= 0; --i)
-        if (keys[i] == best)
-          mine = static_cast<unsigned>(i * 32 + lane);
-      unsigned expert = __reduce_min_sync(kFullWarp, mine);
-#pragma unroll
-      for (int i = 0; i < kPerLane; ++i)
-        if (expert == static_cast<unsigned>(i * 32 + lane)) {
-          experts[j] = static_cast<i32>(expert);
-          chosenScores[warp][j] = scores[i];
-          keys[i] = 0;
-        }
+    keys[expert] = key;
+    __syncthreads();
+    int place = 0;
+#pragma unroll 2
+    for (int first = 0; first < threads; first += 4) {
+      uint4 others = *reinterpret_cast<const uint4 *>(keys + first);
+      // Of equal ones the lower index goes first: one more makes it larger.
+      place += others.x + (first < expert) > key;
+      place += others.y + (first + 1 < expert) > key;
+      place += others.z + (first + 2 < expert) > key;
+      place += others.w + (first + 3 < expert) > key;
     }
-    __syncwarp();
-    float sum = 0;
-    for (int j = 0; j < kChosen; ++j)
-      sum += chosenScores[warp][j];
-    float *weights = Weights::row(p.operands[2], row);
-    for (int j = lane; j < kChosen; j += 32)
-      weights[j] = chosenScores[warp][j] / sum * routedScale;
-    __syncwarp();
+    if (isReal && place < kChosen) {
+      Experts::row(p.operands[3], row)[place] = expert;
+      chosen[place] = score;
+    }
+    __syncthreads();
+    if (expert < kChosen) {
+      float sum = 0;
+      for (int i = 0; i < kChosen; ++i)
+        sum += chosen[i];
+      Weights::row(p.operands[2], row)[expert] =
+          chosen[expert] / sum * routedScale;
+    }
   }
 }
 

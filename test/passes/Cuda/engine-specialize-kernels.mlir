@@ -31,6 +31,8 @@ engine.rank_groups @groups.tp axes "tp" size 2 ranks [0, 1, 2, 3]
 // CHECK-SAME: extern \22C\22 __global__ void __launch_bounds__(256)\0A
 // CHECK-SAME: add_0(const __grid_constant__ LaunchParams p) {\0A
 // CHECK-SAME: waitForPrevious();\0A
+// The next kernel may become resident; in one that communicates the body says when.
+// CHECK-SAME: allowNext();\0A
 // 1 is schema::Extent::TOKENS.
 // CHECK-SAME: add<1, Matrix<bf16, 8, 64, 64>, Matrix<bf16, 8, 64, 64>, Matrix<bf16, 8, 64, 64>>(p);\0A
 // A view: rows of 192 elements, from column 64 on, which is 128 bytes.
@@ -52,7 +54,7 @@ engine.rank_groups @groups.tp axes "tp" size 2 ranks [0, 1, 2, 3]
 // CHECK-SAME: // all_reduce_sum_0: all_reduce_sum over groups of 2, up to 8 rows (tokens):\0A
 // A sum in bulk: 256 x 3072 bf16 are 98304 units of 16 bytes, 49152 for each of two owners.
 // CHECK-SAME: // Grid 32 x 1 x 1, with a device for each rank 128, 0 bytes of dynamic shared memory.\0A
-// CHECK-SAME: allReduceBulk<2, 1,
+// CHECK-SAME: waitForPrevious();\0A allReduceBulk<2, 1,
 // CHECK: engine.module @send.cu source
 // CHECK: engine.module @receive.cu source
 

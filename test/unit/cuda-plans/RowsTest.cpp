@@ -254,7 +254,7 @@ TEST_F(RowsPlanTest, QkNormOfAGroupOfOneIsTheOther) {
   EXPECT_EQ(p.exchangeBytes, 0u);
 }
 
-TEST_F(RowsPlanTest, RouterHasAWarpPerToken) {
+TEST_F(RowsPlanTest, RouterHasACtaPerTokenAndAThreadPerExpert) {
   auto router = [&](int64_t tokens, int64_t experts) {
     return with(launch("router_topk",
                        {operand("logits", f32(), {tokens, experts}),
@@ -266,9 +266,12 @@ TEST_F(RowsPlanTest, RouterHasAWarpPerToken) {
   };
   KernelPlan p = plan(router(65, 256));
   EXPECT_EQ(p.functions[0].body,
-            "routerTopK<1, 4, Matrix<f32, 65, 256, 256>, Matrix<f32, 65, 8, "
+            "routerTopK<1, 256, Matrix<f32, 65, 256, 256>, Matrix<f32, 65, 8, "
             "8>, Matrix<i32, 65, 8, 8>>(p, 1.0f);");
-  EXPECT_EQ(p.functions[0].grid[0], 17u);
+  EXPECT_EQ(p.functions[0].block, 256u);
+  EXPECT_EQ(p.functions[0].grid[0], 65u);
+  EXPECT_EQ(plan(router(1, 40)).functions[0].block, 64u);        // whole warps
+  EXPECT_EQ(plan(router(5000, 40)).functions[0].grid[0], 1056u); // 8 x 132
   EXPECT_EQ(errorOf(router(1, 2000)), "router_topk chooses among 2000 experts, "
                                       "expected 1024 at most");
 }
