@@ -3,6 +3,7 @@
 
 #include "test/gpu/ExchangeCheck/Bodies.h"
 #include "test/gpu/ExchangeCheck/Checks.h"
+#include "test/gpu/ExchangeCheck/NcclPeer.h"
 
 #include <algorithm>
 
@@ -23,13 +24,15 @@ struct Options : BenchOptions {
   uint32_t ranks, devices;
 };
 
-double measure(Ranks &ranks, const Options &options, Kernel kernel,
-               uint32_t grid, uint32_t block, uint64_t bytes) {
-  uint32_t calls = bytes > (8 << 20) ? 8 : bytes > (1 << 20) ? 40 : 200;
-  auto graphs = ranks.graphs([&](uint32_t r) {
-    for (uint32_t i = 0; i < calls; ++i)
-      ranks.launch(r, kernel, grid, block, ranks.params(r), options.dependent);
-  });
+uint32_t callsOf(uint64_t bytes) {
+  return bytes > (8 << 20) ? 8 : bytes > (1 << 20) ? 40 : 200;
+}
+
+/// Of one of the `calls` in each rank's graph, which it frees. `launchAll`
+/// calls its argument with each rank, on threads if that may wait for others.
+template <typename LaunchAll>
+double measure(Ranks &ranks, const std::vector<cudaGraphExec_t> &graphs,
+               uint32_t calls, LaunchAll launchAll) {
   std::vector<cudaEvent_t> begin(ranks.count), end(ranks.count);
   for (uint32_t r = 0; r < ranks.count; ++r) {
     ranks.use(r);
@@ -38,12 +41,12 @@ double measure(Ranks &ranks, const Options &options, Kernel kernel,
   }
   std::vector<double> times;
   for (int replay = 0; replay < 12; ++replay) {
-    for (uint32_t r = 0; r < ranks.count; ++r) {
+    launchAll([&](uint32_t r) {
       ranks.use(r);
       CUDA(cudaEventRecord(begin[r], ranks.streams[r]));
       CUDA(cudaGraphLaunch(graphs[r], ranks.streams[r]));
       CUDA(cudaEventRecord(end[r], ranks.streams[r]));
-    }
+    });
     ranks.sync();
     float slowest = 0;
     for (uint32_t r = 0; r < ranks.count; ++r) {
@@ -77,6 +80,24 @@ void shapeFor(uint64_t items, uint32_t blocks, uint32_t threads, uint32_t &grid,
       std::min<uint64_t>(((items + grid - 1) / grid + 31) / 32 * 32, threads);
 }
 
+double measure(Ranks &ranks, const Options &options, Kernel kernel,
+               uint32_t grid, uint32_t block, uint64_t bytes) {
+  uint32_t calls = callsOf(bytes);
+  auto graphs = ranks.graphs([&](uint32_t r) {
+    for (uint32_t i = 0; i < calls; ++i)
+      ranks.launch(r, kernel, grid, block, ranks.params(r), options.dependent);
+  });
+  return measure(ranks, graphs, calls, [&](auto launch) {
+    for (uint32_t r = 0; r < ranks.count; ++r)
+      launch(r);
+  });
+}
+
+/// Of the joined side.
+constexpr uint64_t kSizes[] = {
+    8,         64,        1 << 10, 6 << 10, 16 << 10, 48 << 10, 96 << 10,
+    192 << 10, 384 << 10, 1 << 20, 3 << 20, 12 << 20, 48 << 20, 64 << 20};
+
 class Bench {
 public:
   Bench(const Options &options)
@@ -87,10 +108,7 @@ public:
   void add(const char *op, const char *way, Kernel kernel, uint64_t rowBytes,
            uint64_t capacity, double itemsPerRow, uint32_t parts = 1,
            uint64_t least = 1) {
-    static const uint64_t sizes[] = {
-        8,         64,        1 << 10, 6 << 10, 16 << 10, 48 << 10, 96 << 10,
-        192 << 10, 384 << 10, 1 << 20, 3 << 20, 12 << 20, 48 << 20, 64 << 20};
-    for (uint64_t size : sizes) {
+    for (uint64_t size : kSizes) {
       uint64_t rows = size / parts / rowBytes;
       if (rows < least || rows > capacity)
         continue;
@@ -157,15 +175,39 @@ public:
         65536 / size, 64, size);
   }
 
+  void addNccl() {
+    NcclPeer peer(ranks, options.nccl);
+    ncclVersion = peer.version;
+    struct {
+      const char *name;
+      PeerOp op;
+    } ops[] = {{"all_reduce_sum", PeerOp::AllReduce},
+               {"all_gather", PeerOp::AllGather},
+               {"reduce_scatter", PeerOp::ReduceScatter}};
+    for (auto [name, op] : ops)
+      for (uint64_t size : kSizes) {
+        size_t count = size / 2 / (op == PeerOp::AllReduce ? 1 : ranks.count);
+        if (count == 0)
+          continue;
+        uint32_t calls = callsOf(size);
+        double us = measure(ranks, peer.graphs(op, count, calls), calls,
+                            [&](auto launch) { peer.onRanks(launch); });
+        results.push_back({name, "nccl", size, 0, us});
+        std::printf("%-16s %-9s %10llu B         %10.2f us\n", name, "nccl",
+                    (unsigned long long)size, us);
+        std::fflush(stdout);
+      }
+  }
+
   void writeJson() {
     FILE *file = std::fopen(options.json.c_str(), "w");
     if (!file)
       return;
     std::fprintf(file,
                  "{\"ranks\": %u, \"devices\": %u, \"dependent\": %s, "
-                 "\"results\": [\n",
+                 "\"nccl\": %d, \"results\": [\n",
                  options.ranks, options.devices,
-                 options.dependent ? "true" : "false");
+                 options.dependent ? "true" : "false", ncclVersion);
     for (size_t i = 0; i < results.size(); ++i)
       std::fprintf(file,
                    "  {\"op\": \"%s\", \"way\": \"%s\", \"bytes\": %llu, "
@@ -181,6 +223,7 @@ private:
   const Options &options;
   Ranks ranks;
   std::vector<Result> results;
+  int ncclVersion = 0; // 22809 is 2.28.9; 0: not asked for
 };
 
 } // namespace
@@ -195,6 +238,8 @@ void saddle::device::bench(uint32_t ranks, uint32_t devices,
     bench.all<4>();
   else
     bench.all<8>();
+  if (!options.nccl.empty())
+    bench.addNccl();
   if (!options.json.empty())
     bench.writeJson();
 }

@@ -46,13 +46,18 @@ void checkScalars(Ranks &ranks, Report &report);
 /// Ranks that do not come or come with something else.
 void checkFaults(Ranks &ranks, Report &report);
 
+/// all_reduce_sum against NCCL's, 8 bytes to 64 MB, up to rounding. The ranks
+/// have a device each.
+void checkNccl(Ranks &ranks, Report &report, const std::string &library);
+
 struct BenchOptions {
   std::vector<uint32_t> blocks;
   uint32_t threads = 256;
   bool dependent = false;
   std::string json;
+  std::string nccl; // a library to time beside ours; empty: none
 };
-/// Prints microseconds by op, way, size and CTAs.
+/// Prints microseconds by op, way, size and CTAs (0 for NCCL).
 void bench(uint32_t ranks, uint32_t devices, const BenchOptions &options);
 
 } // namespace saddle::device

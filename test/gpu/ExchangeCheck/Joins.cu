@@ -63,7 +63,7 @@ void checkJoin(Ranks &ranks, Report &report, const char *name) {
                         std::to_string(int(layout)) + " bulk " +
                         std::to_string(bulk) + " size " + std::to_string(size) +
                         " trial " + std::to_string(trial);
-    uint32_t block, grid = gridFor(block);
+    uint32_t block, grid = gridFor(ranks, block);
     auto go = [&](Kernel kernel) {
       for (uint32_t r = 0; r < ranks.count; ++r) {
         LaunchParams p = ranks.params(r);

@@ -104,10 +104,12 @@ bool same(Ranks &ranks, uint64_t place, std::vector<Host<T>> &expected) {
   return good;
 }
 
-inline uint32_t gridFor(uint32_t &block) {
-  // Any shape of grid must do; bulk needs no more than that all are alike.
-  static const uint32_t shapes[][2] = {{32, 256}, {16, 128}, {3, 96}, {1, 32}};
-  auto &shape = shapes[random32() % 4];
+inline uint32_t gridFor(const Ranks &ranks, uint32_t &block) {
+  // Any shape of grid must do; bulk needs no more than that all are alike. The
+  // last one needs a device for each rank.
+  static const uint32_t shapes[][2] = {
+      {32, 256}, {16, 128}, {3, 96}, {1, 32}, {128, 256}};
+  auto &shape = shapes[random32() % (ranks.devices == ranks.count ? 5 : 4)];
   block = shape[1];
   return shape[0];
 }

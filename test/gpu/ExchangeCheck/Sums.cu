@@ -30,7 +30,7 @@ void checkSum(Ranks &ranks, Report &report, const char *name,
           host.row(i)[j] = sum;
       }
     ranks.setStep({0, n});
-    uint32_t block, grid = gridFor(block);
+    uint32_t block, grid = gridFor(ranks, block);
     for (uint32_t r = 0; r < ranks.count; ++r) {
       LaunchParams p = ranks.params(r);
       p.operands[0] = ranks.at(r, from);

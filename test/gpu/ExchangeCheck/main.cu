@@ -2,8 +2,9 @@
 // on one device or several.
 //
 //   SaddleExchangeCheck [--devices N] [--ranks N] [--replays N] [--dependent]
+//       [--nccl libnccl.so.2]
 //   SaddleExchangeCheck --bench --ranks N [--devices N] [--blocks 8,16,32]
-//       [--threads N] [--dependent] [--json FILE]
+//       [--threads N] [--dependent] [--nccl libnccl.so.2] [--json FILE]
 
 #include "test/gpu/ExchangeCheck/Checks.h"
 
@@ -36,7 +37,15 @@ int main(int argc, char **argv) {
   app.add_option("--threads", options.threads, "Most threads of a CTA")
       ->check(CLI::Range(32, 256));
   app.add_option("--json", options.json, "File for the times");
+  app.add_option("--nccl", options.nccl,
+                 "Library of NCCL (libnccl.so.2): the reference, or timed too");
   CLI11_PARSE(app, argc, argv);
+  for (uint32_t size : sizes)
+    if (!options.nccl.empty() && size != devices) {
+      std::fprintf(stderr, "--nccl needs a device for each rank: as many "
+                           "--devices as --ranks\n");
+      return 2;
+    }
   if (!options.json.empty() && sizes.size() != 1) {
     std::fprintf(stderr, "--json needs one number of --ranks\n");
     return 2;
@@ -50,6 +59,8 @@ int main(int argc, char **argv) {
   for (uint32_t size : sizes) {
     Ranks ranks(size, devices, Places(kData, kData, kExchange, kBoundary));
     checkSums(ranks, report);
+    if (!options.nccl.empty())
+      checkNccl(ranks, report, options.nccl);
     checkJoins(ranks, report);
     checkScalars(ranks, report);
     checkTransfers(ranks, report);
