@@ -3,6 +3,7 @@
 #include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/Validate.h"
 #include "test/gpu/KernelCheck/Compare.h"
+#include "test/gpu/KernelCheck/RoundingSlack.h"
 
 #include <algorithm>
 #include <cstring>
@@ -96,6 +97,11 @@ StatusOr<double> checkRun(const LaunchCase &launch, const Operands &shared,
       sampleOf(run.count, updatesCaches(launch) ? 0 : run.sampleRows);
   SADDLE_ASSIGN_OR_RETURN(Operands expected,
                           runReference(launch, before, sample));
+  std::vector<View> views;
+  for (const auto &operand : expected)
+    views.push_back(operand->view());
+  std::vector<std::vector<float>> slack =
+      roundingSlack(*launch.kernel, views, launch.rank, sample.size());
   double worst = 0;
   for (size_t i = 0; i < found.size(); ++i) {
     if (isReadOnly(launch, i))

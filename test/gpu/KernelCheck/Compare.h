@@ -23,7 +23,8 @@ double boundOf(const LaunchCase &launch, size_t output);
 StatusOr<double>
 compareOutput(const LaunchCase &launch, size_t output, uint64_t count,
               const std::vector<uint64_t> &sample, const View &expected,
-              const OperandBuffer &before, OperandBuffer &found);
+              const OperandBuffer &before, OperandBuffer &found,
+              const std::vector<std::vector<float>> &slack = {});
 
 /// An operand, guards included, must have the bytes that it had.
 Status compareBytes(const LaunchCase &launch, size_t operand,

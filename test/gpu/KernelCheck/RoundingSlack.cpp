@@ -1,0 +1,157 @@
+#include "test/gpu/KernelCheck/RoundingSlack.h"
+
+#include "runtime/src/base/Float.h"
+#include "runtime/src/cpu/Binding.h"
+#include "runtime/src/cpu/Matrix.h"
+
+#include <cmath>
+#include <string>
+
+namespace saddle::check {
+
+/// How uncertain the sums in front of the rounding are, relative to sums of
+/// their row: Hopper's e4m3 products keep some 14 bits of a group's sum, and
+/// errors of groups add up like a walk. Twice that.
+static constexpr float kNoise = 0x1p-12f;
+
+namespace {
+
+/// One of the two weights of all experts.
+struct Weights {
+  View weights, scales; // scales without data: none
+  uint64_t blockRows = 1, blockColumns = 1;
+
+  cpu::Matrix of(uint64_t expert) const {
+    cpu::Matrix result{weights.row(expert), weights.dtype, weights.shape[1],
+                       weights.shape[2],
+                       weights.strides[1] * elementBytes(weights.dtype)};
+    if (scales.data) {
+      result.scales = reinterpret_cast<const float *>(scales.row(expert));
+      result.scaleStride = scales.strides[1];
+      result.blockRows = blockRows;
+      result.blockColumns = blockColumns;
+    }
+    return result;
+  }
+};
+
+float elementOf(const cpu::Matrix &matrix, uint64_t row, uint64_t column) {
+  float value;
+  loadRow(matrix.data + row * matrix.rowBytes +
+              column * elementBytes(matrix.dtype),
+          matrix.dtype, &value, 1);
+  if (matrix.scales)
+    value *= matrix.scales[row / matrix.blockRows * matrix.scaleStride +
+                           column / matrix.blockColumns];
+  return value;
+}
+
+float rootMeanSquare(const float *values, uint64_t count) {
+  double sum = 0;
+  for (uint64_t i = 0; i < count; ++i)
+    sum += double(values[i]) * values[i];
+  return float(std::sqrt(sum / double(count)));
+}
+
+/// How far each of the hidden values may jump; zero for most. `sums`: gates,
+/// then ups.
+std::vector<float> jumpsOf(const float *sums, uint64_t inner, uint64_t group) {
+  const float *gate = sums, *up = sums + inner;
+  float gateSize = rootMeanSquare(gate, inner),
+        upSize = rootMeanSquare(up, inner);
+  std::vector<float> hidden(inner), noise(inner), jumps(inner);
+  for (uint64_t j = 0; j < inner; ++j) {
+    float silu = gate[j] / (1 + std::exp(-gate[j]));
+    hidden[j] = std::fabs(silu * up[j]);
+    // The slope of silu is at most 1.1.
+    noise[j] = kNoise *
+               (1.1f * gateSize * std::fabs(up[j]) + upSize * std::fabs(silu));
+  }
+  for (uint64_t start = 0; start < inner; start += group) {
+    uint64_t end = std::min(start + group, inner), top = start;
+    for (uint64_t j = start; j < end; ++j)
+      top = hidden[j] > hidden[top] ? j : top;
+    float scale = hidden[top] / 448;
+    if (scale == 0)
+      continue;
+    for (uint64_t j = start; j < end; ++j) {
+      // The scale is uncertain as its largest value is.
+      float value = hidden[j] / scale;
+      float slack = noise[j] / scale + value * noise[top] / hidden[top];
+      float low = e4m3ToFloat(floatToE4m3(std::max(value - slack, 0.0f)));
+      float high = e4m3ToFloat(floatToE4m3(value + slack));
+      jumps[j] = (high - low) * scale;
+    }
+  }
+  return jumps;
+}
+
+} // namespace
+
+std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
+                                              const std::vector<View> &operands,
+                                              uint32_t rank, uint64_t count) {
+  std::string op = kernel.op()->str();
+  bool scaled = op == "experts_scaled";
+  if (!scaled && op != "experts")
+    return {};
+  auto integer = [&](const char *name) {
+    return uint64_t(cpu::findAttribute(kernel, name)->int_value());
+  };
+  uint64_t group = integer("act_group");
+  if (group == 0)
+    return {};
+  const schema::RankValue &first =
+      *cpu::findAttribute(kernel, "expert_start")->rank_value();
+  auto start = int64_t(first.base() +
+                       rank / first.divisor() % first.modulus() * first.step());
+  Weights w13{operands[3], View()}, w2{operands[scaled ? 5 : 4], View()};
+  if (scaled) {
+    w13 = {operands[3], operands[4], integer("block_rows13"),
+           integer("block_cols13")};
+    w2 = {operands[5], operands[6], integer("block_rows2"),
+          integer("block_cols2")};
+  }
+  const View &x = operands[0], &factors = operands[1], &chosen = operands[2];
+  uint64_t hidden = x.shape[1], inner = w2.weights.shape[2];
+
+  std::vector<std::vector<float>> inputs, slack;
+  for (uint64_t t = 0; t < count; ++t) {
+    inputs.emplace_back(hidden);
+    loadRow(x.row(t), x.dtype, inputs[t].data(), hidden);
+    cpu::quantizeGroups(inputs[t].data(), hidden, group);
+    slack.emplace_back(hidden);
+  }
+  std::vector<float> scratch(cpu::multiplyScratch(hidden));
+  // As the reference does: an expert's weights are widened once for all.
+  for (uint64_t expert = 0; expert < w13.weights.shape[0]; ++expert) {
+    std::vector<const float *> rows;
+    std::vector<std::pair<uint64_t, float>> choices; // token, weight
+    for (uint64_t t = 0; t < count; ++t)
+      for (uint64_t j = 0; j < chosen.shape[1]; ++j)
+        if (reinterpret_cast<const int32_t *>(chosen.row(t))[j] - start ==
+            int64_t(expert)) {
+          rows.push_back(inputs[t].data());
+          choices.emplace_back(
+              t, reinterpret_cast<const float *>(factors.row(t))[j]);
+        }
+    std::vector<float> sums(rows.size() * 2 * inner);
+    cpu::multiply(
+        w13.of(expert), rows.data(), rows.size(), scratch.data(),
+        [&](uint64_t i, uint64_t row, const float *values, uint64_t n) {
+          std::copy_n(values, n, &sums[i * 2 * inner + row]);
+        });
+    cpu::Matrix down = w2.of(expert);
+    for (uint64_t i = 0; i < choices.size(); ++i) {
+      auto [token, factor] = choices[i];
+      std::vector<float> jumps = jumpsOf(&sums[i * 2 * inner], inner, group);
+      for (uint64_t j = 0; j < inner; ++j)
+        for (uint64_t c = 0; jumps[j] != 0 && c < hidden; ++c)
+          slack[token][c] +=
+              std::fabs(factor * elementOf(down, c, j)) * jumps[j];
+    }
+  }
+  return slack;
+}
+
+} // namespace saddle::check
