@@ -213,6 +213,7 @@ class Runner:
     def __init__(self, args):
         self.pack = args.pack
         self.tmp = args.tmp
+        self.end = time.time() + args.limit
         self.gpus = Gpus(args.gpus, args.engines_per_gpu)
         self.cpu_lock = threading.Lock()
         self.cpu = {}
@@ -298,6 +299,8 @@ class Runner:
     def run(self, test):
         """(comparisons, failure or None, seconds)."""
         start = time.time()
+        if start > self.end:
+            return [], "not run: out of time", 0.0
         try:
             done, failure = getattr(self, test[0])(test), None
         except Failure as error:
@@ -357,6 +360,8 @@ def main():
                         help="that run at once, if they need one GPU only")
     runner.add_argument("--jobs", type=int, default=16,
                         help="engines in work at once, on GPUs or in the queue")
+    runner.add_argument("--limit", type=float, default=3600,
+                        help="seconds; what has not begun by then fails")
     runner.add_argument("--json", type=pathlib.Path)
     runner.add_argument("--tmp", type=pathlib.Path)
     runner.set_defaults(command=run)

@@ -131,6 +131,12 @@ class WholeProgram(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("FAILED parity.base.f32.tp1", result.stdout)
 
+    def test_what_did_not_run_is_no_success(self):
+        result = self.run_suite("--limit", "-1")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("not run: out of time", result.stdout)
+        self.assertIn("0 of 1 pass", result.stdout)
+
     def test_nothing_to_run_is_no_success(self):
         result = self.run_suite("--only", "^greedy")
         self.assertEqual(result.returncode, 1)
