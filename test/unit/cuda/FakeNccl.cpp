@@ -38,9 +38,11 @@ NcclResult ncclGroupEnd() {
   return NcclResult::Success;
 }
 NcclResult ncclCommInitRank(NcclComm **comm, int ranks, NcclId, int rank) {
-  *comm = new NcclComm{rank};
-  return note("ncclCommInitRank",
-              "init " + std::to_string(rank) + "/" + std::to_string(ranks));
+  NcclResult result = note("ncclCommInitRank", "init " + std::to_string(rank) +
+                                                   "/" + std::to_string(ranks));
+  if (result == NcclResult::Success)
+    *comm = new NcclComm{rank};
+  return result;
 }
 NcclResult ncclCommDestroy(NcclComm *comm) {
   if (fake.onDestroy)
