@@ -86,6 +86,11 @@ StatusOr<bool> play(const Arguments &arguments, const Scenario &scenario) {
       session->step(Span<const SequenceInput>(&input, 1), nullptr, 0);
   double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   bool asExpected = status.ok();
+  if (scenario.act && armed && status.ok())
+    status = makeError(StatusCode::InvalidArgument,
+                       "rank %u passed no place whose name holds \"%s\"; "
+                       "saddle-inspect --commands lists them",
+                       kVictim, arguments.place.c_str());
   if (scenario.act) {
     const std::string rank = "rank " + std::to_string(kVictim);
     bool isNamed = status.message().find(rank) != std::string::npos &&

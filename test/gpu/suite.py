@@ -232,6 +232,8 @@ class Runner:
 
     def on_gpus(self, test, inputs, count, run=run_engine):
         with self.gpus.take(world(test[3])) as gpus:
+            if time.time() > self.end:
+                raise Failure("not run: out of time")
             options = ["--share-devices"] if len(gpus) < world(test[3]) else []
             return self.execute(
                 run, test, "sm_90a", inputs, count, options,
@@ -299,8 +301,6 @@ class Runner:
     def run(self, test):
         """(comparisons, failure or None, seconds)."""
         start = time.time()
-        if start > self.end:
-            return [], "not run: out of time", 0.0
         try:
             done, failure = getattr(self, test[0])(test), None
         except Failure as error:
