@@ -94,17 +94,36 @@ static StatusOr<double> compareRow(const LaunchCase &launch, size_t output,
   std::vector<float> a(width), b(width);
   loadRow(expected, dtype, a.data(), width);
   loadRow(found, dtype, b.data(), width);
-  double largest = 1e-30, worst = 0;
+  double largest = 1e-30, worst = 0, squares = 0;
   for (float value : a)
     largest = std::max(largest, std::fabs(double(value)));
+  // The element that goes farthest beyond what it may.
+  uint64_t farthest = width;
+  double excess = 0, errorThere = 0, allowedThere = 0;
   for (uint64_t i = 0; i < width; ++i) {
     double error = std::fabs(double(a[i]) - double(b[i])) / largest;
-    double allowed = bound + (slack ? double(slack[i]) / largest : 0);
-    if (!(error <= allowed)) // NaN too
+    if (std::isnan(error))
       return differ(launch, output, row, i, b[i], a[i]);
+    double allowed = bound + (slack ? double(slack[i]) / largest : 0);
     worst = std::max(worst, error);
+    squares += error * error;
+    if (error - allowed > excess) {
+      farthest = i;
+      excess = error - allowed;
+      errorThere = error;
+      allowedThere = allowed;
+    }
   }
-  return worst;
+  if (farthest == width)
+    return worst;
+  Status status =
+      differ(launch, output, row, farthest, b[farthest], a[farthest]);
+  return makeError(
+      status.code(),
+      "%s; %.2e of the row's largest value, which is %.3g; allowed "
+      "%.2e, the row's root mean square is %.2e",
+      status.message().c_str(), errorThere, largest, allowedThere,
+      std::sqrt(squares / double(width)));
 }
 
 /// A row that has no expectation: written, and finite where inputs are.
