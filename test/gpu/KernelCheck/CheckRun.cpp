@@ -123,7 +123,7 @@ StatusOr<double> checkRun(const LaunchCase &launch, const Operands &shared,
                             compareOutput(launch, i, rows ? run.count : pages,
                                           rows ? sample : sampleOf(pages, 0),
                                           expected[i]->view(), *before[i],
-                                          *found[i]));
+                                          *found[i], slack));
     worst = std::max(worst, error);
   }
   return worst;

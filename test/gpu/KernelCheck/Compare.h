@@ -24,7 +24,7 @@ StatusOr<double>
 compareOutput(const LaunchCase &launch, size_t output, uint64_t count,
               const std::vector<uint64_t> &sample, const View &expected,
               const OperandBuffer &before, OperandBuffer &found,
-              const std::vector<std::vector<float>> &slack = {});
+              const std::vector<std::vector<float>> &slack);
 
 /// An operand, guards included, must have the bytes that it had.
 Status compareBytes(const LaunchCase &launch, size_t operand,
