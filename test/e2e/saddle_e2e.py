@@ -104,8 +104,8 @@ def run_command(binary, engine, weights, inputs, new_tokens, options):
     return command
 
 
-def run_text(binary, engine, weights, inputs, new_tokens, _logits_file=None,
-             options=(), environment=None):
+def run_text(binary, engine, weights, inputs, new_tokens, options=(),
+             environment=None):
     """Like run_engine, without logits: the new tokens of each sequence."""
     out = call(run_command(binary, engine, weights, inputs, new_tokens,
                            ["--json", *options]), environment)

@@ -221,23 +221,27 @@ class Runner:
     def engine(self, test, target):
         return self.pack / f"{file_name(*test)}.{target}.saddle"
 
-    def execute(self, run, test, target, inputs, count, options, environment):
-        """`run`: run_engine (tokens and logits) or run_text (new tokens)."""
+    def execute(self, test, target, inputs, count, options, environment,
+                with_logits=True):
+        """Of each sequence tokens and logits, or its new tokens only."""
         kind, name, _, _ = test
+        first = (self.pack / "saddle-run", self.engine(test, target),
+                 model_of(kind, name), inputs, count)
+        last = ["--timeout", 20, *options], environment
+        if not with_logits:
+            return run_text(*first, *last)
         with tempfile.TemporaryDirectory(dir=self.tmp) as tmp:
-            return run(self.pack / "saddle-run", self.engine(test, target),
-                       model_of(kind, name), inputs, count,
-                       pathlib.Path(tmp) / "logits.safetensors",
-                       ["--timeout", 20, *options], environment)
+            return run_engine(*first, pathlib.Path(tmp) / "logits.safetensors",
+                              *last)
 
-    def on_gpus(self, test, inputs, count, run=run_engine):
+    def on_gpus(self, test, inputs, count, with_logits=True):
         with self.gpus.take(world(test[3])) as gpus:
             if time.time() > self.end:
                 raise Failure("not run: out of time")
             options = ["--share-devices"] if len(gpus) < world(test[3]) else []
             return self.execute(
-                run, test, "sm_90a", inputs, count, options,
-                {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))})
+                test, "sm_90a", inputs, count, options,
+                {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}, with_logits)
 
     def on_cpu(self, test, mode, inputs, count):
         """Once for all topologies of a case."""
@@ -249,8 +253,8 @@ class Runner:
             result = self.cpu[key]
         if is_first:
             try:
-                result.set_result(self.execute(run_engine, (*test[:3], "tp=1"),
-                                               "cpu", inputs, count, [], {}))
+                result.set_result(self.execute((*test[:3], "tp=1"), "cpu", inputs,
+                                               count, [], {}))
             except Failure as failure:
                 result.set_exception(failure)
         return result.result()
@@ -295,8 +299,8 @@ class Runner:
     def candidates(self, test):
         expected, count = greedy_rows(test[1])
         inputs = [row["prompt"] for row in expected]
-        return compare_texts(expected,
-                             self.on_gpus(test, inputs, count, run_text))
+        return compare_texts(expected, self.on_gpus(test, inputs, count,
+                                                    with_logits=False))
 
     def run(self, test):
         """(comparisons, failure or None, seconds)."""
