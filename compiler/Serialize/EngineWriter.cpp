@@ -441,7 +441,7 @@ private:
       table.kernel = optionalKernel(collective.getKernel());
       table.workspace = optionalSlice(collective.getWorkspace(), entry);
       table.exchange = optionalSlice(collective.getExchange(), entry);
-      entry.commands.push_back(command(std::move(table), collective.getPlace(),
+      entry.commands.push_back(command(table, collective.getPlace(),
                                        fusionIndex(collective.getFusion())));
       return success();
     }
@@ -453,8 +453,7 @@ private:
       table.kernel = optionalKernel(transfer.getKernel());
       table.workspace = optionalSlice(transfer.getWorkspace(), entry);
       table.exchange = optionalSlice(transfer.getExchange(), entry);
-      entry.commands.push_back(
-          command(std::move(table), transfer.getPlace(), 0));
+      entry.commands.push_back(command(table, transfer.getPlace(), 0));
       return success();
     }
     if (auto copy = dyn_cast<engine::CopyOp>(op)) {
@@ -463,7 +462,7 @@ private:
       table.dest = sliceOf(copy.getDest(), entry);
       table.extent = static_cast<schema::Extent>(copy.getExtent());
       table.kernel = optionalKernel(copy.getKernel());
-      entry.commands.push_back(command(std::move(table), copy.getPlace(), 0));
+      entry.commands.push_back(command(table, copy.getPlace(), 0));
       return success();
     }
     return op->emitError("op '")

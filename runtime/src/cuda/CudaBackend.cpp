@@ -1,7 +1,6 @@
 #include "runtime/src/cuda/CudaBackend.h"
 
 #include "runtime/src/cuda/DeviceProgram.h"
-#include "runtime/src/exec/Workers.h"
 
 #include <algorithm>
 
@@ -58,32 +57,23 @@ CudaBackend::create(const Driver &driver, std::shared_ptr<const Engine> engine,
   return backend;
 }
 
-/// work(i) for each of `count` devices at once: contexts and code take long
-/// and do not depend on one another. The first error by device.
-static Status forEachDevice(size_t count, const exec::Workers::Job &work) {
-  return exec::Workers(uint32_t(count))
-      .run(work, [](const std::vector<uint32_t> &) { return false; });
-}
-
 Status CudaBackend::openDevices(const Driver &driver) {
   SADDLE_ASSIGN_OR_RETURN(uint32_t count, countDevices(driver));
   SADDLE_ASSIGN_OR_RETURN(deviceOfRank, placeRanks(loaded->worldSize(), count,
                                                    options.shareDevices));
   constexpr int kCapability = 90; // of sm_90a, and of nothing newer
-  devices.resize(deviceOfRank.back() + 1);
-  auto open = [&](uint32_t i) -> Status {
-    SADDLE_ASSIGN_OR_RETURN(devices[i], Device::open(driver, int(i)));
-    if (devices[i]->capability == kCapability)
-      return {};
-    return makeError(StatusCode::Unsupported,
-                     "%s has compute capability %d.%d, but the engine's code "
-                     "is for %d.%d (%s)",
-                     devices[i]->describe().c_str(),
-                     devices[i]->capability / 10, devices[i]->capability % 10,
-                     kCapability / 10, kCapability % 10,
-                     engine().target()->c_str());
-  };
-  SADDLE_RETURN_IF_ERROR(forEachDevice(devices.size(), open));
+  for (uint32_t i = 0; i <= deviceOfRank.back(); ++i) {
+    SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<Device> device,
+                            Device::open(driver, int(i)));
+    if (device->capability != kCapability)
+      return makeError(StatusCode::Unsupported,
+                       "%s has compute capability %d.%d, but the engine's code "
+                       "is for %d.%d (%s)",
+                       device->describe().c_str(), device->capability / 10,
+                       device->capability % 10, kCapability / 10,
+                       kCapability % 10, engine().target()->c_str());
+    devices.push_back(std::move(device));
+  }
   std::vector<const Device *> all;
   for (const auto &device : devices)
     all.push_back(device.get());
@@ -111,13 +101,11 @@ Status CudaBackend::checkRoom() const {
 }
 
 Status CudaBackend::allocate(const std::vector<Bytes> &images) {
-  modules.resize(devices.size());
-  auto load = [&](uint32_t i) -> Status {
-    SADDLE_ASSIGN_OR_RETURN(modules[i],
-                            Modules::load(*devices[i], engine(), images));
-    return {};
-  };
-  SADDLE_RETURN_IF_ERROR(forEachDevice(devices.size(), load));
+  for (const auto &device : devices) {
+    SADDLE_ASSIGN_OR_RETURN(Modules loadedModules,
+                            Modules::load(*device, engine(), images));
+    modules.push_back(std::move(loadedModules));
+  }
   std::vector<const Device *> ofRank;
   for (uint32_t rank = 0; rank < deviceOfRank.size(); ++rank)
     ofRank.push_back(&deviceOf(rank));

@@ -42,7 +42,7 @@ StatusOr<std::unique_ptr<Engine>>
 Engine::fromBytes(const void *data, size_t size, const std::string &name) {
   auto storage = std::make_unique<Storage>();
   storage->path = name;
-  auto first = static_cast<const uint8_t *>(data);
+  const auto *first = static_cast<const uint8_t *>(data);
   storage->copied.assign(first, first + size);
   return fromStorage(std::move(storage));
 }
