@@ -11,7 +11,7 @@ import pathlib
 import sys
 import tempfile
 
-from saddle_e2e import Failure, call, compile_engine
+from saddle_e2e import Failure, compile_engine, run_text
 
 TOPOLOGIES = ["tp=1", "tp=2", "tp=4", "tp=4,dp=2,ep=2"]
 COUNT = 16
@@ -21,14 +21,6 @@ SAMPLING = {
     "top-k 16, top-p": ["--temperature", 1.5, "--top-k", COUNT, "--top-p", 0.8, "--seed", 4],
     "top-k 40": ["--temperature", 1.5, "--top-k", 40, "--seed", 5],
 }
-
-
-def tokens(binary, engine, weights, prompts, options):
-    command = [binary, engine, "--weights", weights, "--max-new-tokens", 24,
-               "--ignore-eos", "--json", *options]
-    for prompt in prompts:
-        command += ["--prompt", prompt]
-    return [p["tokens"] for p in json.loads(call(command))["prompts"]]
 
 
 def check(args, topology, prompts):
@@ -41,7 +33,8 @@ def check(args, topology, prompts):
             compile_engine(args.compile, folder, engines[count], topology, "f32",
                            128, len(prompts), options=["--candidates", count])
         for name, options in SAMPLING.items():
-            expected, found = (tokens(args.run, engines[count], folder, prompts, options)
+            expected, found = (run_text(args.run, engines[count], folder, prompts, 24,
+                                        ["--ignore-eos", *options])
                                for count in (0, COUNT))
             if found != expected:
                 failures += 1

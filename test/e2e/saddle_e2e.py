@@ -95,9 +95,9 @@ def compile_engine(binary, model, engine, tp, dtype, max_seq_len, max_batch=1,
 
 
 def run_command(binary, engine, weights, inputs, new_tokens, options):
-    """Greedy decoding; inputs: each a list of token ids or a text."""
+    """Greedy unless options say otherwise; inputs: token ids or texts."""
     command = [binary, engine, "--weights", weights, "--max-new-tokens",
-               new_tokens, "--temperature", 0, *options]
+               new_tokens, *options]
     for item in inputs:
         command += (["--prompt", item] if isinstance(item, str) else
                     ["--tokens", ",".join(map(str, item))])
@@ -106,7 +106,7 @@ def run_command(binary, engine, weights, inputs, new_tokens, options):
 
 def run_text(binary, engine, weights, inputs, new_tokens, options=(),
              environment=None):
-    """Like run_engine, without logits: the new tokens of each sequence."""
+    """The new tokens of each sequence, without logits; options may sample."""
     out = call(run_command(binary, engine, weights, inputs, new_tokens,
                            ["--json", *options]), environment)
     return [prompt["tokens"] for prompt in json.loads(out)["prompts"]]
@@ -120,7 +120,8 @@ def run_engine(binary, engine, weights, inputs, new_tokens, logits_file,
     logits): prompt and new tokens, and one row per position, the last optional.
     """
     call(run_command(binary, engine, weights, inputs, new_tokens,
-                     ["--logits-out", logits_file, *options]), environment)
+                     ["--temperature", 0, "--logits-out", logits_file,
+                      *options]), environment)
     tensors = read_tensors(logits_file)
     suffixes = [""] if len(inputs) == 1 else [f".{i}" for i in range(len(inputs))]
     out = []
