@@ -64,8 +64,7 @@ TEST(BackendTest, MemoryIsCheckedBeforeItIsTaken) {
                                           "few"));
 }
 
-//===--- Ranks that fail
-//---------------------------------------------------===//
+//===--- Ranks that fail --------------------------------------------------===//
 
 struct Outcome {
   Status status;

@@ -197,50 +197,56 @@ TEST(DeviceSessionDetailTest, ADecodeStepIsOneCopy) {
   }
 }
 
-TEST(DeviceSessionDetailTest, OnlyTheWantedOutputsAreCopied) {
-  TinyOptions tiny;
-  tiny.tp = 2;
-  tiny.candidates = 3;
-  auto engine = load(*deviceEngine(tiny));
-  FakeDevice fake(engine, 2);
-  auto session = makeSession(fake, engine);
-  ASSERT_TRUE(session.ok()) << session.status().message();
-  uint32_t sequence = *(*session)->addSequence();
-  const std::vector<SequenceInput> inputs = {
-      {sequence, {kPrompt.data(), 2}, LogitsWanted::All}};
-  fake.clear();
-  Rows logits = exec::step(**session, inputs);
-  ASSERT_TRUE((*session)->removeSequence(sequence).ok());
-  ASSERT_EQ(*(*session)->addSequence(), sequence);
-  EXPECT_EQ(fake.bytesToHost(), 2 * exec::kVocab * sizeof(float));
-  fake.clear();
-  exec::Candidates found = exec::stepCandidates(**session, inputs, 3);
-  EXPECT_EQ(fake.bytesToHost(), 2 * 3 * (sizeof(float) + sizeof(int32_t)));
-  exec::Candidates expected = exec::candidatesIn(logits, 3);
-  EXPECT_EQ(found.values, expected.values);
-  EXPECT_EQ(found.tokens, expected.tokens);
+/// Two ranks with three candidates for each row, and a prompt of two tokens.
+class DeviceCandidatesTest : public testing::Test {
+protected:
+  void SetUp() override {
+    TinyOptions tiny;
+    tiny.tp = 2;
+    tiny.candidates = 3;
+    engine = load(*deviceEngine(tiny));
+    fake = std::make_unique<FakeDevice>(engine, 2);
+    auto made = makeSession(*fake, engine);
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    session = std::move(*made);
+    sequence = *session->addSequence();
+    inputs = {{sequence, {kPrompt.data(), 2}, LogitsWanted::All}};
+  }
+  /// The same sequence again, without tokens.
+  void restart() {
+    ASSERT_TRUE(session->removeSequence(sequence).ok());
+    ASSERT_EQ(*session->addSequence(), sequence);
+  }
+  void expectCandidatesOf(const Rows &logits, const exec::Candidates &found) {
+    exec::Candidates expected = exec::candidatesIn(logits, 3);
+    EXPECT_EQ(found.values, expected.values);
+    EXPECT_EQ(found.tokens, expected.tokens);
+  }
+
+  std::shared_ptr<const Engine> engine;
+  std::unique_ptr<FakeDevice> fake;
+  std::unique_ptr<exec::Session> session;
+  uint32_t sequence = 0;
+  std::vector<SequenceInput> inputs;
+};
+
+TEST_F(DeviceCandidatesTest, OnlyTheWantedOutputsAreCopied) {
+  fake->clear();
+  Rows logits = exec::step(*session, inputs);
+  restart();
+  EXPECT_EQ(fake->bytesToHost(), 2 * exec::kVocab * sizeof(float));
+  fake->clear();
+  exec::Candidates found = exec::stepCandidates(*session, inputs, 3);
+  EXPECT_EQ(fake->bytesToHost(), 2 * 3 * (sizeof(float) + sizeof(int32_t)));
+  expectCandidatesOf(logits, found);
 }
 
-TEST(DeviceSessionDetailTest, CandidatesLeaveTheSessionsBufferAlone) {
-  TinyOptions tiny;
-  tiny.tp = 2;
-  tiny.candidates = 3;
-  auto engine = load(*deviceEngine(tiny));
-  FakeDevice fake(engine, 2);
-  auto session = makeSession(fake, engine);
-  ASSERT_TRUE(session.ok()) << session.status().message();
-  uint32_t sequence = *(*session)->addSequence();
-  const std::vector<SequenceInput> inputs = {
-      {sequence, {kPrompt.data(), 2}, LogitsWanted::All}};
-  Rows logits = stepIntoBuffer(**session, inputs);
-  ASSERT_TRUE((*session)->removeSequence(sequence).ok());
-  ASSERT_EQ(*(*session)->addSequence(), sequence);
-  float *buffer = *(*session)->logitsBuffer(2);
+TEST_F(DeviceCandidatesTest, TheSessionsBufferIsLeftAlone) {
+  Rows logits = stepIntoBuffer(*session, inputs);
+  restart();
+  float *buffer = *session->logitsBuffer(2);
   std::fill_n(buffer, logits.size(), -1.0f);
-  exec::Candidates found = exec::stepCandidates(**session, inputs, 3);
-  exec::Candidates expected = exec::candidatesIn(logits, 3);
-  EXPECT_EQ(found.values, expected.values);
-  EXPECT_EQ(found.tokens, expected.tokens);
+  expectCandidatesOf(logits, exec::stepCandidates(*session, inputs, 3));
   EXPECT_EQ(Rows(buffer, buffer + logits.size()), Rows(logits.size(), -1.0f));
 }
 
@@ -320,8 +326,7 @@ TEST(DeviceSessionDetailTest, ManyChangesOfALongTableAreOneCopy) {
   }
 }
 
-//===--- Failures
-//----------------------------------------------------------===//
+//===--- Failures --------------------------------------------------------===//
 
 /// Makes a session and runs three steps, the last one traced; the first error.
 Status wholeLife(FakeDevice &fake,

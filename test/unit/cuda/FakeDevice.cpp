@@ -139,8 +139,7 @@ void FakeDevice::Implementation::runCollective(
   EXPECT_TRUE(status.ok()) << status.message();
 }
 
-//===--- The driver's calls
-//------------------------------------------------===//
+//===--- The driver's calls -----------------------------------------------===//
 
 /// Counts a call; whether it is the one that fails.
 static bool fails() {
@@ -476,8 +475,7 @@ static void fillCode(Driver &driver) {
   };
 }
 
-//===--- FakeDevice
-//--------------------------------------------------------===//
+//===--- FakeDevice -------------------------------------------------------===//
 
 FakeDevice::FakeDevice(std::shared_ptr<const Engine> engine, int count,
                        uint64_t freeBytes)
