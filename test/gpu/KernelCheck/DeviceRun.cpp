@@ -1,6 +1,7 @@
 #include "test/gpu/KernelCheck/DeviceRun.h"
 
 #include "runtime/kernels/abi.h"
+#include "runtime/src/cuda/Launcher.h"
 #include "runtime/src/engine/Validate.h"
 #include "test/gpu/KernelCheck/Compare.h"
 
@@ -122,22 +123,11 @@ Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
           evaluate(attribute->rank_value(), launch.rank);
   }
 
-  const auto &functions = *launch.kernel->functions();
-  for (uint32_t i = 0; i < functions.size(); ++i) {
-    const schema::Function &function = *functions.Get(i);
-    CUlaunchConfig config{};
-    config.gridDimX = function.grid_x();
-    config.gridDimY = function.grid_y();
-    config.gridDimZ = function.grid_z();
-    config.blockDimX = function.block();
-    config.blockDimY = config.blockDimZ = 1;
-    config.sharedMemBytes = function.shared_bytes();
-    config.hStream = stream.get();
-    void *arguments[] = {&params};
-    SADDLE_CUDA(driver, cuLaunchKernelEx, &config,
-                modules->function(launch.launch->kernel(), i), arguments,
-                nullptr);
-  }
+  // As ranks that share a device do: no overlap, the ordinary grid.
+  cuda::Launcher launcher(*device, *launch.engine, *modules, 0);
+  SADDLE_RETURN_IF_ERROR(launcher.launch({launch.launch->kernel(), params},
+                                         stream.get(),
+                                         /*followsKernel=*/false));
   for (size_t i = 0; i < operands.size(); ++i)
     if (!isReadOnly(launch, i))
       SADDLE_CUDA(driver, cuMemcpyDtoHAsync, operands[i]->bytes().data(),
