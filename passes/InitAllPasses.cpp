@@ -1,10 +1,10 @@
 #include "passes/InitAllPasses.h"
 
-#include "passes/Cuda/Passes.h"
 #include "passes/Dist/Passes.h"
 #include "passes/Engine/Passes.h"
 #include "passes/Kernel/Passes.h"
 #include "passes/Model/Passes.h"
+#include "passes/Target/Sm90a/Passes.h"
 
 #include "mlir/Transforms/Passes.h"
 
@@ -13,7 +13,7 @@ void saddle::registerAllPasses() {
   dist::registerSaddleDistPasses();
   kernel::registerSaddleKernelPasses();
   engine::registerSaddleEnginePasses();
-  cuda::registerSaddleCudaPasses();
+  cuda::registerSaddleSm90aPasses();
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
 }

@@ -3,11 +3,11 @@
 
 #include "compiler/Pipelines/Pipelines.h"
 
-#include "passes/Cuda/Passes.h"
 #include "passes/Dist/Passes.h"
 #include "passes/Engine/Passes.h"
 #include "passes/Kernel/Passes.h"
 #include "passes/Model/Passes.h"
+#include "passes/Target/Sm90a/Passes.h"
 
 #include "mlir/Pass/PassRegistry.h"
 

@@ -395,7 +395,7 @@ private:
   command(ActionT &&action, StringRef place, uint32_t group) {
     auto table = std::make_unique<schema::CommandT>();
     table->action.Set(std::forward<ActionT>(action));
-    table->location = place.str();
+    table->place = place.str();
     table->group = group;
     return table;
   }

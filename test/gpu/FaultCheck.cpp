@@ -4,12 +4,12 @@
 //
 //   SaddleFaultCheck ENGINE WEIGHTS PLACE [NCCL]
 //
-// PLACE is part of the location of a collective ("layers.1.self_attn.o_proj").
+// PLACE is part of where a collective is ("layers.1.self_attn.o_proj").
 // The engine needs at least two ranks; they may share devices. With a library
 // of NCCL (libnccl.so.2) that does all all-reduces, a skipped one is noticed
 // later, so its message need not name the place.
 
-#include "runtime/src/exec/Session.h"
+#include "runtime/src/session/Session.h"
 
 #include <atomic>
 #include <cstdio>
@@ -17,7 +17,7 @@
 #include <thread>
 
 using namespace saddle;
-using namespace saddle::exec;
+using namespace saddle::session;
 
 namespace {
 
@@ -34,19 +34,19 @@ struct Arguments {
 struct Scenario {
   const char *name;
   /// Null: nothing happens, and the step must succeed.
-  StatusOr<Fault> (*act)();
+  StatusOr<backend::Fault> (*act)();
   /// Commands at the place that go well before: the first is what makes the
   /// collective's input.
   int after = 0;
 };
 
-StatusOr<Fault> die() { return Fault::Die; }
-StatusOr<Fault> skip() { return Fault::Skip; }
-StatusOr<Fault> stall() {
+StatusOr<backend::Fault> die() { return backend::Fault::Die; }
+StatusOr<backend::Fault> skip() { return backend::Fault::Skip; }
+StatusOr<backend::Fault> stall() {
   std::this_thread::sleep_for(std::chrono::seconds(6));
-  return Fault::None;
+  return backend::Fault::None;
 }
-StatusOr<Fault> fail() {
+StatusOr<backend::Fault> fail() {
   return makeError(StatusCode::Internal, "lost its mind");
 }
 
@@ -61,12 +61,12 @@ StatusOr<bool> play(const Arguments &arguments, const Scenario &scenario) {
   std::atomic<int> before = scenario.after;
   if (scenario.act)
     options.beforeCommand = [&](uint32_t rank,
-                                const char *location) -> StatusOr<Fault> {
+                                const char *place) -> StatusOr<backend::Fault> {
       if (!armed || rank != kVictim ||
-          !std::strstr(location, arguments.place.c_str()))
-        return Fault::None;
+          !std::strstr(place, arguments.place.c_str()))
+        return backend::Fault::None;
       if (before-- > 0)
-        return Fault::None;
+        return backend::Fault::None;
       armed = false;
       return scenario.act();
     };

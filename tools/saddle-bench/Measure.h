@@ -33,7 +33,7 @@ struct PrefillResult {
 /// A trace event that outlives its step.
 struct Event {
   uint32_t rank;
-  std::string entry, location, op, kernel;
+  std::string entry, place, op, kernel;
   uint64_t tokens, bytes, startNs, durationNs;
 };
 

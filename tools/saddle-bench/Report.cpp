@@ -205,7 +205,7 @@ std::string chromeTrace(const std::vector<Event> &events) {
                     {"ts", double(event.startNs - origin) / 1000},
                     {"dur", double(event.durationNs) / 1000},
                     {"args",
-                     {{"location", event.location},
+                     {{"location", event.place},
                       {"entry", event.entry},
                       {"kernel", event.kernel},
                       {"tokens", event.tokens},

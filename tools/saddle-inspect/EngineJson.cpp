@@ -179,7 +179,7 @@ static Json json(const Command *command) {
     action = json(command->action_as_Copy());
   return {{"type", EnumNameAction(command->action_type())},
           {"action", action},
-          {"location", json(command->location())},
+          {"location", json(command->place())},
           {"group", command->group()}};
 }
 

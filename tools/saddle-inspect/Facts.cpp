@@ -10,12 +10,12 @@ namespace saddle::inspect {
 
 using namespace schema;
 
-static int64_t layerOf(const std::string &location) {
+static int64_t layerOf(const std::string &place) {
   const std::string marker = "layers.";
-  size_t at = location.find(marker);
+  size_t at = place.find(marker);
   if (at == std::string::npos)
     return -1;
-  const char *digits = location.c_str() + at + marker.size();
+  const char *digits = place.c_str() + at + marker.size();
   char *end;
   long long layer = std::strtoll(digits, &end, 10);
   return end == digits || layer < 0 ? -1 : layer;
@@ -37,7 +37,7 @@ static void addCollective(const Engine &engine, const Entry &entry,
   if (collective.layout() != RowLayout::UNKNOWN)
     kind += std::string(" ") + EnumNameRowLayout(collective.layout());
   kind += " over " + groups.axes()->str();
-  int64_t layer = layerOf(command.location()->str());
+  int64_t layer = layerOf(command.place()->str());
   for (Traffic *traffic :
        {&facts.total, &facts.byKind[kind], &facts.byLayer[layer],
         &facts.kindsByLayer[layer][kind]}) {
@@ -84,7 +84,7 @@ LayerRange layersOf(const Program &program) {
   LayerRange range;
   for (const Entry *entry : *program.entries())
     for (const Command *command : *entry->commands()) {
-      int64_t layer = layerOf(command->location()->str());
+      int64_t layer = layerOf(command->place()->str());
       if (layer < 0 || !command->action_as_Launch())
         continue;
       bool isFirst = range.first > range.last;

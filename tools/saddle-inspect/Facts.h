@@ -36,7 +36,7 @@ struct EntryFacts {
   using Kinds = std::map<std::string, Traffic>;
   Kinds byKind;
   /// Layer number, -1 outside of layers -> traffic. A layer is what stands
-  /// behind "layers." in a command's location.
+  /// behind "layers." in a command's place.
   std::map<int64_t, Traffic> byLayer;
   std::map<int64_t, Kinds> kindsByLayer;
   Traffic total;

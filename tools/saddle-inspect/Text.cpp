@@ -463,7 +463,7 @@ void Report::commands() {
               engine.fusions()->Get(command.group() - 1)->signature()->str() +
               ">";
         line(1,
-             number(i) + " " + command.location()->str() + group + ": " +
+             number(i) + " " + command.place()->str() + group + ": " +
                  actionText(*entry, command),
              "");
       }

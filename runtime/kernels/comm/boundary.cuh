@@ -30,7 +30,7 @@ struct alignas(256) BoundaryState {
   uint32_t padding[56];
 };
 static_assert(sizeof(BoundaryState) == 1536,
-              "passes/Cuda/Plans/Exchange.cpp counts on it");
+              "passes/Target/Sm90a/Plans/Exchange.cpp counts on it");
 
 /// Bytes of the block with room for parcels of `units` 16-byte units.
 __host__ __device__ constexpr uint64_t boundaryMemory(int64_t units) {

@@ -41,7 +41,7 @@ struct alignas(256) ExchangeState {
   uint32_t flags[2][2][kMaxWaitingBlocks][kMaxGroup]; // [..][round][CTA]
 };
 static_assert(sizeof(ExchangeState) == 133376,
-              "passes/Cuda/Plans/Exchange.cpp counts on it");
+              "passes/Target/Sm90a/Plans/Exchange.cpp counts on it");
 
 /// Data and the epoch that it belongs to, which is how a receiver knows that it
 /// has come.

@@ -1,6 +1,6 @@
 // How many rows each member has, and where they lie among all members' rows.
 // Every rank works it out from the step header (docs/Runtime.md,
-// "Collectives"; the definition is runtime/src/exec/RowCounts.cpp).
+// "Collectives"; the definition is runtime/src/backend/RowCounts.cpp).
 
 #pragma once
 

@@ -1,6 +1,6 @@
 #include "runtime/src/api/Handles.h"
+#include "runtime/src/backend/StepInputs.h"
 #include "runtime/src/base/DType.h"
-#include "runtime/src/exec/StepInputs.h"
 
 #include <saddle/engine.h>
 
@@ -64,5 +64,5 @@ void saddle_engine_info(const saddle_engine_t *engine,
     info->num_eos_token_ids = eos->size();
   }
   info->bos_token_id = model.bos_token_id();
-  info->candidates = exec::candidatesOf(root);
+  info->candidates = backend::candidatesOf(root);
 }

@@ -1,4 +1,4 @@
-#include "runtime/src/exec/Session.h"
+#include "runtime/src/session/Session.h"
 #include "runtime/src/api/Handles.h"
 
 #include <saddle/session.h>
@@ -7,12 +7,13 @@ using namespace saddle;
 using namespace saddle::api;
 
 struct saddle_session_t {
-  std::unique_ptr<exec::Session> session;
-  std::vector<exec::SequenceInput> inputs; // of the current step
+  std::unique_ptr<session::Session> session;
+  std::vector<session::SequenceInput> inputs; // of the current step
 };
 
-static exec::SessionOptions optionsOf(const saddle_session_options_t *options) {
-  exec::SessionOptions result;
+static session::SessionOptions
+optionsOf(const saddle_session_options_t *options) {
+  session::SessionOptions result;
   if (!options)
     return result;
   result.timeout = std::chrono::milliseconds(options->timeout_ms);
@@ -26,7 +27,7 @@ static exec::SessionOptions optionsOf(const saddle_session_options_t *options) {
 }
 
 void saddle_session_options_init(saddle_session_options_t *options) {
-  exec::SessionOptions defaults;
+  session::SessionOptions defaults;
   options->timeout_ms = uint32_t(defaults.timeout.count());
   options->prefill_chunk = defaults.prefillChunk;
   options->micro_batches = uint32_t(defaults.microBatches);
@@ -43,7 +44,7 @@ saddle_status_t saddle_session_create(const saddle_engine_t *engine,
     return nullArgument(!engine ? "engine" : !weights ? "weights" : "session");
   *session = nullptr;
   auto created =
-      exec::Session::create(engine->engine, weights, optionsOf(options));
+      session::Session::create(engine->engine, weights, optionsOf(options));
   if (created.ok())
     *session = new saddle_session_t{std::move(*created), {}};
   return toC(created.status());
@@ -80,11 +81,11 @@ uint64_t saddle_session_free_pages(const saddle_session_t *session) {
   return session->session->freePages();
 }
 
-static exec::SequenceInput fromC(const saddle_input_t &input) {
-  exec::LogitsWanted wanted =
-      input.logits == SADDLE_LOGITS_ALL    ? exec::LogitsWanted::All
-      : input.logits == SADDLE_LOGITS_LAST ? exec::LogitsWanted::Last
-                                           : exec::LogitsWanted::None;
+static session::SequenceInput fromC(const saddle_input_t &input) {
+  session::LogitsWanted wanted =
+      input.logits == SADDLE_LOGITS_ALL    ? session::LogitsWanted::All
+      : input.logits == SADDLE_LOGITS_LAST ? session::LogitsWanted::Last
+                                           : session::LogitsWanted::None;
   return {input.sequence, {input.tokens, input.num_tokens}, wanted};
 }
 
@@ -158,7 +159,7 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
     session->session->setTrace(nullptr);
     return;
   }
-  session->session->setTrace([sink, user](const exec::TraceEvent &event) {
+  session->session->setTrace([sink, user](const session::TraceEvent &event) {
     auto nanoseconds = [](auto duration) {
       return uint64_t(
           std::chrono::duration_cast<std::chrono::nanoseconds>(duration)
@@ -167,7 +168,7 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
     saddle_trace_event_t result = {
         event.rank,
         event.entry,
-        event.location,
+        event.place,
         event.op,
         event.tokens,
         nanoseconds(event.time.start.time_since_epoch()),

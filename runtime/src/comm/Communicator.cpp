@@ -14,10 +14,10 @@ Communicator::~Communicator() = default;
 Status Communicator::run(uint32_t rank, const Call &call, Counts counts) {
   Group &group = *state->groupOf[call.partition][rank];
   uint32_t member = state->memberOf[call.partition][rank];
-  progress(rank, call.location);
+  progress(rank, call.place);
   std::unique_lock<std::mutex> lock(state->mutex);
   if (state->failed)
-    return state->aborted(rank, call.location);
+    return state->aborted(rank, call.place);
   Status meeting = state->checkMeeting(rank, group, call, counts);
   if (!meeting.ok())
     return state->fail(meeting);
@@ -59,7 +59,7 @@ Status Communicator::run(uint32_t rank, const Call &call, Counts counts) {
   }
   lock.lock();
   return state->wait(
-      lock, rank, wait, call.location,
+      lock, rank, wait, call.place,
       [&] {
         return group.generation.load(std::memory_order_relaxed) != generation;
       },
@@ -85,35 +85,36 @@ static void forEachRow(View view, uint64_t rows, Function f,
   }
 }
 
-static std::string describe(const char *action, const Parcel &parcel,
+static std::string describe(const char *action, const Message &message,
                             uint64_t rows) {
-  return "\"" + std::string(parcel.location) + "\" (" + action + " rank " +
-         std::to_string(parcel.peer) + ", " + describe(parcel.buffer) + ", " +
+  return "\"" + std::string(message.place) + "\" (" + action + " rank " +
+         std::to_string(message.peer) + ", " + describe(message.buffer) + ", " +
          std::to_string(rows) + " rows)";
 }
 
-Status Communicator::send(uint32_t rank, const Parcel &parcel, uint64_t rows,
+Status Communicator::send(uint32_t rank, const Message &message, uint64_t rows,
                           uint64_t tag) {
-  progress(rank, parcel.location);
+  progress(rank, message.place);
   std::unique_lock<std::mutex> lock(state->mutex);
   if (state->failed)
-    return state->aborted(rank, parcel.location);
-  Mailbox &box = state->mailbox(rank, parcel.peer);
+    return state->aborted(rank, message.place);
+  Mailbox &box = state->mailbox(rank, message.peer);
   Wait wait;
   wait.mailbox = &box;
-  wait.peer = parcel.peer;
+  wait.peer = message.peer;
   SADDLE_RETURN_IF_ERROR(state->wait(
-      lock, rank, wait, parcel.location,
+      lock, rank, wait, message.place,
       [&] { return box.sent - box.taken < box.cells.size(); },
-      [] { return false; }, [&] { return describe("send to", parcel, rows); }));
+      [] { return false; },
+      [&] { return describe("send to", message, rows); }));
   Mailbox::Cell &cell = box.cells[box.sent % box.cells.size()];
   lock.unlock();
-  cell.view = parcel.buffer;
-  cell.location = parcel.location;
+  cell.view = message.buffer;
+  cell.place = message.place;
   cell.rows = rows;
   cell.tag = tag;
   cell.bytes.clear();
-  forEachRow(parcel.buffer, rows, [&](const uint8_t *row, uint64_t bytes) {
+  forEachRow(message.buffer, rows, [&](const uint8_t *row, uint64_t bytes) {
     cell.bytes.insert(cell.bytes.end(), row, row + bytes);
   });
   lock.lock();
@@ -123,45 +124,46 @@ Status Communicator::send(uint32_t rank, const Parcel &parcel, uint64_t rows,
   return {};
 }
 
-/// An error unless the parcel in `cell` is the one that the receiver expects.
-static Status checkParcel(uint32_t rank, const Parcel &parcel, uint64_t rows,
-                          uint64_t tag, const Mailbox::Cell &cell) {
+/// An error unless the message in `cell` is the one that the receiver expects.
+static Status checkMessage(uint32_t rank, const Message &message, uint64_t rows,
+                           uint64_t tag, const Mailbox::Cell &cell) {
   bool same = cell.tag == tag && cell.rows == rows &&
-              cell.view.dtype == parcel.buffer.dtype &&
-              cell.view.rank == parcel.buffer.rank &&
-              cell.view.shape == parcel.buffer.shape;
+              cell.view.dtype == message.buffer.dtype &&
+              cell.view.rank == message.buffer.rank &&
+              cell.view.shape == message.buffer.shape;
   if (same)
     return {};
-  return makeError(
-      StatusCode::Internal,
-      "rank %u is at %s, parcel %llu, but rank %u sent parcel %llu at \"%s\", "
-      "%s, %llu rows",
-      rank, describe("receive from", parcel, rows).c_str(),
-      (unsigned long long)tag, parcel.peer, (unsigned long long)cell.tag,
-      cell.location, describe(cell.view).c_str(),
-      (unsigned long long)cell.rows);
+  return makeError(StatusCode::Internal,
+                   "rank %u is at %s, message %llu, but rank %u sent message "
+                   "%llu at \"%s\", "
+                   "%s, %llu rows",
+                   rank, describe("receive from", message, rows).c_str(),
+                   (unsigned long long)tag, message.peer,
+                   (unsigned long long)cell.tag, cell.place,
+                   describe(cell.view).c_str(), (unsigned long long)cell.rows);
 }
 
-Status Communicator::receive(uint32_t rank, const Parcel &parcel, uint64_t rows,
-                             uint64_t tag) {
-  progress(rank, parcel.location);
+Status Communicator::receive(uint32_t rank, const Message &message,
+                             uint64_t rows, uint64_t tag) {
+  progress(rank, message.place);
   std::unique_lock<std::mutex> lock(state->mutex);
   if (state->failed)
-    return state->aborted(rank, parcel.location);
-  Mailbox &box = state->mailbox(parcel.peer, rank);
+    return state->aborted(rank, message.place);
+  Mailbox &box = state->mailbox(message.peer, rank);
   Wait wait;
   wait.mailbox = &box;
-  wait.peer = parcel.peer;
+  wait.peer = message.peer;
   SADDLE_RETURN_IF_ERROR(state->wait(
-      lock, rank, wait, parcel.location, [&] { return box.sent != box.taken; },
+      lock, rank, wait, message.place, [&] { return box.sent != box.taken; },
       [] { return false; },
-      [&] { return describe("receive from", parcel, rows); }));
+      [&] { return describe("receive from", message, rows); }));
   const Mailbox::Cell &cell = box.cells[box.taken % box.cells.size()];
-  if (Status status = checkParcel(rank, parcel, rows, tag, cell); !status.ok())
+  if (Status status = checkMessage(rank, message, rows, tag, cell);
+      !status.ok())
     return state->fail(status);
   lock.unlock();
   const uint8_t *next = cell.bytes.data();
-  forEachRow(parcel.buffer, rows, [&](uint8_t *row, uint64_t bytes) {
+  forEachRow(message.buffer, rows, [&](uint8_t *row, uint64_t bytes) {
     if (bytes != 0)
       std::memcpy(row, next, bytes);
     next += bytes;
@@ -180,28 +182,28 @@ Status Communicator::checkDelivered() {
       return state->fail(makeError(
           StatusCode::Internal,
           "rank %u did not receive what rank %u sent at \"%s\"", ends.second,
-          ends.first, box.cells[box.taken % box.cells.size()].location));
+          ends.first, box.cells[box.taken % box.cells.size()].place));
   return {};
 }
 
-void Communicator::progress(uint32_t rank, const char *location) {
-  Sign &sign = state->signs[rank];
-  sign.location.store(location, std::memory_order_relaxed);
-  sign.time.store(Clock::now().time_since_epoch().count(),
-                  std::memory_order_relaxed);
+void Communicator::progress(uint32_t rank, const char *place) {
+  Heartbeat &heartbeat = state->heartbeats[rank];
+  heartbeat.place.store(place, std::memory_order_relaxed);
+  heartbeat.time.store(Clock::now().time_since_epoch().count(),
+                       std::memory_order_relaxed);
 }
 
 Clock::time_point Communicator::lastProgress(uint32_t rank) const {
-  return Clock::time_point(
-      Clock::duration(state->signs[rank].time.load(std::memory_order_relaxed)));
+  return Clock::time_point(Clock::duration(
+      state->heartbeats[rank].time.load(std::memory_order_relaxed)));
 }
 
 void Communicator::abort(uint32_t rank, const Status &error) {
   std::lock_guard<std::mutex> lock(state->mutex);
-  const char *location =
-      state->signs[rank].location.load(std::memory_order_relaxed);
+  const char *place =
+      state->heartbeats[rank].place.load(std::memory_order_relaxed);
   std::string where =
-      location ? std::string("at \"") + location + "\"" : "at its start";
+      place ? std::string("at \"") + place + "\"" : "at its start";
   (void)state->fail(makeError(error.code(), "rank %u failed %s: %s", rank,
                               where.c_str(), error.message().c_str()));
 }
@@ -215,8 +217,8 @@ bool Communicator::hasFailed() const {
   return state->failed.load(std::memory_order_acquire);
 }
 
-const char *Communicator::lastLocation(uint32_t rank) const {
-  return state->signs[rank].location.load(std::memory_order_relaxed);
+const char *Communicator::lastPlace(uint32_t rank) const {
+  return state->heartbeats[rank].place.load(std::memory_order_relaxed);
 }
 
 Status Communicator::failure() const {

@@ -1,10 +1,10 @@
 // What the rank threads of one process say to each other: collectives, a
 // rendezvous per rank group where the last to arrive does the work for all, and
-// parcels from one rank to another.
+// messages from one rank to another.
 //
 // Nothing waits for ever: when a rank that somebody waits for makes no progress
 // in time, fails, or does something else than its peers, the run of every rank
-// ends, and the first failure names rank, location and collective.
+// ends, and the first failure names rank, place and collective.
 
 #ifndef SADDLE_RUNTIME_COMM_COMMUNICATOR_H
 #define SADDLE_RUNTIME_COMM_COMMUNICATOR_H
@@ -34,20 +34,20 @@ struct Call {
   Operation operation;
   uint32_t partition; // index into the communicator's partitions
   Buffers buffers;
-  const char *location; // where in the model; must outlive the communicator
+  const char *place; // where in the model; must outlive the communicator
 };
 
 /// One end of a transfer between two ranks.
-struct Parcel {
+struct Message {
   uint32_t peer;
   View buffer;
-  const char *location; // as in Call
+  const char *place; // as in Call
 };
 
 struct CommunicatorOptions {
   /// How long a rank that another one waits for may make no progress.
   std::chrono::milliseconds timeout{10000};
-  /// Parcels under way between two ranks, 1 or more; a further send waits.
+  /// Messages under way between two ranks, 1 or more; a further send waits.
   uint32_t room = 2;
 };
 
@@ -67,22 +67,23 @@ public:
   Status run(uint32_t rank, const Call &call, Counts counts);
 
   /// Sends the first `rows` rows of the buffer to the peer, or receives them
-  /// from it. Parcels of one sender arrive in order. `tag` is any number that
+  /// from it. Messages of one sender arrive in order. `tag` is any number that
   /// both ends give alike. A send returns when the buffer may be overwritten.
-  /// Errors as for run(); Internal when the parcel is not the expected one.
-  Status send(uint32_t rank, const Parcel &parcel, uint64_t rows, uint64_t tag);
-  Status receive(uint32_t rank, const Parcel &parcel, uint64_t rows,
+  /// Errors as for run(); Internal when the message is not the expected one.
+  Status send(uint32_t rank, const Message &message, uint64_t rows,
+              uint64_t tag);
+  Status receive(uint32_t rank, const Message &message, uint64_t rows,
                  uint64_t tag);
 
-  /// Between steps: an error (Internal) when a parcel was sent and not
+  /// Between steps: an error (Internal) when a message was sent and not
   /// received.
   Status checkDelivered();
 
-  /// Says that `rank` is alive, at `location` (as in Call). Calls do so too.
-  void progress(uint32_t rank, const char *location);
+  /// Says that `rank` is alive, at `place` (as in Call). Calls do so too.
+  void progress(uint32_t rank, const char *place);
   /// When and where it last did; null before it ever has.
   Clock::time_point lastProgress(uint32_t rank) const;
-  const char *lastLocation(uint32_t rank) const;
+  const char *lastPlace(uint32_t rank) const;
 
   /// Ends every rank's waits because `rank` failed with `error`.
   void abort(uint32_t rank, const Status &error);

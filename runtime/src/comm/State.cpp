@@ -10,7 +10,8 @@ Communicator::State::State(uint32_t world, std::vector<Partition> given,
     : options(options),
       // Spinning helps only where every rank has a core of its own.
       spins(world <= std::thread::hardware_concurrency() ? 2000 : 0),
-      partitions(std::move(given)), signs(new Sign[world]), waits(world) {
+      partitions(std::move(given)), heartbeats(new Heartbeat[world]),
+      waits(world) {
   for (const Partition &partition : partitions) {
     std::vector<Group *> byRank(world, nullptr);
     std::vector<uint32_t> members(world);
@@ -54,9 +55,9 @@ Status Communicator::State::fail(const Status &error) {
   return error;
 }
 
-Status Communicator::State::aborted(uint32_t rank, const char *location) const {
+Status Communicator::State::aborted(uint32_t rank, const char *place) const {
   return makeError(StatusCode::Aborted, "rank %u stopped at \"%s\": %s", rank,
-                   location, firstFailure.message().c_str());
+                   place, firstFailure.message().c_str());
 }
 
 std::string describe(const View &view) {
@@ -82,7 +83,7 @@ static std::string lowerCase(std::string name) {
 std::string describe(const Call &call, const Partition &partition,
                      Counts counts) {
   const Operation &operation = call.operation;
-  std::string text = "\"" + std::string(call.location) + "\" (";
+  std::string text = "\"" + std::string(call.place) + "\" (";
   text += lowerCase(schema::EnumNameCollectiveKind(operation.kind));
   text += " over " + partition.axes + ", " + describe(call.buffers.input);
   if (operation.layout != schema::RowLayout::UNKNOWN)
@@ -100,8 +101,7 @@ static bool sameCall(const Call &a, const Call &b) {
          a.operation.layout == b.operation.layout &&
          sameView(a.buffers.input, b.buffers.input) &&
          sameView(a.buffers.output, b.buffers.output) &&
-         (a.location == b.location ||
-          std::string(a.location) == std::string(b.location));
+         (a.place == b.place || std::string(a.place) == std::string(b.place));
 }
 
 Status Communicator::State::checkMeeting(uint32_t rank, const Group &group,
@@ -142,7 +142,7 @@ Communicator::State::Stall
 Communicator::State::stallOf(uint32_t rank, std::vector<bool> &visited) const {
   visited[rank] = true;
   Clock::time_point own{
-      Clock::duration(signs[rank].time.load(std::memory_order_relaxed))};
+      Clock::duration(heartbeats[rank].time.load(std::memory_order_relaxed))};
   Stall oldest{rank, Clock::time_point::max()};
   for (uint32_t peer : awaitedBy(rank)) {
     if (visited[peer])
@@ -164,11 +164,11 @@ Communicator::State::Stall Communicator::State::stallOf(uint32_t rank) const {
 }
 
 std::string Communicator::State::lastSeen(uint32_t rank) const {
-  const char *location = signs[rank].location.load(std::memory_order_relaxed);
+  const char *place = heartbeats[rank].place.load(std::memory_order_relaxed);
   std::string text = "rank " + std::to_string(rank);
-  if (!location)
+  if (!place)
     return text + ", not seen yet,";
-  return text + ", last seen at \"" + location + "\",";
+  return text + ", last seen at \"" + place + "\",";
 }
 
 Status Communicator::State::timedOut(uint32_t rank, const Stall &stall,

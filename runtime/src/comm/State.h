@@ -31,13 +31,13 @@ struct Group {
   std::vector<float> scratch;
 };
 
-/// Parcels from one rank to another: a ring of which the sender fills a cell
+/// Messages from one rank to another: a ring of which the sender fills a cell
 /// before it counts it as sent, and the receiver empties it before it counts
 /// it as taken. The counters are guarded by State::mutex.
 struct Mailbox {
   struct Cell {
     View view; // of the sender
-    const char *location;
+    const char *place;
     uint64_t rows, tag;
     std::vector<uint8_t> bytes; // dense
   };
@@ -54,9 +54,9 @@ struct Wait {
 };
 
 /// Written by its own rank, read by all.
-struct alignas(64) Sign {
+struct alignas(64) Heartbeat {
   std::atomic<Clock::rep> time{0};
-  std::atomic<const char *> location{nullptr};
+  std::atomic<const char *> place{nullptr};
 };
 
 struct Communicator::State {
@@ -69,7 +69,7 @@ struct Communicator::State {
   std::vector<std::unique_ptr<Group>> groups;
   std::vector<std::vector<Group *>> groupOf;   // [partition][rank]
   std::vector<std::vector<uint32_t>> memberOf; // [partition][rank]
-  std::unique_ptr<Sign[]> signs;               // [rank]
+  std::unique_ptr<Heartbeat[]> heartbeats;     // [rank]
 
   std::mutex mutex;
   std::atomic<bool> failed{false};
@@ -90,7 +90,7 @@ struct Communicator::State {
 
   /// Records the first failure and wakes everybody; returns `error`.
   Status fail(const Status &error);
-  Status aborted(uint32_t rank, const char *location) const;
+  Status aborted(uint32_t rank, const char *place) const;
 
   /// An error when `rank` cannot be meant to meet its peers here: a member
   /// waits for it with another call, in this group or in another one.
@@ -101,7 +101,7 @@ struct Communicator::State {
   /// for the error when some rank stalls or fails meanwhile.
   template <typename Ready, typename Busy, typename Describe>
   Status wait(std::unique_lock<std::mutex> &lock, uint32_t rank,
-              const Wait &what, const char *location, Ready ready, Busy busy,
+              const Wait &what, const char *place, Ready ready, Busy busy,
               Describe here);
 
   /// The rank that a waiting rank waits for longest, through the waits of
@@ -130,7 +130,7 @@ std::string describe(const Call &call, const Partition &partition,
 template <typename Ready, typename Busy, typename Describe>
 Status Communicator::State::wait(std::unique_lock<std::mutex> &lock,
                                  uint32_t rank, const Wait &what,
-                                 const char *location, Ready ready, Busy busy,
+                                 const char *place, Ready ready, Busy busy,
                                  Describe here) {
   std::condition_variable &changed =
       what.group ? what.group->changed : what.mailbox->changed;
@@ -143,7 +143,7 @@ Status Communicator::State::wait(std::unique_lock<std::mutex> &lock,
       continue;
     }
     if (failed.load(std::memory_order_relaxed)) {
-      result = aborted(rank, location);
+      result = aborted(rank, place);
       break;
     }
     Stall stall = stallOf(rank);

@@ -12,9 +12,9 @@ static Status prefix(const Engine &engine, const Status &status) {
              : Status(status.code(), engine.path() + ": " + status.message());
 }
 
-StatusOr<std::unique_ptr<exec::Backend>>
+StatusOr<std::unique_ptr<backend::Backend>>
 CudaBackend::create(std::shared_ptr<const Engine> engine,
-                    const exec::BackendOptions &options) {
+                    const backend::BackendOptions &options) {
   // First, since it needs no driver: a wrong name shows on any machine.
   if (!options.ncclLibrary.empty())
     SADDLE_RETURN_IF_ERROR(Nccl::bind(options.ncclLibrary).status());
@@ -30,13 +30,13 @@ CudaBackend::create(std::shared_ptr<const Engine> engine,
     images.push_back(engine->segment(*engine->root().modules()->Get(i)));
   SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<CudaBackend> backend,
                           create(**driver, std::move(engine), images, options));
-  return std::unique_ptr<exec::Backend>(std::move(backend));
+  return std::unique_ptr<backend::Backend>(std::move(backend));
 }
 
 StatusOr<std::unique_ptr<CudaBackend>>
 CudaBackend::create(const Driver &driver, std::shared_ptr<const Engine> engine,
                     const std::vector<Bytes> &images,
-                    const exec::BackendOptions &options) {
+                    const backend::BackendOptions &options) {
   std::unique_ptr<CudaBackend> backend(new CudaBackend(engine, options));
   auto steps = [&]() -> Status {
     std::unique_ptr<Nccl> nccl;
@@ -129,13 +129,13 @@ Status CudaBackend::connectNccl(std::unique_ptr<Nccl> library) {
   return {};
 }
 
-StatusOr<std::unique_ptr<exec::RankProgram>>
+StatusOr<std::unique_ptr<backend::RankProgram>>
 CudaBackend::makeRank(uint32_t rank) {
   return DeviceProgram::create(*this, rank);
 }
 
 namespace {
-class PinnedHostMemory : public exec::HostMemory {
+class PinnedHostMemory : public backend::HostMemory {
 public:
   explicit PinnedHostMemory(PinnedMemory memory) : memory(std::move(memory)) {}
   void *data() const override { return memory.get(); }
@@ -145,12 +145,12 @@ private:
 };
 } // namespace
 
-StatusOr<std::unique_ptr<exec::HostMemory>>
+StatusOr<std::unique_ptr<backend::HostMemory>>
 CudaBackend::makeHostMemory(uint64_t bytes) {
   SADDLE_ASSIGN_OR_RETURN(
       PinnedMemory memory,
       allocatePinned(*devices[0], bytes, "a buffer for logits"));
-  return std::unique_ptr<exec::HostMemory>(
+  return std::unique_ptr<backend::HostMemory>(
       new PinnedHostMemory(std::move(memory)));
 }
 

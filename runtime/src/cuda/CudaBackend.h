@@ -4,32 +4,34 @@
 #define SADDLE_RUNTIME_CUDA_CUDABACKEND_H
 
 #include "runtime/kernels/abi.h"
+#include "runtime/src/backend/Backend.h"
 #include "runtime/src/cuda/Driver.h"
 #include "runtime/src/cuda/MemoryPlan.h"
 #include "runtime/src/cuda/Modules.h"
 #include "runtime/src/cuda/NcclGroups.h"
 #include "runtime/src/cuda/SymmetricHeap.h"
-#include "runtime/src/exec/Backend.h"
 
 #include <atomic>
 #include <optional>
 
 namespace saddle::cuda {
 
-class CudaBackend : public exec::Backend {
+class CudaBackend : public backend::Backend {
 public:
   /// On the driver of this machine.
-  static StatusOr<std::unique_ptr<exec::Backend>>
+  static StatusOr<std::unique_ptr<backend::Backend>>
   create(std::shared_ptr<const Engine> engine,
-         const exec::BackendOptions &options);
+         const backend::BackendOptions &options);
   /// On `driver`, which outlives the result; `images` are the binaries of the
   /// engine's modules and live as long as the engine. For tests.
   static StatusOr<std::unique_ptr<CudaBackend>>
   create(const Driver &driver, std::shared_ptr<const Engine> engine,
-         const std::vector<Bytes> &images, const exec::BackendOptions &options);
+         const std::vector<Bytes> &images,
+         const backend::BackendOptions &options);
 
-  StatusOr<std::unique_ptr<exec::RankProgram>> makeRank(uint32_t rank) override;
-  StatusOr<std::unique_ptr<exec::HostMemory>>
+  StatusOr<std::unique_ptr<backend::RankProgram>>
+  makeRank(uint32_t rank) override;
+  StatusOr<std::unique_ptr<backend::HostMemory>>
   makeHostMemory(uint64_t bytes) override;
 
   const schema::Engine &engine() const { return loaded->root(); }
@@ -59,7 +61,7 @@ public:
 
 private:
   CudaBackend(std::shared_ptr<const Engine> engine,
-              const exec::BackendOptions &options)
+              const backend::BackendOptions &options)
       : loaded(std::move(engine)), options(options),
         running(new std::atomic<uint32_t>[loaded->worldSize()]()) {}
   Status openDevices(const Driver &driver);
@@ -68,7 +70,7 @@ private:
   Status connectNccl(std::unique_ptr<Nccl> library);
 
   std::shared_ptr<const Engine> loaded;
-  const exec::BackendOptions options;
+  const backend::BackendOptions options;
   std::vector<std::unique_ptr<Device>> devices;
   std::vector<uint32_t> deviceOfRank;
   std::optional<MemoryPlan> plan;

@@ -14,13 +14,14 @@ using comm::Clock;
 
 DeviceProgram::DeviceProgram(const CudaBackend &backend, uint32_t rank)
     : backend(backend), device(backend.deviceOf(rank)), rank(rank),
-      replica(engine::placeOf(*backend.engine().topology(), rank).replica),
-      program(exec::programOf(backend.engine(), rank)),
+      replica(
+          engine::coordinatesOf(*backend.engine().topology(), rank).replica),
+      program(backend::programOf(backend.engine(), rank)),
       launcher(device, backend.engine(), backend.modulesOf(rank),
                backend.ownMultiprocessors()),
       counts(*backend.engine().topology(), rank) {}
 
-StatusOr<std::unique_ptr<exec::RankProgram>>
+StatusOr<std::unique_ptr<backend::RankProgram>>
 DeviceProgram::create(const CudaBackend &backend, uint32_t rank) {
   std::unique_ptr<DeviceProgram> result(new DeviceProgram(backend, rank));
   ContextScope scope(result->device);
@@ -37,7 +38,7 @@ DeviceProgram::create(const CudaBackend &backend, uint32_t rank) {
     return makeError(status.code(), "rank %u on %s: %s", rank,
                      result->device.describe().c_str(),
                      status.message().c_str());
-  return std::unique_ptr<exec::RankProgram>(std::move(result));
+  return std::unique_ptr<backend::RankProgram>(std::move(result));
 }
 
 DeviceProgram::~DeviceProgram() {
@@ -95,7 +96,7 @@ Status DeviceProgram::allocate() {
     stagingBytes = std::max(stagingBytes, StagingLayout(*entry, plan).bytes);
     commands = std::max<size_t>(commands, entry->commands()->size());
     for (const schema::Binding *binding : *entry->bindings()) {
-      auto output = exec::outputIndex(*binding);
+      auto output = backend::outputIndex(*binding);
       if (!output)
         continue;
       const schema::Slice &slice = *entry->slices()->Get(binding->slice());
@@ -109,9 +110,9 @@ Status DeviceProgram::allocate() {
       staging, allocatePinned(device, stagingBytes, "staging of step inputs"));
   for (size_t i = 0; i < kOutputs; ++i) {
     SADDLE_ASSIGN_OR_RETURN(
-        outputs[i],
-        allocatePinned(device, outputBytes[i],
-                       std::string(exec::kOutputBindings[i]) + " of a step"));
+        outputs[i], allocatePinned(device, outputBytes[i],
+                                   std::string(backend::kOutputBindings[i]) +
+                                       " of a step"));
   }
   SADDLE_ASSIGN_OR_RETURN(begin, makeEvent(device));
   SADDLE_ASSIGN_OR_RETURN(end, makeEvent(device));
@@ -128,7 +129,7 @@ void DeviceProgram::resolveEntries() {
   for (const schema::Entry *entry : *program.entries()) {
     DeviceEntry resolved{
         entry,
-        exec::RowRules(*entry),
+        backend::RowRules(*entry),
         StepStaging(*entry, plan, static_cast<uint8_t *>(staging.get())),
         {},
         {},
@@ -137,14 +138,14 @@ void DeviceProgram::resolveEntries() {
         {}};
     resolved.commands = resolveCommands(engine, *entry, addresses);
     for (const schema::Binding *binding : *entry->bindings()) {
-      auto output = exec::outputIndex(*binding);
+      auto output = backend::outputIndex(*binding);
       if (!output)
         continue;
       const schema::Slice &slice = *entry->slices()->Get(binding->slice());
       resolved.outputs[*output] = {addresses.of(slice),
                                    slice.strides()->Get(0) * sizeof(float)};
     }
-    names.push_back(exec::namesOf(engine, *entry));
+    names.push_back(backend::namesOf(engine, *entry));
     resolved.sums.resize(resolved.commands.size());
     for (size_t i = 0; backend.nccl() && i < resolved.sums.size(); ++i)
       if (auto sum = ncclSumOf(engine, *entry, *entry->commands()->Get(i),
@@ -230,23 +231,23 @@ Status DeviceProgram::copyRows(size_t output, uint64_t from, void *to,
   return {};
 }
 
-Status DeviceProgram::copyOutputs(const exec::Launching &launching) {
+Status DeviceProgram::copyOutputs(const backend::BatchRun &batchRun) {
   const DeviceEntry &entry = entries[lastEntry];
   const schema::Engine &engine = backend.engine();
-  share = exec::logitsShare(*engine.topology(), rank,
-                            counts.of(schema::Extent::ALL_ROWS));
-  if (!launching.logits) {
-    for (size_t i : exec::bindingsOf(launching.output))
+  share = backend::logitsShare(*engine.topology(), rank,
+                               counts.of(schema::Extent::ALL_ROWS));
+  if (!batchRun.logits) {
+    for (size_t i : backend::bindingsOf(batchRun.output))
       SADDLE_RETURN_IF_ERROR(
           copyRows(i, share.first, outputs[i].get(), share.end - share.first));
     return {};
   }
   // Straight to where the caller wants them, neighbours together.
-  const exec::Batch &batch = launching.batch;
+  const backend::Batch &batch = batchRun.batch;
   uint64_t vocab = entry.outputs[0].rowBytes / sizeof(float);
   for (uint32_t i = 0; i < batch.replicas.size(); ++i) {
     const std::vector<size_t> &wanted = batch.replicas[i].destinations;
-    uint64_t first = exec::firstRow(entry.rules.allRows, batch.rowCounts, i);
+    uint64_t first = backend::firstRow(entry.rules.allRows, batch.rowCounts, i);
     uint64_t row = std::max(share.first, first) - first;
     uint64_t end = std::min<uint64_t>(share.end > first ? share.end - first : 0,
                                       wanted.size());
@@ -255,25 +256,26 @@ Status DeviceProgram::copyOutputs(const exec::Launching &launching) {
       while (row + count < end && wanted[row + count] == wanted[row] + count)
         ++count;
       SADDLE_RETURN_IF_ERROR(copyRows(
-          0, first + row, launching.logits + wanted[row] * vocab, count));
+          0, first + row, batchRun.logits + wanted[row] * vocab, count));
       row += count;
     }
   }
   return {};
 }
 
-StatusOr<bool> DeviceProgram::launchOneByOne(const DeviceEntry &entry,
-                                             const exec::Launching &launching) {
-  const std::vector<exec::CommandName> &list = names[lastEntry];
+StatusOr<bool>
+DeviceProgram::launchOneByOne(const DeviceEntry &entry,
+                              const backend::BatchRun &batchRun) {
+  const std::vector<backend::CommandName> &list = names[lastEntry];
   for (size_t i = 0; i < list.size(); ++i) {
-    if (launching.hook) {
-      launching.communicator.progress(rank, list[i].location);
-      StatusOr<exec::Fault> fault = launching.hook(rank, list[i].location);
+    if (batchRun.hook) {
+      batchRun.communicator.progress(rank, list[i].place);
+      StatusOr<backend::Fault> fault = batchRun.hook(rank, list[i].place);
       if (!fault.ok())
-        return exec::failAt(launching, rank, list[i], fault.status());
-      if (*fault == exec::Fault::Die)
+        return backend::failAt(batchRun, rank, list[i], fault.status());
+      if (*fault == backend::Fault::Die)
         return false;
-      if (*fault == exec::Fault::Skip) {
+      if (*fault == backend::Fault::Skip) {
         SADDLE_CUDA(device.driver, cuEventRecord, events[i + 1].get(),
                     stream.get());
         continue;
@@ -286,50 +288,50 @@ StatusOr<bool> DeviceProgram::launchOneByOne(const DeviceEntry &entry,
   return true;
 }
 
-StatusOr<bool> DeviceProgram::runBatch(const exec::Launching &launching,
-                                       exec::CommandTime *times) {
-  const exec::Batch &batch = launching.batch;
+StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
+                                       backend::CommandTime *times) {
+  const backend::Batch &batch = batchRun.batch;
   bool isFresh = lastEntry != batch.entry;
   lastEntry = batch.entry;
   const DeviceEntry &entry = entries[lastEntry];
-  launching.communicator.progress(rank, entry.entry->name()->c_str());
+  batchRun.communicator.progress(rank, entry.entry->name()->c_str());
   backend.entryOf(rank) = lastEntry;
   counts.set(batch, entry.rules);
-  entry.staging.write(batch, launching.scheduler, counts, replica,
+  entry.staging.write(batch, batchRun.pages, counts, replica,
                       timeoutNs(backend.timeout()), isFresh, changes);
 
   Clock::time_point start = Clock::now();
   SADDLE_CUDA(device.driver, cuEventRecord, begin.get(), stream.get());
   for (const CopyRange &change : changes)
     SADDLE_RETURN_IF_ERROR(copyInputs(change));
-  bool oneByOne = times || launching.hook;
+  bool oneByOne = times || batchRun.hook;
   if (oneByOne) {
     SADDLE_RETURN_IF_ERROR(copyInputs(entry));
     SADDLE_CUDA(device.driver, cuEventRecord, events[0].get(), stream.get());
-    SADDLE_ASSIGN_OR_RETURN(bool alive, launchOneByOne(entry, launching));
+    SADDLE_ASSIGN_OR_RETURN(bool alive, launchOneByOne(entry, batchRun));
     if (!alive)
       return false;
   } else {
     SADDLE_CUDA(device.driver, cuGraphLaunch, entry.graph.get(), stream.get());
   }
   SADDLE_CUDA(device.driver, cuEventRecord, end.get(), stream.get());
-  SADDLE_RETURN_IF_ERROR(copyOutputs(launching));
+  SADDLE_RETURN_IF_ERROR(copyOutputs(batchRun));
   size_t count = oneByOne ? entry.commands.size() : 0;
-  SADDLE_RETURN_IF_ERROR(wait(launching, count));
+  SADDLE_RETURN_IF_ERROR(wait(batchRun, count));
   SADDLE_RETURN_IF_ERROR(elapsed(begin, end, lastTime));
   if (times)
     SADDLE_RETURN_IF_ERROR(readTimes(times, count, start));
   return true;
 }
 
-StatusOr<bool> DeviceProgram::run(const exec::Launching &launching,
-                                  exec::CommandTime *times) {
+StatusOr<bool> DeviceProgram::run(const backend::BatchRun &batchRun,
+                                  backend::CommandTime *times) {
   ContextScope scope(device);
-  StatusOr<bool> result = runBatch(launching, times);
+  StatusOr<bool> result = runBatch(batchRun, times);
   // Other ranks learn of it, also through their kernels.
   if (!result.ok()) {
-    if (!launching.communicator.hasFailed())
-      launching.communicator.abort(rank, result.status());
+    if (!batchRun.communicator.hasFailed())
+      batchRun.communicator.abort(rank, result.status());
     raiseFromHost(backend.fault());
     if (backend.nccl())
       backend.nccl()->abort();
@@ -337,7 +339,7 @@ StatusOr<bool> DeviceProgram::run(const exec::Launching &launching,
   return result;
 }
 
-std::optional<FaultContext::Sign>
+std::optional<FaultContext::LastSeen>
 DeviceProgram::findSilent(const comm::Communicator &communicator) const {
   uint32_t silent = 0;
   for (uint32_t other = 1; other < backend.worldSize(); ++other)
@@ -347,11 +349,11 @@ DeviceProgram::findSilent(const comm::Communicator &communicator) const {
   // alive.
   if (Clock::now() - communicator.lastProgress(silent) < backend.timeout() / 2)
     return std::nullopt;
-  return FaultContext::Sign{silent, communicator.lastLocation(silent)};
+  return FaultContext::LastSeen{silent, communicator.lastPlace(silent)};
 }
 
-Status DeviceProgram::wait(const exec::Launching &launching, size_t count) {
-  comm::Communicator &communicator = launching.communicator;
+Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count) {
+  comm::Communicator &communicator = batchRun.communicator;
   auto explain = [&] {
     const device::Fault &fault = *backend.fault();
     bool isKnown = fault.rank < backend.worldSize();
@@ -360,7 +362,7 @@ Status DeviceProgram::wait(const exec::Launching &launching, size_t count) {
         fault,
         {backend.engine(), isKnown ? backend.entryOf(fault.rank).load() : 0,
          backend.timeout(),
-         isPeerKnown ? communicator.lastLocation(fault.peer) : nullptr,
+         isPeerKnown ? communicator.lastPlace(fault.peer) : nullptr,
          findSilent(communicator)});
   };
   const DeviceEntry &entry = entries[lastEntry];
@@ -374,9 +376,9 @@ Status DeviceProgram::wait(const exec::Launching &launching, size_t count) {
   // No kernel of ours gave up.
   std::string message =
       status.message() + "; it may wait in an all-reduce of NCCL";
-  if (auto silent = findSilent(communicator); silent && silent->location)
+  if (auto silent = findSilent(communicator); silent && silent->place)
     message += " for rank " + std::to_string(silent->rank) +
-               ", last seen at \"" + silent->location + "\"";
+               ", last seen at \"" + silent->place + "\"";
   return Status(status.code(), std::move(message));
 }
 
@@ -403,7 +405,7 @@ Status DeviceProgram::measureEvents() {
   return {};
 }
 
-Status DeviceProgram::readTimes(exec::CommandTime *times, size_t count,
+Status DeviceProgram::readTimes(backend::CommandTime *times, size_t count,
                                 Clock::time_point start) {
   if (eventTime.count() < 0)
     SADDLE_RETURN_IF_ERROR(measureEvents());

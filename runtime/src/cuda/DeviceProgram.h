@@ -15,17 +15,17 @@
 
 namespace saddle::cuda {
 
-class DeviceProgram : public exec::RankProgram {
+class DeviceProgram : public backend::RankProgram {
 public:
   /// The backend outlives the result. Errors name the rank.
-  static StatusOr<std::unique_ptr<exec::RankProgram>>
+  static StatusOr<std::unique_ptr<backend::RankProgram>>
   create(const CudaBackend &backend, uint32_t rank);
   /// Waits for what still runs.
   ~DeviceProgram() override;
 
   Status load(const WeightSource &source) override;
-  StatusOr<bool> run(const exec::Launching &launching,
-                     exec::CommandTime *times) override;
+  StatusOr<bool> run(const backend::BatchRun &batchRun,
+                     backend::CommandTime *times) override;
   const uint8_t *outputRow(size_t output, uint64_t row) const override;
   std::chrono::nanoseconds deviceTime() const override { return lastTime; }
 
@@ -33,11 +33,11 @@ public:
   const RankAddresses &memory() const { return addresses; }
 
 private:
-  static constexpr size_t kOutputs = std::size(exec::kOutputBindings);
+  static constexpr size_t kOutputs = std::size(backend::kOutputBindings);
 
   struct DeviceEntry {
     const schema::Entry *entry;
-    exec::RowRules rules;
+    backend::RowRules rules;
     StepStaging staging;
     std::vector<DeviceCommand> commands;
     /// By command: what NCCL does in its place.
@@ -63,17 +63,17 @@ private:
   Status copyInputs(const DeviceEntry &entry);
   /// Rows of an output of the last entry, from row `from` on.
   Status copyRows(size_t output, uint64_t from, void *to, uint64_t rows);
-  Status copyOutputs(const exec::Launching &launching);
+  Status copyOutputs(const backend::BatchRun &batchRun);
   /// False when the hook let the rank die.
-  StatusOr<bool> runBatch(const exec::Launching &launching,
-                          exec::CommandTime *times);
+  StatusOr<bool> runBatch(const backend::BatchRun &batchRun,
+                          backend::CommandTime *times);
   StatusOr<bool> launchOneByOne(const DeviceEntry &entry,
-                                const exec::Launching &launching);
+                                const backend::BatchRun &batchRun);
   /// Returns when the stream is idle, or an error for the batch's end:
   /// `events` of them stand behind the entry's commands.
-  Status wait(const exec::Launching &launching, size_t events);
+  Status wait(const backend::BatchRun &batchRun, size_t events);
   /// The rank whose host has been silent longest, if that is long.
-  std::optional<FaultContext::Sign>
+  std::optional<FaultContext::LastSeen>
   findSilent(const comm::Communicator &communicator) const;
   /// From one event to another.
   Status elapsed(const Event &from, const Event &to,
@@ -81,7 +81,7 @@ private:
   /// Measures what an event itself takes, so that short kernels do not seem as
   /// long as the events around them.
   Status measureEvents();
-  Status readTimes(exec::CommandTime *times, size_t count,
+  Status readTimes(backend::CommandTime *times, size_t count,
                    comm::Clock::time_point start);
 
   const CudaBackend &backend;
@@ -97,9 +97,9 @@ private:
   Event begin, end;          // of a batch
   std::vector<Event> events; // [0] at the start, [i + 1] behind command i
   std::vector<DeviceEntry> entries;
-  exec::RowCounts counts;         // of the current batch
+  backend::RowCounts counts;      // of the current batch
   std::vector<CopyRange> changes; // of its block table
-  exec::RowShare share{0, 0};     // of its outputs
+  backend::RowShare share{0, 0};  // of its outputs
   uint32_t lastEntry = ~0u;
   std::chrono::nanoseconds lastTime{0};
   std::chrono::nanoseconds eventTime{-1}; // unknown

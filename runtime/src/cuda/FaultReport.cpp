@@ -1,7 +1,7 @@
 #include "runtime/src/cuda/FaultReport.h"
 
+#include "runtime/src/backend/RankProgram.h"
 #include "runtime/src/base/DType.h"
-#include "runtime/src/exec/RankProgram.h"
 
 namespace saddle::cuda {
 
@@ -16,13 +16,13 @@ static std::string describe(const schema::Slice &slice) {
 static std::string describe(const FaultContext &context, uint32_t rank,
                             uint32_t number) {
   const schema::Engine &engine = context.engine;
-  const auto &entries = *exec::programOf(engine, rank).entries();
+  const auto &entries = *backend::programOf(engine, rank).entries();
   if (context.entry >= entries.size() ||
       number >= entries.Get(context.entry)->commands()->size())
     return "command " + std::to_string(number);
   const schema::Entry &entry = *entries.Get(context.entry);
   const schema::Command &command = *entry.commands()->Get(number);
-  std::string text = "\"" + command.location()->str() + "\"";
+  std::string text = "\"" + command.place()->str() + "\"";
   auto slice = [&](uint32_t index) {
     return describe(*entry.slices()->Get(index));
   };
@@ -36,7 +36,7 @@ static std::string describe(const FaultContext &context, uint32_t rank,
                        : ")");
   }
   if (const auto *collective = command.action_as_Collective())
-    return text + " (" + exec::nameOf(collective->kind()) + " over " +
+    return text + " (" + backend::nameOf(collective->kind()) + " over " +
            axes(collective->groups()) + ", " + slice(collective->input()) + ")";
   if (const auto *transfer = command.action_as_Transfer()) {
     bool sends = transfer->kind() == schema::TransferKind::SEND;
@@ -48,9 +48,8 @@ static std::string describe(const FaultContext &context, uint32_t rank,
   return text;
 }
 
-static std::string lastSeen(const char *location) {
-  return location ? std::string("last seen at \"") + location + "\""
-                  : "not seen yet";
+static std::string lastSeen(const char *place) {
+  return place ? std::string("last seen at \"") + place + "\"" : "not seen yet";
 }
 
 Status describeFault(const device::Fault &fault, const FaultContext &context) {
@@ -67,13 +66,13 @@ Status describeFault(const device::Fault &fault, const FaultContext &context) {
     std::string cause;
     if (context.silent && context.silent->rank != fault.peer)
       cause = " because rank " + std::to_string(context.silent->rank) + ", " +
-              lastSeen(context.silent->location) + ", makes no progress";
+              lastSeen(context.silent->place) + ", makes no progress";
     return makeError(StatusCode::DeadlineExceeded,
                      "rank %u waited %.1f s at %s for rank %u, %s, which did "
                      "not arrive%s",
                      fault.rank, double(context.timeout.count()) / 1000,
                      here.c_str(), fault.peer,
-                     lastSeen(context.peerLocation).c_str(), cause.c_str());
+                     lastSeen(context.peerPlace).c_str(), cause.c_str());
   }
   case device::kFaultMismatch:
     return makeError(StatusCode::Internal,

@@ -19,14 +19,14 @@ struct FaultContext {
   uint32_t entry;
   std::chrono::milliseconds timeout;
   /// A rank, and where it said last that it is alive; null before it ever has.
-  struct Sign {
+  struct LastSeen {
     uint32_t rank;
-    const char *location;
+    const char *place;
   };
   /// Of the awaited rank.
-  const char *peerLocation;
+  const char *peerPlace;
   /// Of a rank whose host has not said so for long: the cause.
-  std::optional<Sign> silent;
+  std::optional<LastSeen> silent;
 };
 
 /// `rank 0 waited 2.0 s at "layers.3.o_proj" (all_reduce_sum over tp, bf16[8,

@@ -17,7 +17,7 @@ static device::Group makeGroup(const schema::Topology &topology,
     if (ranks[i] == rank)
       group.index = i;
     group.ranks[i] = ranks[i];
-    group.replicas[i] = engine::placeOf(topology, ranks[i]).replica;
+    group.replicas[i] = engine::coordinatesOf(topology, ranks[i]).replica;
     group.peers[i] = (int64_t(ranks[i]) - int64_t(rank)) * int64_t(stride);
   }
   return group;

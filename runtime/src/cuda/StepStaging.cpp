@@ -33,7 +33,7 @@ StagingLayout::StagingLayout(const schema::Entry &entry,
   std::optional<std::pair<uint32_t, Part>> byRows;
   for (const schema::Binding *binding : *entry.bindings()) {
     std::string name = binding->name()->str();
-    if (exec::outputIndex(*binding))
+    if (backend::outputIndex(*binding))
       continue;
     Part part = partOf(*entry.slices()->Get(binding->slice()));
     if (name == "block_table" && part.end - part.begin > kSmallTableBytes) {
@@ -96,8 +96,8 @@ StepStaging::StepStaging(const schema::Entry &entry,
     std::swap(table, bindings->blockTable);
 }
 
-void StepStaging::writeTable(const exec::ReplicaBatch &batch,
-                             const exec::Scheduler &scheduler, uint32_t replica,
+void StepStaging::writeTable(const backend::ReplicaBatch &batch,
+                             const backend::PageTables &pages, uint32_t replica,
                              bool isFresh,
                              std::vector<CopyRange> &changes) const {
   int32_t previous = -1;
@@ -105,20 +105,19 @@ void StepStaging::writeTable(const exec::ReplicaBatch &batch,
     if (slot == previous)
       continue;
     previous = slot;
-    const std::vector<int32_t> &pages =
-        scheduler.pagesOf(replica, uint32_t(slot));
+    const std::vector<int32_t> &held = pages.pagesOf(replica, uint32_t(slot));
     auto *row = reinterpret_cast<int32_t *>(table.row(uint64_t(slot)));
     // Most often a sequence has got one page more, or none.
     auto [known, differs] =
-        std::mismatch(row, row + pages.size(), pages.begin());
+        std::mismatch(row, row + held.size(), held.begin());
     if (isFresh)
       known = row;
-    if (known == row + pages.size())
+    if (known == row + held.size())
       continue;
-    std::copy(pages.begin() + (known - row), pages.end(), known);
+    std::copy(held.begin() + (known - row), held.end(), known);
     uint64_t begin = uint64_t(reinterpret_cast<uint8_t *>(known) - memory);
     changes.push_back({begin, plan.table->to + begin - plan.table->from,
-                       uint64_t(row + pages.size() - known) * sizeof(int32_t)});
+                       uint64_t(row + held.size() - known) * sizeof(int32_t)});
   }
   // Beyond some, copying what lies between costs less than more copies.
   constexpr size_t kMostCopies = 8;
@@ -135,13 +134,13 @@ void StepStaging::writeTable(const exec::ReplicaBatch &batch,
   changes.assign(1, whole);
 }
 
-void StepStaging::write(const exec::Batch &batch,
-                        const exec::Scheduler &scheduler,
-                        const exec::RowCounts &counts, uint32_t replica,
+void StepStaging::write(const backend::Batch &batch,
+                        const backend::PageTables &pages,
+                        const backend::RowCounts &counts, uint32_t replica,
                         uint64_t timeoutNs, bool isFresh,
                         std::vector<CopyRange> &more) const {
   device::Step step = {};
-  for (uint32_t extent = 0; extent < exec::RowCounts::kExtents; ++extent)
+  for (uint32_t extent = 0; extent < backend::RowCounts::kExtents; ++extent)
     step.counts[extent] = uint32_t(counts.of(schema::Extent(extent)));
   step.timeoutNs = timeoutNs;
   step.replicas = uint32_t(batch.replicas.size());
@@ -150,11 +149,11 @@ void StepStaging::write(const exec::Batch &batch,
     step.rows[i] = uint32_t(batch.rowCounts[i]);
   }
   std::memcpy(memory + plan.header, &step, sizeof step);
-  const exec::ReplicaBatch &own = batch.replicas[replica];
-  bindings->write(own, scheduler, replica);
+  const backend::ReplicaBatch &own = batch.replicas[replica];
+  bindings->write(own, pages, replica);
   more.clear();
   if (table.data)
-    writeTable(own, scheduler, replica, isFresh, more);
+    writeTable(own, pages, replica, isFresh, more);
 }
 
 } // namespace saddle::cuda

@@ -7,9 +7,9 @@
 #define SADDLE_RUNTIME_CUDA_STEPSTAGING_H
 
 #include "runtime/kernels/abi.h"
+#include "runtime/src/backend/RowCounts.h"
+#include "runtime/src/backend/StepInputs.h"
 #include "runtime/src/cuda/MemoryPlan.h"
-#include "runtime/src/exec/RowCounts.h"
-#include "runtime/src/exec/StepInputs.h"
 
 #include <optional>
 
@@ -50,21 +50,21 @@ public:
   /// `layout().ranges`: the parts of the block table that differ from what was
   /// written before, or all rows of the batch when `isFresh` (another entry ran
   /// in between).
-  void write(const exec::Batch &batch, const exec::Scheduler &scheduler,
-             const exec::RowCounts &counts, uint32_t replica,
+  void write(const backend::Batch &batch, const backend::PageTables &pages,
+             const backend::RowCounts &counts, uint32_t replica,
              uint64_t timeoutNs, bool isFresh,
              std::vector<CopyRange> &more) const;
 
   const StagingLayout &layout() const { return plan; }
 
 private:
-  void writeTable(const exec::ReplicaBatch &batch,
-                  const exec::Scheduler &scheduler, uint32_t replica,
+  void writeTable(const backend::ReplicaBatch &batch,
+                  const backend::PageTables &pages, uint32_t replica,
                   bool isFresh, std::vector<CopyRange> &changes) const;
 
   StagingLayout plan;
   uint8_t *memory;
-  std::optional<exec::StepBindings> bindings;
+  std::optional<backend::StepBindings> bindings;
   View table; // without data when it is not copied by rows
 };
 

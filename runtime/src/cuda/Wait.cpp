@@ -33,8 +33,7 @@ private:
   Status checkOthers(Clock::time_point now);
   Status sticky(CUresult result) const;
   const char *place() const {
-    return passed < waiting.count ? waiting.names[passed].location
-                                  : waiting.entry;
+    return passed < waiting.count ? waiting.names[passed].place : waiting.entry;
   }
   void pause(Clock::time_point now) const;
 
@@ -60,7 +59,7 @@ Status Waiter::sticky(CUresult result) const {
   Status status = waiting.device.driver.check(result, "the device stopped");
   std::string where = "in entry \"" + std::string(waiting.entry) + "\"";
   if (passed < waiting.count)
-    where = "at \"" + std::string(waiting.names[passed].location) + "\" (" +
+    where = "at \"" + std::string(waiting.names[passed].place) + "\" (" +
             waiting.names[passed].op + ") or soon after it";
   return makeError(status.code(), "on %s %s: %s",
                    waiting.device.describe().c_str(), where.c_str(),

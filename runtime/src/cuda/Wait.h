@@ -5,9 +5,9 @@
 #define SADDLE_RUNTIME_CUDA_WAIT_H
 
 #include "runtime/kernels/abi.h"
+#include "runtime/src/backend/RankProgram.h"
 #include "runtime/src/comm/Communicator.h"
 #include "runtime/src/cuda/Memory.h"
-#include "runtime/src/exec/RankProgram.h"
 
 #include <functional>
 
@@ -30,7 +30,7 @@ struct Waiting {
   /// Events behind the batch's commands, in order, and the commands' names;
   /// none when it runs as a graph.
   const Event *events;
-  const exec::CommandName *names;
+  const backend::CommandName *names;
   size_t count;
   const char *entry; // for messages
   uint32_t rank;

@@ -13,7 +13,7 @@ uint32_t attentionWidth(const Topology &topology) {
   return topology.tp() / topology.dp();
 }
 
-Place placeOf(const Topology &topology, uint32_t rank) {
+Coordinates coordinatesOf(const Topology &topology, uint32_t rank) {
   uint32_t width = attentionWidth(topology);
   return {rank / topology.tp(), rank % topology.tp() / width, rank % width};
 }

@@ -11,12 +11,12 @@
 namespace saddle::engine {
 
 /// Where a rank stands. The topology is valid.
-struct Place {
+struct Coordinates {
   uint32_t stage;
   uint32_t replica; // of attention, in its stage
   uint32_t member;  // of the replica
 };
-Place placeOf(const schema::Topology &topology, uint32_t rank);
+Coordinates coordinatesOf(const schema::Topology &topology, uint32_t rank);
 
 /// Ranks of one attention replica: tp / dp.
 uint32_t attentionWidth(const schema::Topology &topology);

@@ -31,13 +31,14 @@ const char *opName(CollectiveKind kind) {
 
 /// Whether `accepts(place, index in the group, the group's first place)` holds
 /// for every rank of every group.
-bool allMembers(const Engine &engine, const RankGroups &groups,
-                const std::function<bool(Place, uint32_t, Place)> &accepts) {
+bool allMembers(
+    const Engine &engine, const RankGroups &groups,
+    const std::function<bool(Coordinates, uint32_t, Coordinates)> &accepts) {
   const Topology &topology = *engine.topology();
   for (uint32_t i = 0; i < groups.ranks()->size(); ++i) {
     uint32_t index = i % groups.size();
-    if (!accepts(placeOf(topology, groups.ranks()->Get(i)), index,
-                 placeOf(topology, groups.ranks()->Get(i - index))))
+    if (!accepts(coordinatesOf(topology, groups.ranks()->Get(i)), index,
+                 coordinatesOf(topology, groups.ranks()->Get(i - index))))
       return false;
   }
   return true;
@@ -46,13 +47,14 @@ bool allMembers(const Engine &engine, const RankGroups &groups,
 /// Members must contribute equal counts when nothing says whose rows are whose.
 Status checkEqualCounts(const Engine &engine, const RankGroups &groups,
                         Extent extent) {
-  bool fits = extent == Extent::TOKEN_BLOCK ? groups.size() == 1
-              : extent == Extent::TOKENS || extent == Extent::ROWS
-                  ? allMembers(engine, groups,
-                               [](Place place, uint32_t, Place first) {
-                                 return place.replica == first.replica;
-                               })
-                  : true;
+  bool fits =
+      extent == Extent::TOKEN_BLOCK ? groups.size() == 1
+      : extent == Extent::TOKENS || extent == Extent::ROWS
+          ? allMembers(engine, groups,
+                       [](Coordinates own, uint32_t, Coordinates first) {
+                         return own.replica == first.replica;
+                       })
+          : true;
   if (fits)
     return Status();
   return makeError(StatusCode::DataLoss,
@@ -85,12 +87,13 @@ Status checkLayout(const Engine &engine, const RankGroups &groups,
   uint32_t size = blocks ? attentionWidth(topology) : topology.dp();
   bool groupsFit =
       groups.size() == size &&
-      allMembers(engine, groups,
-                 [blocks](Place place, uint32_t index, Place first) {
-                   return blocks ? place.member == index &&
-                                       place.replica == first.replica
-                                 : place.replica == index;
-                 });
+      allMembers(
+          engine, groups,
+          [blocks](Coordinates own, uint32_t index, Coordinates first) {
+            return blocks
+                       ? own.member == index && own.replica == first.replica
+                       : own.replica == index;
+          });
   if (groupsFit)
     return Status();
   return makeError(StatusCode::DataLoss,
@@ -214,7 +217,7 @@ Status validateLayouts(const Entry &entry) {
         return makeError(StatusCode::DataLoss,
                          "command %u (%s): %s is %s here, but %s in an earlier "
                          "command",
-                         i, command.location()->c_str(), EnumNameExtent(all),
+                         i, command.place()->c_str(), EnumNameExtent(all),
                          EnumNameRowLayout(collective->layout()),
                          EnumNameRowLayout(first));
     }

@@ -259,7 +259,7 @@ Status validateExchanges(const Engine &engine) {
         SADDLE_RETURN_IF_ERROR(
             prefix("program " + std::to_string(program->stage()) + ": entry " +
                        quoted(*entry) + ": command " + std::to_string(i) +
-                       " (" + command.location()->str() + ")",
+                       " (" + command.place()->str() + ")",
                    addExchange(engine, groups,
                                *entry->slices()->Get(exchange - 1), known)));
       }

@@ -172,7 +172,7 @@ Status validateEntry(const Engine &engine, const Program &program,
   for (uint32_t i = 0; i < entry.commands()->size(); ++i) {
     const Command &command = *entry.commands()->Get(i);
     SADDLE_RETURN_IF_ERROR(prefix(
-        "command " + std::to_string(i) + " (" + command.location()->str() + ")",
+        "command " + std::to_string(i) + " (" + command.place()->str() + ")",
         validateCommand(engine, program, entry, command)));
   }
   return validateLayouts(entry);

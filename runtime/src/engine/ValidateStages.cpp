@@ -33,7 +33,7 @@ std::vector<Move> movesOf(const Entry &entry, TransferKind kind) {
 std::string describe(const Move &move) {
   return engine::describe(*move.slice) + " " +
          EnumNameExtent(move.transfer->extent()) + " (" +
-         move.command->location()->str() + ")";
+         move.command->place()->str() + ")";
 }
 
 /// What the entries of stage `from` send is what those of `from` + 1 receive.

@@ -102,7 +102,7 @@ void checkLaunch(DeviceRun &device, const LaunchCase &launch,
     }
     ++tally.failures;
     std::printf("FAILED %s, %s, %llu of %llu rows: %s\n",
-                launch.command->location()->c_str(), nameOf(runs[i].pattern),
+                launch.command->place()->c_str(), nameOf(runs[i].pattern),
                 (unsigned long long)runs[i].count,
                 (unsigned long long)launch.capacity,
                 errors[i].status().message().c_str());
@@ -110,7 +110,7 @@ void checkLaunch(DeviceRun &device, const LaunchCase &launch,
   if (!around.ok()) {
     ++tally.failures;
     std::printf("FAILED %s, read-only operands: %s\n",
-                launch.command->location()->c_str(), around.message().c_str());
+                launch.command->place()->c_str(), around.message().c_str());
   }
   std::chrono::duration<double> seconds =
       std::chrono::steady_clock::now() - start;

@@ -63,12 +63,12 @@ inline Partition everyone(uint32_t world) {
   return partition;
 }
 
-inline Call sumOf(std::vector<float> &data, const char *location,
+inline Call sumOf(std::vector<float> &data, const char *place,
                   uint32_t partition = 0) {
   return {{CollectiveKind::ALL_REDUCE_SUM},
           partition,
           {rowOf(data), rowOf(data)},
-          location};
+          place};
 }
 
 } // namespace saddle::comm

@@ -1,4 +1,4 @@
-// Parcels between ranks: order, room, and everything that can go wrong.
+// Messages between ranks: order, room, and everything that can go wrong.
 
 #include "test/unit/comm/Ranks.h"
 
@@ -13,7 +13,7 @@ CommunicatorOptions withRoom(uint32_t room) {
   return options;
 }
 
-TEST(TransferTest, ParcelsArriveInOrderWhateverTheRoom) {
+TEST(TransferTest, MessagesArriveInOrderWhateverTheRoom) {
   for (uint32_t room : {1, 2, 5}) {
     Communicator communicator(2, {}, withRoom(room));
     auto results = onRanks(2, [&](uint32_t rank) {
@@ -30,7 +30,7 @@ TEST(TransferTest, ParcelsArriveInOrderWhateverTheRoom) {
             communicator.receive(1, {0, view, "layers.2"}, rows, i));
         for (uint64_t row = 0; row < 3; ++row)
           if (data[row] != (row < rows ? float(i) : -1))
-            return makeError(StatusCode::Internal, "parcel %d", int(i));
+            return makeError(StatusCode::Internal, "message %d", int(i));
       }
       return Status();
     });
@@ -78,16 +78,16 @@ TEST(TransferTest, ASenderRunsAheadByTheRoomOnly) {
   EXPECT_EQ(sent, 4);
 }
 
-TEST(TransferTest, AnotherParcelIsAMismatch) {
+TEST(TransferTest, AnotherMessageIsAMismatch) {
   struct Case {
     size_t width;
     uint64_t rows, tag;
     const char *expected;
   };
   for (const Case &other :
-       {Case{4, 1, 6, "parcel 7, but rank 0 sent parcel 6 at \"layers.1\""},
-        Case{4, 0, 7, "parcel 7 at \"layers.1\", f32[1, 4], 0 rows"},
-        Case{3, 1, 7, "parcel 7 at \"layers.1\", f32[1, 3], 1 rows"}}) {
+       {Case{4, 1, 6, "message 7, but rank 0 sent message 6 at \"layers.1\""},
+        Case{4, 0, 7, "message 7 at \"layers.1\", f32[1, 4], 0 rows"},
+        Case{3, 1, 7, "message 7 at \"layers.1\", f32[1, 3], 1 rows"}}) {
     Communicator communicator(2, {}, within(20s));
     std::vector<float> sent(other.width), received(4);
     ASSERT_TRUE(
@@ -99,7 +99,7 @@ TEST(TransferTest, AnotherParcelIsAMismatch) {
     EXPECT_EQ(status.code(), StatusCode::Internal);
     EXPECT_THAT(status.message(),
                 HasSubstr("rank 1 is at \"layers.2\" (receive from rank 0, "
-                          "f32[1, 4], 1 rows), parcel 7, but rank 0 sent"));
+                          "f32[1, 4], 1 rows), message 7, but rank 0 sent"));
     EXPECT_THAT(status.message(), HasSubstr(other.expected));
     EXPECT_EQ(communicator.send(0, {1, rowOf(sent), "next"}, 1, 8).code(),
               StatusCode::Aborted);
@@ -139,7 +139,7 @@ TEST(TransferTest, AFailureWakesWaitingEnds) {
   auto start = Clock::now();
   auto results = onRanks(3, [&](uint32_t rank) {
     std::vector<float> data(1);
-    if (rank == 0) { // its second parcel has no room
+    if (rank == 0) { // its second message has no room
       SADDLE_RETURN_IF_ERROR(
           communicator.send(0, {1, rowOf(data), "first"}, 1, 0));
       return communicator.send(0, {1, rowOf(data), "second"}, 1, 1);

@@ -3,7 +3,7 @@
 #ifndef SADDLE_TEST_UNIT_CUDAPLANS_PLANFIXTURE_H
 #define SADDLE_TEST_UNIT_CUDAPLANS_PLANFIXTURE_H
 
-#include "passes/Cuda/KernelPlan.h"
+#include "passes/Target/Sm90a/KernelPlan.h"
 
 #include "mlir/IR/Builders.h"
 

@@ -2,7 +2,7 @@
 
 #include "test/unit/cuda-plans/PlanFixture.h"
 
-#include "passes/Cuda/Plans/Literals.h"
+#include "passes/Target/Sm90a/Plans/Literals.h"
 
 namespace saddle::cuda {
 namespace {

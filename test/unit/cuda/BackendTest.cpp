@@ -12,7 +12,7 @@
 namespace saddle::cuda {
 namespace {
 
-using exec::kPrompt;
+using session::kPrompt;
 using testing::HasSubstr;
 using namespace std::chrono_literals;
 
@@ -74,18 +74,18 @@ struct Outcome {
 /// A good prompt, then a decode step in which `act` is what rank 1 does at its
 /// first collective of layer 1. Rank 0's kernel there gives up after the
 /// timeout, as a device would.
-Outcome runWith(StatusOr<exec::Fault> (*act)(),
+Outcome runWith(StatusOr<backend::Fault> (*act)(),
                 std::chrono::milliseconds timeout) {
   auto engine = load(*deviceEngine(ranks(2)));
   FakeDevice fake(engine, 2);
   SessionOptions options;
   options.timeout = timeout;
   std::atomic<bool> armed = false, acted = false;
-  const char *const place = "layers.1.self_attn.o_proj";
+  const char *const faultPlace = "layers.1.self_attn.o_proj";
   options.beforeCommand = [&](uint32_t rank,
-                              const char *location) -> StatusOr<exec::Fault> {
-    if (!armed || acted || rank != 1 || !std::strstr(location, place))
-      return exec::Fault::None;
+                              const char *place) -> StatusOr<backend::Fault> {
+    if (!armed || acted || rank != 1 || !std::strstr(place, faultPlace))
+      return backend::Fault::None;
     acted = true;
     return act();
   };
@@ -101,10 +101,10 @@ Outcome runWith(StatusOr<exec::Fault> (*act)(),
                        const device::LaunchParams &params) {
     if (!armed || !params.group)
       return false;
-    std::string location = commands.Get(params.command)->location()->str();
+    std::string place = commands.Get(params.command)->place()->str();
     std::lock_guard<std::mutex> lock(mutex);
     // While armed, no exchange from the place on can work: rank 1 is not there.
-    if (!waitingSince && location.find(place) == std::string::npos)
+    if (!waitingSince && place.find(faultPlace) == std::string::npos)
       return false;
     if (!waitingSince) {
       waitingSince = comm::Clock::now();
@@ -127,11 +127,11 @@ Outcome runWith(StatusOr<exec::Fault> (*act)(),
     fault->raised = 1;
     return CUDA_SUCCESS;
   };
-  auto session = exec::Session::create(engine, "synthetic:7", options,
-                                       std::move(*backend));
+  auto session = session::Session::create(engine, "synthetic:7", options,
+                                          std::move(*backend));
   EXPECT_TRUE(session.ok()) << session.status().message();
   uint32_t sequence = *(*session)->addSequence();
-  exec::step(**session, {{sequence, kPrompt, LogitsWanted::Last}});
+  session::step(**session, {{sequence, kPrompt, LogitsWanted::Last}});
   armed = true;
   std::vector<SequenceInput> inputs = {
       {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
@@ -146,7 +146,7 @@ Outcome runWith(StatusOr<exec::Fault> (*act)(),
 
 TEST(DeviceFaultTest, ADeadRankIsNamedInTime) {
   Outcome outcome = runWith(
-      []() -> StatusOr<exec::Fault> { return exec::Fault::Die; }, 200ms);
+      []() -> StatusOr<backend::Fault> { return backend::Fault::Die; }, 200ms);
   EXPECT_LT(outcome.took, 1.2s);
   EXPECT_EQ(outcome.status.code(), StatusCode::DeadlineExceeded);
   EXPECT_EQ(outcome.status.message(),
@@ -157,9 +157,9 @@ TEST(DeviceFaultTest, ADeadRankIsNamedInTime) {
 
 TEST(DeviceFaultTest, AStalledRankIsNamedInTime) {
   Outcome outcome = runWith(
-      []() -> StatusOr<exec::Fault> {
+      []() -> StatusOr<backend::Fault> {
         std::this_thread::sleep_for(1500ms);
-        return exec::Fault::None;
+        return backend::Fault::None;
       },
       200ms);
   EXPECT_LT(outcome.took, 1.2s);
@@ -171,7 +171,7 @@ TEST(DeviceFaultTest, AStalledRankIsNamedInTime) {
 
 TEST(DeviceFaultTest, AFailingRankEndsTheStepAtOnce) {
   Outcome outcome = runWith(
-      []() -> StatusOr<exec::Fault> {
+      []() -> StatusOr<backend::Fault> {
         return makeError(StatusCode::Internal, "lost its mind");
       },
       20s);

@@ -1,8 +1,8 @@
 #include "test/unit/cuda/DeviceEngine.h"
 
+#include "runtime/src/backend/RankProgram.h"
 #include "runtime/src/base/Hash.h"
 #include "runtime/src/engine/EngineFile.h"
-#include "runtime/src/exec/RankProgram.h"
 
 #include <gtest/gtest.h>
 
@@ -68,7 +68,7 @@ void Specializer::specialize(CommandT &command, EntryT &entry) {
   if (LaunchT *launch = command.action.AsLaunch()) {
     launch->kernel = kernelLike(*engine.kernels[launch->kernel]);
   } else if (CollectiveT *collective = command.action.AsCollective()) {
-    collective->kernel = 1 + kernelOf(exec::nameOf(collective->kind));
+    collective->kernel = 1 + kernelOf(backend::nameOf(collective->kind));
     collective->exchange = exchange(entry, collective->groups);
   } else if (TransferT *transfer = command.action.AsTransfer()) {
     transfer->kernel =

@@ -8,7 +8,7 @@
 namespace saddle::cuda {
 namespace {
 
-using exec::kPrompt;
+using session::kPrompt;
 using testing::HasSubstr;
 
 struct Shape {
@@ -31,26 +31,26 @@ TinyOptions tinyOf(const Shape &shape) {
 }
 
 /// Logits of a step that must succeed, through the session's own buffer.
-Rows stepIntoBuffer(exec::Session &session,
+Rows stepIntoBuffer(session::Session &session,
                     const std::vector<SequenceInput> &inputs) {
   size_t rows = 0;
   for (const SequenceInput &input : inputs)
     rows += input.rows();
   auto buffer = session.logitsBuffer(rows);
   EXPECT_TRUE(buffer.ok()) << buffer.status().message();
-  std::fill_n(*buffer, rows * exec::kVocab, NAN);
-  Status status = session.step(inputs, *buffer, rows * exec::kVocab);
+  std::fill_n(*buffer, rows * session::kVocab, NAN);
+  Status status = session.step(inputs, *buffer, rows * session::kVocab);
   EXPECT_TRUE(status.ok()) << status.message();
-  return Rows(*buffer, *buffer + rows * exec::kVocab);
+  return Rows(*buffer, *buffer + rows * session::kVocab);
 }
 
 /// Two prompts of different lengths, two decode steps of both, then another
 /// prompt: all logits in order.
-Rows runAll(exec::Session &session, bool intoBuffer = false) {
+Rows runAll(session::Session &session, bool intoBuffer = false) {
   Rows all;
   auto add = [&](const std::vector<SequenceInput> &inputs) {
     Rows rows = intoBuffer ? stepIntoBuffer(session, inputs)
-                           : exec::step(session, inputs);
+                           : session::step(session, inputs);
     all.insert(all.end(), rows.begin(), rows.end());
   };
   uint32_t a = *session.addSequence(), b = *session.addSequence();
@@ -65,7 +65,7 @@ Rows runAll(exec::Session &session, bool intoBuffer = false) {
 }
 
 Rows onCpu(const Shape &shape) {
-  auto session = exec::open(tinyOf(shape));
+  auto session = session::open(tinyOf(shape));
   return runAll(*session);
 }
 
@@ -96,7 +96,7 @@ TEST_P(DeviceSessionTest, OneByOneGivesTheSameBits) {
   std::atomic<size_t> hooked = 0;
   options.beforeCommand = [&](uint32_t, const char *) {
     ++hooked;
-    return exec::Fault::None;
+    return backend::Fault::None;
   };
   auto session = makeSession(fake, engine, options);
   ASSERT_TRUE(session.ok()) << session.status().message();
@@ -136,7 +136,8 @@ TEST(DeviceSessionDetailTest, OnlyKernelsThatFollowKernelsOverlap) {
   auto session = makeSession(fake, engine);
   ASSERT_TRUE(session.ok()) << session.status().message();
   uint32_t sequence = *(*session)->addSequence();
-  exec::step(**session, {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+  session::step(**session,
+                {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
   auto launches = fake.launches();
   ASSERT_GT(launches.size(), 2u);
   for (size_t i = 0; i < launches.size(); ++i)
@@ -164,7 +165,8 @@ blocksOn(int devices, int multiprocessors) {
   auto session = makeSession(fake, engine, options);
   EXPECT_TRUE(session.ok()) << session.status().message();
   uint32_t sequence = *(*session)->addSequence();
-  exec::step(**session, {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+  session::step(**session,
+                {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
   std::pair<std::set<uint32_t>, std::set<uint32_t>> blocks;
   for (const FakeDevice::Launch &launch : fake.launches())
     (wide.count(launch.function) ? blocks.first : blocks.second)
@@ -189,8 +191,8 @@ TEST(DeviceSessionDetailTest, ADecodeStepIsOneCopy) {
   uint32_t sequence = *(*session)->addSequence();
   for (int i = 0; i < 3; ++i) {
     fake.clear();
-    exec::step(**session,
-               {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+    session::step(**session,
+                  {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
     auto copies = fake.copiesToDevice();
     ASSERT_EQ(copies.size(), 1u);
     EXPECT_TRUE(copies[0].isReplay);
@@ -217,26 +219,27 @@ protected:
     ASSERT_TRUE(session->removeSequence(sequence).ok());
     ASSERT_EQ(*session->addSequence(), sequence);
   }
-  void expectCandidatesOf(const Rows &logits, const exec::Candidates &found) {
-    exec::Candidates expected = exec::candidatesIn(logits, 3);
+  void expectCandidatesOf(const Rows &logits,
+                          const session::Candidates &found) {
+    session::Candidates expected = session::candidatesIn(logits, 3);
     EXPECT_EQ(found.values, expected.values);
     EXPECT_EQ(found.tokens, expected.tokens);
   }
 
   std::shared_ptr<const Engine> engine;
   std::unique_ptr<FakeDevice> fake;
-  std::unique_ptr<exec::Session> session;
+  std::unique_ptr<session::Session> session;
   uint32_t sequence = 0;
   std::vector<SequenceInput> inputs;
 };
 
 TEST_F(DeviceCandidatesTest, OnlyTheWantedOutputsAreCopied) {
   fake->clear();
-  Rows logits = exec::step(*session, inputs);
+  Rows logits = session::step(*session, inputs);
   restart();
-  EXPECT_EQ(fake->bytesToHost(), 2 * exec::kVocab * sizeof(float));
+  EXPECT_EQ(fake->bytesToHost(), 2 * session::kVocab * sizeof(float));
   fake->clear();
-  exec::Candidates found = exec::stepCandidates(*session, inputs, 3);
+  session::Candidates found = session::stepCandidates(*session, inputs, 3);
   EXPECT_EQ(fake->bytesToHost(), 2 * 3 * (sizeof(float) + sizeof(int32_t)));
   expectCandidatesOf(logits, found);
 }
@@ -246,7 +249,7 @@ TEST_F(DeviceCandidatesTest, TheSessionsBufferIsLeftAlone) {
   restart();
   float *buffer = *session->logitsBuffer(2);
   std::fill_n(buffer, logits.size(), -1.0f);
-  expectCandidatesOf(logits, exec::stepCandidates(*session, inputs, 3));
+  expectCandidatesOf(logits, session::stepCandidates(*session, inputs, 3));
   EXPECT_EQ(Rows(buffer, buffer + logits.size()), Rows(logits.size(), -1.0f));
 }
 
@@ -263,8 +266,8 @@ TEST(DeviceSessionDetailTest, ALongBlockTableTravelsWhenItChanges) {
   std::vector<uint64_t> tableBytes;
   for (int i = 0; i < 6; ++i) {
     fake.clear();
-    exec::step(**session,
-               {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+    session::step(**session,
+                  {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
     copies.push_back(fake.copiesToDevice().size());
     if (!fake.copiesToDevice()[0].isReplay)
       tableBytes.push_back(fake.copiesToDevice()[0].bytes);
@@ -285,13 +288,14 @@ TEST(DeviceSessionDetailTest, TraceReportsEveryCommand) {
   ASSERT_TRUE(session.ok()) << session.status().message();
   std::vector<size_t> perRank(2);
   std::set<std::string> ops;
-  (*session)->setTrace([&](const exec::TraceEvent &event) {
+  (*session)->setTrace([&](const session::TraceEvent &event) {
     ++perRank[event.rank];
     ops.insert(event.op);
     EXPECT_LE(event.time.start, event.time.end);
   });
   uint32_t sequence = *(*session)->addSequence();
-  exec::step(**session, {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+  session::step(**session,
+                {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
   size_t commands =
       engine->root().programs()->Get(0)->entries()->Get(0)->commands()->size();
   EXPECT_EQ(perRank, (std::vector<size_t>{commands, commands}));
@@ -313,7 +317,7 @@ TEST(DeviceSessionDetailTest, ManyChangesOfALongTableAreOneCopy) {
                         {kPrompt.data(), 1},
                         LogitsWanted::None});
     fake.clear();
-    exec::step(**session, inputs);
+    session::step(**session, inputs);
     auto copies = fake.copiesToDevice();
     // 5,000 blocks a row; from the first page of the first to that of the last.
     if (sequences == 8) {
@@ -331,15 +335,15 @@ TEST(DeviceSessionDetailTest, ManyChangesOfALongTableAreOneCopy) {
 /// Makes a session and runs three steps, the last one traced; the first error.
 Status wholeLife(FakeDevice &fake,
                  const std::shared_ptr<const Engine> &engine) {
-  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<exec::Session> session,
+  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<session::Session> session,
                           makeSession(fake, engine));
   SADDLE_ASSIGN_OR_RETURN(uint32_t sequence, session->addSequence());
   std::vector<SequenceInput> inputs = {
       {sequence, {kPrompt.data(), 1}, LogitsWanted::Last}};
-  Rows logits(exec::kVocab);
+  Rows logits(session::kVocab);
   for (int i = 0; i < 3; ++i) {
     if (i == 2)
-      session->setTrace([](const exec::TraceEvent &) {});
+      session->setTrace([](const session::TraceEvent &) {});
     SADDLE_RETURN_IF_ERROR(session->step(inputs, logits.data(), logits.size()));
   }
   return {};
@@ -400,7 +404,7 @@ TEST(DeviceFailureTest, AStickyErrorNamesTheCommandWhenTraced) {
            : asked <= 3 ? CUDA_SUCCESS
                         : CUDA_ERROR_ILLEGAL_ADDRESS;
   };
-  (*session)->setTrace([](const exec::TraceEvent &) {});
+  (*session)->setTrace([](const session::TraceEvent &) {});
   uint32_t sequence = *(*session)->addSequence();
   std::vector<SequenceInput> inputs = {
       {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
@@ -409,7 +413,7 @@ TEST(DeviceFailureTest, AStickyErrorNamesTheCommandWhenTraced) {
   const schema::Command &third =
       *engine->root().programs()->Get(0)->entries()->Get(0)->commands()->Get(2);
   EXPECT_THAT(status.message(),
-              HasSubstr("at \"" + third.location()->str() + "\" ("));
+              HasSubstr("at \"" + third.place()->str() + "\" ("));
   EXPECT_THAT(status.message(), HasSubstr("or soon after it: the device "
                                           "stopped: CUDA_ERROR_FAKE (700)"));
 }

@@ -6,26 +6,26 @@
 #include "runtime/src/cuda/CudaBackend.h"
 #include "test/unit/cuda/DeviceEngine.h"
 #include "test/unit/cuda/FakeDevice.h"
-#include "test/unit/exec/Sessions.h"
+#include "test/unit/session/Sessions.h"
 
 namespace saddle::cuda {
 
-using exec::LogitsWanted;
-using exec::Rows;
-using exec::SequenceInput;
-using exec::SessionOptions;
-using exec::Tokens;
+using session::LogitsWanted;
+using session::Rows;
+using session::SequenceInput;
+using session::SessionOptions;
+using session::Tokens;
 
 inline StatusOr<std::unique_ptr<CudaBackend>>
 makeBackend(FakeDevice &fake, std::shared_ptr<const Engine> engine,
-            const exec::BackendOptions &options = {}) {
+            const backend::BackendOptions &options = {}) {
   std::vector<Bytes> images;
   for (const schema::Module *module : *engine->root().modules())
     images.push_back(engine->segment(*module));
   return CudaBackend::create(fake.driver, engine, images, options);
 }
 
-inline StatusOr<std::unique_ptr<exec::Session>>
+inline StatusOr<std::unique_ptr<session::Session>>
 makeSession(FakeDevice &fake, std::shared_ptr<const Engine> engine,
             const SessionOptions &options = {}) {
   SADDLE_ASSIGN_OR_RETURN(
@@ -33,8 +33,8 @@ makeSession(FakeDevice &fake, std::shared_ptr<const Engine> engine,
       makeBackend(fake, engine,
                   {options.timeout, options.shareDevices, options.ncclLibrary,
                    options.ncclAboveBytes}));
-  return exec::Session::create(engine, "synthetic:7", options,
-                               std::move(backend));
+  return session::Session::create(engine, "synthetic:7", options,
+                                  std::move(backend));
 }
 
 } // namespace saddle::cuda

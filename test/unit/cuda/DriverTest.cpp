@@ -39,14 +39,16 @@ TEST(DriverTest, ErrorsKeepNameNumberAndText) {
             StatusCode::Internal);
 }
 
-TEST(DriverTest, CpuEnginesNeedNoDriver) { EXPECT_NE(exec::open({}), nullptr); }
+TEST(DriverTest, CpuEnginesNeedNoDriver) {
+  EXPECT_NE(session::open({}), nullptr);
+}
 
 // With a driver the same call fails elsewhere: the tiny engine's code is none.
 TEST(DriverTest, ACudaEngineNeedsADriver) {
   if (Driver::get().ok())
     GTEST_SKIP() << "this machine has a CUDA driver";
   Status status =
-      exec::Session::create(load(*deviceEngine({})), "synthetic:1", {})
+      session::Session::create(load(*deviceEngine({})), "synthetic:1", {})
           .status();
   EXPECT_EQ(status.code(), StatusCode::Unsupported);
   EXPECT_THAT(status.message(),

@@ -1,8 +1,8 @@
 #include "test/unit/cuda/FakeDevice.h"
 
+#include "runtime/src/backend/RowCounts.h"
 #include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/Validate.h"
-#include "runtime/src/exec/RowCounts.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 
 namespace saddle::cuda {
 
-using exec::RowCounts;
+using backend::RowCounts;
 
 namespace {
 
@@ -69,13 +69,13 @@ void FakeDevice::Implementation::run(const std::string &function,
   const schema::Command &command = *entry.commands()->Get(number);
 
   // The batch as the step header tells it.
-  exec::Batch batch;
+  backend::Batch batch;
   batch.tokenCounts.assign(params.step->tokens,
                            params.step->tokens + params.step->replicas);
   batch.rowCounts.assign(params.step->rows,
                          params.step->rows + params.step->replicas);
   RowCounts counts(*root.topology(), rank);
-  counts.set(batch, exec::RowRules(entry));
+  counts.set(batch, backend::RowRules(entry));
   for (size_t i = 0; i < RowCounts::kExtents; ++i)
     EXPECT_EQ(params.step->counts[i], counts.of(schema::Extent(i))) << i;
 
@@ -108,11 +108,11 @@ void FakeDevice::Implementation::run(const std::string &function,
     ASSERT_EQ(group.size, 2u);
     EXPECT_EQ(group.index, sends ? 0u : 1u);
     EXPECT_EQ(group.ranks[group.index], rank);
-    comm::Parcel parcel{group.ranks[sends ? 1 : 0], views[0],
-                        command.location()->c_str()};
+    comm::Message message{group.ranks[sends ? 1 : 0], views[0],
+                          command.place()->c_str()};
     uint64_t rows = counts.of(transfer->extent());
-    Status status = sends ? communicator->send(rank, parcel, rows, 0)
-                          : communicator->receive(rank, parcel, rows, 0);
+    Status status = sends ? communicator->send(rank, message, rows, 0)
+                          : communicator->receive(rank, message, rows, 0);
     EXPECT_TRUE(status.ok()) << status.message();
   }
 }

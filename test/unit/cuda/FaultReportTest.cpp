@@ -36,7 +36,7 @@ protected:
         {engine->root(), 0, std::chrono::milliseconds(2000), seen, silent});
   }
   std::shared_ptr<const Engine> engine;
-  std::optional<FaultContext::Sign> silent;
+  std::optional<FaultContext::LastSeen> silent;
 };
 
 TEST_F(FaultReportTest, ATimeoutNamesBothRanksAndThePlace) {

@@ -34,7 +34,7 @@ size_t FakeNccl::count(const std::string &prefix) {
 
 namespace {
 
-using exec::kPrompt;
+using session::kPrompt;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using namespace std::chrono_literals;
@@ -69,10 +69,11 @@ protected:
         fake.enqueueAllReduce(sum.input, sum.output, sum.elements, sum.stream);
     };
   }
-  static Rows decodeAndPrefill(exec::Session &session) {
+  static Rows decodeAndPrefill(session::Session &session) {
     uint32_t sequence = *session.addSequence();
-    Rows rows = exec::step(session, {{sequence, kPrompt, LogitsWanted::All}});
-    Rows more = exec::step(
+    Rows rows =
+        session::step(session, {{sequence, kPrompt, LogitsWanted::All}});
+    Rows more = session::step(
         session, {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
     rows.insert(rows.end(), more.begin(), more.end());
     return rows;
@@ -116,8 +117,8 @@ TEST_F(NcclTest, ASessionThatCannotHaveItIsRefused) {
   options.ncclLibrary = "libnowhere.so.7";
   EXPECT_THAT(errorOf(options).message(),
               HasSubstr("tiny: NCCL cannot be loaded: libnowhere.so.7"));
-  Status status = exec::Session::create(exec::engineOf(*tinyEngine({})),
-                                        "synthetic:7", above(0))
+  Status status = session::Session::create(session::engineOf(*tinyEngine({})),
+                                           "synthetic:7", above(0))
                       .status();
   EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
   EXPECT_EQ(status.message(),
@@ -129,7 +130,7 @@ TEST_F(NcclTest, ASessionThatCannotHaveItIsRefused) {
 
 TEST_F(NcclTest, SumsAreChosenByBytes) {
   auto engine = load(*deviceEngine(twoRanks()));
-  const Rows expected = decodeAndPrefill(*exec::open(twoRanks()));
+  const Rows expected = decodeAndPrefill(*session::open(twoRanks()));
   struct {
     uint64_t above;
     size_t decodeSums, prefillSums; // of each rank
@@ -195,7 +196,8 @@ TEST_F(NcclTest, ItsKernelsStandInTheirPlaceAndOverlapWithNothing) {
   auto session = makeSession(fake, engine, above(0));
   ASSERT_TRUE(session.ok()) << session.status().message();
   uint32_t sequence = *(*session)->addSequence();
-  exec::step(**session, {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+  session::step(**session,
+                {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
   std::vector<std::string> expected, found;
   const auto &commands =
       *engine->root().programs()->Get(0)->entries()->Get(0)->commands();
@@ -224,14 +226,15 @@ TEST_F(NcclTest, TracedItRunsInTheStreamUnderItsName) {
   auto session = makeSession(fake, engine, above(kDecodeBytes));
   ASSERT_TRUE(session.ok()) << session.status().message();
   size_t sums = 0;
-  (*session)->setTrace([&](const exec::TraceEvent &event) {
+  (*session)->setTrace([&](const session::TraceEvent &event) {
     if (std::strcmp(event.kernel, "nccl") != 0)
       return;
     ++sums;
     EXPECT_STREQ(event.op, "all_reduce_sum");
   });
   uint32_t sequence = *(*session)->addSequence();
-  exec::step(**session, {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+  session::step(**session,
+                {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
   EXPECT_EQ(sums, 2 * 3u);
   size_t launched = 0;
   for (const FakeDevice::Launch &launch : fake.launches())
@@ -307,8 +310,8 @@ protected:
     auto session = makeSession(fake, engine, options);
     EXPECT_TRUE(session.ok()) << session.status().message();
     uint32_t sequence = *(*session)->addSequence();
-    exec::step(**session,
-               {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+    session::step(**session,
+                  {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
     armed = true;
     std::vector<SequenceInput> inputs = {
         {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
@@ -342,9 +345,9 @@ TEST_F(NcclFaultTest, AllRanksEndAndEachCommunicatorIsAbortedOnce) {
 
 TEST_F(NcclFaultTest, ADeadRankIsNamed) {
   options.beforeCommand = [&](uint32_t rank,
-                              const char *location) -> StatusOr<exec::Fault> {
-    bool dies = armed && rank == 1 && std::strstr(location, "o_proj");
-    return dies ? exec::Fault::Die : exec::Fault::None;
+                              const char *place) -> StatusOr<backend::Fault> {
+    bool dies = armed && rank == 1 && std::strstr(place, "o_proj");
+    return dies ? backend::Fault::Die : backend::Fault::None;
   };
   // What the device would do without its peer is of no interest.
   fake.intercept = [&](const std::string &, const device::LaunchParams &) {

@@ -42,9 +42,9 @@ static StatusOr<uint64_t> compare(const Driver &driver,
 static Status run(const char *path, const char *weights) {
   SADDLE_ASSIGN_OR_RETURN(std::shared_ptr<const Engine> engine,
                           Engine::load(path));
-  exec::BackendOptions options;
+  backend::BackendOptions options;
   options.shareDevices = true;
-  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<exec::Backend> backend,
+  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<backend::Backend> backend,
                           CudaBackend::create(engine, options));
   SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> source,
                           WeightSource::open(engine->root(), weights));
@@ -52,7 +52,7 @@ static Status run(const char *path, const char *weights) {
   auto &cuda = static_cast<CudaBackend &>(*backend);
   uint64_t wrong = 0, total = 0;
   for (uint32_t rank = 0; rank < engine->worldSize(); ++rank) {
-    SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<exec::RankProgram> made,
+    SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<backend::RankProgram> made,
                             cuda.makeRank(rank));
     auto start = comm::Clock::now();
     SADDLE_RETURN_IF_ERROR(made->load(*source));
@@ -61,7 +61,7 @@ static Status run(const char *path, const char *weights) {
     ContextScope scope(cuda.deviceOf(rank));
     uint64_t bytes = 0;
     for (const schema::Weight *weight :
-         *exec::programOf(engine->root(), rank).weights()) {
+         *backend::programOf(engine->root(), rank).weights()) {
       SADDLE_ASSIGN_OR_RETURN(uint64_t different,
                               compare(*driver,
                                       static_cast<DeviceProgram &>(*made),

@@ -90,7 +90,7 @@ void Builder::launch(const std::string &at, uint32_t kernel,
   launch.extent = extent;
   auto command = std::make_unique<CommandT>();
   command->action.Set(std::move(launch));
-  command->location = at;
+  command->place = at;
   command->group = group;
   entry->commands.push_back(std::move(command));
 }
@@ -98,7 +98,7 @@ void Builder::launch(const std::string &at, uint32_t kernel,
 void Builder::collective(const std::string &at, CollectiveT collective) {
   auto command = std::make_unique<CommandT>();
   command->action.Set(std::move(collective));
-  command->location = at;
+  command->place = at;
   entry->commands.push_back(std::move(command));
 }
 
@@ -110,7 +110,7 @@ void Builder::transfer(TransferKind kind, uint32_t index) {
   transfer.extent = Extent::TOKENS;
   auto command = std::make_unique<CommandT>();
   command->action.Set(std::move(transfer));
-  command->location =
+  command->place =
       "model.layers." +
       std::to_string(kind == TransferKind::SEND ? endLayer : firstLayer) +
       ".input";

@@ -36,7 +36,7 @@ Found find(EngineT &engine,
     if (wanted(command))
       return {engine, entry, command,
               "program 0: entry \"decode\": command " + std::to_string(i) +
-                  " (" + command.location + "): "};
+                  " (" + command.place + "): "};
   }
 }
 

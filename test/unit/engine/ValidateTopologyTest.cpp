@@ -52,7 +52,7 @@ std::string bent(const TinyOptions &options, CollectiveKind kind,
               return found && found->kind == kind && found->layout == layout;
             });
         place = "program 0: entry \"decode\": command " +
-                std::to_string(index) + " (" + command.location +
+                std::to_string(index) + " (" + command.place +
                 "): collective: ";
         bend(engine, *engine.programs[0]->entries[0],
              *command.action.AsCollective());

@@ -48,11 +48,11 @@ TEST(Diff, pairsTablesByName) {
 TEST(Diff, pairsNamelessTablesByPosition) {
   EXPECT_EQ(diffAfter([](schema::EngineT &e) {
               schema::EntryT &entry = *e.programs[0]->entries[0];
-              entry.commands[0]->location = "elsewhere";
+              entry.commands[0]->place = "elsewhere";
               entry.commands.pop_back();
             }),
             "programs[0].entries[decode].commands: 20 elements -> 19\n"
-            "programs[0].entries[decode].commands[0].location: "
+            "programs[0].entries[decode].commands[0].place: "
             "\"model.embed_tokens\" -> \"elsewhere\"\n");
 }
 

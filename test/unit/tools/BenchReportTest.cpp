@@ -16,7 +16,7 @@ std::vector<Event> someEvents() {
                   "linear", "linear_3", 1,
                   43000000, 100,        20000};
   Event other = linear, norm = linear, elsewhere = linear;
-  other.location = "layers.1.o_proj";
+  other.place = "layers.1.o_proj";
   norm.op = "rms_norm";
   norm.kernel = "rms_norm_0";
   norm.bytes = 4300;

@@ -1,0 +1,213 @@
+// attention: which of three kernels, and into how many ranges the positions of
+// a token are cut.
+
+#include "passes/Target/Sm90a/Plans/Literals.h"
+#include "passes/Target/Sm90a/Plans/Plans.h"
+
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace saddle::cuda;
+
+namespace {
+
+constexpr int64_t kMultiprocessors = 132;
+/// Ranges begin at multiples of this (impls/attention.cuh).
+constexpr int64_t kUnit = 64;
+
+/// What the planners below read out of a launch.
+struct Shape {
+  explicit Shape(const LaunchDesc &launch)
+      : q(launch.operands[0]), kCache(launch.operands[1]),
+        vCache(launch.operands[2]), table(launch.operands[5]),
+        out(launch.operands[6]), tokens(q.shape[0]),
+        scale(launch.real("scale")), headDim(launch.integer("head_dim")),
+        heads(q.shape[1] / headDim), pageSize(kCache.shape[1]),
+        kvHeads(kCache.shape[2]), perKvHead(heads / kvHeads),
+        maxContext(table.shape[1] * pageSize) {}
+
+  const Operand &q, &kCache, &vCache, &table, &out;
+  int64_t tokens;
+  double scale;
+  int64_t headDim, heads, pageSize, kvHeads, perKvHead, maxContext;
+
+  /// Ranges that fill the machine: `target` CTAs when there are `others` for
+  /// each, but none shorter than a unit.
+  int64_t splits(int64_t target, int64_t others) const {
+    int64_t most = llvm::divideCeil(maxContext, kUnit);
+    return std::clamp<int64_t>(target / others, 1, most);
+  }
+
+  /// Ranges for `blocks` CTAs that take a multiprocessor each: as few rounds of
+  /// the machine per range as possible. Rounds are half as uneven as whole
+  /// numbers say, because blocks differ. Each further range costs the traffic
+  /// of its partial results, as much as 240 positions.
+  int64_t balancedSplits(int64_t blocks) const {
+    constexpr int64_t kMost = 16, kTypicalContext = 6000;
+    double cost = 240.0 / double(std::clamp<int64_t>(maxContext / 2, 64,
+                                                     kTypicalContext));
+    int64_t most =
+        std::min<int64_t>(kMost, llvm::divideCeil(maxContext, kUnit));
+    int64_t best = 1;
+    double least = std::numeric_limits<double>::infinity();
+    for (int64_t count = 1; count <= most; ++count) {
+      double whole = llvm::divideCeil(blocks * count, kMultiprocessors);
+      double even =
+          std::max(1.0, double(blocks * count) / double(kMultiprocessors));
+      double time = (whole + even) / 2 / double(count);
+      if (count > 1)
+        time += cost * double(count * blocks) / double(kMultiprocessors);
+      if (time < least) {
+        least = time;
+        best = count;
+      }
+    }
+    return best;
+  }
+
+  /// Whether the tensor core kernels can take this launch.
+  bool isFast() const {
+    bool e4m3 = isa<Float8E4M3FNType>(kCache.element);
+    if (!q.element.isBF16() || !out.element.isBF16() ||
+        !(e4m3 || kCache.element.isBF16()))
+      return false;
+    // Rows and heads in pieces of 16 bytes, fragments in registers, and maxima
+    // of scores before they are scaled.
+    return (headDim == 128 || (headDim == 64 && !e4m3)) &&
+           commonVector({&q, &out}) == 8 && scale > 0;
+  }
+
+  std::string type(const LaunchDesc &launch, int64_t splits) const {
+    return llvm::formatv("Attention<{0}, {1}, {2}, {3}, {4},\n"
+                         "                    {5},\n"
+                         "                    {6},\n"
+                         "                    {7}>",
+                         static_cast<int>(launch.extent), headDim, pageSize,
+                         splits, matrixType(q),
+                         rowsType(kCache, kvHeads * headDim), matrixType(table),
+                         matrixType(out));
+  }
+};
+
+} // namespace
+
+/// The attention function, and combineSplits when there are several ranges.
+static KernelPlan assemble(const LaunchDesc &launch, const Shape &shape,
+                           int64_t splits, std::string header,
+                           FunctionPlan attend, bool everySplit, bool binary) {
+  std::string alias = "using A = " + shape.type(launch, splits) + ";\n";
+  attend.body = alias + attend.body;
+  KernelPlan plan;
+  plan.headers = {std::move(header)};
+  if (splits > 1) {
+    // Sums and (m, l) for each token, head and range.
+    plan.workspaceBytes = uint64_t(shape.tokens * shape.heads * splits) *
+                          uint64_t(shape.headDim + 2) * sizeof(float);
+    int64_t warps =
+        std::clamp<int64_t>(llvm::bit_ceil(uint64_t(splits)) / 8, 4, 32);
+    FunctionPlan combine;
+    combine.suffix = "combine";
+    combine.body =
+        alias + llvm::formatv("combineSplits<A, {0}, /*everySplit=*/{1}, "
+                              "/*binary=*/{2}>(p);",
+                              warps, everySplit ? "true" : "false",
+                              binary ? "true" : "false")
+                    .str();
+    combine.block = static_cast<uint32_t>(warps * 32);
+    combine.grid[0] = static_cast<uint32_t>(shape.heads);
+    combine.grid[1] = static_cast<uint32_t>(shape.tokens);
+    attend.suffix = "ranges";
+    plan.functions = {std::move(attend), std::move(combine)};
+  } else {
+    plan.functions = {std::move(attend)};
+  }
+  return plan;
+}
+
+static KernelPlan planAny(const LaunchDesc &launch, const Shape &shape) {
+  constexpr int64_t kWarps = 4;
+  int64_t splits =
+      shape.splits(kMultiprocessors * 8, shape.tokens * shape.heads);
+  FunctionPlan attend;
+  attend.body = llvm::formatv("attentionAny<A, {0}>(p, {1});", kWarps,
+                              floatLiteral(shape.scale));
+  attend.block = kWarps * 32;
+  attend.grid[0] = static_cast<uint32_t>(splits);
+  attend.grid[1] = static_cast<uint32_t>(shape.heads);
+  attend.grid[2] = static_cast<uint32_t>(shape.tokens);
+  return assemble(launch, shape, splits, "impls/attention.cuh",
+                  std::move(attend), false, false);
+}
+
+static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
+  // Registers allow two CTAs of a multiprocessor, and three when keys and
+  // values are half as wide.
+  constexpr int64_t kWarps = 4, kHeadsOfBlock = 8;
+  int64_t resident = shape.kCache.element.isBF16() ? 2 : 3;
+  int64_t groups =
+      shape.kvHeads * llvm::divideCeil(shape.perKvHead, kHeadsOfBlock);
+  int64_t splits =
+      shape.splits(kMultiprocessors * resident, shape.tokens * groups);
+  FunctionPlan attend;
+  attend.body = llvm::formatv("attentionDecode<A, {0}>(p, {1});", kWarps,
+                              floatLiteral(shape.scale));
+  attend.block = kWarps * 32;
+  attend.grid[0] = static_cast<uint32_t>(splits);
+  attend.grid[1] = static_cast<uint32_t>(groups);
+  attend.grid[2] = static_cast<uint32_t>(shape.tokens);
+  attend.residentBlocks = static_cast<uint32_t>(resident);
+  return assemble(launch, shape, splits, "impls/attention_decode.cuh",
+                  std::move(attend), false, true);
+}
+
+static KernelPlan planPrefill(const LaunchDesc &launch, const Shape &shape) {
+  constexpr int64_t kTile = 64, kStages = 4, kWarps = 8;
+  int64_t pairs = llvm::divideCeil(shape.tokens, 16) * shape.perKvHead;
+  int64_t blocks = llvm::divideCeil(pairs, kWarps);
+  int64_t splits = shape.balancedSplits(blocks * shape.kvHeads);
+  // Stages of keys and values; e4m3 is widened to bf16 in two more places. The
+  // first stage is aligned to 1024 (impls/attention_prefill.cuh, PrefillBlock).
+  int64_t bytes = shape.kCache.element.getIntOrFloatBitWidth() / 8;
+  int64_t elements = 2 * kTile * shape.headDim;
+  int64_t shared =
+      kStages * elements * bytes + (bytes == 1 ? 2 * elements * 2 : 0) + 1024;
+  FunctionPlan attend;
+  attend.body =
+      llvm::formatv("attentionPrefill<A, {0}, /*sharedBytes=*/{1}>(p, {2});",
+                    kWarps, shared, floatLiteral(shape.scale));
+  attend.block = kWarps * 32;
+  attend.grid[0] = static_cast<uint32_t>(splits);
+  attend.grid[1] = static_cast<uint32_t>(shape.kvHeads);
+  attend.grid[2] = static_cast<uint32_t>(blocks);
+  attend.sharedBytes = static_cast<uint32_t>(shared);
+  return assemble(launch, shape, splits, "impls/attention_prefill.cuh",
+                  std::move(attend), true, true);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planAttention(const LaunchDesc &launch,
+                                                  std::string &error) {
+  Shape shape(launch);
+  for (const Operand *cache : {&shape.kCache, &shape.vCache})
+    if (!cache->isContiguous()) {
+      error = "attention needs dense caches, but \"" + cache->name +
+              "\" has gaps between pages, slots or heads";
+      return failure();
+    }
+  if (shape.tokens > 65535) {
+    error = llvm::formatv("attention has {0} tokens in a step, expected 65535 "
+                          "at most",
+                          shape.tokens);
+    return failure();
+  }
+  if (!shape.isFast())
+    return planAny(launch, shape);
+  // More tokens than sequences: some sequence has several.
+  if (shape.tokens > shape.table.shape[0])
+    return planPrefill(launch, shape);
+  if (shape.pageSize % 16 == 0)
+    return planDecode(launch, shape);
+  return planAny(launch, shape);
+}

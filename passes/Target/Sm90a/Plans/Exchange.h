@@ -1,0 +1,25 @@
+// What planners of kernels that wait for their peers have in common.
+
+#ifndef SADDLE_PASSES_TARGET_SM90A_PLANS_EXCHANGE_H
+#define SADDLE_PASSES_TARGET_SM90A_PLANS_EXCHANGE_H
+
+#include <cstdint>
+
+namespace saddle::cuda {
+
+// Ranks may share a device, and then all CTAs that wait for one another must be
+// resident together. With 128 registers two CTAs of 256 threads fit on each of
+// 132 multiprocessors: room for 8 ranks with 32 CTAs each.
+constexpr int64_t kWaitingBlocks = 32;
+// With a device each, one CTA on almost every multiprocessor moves many bytes
+// faster (docs/benchmarks/exchange-4.json); ExchangeState has room for no more.
+constexpr int64_t kExclusiveBlocks = 128;
+constexpr int64_t kWaitingThreads = 256;
+constexpr int64_t kWaitingResidentBlocks = 2;
+
+/// Bytes of the group's memory for exchanges of that many packets.
+uint64_t exchangeMemory(int64_t packets);
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_PASSES_TARGET_SM90A_PLANS_EXCHANGE_H

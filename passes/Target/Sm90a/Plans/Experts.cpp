@@ -1,0 +1,213 @@
+// experts and experts_scaled: for any shape, and for a handful of tokens.
+
+#include "passes/Target/Sm90a/Plans/ExpertsLaunch.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+#include <limits>
+
+using namespace mlir;
+using llvm::formatv;
+using namespace saddle::cuda;
+
+static FunctionPlan anyShapeFunction(StringRef suffix, std::string body,
+                                     int64_t warps) {
+  FunctionPlan function;
+  function.suffix = suffix.str();
+  function.body = std::move(body);
+  function.block = kWarpsOfAnyShape * 32;
+  function.grid[0] = blocksOfWarps(warps);
+  return function;
+}
+
+/// Kernels of impls/experts.cuh: for every shape, type and stride. Workspace:
+/// the rounded x (when quantised), then the activations of all pairs, in fp32.
+static KernelPlan planAnyShape(const ExpertsLaunch &op) {
+  KernelPlan plan;
+  plan.headers = {"impls/experts.cuh"};
+  int extent = extentNumber(op.launch);
+  std::string xType = matrixType(op.x), from = "p.operands[0]";
+  std::string experts = matrixType(op.experts);
+  std::string inner = "p.workspace";
+  if (op.group > 0) {
+    plan.functions.push_back(anyShapeFunction(
+        "round",
+        formatv("roundToGroups<{0}, {1}, {2}>(p, {3}, p.workspace);", extent,
+                op.group, xType, from),
+        op.tokens() * ceilDiv(op.hidden(), op.group)));
+    plan.workspaceBytes = uint64_t(op.tokens() * op.hidden()) * sizeof(float);
+    xType = formatv("Matrix<f32, {0}, {1}, {1}>", op.tokens(), op.hidden());
+    from = "p.workspace";
+    inner = formatv("static_cast<float *>(p.workspace) + {0}",
+                    op.tokens() * op.hidden());
+  }
+  plan.workspaceBytes += uint64_t(op.pairs() * op.inner()) * sizeof(float);
+  plan.functions.push_back(anyShapeFunction(
+      "up",
+      formatv("expertsUpAnyShape<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, "
+              "{7});",
+              extent, xType, experts, matrixType(op.w13), op.held(),
+              op.scale13Type(), from, inner),
+      op.pairs() * op.inner()));
+  if (op.group > 0)
+    plan.functions.push_back(anyShapeFunction(
+        "inner",
+        formatv("roundInner<{0}, {1}, {2}, {3}, {4}>(p, {5});", extent,
+                op.group, op.inner(), experts, op.held(), inner),
+        op.pairs() * ceilDiv(op.inner(), op.group)));
+  plan.functions.push_back(anyShapeFunction(
+      "down",
+      formatv("expertsDownAnyShape<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, {7});",
+              extent, matrixType(op.weights), experts, matrixType(op.w2),
+              matrixType(op.out), op.held(), op.scale2Type(), inner),
+      op.tokens() * op.hidden()));
+  return plan;
+}
+
+//===--- Decode -----------------------------------------------------------===//
+
+std::optional<StreamTypes> saddle::cuda::streamTypes(const ExpertsLaunch &op) {
+  int64_t hidden = op.hidden(), inner = op.inner();
+  StreamTypes types = {isa<Float8E4M3FNType>(op.w13.element), hidden, inner};
+  constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
+  if (op.w13.element != op.w2.element || op.w13.element.isF32() ||
+      !canStreamWeights(op.w13) || !canStreamWeights(op.w2) ||
+      types.codes != (op.group > 0) || types.codes != op.scaled ||
+      op.group > 512 || hidden > kLargest || inner > kLargest ||
+      op.pairs() > kLargest || op.held() > 2048)
+    return std::nullopt;
+  if (!types.codes)
+    return canStreamTokens(op.x, op.w13.element) ? std::optional(types)
+                                                 : std::nullopt;
+  types.blockCols13 = op.launch.integer("block_cols13");
+  types.blockCols2 = op.launch.integer("block_cols2");
+  // Eight rows from a multiple of eight on have one factor; the rows of w3
+  // begin at `inner`.
+  int64_t rows2 = op.launch.integer("block_rows2");
+  if (op.launch.integer("block_rows13") % 8 != 0 || inner % 8 != 0 ||
+      (rows2 % 8 != 0 && rows2 < hidden))
+    return std::nullopt;
+  types.scaleUnits13 = streamScaleUnits(hidden, op.group, types.blockCols13);
+  types.scaleUnits2 = streamScaleUnits(inner, op.group, types.blockCols2);
+  if (types.scaleUnits13 == 0 || types.scaleUnits2 == 0)
+    return std::nullopt;
+  return types;
+}
+
+std::string saddle::cuda::streamScale13(const ExpertsLaunch &op,
+                                        const StreamTypes &types) {
+  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale13),
+                 op.launch.integer("block_rows13"),
+                 streamGroup(op.hidden(), types.blockCols13),
+                 op.scale13.shape[1]);
+}
+std::string saddle::cuda::streamScale2(const ExpertsLaunch &op,
+                                       const StreamTypes &types) {
+  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale2),
+                 op.launch.integer("block_rows2"),
+                 streamGroup(op.inner(), types.blockCols2), op.scale2.shape[1]);
+}
+
+/// Kernels of impls/experts_decode.cuh for a handful of tokens. Workspace: the
+/// activations of all pairs, in fp32.
+static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
+  std::optional<StreamTypes> types = streamTypes(op);
+  if (!types || !types->codes || op.tokens() > 2 || op.slots() > 64)
+    return std::nullopt;
+  StreamShape up = {}, down = {};
+  up.weightBytes = down.weightBytes = 1;
+  up.scaleUnits = types->scaleUnits13;
+  down.scaleUnits = types->scaleUnits2;
+  int64_t unit = streamUnitColumns(op.w13.element);
+  up.units = streamUnits(op.hidden(), unit, up.scaleUnits, 2);
+  down.units = streamUnits(op.inner(), unit, down.scaleUnits, 4);
+  up.rows = down.rows = 16;
+  up.tokenTiles = down.tokenTiles = 1;
+  up.residentTokens = down.residentTokens = 1;
+  up.residentCols = op.hidden();
+  up.residentGroups = ceilDiv(op.hidden(), op.group);
+  down.residentCols = op.inner();
+  down.residentGroups = ceilDiv(op.inner(), op.group);
+  up.rowWarps = 1;
+  int64_t stages13 = ceilDiv(op.hidden(), up.units * unit);
+  up.columnWarps = std::min<int64_t>(8, stages13);
+  down.rowWarps = down.columnWarps = 1; // of each choice's warp
+  int64_t warps = std::min<int64_t>(op.slots(), 8);
+  if (!up.chooseDepth(ceilDiv(stages13, up.columnWarps), 74 * 1024) ||
+      !down.chooseDepth(ceilDiv(op.inner(), down.units * unit),
+                        110 * 1024 / warps))
+    return std::nullopt;
+
+  KernelPlan plan;
+  plan.headers = {"impls/experts_decode.cuh"};
+  plan.workspaceBytes = uint64_t(op.pairs() * op.inner()) * sizeof(float);
+  std::string experts = matrixType(op.experts);
+  FunctionPlan first;
+  first.suffix = "up";
+  first.body = formatv(
+      "expertsUpDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}>(p, "
+      "static_cast<float *>(p.workspace));",
+      extentNumber(op.launch), op.group, matrixType(op.x), experts,
+      matrixType(op.w13), op.held(), up.text(), streamScale13(op, *types));
+  first.block = up.warps() * 32;
+  first.sharedBytes = up.sharedBytes();
+  first.grid[0] = ceilDiv(op.inner(), 8);
+  first.grid[1] = op.slots();
+  first.grid[2] = op.tokens();
+  plan.functions.push_back(std::move(first));
+  FunctionPlan second;
+  second.suffix = "down";
+  second.body = formatv(
+      "expertsDownDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}>(p, "
+      "static_cast<const float *>(p.workspace));",
+      extentNumber(op.launch), op.group, matrixType(op.weights), experts,
+      matrixType(op.w2), matrixType(op.out), op.held(), down.text(),
+      streamScale2(op, *types));
+  second.block = warps * 32;
+  // Of a warp: its ring and its token.
+  int64_t each = roundUp(down.ringBytes() + down.residentBytes(), 16);
+  second.sharedBytes = warps * each;
+  second.grid[0] = ceilDiv(op.hidden(), down.rows);
+  second.grid[1] = op.tokens();
+  second.waitsItself = true;
+  plan.functions.push_back(std::move(second));
+  return plan;
+}
+
+/// Stacks of matrices are addressed as one matrix with all rows below each
+/// other.
+static bool isStack(const Operand &operand) {
+  return operand.strides[0] == operand.shape[1] * operand.strides[1] ||
+         operand.shape[0] == 1;
+}
+
+static FailureOr<KernelPlan> planMlps(const LaunchDesc &launch,
+                                      std::string &error) {
+  for (const Operand &operand : launch.operands) {
+    if (operand.shape.size() != 3 || isStack(operand))
+      continue;
+    error = formatv(
+        "operand \"{0}\" of {1}: one expert begins {2} elements after the "
+        "last, expected its {3} rows of {4}; experts must follow each other "
+        "without a gap",
+        operand.name, launch.op, operand.strides[0], operand.shape[1],
+        operand.strides[1]);
+    return failure();
+  }
+  ExpertsLaunch op(launch);
+  if (std::optional<KernelPlan> plan = planDecode(op))
+    return std::move(*plan);
+  if (std::optional<KernelPlan> plan = planExpertsStream(op))
+    return std::move(*plan);
+  return planAnyShape(op);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
+                                                std::string &error) {
+  return planMlps(launch, error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planExpertsScaled(const LaunchDesc &launch,
+                                                      std::string &error) {
+  return planMlps(launch, error);
+}

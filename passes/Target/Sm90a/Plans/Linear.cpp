@@ -1,0 +1,250 @@
+// linear and linear_scaled.
+
+#include "passes/Target/Sm90a/Plans/Products.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+#include <optional>
+
+using namespace mlir;
+using llvm::formatv;
+using namespace saddle::cuda;
+
+/// Kernels of impls/linear.cuh: for every shape, type and stride.
+static KernelPlan planAnyShape(const LaunchDesc &launch,
+                               const Operand &multipliers) {
+  const Operand &x = launch.operands[0], &w = launch.operands[1],
+                &out = launch.operands.back();
+  KernelPlan plan;
+  plan.headers = {"impls/linear.cuh"};
+  int64_t group = launch.integer("act_group"), rows = x.shape[0],
+          cols = x.shape[1];
+  std::string xType = matrixType(x), from = "p.operands[0]";
+  if (group > 0) {
+    FunctionPlan round;
+    round.suffix = "round";
+    round.body = formatv("roundToGroups<{0}, {1}, {2}>(p, {3}, "
+                         "p.workspace);",
+                         extentNumber(launch), group, xType, from);
+    round.block = kWarpsOfAnyShape * 32;
+    round.grid[0] = blocksOfWarps(rows * ceilDiv(cols, group));
+    plan.functions.push_back(std::move(round));
+    plan.workspaceBytes = uint64_t(rows * cols) * sizeof(float);
+    xType = formatv("Matrix<f32, {0}, {1}, {1}>", rows, cols);
+    from = "p.workspace";
+  }
+  FunctionPlan product;
+  product.suffix = group > 0 ? "product" : "";
+  product.body =
+      formatv("linearAnyShape<{0}, {1}, {2}, {3}, {4}>(p, {5});",
+              extentNumber(launch), xType, matrixType(w), matrixType(out),
+              scaleType(launch, multipliers, "block_rows", "block_cols"), from);
+  product.block = kWarpsOfAnyShape * 32;
+  product.grid[0] = blocksOfWarps(ceilDiv(rows, 4) * w.shape[0]);
+  plan.functions.push_back(std::move(product));
+  return plan;
+}
+
+/// Divides the rows of the weight over enough CTAs to fill the machine, then
+/// its columns over the warps that are left. Fewer than 16 rows or 8 tokens for
+/// a warp waste products, which cost less than idle multiprocessors.
+static bool chooseShape(StreamShape &shape, int64_t tokens, const Operand &w) {
+  constexpr int64_t kWarps = 8;
+  int64_t unit = streamUnitColumns(w.element);
+  shape.weightBytes = w.element.getIntOrFloatBitWidth() / 8;
+
+  shape.tokenTiles = tokens <= 8 ? 1 : tokens <= 16 ? 2 : 4;
+  shape.rows = 16;
+  shape.rowWarps = kWarps;
+  auto ctas = [&] {
+    return ceilDiv(w.shape[0], shape.ctaRows()) *
+           ceilDiv(tokens, shape.tokens());
+  };
+  while (shape.rowWarps > 1 && ctas() < 8 * kMultiprocessors)
+    shape.rowWarps /= 2;
+  if (ctas() < kMultiprocessors)
+    shape.rows = 8;
+  while (shape.tokenTiles > 1 && ctas() < kMultiprocessors)
+    shape.tokenTiles /= 2;
+  while (shape.rows > 2 && ctas() < kMultiprocessors * 3 / 4)
+    shape.rows /= 2;
+  // A line of 16 rows in a stage, or as many bytes of fewer rows, but no more
+  // than a warp's share of the columns.
+  int64_t share = ceilDiv(w.shape[1], kWarps / shape.rowWarps * unit);
+  int64_t wanted = std::min(2 * ceilDiv(16, shape.rows), ceilDiv(share, 2));
+  shape.units = streamUnits(w.shape[1], unit, shape.scaleUnits,
+                            std::max<int64_t>(wanted, 2));
+  int64_t stages = ceilDiv(w.shape[1], shape.units * unit);
+  shape.columnWarps = std::min(kWarps / shape.rowWarps, stages);
+  return shape.chooseDepth(ceilDiv(stages, shape.columnWarps));
+}
+
+static FunctionPlan productFunction(std::string body, const StreamShape &shape,
+                                    int64_t rows, int64_t tokens) {
+  FunctionPlan product;
+  product.body = std::move(body);
+  product.block = shape.warps() * 32;
+  product.sharedBytes = shape.sharedBytes();
+  // More tiles of tokens need more registers than two CTAs can have.
+  bool two = product.sharedBytes <= kSharedMemory / 2 && shape.tokenTiles == 1;
+  product.residentBlocks = two ? 2 : 1;
+  product.waitsItself = true;
+  product.grid[0] = ceilDiv(rows, shape.ctaRows());
+  product.grid[1] = ceilDiv(tokens, shape.tokens());
+  return product;
+}
+
+/// The shape for many tokens, where tiles of 64 or 128 tokens and 128 rows are
+/// enough to be worth it.
+static std::optional<TileShape> chooseTile(int64_t tokens, int64_t rows) {
+  auto ctas = [&](int64_t each) {
+    return ceilDiv(tokens, each) * ceilDiv(rows, 128);
+  };
+  if (tokens <= 16 || (tokens <= 64 && ctas(64) < 48))
+    return std::nullopt;
+  TileShape tile = {};
+  tile.groups = ctas(128) >= kMultiprocessors ? 2 : 1;
+  tile.depth = tile.groups == 2 ? 5 : 4;
+  return tile;
+}
+
+static FunctionPlan tileFunction(std::string body, const TileShape &tile,
+                                 int64_t rows, int64_t tokens) {
+  FunctionPlan product;
+  product.body = std::move(body);
+  product.block = tile.threads();
+  product.sharedBytes = tile.sharedBytes();
+  product.residentBlocks = tile.resident();
+  product.grid[0] = ceilDiv(rows, 128);
+  product.grid[1] = ceilDiv(tokens, tile.tokens());
+  return product;
+}
+
+/// Kernels of impls/linear_stream.cuh or linear_tile.cuh for plain weights,
+/// where the operands allow it.
+static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
+  const Operand &x = launch.operands[0], &w = launch.operands[1];
+  StreamShape shape = {};
+  if (!canStreamWeights(w) || !canStreamTokens(x, w.element) ||
+      launch.integer("act_group") > 0)
+    return std::nullopt;
+  KernelPlan plan;
+  std::optional<TileShape> tile;
+  if (w.element.isBF16())
+    tile = chooseTile(x.shape[0], w.shape[0]);
+  if (tile) {
+    std::string xType = matrixType(x), wType = matrixType(w);
+    plan.headers = {"impls/linear_tile.cuh"};
+    plan.functions.push_back(tileFunction(
+        formatv("linearTile<{0}, {1}, {2}, {3}, {4}>(p, p.operands[0], "
+                "nullptr);",
+                extentNumber(launch), xType, wType,
+                matrixType(launch.operands[2]), tile->text(xType, wType)),
+        *tile, w.shape[0], x.shape[0]));
+    return plan;
+  }
+  if (!chooseShape(shape, x.shape[0], w))
+    return std::nullopt;
+  plan.headers = {"impls/linear_stream.cuh"};
+  plan.functions.push_back(productFunction(
+      formatv("linearStream<{0}, {1}, {2}, {3}, {4}>(p, p.operands[0], "
+              "nullptr);",
+              extentNumber(launch), matrixType(x), matrixType(w),
+              matrixType(launch.operands[2]), shape.text()),
+      shape, w.shape[0], x.shape[0]));
+  return plan;
+}
+
+/// The same for scaled weights. Workspace, unless CTAs encode for themselves:
+/// codes of x, then their factors.
+static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
+  const Operand &x = launch.operands[0], &w = launch.operands[1],
+                &scale = launch.operands[2], &out = launch.operands[3];
+  int64_t group = launch.integer("act_group"), tokens = x.shape[0],
+          cols = x.shape[1], blockCols = launch.integer("block_cols"),
+          blockRows = launch.integer("block_rows");
+  StreamShape shape = {};
+  if (!canStreamWeights(w) || group == 0 || group > 512 ||
+      (blockRows % 8 != 0 && blockRows < w.shape[0]))
+    return std::nullopt;
+  shape.scaleUnits = streamScaleUnits(cols, group, blockCols);
+  if (shape.scaleUnits == 0)
+    return std::nullopt;
+  int64_t groups = ceilDiv(cols, group);
+  std::string scales = formatv("BlockScaled<{0}, {1}, {2}>", matrixType(scale),
+                               blockRows, streamGroup(cols, blockCols));
+
+  KernelPlan plan;
+  plan.headers = {"impls/linear_stream.cuh"};
+  // Encoding a group for each warp again in every CTA is cheaper than a launch.
+  if (tokens * groups <= 8) {
+    shape.residentTokens = tokens;
+    shape.residentCols = cols;
+    shape.residentGroups = groups;
+    if (chooseShape(shape, tokens, w)) {
+      plan.functions.push_back(productFunction(
+          formatv("linearEncodeStream<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p);",
+                  extentNumber(launch), group, matrixType(x), matrixType(w),
+                  matrixType(out), shape.text(), scales),
+          shape, w.shape[0], tokens));
+      return plan;
+    }
+    shape.residentTokens = 0;
+  }
+  std::optional<TileShape> tile;
+  if (blockRows % 64 == 0 || blockRows >= w.shape[0])
+    tile = chooseTile(tokens, w.shape[0]);
+  if (!tile && !chooseShape(shape, tokens, w))
+    return std::nullopt;
+  int64_t stride = roundUp(cols, 16), codeBytes = roundUp(tokens * stride, 256);
+  std::string codesType =
+      formatv("Matrix<e4m3, {0}, {1}, {2}>", tokens, cols, stride);
+  std::string factorsType =
+      formatv("Matrix<f32, {0}, {1}, {1}>", tokens, groups);
+  std::string factors =
+      formatv("static_cast<uint8_t *>(p.workspace) + {0}", codeBytes);
+  plan.workspaceBytes = codeBytes + tokens * groups * sizeof(float);
+  FunctionPlan encode;
+  encode.suffix = "encode";
+  encode.body = formatv("encodeRows<{0}, {1}, {2}, {3}, {4}>(p, "
+                        "p.operands[0], p.workspace, {5});",
+                        extentNumber(launch), group, matrixType(x), codesType,
+                        factorsType, factors);
+  encode.block = kWarpsOfAnyShape * 32;
+  encode.grid[0] = blocksOfWarps(tokens * groups);
+  plan.functions.push_back(std::move(encode));
+  std::string shapeText = shape.text();
+  if (tile) {
+    plan.headers = {"impls/linear_tile.cuh"};
+    tile->scaleColumns = shape.scaleUnits * 64;
+    tile->tokenGroup = streamGroup(cols, group);
+    tile->weightGroup = streamGroup(cols, blockCols);
+    shapeText = tile->text(codesType, matrixType(w));
+  }
+  std::string body =
+      formatv("{0}<{1}, {2}, {3}, {4}, {5}, {6}, ScaledTokens<{7}, {8}>>(p, "
+              "p.workspace, {9});",
+              tile ? "linearTile" : "linearStream", extentNumber(launch),
+              codesType, matrixType(w), matrixType(out), shapeText, scales,
+              factorsType, streamGroup(cols, group), factors);
+  FunctionPlan product = tile
+                             ? tileFunction(body, *tile, w.shape[0], tokens)
+                             : productFunction(body, shape, w.shape[0], tokens);
+  product.suffix = "product";
+  plan.functions.push_back(std::move(product));
+  return plan;
+}
+
+FailureOr<KernelPlan> saddle::cuda::planLinear(const LaunchDesc &launch,
+                                               std::string &) {
+  if (std::optional<KernelPlan> plan = planPlainStream(launch))
+    return std::move(*plan);
+  return planAnyShape(launch, Operand());
+}
+
+FailureOr<KernelPlan> saddle::cuda::planLinearScaled(const LaunchDesc &launch,
+                                                     std::string &) {
+  if (std::optional<KernelPlan> plan = planScaledStream(launch))
+    return std::move(*plan);
+  return planAnyShape(launch, launch.operands[2]);
+}

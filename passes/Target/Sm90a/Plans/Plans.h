@@ -1,0 +1,76 @@
+// The planners: one function per op, each in a file beside this one and in the
+// table of Catalogue.cpp. Contract: KernelPlan.h, planKernel.
+
+#ifndef SADDLE_PASSES_TARGET_SM90A_PLANS_PLANS_H
+#define SADDLE_PASSES_TARGET_SM90A_PLANS_PLANS_H
+
+#include "passes/Target/Sm90a/KernelPlan.h"
+
+namespace saddle::cuda {
+
+// Elementwise.cpp
+llvm::FailureOr<KernelPlan> planAdd(const LaunchDesc &launch,
+                                    std::string &error);
+llvm::FailureOr<KernelPlan> planCopy(const LaunchDesc &launch,
+                                     std::string &error);
+
+// Linear.cpp, Experts.cpp
+llvm::FailureOr<KernelPlan> planLinear(const LaunchDesc &launch,
+                                       std::string &error);
+llvm::FailureOr<KernelPlan> planLinearScaled(const LaunchDesc &launch,
+                                             std::string &error);
+llvm::FailureOr<KernelPlan> planExperts(const LaunchDesc &launch,
+                                        std::string &error);
+llvm::FailureOr<KernelPlan> planExpertsScaled(const LaunchDesc &launch,
+                                              std::string &error);
+
+// Norm.cpp, QKNorm.cpp, Rope.cpp, Rows.cpp, Router.cpp, Attention.cpp
+llvm::FailureOr<KernelPlan> planEmbedding(const LaunchDesc &launch,
+                                          std::string &error);
+llvm::FailureOr<KernelPlan> planRMSNorm(const LaunchDesc &launch,
+                                        std::string &error);
+llvm::FailureOr<KernelPlan> planAddRMSNorm(const LaunchDesc &launch,
+                                           std::string &error);
+llvm::FailureOr<KernelPlan> planSumOfSquares(const LaunchDesc &launch,
+                                             std::string &error);
+llvm::FailureOr<KernelPlan> planRMSScale(const LaunchDesc &launch,
+                                         std::string &error);
+llvm::FailureOr<KernelPlan> planRope(const LaunchDesc &launch,
+                                     std::string &error);
+llvm::FailureOr<KernelPlan> planQKNormRopeKVAppend(const LaunchDesc &launch,
+                                                   std::string &error);
+llvm::FailureOr<KernelPlan>
+planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch, std::string &error);
+llvm::FailureOr<KernelPlan> planKVAppend(const LaunchDesc &launch,
+                                         std::string &error);
+llvm::FailureOr<KernelPlan> planSelectRows(const LaunchDesc &launch,
+                                           std::string &error);
+llvm::FailureOr<KernelPlan> planRouterTopK(const LaunchDesc &launch,
+                                           std::string &error);
+llvm::FailureOr<KernelPlan> planAttention(const LaunchDesc &launch,
+                                          std::string &error);
+
+// Candidates.cpp
+llvm::FailureOr<KernelPlan> planTopCandidates(const LaunchDesc &launch,
+                                              std::string &error);
+llvm::FailureOr<KernelPlan> planMergeCandidates(const LaunchDesc &launch,
+                                                std::string &error);
+
+// Exchange.cpp
+llvm::FailureOr<KernelPlan> planAllReduceSum(const LaunchDesc &launch,
+                                             std::string &error);
+llvm::FailureOr<KernelPlan> planAllGather(const LaunchDesc &launch,
+                                          std::string &error);
+llvm::FailureOr<KernelPlan> planReduceScatterSum(const LaunchDesc &launch,
+                                                 std::string &error);
+llvm::FailureOr<KernelPlan> planSend(const LaunchDesc &launch,
+                                     std::string &error);
+llvm::FailureOr<KernelPlan> planReceive(const LaunchDesc &launch,
+                                        std::string &error);
+
+// Synthetic.cpp: of every engine, run while synthetic weights are loaded.
+KernelPlan planSyntheticWeights();
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_PASSES_TARGET_SM90A_PLANS_PLANS_H

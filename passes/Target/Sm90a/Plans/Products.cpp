@@ -1,0 +1,124 @@
+#include "passes/Target/Sm90a/Plans/Products.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+#include <algorithm>
+
+using namespace saddle::cuda;
+
+uint32_t saddle::cuda::blocksOfWarps(int64_t warps) {
+  return static_cast<uint32_t>(std::clamp<int64_t>(
+      ceilDiv(warps, kWarpsOfAnyShape), 1, kMultiprocessors * 8));
+}
+
+std::string saddle::cuda::scaleType(const LaunchDesc &launch,
+                                    const Operand &multipliers,
+                                    llvm::StringRef blockRows,
+                                    llvm::StringRef blockCols) {
+  if (multipliers.shape.empty())
+    return "Unscaled";
+  std::string member;
+  if (multipliers.shape.size() == 3)
+    member = ", " + std::to_string(multipliers.shape[1]);
+  return llvm::formatv("BlockScaled<{0}, {1}, {2}{3}>", matrixType(multipliers),
+                       launch.integer(blockRows), launch.integer(blockCols),
+                       member);
+}
+
+//===--- Streaming products -----------------------------------------------===//
+
+static int64_t elementBytes(mlir::Type type) {
+  return type.getIntOrFloatBitWidth() / 8;
+}
+
+bool saddle::cuda::canStreamWeights(const Operand &w) {
+  if (!w.element.isF32() && !w.element.isBF16() &&
+      !llvm::isa<mlir::Float8E4M3FNType>(w.element))
+    return false;
+  int64_t stride = w.strides[w.strides.size() - 2];
+  return w.alignment >= 16 && stride * elementBytes(w.element) % 16 == 0;
+}
+
+bool saddle::cuda::canStreamTokens(const Operand &x, mlir::Type weight) {
+  return x.element.isBF16() && !llvm::isa<mlir::Float8E4M3FNType>(weight) &&
+         x.alignment >= 16 && x.strides[0] * 2 % 16 == 0;
+}
+
+int64_t saddle::cuda::streamUnitColumns(mlir::Type weight) {
+  return 64 / elementBytes(weight);
+}
+
+int64_t saddle::cuda::streamGroup(int64_t cols, int64_t group) {
+  return cols <= group ? roundUp(cols, 128) : group;
+}
+
+int64_t saddle::cuda::streamScaleUnits(int64_t cols, int64_t group,
+                                       int64_t blockCols) {
+  for (int64_t units : {2, 1})
+    if (streamGroup(cols, group) % (units * 64) == 0 &&
+        streamGroup(cols, blockCols) % (units * 64) == 0)
+      return units;
+  return 0;
+}
+
+int64_t saddle::cuda::streamUnits(int64_t cols, int64_t unitColumns,
+                                  int64_t scaleUnits, int64_t wanted) {
+  if (scaleUnits == 0)
+    return std::min(wanted, ceilDiv(cols, unitColumns));
+  int64_t parts = ceilDiv(cols, scaleUnits * unitColumns);
+  int64_t best = 1;
+  for (int64_t each = 1; each * scaleUnits <= wanted; ++each)
+    if (parts % each == 0)
+      best = each;
+  return best * scaleUnits;
+}
+
+int64_t saddle::cuda::StreamShape::residentBytes() const {
+  // ResidentTokens::kBytes.
+  int64_t unitColumns = 64 / weightBytes;
+  int64_t row = roundUp(roundUp(residentCols, units * unitColumns), 128) + 64;
+  return residentTokens * row + residentGroups * tokens() * 4;
+}
+
+int64_t saddle::cuda::StreamShape::ringBytes() const {
+  // WarpStream::kStageBytes.
+  int64_t tiles = ceilDiv(rows, 16);
+  int64_t tokenBytes = weightBytes == 4 ? 32 : 64; // of a unit
+  int64_t ringTokens = residentTokens ? 0 : tokens();
+  int64_t scales = scaleUnits ? units / scaleUnits : 0;
+  int64_t stage = units * (rows * 64 + ringTokens * tokenBytes) +
+                  scales * (ringTokens + 2 * tiles) * 4;
+  return warps() * depth * roundUp(stage, 16);
+}
+
+int64_t saddle::cuda::StreamShape::sharedBytes() const {
+  int64_t rings = ringBytes();
+  int64_t sums = columnWarps * tokens() * (ctaRows() + 4) * 4;
+  int64_t bytes = std::max(rings, sums);
+  return residentTokens ? roundUp(bytes, 16) + residentBytes() : bytes;
+}
+
+bool saddle::cuda::StreamShape::chooseDepth(int64_t stages, int64_t most) {
+  depth = std::clamp<int64_t>(stages + 1, 2, 8);
+  while (depth > 2 && sharedBytes() > most)
+    --depth;
+  return sharedBytes() <= kSharedMemory;
+}
+
+std::string saddle::cuda::StreamShape::text() const {
+  return llvm::formatv("StreamShape<{0}, {1}, {2}, {3}, {4}, {5}, {6}>", rows,
+                       tokenTiles, units, scaleUnits, depth, rowWarps,
+                       columnWarps);
+}
+
+//===--- Tiles of many tokens ---------------------------------------------===//
+
+std::string saddle::cuda::TileShape::text(llvm::StringRef x,
+                                          llvm::StringRef w) const {
+  std::string scaled;
+  if (scaleColumns)
+    scaled =
+        llvm::formatv(", {0}, {1}, {2}", scaleColumns, tokenGroup, weightGroup);
+  return llvm::formatv("TileProduct<{0}, {1}, {2}, {3}{4}>", x, w, groups,
+                       depth, scaled);
+}

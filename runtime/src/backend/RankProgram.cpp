@@ -1,0 +1,70 @@
+#include "runtime/src/backend/RankProgram.h"
+
+#include "runtime/src/engine/Extents.h"
+
+namespace saddle::backend {
+
+using schema::CollectiveKind;
+
+const char *nameOf(CollectiveKind kind) {
+  switch (kind) {
+  case CollectiveKind::ALL_REDUCE_SUM:
+    return "all_reduce_sum";
+  case CollectiveKind::ALL_GATHER:
+    return "all_gather";
+  case CollectiveKind::REDUCE_SCATTER_SUM:
+    return "reduce_scatter_sum";
+  case CollectiveKind::UNKNOWN:
+    break;
+  }
+  return "unknown";
+}
+
+static const char *opOf(const schema::Engine &engine,
+                        const schema::Command &command) {
+  if (const schema::Launch *launch = command.action_as_Launch())
+    return engine.kernels()->Get(launch->kernel())->op()->c_str();
+  if (const schema::Collective *collective = command.action_as_Collective())
+    return nameOf(collective->kind());
+  if (const schema::Transfer *transfer = command.action_as_Transfer())
+    return transfer->kind() == schema::TransferKind::SEND ? "send" : "receive";
+  return "copy";
+}
+
+/// The kernel of a command, one behind its index; 0 for none.
+static uint32_t kernelOf(const schema::Command &command) {
+  if (const schema::Launch *launch = command.action_as_Launch())
+    return launch->kernel() + 1;
+  if (const schema::Collective *collective = command.action_as_Collective())
+    return collective->kernel();
+  if (const schema::Transfer *transfer = command.action_as_Transfer())
+    return transfer->kernel();
+  return command.action_as_Copy()->kernel();
+}
+
+std::vector<CommandName> namesOf(const schema::Engine &engine,
+                                 const schema::Entry &entry) {
+  std::vector<CommandName> names;
+  for (const schema::Command *command : *entry.commands()) {
+    const char *op = opOf(engine, *command);
+    uint32_t kernel = kernelOf(*command);
+    names.push_back(
+        {command->place()->c_str(), op,
+         kernel ? engine.kernels()->Get(kernel - 1)->name()->c_str() : op});
+  }
+  return names;
+}
+
+Status failAt(const BatchRun &batchRun, uint32_t rank, const CommandName &name,
+              const Status &error) {
+  Status status(error.code(), std::string(name.op) + ": " + error.message());
+  batchRun.communicator.abort(rank, status);
+  return status;
+}
+
+const schema::Program &programOf(const schema::Engine &engine, uint32_t rank) {
+  return *engine.programs()->Get(
+      engine::coordinatesOf(*engine.topology(), rank).stage);
+}
+
+} // namespace saddle::backend

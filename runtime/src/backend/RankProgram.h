@@ -1,0 +1,99 @@
+// What a rank runs, whatever the target: a program of which every operand is an
+// address and every entry a flat array of commands.
+
+#ifndef SADDLE_RUNTIME_BACKEND_RANKPROGRAM_H
+#define SADDLE_RUNTIME_BACKEND_RANKPROGRAM_H
+
+#include "runtime/src/backend/StepInputs.h"
+#include "runtime/src/comm/Communicator.h"
+#include "runtime/src/weights/WeightLoader.h"
+
+#include <functional>
+
+namespace saddle::backend {
+
+/// What a test makes a rank do instead of a command.
+enum class Fault {
+  None,
+  Skip, // goes on with the next command
+  Die,  // stops without a word
+};
+/// Called before each command; an error makes the rank fail there, loudly. For
+/// tests.
+using CommandHook =
+    std::function<StatusOr<Fault>(uint32_t rank, const char *place)>;
+
+/// When a command ran.
+struct CommandTime {
+  comm::Clock::time_point start, end;
+};
+
+/// A command as reports name it; strings are the engine's or static.
+struct CommandName {
+  const char *place;  // "layers.3.attention.o_proj"
+  const char *op;     // "linear", "all_reduce_sum", "send", "copy"
+  const char *kernel; // what runs it; of the CPU's collectives, the op
+};
+
+/// One run of one entry, and what all ranks have in common in it.
+struct BatchRun {
+  const Batch &batch;
+  Output output;   // that will be read
+  uint64_t serial; // differs from that of any other batch of the session
+  const PageTables &pages;
+  comm::Communicator &communicator;
+  const CommandHook &hook;
+  /// The step's logits in memory of the backend, into which a rank writes its
+  /// share by itself; null: they are asked for by logitsRow().
+  float *logits = nullptr;
+};
+
+/// Used by one thread at a time; the engine and the backend that made it
+/// outlive it.
+class RankProgram {
+public:
+  virtual ~RankProgram() = default;
+
+  /// Fills the rank's weights. Once, before the first run.
+  virtual Status load(const WeightSource &source) = 0;
+
+  /// Writes the batch's inputs, runs its entry and returns when it is complete;
+  /// false when the hook let the rank die. With `times`, as many as the entry
+  /// has commands are recorded. Errors are the communicator's (which stays
+  /// failed), the device's or the hook's.
+  virtual StatusOr<bool> run(const BatchRun &batchRun, CommandTime *times) = 0;
+
+  /// A row of an output (kOutputBindings) that the BatchRun named, of the
+  /// batch that ran last, laid out as ALL_ROWS; of the rank's share only
+  /// (logitsShare). Valid until the next run.
+  virtual const uint8_t *outputRow(size_t output, uint64_t row) const = 0;
+
+  /// How long the device was busy with the last run; 0 when there is none.
+  virtual std::chrono::nanoseconds deviceTime() const { return {}; }
+
+  const std::vector<CommandName> &commands(uint32_t entry) const {
+    return names[entry];
+  }
+
+protected:
+  std::vector<std::vector<CommandName>> names; // by entry
+};
+
+/// The program of a rank's stage.
+const schema::Program &programOf(const schema::Engine &engine, uint32_t rank);
+
+/// The commands of `entry` by name.
+std::vector<CommandName> namesOf(const schema::Engine &engine,
+                                 const schema::Entry &entry);
+
+/// "all_reduce_sum", ...; "unknown" for values outside the enum.
+const char *nameOf(schema::CollectiveKind kind);
+
+/// The end of a run that the hook stops at `name`: the error, told to all
+/// ranks.
+Status failAt(const BatchRun &batchRun, uint32_t rank, const CommandName &name,
+              const Status &error);
+
+} // namespace saddle::backend
+
+#endif // SADDLE_RUNTIME_BACKEND_RANKPROGRAM_H

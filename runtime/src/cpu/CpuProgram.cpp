@@ -1,0 +1,153 @@
+#include "runtime/src/cpu/CpuProgram.h"
+
+#include <cstring>
+
+namespace saddle::cpu {
+
+StatusOr<std::unique_ptr<backend::Backend>>
+CpuBackend::create(std::shared_ptr<const Engine> engine) {
+  if (Status status = checkMemory(engine->root()); !status.ok())
+    return Status(status.code(), engine->path() + ": " + status.message());
+  return std::unique_ptr<backend::Backend>(new CpuBackend(std::move(engine)));
+}
+
+StatusOr<std::unique_ptr<backend::RankProgram>>
+CpuBackend::makeRank(uint32_t rank) {
+  return CpuProgram::create(engine->root(),
+                            backend::programOf(engine->root(), rank), rank);
+}
+
+CpuProgram::Command CpuProgram::resolve(const schema::Engine &engine,
+                                        const schema::Command &command,
+                                        const std::vector<View> &views) {
+  Command resolved;
+  const char *place = command.place()->c_str();
+  if (const schema::Launch *launch = command.action_as_Launch()) {
+    const schema::Kernel &kernel = *engine.kernels()->Get(launch->kernel());
+    std::vector<View> operands;
+    for (uint32_t operand : *launch->operands())
+      operands.push_back(views[operand]);
+    resolved.extent = launch->extent();
+    resolved.kernel = cpu::bindLaunch(kernel, operands, rank, scratch);
+  } else if (const auto *collective = command.action_as_Collective()) {
+    resolved.extent = collective->extent();
+    resolved.collective = collective;
+    resolved.call = {
+        {collective->kind(), collective->dim(), collective->layout()},
+        collective->groups(),
+        {views[collective->input()], views[collective->output()]},
+        place};
+  } else if (const auto *transfer = command.action_as_Transfer()) {
+    bool sends = transfer->kind() == schema::TransferKind::SEND;
+    uint32_t tp = engine.topology()->tp();
+    resolved.extent = transfer->extent();
+    resolved.transfer = transfer;
+    resolved.message = {sends ? rank + tp : rank - tp, views[transfer->slice()],
+                        place};
+  } else {
+    const schema::Copy *copy = command.action_as_Copy();
+    resolved.extent = copy->extent();
+    resolved.copy = copy;
+    resolved.source = views[copy->source()];
+    resolved.dest = views[copy->dest()];
+  }
+  return resolved;
+}
+
+StatusOr<std::unique_ptr<backend::RankProgram>>
+CpuProgram::create(const schema::Engine &engine, const schema::Program &program,
+                   uint32_t rank) {
+  SADDLE_ASSIGN_OR_RETURN(Arenas arenas,
+                          Arenas::allocate(engine, program, rank));
+  std::unique_ptr<CpuProgram> result(
+      new CpuProgram(engine, program, rank, std::move(arenas)));
+  for (const schema::Entry *entry : *program.entries()) {
+    std::vector<View> views;
+    for (const schema::Slice *slice : *entry->slices())
+      views.push_back(result->arenas.view(*slice));
+    ResolvedEntry resolved{
+        backend::RowRules(*entry), backend::StepBindings(*entry, views), {}};
+    for (const schema::Command *command : *entry->commands())
+      resolved.commands.push_back(result->resolve(engine, *command, views));
+    result->entries.push_back(std::move(resolved));
+    result->names.push_back(backend::namesOf(engine, *entry));
+  }
+  SADDLE_RETURN_IF_ERROR(result->scratch.allocate());
+  return std::unique_ptr<backend::RankProgram>(std::move(result));
+}
+
+/// Copies the first `count` entries of dimension 0.
+static void copyRows(const View &source, const View &dest, unsigned dimension,
+                     uint64_t sourceOffset, uint64_t destOffset,
+                     uint64_t count) {
+  uint64_t bytes = elementBytes(source.dtype);
+  if (dimension + 1 == source.rank) {
+    std::memcpy(dest.data + destOffset * bytes,
+                source.data + sourceOffset * bytes, count * bytes);
+    return;
+  }
+  for (uint64_t i = 0; i < count; ++i)
+    copyRows(source, dest, dimension + 1,
+             sourceOffset + i * source.strides[dimension],
+             destOffset + i * dest.strides[dimension],
+             source.shape[dimension + 1]);
+}
+
+Status CpuProgram::execute(const Command &command,
+                           const backend::BatchRun &batchRun,
+                           uint64_t transfers) {
+  uint64_t rows = counts.of(command.extent);
+  if (command.kernel) {
+    // Kernels need not cope with nothing to do.
+    if (rows != 0)
+      command.kernel->run(rows);
+    return {};
+  }
+  comm::Communicator &communicator = batchRun.communicator;
+  if (command.collective)
+    return communicator.run(rank, command.call,
+                            counts.ofMembers(*command.collective));
+  if (command.copy) {
+    copyRows(command.source, command.dest, 0, 0, 0, rows);
+    return {};
+  }
+  // Both ends count their transfers alike.
+  uint64_t tag = (batchRun.serial << 32) + transfers;
+  if (command.transfer->kind() == schema::TransferKind::SEND)
+    return communicator.send(rank, command.message, rows, tag);
+  return communicator.receive(rank, command.message, rows, tag);
+}
+
+StatusOr<bool> CpuProgram::run(const backend::BatchRun &batchRun,
+                               backend::CommandTime *times) {
+  lastEntry = batchRun.batch.entry;
+  const ResolvedEntry &entry = entries[lastEntry];
+  entry.bindings.write(batchRun.batch.replicas[replica], batchRun.pages,
+                       replica);
+  counts.set(batchRun.batch, entry.rules);
+  uint64_t transfers[] = {0, 0, 0}; // by kind
+  for (size_t i = 0; i < entry.commands.size(); ++i) {
+    const Command &command = entry.commands[i];
+    const backend::CommandName &name = names[lastEntry][i];
+    batchRun.communicator.progress(rank, name.place);
+    uint64_t index =
+        command.transfer ? transfers[size_t(command.transfer->kind())]++ : 0;
+    if (batchRun.hook) {
+      StatusOr<backend::Fault> fault = batchRun.hook(rank, name.place);
+      if (!fault.ok())
+        return backend::failAt(batchRun, rank, name, fault.status());
+      if (*fault == backend::Fault::Die)
+        return false;
+      if (*fault == backend::Fault::Skip)
+        continue;
+    }
+    if (times)
+      times[i].start = comm::Clock::now();
+    SADDLE_RETURN_IF_ERROR(execute(command, batchRun, index));
+    if (times)
+      times[i].end = comm::Clock::now();
+  }
+  return true;
+}
+
+} // namespace saddle::cpu

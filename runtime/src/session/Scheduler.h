@@ -1,0 +1,125 @@
+// Which tokens run in which launch, and where their keys and values lie.
+//
+// Owns sequences and KV pages, those of each attention replica, and knows
+// nothing of threads or memory: it turns "append these tokens to these
+// sequences" into a series of ragged batches that fit the engine's entries.
+
+#ifndef SADDLE_RUNTIME_SESSION_SCHEDULER_H
+#define SADDLE_RUNTIME_SESSION_SCHEDULER_H
+
+#include "runtime/schema/engine_generated.h"
+#include "runtime/src/backend/Batch.h"
+#include "runtime/src/base/Span.h"
+#include "runtime/src/base/Status.h"
+
+#include <vector>
+
+namespace saddle::session {
+
+/// Which of a sequence's new tokens the caller wants logits of.
+enum class LogitsWanted { None, Last, All };
+
+/// Tokens to append to one sequence.
+struct SequenceInput {
+  uint32_t sequence;
+  Span<const int32_t> tokens; // borrowed for the step
+  LogitsWanted logits;
+
+  /// Rows of logits that this input yields.
+  size_t rows() const {
+    return logits == LogitsWanted::All    ? tokens.size()
+           : logits == LogitsWanted::Last ? 1
+                                          : 0;
+  }
+};
+
+/// Not thread-safe.
+class Scheduler final : public backend::PageTables {
+public:
+  /// `prefillChunk` bounds a replica's tokens of a prefill batch; 0 means the
+  /// engine's limit. Steps of several sequences are cut into up to
+  /// `microBatches` batches of about equal size. Errors: a chunk beyond the
+  /// engine's limit.
+  static StatusOr<Scheduler> create(const schema::Engine &engine,
+                                    uint64_t prefillChunk,
+                                    uint64_t microBatches);
+
+  /// An empty sequence of the replica with the fewest sequences (then the most
+  /// free pages). ResourceExhausted when all have max_batch.
+  StatusOr<uint32_t> addSequence();
+  /// Frees the slot and its pages.
+  Status removeSequence(uint32_t sequence);
+  /// Tokens that the sequence holds; 0 when it does not exist.
+  uint64_t length(uint32_t sequence) const;
+  /// Of all replicas.
+  uint64_t freePages() const;
+  uint32_t replicaOf(uint32_t sequence) const {
+    return sequence % uint32_t(replicas.size());
+  }
+
+  /// Accepts the inputs of a step and reserves their pages, or refuses all of
+  /// them and changes nothing. No inputs make a step of one empty batch.
+  Status begin(Span<const SequenceInput> inputs);
+  /// The step's next batch; false when there is none left. `batch` is reused
+  /// so that steps do not allocate.
+  bool next(backend::Batch &batch);
+
+  const std::vector<int32_t> &pagesOf(uint32_t replica,
+                                      uint32_t slot) const override {
+    return replicas[replica].slots[slot].pages;
+  }
+
+private:
+  struct Slot {
+    bool live = false;
+    uint64_t length = 0;        // tokens planned so far
+    std::vector<int32_t> pages; // by block
+  };
+  struct Pending {
+    uint32_t slot;
+    const int32_t *tokens;
+    uint64_t remaining;
+    LogitsWanted logits;
+    size_t nextRow; // of the caller's logits
+  };
+  struct Replica {
+    std::vector<Slot> slots;
+    std::vector<int32_t> unused;  // pages, the next one last
+    std::vector<Pending> pending; // of the current step
+    uint32_t live = 0;
+  };
+  struct EntryShape {
+    uint32_t index;
+    uint64_t tokens, rows;
+  };
+
+  Scheduler() = default;
+  Slot *find(uint32_t sequence);
+  const Slot *find(uint32_t sequence) const {
+    return const_cast<Scheduler *>(this)->find(sequence);
+  }
+  uint64_t blocksFor(uint64_t tokens) const {
+    return (tokens + pageSize - 1) / pageSize;
+  }
+  Status checkInput(const SequenceInput &input, size_t index) const;
+  Status checkPages(Span<const SequenceInput> inputs) const;
+  /// Moves a replica's pending tokens into `batch` as far as they fit.
+  void fill(Replica &replica, backend::ReplicaBatch &batch, uint64_t room,
+            uint64_t rowRoom);
+  /// Appends the first `count` pending tokens of `from`.
+  void append(Replica &replica, backend::ReplicaBatch &batch, Pending &from,
+              uint64_t count);
+
+  uint64_t maxSeqLen = 0, pageSize = 0, vocab = 0, chunk = 0, microBatches = 1;
+  std::vector<Replica> replicas;
+  // Ascending in tokens, then rows.
+  std::vector<EntryShape> decode, prefill;
+
+  // Of the current step.
+  uint64_t microRoom = 0; // tokens that a micro-batch has for each replica
+  bool emptyStep = false;
+};
+
+} // namespace saddle::session
+
+#endif // SADDLE_RUNTIME_SESSION_SCHEDULER_H

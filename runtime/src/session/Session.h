@@ -1,0 +1,157 @@
+// A model ready to run: weights loaded, one thread per rank, sequences with a
+// paged KV cache.
+
+#ifndef SADDLE_RUNTIME_SESSION_SESSION_H
+#define SADDLE_RUNTIME_SESSION_SESSION_H
+
+#include "runtime/src/backend/Backend.h"
+#include "runtime/src/session/Scheduler.h"
+#include "runtime/src/session/Workers.h"
+
+#include <array>
+#include <chrono>
+#include <shared_mutex>
+
+namespace saddle::session {
+
+struct SessionOptions {
+  /// How long a rank may make no progress while others wait for it.
+  std::chrono::milliseconds timeout{10000};
+  /// Most tokens of a prefill batch, for each replica; 0 means the engine's
+  /// limit.
+  uint64_t prefillChunk = 0;
+  /// Into how many batches a step of several sequences is cut, so that pipeline
+  /// stages overlap; 0 means as many as there are stages.
+  uint64_t microBatches = 0;
+  /// Of a device target: several ranks may share a device when there are fewer
+  /// devices than ranks. Slow, meant for trying topologies out.
+  bool shareDevices = false;
+  /// Of a device target: a library of NCCL (a file name for dlopen) that does
+  /// the all-reduces of at least so many bytes on each rank, counted with all
+  /// rows that an entry has room for; empty: none.
+  std::string ncclLibrary;
+  uint64_t ncclAboveBytes = backend::kNcclAboveBytes;
+  backend::CommandHook beforeCommand;
+};
+
+/// One command of one batch on one rank.
+struct TraceEvent {
+  uint32_t rank;
+  size_t batch;      // its number in the step
+  const char *entry; // name; borrowed from the engine, as the next three
+  const char *place; // "layers.3.attention.o_proj"
+  const char *op;
+  const char *kernel;
+  uint64_t tokens; // of the rank's attention replica in the batch
+  uint64_t bytes;  // that it must move at least (Traffic.h)
+  backend::CommandTime time;
+};
+using TraceSink = std::function<void(const TraceEvent &)>;
+
+/// Not thread-safe: one caller at a time. After a step failed on some rank the
+/// session is broken: whatever would change it repeats that error. Its
+/// destructor waits for a rank that is stuck.
+class Session {
+public:
+  /// `weights` is a folder or "synthetic:SEED" (WeightSource::open). Errors:
+  /// everything that making the backend, opening and loading weights refuses.
+  /// Without a `backend`, that of the engine's target is made.
+  static StatusOr<std::unique_ptr<Session>>
+  create(std::shared_ptr<const Engine> engine, const std::string &weights,
+         const SessionOptions &options,
+         std::unique_ptr<backend::Backend> backend = nullptr);
+
+  StatusOr<uint32_t> addSequence();
+  Status removeSequence(uint32_t sequence);
+  uint64_t length(uint32_t sequence) const {
+    return scheduler.length(sequence);
+  }
+  /// The attention replica of a sequence.
+  uint32_t replicaOf(uint32_t sequence) const {
+    return scheduler.replicaOf(sequence);
+  }
+  uint64_t freePages() const { return scheduler.freePages(); }
+
+  /// Appends tokens to sequences and computes the wanted logits: rows of
+  /// vocab_size floats at `logits`, inputs in order, positions ascending.
+  /// `capacity` is what `logits` holds, in floats. Errors that refuse the
+  /// inputs (InvalidArgument, ResourceExhausted) change nothing.
+  Status step(Span<const SequenceInput> inputs, float *logits, size_t capacity);
+
+  /// The same with candidatesOf(engine) values and tokens for each row in
+  /// place of its logits, best first, NaN before all; `capacity` is in rows.
+  /// InvalidArgument also when the engine has no candidates.
+  Status stepCandidates(Span<const SequenceInput> inputs, float *values,
+                        int32_t *tokens, size_t capacity);
+
+  /// A buffer of the session's for `rows` rows, the best one to give to step():
+  /// devices write into it without a copy. Valid until the next call, and as
+  /// long as the session.
+  StatusOr<float *> logitsBuffer(size_t rows);
+
+  /// How long devices were busy with the last step: of the rank that took
+  /// longest, all its batches. 0 on the CPU.
+  std::chrono::nanoseconds deviceTime() const;
+
+  /// Reports each command after its step, on the calling thread; null stops.
+  void setTrace(TraceSink sink) { trace = std::move(sink); }
+
+  const Engine &engine() const { return *loaded; }
+
+private:
+  Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
+          std::unique_ptr<backend::Backend> backend,
+          const SessionOptions &options);
+  /// Rows of each output (kOutputBindings).
+  using Destinations =
+      std::array<uint8_t *, std::size(backend::kOutputBindings)>;
+
+  Status load(const std::string &weights);
+  Status runBatches();
+  Status runRank(uint32_t rank);
+  bool areStuck(const std::vector<uint32_t> &missing);
+  Status runStep(Span<const SequenceInput> inputs, backend::Output output,
+                 const Destinations &to);
+  /// Whether the step's logits go into memory of the backend.
+  bool writtenByRanks() const { return stepIntoBuffer && hostMemory; }
+  /// Copies the rank's share of the batch's outputs to the caller.
+  void collect(size_t index, uint32_t rank);
+  void report() const;
+
+  std::shared_ptr<const Engine> loaded;
+  SessionOptions options;
+  Scheduler scheduler;
+  TraceSink trace;
+  // Of the current step. Ranks may still read them after a failure.
+  std::vector<backend::Batch> batches;
+  size_t batchCount = 0;
+  uint64_t serial = 0; // of the first batch
+  backend::Output wanted = backend::Output::Logits;
+  /// Where the step's outputs go, the others and all that the caller no longer
+  /// waits for null. Guarded, since a rank that was given up may come back.
+  Destinations destinations{};
+  std::shared_mutex destinationsMutex;
+  uint64_t
+      rowBytes[std::size(backend::kOutputBindings)]; // of a row of each output
+  std::vector<size_t> finished;                      // batches of each rank
+  std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
+  std::vector<std::vector<std::vector<backend::CommandTime>>>
+      times; // [rank][batch]
+  std::unique_ptr<backend::Backend> backend;
+  // In this order: ranks may still write into the memory, which is the
+  // backend's.
+  std::unique_ptr<backend::HostMemory> hostMemory; // or
+  std::vector<float> plainBuffer;                  // behind logitsBuffer()
+  float *bufferStart = nullptr;
+  size_t bufferRows = 0;
+  bool stepIntoBuffer = false;
+  std::vector<std::unique_ptr<backend::RankProgram>> ranks;
+  std::vector<schema::RowLayout> layouts; // of outputs, by entry
+  comm::Communicator communicator;
+  Status broken;
+  Workers workers; // last: its destructor waits for users of all the above
+};
+
+} // namespace saddle::session
+
+#endif // SADDLE_RUNTIME_SESSION_SESSION_H

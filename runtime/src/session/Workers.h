@@ -1,0 +1,50 @@
+// One persistent thread per rank; a single rank works on the calling thread.
+
+#ifndef SADDLE_RUNTIME_SESSION_WORKERS_H
+#define SADDLE_RUNTIME_SESSION_WORKERS_H
+
+#include "runtime/src/base/Status.h"
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace saddle::session {
+
+class Workers {
+public:
+  explicit Workers(uint32_t ranks);
+  /// Waits for jobs that still run.
+  ~Workers();
+
+  using Job = std::function<Status(uint32_t rank)>;
+  /// Asked every few milliseconds with the ranks that have not returned:
+  /// whether to give up on them.
+  using GiveUp = std::function<bool(const std::vector<uint32_t> &missing)>;
+
+  /// Calls job(rank) once on each rank's thread and returns when all have
+  /// returned: the first error by rank, or ok. After giving up
+  /// (DeadlineExceeded) nothing more can be run, and whatever `job` refers to
+  /// must outlive this object. A single rank is never given up.
+  Status run(Job job, const GiveUp &giveUp);
+
+private:
+  void serve(uint32_t rank);
+
+  const uint32_t ranks;
+  std::mutex mutex;
+  std::condition_variable posted, finished;
+  Job job;
+  uint64_t ticket = 0; // of the current job
+  uint32_t running = 0;
+  bool stopping = false;
+  std::vector<Status> results;
+  std::vector<bool> done;
+  std::vector<std::thread> threads;
+};
+
+} // namespace saddle::session
+
+#endif // SADDLE_RUNTIME_SESSION_WORKERS_H

@@ -1,0 +1,61 @@
+// Bytes that commands must move, against sums by hand for the tiny engine: 4
+// query heads and 2 KV heads of 4, hidden 8, 4 experts of width 4, 2 chosen,
+// vocabulary 16; all f32 but the weights, which are bf16 where stored so.
+
+#include "runtime/src/session/Traffic.h"
+#include "test/unit/session/Sessions.h"
+
+#include <map>
+
+namespace saddle::session {
+namespace {
+
+class TrafficTest : public testing::Test {
+protected:
+  /// Bytes of each command of the first layer, by op and place.
+  std::map<std::string, uint64_t> bytesOfStep(const Tokens &prompt,
+                                              const Tokens &next) {
+    auto session = open({});
+    uint32_t a = *session->addSequence(), b = *session->addSequence();
+    step(*session, {{a, prompt, LogitsWanted::None}});
+    std::map<std::string, uint64_t> bytes;
+    session->setTrace([&](const TraceEvent &event) {
+      bytes[std::string(event.op) + " " + event.place] = event.bytes;
+    });
+    step(*session,
+         {{a, next, LogitsWanted::Last}, {b, next, LogitsWanted::None}});
+    return bytes;
+  }
+};
+
+TEST_F(TrafficTest, DecodeOfTwoSequences) {
+  auto bytes = bytesOfStep({1, 2, 3, 4, 5}, {6});
+  // Two token ids, two rows of the table (8 bf16) and of the output (8 f32).
+  EXPECT_EQ(bytes.at("embedding model.embed_tokens"), 2 * (4 + 16 + 32u));
+  // x [2, 16], w [8, 16] bf16, out [2, 8].
+  EXPECT_EQ(bytes.at("linear model.layers.0.self_attn.o_proj"),
+            2 * 64 + 256 + 2 * 32u);
+  // The caches hold 6 tokens of one sequence and 1 of the other, 8 values each
+  // twice; q, positions, sequences, out for two tokens; 7 tokens are one whole
+  // page of four in the table.
+  EXPECT_EQ(bytes.at("attention model.layers.0.self_attn.attention"),
+            7 * 2 * 32 + 2 * (64 + 4 + 4 + 64) + 4u);
+  // k and v in, k and v into the cache, two slots.
+  EXPECT_EQ(bytes.at("kv_append model.layers.0.self_attn.kv"),
+            2 * (32 + 32 + 4 + 32 + 32u));
+  // Only the row of the sequence whose logits are wanted.
+  EXPECT_EQ(bytes.at("linear lm_head"), 32 + 256 + 64u);
+}
+
+TEST_F(TrafficTest, ExpertsAreCountedByTheShareThatIsChosen) {
+  auto bytes = bytesOfStep({1}, {6});
+  // Two tokens choose 2 of 4 experts each: 1 - 0.5^2 = 0.75 of the weights, w13
+  // [4, 8, 8] and w2 [4, 8, 4] in bf16. Besides x and out [2, 8], weights and
+  // experts [2, 2].
+  EXPECT_EQ(bytes.at("experts model.layers.0.block_sparse_moe.experts"),
+            uint64_t(0.75 * 512) + uint64_t(0.75 * 256) + 2 * (32 + 8 + 8) +
+                2 * 32u);
+}
+
+} // namespace
+} // namespace saddle::session
