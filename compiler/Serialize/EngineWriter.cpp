@@ -212,11 +212,10 @@ private:
     return success();
   }
 
-  LogicalResult writeKernel(engine::KernelOp op) {
-    auto table = std::make_unique<schema::KernelT>();
-    table->name = op.getSymName().str();
-    table->op = op.getReference().str();
-    for (NamedAttribute constant : op.getConstants()) {
+  static std::vector<std::unique_ptr<schema::AttributeT>>
+  attributes(DictionaryAttr constants) {
+    std::vector<std::unique_ptr<schema::AttributeT>> tables;
+    for (NamedAttribute constant : constants) {
       auto attribute = std::make_unique<schema::AttributeT>();
       attribute->name = constant.getName().str();
       if (auto value = dyn_cast<IntegerAttr>(constant.getValue())) {
@@ -230,8 +229,37 @@ private:
         attribute->rank_value =
             rankValue(cast<dist::RankValueAttr>(constant.getValue()));
       }
-      table->attributes.push_back(std::move(attribute));
+      tables.push_back(std::move(attribute));
     }
+    return tables;
+  }
+
+  static void writeBody(engine::KernelOp op, schema::KernelT &kernel) {
+    for (auto step : op.getBody()->getAsRange<engine::StepAttr>()) {
+      auto table = std::make_unique<schema::BodyOpT>();
+      table->op = step.getOp().str();
+      table->attributes = attributes(step.getConstants());
+      table->operands.assign(step.getValues().begin(), step.getValues().end());
+      kernel.body.push_back(std::move(table));
+    }
+    if (!op.getTemporaries())
+      return;
+    for (Type type : op.getTemporaries()->getAsValueRange<TypeAttr>()) {
+      auto row = cast<RankedTensorType>(type);
+      auto table = std::make_unique<schema::TemporaryT>();
+      table->dtype = dtypeOf(row.getElementType());
+      table->shape.assign(row.getShape().begin(), row.getShape().end());
+      kernel.temporaries.push_back(std::move(table));
+    }
+  }
+
+  LogicalResult writeKernel(engine::KernelOp op) {
+    auto table = std::make_unique<schema::KernelT>();
+    table->name = op.getSymName().str();
+    table->op = op.getReference().str();
+    table->attributes = attributes(op.getConstants());
+    if (op.getBody())
+      writeBody(op, *table);
     if (op.getFunctions() && failed(writeFunctions(op, *table)))
       return failure();
     kernels[op.getSymName()] = root.kernels.size();

@@ -26,6 +26,7 @@ FlatSymbolRefAttr SharedSymbols::kernel(StringRef op,
     std::string name = (op + "_" + Twine(counts[op]++)).str();
     KernelOp::create(builder, module.getLoc(), builder.getStringAttr(name),
                      builder.getStringAttr(op), dict,
+                     /*body=*/ArrayAttr(), /*temporaries=*/ArrayAttr(),
                      /*functions=*/ArrayAttr());
     symbol = ref(name);
   }

@@ -4,6 +4,7 @@
 #include "passes/Engine/Passes.h"
 
 #include "dialects/Engine/IR/EngineDialect.h"
+#include "runtime/ops/Op.h"
 
 #include "llvm/ADT/DenseMap.h"
 
@@ -33,10 +34,9 @@ private:
   LogicalResult check(Operation *op) {
     if (auto launch = dyn_cast<LaunchOp>(op)) {
       auto kernel = module.lookupSymbol<KernelOp>(launch.getKernel());
-      bool selects = kernel && kernel.getReference() == "select_rows";
-      // Rows of all tokens: the one input of another count.
-      for (Value input : launch.getInputs().drop_front(selects ? 1 : 0))
-        if (failed(read(op, input, launch.getExtent())))
+      for (auto [index, input] : llvm::enumerate(launch.getInputs()))
+        if (isCounted(kernel, launch, index) &&
+            failed(read(op, input, launch.getExtent())))
           return failure();
       for (Value output : launch.getOutputs())
         write(output, launch.getExtent());
@@ -55,6 +55,18 @@ private:
       write(copy.getDest(), copy.getExtent());
     }
     return success();
+  }
+
+  /// Whether the rows of an operand are the launch's. Kernels that the runtime
+  /// does not have are refused elsewhere.
+  static bool isCounted(KernelOp kernel, LaunchOp launch, size_t index) {
+    const saddle::ops::Op *definition =
+        kernel ? saddle::ops::findOp(kernel.getReference().str()) : nullptr;
+    if (!definition)
+      return true;
+    auto operands = definition->operandsOf(launch.getInputs().size() +
+                                           launch.getOutputs().size());
+    return !operands.ok() || (*operands)[index].isCounted();
   }
 
   /// The buffer behind views; null for weights and states, which are whole.

@@ -15,12 +15,13 @@ import common
 
 LLVM = ("llvm/", "llvm-c/", "mlir/", "mlir-c/")
 RUNTIME_BASE = "runtime/src/base/"
+RUNTIME_OPS = "runtime/ops/"
 
 # Folder -> what its files may include, as path prefixes. The longest matching
 # folder counts.
 ALLOWED = {
     "dialects/": ("dialects/",) + LLVM,
-    "passes/": ("passes/", "dialects/") + LLVM,
+    "passes/": ("passes/", "dialects/", RUNTIME_OPS) + LLVM,
     "models/": ("models/", "dialects/", RUNTIME_BASE, "runtime/src/checkpoint/") + LLVM,
     "compiler/": (
         "compiler/",
@@ -30,6 +31,7 @@ ALLOWED = {
         "runtime/schema/",
         "runtime/src/engine/EngineFile.h",
         RUNTIME_BASE,
+        RUNTIME_OPS,
     )
     + LLVM,
     "runtime/": ("runtime/", "saddle/"),

@@ -61,14 +61,44 @@ LogicalResult ArenaOp::verify() {
   return success();
 }
 
-LogicalResult KernelOp::verify() {
-  // kernel_c1
-  for (NamedAttribute attr : getConstants())
+/// kernel_c1, of a kernel's or a step's attributes.
+static LogicalResult verifyConstants(KernelOp kernel,
+                                     DictionaryAttr constants) {
+  for (NamedAttribute attr : constants)
     if (!isa<IntegerAttr, FloatAttr, dist::RankValueAttr>(attr.getValue()))
-      return emitOpError("expected attribute ")
+      return kernel.emitOpError("expected attribute ")
              << attr.getName()
              << " to be an integer, a float or a #dist.rank_value, but got "
              << attr.getValue();
+  return success();
+}
+
+LogicalResult KernelOp::verify() {
+  // kernel_c1
+  if (failed(verifyConstants(*this, getConstants())))
+    return failure();
+  // kernel_c4
+  if (getBody()) {
+    if (getBody()->size() < 2 || !getConstants().empty())
+      return emitOpError("expected a body of at least two steps and no "
+                         "attributes beside it, but got ")
+             << getBody()->size() << " and " << getConstants();
+    for (auto step : getBody()->getAsRange<StepAttr>())
+      if (failed(verifyConstants(*this, step.getConstants())))
+        return failure();
+  }
+  // kernel_c5
+  if (getTemporaries()) {
+    if (!getBody())
+      return emitOpError("expected temporaries beside a body only");
+    for (Type type : getTemporaries()->getAsValueRange<TypeAttr>()) {
+      auto row = dyn_cast<RankedTensorType>(type);
+      if (!row || !row.hasStaticShape())
+        return emitOpError("expected temporaries to be tensors of a static "
+                           "shape, but got ")
+               << type;
+    }
+  }
   // kernel_c3
   if (getFunctions() && getFunctions()->empty())
     return emitOpError("expected at least one function");

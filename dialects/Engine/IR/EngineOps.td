@@ -72,6 +72,22 @@ def Engine_FunctionAttr : AttrDef<Engine_Dialect, "Function"> {
   let genVerifyDecl = 1;
 }
 
+def Engine_StepAttr : AttrDef<Engine_Dialect, "Step"> {
+  let mnemonic = "step";
+  let summary = "one op of a kernel's body";
+  let description = [{
+    An op of the runtime (docs/RuntimeOps.md), its values in the op's order, and its attributes. Values below the number of the launch's operands are these,
+    inputs first; from there on they are the kernel's temporaries.
+
+    ```mlir
+    #engine.step<"add"(0, 1, 3) {}>
+    #engine.step<"rms_norm"(3, 2, 4) {eps = 1.0e-6 : f64}>
+    ```
+  }];
+  let parameters = (ins "::mlir::StringAttr":$op, ArrayRefParameter<"int64_t">:$values, "::mlir::DictionaryAttr":$constants);
+  let assemblyFormat = "`<` $op `(` $values `)` $constants `>`";
+}
+
 //===----------------------------------------------------------------------===//
 // Module-level symbols
 //===----------------------------------------------------------------------===//
@@ -129,23 +145,30 @@ def Engine_DeviceModuleOp : Engine_Op<"module", [Symbol]> {
 def Engine_KernelOp : Engine_Op<"kernel", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "a kernel and its constants";
   let description = [{
-    `reference` is a kernel of the runtime (docs/Runtime.md), or the kind of the collective or transfer that the kernel runs. Attributes are
-    integers, floats and rank values. On the CPU target the runtime's kernel runs; with `functions` these do, one after the other, and the runtime's kernel
-    says what they compute.
+    `reference` is an op of the runtime (docs/RuntimeOps.md), or the kind of the collective or transfer that the kernel runs. Attributes are
+    integers, floats and rank values. A kernel of several ops has a `body` in their place, of ops on the launch's operands and on `temporaries`, of which a row's
+    type is given; `reference` then is a name for reports. On the CPU target the op or the body runs; with `functions` these do, one after the other, and the
+    op or the body says what they compute.
 
     ```mlir
     engine.kernel @rms_norm_0 op "rms_norm" {eps = 1.0e-6 : f64}
     engine.kernel @rms_norm_1 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm.cu, "rms_norm_1" grid[8, 1, 1] block 256 shared 0>]
+    engine.kernel @add_rms_norm_0 op "add_rms_norm" {} body [#engine.step<"add"(0, 1, 3) {}>, #engine.step<"rms_norm"(3, 2, 4) {eps = 1.0e-6 : f64}>]
     ```
 
     **Constraints**
-    - (kernel_c1) every attribute is an integer, a float or a #dist.rank_value;
+    - (kernel_c1) every attribute, of the kernel or of a step, is an integer, a float or a #dist.rank_value;
     - (kernel_c2) the module of every function exists;
-    - (kernel_c3) there is at least one function, if any are given.
+    - (kernel_c3) there is at least one function, if any are given;
+    - (kernel_c4) a body has at least two steps and stands beside no attributes;
+    - (kernel_c5) temporaries have a static shape and stand beside a body.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$reference, DictionaryAttr:$constants,
+      OptionalAttr<TypedArrayAttrBase<Engine_StepAttr, "steps">>:$body, OptionalAttr<TypeArrayAttr>:$temporaries,
       OptionalAttr<TypedArrayAttrBase<Engine_FunctionAttr, "functions">>:$functions);
-  let assemblyFormat = "$sym_name `op` $reference $constants (`functions` $functions^)? attr-dict";
+  let assemblyFormat = [{
+    $sym_name `op` $reference $constants (`body` $body^)? (`temporaries` $temporaries^)? (`functions` $functions^)? attr-dict
+  }];
   let hasVerifier = 1;
 }
 

@@ -1,6 +1,7 @@
 #include "passes/Target/Sm90a/Describe.h"
 
-#include "llvm/ADT/StringSwitch.h"
+#include "runtime/ops/Op.h"
+
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -17,52 +18,6 @@ bool saddle::cuda::isCommand(Operation *op) {
 
 StringRef saddle::cuda::placeOf(Operation *command) {
   return command->getAttrOfType<StringAttr>("place").getValue();
-}
-
-/// The operands of a reference kernel, as docs/Runtime.md names them; empty
-/// when the op is not known here.
-static ArrayRef<StringRef> operandNames(StringRef op) {
-  using Names = ArrayRef<StringRef>;
-  static constexpr StringRef kEmbedding[] = {"tokens", "table", "out"};
-  static constexpr StringRef kNorm[] = {"x", "weight", "out"};
-  static constexpr StringRef kAdd[] = {"a", "b", "out"};
-  static constexpr StringRef kAddNorm[] = {"a", "b", "weight", "sum", "out"};
-  static constexpr StringRef kQKNorm[] = {
-      "q",         "k",     "v",   "q_weight", "k_weight",
-      "positions", "slots", "out", "kcache",   "vcache"};
-  static constexpr StringRef kLinear[] = {"x", "w", "out"};
-  static constexpr StringRef kLinearScaled[] = {"x", "w", "scale", "out"};
-  static constexpr StringRef kScale[] = {"x", "sums", "weight", "out"};
-  static constexpr StringRef kRope[] = {"x", "positions", "out"};
-  static constexpr StringRef kAppend[] = {"k", "v", "slots", "kcache",
-                                          "vcache"};
-  static constexpr StringRef kAttention[] = {
-      "q", "kcache", "vcache", "positions", "sequences", "block_table", "out"};
-  static constexpr StringRef kRouter[] = {"logits", "bias", "weights",
-                                          "experts"};
-  static constexpr StringRef kExperts[] = {"x",   "weights", "experts",
-                                           "w13", "w2",      "out"};
-  static constexpr StringRef kExpertsScaled[] = {
-      "x", "weights", "experts", "w13", "scale13", "w2", "scale2", "out"};
-  static constexpr StringRef kSelect[] = {"x", "rows", "out"};
-  return llvm::StringSwitch<Names>(op)
-      .Case("embedding", kEmbedding)
-      .Case("rms_norm", kNorm)
-      .Case("add", kAdd)
-      .Case("add_rms_norm", kAddNorm)
-      .Cases({"qk_norm_rope_kv_append", "qk_norm_all_reduce_rope_kv_append"},
-             kQKNorm)
-      .Case("linear", kLinear)
-      .Case("linear_scaled", kLinearScaled)
-      .Case("rms_scale", kScale)
-      .Case("rope", kRope)
-      .Case("kv_append", kAppend)
-      .Case("attention", kAttention)
-      .Case("router_topk", kRouter)
-      .Case("experts", kExperts)
-      .Case("experts_scaled", kExpertsScaled)
-      .Case("select_rows", kSelect)
-      .Default({});
 }
 
 namespace {
@@ -101,19 +56,23 @@ private:
              << kMaxRankValues;
     SmallVector<Value> values(launch.getInputs());
     llvm::append_range(values, launch.getOutputs());
-    ArrayRef<StringRef> names = operandNames(desc.op);
-    for (auto [index, value] : llvm::enumerate(values)) {
-      std::string name = names.size() == values.size() ? names[index].str()
-                         : index < launch.getInputs().size()
-                             ? "x" + std::to_string(index + 1)
-                             : "out";
-      if (failed(addOperand(std::move(name), value)))
+    const ops::Op *op = ops::findOp(desc.op);
+    if (!op)
+      return launch.emitError("kernel ")
+             << launch.getKernelAttr() << " is of op \"" << desc.op
+             << "\", which the runtime does not have";
+    auto operands = op->operandsOf(values.size());
+    if (!operands.ok())
+      return launch.emitError(operands.status().message());
+    for (auto [value, operand] : llvm::zip_equal(values, *operands))
+      if (failed(addOperand(operand.name, value)))
         return failure();
-    }
-    // The rows of a launch are those of its first input, or those it selects.
-    size_t counted = desc.op == "select_rows" ? 1 : 0;
+    auto counted = llvm::find_if(*operands, [](const ops::Operand &operand) {
+      return operand.isCounted();
+    });
+    assert(counted != operands->end() && "every op has rows");
     desc.extent = desc.outputExtent = launch.getExtent();
-    desc.capacity = desc.operands[counted].shape.front();
+    desc.capacity = desc.operands[counted - operands->begin()].shape.front();
     if (auto groups = launch.getGroups())
       desc.groupSize = symbols.lookup<RankGroupsOp>(*groups).getSize();
     return success();

@@ -155,7 +155,8 @@ private:
       KernelOp::create(builder, module.getLoc(),
                        builder.getStringAttr(kernel.name),
                        builder.getStringAttr(printed.launch.op),
-                       kernel.constants, *functions);
+                       kernel.constants, /*body=*/ArrayAttr(),
+                       /*temporaries=*/ArrayAttr(), *functions);
     }
     return createUtility(
         "synthetic_weights",
@@ -174,6 +175,7 @@ private:
       return failure();
     KernelOp::create(builder, module.getLoc(), builder.getStringAttr(name),
                      builder.getStringAttr(name), builder.getDictionaryAttr({}),
+                     /*body=*/ArrayAttr(), /*temporaries=*/ArrayAttr(),
                      *functions);
     return success();
   }

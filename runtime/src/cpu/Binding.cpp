@@ -1,34 +1,9 @@
 #include "runtime/src/cpu/Binding.h"
 
 #include <cassert>
-#include <cstring>
 #include <new>
 
 namespace saddle::cpu {
-
-const schema::Attribute *findAttribute(const schema::Kernel &kernel,
-                                       const char *name) {
-  if (!kernel.attributes())
-    return nullptr;
-  for (const schema::Attribute *attribute : *kernel.attributes())
-    if (std::strcmp(attribute->name()->c_str(), name) == 0)
-      return attribute;
-  return nullptr;
-}
-
-uint64_t BindContext::integer(const char *name) const {
-  return uint64_t(findAttribute(kernel, name)->int_value());
-}
-
-float BindContext::real(const char *name) const {
-  return float(findAttribute(kernel, name)->float_value());
-}
-
-uint64_t BindContext::rankValue(const char *name) const {
-  const schema::RankValue *value = findAttribute(kernel, name)->rank_value();
-  return value->base() +
-         ((rank / value->divisor()) % value->modulus()) * value->step();
-}
 
 Status Scratch::allocate() {
   constexpr double kMost = 0x1p40; // floats; no machine of today has more
@@ -42,38 +17,58 @@ Status Scratch::allocate() {
                    needed * sizeof(float));
 }
 
-static constexpr struct {
-  const char *op;
-  Factory factory;
-} kFactories[] = {
-    {"add", bindAdd},
-    {"add_rms_norm", bindAddRmsNorm},
-    {"attention", bindAttention},
-    {"embedding", bindEmbedding},
-    {"experts", bindExperts},
-    {"experts_scaled", bindExpertsScaled},
-    {"kv_append", bindKvAppend},
-    {"linear", bindLinear},
-    {"linear_scaled", bindLinearScaled},
-    {"merge_candidates", bindMergeCandidates},
-    {"qk_norm_rope_kv_append", bindQkNormRopeKvAppend},
-    {"rms_norm", bindRmsNorm},
-    {"rms_scale", bindRmsScale},
-    {"rope", bindRope},
-    {"router_topk", bindRouterTopk},
-    {"select_rows", bindSelectRows},
-    {"sum_of_squares", bindSumOfSquares},
-    {"top_candidates", bindTopCandidates},
+Factory findFactory(std::string_view op) {
+  static constexpr struct {
+    std::string_view op;
+    Factory factory;
+  } kFactories[] = {
+#define SADDLE_ENTRY(op, factory) {#op, factory},
+      SADDLE_CPU_KERNELS(SADDLE_ENTRY)
+#undef SADDLE_ENTRY
+  };
+  for (const auto &entry : kFactories)
+    if (entry.op == op)
+      return entry.factory;
+  return nullptr;
+}
+
+namespace {
+/// The steps of a body, one after the other, and the rows between them.
+struct Steps {
+  std::vector<std::unique_ptr<BoundKernel>> kernels;
+  std::vector<std::vector<uint8_t>> temporaries;
 };
+} // namespace
 
 std::unique_ptr<BoundKernel> bindLaunch(const schema::Kernel &kernel,
                                         const std::vector<View> &operands,
                                         uint32_t rank, Scratch &scratch) {
-  for (const auto &entry : kFactories)
-    if (std::strcmp(kernel.op()->c_str(), entry.op) == 0)
-      return entry.factory({kernel, operands, rank, scratch});
-  assert(false && "checkLaunch refuses unknown ops");
-  return nullptr;
+  StatusOr<ops::Body> body = ops::Body::of(kernel, operands.size());
+  assert(body.ok() && "checkLaunch refuses such bodies");
+  Steps steps;
+  std::vector<View> values = operands;
+  for (size_t i = 0; i < body->temporaries(); ++i) {
+    View view = body->temporary(i, operands[body->counted()].shape[0]);
+    steps.temporaries.emplace_back(view.shape[0] * view.strides[0] *
+                                   elementBytes(view.dtype));
+    view.data = steps.temporaries.back().data();
+    values.push_back(view);
+  }
+  for (const ops::Step &step : body->steps()) {
+    std::vector<View> own;
+    for (uint32_t operand : step.operands)
+      own.push_back(values[operand]);
+    Factory factory = findFactory(step.op->name);
+    if (!factory)
+      return nullptr;
+    steps.kernels.push_back(factory({step.attributes, own, rank, scratch}));
+  }
+  if (steps.kernels.size() == 1)
+    return std::move(steps.kernels.front());
+  return makeKernel([steps = std::move(steps)](uint64_t count) {
+    for (const auto &each : steps.kernels)
+      each->run(count);
+  });
 }
 
 } // namespace saddle::cpu

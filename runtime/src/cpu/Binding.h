@@ -10,24 +10,24 @@
 
 namespace saddle::cpu {
 
-/// One launch seen by a factory. Attributes exist and have the right kind:
-/// checkLaunch has seen them.
+/// One call seen by a factory. ops::checkCall has seen its operands and
+/// attributes.
 struct BindContext {
-  const schema::Kernel &kernel;
+  ops::AttributeList attributes;
   const std::vector<View> &operands;
   uint32_t rank;
   Scratch &scratch;
 
   const View &operand(unsigned index) const { return operands[index]; }
-  uint64_t integer(const char *name) const;
-  float real(const char *name) const;
+  uint64_t integer(const char *name) const {
+    return uint64_t(attributes.integer(name));
+  }
+  float real(const char *name) const { return float(attributes.real(name)); }
   /// Of a RANK attribute, evaluated for this rank.
-  uint64_t rankValue(const char *name) const;
+  uint64_t rankValue(const char *name) const {
+    return attributes.rankValue(name, rank);
+  }
 };
-
-/// The attribute of that name, or null.
-const schema::Attribute *findAttribute(const schema::Kernel &kernel,
-                                       const char *name);
 
 template <typename Function>
 class FunctionKernel final : public BoundKernel {
@@ -47,24 +47,34 @@ std::unique_ptr<BoundKernel> makeKernel(Function function) {
 
 using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
 
-std::unique_ptr<BoundKernel> bindAdd(const BindContext &);
-std::unique_ptr<BoundKernel> bindAddRmsNorm(const BindContext &);
-std::unique_ptr<BoundKernel> bindAttention(const BindContext &);
-std::unique_ptr<BoundKernel> bindEmbedding(const BindContext &);
-std::unique_ptr<BoundKernel> bindExperts(const BindContext &);
-std::unique_ptr<BoundKernel> bindExpertsScaled(const BindContext &);
-std::unique_ptr<BoundKernel> bindKvAppend(const BindContext &);
-std::unique_ptr<BoundKernel> bindLinear(const BindContext &);
-std::unique_ptr<BoundKernel> bindLinearScaled(const BindContext &);
-std::unique_ptr<BoundKernel> bindMergeCandidates(const BindContext &);
-std::unique_ptr<BoundKernel> bindQkNormRopeKvAppend(const BindContext &);
-std::unique_ptr<BoundKernel> bindRmsNorm(const BindContext &);
-std::unique_ptr<BoundKernel> bindRmsScale(const BindContext &);
-std::unique_ptr<BoundKernel> bindRope(const BindContext &);
-std::unique_ptr<BoundKernel> bindRouterTopk(const BindContext &);
-std::unique_ptr<BoundKernel> bindSelectRows(const BindContext &);
-std::unique_ptr<BoundKernel> bindSumOfSquares(const BindContext &);
-std::unique_ptr<BoundKernel> bindTopCandidates(const BindContext &);
+/// Every op of runtime/ops that this target runs alone, and its factory.
+#define SADDLE_CPU_KERNELS(KERNEL)                                             \
+  KERNEL(add, bindAdd)                                                         \
+  KERNEL(add_rms_norm, bindAddRmsNorm)                                         \
+  KERNEL(attention, bindAttention)                                             \
+  KERNEL(embedding, bindEmbedding)                                             \
+  KERNEL(experts, bindExperts)                                                 \
+  KERNEL(experts_scaled, bindExpertsScaled)                                    \
+  KERNEL(kv_append, bindKvAppend)                                              \
+  KERNEL(linear, bindLinear)                                                   \
+  KERNEL(linear_scaled, bindLinearScaled)                                      \
+  KERNEL(merge_candidates, bindMergeCandidates)                                \
+  KERNEL(qk_norm_rope_kv_append, bindQkNormRopeKvAppend)                       \
+  KERNEL(rms_norm, bindRmsNorm)                                                \
+  KERNEL(rms_scale, bindRmsScale)                                              \
+  KERNEL(rope, bindRope)                                                       \
+  KERNEL(router_topk, bindRouterTopk)                                          \
+  KERNEL(select_rows, bindSelectRows)                                          \
+  KERNEL(sum_of_squares, bindSumOfSquares)                                     \
+  KERNEL(top_candidates, bindTopCandidates)
+
+#define SADDLE_DECLARE(op, factory)                                            \
+  std::unique_ptr<BoundKernel> factory(const BindContext &);
+SADDLE_CPU_KERNELS(SADDLE_DECLARE)
+#undef SADDLE_DECLARE
+
+/// The factory of an op; null when this target has no kernel for it.
+Factory findFactory(std::string_view op);
 
 } // namespace saddle::cpu
 

@@ -30,7 +30,7 @@ std::unique_ptr<BoundKernel> bindRope(const BindContext &context) {
   uint64_t width = x.shape[1];
   uint64_t headDim = context.integer("head_dim");
   uint64_t half = context.integer("rotary_dim") / 2;
-  double theta = findAttribute(context.kernel, "theta")->float_value();
+  double theta = context.attributes.real("theta");
   // Frequencies and angles are fp32, as in the models' reference code.
   std::vector<float> frequencies(half);
   for (uint64_t j = 0; j < half; ++j)

@@ -63,7 +63,7 @@ std::unique_ptr<BoundKernel> bindAddRmsNorm(const BindContext &context) {
   const View &a = context.operand(0), &b = context.operand(1),
              &weight = context.operand(2), &sum = context.operand(3),
              &out = context.operand(4);
-  double eps = findAttribute(context.kernel, "eps")->float_value();
+  double eps = context.attributes.real("eps");
   Steps steps;
   steps.kernels.push_back(StepKernel("add").bind(context, {a, b, sum}));
   steps.kernels.push_back(StepKernel("rms_norm")
@@ -79,9 +79,7 @@ bindQkNormRopeKvAppend(const BindContext &context) {
              &kWeight = context.operand(4), &positions = context.operand(5),
              &slots = context.operand(6), &out = context.operand(7),
              &kCache = context.operand(8), &vCache = context.operand(9);
-  auto real = [&](const char *name) {
-    return findAttribute(context.kernel, name)->float_value();
-  };
+  auto real = [&](const char *name) { return context.attributes.real(name); };
   Steps steps;
   View sums = steps.buffer(schema::DType::F32, q.shape[0], 2);
   View key = steps.buffer(k.dtype, k.shape[0], k.shape[1]);

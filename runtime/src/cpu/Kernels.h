@@ -1,10 +1,9 @@
-// The reference kernels of the CPU target and their signatures
-// (docs/Runtime.md, "Reference kernels").
+// The reference kernels of the CPU target: runtime/ops says what they compute.
 
 #ifndef SADDLE_RUNTIME_CPU_KERNELS_H
 #define SADDLE_RUNTIME_CPU_KERNELS_H
 
-#include "runtime/schema/engine_generated.h"
+#include "runtime/ops/Body.h"
 #include "runtime/src/base/Status.h"
 #include "runtime/src/base/View.h"
 
@@ -17,34 +16,6 @@ namespace saddle::cpu {
 
 using saddle::kMaxRank;
 using saddle::View;
-
-/// Checks operand count, dtypes, shapes, strides and attributes of `kernel`
-/// against its op's signature. `operands` need no data. Called by the engine
-/// validator, so that running a launch cannot fail. Errors name the op, the
-/// operand and both sides.
-Status checkLaunch(const schema::Kernel &kernel, schema::DType computeDType,
-                   schema::DType kvDType, const std::vector<View> &operands);
-
-/// What an op's signature alone does not tell, because it depends on the entry
-/// or the engine's limits.
-struct OpFacts {
-  static constexpr unsigned kNone = ~0u;
-
-  const char *op;
-  /// The operand whose dimension 0 is the run-time count.
-  unsigned counted = 0;
-  /// How many operands, the last ones, are written.
-  unsigned outputs = 1;
-  /// The first of the two KV caches, and the block table.
-  unsigned cache = kNone;
-  unsigned blockTable = kNone;
-  /// Needs its peers in the middle; device targets only.
-  bool exchanges = false;
-};
-
-/// The facts of the kernel's op; those of an op without caches that is not
-/// known here.
-const OpFacts &factsOf(const schema::Kernel &kernel);
 
 /// Working memory that all kernels of one rank share, because they run one
 /// after the other: binding collects the largest need, then it is allocated.
@@ -71,7 +42,8 @@ public:
   virtual void run(uint64_t count) const = 0;
 };
 
-/// Binds operands that checkLaunch accepted. `scratch` must outlive the result
+/// Binds operands that ops::checkLaunch accepted, step by step of the
+/// kernel's body. `scratch` must outlive the result
 /// and be allocated before it runs; kernels that share it must not run at the
 /// same time.
 std::unique_ptr<BoundKernel> bindLaunch(const schema::Kernel &kernel,

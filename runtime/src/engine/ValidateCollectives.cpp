@@ -87,13 +87,12 @@ Status checkLayout(const Engine &engine, const RankGroups &groups,
   uint32_t size = blocks ? attentionWidth(topology) : topology.dp();
   bool groupsFit =
       groups.size() == size &&
-      allMembers(
-          engine, groups,
-          [blocks](Coordinates own, uint32_t index, Coordinates first) {
-            return blocks
-                       ? own.member == index && own.replica == first.replica
-                       : own.replica == index;
-          });
+      allMembers(engine, groups,
+                 [blocks](Coordinates own, uint32_t index, Coordinates first) {
+                   return blocks ? own.member == index &&
+                                       own.replica == first.replica
+                                 : own.replica == index;
+                 });
   if (groupsFit)
     return Status();
   return makeError(StatusCode::DataLoss,

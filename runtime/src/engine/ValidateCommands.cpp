@@ -1,8 +1,8 @@
 // Commands: launches against their op's signature and the engine's limits,
 // copies, and what all kinds of commands share.
 
+#include "runtime/ops/Body.h"
 #include "runtime/src/base/DType.h"
-#include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/CommandCheck.h"
 #include "runtime/src/engine/Extents.h"
 
@@ -25,8 +25,8 @@ public:
 
 private:
   Status checkLaunch(const Launch &launch);
-  Status checkLimits(const cpu::OpFacts &facts, const Launch &launch);
-  Status checkGroups(const cpu::OpFacts &facts, const Launch &launch);
+  Status checkLimits(const ops::Body &body, const Launch &launch);
+  Status checkGroups(const ops::Body &body, const Launch &launch);
   Status checkCopy(const Copy &copy);
 };
 
@@ -45,36 +45,42 @@ Status CommandChecker::checkLaunch(const Launch &launch) {
     operands.push_back(viewOf(slice(index)));
   }
   std::string place = "kernel " + quoted(kernel);
-  if (Status status = cpu::checkLaunch(kernel, engine.compute_dtype(),
-                                       engine.kv_dtype(), operands);
-      !status.ok())
-    // Whatever the table calls it: here it is the file that is wrong.
+  // Whatever the table calls it: here it is the file that is wrong.
+  auto blameFile = [&](const Status &status) {
     return Status(status.code() == StatusCode::Unsupported
                       ? StatusCode::Unsupported
                       : StatusCode::DataLoss,
                   place + ": " + status.message());
-  const cpu::OpFacts &facts = cpu::factsOf(kernel);
-  SADDLE_RETURN_IF_ERROR(prefix(
-      place, checkDim("counted operand", launch.operands()->Get(facts.counted),
-                      0, count, describe(launch.extent()))));
-  SADDLE_RETURN_IF_ERROR(prefix(place, checkLimits(facts, launch)));
+  };
+  StatusOr<ops::Body> body = ops::Body::of(kernel, operands.size());
+  if (!body.ok())
+    return blameFile(body.status());
+  if (Status status = body->check(engine.compute_dtype(), engine.kv_dtype(),
+                                  operands, count);
+      !status.ok())
+    return blameFile(status);
+  SADDLE_RETURN_IF_ERROR(
+      prefix(place, checkDim("counted operand",
+                             launch.operands()->Get(body->counted()), 0, count,
+                             describe(launch.extent()))));
+  SADDLE_RETURN_IF_ERROR(prefix(place, checkLimits(*body, launch)));
   std::vector<uint32_t> indices(launch.operands()->begin(),
                                 launch.operands()->end());
   for (uint32_t i = 0; i < indices.size(); ++i) {
-    bool isOutput = i + facts.outputs >= indices.size();
+    bool isOutput = i + body->outputs() >= indices.size();
     SADDLE_RETURN_IF_ERROR(
         prefix(place, isOutput ? checkWritable("output", indices[i])
                                : checkData("input", indices[i])));
   }
-  SADDLE_RETURN_IF_ERROR(prefix(place, checkGroups(facts, launch)));
+  SADDLE_RETURN_IF_ERROR(prefix(place, checkGroups(*body, launch)));
   return prefix(
       place,
       validateMemory(*this, {launch.workspace(), launch.exchange()}, indices));
 }
 
-Status CommandChecker::checkGroups(const cpu::OpFacts &facts,
+Status CommandChecker::checkGroups(const ops::Body &body,
                                    const Launch &launch) {
-  if (!facts.exchanges)
+  if (!body.exchanges())
     return launch.groups() == 0 && launch.exchange() == 0
                ? Status()
                : makeError(StatusCode::DataLoss,
@@ -94,33 +100,39 @@ Status CommandChecker::checkGroups(const cpu::OpFacts &facts,
       (long long)launch.groups() - 1, engine.rank_groups()->size());
 }
 
-Status CommandChecker::checkLimits(const cpu::OpFacts &facts,
+/// Letters that mean the same in all ops (runtime/ops/Op.h) have the engine's
+/// extents.
+Status CommandChecker::checkLimits(const ops::Body &body,
                                    const Launch &launch) {
   const Limits &limits = *engine.limits();
-  if (facts.cache != cpu::OpFacts::kNone) {
-    // The signature makes both caches equal, so the first speaks for both.
-    uint32_t cache = launch.operands()->Get(facts.cache);
-    SADDLE_RETURN_IF_ERROR(
-        checkDim("cache", cache, 0, limits.num_pages(), "num_pages"));
-    SADDLE_RETURN_IF_ERROR(
-        checkDim("cache", cache, 1, limits.page_size(), "page_size"));
-    for (uint32_t index : {cache, launch.operands()->Get(facts.cache + 1)}) {
-      const Arena &arena = *engine.arenas()->Get(slice(index).arena());
-      if (arena.kind() != ArenaKind::STATE)
-        return makeError(StatusCode::DataLoss,
-                         "cache (slice %u) lies in arena %s of kind %s, "
-                         "expected STATE",
-                         index, quoted(arena).c_str(),
-                         EnumNameArenaKind(arena.kind()));
-    }
-  }
-  if (facts.blockTable != cpu::OpFacts::kNone) {
-    uint32_t table = launch.operands()->Get(facts.blockTable);
-    uint64_t blocks = (limits.max_seq_len() - 1) / limits.page_size() + 1;
-    SADDLE_RETURN_IF_ERROR(
-        checkDim("block table", table, 0, limits.max_batch(), "max_batch"));
-    SADDLE_RETURN_IF_ERROR(checkDim("block table", table, 1, blocks,
-                                    "max_seq_len / page_size rounded up"));
+  const struct {
+    char letter;
+    uint64_t extent;
+    const char *rule;
+  } kLimits[] = {
+      {'p', limits.num_pages(), "num_pages"},
+      {'b', limits.page_size(), "page_size"},
+      {'S', limits.max_batch(), "max_batch"},
+      {'P', (limits.max_seq_len() - 1) / limits.page_size() + 1,
+       "max_seq_len / page_size rounded up"},
+  };
+  for (uint32_t i = 0; i < launch.operands()->size(); ++i) {
+    const ops::Operand &operand = body.definition(i);
+    uint32_t index = launch.operands()->Get(i);
+    for (uint32_t dim = 0; operand.shape[dim]; ++dim)
+      for (const auto &limit : kLimits)
+        if (operand.shape[dim] == limit.letter)
+          SADDLE_RETURN_IF_ERROR(
+              checkDim(operand.name, index, dim, limit.extent, limit.rule));
+    if (!operand.isState())
+      continue;
+    const Arena &arena = *engine.arenas()->Get(slice(index).arena());
+    if (arena.kind() != ArenaKind::STATE)
+      return makeError(StatusCode::DataLoss,
+                       "%s (slice %u) lies in arena %s of kind %s, expected "
+                       "STATE",
+                       operand.name, index, quoted(arena).c_str(),
+                       EnumNameArenaKind(arena.kind()));
   }
   return Status();
 }

@@ -1,5 +1,6 @@
 #include "runtime/src/session/Traffic.h"
 
+#include "runtime/ops/Body.h"
 #include "runtime/src/base/DType.h"
 
 #include <algorithm>
@@ -37,11 +38,7 @@ private:
   uint64_t wholeBytes(uint32_t slice) const {
     return dim(slice, 0) * rowBytes(slice);
   }
-  bool isIn(ArenaKind kind, uint32_t slice) const {
-    uint32_t arena = entry.slices()->Get(slice)->arena();
-    return engine.arenas()->Get(arena)->kind() == kind;
-  }
-  double expertShare(const Launch &launch) const;
+  double chosenShare(const Launch &launch, const ops::Body &body) const;
   /// Tokens that the batch's sequences hold, its own included.
   uint64_t heldTokens() const;
 
@@ -71,40 +68,57 @@ uint64_t Traffic::heldTokens() const {
   return held;
 }
 
-/// Of the experts here, how many some token chooses: x, weights [n, k],
-/// experts, then the experts' own operands.
-double Traffic::expertShare(const Launch &launch) const {
-  const auto &operands = *launch.operands();
-  uint32_t choices = operands.Get(1), stack = operands.Get(3);
-  double all = double(dim(stack, 0)) * engine.topology()->ep();
-  double chosen = std::min(1.0, double(dim(choices, 1)) / all);
+/// Of a stack's members here, how many some row chooses when rows choose evenly
+/// among all expert groups' members.
+double Traffic::chosenShare(const Launch &launch, const ops::Body &body) const {
+  uint64_t held = 0, choices = 0;
+  for (uint32_t i = 0; i < launch.operands()->size(); ++i)
+    for (uint32_t d = 0; body.definition(i).shape[d]; ++d) {
+      uint64_t extent = dim(launch.operands()->Get(i), d);
+      if (body.definition(i).shape[d] == 'e')
+        held = extent;
+      if (body.definition(i).shape[d] == 'k')
+        choices = extent;
+    }
+  double all = double(held) * engine.topology()->ep();
+  double chosen = std::min(1.0, double(choices) / all);
   return 1 - std::pow(1 - chosen, double(counts.of(launch.extent())));
 }
 
 uint64_t Traffic::of(const Launch &launch) const {
-  const auto &operands = *launch.operands();
-  std::string op = engine.kernels()->Get(launch.kernel())->op()->str();
-  if (counts.of(launch.extent()) == 0)
+  const uint64_t count = counts.of(launch.extent());
+  if (count == 0)
     return 0;
-  bool isExperts = op == "experts" || op == "experts_scaled";
-  uint64_t bytes = 0, count = counts.of(launch.extent());
+  const auto &operands = *launch.operands();
+  // The engine has been validated.
+  const ops::Body body =
+      *ops::Body::of(*engine.kernels()->Get(launch.kernel()), operands.size());
+  uint64_t bytes = 0;
   for (uint32_t i = 0; i < operands.size(); ++i) {
     uint32_t slice = operands.Get(i);
-    bool isLookedUp =
-        (op == "embedding" && i == 1) || (op == "select_rows" && i == 0);
-    if (isIn(ArenaKind::STATE, slice)) // a cache, [pages, page, heads, dim]
-      bytes += (op == "attention" ? heldTokens() : count) *
-               (rowBytes(slice) / dim(slice, 1));
-    else if (op == "attention" && i == 5) // the block table
-      bytes += heldTokens() / engine.limits()->page_size() * sizeof(int32_t);
-    else if (isLookedUp)
-      bytes += count * rowBytes(slice);
-    else if (isExperts && i >= 3 && isIn(ArenaKind::CONSTANT, slice))
-      bytes += uint64_t(expertShare(launch) * double(wholeBytes(slice)));
-    else if (isIn(ArenaKind::CONSTANT, slice))
-      bytes += wholeBytes(slice);
-    else
+    switch (body.definition(i).traffic) {
+    case ops::Traffic::Rows:
       bytes += rows(slice, launch.extent());
+      break;
+    case ops::Traffic::Whole:
+      bytes += wholeBytes(slice);
+      break;
+    case ops::Traffic::Chosen:
+      bytes += uint64_t(chosenShare(launch, body) * double(wholeBytes(slice)));
+      break;
+    case ops::Traffic::Lookups:
+      bytes += count * rowBytes(slice);
+      break;
+    case ops::Traffic::Tokens: // of a cache, [pages, page, heads, dim]
+      bytes += count * (rowBytes(slice) / dim(slice, 1));
+      break;
+    case ops::Traffic::Context:
+      bytes += heldTokens() * (rowBytes(slice) / dim(slice, 1));
+      break;
+    case ops::Traffic::Blocks:
+      bytes += heldTokens() / engine.limits()->page_size() * sizeof(int32_t);
+      break;
+    }
   }
   return bytes;
 }

@@ -23,7 +23,7 @@ double boundOf(const LaunchCase &launch, size_t output) {
   // Experts quantise in the middle, in sums of some 14 bits; RoundingSlack.h
   // has what jumps besides.
   const schema::Attribute *group =
-      cpu::findAttribute(*launch.kernel, "act_group");
+      ops::AttributeList(launch.kernel->attributes()).find("act_group");
   bool quantises = group && group->int_value() > 0;
   if (quantises && (op == "experts" || op == "experts_scaled"))
     return 1e-2;

@@ -1,7 +1,6 @@
 #include "test/gpu/KernelCheck/Operands.h"
 
-#include "runtime/src/cpu/Binding.h"
-#include "runtime/src/cpu/Signature.h"
+#include "runtime/ops/Body.h"
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/engine/Validate.h"
 #include "test/gpu/KernelCheck/Inputs.h"
@@ -165,9 +164,10 @@ void Filler::fillChoices(size_t weights, size_t experts, uint64_t held) {
   if (shared)
     return;
   uint64_t k = view(experts).shape[1];
-  uint64_t start =
-      evaluate(cpu::findAttribute(*launch.kernel, "expert_start")->rank_value(),
-               launch.rank);
+  uint64_t start = evaluate(ops::AttributeList(launch.kernel->attributes())
+                                .find("expert_start")
+                                ->rank_value(),
+                            launch.rank);
   uint64_t total = std::max(start + held + held / 2, k + 1);
   std::vector<uint64_t> ids(total);
   std::iota(ids.begin(), ids.end(), 0);
@@ -328,20 +328,26 @@ OperandBuffer::OperandBuffer(const OperandBuffer &other)
   own.data = storage.data() + kGuard;
 }
 
+static ops::Body bodyOf(const LaunchCase &launch) {
+  // The engine has been validated.
+  return *ops::Body::of(*launch.kernel, launch.launch->operands()->size());
+}
+
 size_t firstOutput(const LaunchCase &launch) {
-  return launch.launch->operands()->size() -
-         cpu::factsOf(*launch.kernel).outputs;
+  ops::Body body = bodyOf(launch);
+  return body.operands() - body.outputs();
 }
 
 bool updatesCaches(const LaunchCase &launch) {
-  return cpu::factsOf(*launch.kernel).cache >= firstOutput(launch) &&
-         cpu::factsOf(*launch.kernel).cache != cpu::OpFacts::kNone;
+  ops::Body body = bodyOf(launch);
+  for (size_t i = firstOutput(launch); i < body.operands(); ++i)
+    if (body.definition(i).isState())
+      return true;
+  return false;
 }
 
 bool isRowWise(const LaunchCase &launch, size_t operand) {
-  StatusOr<cpu::OpSpec> signature =
-      cpu::findSignature(*launch.kernel, launch.launch->operands()->size());
-  return signature.ok() && signature->operands[operand].shape[0] == 'n';
+  return bodyOf(launch).definition(operand).isCounted();
 }
 
 bool isShared(const LaunchCase &launch, size_t operand) {

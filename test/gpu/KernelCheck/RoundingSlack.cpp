@@ -101,13 +101,14 @@ std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
   if (!scaled && op != "experts")
     return {};
   auto integer = [&](const char *name) {
-    return uint64_t(cpu::findAttribute(kernel, name)->int_value());
+    return uint64_t(ops::AttributeList(kernel.attributes()).integer(name));
   };
   uint64_t group = integer("act_group");
   if (group == 0)
     return {};
-  const schema::RankValue &first =
-      *cpu::findAttribute(kernel, "expert_start")->rank_value();
+  const schema::RankValue &first = *ops::AttributeList(kernel.attributes())
+                                        .find("expert_start")
+                                        ->rank_value();
   auto start = int64_t(first.base() +
                        rank / first.divisor() % first.modulus() * first.step());
   Weights w13{operands[3], View()}, w2{operands[scaled ? 5 : 4], View()};

@@ -73,9 +73,9 @@ TEST(FusedSignatureTest, QkNormNamesWhatDoesNotFit) {
     kernel.integer("q_divisor", qDivisor).integer("k_divisor", 1);
     kernel.integer("head_dim", headDim).integer("rotary_dim", rotaryDim);
     kernel.real("eps", 1e-6).real("theta", 1e4);
-    return checkLaunch(kernel.build(), DType::F32, DType::F32,
-                       viewsOf({&q, &kv, &kv, &qWeight, &kWeight, &index,
-                                &index, &q, &cache, &cache}))
+    return ops::checkLaunch(kernel.build(), DType::F32, DType::F32,
+                            viewsOf({&q, &kv, &kv, &qWeight, &kWeight, &index,
+                                     &index, &q, &cache, &cache}))
         .message();
   };
   EXPECT_EQ(message(1, 8, 8), "");

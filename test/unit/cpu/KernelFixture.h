@@ -202,7 +202,7 @@ inline void launch(KernelBuilder &kernel,
                    LaunchContext context = {}) {
   std::vector<View> views = viewsOf(operands);
   Status status =
-      checkLaunch(kernel.build(), context.compute, context.kv, views);
+      ops::checkLaunch(kernel.build(), context.compute, context.kv, views);
   ASSERT_TRUE(status.ok()) << status.message();
   Scratch scratch;
   auto bound = bindLaunch(kernel.build(), views, context.rank, scratch);

@@ -1,4 +1,4 @@
-// checkLaunch: what it refuses, and in which words.
+// ops::checkLaunch: what it refuses, and in which words.
 
 #include "test/unit/cpu/KernelFixture.h"
 
@@ -25,10 +25,10 @@ View f32(std::vector<uint64_t> shape) { return viewOf(DType::F32, shape); }
 View i32(std::vector<uint64_t> shape) { return viewOf(DType::I32, shape); }
 View f8(std::vector<uint64_t> shape) { return viewOf(DType::F8E4M3, shape); }
 
-/// The message of checkLaunch, or "" when it accepts.
+/// The message of ops::checkLaunch, or "" when it accepts.
 std::string check(KernelBuilder &kernel, const std::vector<View> &operands,
                   DType compute = DType::F32, DType kv = DType::F32) {
-  return checkLaunch(kernel.build(), compute, kv, operands).message();
+  return ops::checkLaunch(kernel.build(), compute, kv, operands).message();
 }
 
 std::string checkLinear(const std::vector<View> &operands,
@@ -45,7 +45,7 @@ TEST(SignatureTest, RefusesAnUnknownOp) {
   KernelBuilder kernel("softmax");
   EXPECT_EQ(check(kernel, {}),
             "kernel \"kernel under test\": op \"softmax\" is "
-            "not a reference kernel of this runtime");
+            "not an op of this runtime");
 }
 
 TEST(SignatureTest, RefusesAWrongOperandCount) {

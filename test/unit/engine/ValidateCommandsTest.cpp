@@ -128,19 +128,19 @@ TEST(ValidateCommands, cachesAndBlockTableFollowTheLimits) {
   };
   refusesLaunch(
       "kv_append", [&](Found &f) { both(f, 3, {15, 4, 1, 4}); },
-      "kernel \"kv_append\": cache (slice 45): dimension 0 is 15, expected "
+      "kernel \"kv_append\": kcache (slice 45): dimension 0 is 15, expected "
       "num_pages = 16");
   refusesLaunch(
       "attention", [&](Found &f) { both(f, 1, {16, 2, 1, 4}); },
-      "kernel \"attention\": cache (slice 45): dimension 1 is 2, expected "
+      "kernel \"attention\": kcache (slice 45): dimension 1 is 2, expected "
       "page_size = 4");
   refusesLaunch(
       "attention", [](Found &f) { f.operand(5).shape = {3, 4}; },
-      "kernel \"attention\": block table (slice 45): dimension 0 is 3, "
+      "kernel \"attention\": block_table (slice 45): dimension 0 is 3, "
       "expected max_batch = 4");
   refusesLaunch(
       "attention", [](Found &f) { f.operand(5).shape = {4, 3}; },
-      "kernel \"attention\": block table (slice 45): dimension 1 is 3, "
+      "kernel \"attention\": block_table (slice 45): dimension 1 is 3, "
       "expected max_seq_len / page_size rounded up = 4");
   refusesLaunch(
       "attention",
@@ -148,7 +148,7 @@ TEST(ValidateCommands, cachesAndBlockTableFollowTheLimits) {
         f.engine.arenas[2]->bytes = 1 << 20;
         f.operand(2).arena = 2;
       },
-      "kernel \"attention\": cache (slice 45) lies in arena \"activations\" "
+      "kernel \"attention\": vcache (slice 45) lies in arena \"activations\" "
       "of kind TRANSIENT, expected STATE");
 }
 

@@ -1,17 +1,16 @@
-// Checks a launch against its op's signature.
+// Checks a call against its op's definition.
 
-#include "runtime/src/cpu/Signature.h"
+#include "runtime/ops/Op.h"
 
 #include <cmath>
 #include <cstring>
-#include <string>
 
-namespace saddle::cpu {
+namespace saddle::ops {
 
 using schema::AttributeKind;
 using schema::DType;
 
-static const char *typeRule(Type type) {
+const char *describe(Type type) {
   switch (type) {
   case Type::A:
     return "the compute dtype";
@@ -52,19 +51,13 @@ static bool accepts(Type type, DType dtype, DType compute, DType kv) {
   return false;
 }
 
-static std::string operandName(const OpSpec &spec, size_t index) {
-  return std::string(spec.op) + ": operand " + std::to_string(index) + " (" +
-         spec.operands[index].name + ")";
-}
-
-static Status checkOperand(const OpSpec &spec, size_t index, const View &view,
-                           DType compute, DType kv, Extents &extents) {
-  const OperandSpec &operand = spec.operands[index];
-  std::string name = operandName(spec, index);
+static Status checkOperand(const std::string &name, const Operand &operand,
+                           const View &view, DType compute, DType kv,
+                           Extents &extents) {
   if (!accepts(operand.type, view.dtype, compute, kv))
     return makeError(StatusCode::InvalidArgument,
                      "%s is %s, expected %s (compute %s, KV %s)", name.c_str(),
-                     dtypeName(view.dtype), typeRule(operand.type),
+                     dtypeName(view.dtype), describe(operand.type),
                      dtypeName(compute), dtypeName(kv));
   size_t rank = std::strlen(operand.shape);
   if (view.rank != rank)
@@ -103,60 +96,65 @@ static Status checkOperand(const OpSpec &spec, size_t index, const View &view,
   return {};
 }
 
-static Status checkAttributes(const OpSpec &spec,
-                              const schema::Kernel &kernel) {
-  for (const AttributeSpec &expected : spec.attributes) {
-    const schema::Attribute *found = findAttribute(kernel, expected.name);
-    if (!found)
-      return makeError(StatusCode::InvalidArgument,
-                       "%s: attribute \"%s\" is missing", spec.op,
-                       expected.name);
-    if (found->kind() != expected.kind)
-      return makeError(StatusCode::InvalidArgument,
-                       "%s: attribute \"%s\" is of kind %s, expected %s",
-                       spec.op, expected.name,
-                       schema::EnumNameAttributeKind(found->kind()),
-                       schema::EnumNameAttributeKind(expected.kind));
-    if (expected.kind == AttributeKind::FLOAT &&
-        !std::isfinite(found->float_value()))
-      return makeError(StatusCode::InvalidArgument,
-                       "%s: attribute \"%s\" is not finite", spec.op,
-                       expected.name);
-    const schema::RankValue *value = found->rank_value();
-    if (expected.kind == AttributeKind::RANK &&
-        (!value || value->divisor() == 0 || value->modulus() == 0))
-      return makeError(StatusCode::InvalidArgument,
-                       "%s: attribute \"%s\" needs a rank value with divisor "
-                       "and modulus of 1 or more",
-                       spec.op, expected.name);
-  }
-  if (!kernel.attributes())
-    return {};
-  for (size_t i = 0; i < kernel.attributes()->size(); ++i) {
-    const char *name = kernel.attributes()->Get(i)->name()->c_str();
+static Status checkAttribute(const Op &op, const Attribute &expected,
+                             AttributeList attributes) {
+  const schema::Attribute *found = attributes.find(expected.name);
+  if (!found)
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: attribute \"%s\" is missing", op.name, expected.name);
+  if (found->kind() != expected.kind)
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: attribute \"%s\" is of kind %s, expected %s", op.name,
+                     expected.name,
+                     schema::EnumNameAttributeKind(found->kind()),
+                     schema::EnumNameAttributeKind(expected.kind));
+  if (expected.kind == AttributeKind::FLOAT &&
+      !std::isfinite(found->float_value()))
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: attribute \"%s\" is not finite", op.name,
+                     expected.name);
+  const schema::RankValue *value = found->rank_value();
+  if (expected.kind == AttributeKind::RANK &&
+      (!value || value->divisor() == 0 || value->modulus() == 0))
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: attribute \"%s\" needs a rank value with divisor "
+                     "and modulus of 1 or more",
+                     op.name, expected.name);
+  return {};
+}
+
+static Status checkAttributes(const Op &op, AttributeList attributes) {
+  for (const Attribute &expected : op.attributes)
+    SADDLE_RETURN_IF_ERROR(checkAttribute(op, expected, attributes));
+  for (uint32_t i = 0; i < attributes.size(); ++i) {
+    const char *name = attributes[i].name()->c_str();
     bool known = false;
-    for (const AttributeSpec &expected : spec.attributes)
+    for (const Attribute &expected : op.attributes)
       known |= std::strcmp(expected.name, name) == 0;
     if (!known)
       return makeError(StatusCode::InvalidArgument,
-                       "%s: unknown attribute \"%s\"", spec.op, name);
-    for (size_t j = 0; j < i; ++j)
-      if (std::strcmp(kernel.attributes()->Get(j)->name()->c_str(), name) == 0)
+                       "%s: unknown attribute \"%s\"", op.name, name);
+    for (uint32_t j = 0; j < i; ++j)
+      if (std::strcmp(attributes[j].name()->c_str(), name) == 0)
         return makeError(StatusCode::InvalidArgument,
-                         "%s: attribute \"%s\" is given twice", spec.op, name);
+                         "%s: attribute \"%s\" is given twice", op.name, name);
   }
   return {};
 }
 
-Status checkLaunch(const schema::Kernel &kernel, DType computeDType,
-                   DType kvDType, const std::vector<View> &operands) {
-  SADDLE_ASSIGN_OR_RETURN(OpSpec spec, findSignature(kernel, operands.size()));
-  Extents extents;
-  for (size_t i = 0; i < operands.size(); ++i)
-    SADDLE_RETURN_IF_ERROR(
-        checkOperand(spec, i, operands[i], computeDType, kvDType, extents));
-  SADDLE_RETURN_IF_ERROR(checkAttributes(spec, kernel));
-  return spec.relations(kernel, extents);
+Status checkCall(const Op &op, AttributeList attributes, DType computeDType,
+                 DType kvDType, const std::vector<View> &operands) {
+  SADDLE_ASSIGN_OR_RETURN(std::vector<Operand> expected,
+                          op.operandsOf(operands.size()));
+  Call call{op.name, attributes, {}};
+  for (size_t i = 0; i < operands.size(); ++i) {
+    std::string name = std::string(op.name) + ": operand " + std::to_string(i) +
+                       " (" + expected[i].name + ")";
+    SADDLE_RETURN_IF_ERROR(checkOperand(name, expected[i], operands[i],
+                                        computeDType, kvDType, call.extents));
+  }
+  SADDLE_RETURN_IF_ERROR(checkAttributes(op, attributes));
+  return op.relations ? op.relations(call) : Status();
 }
 
-} // namespace saddle::cpu
+} // namespace saddle::ops

@@ -1,0 +1,248 @@
+// The ops of the runtime. One line of the table is all that is said about an op
+// besides its kernels.
+
+#include "runtime/ops/Op.h"
+#include "runtime/ops/Relations.h"
+
+#include <algorithm>
+
+namespace saddle::ops {
+
+using schema::AttributeKind;
+
+/// Both norms, rope and the append of k and v; sums over all ranks of the
+/// launch's groups, or over this one's columns only.
+static Op qkNorm(const char *name, bool exchanges) {
+  constexpr auto kInt = AttributeKind::INT;
+  constexpr auto kFloat = AttributeKind::FLOAT;
+  return {name,
+          {{"q", Role::Input, Type::A, "nN"},
+           {"k", Role::Input, Type::A, "nG"},
+           {"v", Role::Input, Type::A, "nG"},
+           {"q_weight", Role::Weight, Type::F32, "N"},
+           {"k_weight", Role::Weight, Type::F32, "G"},
+           {"positions", Role::Input, Type::I32, "n"},
+           {"slots", Role::Input, Type::I32, "n"},
+           {"out", Role::Output, Type::A, "nN"},
+           {"kcache", Role::Update, Type::KV, "pbgd"},
+           {"vcache", Role::Update, Type::KV, "pbgd"}},
+          {{"q_divisor", kInt},
+           {"k_divisor", kInt},
+           {"eps", kFloat},
+           {"head_dim", kInt},
+           {"rotary_dim", kInt},
+           {"theta", kFloat}},
+          qkNormRelations,
+          "`sum_of_squares` of q and k, `rms_scale` of each by its own sum, "
+          "`rope` of both (q into out), `kv_append` of k and v",
+          /*mostInputs=*/0,
+          exchanges};
+}
+
+// Letters besides those of Op.h: H, K, N, G widths, V vocabulary, E experts, k
+// chosen experts, e experts held here, D = 2I, g kv heads, d head dim, T tokens
+// of the step, r, c, s, u rows and columns of block scales.
+static const std::vector<Op> &table() {
+  constexpr auto kInt = AttributeKind::INT;
+  constexpr auto kFloat = AttributeKind::FLOAT;
+  constexpr auto kRank = AttributeKind::RANK;
+  constexpr auto kIn = Role::Input;
+  constexpr auto kWeight = Role::Weight;
+  constexpr auto kOut = Role::Output;
+  static const std::vector<Op> ops = {
+      {"add",
+       {{"a", kIn, Type::A, "nH"},
+        {"b", kIn, Type::A, "nH"},
+        {"out", kOut, Type::A, "nH"}},
+       {},
+       nullptr,
+       "a + b"},
+      {"add_rms_norm",
+       {{"a", kIn, Type::A, "nH"},
+        {"b", kIn, Type::A, "nH"},
+        {"weight", kWeight, Type::F32, "H"},
+        {"sum", kOut, Type::A, "nH"},
+        {"out", kOut, Type::A, "nH"}},
+       {{"eps", kFloat}},
+       normRelations,
+       "`add` into sum, then `rms_norm` of sum"},
+      {"attention",
+       {{"q", kIn, Type::A, "nN"},
+        {"kcache", Role::State, Type::KV, "pbgd"},
+        {"vcache", Role::State, Type::KV, "pbgd"},
+        {"positions", kIn, Type::I32, "n"},
+        {"sequences", kIn, Type::I32, "n"},
+        {"block_table", kIn, Type::I32, "SP", Traffic::Blocks},
+        {"out", kOut, Type::A, "nN"}},
+       {{"head_dim", kInt}, {"scale", kFloat}},
+       attentionRelations,
+       "causal: token t sees positions 0..positions[t] of its sequence; q head "
+       "i "
+       "uses kv head i/(h/g); softmax in fp32; N = h·d"},
+      {"embedding",
+       {{"tokens", kIn, Type::I32, "n"},
+        {"table", kWeight, Type::W, "VH", Traffic::Lookups},
+        {"out", kOut, Type::A, "nH"}},
+       {{"vocab_start", kRank}},
+       nullptr,
+       "out[t] = table[tokens[t] - vocab_start], zero when outside 0..V-1"},
+      {"experts",
+       {{"x", kIn, Type::A, "nH"},
+        {"weights", kIn, Type::F32, "nk"},
+        {"experts", kIn, Type::I32, "nk"},
+        {"w13", kWeight, Type::W, "eDH", Traffic::Chosen},
+        {"w2", kWeight, Type::W, "eHI", Traffic::Chosen},
+        {"out", kOut, Type::A, "nH"}},
+       {{"expert_start", kRank}, {"act_group", kInt}},
+       expertsRelations,
+       "Σ over chosen experts held here, in ascending order: weight · "
+       "w2(silu(w1 x) ∘ (w3 x)); D = 2I, rows 0..I-1 of w13 are w1"},
+      {"experts_scaled",
+       {{"x", kIn, Type::A, "nH"},
+        {"weights", kIn, Type::F32, "nk"},
+        {"experts", kIn, Type::I32, "nk"},
+        {"w13", kWeight, Type::F8, "eDH", Traffic::Chosen},
+        {"scale13", kWeight, Type::F32, "erc", Traffic::Chosen},
+        {"w2", kWeight, Type::F8, "eHI", Traffic::Chosen},
+        {"scale2", kWeight, Type::F32, "esu", Traffic::Chosen},
+        {"out", kOut, Type::A, "nH"}},
+       {{"expert_start", kRank},
+        {"act_group", kInt},
+        {"block_rows13", kInt},
+        {"block_cols13", kInt},
+        {"block_rows2", kInt},
+        {"block_cols2", kInt}},
+       expertsScaledRelations,
+       "`experts` with block scales, which are multipliers"},
+      {"kv_append",
+       {{"k", kIn, Type::A, "nG"},
+        {"v", kIn, Type::A, "nG"},
+        {"slots", kIn, Type::I32, "n"},
+        {"kcache", Role::Update, Type::KV, "pbgd"},
+        {"vcache", Role::Update, Type::KV, "pbgd"}},
+       {},
+       kvAppendRelations,
+       "cache[slot] = k, v; G = g·d"},
+      {"linear",
+       {{"x", kIn, Type::A, "nK"},
+        {"w", kWeight, Type::W, "NK"},
+        {"out", kOut, Type::AOrF32, "nN"}},
+       {{"act_group", kInt}},
+       linearRelations,
+       "x · wᵀ"},
+      {"linear_scaled",
+       {{"x", kIn, Type::A, "nK"},
+        {"w", kWeight, Type::F8, "NK"},
+        {"scale", kWeight, Type::F32, "rc"},
+        {"out", kOut, Type::AOrF32, "nN"}},
+       {{"act_group", kInt}, {"block_rows", kInt}, {"block_cols", kInt}},
+       linearScaledRelations,
+       "x · (w ∘ scale)ᵀ; the scale is a multiplier of a block"},
+      {"merge_candidates",
+       {{"values", kIn, Type::F32, "nM"},
+        {"tokens", kIn, Type::I32, "nM"},
+        {"merged_values", kOut, Type::F32, "nK"},
+        {"merged_tokens", kOut, Type::I32, "nK"}},
+       {},
+       mergeCandidatesRelations,
+       "the K largest values with their tokens, ordered as `top_candidates`; "
+       "ties: the earlier column"},
+      qkNorm("qk_norm_all_reduce_rope_kv_append", /*exchanges=*/true),
+      qkNorm("qk_norm_rope_kv_append", /*exchanges=*/false),
+      {"rms_norm",
+       {{"x", kIn, Type::A, "nH"},
+        {"weight", kWeight, Type::F32, "H"},
+        {"out", kOut, Type::A, "nH"}},
+       {{"eps", kFloat}},
+       normRelations,
+       "x · rsqrt(mean(x²) + eps) · weight"},
+      {"rms_scale",
+       {{"x", kIn, Type::A, "nN"},
+        {"sums", kIn, Type::F32, "nm"},
+        {"weight", kWeight, Type::F32, "N"},
+        {"out", kOut, Type::A, "nN"}},
+       {{"column", kInt}, {"divisor", kInt}, {"eps", kFloat}},
+       rmsScaleRelations,
+       "x · rsqrt(sums[t, column] / divisor + eps) · weight"},
+      {"rope",
+       {{"x", kIn, Type::A, "nN"},
+        {"positions", kIn, Type::I32, "n"},
+        {"out", kOut, Type::A, "nN"}},
+       {{"head_dim", kInt}, {"rotary_dim", kInt}, {"theta", kFloat}},
+       ropeRelations,
+       "NeoX: in each head dims j and j + rotary_dim/2 rotate by positions · "
+       "theta^(-2j/rotary_dim), frequency and angle in fp32; dims from "
+       "rotary_dim on pass"},
+      {"router_topk",
+       {{"logits", kIn, Type::F32, "nE"},
+        {"bias", kWeight, Type::F32, "E"},
+        {"weights", kOut, Type::F32, "nk"},
+        {"experts", kOut, Type::I32, "nk"}},
+       {{"routed_scale", kFloat}},
+       routerRelations,
+       "s = sigmoid(logits); the k experts with the largest s + bias (ties: "
+       "lower index), in descending order; weights = s / Σs over the chosen · "
+       "routed_scale"},
+      {"select_rows",
+       {{"x", kIn, Type::A, "TH", Traffic::Lookups},
+        {"rows", kIn, Type::I32, "n"},
+        {"out", kOut, Type::A, "nH"}},
+       {},
+       nullptr,
+       "out[i] = x[rows[i]]"},
+      {"sum_of_squares",
+       {{"x", kIn, Type::A, "nA"}, {"out", kOut, Type::F32, "nm"}},
+       {},
+       sumOfSquaresRelations,
+       "out[t, i] = Σ xi[t]²; an input for each column of out",
+       /*mostInputs=*/8},
+      {"top_candidates",
+       {{"logits", kIn, Type::F32, "nV"},
+        {"values", kOut, Type::F32, "nK"},
+        {"tokens", kOut, Type::I32, "nK"}},
+       {{"vocab_start", kRank}},
+       topCandidatesRelations,
+       "the K largest logits in descending order, NaN before all, ties: lower "
+       "index; tokens = index + vocab_start"},
+  };
+  return ops;
+}
+
+Span<const Op> allOps() { return {table().data(), table().size()}; }
+
+const Op *findOp(std::string_view name) {
+  const std::vector<Op> &ops = table();
+  auto found = std::lower_bound(
+      ops.begin(), ops.end(), name,
+      [](const Op &op, std::string_view wanted) { return op.name < wanted; });
+  return found != ops.end() && found->name == name ? &*found : nullptr;
+}
+
+StatusOr<std::vector<Operand>> Op::operandsOf(size_t count) const {
+  if (mostInputs == 0) {
+    if (count == operands.size())
+      return operands;
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: %zu operands, expected %zu", name, count,
+                     operands.size());
+  }
+  // The others stand behind the inputs.
+  size_t others = operands.size() - 1;
+  if (count < others + 1 || count > others + mostInputs)
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: %zu operands, expected 1 to %u inputs and %s", name,
+                     count, mostInputs,
+                     others == 1 ? "one output" : "the others");
+  static constexpr const char *kNames[] = {"x1", "x2", "x3", "x4",
+                                           "x5", "x6", "x7", "x8"};
+  static constexpr const char *kShapes[] = {"nA", "nB", "nC", "nD",
+                                            "nE", "nF", "nG", "nH"};
+  std::vector<Operand> all;
+  for (size_t i = 0; i + others < count; ++i)
+    all.emplace_back(kNames[i], operands[0].role, operands[0].type, kShapes[i],
+                     operands[0].traffic);
+  all.insert(all.end(), operands.begin() + 1, operands.end());
+  return all;
+}
+
+} // namespace saddle::ops

@@ -1,0 +1,28 @@
+// Rules between extents and attributes that the letters of shapes cannot say.
+
+#ifndef SADDLE_RUNTIME_OPS_RELATIONS_H
+#define SADDLE_RUNTIME_OPS_RELATIONS_H
+
+#include "runtime/ops/Op.h"
+
+namespace saddle::ops {
+
+// The letters that they look at are those of the ops' lines in Ops.cpp.
+Status normRelations(const Call &);
+Status rmsScaleRelations(const Call &);
+Status sumOfSquaresRelations(const Call &);
+Status ropeRelations(const Call &);
+Status kvAppendRelations(const Call &);
+Status attentionRelations(const Call &);
+Status qkNormRelations(const Call &);
+Status linearRelations(const Call &);
+Status linearScaledRelations(const Call &);
+Status routerRelations(const Call &);
+Status expertsRelations(const Call &);
+Status expertsScaledRelations(const Call &);
+Status topCandidatesRelations(const Call &);
+Status mergeCandidatesRelations(const Call &);
+
+} // namespace saddle::ops
+
+#endif // SADDLE_RUNTIME_OPS_RELATIONS_H
