@@ -108,8 +108,7 @@ void StepStaging::writeTable(const backend::ReplicaBatch &batch,
     const std::vector<int32_t> &held = pages.pagesOf(replica, uint32_t(slot));
     auto *row = reinterpret_cast<int32_t *>(table.row(uint64_t(slot)));
     // Most often a sequence has got one page more, or none.
-    auto [known, differs] =
-        std::mismatch(row, row + held.size(), held.begin());
+    auto [known, differs] = std::mismatch(row, row + held.size(), held.begin());
     if (isFresh)
       known = row;
     if (known == row + held.size())

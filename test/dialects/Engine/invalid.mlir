@@ -70,6 +70,41 @@ module @kernel_c3 {
 
 // -----
 
+module @kernel_c4 {
+  // expected-error @+1 {{expected a body of at least two steps and no attributes beside it, but got 1 and {}}}
+  engine.kernel @k op "add" {} body [#engine.step<"add"(0, 1, 2) {}>]
+}
+
+// -----
+
+module @kernel_c4_attributes {
+  // expected-error @+1 {{expected a body of at least two steps and no attributes beside it, but got 2 and {eps = 1}}
+  engine.kernel @k op "k" {eps = 1} body [#engine.step<"add"(0, 1, 2) {}>, #engine.step<"add"(2, 1, 3) {}>]
+}
+
+// -----
+
+module @kernel_c1_of_a_step {
+  // expected-error @+1 {{expected attribute "eps" to be an integer, a float or a #dist.rank_value, but got "small"}}
+  engine.kernel @k op "k" {} body [#engine.step<"add"(0, 1, 2) {eps = "small"}>, #engine.step<"add"(2, 1, 3) {}>]
+}
+
+// -----
+
+module @kernel_c5 {
+  // expected-error @+1 {{expected temporaries beside a body only}}
+  engine.kernel @k op "add" {} temporaries [tensor<8xf32>]
+}
+
+// -----
+
+module @kernel_c5_shape {
+  // expected-error @+1 {{expected temporaries to be tensors of a static shape, but got 'tensor<?xf32>'}}
+  engine.kernel @k op "k" {} body [#engine.step<"add"(0, 1, 2) {}>, #engine.step<"add"(2, 1, 3) {}>] temporaries [tensor<?xf32>]
+}
+
+// -----
+
 module @module_c1 {
   // expected-error @+1 {{expected a source}}
   engine.module @m source ""

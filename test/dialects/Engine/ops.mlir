@@ -26,6 +26,10 @@ engine.kernel @rms_norm_0 op "rms_norm" {eps = 0.5 : f64}
 engine.kernel @embedding_0 op "embedding" {vocab_start = #dist.rank_value<0 + (rank div 1 mod 2) * 48>}
 // CHECK: engine.kernel @linear_0 op "linear" {act_group = 0 : i64}
 engine.kernel @linear_0 op "linear" {act_group = 0}
+// CHECK: engine.kernel @scaled_0 op "scaled" {}
+// CHECK-SAME: body [#engine.step<"sum_of_squares"(0, 3) {}>, #engine.step<"rms_scale"(0, 3, 1, 2) {column = 0 : i64}>] temporaries [tensor<1xf32>]
+engine.kernel @scaled_0 op "scaled" {} body [#engine.step<"sum_of_squares"(0, 3) {}>,
+                                             #engine.step<"rms_scale"(0, 3, 1, 2) {column = 0}>] temporaries [tensor<1xf32>]
 // CHECK: engine.kernel @add_0 op "add" {}
 engine.kernel @add_0 op "add" {}
 

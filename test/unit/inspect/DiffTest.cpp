@@ -52,7 +52,7 @@ TEST(Diff, pairsNamelessTablesByPosition) {
               entry.commands.pop_back();
             }),
             "programs[0].entries[decode].commands: 20 elements -> 19\n"
-            "programs[0].entries[decode].commands[0].place: "
+            "programs[0].entries[decode].commands[0].location: "
             "\"model.embed_tokens\" -> \"elsewhere\"\n");
 }
 
