@@ -38,15 +38,15 @@ class Model_Op<string mnemonic, list<Trait> traits = []> : Op<Model_Dialect, mne
 class Model_Trait<string name> : NativeOpTrait<name> {
   let cppNamespace = "::saddle::model";
 }
-def Model_DeclaresSymbols : Model_Trait<"DeclaresSymbols">;
+def DeclaresSymbols : Model_Trait<"DeclaresSymbols">;
 /// Each row of the result comes from the same row of the operands, whole. No sharding rule has to be written then.
-def Model_RowByRow : Model_Trait<"RowByRow">;
-def Model_NormalizesRows : Model_Trait<"NormalizesRows">;
+def RowByRow : Model_Trait<"RowByRow">;
+def NormalizesRows : Model_Trait<"NormalizesRows">;
 
 /// An op of a step. It says what it launches, and which weights and state it uses when it names any; how it may be sharded stands in
 /// dialects/Dist/Interfaces/ModelRules.cpp.
 class Model_StepOp<string mnemonic, list<Trait> traits = []>
-    : Model_Op<mnemonic, !listconcat([Model_DeclaresSymbols, DeclareOpInterfaceMethods<LaunchOpInterface>], traits)>;
+    : Model_Op<mnemonic, !listconcat([DeclaresSymbols, DeclareOpInterfaceMethods<LaunchOpInterface>], traits)>;
 
 /// The same for an op that reads weights.
 class Model_WeightedOp<string mnemonic, list<Trait> traits = []>

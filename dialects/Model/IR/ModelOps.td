@@ -93,7 +93,7 @@ def Model_EmbeddingOp : Model_WeightedOp<"embedding", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Model_RMSNormOp : Model_WeightedOp<"rms_norm", [Pure, SameOperandsAndResultType, Model_RowByRow, Model_NormalizesRows]>,
+def Model_RMSNormOp : Model_WeightedOp<"rms_norm", [Pure, SameOperandsAndResultType, RowByRow, NormalizesRows]>,
     Launches<"rms_norm", ["eps"]> {
   let summary = "root-mean-square normalisation of each row";
   let description = [{
@@ -155,7 +155,7 @@ def Model_SplitOp : Model_StepOp<"split", [Pure]> {
 }
 
 // add_c1: SameOperandsAndResultType.
-def Model_AddOp : Model_StepOp<"add", [Pure, Commutative, SameOperandsAndResultType, Model_RowByRow]>, Launches<"add"> {
+def Model_AddOp : Model_StepOp<"add", [Pure, Commutative, SameOperandsAndResultType, RowByRow]>, Launches<"add"> {
   let summary = "element-wise sum";
   let description = [{
     The residual connection.
@@ -192,7 +192,7 @@ def Model_SelectRowsOp : Model_StepOp<"select_rows", [Pure, DeclareOpInterfaceMe
   let hasVerifier = 1;
 }
 
-def Model_LayerBoundaryOp : Model_StepOp<"layer_boundary", [Pure, AllTypesMatch<["input", "result"]>, Model_RowByRow]> {
+def Model_LayerBoundaryOp : Model_StepOp<"layer_boundary", [Pure, AllTypesMatch<["input", "result"]>, RowByRow]> {
   let summary = "the residual stream where a decoder layer begins";
   let description = [{
     Passes its input on. It marks the only value that crosses from one layer to the next, so that pipeline stages can be cut here
