@@ -3,7 +3,7 @@
 #include "passes/Dist/Passes.h"
 
 #include "dialects/Dist/IR/DistDialect.h"
-#include "passes/Dist/ShardingRules.h"
+#include "dialects/Dist/Interfaces/Sharding.h"
 
 #include "mlir/IR/Builders.h"
 

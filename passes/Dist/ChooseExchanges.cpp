@@ -4,8 +4,8 @@
 
 #include "passes/Dist/Passes.h"
 
+#include "dialects/Dist/Interfaces/Sharding.h"
 #include "passes/Dist/ExchangePlan.h"
-#include "passes/Dist/ShardingRules.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -69,14 +69,21 @@ public:
 
   /// False when the function has no residual stream.
   bool measure() {
-    model::AddOp add;
-    function.walk([&](model::AddOp op) {
-      add = op;
-      return WalkResult::interrupt();
+    // Behind a selection of rows there are logits rows, not tokens.
+    BlockArgument tokens;
+    function.walk([&](Operation *op) {
+      if (!op->hasTrait<model::RowByRow>())
+        return;
+      BlockArgument counted = model::countedBy(op->getResult(0));
+      if (stream.empty())
+        tokens = counted;
+      if (counted == tokens)
+        stream.push_back(op);
     });
-    if (!add)
+    if (stream.empty())
       return false;
-    auto residual = cast<RankedTensorType>(add.getType());
+    auto residual =
+        cast<RankedTensorType>(stream.front()->getResult(0).getType());
     globalTokens = residual.getDimSize(0);
     shape.tokens = globalTokens / shape.replicas;
     shape.rowBytes = static_cast<double>(residual.getDimSize(1)) *
@@ -107,6 +114,9 @@ public:
     }
     return *best;
   }
+
+  /// The ops that work on the residual stream, row by row.
+  ArrayRef<Operation *> streamOps() const { return stream; }
 
   /// Whether a choice makes a difference to a plan.
   bool matters(const Choice &choice, const ExchangePlan &plan) const {
@@ -141,22 +151,21 @@ private:
   /// It is not where the embedding is replicated, or where ranks beyond the
   /// heads repeat a share of attention.
   bool sumsOverAllRanks() const {
-    auto splitOverAll = [&](FlatSymbolRefAttr symbol, unsigned dim) {
-      ShardingAttr sharding = state.ofSymbol(symbol);
-      return sharding && sharding.getDims().size() > dim &&
-             sharding.getDims()[dim] && sharding.getDims()[dim].isWhole();
-    };
-    bool all = true;
-    func::FuncOp walked = function;
-    walked.walk([&](model::EmbeddingOp op) {
-      all &= splitOverAll(op.getTableAttr(), 0);
+    return llvm::all_of(stream, [&](Operation *op) {
+      return llvm::all_of(op->getOperands(), [&](Value operand) {
+        Operation *branch = operand.getDefiningOp();
+        return !branch || branch->hasTrait<model::RowByRow>() ||
+               sumsOverAllRanks(branch);
+      });
     });
-    walked.walk([&](model::AttentionOp op) {
-      for (Operation *user : op.getResult().getUsers())
-        if (auto linear = dyn_cast<model::LinearOp>(user))
-          all &= splitOverAll(linear.getWeightAttr(), 1);
-    });
-    return all;
+  }
+
+  bool sumsOverAllRanks(Operation *branch) const {
+    auto ruled = dyn_cast<ShardingRuleOpInterface>(branch);
+    if (!ruled)
+      return false;
+    SmallVector<AxisRef> axes = ruled.getSummedAxes(state);
+    return axes.size() == 1 && axes.front().isWhole();
   }
 
   /// None when no plan is consistent and possible.
@@ -214,6 +223,7 @@ private:
   const ShardingState &state;
   const TargetModel &target;
   LayerShape shape;
+  SmallVector<Operation *> stream;
   int64_t tp, globalTokens = 0;
 };
 
@@ -276,13 +286,12 @@ private:
     return success();
   }
 
-  /// Behind model.select_rows there are logits rows, not tokens.
-  static bool readsRows(Operation *op) {
-    return op->getOperand(0).getDefiningOp<model::SelectRowsOp>() != nullptr;
-  }
-
-  static bool feedsExperts(model::RMSNormOp norm) {
-    return llvm::any_of(norm->getUsers(), llvm::IsaPred<model::ExpertsOp>);
+  /// Whether what an op gives is wanted for the rows of all ranks.
+  static bool feedsAllRows(Operation *op) {
+    return llvm::any_of(op->getUsers(), [](Operation *user) {
+      auto ruled = dyn_cast<ShardingRuleOpInterface>(user);
+      return ruled && ruled.needsAllRows();
+    });
   }
 
   /// Writes the plan into the IR: where rows are split as attributes of the
@@ -304,18 +313,15 @@ private:
         AxesAttr::get(&getContext(), name,
                       AxisRef{StringAttr::get(&getContext(), "tp"), 1, 0});
     bool late = plan.norm == kLate;
-    function.walk([&](Operation *op) {
-      if (!isa<model::AddOp, model::RMSNormOp, model::LayerBoundaryOp>(op) ||
-          readsRows(op))
-        return;
-      auto norm = dyn_cast<model::RMSNormOp>(op);
+    for (Operation *op : planner.streamOps()) {
+      bool norm = op->hasTrait<model::NormalizesRows>();
       if (dp == 1 && plan.reduction == kReduceScatter)
         op->setAttr(DistDialect::kTokenAxisAttrName,
                     norm && late ? everyRow : ownRows);
       // Attention reads its replica's tokens only, so that norm stays.
-      else if (dp > 1 && late && norm && feedsExperts(norm))
+      else if (dp > 1 && late && norm && feedsAllRows(op))
         op->setAttr(DistDialect::kTokenAxisAttrName, everyRow);
-    });
+    }
   }
 };
 

@@ -80,7 +80,7 @@ private:
         builder, first.getLoc(),
         RankedTensorType::get({type.getDimSize(0), columns},
                               type.getElementType()),
-        first.getInput(), concatenate(weights, /*dim=*/0),
+        first.getInput(), concatenate(weights, joinDim(first)),
         first.getActGroupAttr());
     auto split = model::SplitOp::create(builder, first.getLoc(), types, fused);
     for (auto [op, result] : llvm::zip_equal(linears, split.getResults())) {
@@ -101,7 +101,12 @@ private:
         gate.getWeightType().getElementType() !=
             up.getWeightType().getElementType())
       return;
-    op.setGateUpAttr(builder.getArrayAttr(concatenate(weights, /*dim=*/1)));
+    op.setGateUpAttr(builder.getArrayAttr(concatenate(weights, joinDim(op))));
+  }
+
+  /// The dimension along which an op's first weight may be joined with others.
+  static int64_t joinDim(model::WeightUserOpInterface op) {
+    return op.getWeightUses().front().joins.value();
   }
 
   /// The shard that holds the parts of `weights` one after another along

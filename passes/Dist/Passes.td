@@ -107,7 +107,7 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
 def Propagate : Pass<"dist-propagate", "::mlir::ModuleOp"> {
   let summary = "Infer the sharding of every value from the weights'";
   let description = [{
-    Walks each function once, forwards; each op's rule (ShardingRules.h) gives its results' shardings, with partial sums where a contracted dimension is
+    Walks each function once, forwards; each op's rule (ShardingRuleOpInterface) gives its results' shardings, with partial sums where a contracted dimension is
     split. An op that cannot work with what reaches it says so, with a note at the weight that caused it.
 
     ```mlir

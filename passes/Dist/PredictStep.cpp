@@ -4,11 +4,10 @@
 
 #include "passes/Dist/Passes.h"
 
+#include "dialects/Dist/Interfaces/Sharding.h"
 #include "passes/Dist/CostModel.h"
-#include "passes/Dist/ShardingRules.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/Format.h"
 
 #include <cmath>
@@ -47,24 +46,13 @@ public:
   Step predict(func::FuncOp function) {
     Step step;
     function.walk([&](Operation *op) {
-      llvm::TypeSwitch<Operation *>(op)
-          .Case<model::LinearOp>([&](auto op) {
-            step.weightBytes += bytesOf(shard(op.getWeight()));
-          })
-          .Case<model::ExpertsOp>(
-              [&](auto op) { step.weightBytes += expertBytes(op); })
-          .Case<AllReduceOp>([&](auto op) {
-            exchange(step, allReduceTime(target, group(op.getAxesAttr()),
-                                         bytesOf(op.getResult())));
-          })
-          .Case<AllGatherOp>([&](auto op) {
-            exchange(step, scatterTime(target, group(op.getAxesAttr()),
-                                       bytesOf(op.getResult())));
-          })
-          .Case<ReduceScatterOp>([&](auto op) {
-            exchange(step, scatterTime(target, group(op.getAxesAttr()),
-                                       bytesOf(op.getInput())));
-          });
+      if (auto user = dyn_cast<model::WeightUserOpInterface>(op))
+        for (const model::WeightUse &use : user.getWeightUses())
+          step.weightBytes += bytesRead(use);
+      if (auto collective = dyn_cast<CollectiveOpInterface>(op)) {
+        ++step.collectives;
+        step.collectiveTime += exchangeTime(collective);
+      }
     });
     return step;
   }
@@ -74,35 +62,48 @@ public:
   }
 
 private:
-  RankedTensorType shard(StringRef name) const {
-    return symbols.lookup<model::WeightOpInterface>(name).getWeightType();
+  /// Vectors and single rows of tables are not worth counting.
+  double bytesRead(const model::WeightUse &use) const {
+    auto weight =
+        symbols.lookup<model::WeightOpInterface>(use.symbol.getValue());
+    RankedTensorType type = weight.getWeightType();
+    switch (use.read) {
+    case model::WeightRead::Rows:
+      return 0;
+    case model::WeightRead::Whole:
+      return type.getRank() > 1 ? bytesOf(type) : 0;
+    case model::WeightRead::Members:
+      return bytesOf(type) * touched(use.choice, members(weight));
+    }
+    llvm_unreachable("all cases return");
   }
 
-  /// Experts that T tokens of k choices touch, if the router were uniform over
+  /// Members that T tokens of k choices touch, if the choice were uniform over
   /// all of them: a share 1 - (1 - k/E)^T of those that a rank holds.
-  double expertBytes(model::ExpertsOp op) const {
-    auto choice = cast<RankedTensorType>(op.getExperts().getType());
-    RankedTensorType down = shard(op.getDown());
-    double bytes = bytesOf(down);
-    for (auto symbol : op.getGateUp().getAsRange<FlatSymbolRefAttr>())
-      bytes += bytesOf(shard(symbol.getValue()));
-    double experts = static_cast<double>(down.getDimSize(0));
-    if (auto start =
-            op->getAttrOfType<RankValueAttr>(DistDialect::kExpertStartAttrName))
-      experts *= static_cast<double>(start.getModulus());
+  static double touched(Value choice, double members) {
+    auto type = cast<RankedTensorType>(choice.getType());
     double missed =
-        std::pow(1 - static_cast<double>(choice.getDimSize(1)) / experts,
-                 static_cast<double>(choice.getDimSize(0)));
-    return bytes * (1 - missed);
+        std::pow(1 - static_cast<double>(type.getDimSize(1)) / members,
+                 static_cast<double>(type.getDimSize(0)));
+    return 1 - missed;
   }
 
-  RankGroup group(AxesAttr axes) const {
-    return rankGroup(target, state.mesh(), axes.getAxes());
+  /// Of the whole stack, of which a rank may hold a part.
+  double members(model::WeightOpInterface weight) const {
+    if (auto shard = dyn_cast<WeightShardOp>(*weight))
+      weight = symbols.lookup<model::WeightOpInterface>(
+          cast<FlatSymbolRefAttr>(shard.getParts()[0]).getValue());
+    return static_cast<double>(weight.getWeightType().getDimSize(0));
   }
 
-  static void exchange(Step &step, double time) {
-    ++step.collectives;
-    step.collectiveTime += time;
+  double exchangeTime(CollectiveOpInterface op) const {
+    RankGroup group =
+        rankGroup(target, state.mesh(), op.getAxesAttr().getAxes());
+    double bytes =
+        std::max(bytesOf(op->getOperand(0)), bytesOf(op->getResult(0)));
+    return op.getKind() == CollectiveKind::AllReduce
+               ? allReduceTime(target, group, bytes)
+               : scatterTime(target, group, bytes);
   }
 
   SymbolTable symbols;

@@ -1,8 +1,8 @@
-// Forward inference of shardings; ShardingRules.cpp holds the rules.
+// Forward inference of shardings by the ops' rules (ShardingRuleOpInterface).
 
 #include "passes/Dist/Passes.h"
 
-#include "passes/Dist/ShardingRules.h"
+#include "dialects/Dist/Interfaces/Sharding.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"

@@ -4,7 +4,7 @@
 
 #include "passes/Dist/Passes.h"
 
-#include "passes/Dist/ShardingRules.h"
+#include "dialects/Dist/Interfaces/Sharding.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"

@@ -47,10 +47,9 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
                              std::pair(2, "rows")})
     buffers[body.getArgument(index)] =
         bind(name, {extentOf(body.getArgument(index))});
-  sequences = bind("sequences", {tokens});
-  slots = bind("slots", {tokens});
-  blockTable =
-      bind("block_table", {limits.maxBatch, limits.pagesPerSequence()});
+  bind("sequences", {tokens});
+  bind("slots", {tokens});
+  bind("block_table", {limits.maxBatch, limits.pagesPerSequence()});
   extents[body.getArgument(2)] = Extent::Rows;
   for (Value output : end->getOperands())
     outputs.insert(output);
@@ -93,7 +92,7 @@ Value EntryConverter::bind(StringRef name, ArrayRef<int64_t> shape) {
   Value result = buffer(function.getLoc(), io, shape, builder.getI32Type());
   BindOp::create(builder, function.getLoc(), builder.getStringAttr(name),
                  result);
-  return result;
+  return stepInputs[name] = result;
 }
 
 Value EntryConverter::global(Location loc, StringRef symbol, Type type) {
@@ -119,35 +118,54 @@ Value EntryConverter::scales(Operation *op, StringRef symbol) {
                 MemRefType::get(shape, builder.getF32Type()));
 }
 
-std::pair<Value, Value> EntryConverter::cache(Operation *op, StringRef symbol) {
+Value EntryConverter::state(Operation *op, StringRef symbol, StringRef part) {
   auto kv = symbols.lookup<model::KVCacheOp>(symbol);
   auto type = MemRefType::get({limits.numPages(), limits.pageSize,
                                static_cast<int64_t>(kv.getHeads()),
                                static_cast<int64_t>(kv.getHeadDim())},
                               kv.getType());
-  return {global(op->getLoc(), (symbol + ".k").str(), type),
-          global(op->getLoc(), (symbol + ".v").str(), type)};
+  return global(op->getLoc(), (symbol + "." + part).str(), type);
 }
 
-NamedAttribute EntryConverter::constant(StringRef name, Operation *op,
-                                        StringRef attrName) {
-  auto value = op->getAttrOfType<dist::RankValueAttr>(attrName);
+Value EntryConverter::place(Operation *op,
+                            const model::LaunchOperand &operand) {
+  using Kind = model::LaunchOperand::Kind;
+  switch (operand.kind) {
+  case Kind::Value:
+    return buffers.lookup(operand.value);
+  case Kind::Weight:
+    return weight(op, operand.symbol.getValue());
+  case Kind::Scales:
+    return scales(op, operand.symbol.getValue());
+  case Kind::State:
+    return state(op, operand.symbol.getValue(), operand.part);
+  case Kind::StepInput:
+    return stepInputs.lookup(operand.part);
+  }
+  llvm_unreachable("all kinds return");
+}
+
+NamedAttribute EntryConverter::rankConstant(StringRef name, Operation *op) {
+  auto value = op->getAttrOfType<dist::RankValueAttr>(
+      (dist::DistDialect::getDialectNamespace() + "." + name).str());
   return builder.getNamedAttr(
       name,
       value ? value : dist::RankValueAttr::getConstant(op->getContext(), 0));
 }
 
 Extent EntryConverter::extent(Operation *op) {
-  if (op->getNumOperands() == 0)
-    return Extent::Tokens; // dist.receive
-  if (auto select = dyn_cast<model::SelectRowsOp>(op))
-    return boundOf(select.getRows());
+  if (auto launch = dyn_cast<model::LaunchOpInterface>(op))
+    return boundOf(launch.getRowOperand());
+  auto collective = dyn_cast<dist::CollectiveOpInterface>(op);
+  if (!collective)
+    return Extent::Tokens;
   Extent input = boundOf(op->getOperand(0));
-  if (auto gather = dyn_cast<dist::AllGatherOp>(op))
-    return gather.getRows() ? gathered(input) : input;
-  if (auto scatter = dyn_cast<dist::ReduceScatterOp>(op))
-    return scatter.getRows() ? scattered(input, *scatter.getRows()) : input;
-  return input;
+  dist::RowLayoutAttr rows = collective.getRowsAttr();
+  if (!rows)
+    return input;
+  return collective.getKind() == dist::CollectiveKind::AllGather
+             ? gathered(input)
+             : scattered(input, rows.getValue());
 }
 
 Extent EntryConverter::gathered(Extent extent) {
@@ -195,38 +213,75 @@ LogicalResult EntryConverter::launch(Operation *op, StringRef reference,
   return success();
 }
 
-LogicalResult EntryConverter::simple(Operation *op, StringRef reference,
-                                     ArrayRef<NamedAttribute> constants,
-                                     ArrayRef<Value> weights) {
-  SmallVector<Value> inputs;
-  for (Value operand : op->getOperands())
-    inputs.push_back(buffers.lookup(operand));
-  llvm::append_range(inputs, weights);
-  return launch(op, reference, constants, inputs, results(op));
+LogicalResult EntryConverter::convertOp(model::LaunchOpInterface op) {
+  model::LaunchBuilder described(op, symbols);
+  if (failed(op.describeLaunch(described)))
+    return failure();
+  if (Value source = described.getViewed()) {
+    view(op, source);
+    return success();
+  }
+  SmallVector<NamedAttribute> constants(described.getConstants());
+  for (StringRef name : described.getRankConstants())
+    constants.push_back(rankConstant(name, op));
+  SmallVector<Value> inputs, written;
+  for (const model::LaunchOperand &operand : described.getInputs())
+    inputs.push_back(place(op, operand));
+  for (const model::LaunchOperand &operand : described.getWrittenState())
+    written.push_back(place(op, operand));
+  llvm::append_range(written, results(op));
+  return launch(op, described.getCallee(), constants, inputs, written);
 }
 
-LogicalResult EntryConverter::collective(Operation *op, CollectiveKind kind,
-                                         dist::AxesAttr axes, int64_t dim,
-                                         dist::RowLayoutAttr rows) {
+void EntryConverter::view(Operation *op, Value source) {
+  Value whole = buffers.lookup(source);
+  int64_t column = 0;
+  for (Value result : op->getResults()) {
+    int64_t columns = cast<RankedTensorType>(result.getType()).getDimSize(1);
+    buffers[result] =
+        ViewOp::create(builder, op->getLoc(), whole, column, columns);
+    extents[result] = extent(op);
+    column += columns;
+  }
+}
+
+static CollectiveKind engineKind(dist::CollectiveKind kind) {
+  switch (kind) {
+  case dist::CollectiveKind::AllReduce:
+    return CollectiveKind::AllReduceSum;
+  case dist::CollectiveKind::AllGather:
+    return CollectiveKind::AllGather;
+  case dist::CollectiveKind::ReduceScatter:
+    return CollectiveKind::ReduceScatterSum;
+  }
+  llvm_unreachable("all kinds return");
+}
+
+LogicalResult EntryConverter::convertOp(dist::CollectiveOpInterface op) {
   Value input = buffers.lookup(op->getOperand(0));
   Value output = results(op).front();
   Extent before = boundOf(op->getOperand(0)), after = extent(op);
-  CollectiveOp::create(builder, op->getLoc(),
-                       CollectiveKindAttr::get(builder.getContext(), kind),
-                       input, output, shared.rankGroups(axes),
-                       builder.getI64IntegerAttr(dim), extentAttr(before),
-                       before == after ? ExtentAttr() : extentAttr(after), rows,
-                       builder.getStringAttr(placeOf(op)), fusion,
-                       /*kernel=*/FlatSymbolRefAttr(), /*workspace=*/Value(),
-                       /*exchange=*/Value());
+  CollectiveOp::create(
+      builder, op->getLoc(),
+      CollectiveKindAttr::get(builder.getContext(), engineKind(op.getKind())),
+      input, output, shared.rankGroups(op.getAxesAttr()),
+      builder.getI64IntegerAttr(op.getDim()), extentAttr(before),
+      before == after ? ExtentAttr() : extentAttr(after), op.getRowsAttr(),
+      builder.getStringAttr(placeOf(op)), fusion,
+      /*kernel=*/FlatSymbolRefAttr(), /*workspace=*/Value(),
+      /*exchange=*/Value());
   return success();
 }
 
 LogicalResult EntryConverter::checkWeights(Operation *op) {
-  for (StringRef name : weightSymbols(op))
-    if (!shardOf(name))
-      return op->emitError("weight @")
-             << name << " is not a 'dist.weight_shard'; run dist-partition";
+  auto user = dyn_cast<model::WeightUserOpInterface>(op);
+  if (!user)
+    return success();
+  for (const model::WeightUse &use : user.getWeightUses())
+    if (!shardOf(use.symbol.getValue()))
+      return op->emitError("weight ")
+             << use.symbol
+             << " is not a 'dist.weight_shard'; run dist-partition";
   return success();
 }
 
@@ -234,134 +289,13 @@ LogicalResult EntryConverter::convertAny(Operation *op) {
   if (failed(checkWeights(op)))
     return failure();
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
-      .Case<kernel::GroupOp, model::EmbeddingOp, model::RMSNormOp, model::AddOp,
-            model::LinearOp, model::SplitOp, model::SelectRowsOp,
-            model::SumOfSquaresOp, model::RMSScaleOp, model::RopeOp,
-            model::KVAppendOp, model::AttentionOp, model::RouterOp,
-            model::ExpertsOp, model::TopCandidatesOp, model::MergeCandidatesOp,
-            dist::AllReduceOp, dist::AllGatherOp, dist::ReduceScatterOp,
-            dist::SendOp, dist::ReceiveOp>(
+      .Case<kernel::GroupOp, model::LaunchOpInterface,
+            dist::CollectiveOpInterface, dist::SendOp, dist::ReceiveOp>(
           [&](auto op) { return convertOp(op); })
       .Default([](Operation *op) {
         return op->emitError("op '")
                << op->getName() << "' has no engine counterpart";
       });
-}
-
-SmallVector<StringRef> EntryConverter::weightSymbols(Operation *op) {
-  return llvm::TypeSwitch<Operation *, SmallVector<StringRef>>(op)
-      .Case<model::EmbeddingOp>(
-          [](auto op) { return SmallVector<StringRef>{op.getTable()}; })
-      .Case<model::RMSNormOp, model::LinearOp, model::RMSScaleOp>(
-          [](auto op) { return SmallVector<StringRef>{op.getWeight()}; })
-      .Case<model::RouterOp>(
-          [](auto op) { return SmallVector<StringRef>{op.getBias()}; })
-      .Case<model::ExpertsOp>([](auto op) {
-        SmallVector<StringRef> names{op.getDown()};
-        for (auto symbol :
-             op.getGateUp().template getAsRange<FlatSymbolRefAttr>())
-          names.push_back(symbol.getValue());
-        return names;
-      })
-      .Default([](Operation *) { return SmallVector<StringRef>(); });
-}
-
-LogicalResult EntryConverter::convertOp(model::EmbeddingOp op) {
-  return simple(
-      op, "embedding",
-      {constant("vocab_start", op, dist::DistDialect::kVocabStartAttrName)},
-      {weight(op, op.getTable())});
-}
-
-LogicalResult EntryConverter::convertOp(model::LinearOp op) {
-  SmallVector<NamedAttribute> constants = {
-      constant("act_group", op.getActGroup().value_or(0))};
-  ArrayRef<int64_t> blocks = shardOf(op.getWeight()).getWeightScaleBlock();
-  if (blocks.empty())
-    return simple(op, "linear", constants, {weight(op, op.getWeight())});
-  constants.push_back(constant("block_rows", blocks[0]));
-  constants.push_back(constant("block_cols", blocks[1]));
-  return simple(op, "linear_scaled", constants,
-                {weight(op, op.getWeight()), scales(op, op.getWeight())});
-}
-
-LogicalResult EntryConverter::convertOp(model::SplitOp op) {
-  Value source = buffers.lookup(op.getInput());
-  int64_t column = 0;
-  for (Value result : op.getResults()) {
-    int64_t columns = cast<RankedTensorType>(result.getType()).getDimSize(1);
-    buffers[result] =
-        ViewOp::create(builder, op.getLoc(), source, column, columns);
-    extents[result] = extent(op);
-    column += columns;
-  }
-  return success();
-}
-
-LogicalResult EntryConverter::convertOp(model::RMSScaleOp op) {
-  return simple(op, "rms_scale",
-                {constant("column", op.getColumn()),
-                 constant("divisor", op.getDivisor()),
-                 constant("eps", op.getEpsAttr())},
-                {weight(op, op.getWeight())});
-}
-
-LogicalResult EntryConverter::convertOp(model::RopeOp op) {
-  return simple(op, "rope",
-                {constant("head_dim", op.getHeadDim()),
-                 constant("rotary_dim", op.getRotaryDim()),
-                 constant("theta", op.getThetaAttr())});
-}
-
-LogicalResult EntryConverter::convertOp(model::KVAppendOp op) {
-  auto [k, v] = cache(op, op.getCache());
-  return launch(op, "kv_append", {},
-                {buffers.lookup(op.getK()), buffers.lookup(op.getV()), slots},
-                {k, v});
-}
-
-LogicalResult EntryConverter::convertOp(model::AttentionOp op) {
-  auto [k, v] = cache(op, op.getCache());
-  auto kv = symbols.lookup<model::KVCacheOp>(op.getCache());
-  Value positions = buffers.lookup(function.getBody().front().getArgument(1));
-  return launch(
-      op, "attention",
-      {constant("head_dim", kv.getHeadDim()),
-       constant("scale", op.getScaleAttr())},
-      {buffers.lookup(op.getQ()), k, v, positions, sequences, blockTable},
-      results(op));
-}
-
-LogicalResult EntryConverter::convertOp(model::RouterOp op) {
-  return simple(op, "router_topk",
-                {constant("routed_scale", op.getRoutedScaleAttr())},
-                {weight(op, op.getBias())});
-}
-
-LogicalResult EntryConverter::convertOp(model::ExpertsOp op) {
-  if (op.getGateUp().size() != 1)
-    return op.emitError("expected gate and up in one weight; run "
-                        "dist-fuse-projections");
-  StringRef gateUp = cast<FlatSymbolRefAttr>(op.getGateUp()[0]).getValue();
-  StringRef down = op.getDown();
-  SmallVector<NamedAttribute> constants = {
-      constant("expert_start", op, dist::DistDialect::kExpertStartAttrName),
-      constant("act_group", op.getActGroup().value_or(0))};
-  ArrayRef<int64_t> blocks13 = shardOf(gateUp).getWeightScaleBlock();
-  ArrayRef<int64_t> blocks2 = shardOf(down).getWeightScaleBlock();
-  if (blocks13.empty() != blocks2.empty())
-    return op.emitError("expected both or neither of @")
-           << gateUp << " and @" << down << " to have scales";
-  if (blocks13.empty())
-    return simple(op, "experts", constants,
-                  {weight(op, gateUp), weight(op, down)});
-  constants.append({constant("block_rows13", blocks13[0]),
-                    constant("block_cols13", blocks13[1]),
-                    constant("block_rows2", blocks2[0]),
-                    constant("block_cols2", blocks2[1])});
-  return simple(op, "experts_scaled", constants,
-                {weight(op, gateUp), scales(op, gateUp), weight(op, down),
-                 scales(op, down)});
 }
 
 LogicalResult EntryConverter::transfer(Operation *op, TransferKind kind,

@@ -44,8 +44,10 @@ private:
     return symbols.lookup<dist::WeightShardOp>(symbol);
   }
   mlir::Value scales(mlir::Operation *op, llvm::StringRef symbol);
-  std::pair<mlir::Value, mlir::Value> cache(mlir::Operation *op,
-                                            llvm::StringRef symbol);
+  mlir::Value state(mlir::Operation *op, llvm::StringRef symbol,
+                    llvm::StringRef part);
+  /// An operand as an op described it.
+  mlir::Value place(mlir::Operation *op, const model::LaunchOperand &operand);
   mlir::NamedAttribute constant(llvm::StringRef name, int64_t value) {
     return builder.getNamedAttr(name, builder.getI64IntegerAttr(value));
   }
@@ -53,8 +55,7 @@ private:
     return builder.getNamedAttr(name, value);
   }
   /// The rank value that dist-partition left on the op; 0 without one.
-  mlir::NamedAttribute constant(llvm::StringRef name, mlir::Operation *op,
-                                llvm::StringRef attrName);
+  mlir::NamedAttribute rankConstant(llvm::StringRef name, mlir::Operation *op);
   ExtentAttr extentAttr(Extent extent) {
     return ExtentAttr::get(builder.getContext(), extent);
   }
@@ -74,17 +75,21 @@ private:
                              llvm::ArrayRef<mlir::Value> inputs,
                              llvm::ArrayRef<mlir::Value> outputs,
                              mlir::FlatSymbolRefAttr groups = {});
-  /// Inputs that are values, then the op's result buffers as outputs.
-  llvm::LogicalResult simple(mlir::Operation *op, llvm::StringRef reference,
-                             llvm::ArrayRef<mlir::NamedAttribute> constants,
-                             llvm::ArrayRef<mlir::Value> weights = {});
-  llvm::LogicalResult collective(mlir::Operation *op, CollectiveKind kind,
-                                 dist::AxesAttr axes, int64_t dim = 0,
-                                 dist::RowLayoutAttr rows = {});
   llvm::LogicalResult convertAny(mlir::Operation *op);
+  /// One launch, or views, as the op describes it.
+  llvm::LogicalResult convertOp(model::LaunchOpInterface op);
+  void view(mlir::Operation *op, mlir::Value source);
+  llvm::LogicalResult convertOp(dist::CollectiveOpInterface op);
+  llvm::LogicalResult convertOp(dist::SendOp op) {
+    return transfer(op, TransferKind::Send, buffers.lookup(op.getInput()),
+                    boundOf(op.getInput()));
+  }
+  /// A received block of a rank's tokens has fewer rows than the entry.
+  llvm::LogicalResult convertOp(dist::ReceiveOp op);
+  llvm::LogicalResult transfer(mlir::Operation *op, TransferKind kind,
+                               mlir::Value buffer, Extent bound);
   /// Every weight that the op names is a shard.
   llvm::LogicalResult checkWeights(mlir::Operation *op);
-  static llvm::SmallVector<llvm::StringRef> weightSymbols(mlir::Operation *op);
   // GroupLaunches.cpp
   /// Inline: the body in order, marked with the group's signature. Else one
   /// launch of the kernel that the implementation names.
@@ -93,55 +98,6 @@ private:
   llvm::LogicalResult launchAddRMSNorm(kernel::GroupOp group);
   llvm::LogicalResult launchQKNorm(kernel::GroupOp group);
 
-  llvm::LogicalResult convertOp(model::EmbeddingOp op);
-  llvm::LogicalResult convertOp(model::RMSNormOp op) {
-    return simple(op, "rms_norm", {constant("eps", op.getEpsAttr())},
-                  {weight(op, op.getWeight())});
-  }
-  llvm::LogicalResult convertOp(model::AddOp op) {
-    return simple(op, "add", {});
-  }
-  llvm::LogicalResult convertOp(model::LinearOp op);
-  llvm::LogicalResult convertOp(model::SplitOp op);
-  llvm::LogicalResult convertOp(model::SelectRowsOp op) {
-    return simple(op, "select_rows", {});
-  }
-  llvm::LogicalResult convertOp(model::SumOfSquaresOp op) {
-    return simple(op, "sum_of_squares", {});
-  }
-  llvm::LogicalResult convertOp(model::RMSScaleOp op);
-  llvm::LogicalResult convertOp(model::RopeOp op);
-  llvm::LogicalResult convertOp(model::KVAppendOp op);
-  llvm::LogicalResult convertOp(model::AttentionOp op);
-  llvm::LogicalResult convertOp(model::RouterOp op);
-  llvm::LogicalResult convertOp(model::ExpertsOp op);
-  llvm::LogicalResult convertOp(model::TopCandidatesOp op) {
-    return simple(
-        op, "top_candidates",
-        {constant("vocab_start", op, dist::DistDialect::kVocabStartAttrName)});
-  }
-  llvm::LogicalResult convertOp(model::MergeCandidatesOp op) {
-    return simple(op, "merge_candidates", {});
-  }
-  llvm::LogicalResult convertOp(dist::AllReduceOp op) {
-    return collective(op, CollectiveKind::AllReduceSum, op.getAxesAttr());
-  }
-  llvm::LogicalResult convertOp(dist::AllGatherOp op) {
-    return collective(op, CollectiveKind::AllGather, op.getAxesAttr(),
-                      op.getDim(), op.getRowsAttr());
-  }
-  llvm::LogicalResult convertOp(dist::ReduceScatterOp op) {
-    return collective(op, CollectiveKind::ReduceScatterSum, op.getAxesAttr(),
-                      op.getDim(), op.getRowsAttr());
-  }
-  llvm::LogicalResult transfer(mlir::Operation *op, TransferKind kind,
-                               mlir::Value buffer, Extent bound);
-  llvm::LogicalResult convertOp(dist::SendOp op) {
-    return transfer(op, TransferKind::Send, buffers.lookup(op.getInput()),
-                    boundOf(op.getInput()));
-  }
-  /// A received block of a rank's tokens has fewer rows than the entry.
-  llvm::LogicalResult convertOp(dist::ReceiveOp op);
   mlir::func::FuncOp function;
   const model::Limits &limits;
   const mlir::SymbolTable &symbols;
@@ -150,7 +106,7 @@ private:
   mlir::OpBuilder builder;
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
   llvm::DenseMap<mlir::Value, Extent> extents;
-  mlir::Value sequences, slots, blockTable;
+  llvm::StringMap<mlir::Value> stepInputs; // by name, tokens and rows too
   llvm::DenseSet<mlir::Value> outputs, outputBuffers; // of the function
   mlir::FlatSymbolRefAttr fusion; // of the group being opened
 };

@@ -83,7 +83,8 @@ LogicalResult EntryConverter::launchQKNorm(kernel::GroupOp group) {
   for (auto scale : group.getBody().front().getOps<model::RMSScaleOp>())
     scales[scale.getColumn()] = scale;
   auto ropeQ = cast<model::RopeOp>(*scales[0]->user_begin());
-  auto [kCache, vCache] = cache(append, append.getCache());
+  Value kCache = state(append, append.getCache(), "k");
+  Value vCache = state(append, append.getCache(), "v");
   Value q = buffers.lookup(sums.getInputs()[0]);
   Value k = buffers.lookup(sums.getInputs()[1]);
   Value v = buffers.lookup(append.getV());
@@ -101,6 +102,7 @@ LogicalResult EntryConverter::launchQKNorm(kernel::GroupOp group) {
                  constant("theta", ropeQ.getThetaAttr())},
                 {q, k, v, weight(scales[0], scales[0].getWeight()),
                  weight(scales[1], scales[1].getWeight()),
-                 buffers.lookup(ropeQ.getPositions()), slots},
+                 buffers.lookup(ropeQ.getPositions()),
+                 stepInputs.lookup("slots")},
                 {out, kCache, vCache}, groups);
 }

@@ -21,23 +21,21 @@ struct AssignQuantization
     : saddle::model::impl::AssignQuantizationBase<AssignQuantization> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
-    getOperation().walk([&](Operation *op) {
-      if (auto linear = dyn_cast<LinearOp>(op))
-        assign(linear, linear.getWeight(), symbols);
-      else if (auto experts = dyn_cast<ExpertsOp>(op))
-        assign(experts, experts.getDown(), symbols);
-    });
+    getOperation().walk([&](MatmulOpInterface op) { assign(op, symbols); });
   }
 
 private:
-  template <typename OpTy>
-  static void assign(OpTy op, StringRef weight, const SymbolTable &symbols) {
-    auto stored = cast<WeightOpInterface>(symbols.lookup(weight));
-    auto input = cast<RankedTensorType>(op.getInput().getType());
-    if (stored.getWeightScaleBlock().empty() ||
-        !input.getElementType().isBF16())
+  /// Columns of the input that meet one block of the last weight share a scale.
+  static void assign(MatmulOpInterface op, const SymbolTable &symbols) {
+    if (!op.getInput().getType().getElementType().isBF16())
       return;
-    op.setActGroup(stored.getWeightScaleBlock().back());
+    ArrayRef<int64_t> blocks;
+    for (const WeightUse &use :
+         cast<WeightUserOpInterface>(*op).getWeightUses())
+      blocks = symbols.lookup<WeightOpInterface>(use.symbol.getValue())
+                   .getWeightScaleBlock();
+    if (!blocks.empty())
+      op.setActGroup(blocks.back());
   }
 };
 

@@ -17,6 +17,8 @@ def Dist_Dialect : Dialect {
     `dist.shardings` (one for each result) on ops. After it types are local, weights are `dist.weight_shard`s and no sharding attribute is left.
     `dist-verify-spmd` closes the level.
   }];
+  // Its ops get their sharding rules when this dialect is loaded.
+  let dependentDialects = ["::saddle::model::ModelDialect"];
   let useDefaultAttributePrinterParser = 1;
   let hasOperationAttrVerify = 1;
   let extraClassDeclaration = [{

@@ -1,11 +1,14 @@
 #include "dialects/Dist/IR/DistDialect.h"
 
+#include "dialects/Dist/Interfaces/Sharding.h"
+
 #include "mlir/IR/BuiltinOps.h"
 
 using namespace mlir;
 using namespace saddle::dist;
 
 #include "dialects/Dist/IR/DistDialect.cpp.inc"
+#include "dialects/Dist/Interfaces/CollectiveOpInterface.cpp.inc"
 
 void DistDialect::initialize() {
   registerAttributes();
@@ -13,6 +16,7 @@ void DistDialect::initialize() {
 #define GET_OP_LIST
 #include "dialects/Dist/IR/DistOps.cpp.inc"
       >();
+  attachModelRules(getContext());
 }
 
 LogicalResult DistDialect::verifyOperationAttribute(Operation *op,

@@ -14,6 +14,8 @@
 #define GET_ATTRDEF_CLASSES
 #include "dialects/Dist/IR/DistAttrs.h.inc"
 
+#include "dialects/Dist/Interfaces/CollectiveOpInterface.h.inc"
+
 #define GET_OP_CLASSES
 #include "dialects/Dist/IR/DistOps.h.inc"
 

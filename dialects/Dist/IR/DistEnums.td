@@ -10,4 +10,11 @@ def Dist_RowLayout : I32EnumAttr<"RowLayout", "how the rows of several ranks lie
   let genSpecializedAttr = 0;
 }
 
+def Dist_CollectiveKind : I32EnumAttr<"CollectiveKind", "what the ranks of a group compute together",
+    [I32EnumAttrCase<"AllReduce", 1, "all_reduce">, I32EnumAttrCase<"AllGather", 2, "all_gather">,
+     I32EnumAttrCase<"ReduceScatter", 3, "reduce_scatter">]> {
+  let cppNamespace = "::saddle::dist";
+  let genSpecializedAttr = 0;
+}
+
 #endif // SADDLE_DIST_ENUMS

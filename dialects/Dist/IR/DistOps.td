@@ -2,6 +2,7 @@
 #define SADDLE_DIST_OPS
 
 include "dialects/Dist/IR/DistAttrs.td"
+include "dialects/Dist/Interfaces/CollectiveOpInterface.td"
 include "dialects/Model/Interfaces/WeightOpInterface.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/OpBase.td"
@@ -66,8 +67,11 @@ def Dist_WeightShardOp : Dist_Op<"weight_shard",
 // Resharding and collectives
 //===----------------------------------------------------------------------===//
 
-class Dist_CollectiveOp<string mnemonic, list<Trait> traits = []>
-    : Dist_Op<mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>], traits)>;
+class Dist_CollectiveOp<string mnemonic, string kind, list<Trait> traits = []>
+    : Dist_Op<mnemonic, !listconcat([Pure, CollectiveOpInterface, DeclareOpInterfaceMethods<SymbolUserOpInterface>], traits)> {
+  code getKind = "static CollectiveKind getKind() { return CollectiveKind::" # kind # "; }";
+  let extraClassDeclaration = getKind;
+}
 
 def Dist_ReshardOp : Dist_Op<"reshard", [Pure]> {
   let summary = "change of layout, not yet a collective";
@@ -90,7 +94,7 @@ def Dist_ReshardOp : Dist_Op<"reshard", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Dist_AllReduceOp : Dist_CollectiveOp<"all_reduce", [SameOperandsAndResultType]> {
+def Dist_AllReduceOp : Dist_CollectiveOp<"all_reduce", "AllReduce", [SameOperandsAndResultType]> {
   let summary = "sum over a group, on every rank of it";
   let description = [{
     Sums in fp32 in rank order and rounds once, so every rank gets the same bits.
@@ -109,9 +113,14 @@ def Dist_AllReduceOp : Dist_CollectiveOp<"all_reduce", [SameOperandsAndResultTyp
   let arguments = (ins AnyRankedTensor:$input, Dist_AxesAttr:$axes);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$input `over` $axes attr-dict `:` type($result)";
+  // Rows stay as they are.
+  let extraClassDeclaration = getKind # [{
+    static uint64_t getDim() { return 0; }
+    static RowLayoutAttr getRowsAttr() { return {}; }
+  }];
 }
 
-def Dist_AllGatherOp : Dist_CollectiveOp<"all_gather"> {
+def Dist_AllGatherOp : Dist_CollectiveOp<"all_gather", "AllGather"> {
   let summary = "concatenation of a group's shares, on every rank of it";
   let description = [{
     The shares stand in rank order along `dim`. Along dimension 0 `rows` says how tokens lie: in `blocks` of the static size, or, when
@@ -132,7 +141,7 @@ def Dist_AllGatherOp : Dist_CollectiveOp<"all_gather"> {
   let assemblyFormat = "$input `dim` $dim `over` $axes (`rows` $rows^)? attr-dict `:` type($input) `->` type($result)";
 }
 
-def Dist_ReduceScatterOp : Dist_CollectiveOp<"reduce_scatter"> {
+def Dist_ReduceScatterOp : Dist_CollectiveOp<"reduce_scatter", "ReduceScatter"> {
   let summary = "sum over a group, each rank keeping its share";
   let description = [{
     `all_reduce`, of which each rank keeps its slice along `dim`. Along dimension 0 `rows` says how tokens lie, as for `dist.all_gather`.

@@ -1,8 +1,11 @@
 #ifndef SADDLE_MODEL_BASE
 #define SADDLE_MODEL_BASE
 
+include "dialects/Model/Interfaces/LaunchOpInterface.td"
+include "dialects/Model/Interfaces/SymbolUserInterfaces.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/SymbolInterfaces.td"
 
 def Model_Dialect : Dialect {
   let name = "model";
@@ -29,7 +32,25 @@ def Model_Dialect : Dialect {
   }];
 }
 
+/// A symbol of the module.
 class Model_Op<string mnemonic, list<Trait> traits = []> : Op<Model_Dialect, mnemonic, traits>;
+
+class Model_Trait<string name> : NativeOpTrait<name> {
+  let cppNamespace = "::saddle::model";
+}
+def DeclaresSymbols : Model_Trait<"DeclaresSymbols">;
+/// Each row of the result comes from the same row of the operands, whole. No sharding rule has to be written then.
+def RowByRow : Model_Trait<"RowByRow">;
+def NormalizesRows : Model_Trait<"NormalizesRows">;
+
+/// An op of a step. It says what it launches, and which weights and state it uses when it names any; how it may be sharded stands in
+/// dialects/Dist/Interfaces/ModelRules.cpp.
+class Model_StepOp<string mnemonic, list<Trait> traits = []>
+    : Model_Op<mnemonic, !listconcat([DeclaresSymbols, DeclareOpInterfaceMethods<LaunchOpInterface>], traits)>;
+
+/// The same for an op that reads weights.
+class Model_WeightedOp<string mnemonic, list<Trait> traits = []>
+    : Model_StepOp<mnemonic, !listconcat([DeclareOpInterfaceMethods<SymbolUserOpInterface>, DeclareOpInterfaceMethods<WeightUserOpInterface>], traits)>;
 
 def Model_ContextType : TypeDef<Model_Dialect, "Context"> {
   let mnemonic = "context";

@@ -9,10 +9,26 @@ using namespace mlir;
 using namespace saddle::model;
 
 #include "dialects/Model/IR/ModelDialect.cpp.inc"
+#include "dialects/Model/Interfaces/LaunchOpInterface.cpp.inc"
+#include "dialects/Model/Interfaces/SymbolUserInterfaces.cpp.inc"
 #include "dialects/Model/Interfaces/WeightOpInterface.cpp.inc"
 
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Model/IR/ModelTypes.cpp.inc"
+
+/// Everything in the dialect is a symbol or says what it launches.
+template <typename... Ops>
+static constexpr bool symbolsOrLaunches() {
+  return ((Ops::template hasTrait<SymbolOpInterface::Trait>() ||
+           (Ops::template hasTrait<LaunchOpInterface::Trait>() &&
+            Ops::template hasTrait<DeclaresSymbols>())) &&
+          ...);
+}
+static_assert(symbolsOrLaunches<
+#define GET_OP_LIST
+#include "dialects/Model/IR/ModelOps.cpp.inc"
+                  >(),
+              "an op of a step is a Model_StepOp");
 
 void ModelDialect::initialize() {
   addTypes<

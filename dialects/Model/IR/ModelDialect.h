@@ -14,6 +14,11 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include "dialects/Model/Interfaces/Launch.h"
+#include "dialects/Model/Interfaces/SymbolUses.h"
+
+#include "dialects/Model/Interfaces/LaunchOpInterface.h.inc"
+#include "dialects/Model/Interfaces/SymbolUserInterfaces.h.inc"
 #include "dialects/Model/Interfaces/WeightOpInterface.h.inc"
 
 #include "dialects/Model/IR/ModelDialect.h.inc"

@@ -74,7 +74,7 @@ def Model_KVCacheOp : Model_Op<"kv_cache", [Symbol]> {
 // Dense ops
 //===----------------------------------------------------------------------===//
 
-def Model_EmbeddingOp : Model_Op<"embedding", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Model_EmbeddingOp : Model_WeightedOp<"embedding", [Pure]> {
   let summary = "rows of a table by token id";
   let description = [{
     `result[t] = table[tokens[t]]`, converted to the result's element type.
@@ -93,7 +93,8 @@ def Model_EmbeddingOp : Model_Op<"embedding", [Pure, DeclareOpInterfaceMethods<S
   let hasVerifier = 1;
 }
 
-def Model_RMSNormOp : Model_Op<"rms_norm", [Pure, SameOperandsAndResultType, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Model_RMSNormOp : Model_WeightedOp<"rms_norm", [Pure, SameOperandsAndResultType, RowByRow, NormalizesRows]>,
+    Launches<"rms_norm", ["eps"]> {
   let summary = "root-mean-square normalisation of each row";
   let description = [{
     `x * rsqrt(mean(x^2) + eps) * weight` per row, sums in fp32 (Zhang and Sennrich 2019, eq. 4).
@@ -112,7 +113,7 @@ def Model_RMSNormOp : Model_Op<"rms_norm", [Pure, SameOperandsAndResultType, Dec
   let hasVerifier = 1;
 }
 
-def Model_LinearOp : Model_Op<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Model_LinearOp : Model_WeightedOp<"linear", [Pure, MatmulOpInterface]> {
   let summary = "x times the transpose of a weight";
   let description = [{
     `result = input * weight^T` with fp32 accumulation; the weight is [out features, in features]. `act_group` g says that each row of the input is
@@ -134,7 +135,7 @@ def Model_LinearOp : Model_Op<"linear", [Pure, DeclareOpInterfaceMethods<SymbolU
   let hasVerifier = 1;
 }
 
-def Model_SplitOp : Model_Op<"split", [Pure]> {
+def Model_SplitOp : Model_StepOp<"split", [Pure]> {
   let summary = "column ranges of a tensor";
   let description = [{
     The results are the input's columns, left to right. It takes a fused projection apart; in memory it is views, not copies.
@@ -154,7 +155,7 @@ def Model_SplitOp : Model_Op<"split", [Pure]> {
 }
 
 // add_c1: SameOperandsAndResultType.
-def Model_AddOp : Model_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
+def Model_AddOp : Model_StepOp<"add", [Pure, Commutative, SameOperandsAndResultType, RowByRow]>, Launches<"add"> {
   let summary = "element-wise sum";
   let description = [{
     The residual connection.
@@ -171,7 +172,8 @@ def Model_AddOp : Model_Op<"add", [Pure, Commutative, SameOperandsAndResultType]
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
 }
 
-def Model_SelectRowsOp : Model_Op<"select_rows", [Pure]> {
+def Model_SelectRowsOp : Model_StepOp<"select_rows", [Pure, DeclareOpInterfaceMethods<LaunchOpInterface, ["getRowOperand"]>]>,
+    Launches<"select_rows"> {
   let summary = "rows of a tensor by index";
   let description = [{
     `result[i] = input[rows[i]]`: keeps the tokens whose logits somebody wants.
@@ -190,7 +192,7 @@ def Model_SelectRowsOp : Model_Op<"select_rows", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Model_LayerBoundaryOp : Model_Op<"layer_boundary", [Pure, AllTypesMatch<["input", "result"]>]> {
+def Model_LayerBoundaryOp : Model_StepOp<"layer_boundary", [Pure, AllTypesMatch<["input", "result"]>, RowByRow]> {
   let summary = "the residual stream where a decoder layer begins";
   let description = [{
     Passes its input on. It marks the only value that crosses from one layer to the next, so that pipeline stages can be cut here
@@ -213,8 +215,7 @@ def Model_LayerBoundaryOp : Model_Op<"layer_boundary", [Pure, AllTypesMatch<["in
 // Attention
 //===----------------------------------------------------------------------===//
 
-def Model_QKNormOp : Model_Op<"qk_norm", [Pure, AllTypesMatch<["q", "q_result"]>, AllTypesMatch<["k", "k_result"]>,
-    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Model_QKNormOp : Model_WeightedOp<"qk_norm", [Pure, AllTypesMatch<["q", "q_result"]>, AllTypesMatch<["k", "k_result"]>]> {
   let summary = "RMS norm of the whole query vector and of the whole key vector";
   let description = [{
     MiniMax-M2 normalises q and k over all heads at once, before they are split: `q * rsqrt(mean(q^2) + eps) * q_weight`, the mean over every column of
@@ -235,7 +236,7 @@ def Model_QKNormOp : Model_Op<"qk_norm", [Pure, AllTypesMatch<["q", "q_result"]>
   let hasVerifier = 1;
 }
 
-def Model_SumOfSquaresOp : Model_Op<"sum_of_squares", [Pure]> {
+def Model_SumOfSquaresOp : Model_StepOp<"sum_of_squares", [Pure]>, Launches<"sum_of_squares"> {
   let summary = "sum of squares of each row, one column for each input";
   let description = [{
     `result[t, i] = sum over columns of inputs[i][t, :]^2`, in fp32. Several inputs share one result so that one exchange carries all their sums.
@@ -254,7 +255,7 @@ def Model_SumOfSquaresOp : Model_Op<"sum_of_squares", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Model_RMSScaleOp : Model_Op<"rms_scale", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Model_RMSScaleOp : Model_WeightedOp<"rms_scale", [Pure]>, Launches<"rms_scale", ["column", "divisor", "eps"]> {
   let summary = "the second half of an RMS norm: scale by given sums of squares";
   let description = [{
     `x * rsqrt(sums[t, column] / divisor + eps) * weight`. `divisor` counts the squares that the sum holds; where ranks hold replicas of the same columns
@@ -278,7 +279,8 @@ def Model_RMSScaleOp : Model_Op<"rms_scale", [Pure, DeclareOpInterfaceMethods<Sy
   let hasVerifier = 1;
 }
 
-def Model_RopeOp : Model_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> {
+def Model_RopeOp : Model_StepOp<"rope", [Pure, AllTypesMatch<["input", "result"]>]>,
+    Launches<"rope", ["head_dim", "rotary_dim", "theta"]> {
   let summary = "rotary position embedding, NeoX pairing, partial";
   let description = [{
     In each head of `head_dim` columns, columns j and j + rotary_dim/2 (j < rotary_dim/2) rotate by `position * theta^(-2j/rotary_dim)`; columns from
@@ -302,8 +304,8 @@ def Model_RopeOp : Model_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> 
   let hasVerifier = 1;
 }
 
-def Model_KVAppendOp : Model_Op<"kv_append", [AllTypesMatch<["k", "v"]>, MemoryEffects<[MemWrite]>,
-    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Model_KVAppendOp : Model_StepOp<"kv_append", [AllTypesMatch<["k", "v"]>, MemoryEffects<[MemWrite]>,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>, DeclareOpInterfaceMethods<StateUserOpInterface>]> {
   let summary = "store the step's keys and values in the cache";
   let description = [{
     Writes k and v of every token to its slot, converted to the cache's element type. It must precede the layer's `model.attention`, which reads them back.
@@ -321,7 +323,8 @@ def Model_KVAppendOp : Model_Op<"kv_append", [AllTypesMatch<["k", "v"]>, MemoryE
   let hasVerifier = 1;
 }
 
-def Model_AttentionOp : Model_Op<"attention", [DeclareOpInterfaceMethods<SymbolUserOpInterface>, MemoryEffects<[MemRead]>, AllTypesMatch<["q", "result"]>]> {
+def Model_AttentionOp : Model_StepOp<"attention", [MemoryEffects<[MemRead]>, AllTypesMatch<["q", "result"]>,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>, DeclareOpInterfaceMethods<StateUserOpInterface>]> {
   let summary = "causal grouped-query attention over the cache";
   let description = [{
     Each query attends to the cached positions 0..its own of its own sequence: `softmax(scale * q k^T) v` per head in fp32. With h query heads and g cache
@@ -346,7 +349,7 @@ def Model_AttentionOp : Model_Op<"attention", [DeclareOpInterfaceMethods<SymbolU
 // Mixture of experts
 //===----------------------------------------------------------------------===//
 
-def Model_RouterOp : Model_Op<"router", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Model_RouterOp : Model_WeightedOp<"router", [Pure]>, Launches<"router_topk", ["routed_scale"]> {
   let summary = "sigmoid top-k routing with a selection bias";
   let description = [{
     `s = sigmoid(logits)`; the k experts with the largest `s + bias` are chosen (ties: the lower index); their weights are `s`, without the bias, divided by
@@ -368,7 +371,7 @@ def Model_RouterOp : Model_Op<"router", [Pure, DeclareOpInterfaceMethods<SymbolU
   let hasVerifier = 1;
 }
 
-def Model_ExpertsOp : Model_Op<"experts", [Pure, AllTypesMatch<["input", "result"]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Model_ExpertsOp : Model_WeightedOp<"experts", [Pure, AllTypesMatch<["input", "result"]>, MatmulOpInterface]> {
   let summary = "weighted sum of the chosen experts' SwiGLU networks";
   let description = [{
     `result[t] = sum over chosen e of weight * down_e(silu(gate_e x) * (up_e x))`. `gate_up` names the gate and up stacks, or one stack that holds both
@@ -399,7 +402,7 @@ def Model_ExpertsOp : Model_Op<"experts", [Pure, AllTypesMatch<["input", "result
 // Candidates
 //===----------------------------------------------------------------------===//
 
-def Model_TopCandidatesOp : Model_Op<"top_candidates", [Pure]> {
+def Model_TopCandidatesOp : Model_StepOp<"top_candidates", [Pure]> {
   let summary = "the largest logits of each row";
   let description = [{
     The K largest logits of each row and their tokens, in descending order; ties: the lower token. NaN comes before everything, so that whoever samples
@@ -421,7 +424,7 @@ def Model_TopCandidatesOp : Model_Op<"top_candidates", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Model_MergeCandidatesOp : Model_Op<"merge_candidates", [Pure]> {
+def Model_MergeCandidatesOp : Model_StepOp<"merge_candidates", [Pure]>, Launches<"merge_candidates"> {
   let summary = "the best of several lists of candidates";
   let description = [{
     The K largest of the given values of each row with their tokens, in descending order, NaN first; ties: the earlier column. So lists of ascending ranges

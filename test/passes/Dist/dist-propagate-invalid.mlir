@@ -19,6 +19,34 @@ func.func @collectives_come_later(%x: tensor<8x32xbf16>) {
 
 // -----
 
+dist.mesh @mesh ["tp" = 2]
+model.weight @n from "n" dims ["hidden"] {dist.sharding = #dist.sharding<@mesh, [_]>} : tensor<32xf32>
+func.func @norms_are_decomposed_first(%x: tensor<8x32xbf16>) {
+  // expected-error @+1 {{op 'model.qk_norm' has no sharding rule; run model-decompose-qk-norm first}}
+  %q, %k = model.qk_norm %x, %x, @n, @n eps 1.0e-6 : tensor<8x32xbf16>, tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+dist.mesh @mesh ["tp" = 2]
+func.func @projections_fuse_later(%x: tensor<8x32xbf16>) {
+  // expected-error @+1 {{op 'model.split' has no sharding rule; dist-fuse-projections makes it behind dist-partition}}
+  %a, %b = model.split %x : tensor<8x32xbf16> -> tensor<8x16xbf16>, tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+dist.mesh @mesh ["tp" = 2]
+func.func @candidates_merge_later(%v: tensor<2x8xf32>, %t: tensor<2x8xi32>) {
+  // expected-error @+1 {{op 'model.merge_candidates' has no sharding rule; dist-partition makes it}}
+  %a, %b = model.merge_candidates %v, %t : tensor<2x8xf32>, tensor<2x8xi32> -> tensor<2x4xf32>, tensor<2x4xi32>
+  return
+}
+
+// -----
+
 // One exchange carries the sums of q and k, so both must lie along one axis.
 dist.mesh @mesh ["dp" = 2, "tp" = 2]
 model.weight @a from "a" dims ["out", "in"] {dist.sharding = #dist.sharding<@mesh, ["dp", _]>} : tensor<64x32xbf16>

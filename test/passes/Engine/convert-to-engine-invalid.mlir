@@ -126,6 +126,39 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
 
 // -----
 
+// Ops that other passes remove say which.
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  model.weight @n from "n" dims ["hidden"] : tensor<32xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  dist.weight_shard @n.shard of [@n] shardings [#dist.sharding<@mesh, [_]>] concat 0 : tensor<32xf32>
+  func.func @qk_norm(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x32xf32> attributes {model.phase = "decode"} {
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    // expected-error @+1 {{op 'model.qk_norm' has no engine counterpart; run model-decompose-qk-norm}}
+    %q, %k = model.qk_norm %x, %x, @n.shard, @n.shard eps 1.0e-6 : tensor<2x32xf32>, tensor<2x32xf32>
+    return %q : tensor<2x32xf32>
+  }
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  func.func @layer_boundary(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x32xf32> attributes {model.phase = "decode"} {
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    // expected-error @+1 {{op 'model.layer_boundary' has no engine counterpart; run dist-split-stages}}
+    %y = model.layer_boundary %x layer 0 : tensor<2x32xf32>
+    return %y : tensor<2x32xf32>
+  }
+}
+
+// -----
+
 // What the conversion does not know it must not drop.
 module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
   // expected-error @+1 {{op 'builtin.module' has no engine counterpart}}

@@ -1,0 +1,175 @@
+// What the ops of the `model` dialect launch, and which weights and state they
+// use. Ops that need one line for it have it in ModelOps.td (`Launches`).
+
+#include "dialects/Model/IR/ModelDialect.h"
+
+using namespace mlir;
+using namespace saddle::model;
+
+//===----------------------------------------------------------------------===//
+// Dense ops
+//===----------------------------------------------------------------------===//
+
+SmallVector<WeightUse> EmbeddingOp::getWeightUses() {
+  return {{getTableAttr(), WeightRead::Rows}};
+}
+
+LogicalResult EmbeddingOp::describeLaunch(LaunchBuilder &launch) {
+  launch.calls("embedding").operands().weights().rankConstant("vocab_start");
+  return success();
+}
+
+/// Norms and biases are a few values, wanted exactly.
+static SmallVector<WeightUse> vectors(ArrayRef<FlatSymbolRefAttr> symbols) {
+  return llvm::map_to_vector(symbols, [](FlatSymbolRefAttr symbol) {
+    WeightUse use{symbol};
+    use.widens = true;
+    return use;
+  });
+}
+
+SmallVector<WeightUse> RMSNormOp::getWeightUses() {
+  return vectors(getWeightAttr());
+}
+
+SmallVector<WeightUse> LinearOp::getWeightUses() {
+  WeightUse use{getWeightAttr()};
+  use.joins = 0;
+  return {use};
+}
+
+LogicalResult LinearOp::describeLaunch(LaunchBuilder &launch) {
+  int64_t actGroup = getActGroup().value_or(0);
+  launch.operands().weight(getWeightAttr()).constant("act_group", actGroup);
+  ArrayRef<int64_t> blocks =
+      launch.lookupWeight(getWeightAttr()).getWeightScaleBlock();
+  if (blocks.empty()) {
+    launch.calls("linear");
+    return success();
+  }
+  launch.calls("linear_scaled")
+      .scales(getWeightAttr())
+      .constant("block_rows", blocks[0])
+      .constant("block_cols", blocks[1]);
+  return success();
+}
+
+LogicalResult SplitOp::describeLaunch(LaunchBuilder &launch) {
+  launch.views(getInput());
+  return success();
+}
+
+Value SelectRowsOp::getRowOperand() { return getRows(); }
+
+LogicalResult LayerBoundaryOp::describeLaunch(LaunchBuilder &) {
+  return emitError("op '") << getOperationName()
+                           << "' has no engine counterpart; run "
+                              "dist-split-stages";
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+SmallVector<WeightUse> QKNormOp::getWeightUses() {
+  return vectors({getQWeightAttr(), getKWeightAttr()});
+}
+
+LogicalResult QKNormOp::describeLaunch(LaunchBuilder &) {
+  return emitError("op '") << getOperationName()
+                           << "' has no engine counterpart; run "
+                              "model-decompose-qk-norm";
+}
+
+SmallVector<WeightUse> RMSScaleOp::getWeightUses() {
+  return vectors(getWeightAttr());
+}
+
+SmallVector<StateUse> KVAppendOp::getStateUses() {
+  return {{getCacheAttr(), /*reads=*/false, /*writes=*/true}};
+}
+
+LogicalResult KVAppendOp::describeLaunch(LaunchBuilder &launch) {
+  launch.calls("kv_append")
+      .operands()
+      .stepInput("slots")
+      .writesState(getCacheAttr(), "k")
+      .writesState(getCacheAttr(), "v");
+  return success();
+}
+
+SmallVector<StateUse> AttentionOp::getStateUses() {
+  return {{getCacheAttr(), /*reads=*/true, /*writes=*/false}};
+}
+
+LogicalResult AttentionOp::describeLaunch(LaunchBuilder &launch) {
+  auto cache = launch.lookup<KVCacheOp>(getCacheAttr());
+  launch.calls("attention")
+      .operands()
+      .state(getCacheAttr(), "k")
+      .state(getCacheAttr(), "v")
+      .stepInput("positions")
+      .stepInput("sequences")
+      .stepInput("block_table")
+      .constant("head_dim", static_cast<int64_t>(cache.getHeadDim()))
+      .attributes({"scale"});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Mixture of experts
+//===----------------------------------------------------------------------===//
+
+SmallVector<WeightUse> RouterOp::getWeightUses() {
+  return vectors(getBiasAttr());
+}
+
+SmallVector<WeightUse> ExpertsOp::getWeightUses() {
+  SmallVector<WeightUse> uses;
+  for (auto symbol : getGateUp().getAsRange<FlatSymbolRefAttr>())
+    uses.push_back({symbol, WeightRead::Members, getExperts(),
+                    /*widens=*/false, /*joins=*/1});
+  uses.push_back({getDownAttr(), WeightRead::Members, getExperts()});
+  return uses;
+}
+
+LogicalResult ExpertsOp::describeLaunch(LaunchBuilder &launch) {
+  if (getGateUp().size() != 1)
+    return emitError("expected gate and up in one weight; run "
+                     "dist-fuse-projections");
+  auto gateUp = cast<FlatSymbolRefAttr>(getGateUp()[0]);
+  ArrayRef<int64_t> blocks13 =
+      launch.lookupWeight(gateUp).getWeightScaleBlock();
+  ArrayRef<int64_t> blocks2 =
+      launch.lookupWeight(getDownAttr()).getWeightScaleBlock();
+  if (blocks13.empty() != blocks2.empty())
+    return emitError("expected both or neither of ")
+           << gateUp << " and " << getDownAttr() << " to have scales";
+  int64_t actGroup = getActGroup().value_or(0);
+  launch.operands()
+      .rankConstant("expert_start")
+      .constant("act_group", actGroup);
+  if (blocks13.empty()) {
+    launch.calls("experts").weights();
+    return success();
+  }
+  launch.calls("experts_scaled")
+      .weight(gateUp)
+      .scales(gateUp)
+      .weight(getDownAttr())
+      .scales(getDownAttr())
+      .constant("block_rows13", blocks13[0])
+      .constant("block_cols13", blocks13[1])
+      .constant("block_rows2", blocks2[0])
+      .constant("block_cols2", blocks2[1]);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Candidates
+//===----------------------------------------------------------------------===//
+
+LogicalResult TopCandidatesOp::describeLaunch(LaunchBuilder &launch) {
+  launch.calls("top_candidates").operands().rankConstant("vocab_start");
+  return success();
+}
