@@ -1,5 +1,7 @@
 #include "passes/Cuda/Describe.h"
 
+#include "runtime/kernels/abi.h"
+
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -8,8 +10,7 @@ using namespace saddle;
 using namespace saddle::cuda;
 using namespace saddle::engine;
 
-/// runtime/kernels/abi.h.
-static constexpr size_t kMaxOperands = 16, kMaxRankValues = 4;
+using device::kMaxOperands, device::kMaxRankValues;
 
 bool saddle::cuda::isCommand(Operation *op) {
   return isa<LaunchOp, CollectiveOp, TransferOp, CopyOp>(op);

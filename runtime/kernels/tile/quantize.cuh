@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "runtime/kernels/shared/limits.h"
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/types.cuh"
 
@@ -38,7 +39,8 @@ __device__ __forceinline__ float groupScale(float largest) {
 template <int most>
 struct GroupEncoder {
   static constexpr int kEach = (most + 31) / 32;
-  static_assert(kEach <= 16, "a group fits in the registers of a warp");
+  static_assert(most <= kMostGroupValues,
+                "a group fits in the registers of a warp");
   float values[kEach];
 
   /// The first min(count, most) values.
