@@ -2,6 +2,8 @@
 
 #include "runtime/ops/Op.h"
 
+#include "runtime/kernels/abi.h"
+
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -9,8 +11,7 @@ using namespace saddle;
 using namespace saddle::cuda;
 using namespace saddle::engine;
 
-/// runtime/kernels/abi.h.
-static constexpr size_t kMaxOperands = 16, kMaxRankValues = 4;
+using device::kMaxOperands, device::kMaxRankValues;
 
 bool saddle::cuda::isCommand(Operation *op) {
   return isa<LaunchOp, CollectiveOp, TransferOp, CopyOp>(op);
