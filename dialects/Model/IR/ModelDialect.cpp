@@ -31,6 +31,7 @@ static_assert(symbolsOrLaunches<
               "an op of a step is a Model_StepOp");
 
 void ModelDialect::initialize() {
+  registerAttributes();
   addTypes<
 #define GET_TYPEDEF_LIST
 #include "dialects/Model/IR/ModelTypes.cpp.inc"

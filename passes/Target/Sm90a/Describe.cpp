@@ -1,7 +1,6 @@
 #include "passes/Target/Sm90a/Describe.h"
 
 #include "runtime/ops/Op.h"
-
 #include "runtime/kernels/abi.h"
 
 #include "llvm/ADT/TypeSwitch.h"
