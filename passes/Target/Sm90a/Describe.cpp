@@ -1,7 +1,7 @@
 #include "passes/Target/Sm90a/Describe.h"
 
-#include "runtime/ops/Op.h"
 #include "runtime/kernels/abi.h"
+#include "runtime/ops/Op.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 

@@ -18,6 +18,11 @@ namespace saddle::check {
 
 using schema::DType;
 
+static ops::Body bodyOf(const LaunchCase &launch) {
+  // The engine has been validated.
+  return *ops::Body::of(*launch.kernel, launch.launch->operands()->size());
+}
+
 namespace {
 
 uint64_t spanOf(const View &view) {
@@ -27,30 +32,48 @@ uint64_t spanOf(const View &view) {
   return (last + 1) * elementBytes(view.dtype);
 }
 
-/// Fills the operands of one launch, by op and place: the shared ones or the
-/// others. Operands of the other kind are passed over.
+/// Fills the operands of one launch, step by step of its body, by op and place:
+/// the shared ones or the others. Operands of the other kind are passed over,
+/// and so are those that an earlier step has filled or that some step writes.
+/// Operands are numbered as the current step has them.
 class Filler {
 public:
   Filler(const LaunchCase &launch, Pattern pattern, bool shared, uint64_t seed,
          unsigned threads, Operands &operands)
       : launch(launch), pattern(pattern), shared(shared), random(seed),
-        threads(threads), operands(operands), op(launch.kernel->op()->str()) {}
+        threads(threads), operands(operands), body(bodyOf(launch)),
+        done(body.operands() + body.temporaries()) {
+    for (const ops::Step &each : body.steps())
+      for (size_t i = 0; i < each.operands.size(); ++i)
+        if (each.definitions[i].role == ops::Role::Output)
+          done[each.operands[i]] = true;
+  }
 
-  void fill();
+  void fill() {
+    for (const ops::Step &each : body.steps()) {
+      step = &each;
+      fillStep(each.op->name);
+      for (uint32_t operand : each.operands)
+        done[operand] = true;
+    }
+  }
 
 private:
+  void fillStep(const std::string &op);
+  size_t at(size_t operand) const { return step->operands[operand]; }
   View view(size_t operand) const {
     return engine::viewOf(*launch.entry->slices()->Get(
-        launch.launch->operands()->Get(uint32_t(operand))));
+        launch.launch->operands()->Get(uint32_t(at(operand)))));
   }
+  OperandBuffer &buffer(size_t operand) { return *operands[at(operand)]; }
   uint64_t below(uint64_t bound) { return random() % bound; }
   bool isOurs(size_t operand) const {
-    return isShared(launch, operand) == shared;
+    return !done[at(operand)] && isShared(launch, at(operand)) == shared;
   }
 
   void draw(size_t operand, const Quantiles &from) {
     if (isOurs(operand))
-      fillElements(operands[operand]->view(), from, random(), threads);
+      fillElements(buffer(operand).view(), from, random(), threads);
   }
   void normal(size_t operand, float scale = 1) {
     draw(operand, normalQuantiles(scale));
@@ -83,14 +106,16 @@ private:
   std::mt19937_64 random;
   unsigned threads;
   Operands &operands;
-  std::string op;
+  const ops::Body body;
+  std::vector<bool> done; // by value of the body
+  const ops::Step *step = nullptr;
 };
 
 void Filler::change(size_t operand,
                     const std::function<float(float, uint64_t)> &change) {
   if (!isOurs(operand))
     return;
-  View matrix = operands[operand]->view();
+  View matrix = buffer(operand).view();
   uint64_t number = 0;
   for (uint64_t row = 0; row < matrix.shape[0]; ++row) {
     auto *values = reinterpret_cast<float *>(matrix.row(row));
@@ -103,7 +128,7 @@ void Filler::indices(size_t operand,
                      const std::function<int64_t(uint64_t)> &value) {
   if (!isOurs(operand))
     return;
-  View view = operands[operand]->view();
+  View view = buffer(operand).view();
   uint64_t count = view.shape[0] * (view.rank > 1 ? view.shape[1] : 1);
   for (uint64_t i = 0; i < count; ++i) {
     auto stored = int32_t(value(i));
@@ -223,7 +248,7 @@ void Filler::fillSlots(size_t operand, const View &cache) {
   });
 }
 
-void Filler::fill() {
+void Filler::fillStep(const std::string &op) {
   if (op == "embedding") {
     uint64_t vocab = view(1).shape[0];
     indices(0, [&](uint64_t i) {
@@ -253,16 +278,6 @@ void Filler::fill() {
     fillSlots(2, view(3));
     normal(3);
     return normal(4);
-  }
-  if (op == "qk_norm_rope_kv_append") {
-    for (size_t i = 0; i < 3; ++i)
-      normal(i);
-    positive(3, 0.5f, 1.5f);
-    positive(4, 0.5f, 1.5f);
-    indices(5, [&](uint64_t) { return int64_t(below(4000)); });
-    fillSlots(6, view(8));
-    normal(8);
-    return normal(9);
   }
   if (op == "attention") {
     normal(0);
@@ -307,8 +322,9 @@ void Filler::fill() {
     return positive(2, 0.5f, 1.5f);
   }
   // Norms, sums, additions: floats of any size do.
-  for (size_t i = 0; i < firstOutput(launch); ++i)
-    normal(i);
+  for (size_t i = 0; i < step->operands.size(); ++i)
+    if (!step->definitions[i].isWritten())
+      normal(i);
 }
 
 } // namespace
@@ -323,11 +339,6 @@ OperandBuffer::OperandBuffer(const View &shape)
 OperandBuffer::OperandBuffer(const OperandBuffer &other)
     : storage(other.storage), own(other.own) {
   own.data = storage.data() + kGuard;
-}
-
-static ops::Body bodyOf(const LaunchCase &launch) {
-  // The engine has been validated.
-  return *ops::Body::of(*launch.kernel, launch.launch->operands()->size());
 }
 
 size_t firstOutput(const LaunchCase &launch) {
@@ -357,7 +368,7 @@ bool isShared(const LaunchCase &launch, size_t operand) {
       launch.launch->operands()->Get(uint32_t(operand)));
   // Block tables, and the biases of routers, are part of a pattern.
   return !isRowWise(launch, operand) && slice.dtype() != DType::I32 &&
-         launch.kernel->op()->str() != "router_topk";
+         bodyOf(launch).steps().front().op->name != std::string("router_topk");
 }
 
 bool isReadOnly(const LaunchCase &launch, size_t operand) {
