@@ -1,6 +1,6 @@
-// A first-order prediction of each entry's step on the target: what must be
-// read from memory and what the collectives cost. It changes nothing; its
-// remarks let topologies be compared before anything runs.
+// A first-order prediction of each entry's step on the target's machine: what
+// must be read from memory and what the collectives cost. It changes nothing;
+// its remarks let topologies be compared before anything runs.
 
 #include "passes/Dist/Passes.h"
 
@@ -41,8 +41,8 @@ struct Step {
 
 class Predictor {
 public:
-  explicit Predictor(ModuleOp module)
-      : symbols(module), target(h200()), state(module) {}
+  Predictor(ModuleOp module, const Machine &machine)
+      : symbols(module), machine(machine), state(module) {}
 
   Step predict(func::FuncOp function) {
     Step step;
@@ -54,15 +54,15 @@ public:
           .Case<model::ExpertsOp>(
               [&](auto op) { step.weightBytes += expertBytes(op); })
           .Case<AllReduceOp>([&](auto op) {
-            exchange(step, allReduceTime(target, group(op.getAxesAttr()),
+            exchange(step, allReduceTime(machine, group(op.getAxesAttr()),
                                          bytesOf(op.getResult())));
           })
           .Case<AllGatherOp>([&](auto op) {
-            exchange(step, scatterTime(target, group(op.getAxesAttr()),
+            exchange(step, scatterTime(machine, group(op.getAxesAttr()),
                                        bytesOf(op.getResult())));
           })
           .Case<ReduceScatterOp>([&](auto op) {
-            exchange(step, scatterTime(target, group(op.getAxesAttr()),
+            exchange(step, scatterTime(machine, group(op.getAxesAttr()),
                                        bytesOf(op.getInput())));
           });
     });
@@ -70,7 +70,7 @@ public:
   }
 
   double readTime(const Step &step) const {
-    return memoryTime(target, step.weightBytes);
+    return memoryTime(machine, step.weightBytes);
   }
 
 private:
@@ -97,7 +97,7 @@ private:
   }
 
   RankGroup group(AxesAttr axes) const {
-    return rankGroup(target, state.mesh(), axes.getAxes());
+    return rankGroup(machine, state.mesh(), axes.getAxes());
   }
 
   static void exchange(Step &step, double time) {
@@ -106,13 +106,19 @@ private:
   }
 
   SymbolTable symbols;
-  const TargetModel &target;
+  const Machine &machine;
   ShardingState state;
 };
 
 struct PredictStep : saddle::dist::impl::PredictStepBase<PredictStep> {
+  using Base::Base;
+
   void runOnOperation() override {
-    Predictor predictor(getOperation());
+    const Target *found = findTarget(target, getOperation());
+    if (!found)
+      return signalPassFailure();
+    const Machine &machine = found->machine();
+    Predictor predictor(getOperation(), machine);
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       Step step = predictor.predict(function);
       double read = predictor.readTime(step);
@@ -120,7 +126,7 @@ struct PredictStep : saddle::dist::impl::PredictStepBase<PredictStep> {
       llvm::raw_string_ostream(text) << llvm::format(
           "%.3f ms predicted for %s: %.1f MB of weights %.3f ms, %d "
           "collectives %.3f ms; caches and activations not counted",
-          (read + step.collectiveTime) / 1e3, h200().name.data(),
+          (read + step.collectiveTime) / 1e3, machine.name.data(),
           step.weightBytes / 1e6, read / 1e3,
           static_cast<int>(step.collectives), step.collectiveTime / 1e3);
       function.emitRemark("@") << function.getName() << ": " << text;

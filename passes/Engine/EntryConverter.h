@@ -6,6 +6,7 @@
 
 #include "dialects/Model/IR/ModelDialect.h"
 #include "passes/Engine/SharedSymbols.h"
+#include "passes/Target/Target.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -18,9 +19,10 @@ public:
   EntryConverter(mlir::func::FuncOp function, const model::Limits &limits,
                  const mlir::SymbolTable &symbols, SharedSymbols &shared,
                  mlir::FlatSymbolRefAttr activations,
-                 mlir::FlatSymbolRefAttr io)
+                 mlir::FlatSymbolRefAttr io, const Target &target)
       : function(function), limits(limits), symbols(symbols), shared(shared),
-        activations(activations), io(io), builder(function.getContext()) {}
+        activations(activations), io(io), target(target),
+        builder(function.getContext()) {}
   /// `yieldsLogits`: the function belongs to the last stage.
   llvm::LogicalResult convert(mlir::OpBuilder &programBuilder,
                               bool yieldsLogits);
@@ -86,12 +88,11 @@ private:
   llvm::LogicalResult checkWeights(mlir::Operation *op);
   static llvm::SmallVector<llvm::StringRef> weightSymbols(mlir::Operation *op);
   // GroupLaunches.cpp
-  /// Inline: the body in order, marked with the group's signature. Else one
-  /// launch of the kernel that the implementation names.
+  /// Inline: the body in order, marked with the group's signature. Else the one
+  /// launch of the target's fusion that the implementation names.
   llvm::LogicalResult convertOp(kernel::GroupOp group);
   llvm::LogicalResult convertBody(kernel::GroupOp group);
-  llvm::LogicalResult launchAddRMSNorm(kernel::GroupOp group);
-  llvm::LogicalResult launchQKNorm(kernel::GroupOp group);
+  llvm::LogicalResult launchFused(const FusedLaunch &fused);
 
   llvm::LogicalResult convertOp(model::EmbeddingOp op);
   llvm::LogicalResult convertOp(model::RMSNormOp op) {
@@ -147,6 +148,7 @@ private:
   const mlir::SymbolTable &symbols;
   SharedSymbols &shared;
   mlir::FlatSymbolRefAttr activations, io;
+  const Target &target;
   mlir::OpBuilder builder;
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
   llvm::DenseMap<mlir::Value, Extent> extents;

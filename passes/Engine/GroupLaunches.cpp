@@ -1,18 +1,13 @@
-// Groups of the kernel level: opened op by op, or one launch of a kernel that
-// computes the whole body.
+// Groups of the kernel level: opened op by op, or one launch that computes the
+// whole body.
 
 #include "passes/Engine/EntryConverter.h"
+
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 using namespace saddle;
 using namespace saddle::engine;
-
-/// The only op of that kind in a group; kernel-select has seen that there is
-/// one.
-template <typename OpTy>
-static OpTy soleOp(kernel::GroupOp group) {
-  return *group.getBody().front().getOps<OpTy>().begin();
-}
 
 LogicalResult EntryConverter::convertOp(kernel::GroupOp group) {
   Block &body = group.getBody().front();
@@ -49,58 +44,53 @@ LogicalResult EntryConverter::convertBody(kernel::GroupOp group) {
         return failure();
     return success();
   }
-  if (group.getImplementation() != kernel::kKernelImplementation)
-    return group.emitError("expected implementation \"")
-           << kernel::kInlineImplementation << "\" or \""
-           << kernel::kKernelImplementation << "\"; run kernel-select";
   for (Operation &op : body.without_terminator())
     if (failed(checkWeights(&op)))
       return failure();
-  if (group.getSignature() == "add_rms_norm")
-    return launchAddRMSNorm(group);
-  if (group.getSignature() == "qk_norm_rope_kv_append" ||
-      group.getSignature() == "qk_norm_all_reduce_rope_kv_append")
-    return launchQKNorm(group);
-  return group.emitError("signature \"")
-         << group.getSignature() << "\" has no kernel";
+  std::optional<StringRef> implementation = group.getImplementation();
+  if (!implementation)
+    return group.emitError("group \"")
+           << group.getSignature()
+           << "\" has no implementation; run kernel-form-groups";
+  const Fusion *fusion = target.fusion(*implementation);
+  auto fused = fusion ? fusion->launch(group) : std::nullopt;
+  if (!fused)
+    return group.emitError("target ")
+           << target.name() << " has no launch \"" << *implementation
+           << "\" for the ops of group \"" << group.getSignature()
+           << "\"; run kernel-form-groups for this target";
+  return launchFused(*fused);
 }
 
-LogicalResult EntryConverter::launchAddRMSNorm(kernel::GroupOp group) {
-  auto add = soleOp<model::AddOp>(group);
-  auto norm = soleOp<model::RMSNormOp>(group);
-  Value sum = results(add).front(), out = results(norm).front();
-  return launch(norm, "add_rms_norm", {constant("eps", norm.getEpsAttr())},
-                {buffers.lookup(add->getOperand(0)),
-                 buffers.lookup(add->getOperand(1)),
-                 weight(norm, norm.getWeight())},
-                {sum, out});
-}
-
-LogicalResult EntryConverter::launchQKNorm(kernel::GroupOp group) {
-  auto sums = soleOp<model::SumOfSquaresOp>(group);
-  auto append = soleOp<model::KVAppendOp>(group);
-  model::RMSScaleOp scales[2]; // of q and of k
-  for (auto scale : group.getBody().front().getOps<model::RMSScaleOp>())
-    scales[scale.getColumn()] = scale;
-  auto ropeQ = cast<model::RopeOp>(*scales[0]->user_begin());
-  auto [kCache, vCache] = cache(append, append.getCache());
-  Value q = buffers.lookup(sums.getInputs()[0]);
-  Value k = buffers.lookup(sums.getInputs()[1]);
-  Value v = buffers.lookup(append.getV());
-  Value out = results(ropeQ).front();
-  // The sums over all ranks of the norm, exchanged inside the kernel.
-  FlatSymbolRefAttr groups;
-  for (auto reduce : group.getBody().front().getOps<dist::AllReduceOp>())
-    groups = shared.rankGroups(reduce.getAxesAttr());
-  return launch(sums, group.getSignature(),
-                {constant("q_divisor", scales[0].getDivisor()),
-                 constant("k_divisor", scales[1].getDivisor()),
-                 constant("eps", scales[0].getEpsAttr()),
-                 constant("head_dim", ropeQ.getHeadDim()),
-                 constant("rotary_dim", ropeQ.getRotaryDim()),
-                 constant("theta", ropeQ.getThetaAttr())},
-                {q, k, v, weight(scales[0], scales[0].getWeight()),
-                 weight(scales[1], scales[1].getWeight()),
-                 buffers.lookup(ropeQ.getPositions()), slots},
-                {out, kCache, vCache}, groups);
+LogicalResult EntryConverter::launchFused(const FusedLaunch &fused) {
+  llvm::StringMap<std::pair<Value, Value>> caches;
+  auto cacheOf = [&](StringRef symbol) {
+    auto [entry, isNew] = caches.try_emplace(symbol);
+    if (isNew)
+      entry->second = cache(fused.place, symbol);
+    return entry->second;
+  };
+  auto operand = [&](const LaunchOperand &operand) -> Value {
+    switch (operand.kind) {
+    case LaunchOperand::Kind::Value:
+      return buffers.lookup(operand.tensor);
+    case LaunchOperand::Kind::Weight:
+      return weight(fused.place, operand.symbol);
+    case LaunchOperand::Kind::Keys:
+      return cacheOf(operand.symbol).first;
+    case LaunchOperand::Kind::Values:
+      return cacheOf(operand.symbol).second;
+    case LaunchOperand::Kind::Slots:
+      return slots;
+    }
+    llvm_unreachable("all kinds are listed");
+  };
+  for (const LaunchOperand &output : fused.outputs)
+    if (output.kind == LaunchOperand::Kind::Value)
+      results(output.tensor.getDefiningOp());
+  auto outputs = llvm::map_to_vector(fused.outputs, operand);
+  auto inputs = llvm::map_to_vector(fused.inputs, operand);
+  return launch(fused.place, fused.op, fused.constants, inputs, outputs,
+                fused.exchange ? shared.rankGroups(fused.exchange)
+                               : FlatSymbolRefAttr());
 }

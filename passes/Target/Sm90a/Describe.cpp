@@ -1,5 +1,7 @@
 #include "passes/Target/Sm90a/Describe.h"
 
+#include "passes/Target/Sm90a/Fusions/Fusions.h"
+
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -21,15 +23,13 @@ StringRef saddle::cuda::placeOf(Operation *command) {
 
 /// The operands of a reference kernel, as docs/Runtime.md names them; empty
 /// when the op is not known here.
-static ArrayRef<StringRef> operandNames(StringRef op) {
+static SmallVector<StringRef> operandNames(StringRef op) {
+  if (const DeviceFusion *fusion = fusionOfOp(op))
+    return llvm::to_vector_of<StringRef>(fusion->operandNames());
   using Names = ArrayRef<StringRef>;
   static constexpr StringRef kEmbedding[] = {"tokens", "table", "out"};
   static constexpr StringRef kNorm[] = {"x", "weight", "out"};
   static constexpr StringRef kAdd[] = {"a", "b", "out"};
-  static constexpr StringRef kAddNorm[] = {"a", "b", "weight", "sum", "out"};
-  static constexpr StringRef kQKNorm[] = {
-      "q",         "k",     "v",   "q_weight", "k_weight",
-      "positions", "slots", "out", "kcache",   "vcache"};
   static constexpr StringRef kLinear[] = {"x", "w", "out"};
   static constexpr StringRef kLinearScaled[] = {"x", "w", "scale", "out"};
   static constexpr StringRef kScale[] = {"x", "sums", "weight", "out"};
@@ -45,24 +45,22 @@ static ArrayRef<StringRef> operandNames(StringRef op) {
   static constexpr StringRef kExpertsScaled[] = {
       "x", "weights", "experts", "w13", "scale13", "w2", "scale2", "out"};
   static constexpr StringRef kSelect[] = {"x", "rows", "out"};
-  return llvm::StringSwitch<Names>(op)
-      .Case("embedding", kEmbedding)
-      .Case("rms_norm", kNorm)
-      .Case("add", kAdd)
-      .Case("add_rms_norm", kAddNorm)
-      .Cases({"qk_norm_rope_kv_append", "qk_norm_all_reduce_rope_kv_append"},
-             kQKNorm)
-      .Case("linear", kLinear)
-      .Case("linear_scaled", kLinearScaled)
-      .Case("rms_scale", kScale)
-      .Case("rope", kRope)
-      .Case("kv_append", kAppend)
-      .Case("attention", kAttention)
-      .Case("router_topk", kRouter)
-      .Case("experts", kExperts)
-      .Case("experts_scaled", kExpertsScaled)
-      .Case("select_rows", kSelect)
-      .Default({});
+  Names names = llvm::StringSwitch<Names>(op)
+                    .Case("embedding", kEmbedding)
+                    .Case("rms_norm", kNorm)
+                    .Case("add", kAdd)
+                    .Case("linear", kLinear)
+                    .Case("linear_scaled", kLinearScaled)
+                    .Case("rms_scale", kScale)
+                    .Case("rope", kRope)
+                    .Case("kv_append", kAppend)
+                    .Case("attention", kAttention)
+                    .Case("router_topk", kRouter)
+                    .Case("experts", kExperts)
+                    .Case("experts_scaled", kExpertsScaled)
+                    .Case("select_rows", kSelect)
+                    .Default({});
+  return llvm::to_vector(names);
 }
 
 namespace {
@@ -101,7 +99,7 @@ private:
              << kMaxRankValues;
     SmallVector<Value> values(launch.getInputs());
     llvm::append_range(values, launch.getOutputs());
-    ArrayRef<StringRef> names = operandNames(desc.op);
+    SmallVector<StringRef> names = operandNames(desc.op);
     for (auto [index, value] : llvm::enumerate(values)) {
       std::string name = names.size() == values.size() ? names[index].str()
                          : index < launch.getInputs().size()

@@ -14,7 +14,6 @@ using namespace saddle::cuda;
 
 namespace {
 
-constexpr int64_t kMultiprocessors = 132;
 /// Ranges begin at multiples of this (impls/attention.cuh).
 constexpr int64_t kUnit = 64;
 

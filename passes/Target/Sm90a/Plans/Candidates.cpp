@@ -11,7 +11,7 @@ using namespace saddle::cuda;
 
 // impls/candidates.cuh: values in a thread's registers, candidates of a row.
 static constexpr int64_t kMostPerThread = 16, kMostCandidates = 64;
-static constexpr int64_t kMostThreads = 1024, kMultiprocessors = 132;
+static constexpr int64_t kMostThreads = 1024;
 static constexpr int64_t kMostValues = kMostThreads * kMostPerThread;
 
 /// Enough for the values, some 8 each, and for the candidates.

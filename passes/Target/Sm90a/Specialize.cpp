@@ -1,22 +1,16 @@
 // Plans first, for all commands: what a module says about its uses, and how
 // large exchange memory must be, is known only at the end. Then the rewrite.
 
-#include "passes/Target/Sm90a/Passes.h"
-
 #include "passes/Target/Sm90a/Describe.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
 #include "passes/Target/Sm90a/Printer.h"
+#include "passes/Target/Sm90a/Sm90a.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
-
-namespace saddle::cuda {
-#define GEN_PASS_DEF_SPECIALIZEKERNELS
-#include "passes/Target/Sm90a/Passes.h.inc"
-} // namespace saddle::cuda
 
 using namespace mlir;
 using namespace saddle;
@@ -288,21 +282,8 @@ private:
       exchangeNeeds;
 };
 
-struct SpecializeKernels
-    : saddle::cuda::impl::SpecializeKernelsBase<SpecializeKernels> {
-  using Base::Base;
-
-  void runOnOperation() override {
-    if (target == "cpu")
-      return;
-    if (target != "sm_90a") {
-      getOperation().emitError("target \"")
-          << target << "\" is not known; targets of this version: cpu, sm_90a";
-      return signalPassFailure();
-    }
-    if (failed(Specializer(getOperation()).run()))
-      signalPassFailure();
-  }
-};
-
 } // namespace
+
+LogicalResult saddle::cuda::specializeKernels(ModuleOp module) {
+  return Specializer(module).run();
+}

@@ -1,14 +1,55 @@
-// qk_norm_rope_kv_append, and the same with sums over the ranks of a group.
+// The norm of q and k, their rotation and the append to the cache, with sums
+// over the ranks where these hold different heads.
 
+#include "passes/Target/Matchers.h"
+#include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Plans/Exchange.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
-#include "passes/Target/Sm90a/Plans/Plans.h"
+#include "passes/Target/Sm90a/Plans/RowPlan.h"
 
+#include "mlir/IR/Builders.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
+using namespace saddle;
 using namespace saddle::cuda;
+
+//===----------------------------------------------------------------------===//
+// Constraints
+//===----------------------------------------------------------------------===//
+
+/// One kernel normalises and rotates q and k alike.
+static bool treatsQAndKAlike(QKNormOps &ops) {
+  return ops.scaleQ.getEpsAttr() == ops.scaleK.getEpsAttr() &&
+         ops.ropeQ.getHeadDim() == ops.ropeK.getHeadDim() &&
+         ops.ropeQ.getRotaryDim() == ops.ropeK.getRotaryDim() &&
+         ops.ropeQ.getThetaAttr() == ops.ropeK.getThetaAttr() &&
+         ops.ropeQ.getPositions() == ops.ropeK.getPositions();
+}
+
+/// Only the rotated q and the cache leave the kernel.
+static bool keepsTheRest(QKNormOps &ops) {
+  SmallVector<Operation *> members = ops.ops();
+  return llvm::all_of(members, [&](Operation *op) {
+    return op == ops.ropeQ ||
+           llvm::all_of(op->getUsers(), [&](Operation *user) {
+             return llvm::is_contained(members, user);
+           });
+  });
+}
+
+/// A warp of the kernel that exchanges has a lane for each rank.
+static bool fitsAWarp(dist::AllReduceOp reduce) {
+  dist::AxesAttr axes = reduce.getAxesAttr();
+  auto mesh = SymbolTable::lookupNearestSymbolFrom<dist::MeshOp>(
+      reduce, axes.getMesh());
+  return dist::toMesh(mesh).groups(axes.getAxes()).front().size() <= 32;
+}
+
+//===----------------------------------------------------------------------===//
+// Plan
+//===----------------------------------------------------------------------===//
 
 namespace {
 
@@ -77,12 +118,6 @@ static std::string normArguments(const LaunchDesc &launch) {
                        floatLiteral(launch.real("eps")));
 }
 
-/// CTAs that take tokens in turn.
-static uint32_t blocksOfTokens(const LaunchDesc &launch) {
-  return static_cast<uint32_t>(
-      std::clamp<int64_t>(launch.capacity, 1, 132 * 16));
-}
-
 /// A function of a CTA per token.
 static FunctionPlan planOfTokens(const LaunchDesc &launch, const TokenRow &row,
                                  StringRef function) {
@@ -93,13 +128,12 @@ static FunctionPlan planOfTokens(const LaunchDesc &launch, const TokenRow &row,
   plan.body += llvm::formatv("{0}<{1}, {2}>(\n    {3});", function,
                              static_cast<int>(launch.extent),
                              row.arguments(plan.block), normArguments(launch));
-  plan.grid[0] = blocksOfTokens(launch);
+  plan.grid[0] = blocksOfRows(launch);
   return plan;
 }
 
-FailureOr<KernelPlan>
-saddle::cuda::planQKNormRopeKVAppend(const LaunchDesc &launch,
-                                     std::string &error) {
+static FailureOr<KernelPlan> planOnOneRank(const LaunchDesc &launch,
+                                           std::string &error) {
   FailureOr<TokenRow> row = tokenRow(launch, error);
   if (failed(row) || failed(checkFits(launch, *row, 512, error)))
     return failure();
@@ -109,17 +143,14 @@ saddle::cuda::planQKNormRopeKVAppend(const LaunchDesc &launch,
   return plan;
 }
 
-FailureOr<KernelPlan>
-saddle::cuda::planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch,
-                                              std::string &error) {
+static FailureOr<KernelPlan> planAcrossRanks(const LaunchDesc &launch,
+                                             std::string &error) {
   // Up to how many tokens for each CTA that waits one launch is quicker than
   // three.
   constexpr int64_t kTokensOfBlock = 4;
   FailureOr<TokenRow> row = tokenRow(launch, error);
   if (failed(row))
     return failure();
-  if (launch.groupSize < 2)
-    return planQKNormRopeKVAppend(launch, error);
   int64_t size = launch.groupSize, tokens = launch.operands[0].shape[0];
   // A member sends a packet for each token.
   KernelPlan plan;
@@ -146,7 +177,7 @@ saddle::cuda::planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch,
   FunctionPlan sums;
   sums.suffix = "sums";
   sums.block = threadsFor(q.shape[1] / commonVector({&q}), 512);
-  sums.grid[0] = blocksOfTokens(launch);
+  sums.grid[0] = blocksOfRows(launch);
   sums.body = llvm::formatv(
       "sumOfSquares<{0}, {1}, Matrix<f32, {2}, 2, 2>, {3}, {4}>(p, "
       "p.workspace);",
@@ -164,4 +195,90 @@ saddle::cuda::planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch,
   plan.functions = {std::move(sums), std::move(waits), std::move(finish)};
   plan.workspaceBytes = uint64_t(tokens) * 2 * sizeof(float);
   return plan;
+}
+
+//===----------------------------------------------------------------------===//
+// Fusion
+//===----------------------------------------------------------------------===//
+
+static constexpr llvm::StringLiteral kOnOneRank = "qk_norm_rope_kv_append",
+                                     kAcrossRanks =
+                                         "qk_norm_all_reduce_rope_kv_append";
+
+namespace {
+
+class QKNormRopeKVAppend : public DeviceFusion {
+public:
+  QKNormRopeKVAppend() : DeviceFusion(kOnOneRank, QKNormOps::pattern()) {}
+
+  SmallVector<Operation *> match(Operation *anchor) const override {
+    auto found = matchQKNorm(anchor);
+    if (!found || !treatsQAndKAlike(*found) || !keepsTheRest(*found) ||
+        (found->reduce && !fitsAWarp(found->reduce)))
+      return {};
+    return found->ops();
+  }
+
+  std::string signature(ArrayRef<Operation *> ops) const override {
+    return QKNormOps::signature(ops);
+  }
+
+  ArrayRef<llvm::StringLiteral> launchedOps() const override {
+    static constexpr llvm::StringLiteral ops[] = {kOnOneRank, kAcrossRanks};
+    return ops;
+  }
+
+  ArrayRef<llvm::StringLiteral> operandNames() const override {
+    static constexpr llvm::StringLiteral names[] = {
+        "q",         "k",     "v",   "q_weight", "k_weight",
+        "positions", "slots", "out", "kcache",   "vcache"};
+    return names;
+  }
+
+  FailureOr<KernelPlan> plan(const LaunchDesc &launch,
+                             std::string &error) const override {
+    return launch.groupSize < 2 ? planOnOneRank(launch, error)
+                                : planAcrossRanks(launch, error);
+  }
+
+protected:
+  std::optional<FusedLaunch>
+  launchOf(ArrayRef<Operation *> matched) const override {
+    auto sums = llvm::find_if(matched, llvm::IsaPred<model::SumOfSquaresOp>);
+    QKNormOps ops = *matchQKNorm(*sums);
+    Builder builder(ops.sums.getContext());
+    auto integer = [&](StringRef name, int64_t value) {
+      return builder.getNamedAttr(name, builder.getI64IntegerAttr(value));
+    };
+    FusedLaunch launch;
+    launch.place = ops.sums;
+    launch.op = ops.reduce ? kAcrossRanks.str() : kOnOneRank.str();
+    launch.constants = {
+        integer("q_divisor", ops.scaleQ.getDivisor()),
+        integer("k_divisor", ops.scaleK.getDivisor()),
+        builder.getNamedAttr("eps", ops.scaleQ.getEpsAttr()),
+        integer("head_dim", ops.ropeQ.getHeadDim()),
+        integer("rotary_dim", ops.ropeQ.getRotaryDim()),
+        builder.getNamedAttr("theta", ops.ropeQ.getThetaAttr())};
+    launch.inputs = {LaunchOperand::value(ops.sums.getInputs()[0]),
+                     LaunchOperand::value(ops.sums.getInputs()[1]),
+                     LaunchOperand::value(ops.append.getV()),
+                     LaunchOperand::weight(ops.scaleQ.getWeight()),
+                     LaunchOperand::weight(ops.scaleK.getWeight()),
+                     LaunchOperand::value(ops.ropeQ.getPositions()),
+                     LaunchOperand::slots()};
+    launch.outputs = {LaunchOperand::value(ops.ropeQ.getResult()),
+                      LaunchOperand::keys(ops.append.getCache()),
+                      LaunchOperand::values(ops.append.getCache())};
+    if (ops.reduce)
+      launch.exchange = ops.reduce.getAxesAttr();
+    return launch;
+  }
+};
+
+} // namespace
+
+const DeviceFusion *saddle::cuda::qkNormRopeKVAppend() {
+  static const QKNormRopeKVAppend fusion;
+  return &fusion;
 }
