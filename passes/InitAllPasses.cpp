@@ -4,7 +4,6 @@
 #include "passes/Engine/Passes.h"
 #include "passes/Kernel/Passes.h"
 #include "passes/Model/Passes.h"
-#include "passes/Target/Sm90a/Passes.h"
 
 #include "mlir/Transforms/Passes.h"
 
@@ -13,7 +12,6 @@ void saddle::registerAllPasses() {
   dist::registerSaddleDistPasses();
   kernel::registerSaddleKernelPasses();
   engine::registerSaddleEnginePasses();
-  cuda::registerSaddleSm90aPasses();
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
 }

@@ -222,6 +222,7 @@ private:
       pipeline.norm = options.norm;
       pipeline.experts = options.experts;
       pipeline.rows = options.replicaRows;
+      pipeline.target = options.target;
       return buildDistPipeline(pm, pipeline);
     }
     case Phase::Kernel: {
@@ -385,10 +386,15 @@ private:
 } // namespace
 
 Status saddle::checkOptions(const CompileOptions &options) {
-  if (options.target != "cpu" && options.target != "sm_90a")
+  const Target *target = findTarget(options.target);
+  if (!target)
     return makeError(StatusCode::InvalidArgument,
                      "--target %s is not supported by this version; targets: "
-                     "cpu, sm_90a",
+                     "%s",
+                     options.target.c_str(), targetNames().c_str());
+  if (!options.dumpKernels.empty() && target->deviceCode() == DeviceCode::None)
+    return makeError(StatusCode::InvalidArgument,
+                     "--dump-kernels: target %s has no kernel sources",
                      options.target.c_str());
   if (options.compileFrom && options.compileTo &&
       *options.compileTo < *options.compileFrom)

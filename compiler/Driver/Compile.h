@@ -6,6 +6,7 @@
 #include "compiler/Driver/Phase.h"
 #include "compiler/Driver/Topology.h"
 #include "models/BuildOptions.h"
+#include "passes/Target/Target.h"
 
 #include <functional>
 #include <optional>
@@ -23,7 +24,7 @@ struct CompileOptions {
   /// output).
   std::string output;
   Topology topology;
-  std::string target = "cpu";
+  std::string target = defaultTarget().name().str();
   BuildOptions build;
   /// Token counts of decode entries; empty means powers of two.
   std::vector<int64_t> buckets;

@@ -7,7 +7,6 @@
 #include "passes/Engine/Passes.h"
 #include "passes/Kernel/Passes.h"
 #include "passes/Model/Passes.h"
-#include "passes/Target/Sm90a/Passes.h"
 
 #include "mlir/Pass/PassRegistry.h"
 
@@ -50,6 +49,7 @@ void saddle::buildDistPipeline(OpPassManager &pm,
   choose.norm = options.norm;
   choose.experts = options.experts;
   choose.rows = options.rows;
+  choose.target = options.target;
   pm.addPass(dist::createChooseExchanges(choose));
   pm.addPass(dist::createPropagate());
   pm.addPass(dist::createInsertReshards());
@@ -66,27 +66,30 @@ void saddle::buildDistPipeline(OpPassManager &pm,
   dist::SplitStagesOptions stages;
   stages.layers.assign(options.layers.begin(), options.layers.end());
   pm.addPass(dist::createSplitStages(stages));
-  pm.addPass(dist::createPredictStep());
+  dist::PredictStepOptions predict;
+  predict.target = options.target;
+  pm.addPass(dist::createPredictStep(predict));
   pm.addPass(dist::createVerifySPMD());
 }
 
 void saddle::buildKernelPipeline(OpPassManager &pm,
                                  const TargetOptions &options) {
-  pm.addPass(kernel::createFormGroups());
-  kernel::SelectOptions select;
-  select.target = options.target;
-  pm.addPass(kernel::createSelect(select));
+  kernel::FormGroupsOptions groups;
+  groups.target = options.target;
+  pm.addPass(kernel::createFormGroups(groups));
   pm.addPass(kernel::createVerifyGroups());
 }
 
 void saddle::buildEnginePipeline(OpPassManager &pm,
                                  const TargetOptions &options) {
-  pm.addPass(engine::createConvertToEngine());
+  engine::ConvertToEngineOptions convert;
+  convert.target = options.target;
+  pm.addPass(engine::createConvertToEngine(convert));
   // Strides, extents and places are known now, and the buffers that kernels
   // ask for are planned with the others.
-  cuda::SpecializeKernelsOptions specialize;
+  engine::SpecializeKernelsOptions specialize;
   specialize.target = options.target;
-  pm.addPass(cuda::createSpecializeKernels(specialize));
+  pm.addPass(engine::createSpecializeKernels(specialize));
   pm.addPass(engine::createPlanMemory());
   pm.addPass(engine::createVerifyExtents());
   // Independent of the planner: a checker that shares its code proves nothing.

@@ -3,6 +3,8 @@
 #ifndef SADDLE_COMPILER_PIPELINES_PIPELINES_H
 #define SADDLE_COMPILER_PIPELINES_PIPELINES_H
 
+#include "passes/Target/Target.h"
+
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassOptions.h"
 
@@ -40,6 +42,9 @@ struct TopologyOptions : mlir::PassPipelineOptions<TopologyOptions> {
                            llvm::cl::desc("Layout of replicas' gathered rows: "
                                           "auto, packed or padded"),
                            llvm::cl::init("auto")};
+  Option<std::string> target{*this, "target",
+                             llvm::cl::desc("Target that costs are for"),
+                             llvm::cl::init(defaultTarget().name().str())};
 };
 
 struct ModelPipelineOptions : mlir::PassPipelineOptions<ModelPipelineOptions> {
@@ -50,7 +55,7 @@ struct ModelPipelineOptions : mlir::PassPipelineOptions<ModelPipelineOptions> {
 /// What the engine runs on: see docs/Architecture.md.
 struct TargetOptions : mlir::PassPipelineOptions<TargetOptions> {
   Option<std::string> target{*this, "target", llvm::cl::desc("Target name"),
-                             llvm::cl::init("cpu")};
+                             llvm::cl::init(defaultTarget().name().str())};
 };
 
 /// An imported module to static buckets: everything that needs no devices.

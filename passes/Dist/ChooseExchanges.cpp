@@ -51,14 +51,15 @@ using Wishes = llvm::StringMap<std::string>;
 /// Plans of one function.
 class Planner {
 public:
-  Planner(func::FuncOp function, const ShardingState &state, int64_t dp)
-      : function(function), state(state), target(h200()) {
+  Planner(func::FuncOp function, const ShardingState &state, int64_t dp,
+          const Target &target)
+      : function(function), state(state), target(target) {
     const Mesh &mesh = state.mesh();
     tp = mesh.axisSize("tp");
     auto name = StringAttr::get(function.getContext(), "tp");
     auto group = [&](int64_t pre, int64_t size) {
       AxisRef axis = mesh.simplify(AxisRef{name, pre, size});
-      return rankGroup(target, mesh,
+      return rankGroup(target.machine(), mesh,
                        axis ? ArrayRef<AxisRef>(axis) : ArrayRef<AxisRef>());
     };
     shape.replicas = dp;
@@ -110,7 +111,7 @@ public:
           choice.name, wishes.lookup(choice.name), {}, (*best).*choice.member};
       for (StringRef value : choice.values)
         decision.candidates.push_back(candidate(choice, value, granted, *best));
-      reportDecision(function, decision, target.name);
+      reportDecision(function, decision, target.machine().name);
     }
     return *best;
   }
@@ -221,7 +222,7 @@ private:
 
   func::FuncOp function;
   const ShardingState &state;
-  const TargetModel &target;
+  const Target &target;
   LayerShape shape;
   SmallVector<Operation *> stream;
   int64_t tp, globalTokens = 0;
@@ -233,6 +234,9 @@ struct ChooseExchanges
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    const Target *found = findTarget(target, module);
+    if (!found)
+      return signalPassFailure();
     Wishes wishes;
     wishes["reduction"] = reduction;
     wishes["norm"] = norm;
@@ -257,7 +261,7 @@ struct ChooseExchanges
     if (tp == 1)
       return; // one rank meets nobody
     for (auto function : module.getOps<func::FuncOp>()) {
-      Planner planner(function, state, dp.getInt());
+      Planner planner(function, state, dp.getInt(), *found);
       if (planner.measure())
         apply(function, planner, planner.decide(wishes), dp.getInt());
     }

@@ -4,45 +4,46 @@
 
 #include <algorithm>
 
+using namespace saddle;
 using namespace saddle::dist;
 
-RankGroup saddle::dist::rankGroup(const TargetModel &target, const Mesh &mesh,
+RankGroup saddle::dist::rankGroup(const Machine &machine, const Mesh &mesh,
                                   llvm::ArrayRef<AxisRef> axes) {
   RankGroup result;
   for (AxisRef axis : axes)
     result.ranks *= mesh.factor(axis);
   for (const std::vector<int64_t> &ranks : mesh.groups(axes))
     // Members stand in rank order.
-    result.far |=
-        ranks.front() / target.islandRanks != ranks.back() / target.islandRanks;
+    result.far |= ranks.front() / machine.islandRanks !=
+                  ranks.back() / machine.islandRanks;
   return result;
 }
 
-static const LinkModel &links(const TargetModel &target, RankGroup group) {
-  return group.far ? target.far : target.near;
+static const Link &links(const Machine &machine, RankGroup group) {
+  return group.far ? machine.far : machine.near;
 }
 
-double saddle::dist::scatterTime(const TargetModel &target, RankGroup group,
+double saddle::dist::scatterTime(const Machine &machine, RankGroup group,
                                  double bytes) {
   if (group.ranks == 1)
     return 0;
-  const LinkModel &link = links(target, group);
+  const Link &link = links(machine, group);
   auto ranks = static_cast<double>(group.ranks);
   return link.hopMicroseconds +
          bytes / ranks * (ranks - 1) / link.bytesPerMicrosecond;
 }
 
-double saddle::dist::allReduceTime(const TargetModel &target, RankGroup group,
+double saddle::dist::allReduceTime(const Machine &machine, RankGroup group,
                                    double bytes) {
   if (group.ranks == 1)
     return 0;
-  const LinkModel &link = links(target, group);
+  const Link &link = links(machine, group);
   double oneShot =
       link.hopMicroseconds +
       bytes * static_cast<double>(group.ranks - 1) / link.bytesPerMicrosecond;
-  return std::min(oneShot, 2 * scatterTime(target, group, bytes));
+  return std::min(oneShot, 2 * scatterTime(machine, group, bytes));
 }
 
-double saddle::dist::memoryTime(const TargetModel &target, double bytes) {
-  return bytes / target.memoryBytesPerMicrosecond;
+double saddle::dist::memoryTime(const Machine &machine, double bytes) {
+  return bytes / machine.memoryBytesPerMicrosecond;
 }

@@ -5,6 +5,7 @@
 
 #include "passes/Dist/CostModel.h"
 #include "passes/Dist/Decision.h"
+#include "passes/Target/Target.h"
 
 namespace saddle::dist {
 
@@ -64,9 +65,9 @@ bool isConsistent(const LayerShape &shape, const ExchangePlan &plan);
 
 /// Predicted cost of what one layer exchanges, its adds and norms, and with
 /// replicas the rows that router and experts read and write. What all plans
-/// share beside that (weights, attention, the QK norm's sum) is left out.
-/// Launches are those that kernel-form-groups leaves.
-Cost layerCost(const TargetModel &target, const LayerShape &shape,
+/// share beside that (weights, attention, the QK norm's sum) is left out. What
+/// no fusion of the target covers is a launch of its own.
+Cost layerCost(const Target &target, const LayerShape &shape,
                const ExchangePlan &plan);
 
 /// Rows that all replicas together bring, as a plan lays them: `replicas` times

@@ -73,10 +73,10 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
     | choice | values | what differs |
     | --- | --- | --- |
     | `reduction` | `all_reduce` | the partial sums behind attention and experts are finished by launches of their own |
-    | | `deferred` | the launch of the next add and norm finishes them (the groups `all_reduce_add_rms_norm`, with replicas `reduce_scatter_...`) |
+    | | `deferred` | the launch of the next add and norm finishes them, where the target has such a launch (the groups `all_reduce_add_rms_norm`, with replicas `reduce_scatter_...`) |
     | | `reduce_scatter` | each rank finishes the rows of its block of tokens, adds there, and rows are gathered for the next branch |
-    | `norm` | `early` | a rank normalises its own rows, then they are gathered (one group with add and sum) |
-    | | `late` | rows are gathered as they are and every rank normalises all (add, gather and norm are launches of their own) |
+    | `norm` | `early` | a rank normalises its own rows, then they are gathered |
+    | | `late` | rows are gathered as they are and every rank normalises all |
     | `experts` | `masked` | every rank has all tokens already and skips those of other ranks' experts |
     | | `gathered` | tokens come from split rows by an all-gather and go back by a reduce-scatter |
     | `rows` | `packed` | gathered rows of attention replicas lie without gaps |
@@ -86,8 +86,8 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
     candidate: without replicas `gathered` and `reduce_scatter` go together, because nothing takes a slice of a row that every rank holds; with
     replicas experts are always `gathered`, and a replica's ranks cannot split its rows, whose number is known at run time only. Remarks say so.
 
-    Costs are those of ExchangePlan.h over the table of TargetTable.h (H200, also for the CPU target, where nothing would differ). A remark for each choice
-    states the candidates, their predicted times by parts, and why one won. An option that an entry cannot follow is left aside there, with a remark.
+    Costs are those of ExchangePlan.h for the target's machine (H200, also for cpu) and its fusions: what no fusion covers is a launch of its own. On sm_90a no
+    launch adds and finishes a sum, so `deferred` costs as much as `all_reduce`, and the simpler one is chosen. A remark for each choice states the candidates, their predicted times by parts, and why one won. An option that an entry cannot follow is left aside there, with a remark.
 
     The choices stand on the function by name, for dist-lower-reshards and kernel-form-groups, and as `dist.token_axis` on the row-by-row ops whose rows they
     split or gather; dist-propagate carries that out.
@@ -103,6 +103,7 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
     Option<"norm", "norm", "std::string", /*default=*/"\"auto\"", "auto, early or late">,
     Option<"experts", "experts", "std::string", /*default=*/"\"auto\"", "auto, masked or gathered">,
     Option<"rows", "rows", "std::string", /*default=*/"\"auto\"", "auto, packed or padded">,
+    Option<"target", "target", "std::string", /*default=*/"::saddle::defaultTarget().name().str()", "Target name">,
   ];
 }
 
@@ -208,16 +209,17 @@ def SplitStages : Pass<"dist-split-stages", "::mlir::ModuleOp"> {
 }
 
 def PredictStep : Pass<"dist-predict-step", "::mlir::ModuleOp"> {
-  let summary = "Say what a step of each entry should take on H200";
+  let summary = "Say what a step of each entry should take on the target's machine";
   let description = [{
     Sums, for one rank, the weights that a full step reads at memory speed (of the experts, the share that uniform routing touches) and the predicted time of its
-    collectives (CostModel.h, TargetTable.h). Caches, activations and launches are not counted, so this is a floor with communication, good for comparing topologies. Remarks
+    collectives (CostModel.h) on the target's machine. Caches, activations and launches are not counted, so this is a floor with communication, good for comparing topologies. Remarks
     only; nothing changes.
 
     ```
     remark: @decode_1: 0.989 ms predicted for H200: 1443.0 MB of weights 0.317 ms, 188 collectives 0.672 ms; ...
     ```
   }];
+  let options = [Option<"target", "target", "std::string", /*default=*/"::saddle::defaultTarget().name().str()", "Target name">];
 }
 
 def VerifySPMD : Pass<"dist-verify-spmd", "::mlir::ModuleOp"> {

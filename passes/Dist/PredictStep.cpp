@@ -1,6 +1,6 @@
-// A first-order prediction of each entry's step on the target: what must be
-// read from memory and what the collectives cost. It changes nothing; its
-// remarks let topologies be compared before anything runs.
+// A first-order prediction of each entry's step on the target's machine: what
+// must be read from memory and what the collectives cost. It changes nothing;
+// its remarks let topologies be compared before anything runs.
 
 #include "passes/Dist/Passes.h"
 
@@ -40,8 +40,8 @@ struct Step {
 
 class Predictor {
 public:
-  explicit Predictor(ModuleOp module)
-      : symbols(module), target(h200()), state(module) {}
+  Predictor(ModuleOp module, const Machine &machine)
+      : symbols(module), machine(machine), state(module) {}
 
   Step predict(func::FuncOp function) {
     Step step;
@@ -58,7 +58,7 @@ public:
   }
 
   double readTime(const Step &step) const {
-    return memoryTime(target, step.weightBytes);
+    return memoryTime(machine, step.weightBytes);
   }
 
 private:
@@ -98,22 +98,28 @@ private:
 
   double exchangeTime(CollectiveOpInterface op) const {
     RankGroup group =
-        rankGroup(target, state.mesh(), op.getAxesAttr().getAxes());
+        rankGroup(machine, state.mesh(), op.getAxesAttr().getAxes());
     double bytes =
         std::max(bytesOf(op->getOperand(0)), bytesOf(op->getResult(0)));
     return op.getKind() == CollectiveKind::AllReduce
-               ? allReduceTime(target, group, bytes)
-               : scatterTime(target, group, bytes);
+               ? allReduceTime(machine, group, bytes)
+               : scatterTime(machine, group, bytes);
   }
 
   SymbolTable symbols;
-  const TargetModel &target;
+  const Machine &machine;
   ShardingState state;
 };
 
 struct PredictStep : saddle::dist::impl::PredictStepBase<PredictStep> {
+  using Base::Base;
+
   void runOnOperation() override {
-    Predictor predictor(getOperation());
+    const Target *found = findTarget(target, getOperation());
+    if (!found)
+      return signalPassFailure();
+    const Machine &machine = found->machine();
+    Predictor predictor(getOperation(), machine);
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       Step step = predictor.predict(function);
       double read = predictor.readTime(step);
@@ -121,7 +127,7 @@ struct PredictStep : saddle::dist::impl::PredictStepBase<PredictStep> {
       llvm::raw_string_ostream(text) << llvm::format(
           "%.3f ms predicted for %s: %.1f MB of weights %.3f ms, %d "
           "collectives %.3f ms; caches and activations not counted",
-          (read + step.collectiveTime) / 1e3, h200().name.data(),
+          (read + step.collectiveTime) / 1e3, machine.name.data(),
           step.weightBytes / 1e6, read / 1e3,
           static_cast<int>(step.collectives), step.collectiveTime / 1e3);
       function.emitRemark("@") << function.getName() << ": " << text;

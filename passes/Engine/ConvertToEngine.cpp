@@ -24,13 +24,16 @@ namespace {
 
 struct ConvertToEngine
     : saddle::engine::impl::ConvertToEngineBase<ConvertToEngine> {
+  using Base::Base;
+
   void runOnOperation() override {
-    if (failed(convert(getOperation())))
+    const Target *found = findTarget(target, getOperation());
+    if (!found || failed(convert(getOperation(), *found)))
       signalPassFailure();
   }
 
 private:
-  static LogicalResult convert(ModuleOp module) {
+  static LogicalResult convert(ModuleOp module, const Target &target) {
     auto limits = model::Limits::get(module);
     if (failed(limits))
       return failure();
@@ -87,7 +90,7 @@ private:
           createStates(inside, cache, *limits, kv);
       for (func::FuncOp function : functions)
         if (failed(EntryConverter(function, *limits, symbols, shared,
-                                  activations, io)
+                                  activations, io, target)
                        .convert(inside, stage == stages - 1)))
           return failure();
     }

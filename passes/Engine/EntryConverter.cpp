@@ -8,8 +8,7 @@ using namespace mlir;
 using namespace saddle;
 using namespace saddle::engine;
 
-/// Where in the model an op comes from: the importer's name, or the op's own.
-static std::string placeOf(Operation *op) {
+std::string EntryConverter::placeOf(Operation *op) {
   Location loc = op->getLoc();
   while (auto fused = dyn_cast<FusedLoc>(loc))
     loc = fused.getLocations().front();
@@ -204,12 +203,12 @@ SmallVector<Value> EntryConverter::results(Operation *op) {
 LogicalResult EntryConverter::launch(Operation *op, StringRef reference,
                                      ArrayRef<NamedAttribute> constants,
                                      ArrayRef<Value> inputs,
-                                     ArrayRef<Value> outputs,
-                                     FlatSymbolRefAttr groups) {
+                                     ArrayRef<Value> outputs) {
   LaunchOp::create(builder, op->getLoc(), shared.kernel(reference, constants),
                    inputs, outputs, /*workspace=*/Value(),
-                   /*exchange=*/Value(), groups, extentAttr(extent(op)),
-                   builder.getStringAttr(placeOf(op)), fusion);
+                   /*exchange=*/Value(), /*groups=*/FlatSymbolRefAttr(),
+                   extentAttr(extent(op)), builder.getStringAttr(placeOf(op)),
+                   fusion);
   return success();
 }
 

@@ -6,6 +6,7 @@
 
 #include "dialects/Model/IR/ModelDialect.h"
 #include "passes/Engine/SharedSymbols.h"
+#include "passes/Target/Target.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -18,9 +19,10 @@ public:
   EntryConverter(mlir::func::FuncOp function, const model::Limits &limits,
                  const mlir::SymbolTable &symbols, SharedSymbols &shared,
                  mlir::FlatSymbolRefAttr activations,
-                 mlir::FlatSymbolRefAttr io)
+                 mlir::FlatSymbolRefAttr io, const Target &target)
       : function(function), limits(limits), symbols(symbols), shared(shared),
-        activations(activations), io(io), builder(function.getContext()) {}
+        activations(activations), io(io), target(target),
+        builder(function.getContext()) {}
   /// `yieldsLogits`: the function belongs to the last stage.
   llvm::LogicalResult convert(mlir::OpBuilder &programBuilder,
                               bool yieldsLogits);
@@ -69,12 +71,10 @@ private:
   static Extent scattered(Extent extent, dist::RowLayout layout);
   /// Buffers for an op's results.
   llvm::SmallVector<mlir::Value> results(mlir::Operation *op);
-  /// `groups`: of a kernel that exchanges data in the middle.
   llvm::LogicalResult launch(mlir::Operation *op, llvm::StringRef reference,
                              llvm::ArrayRef<mlir::NamedAttribute> constants,
                              llvm::ArrayRef<mlir::Value> inputs,
-                             llvm::ArrayRef<mlir::Value> outputs,
-                             mlir::FlatSymbolRefAttr groups = {});
+                             llvm::ArrayRef<mlir::Value> outputs);
   llvm::LogicalResult convertAny(mlir::Operation *op);
   /// One launch, or views, as the op describes it.
   llvm::LogicalResult convertOp(model::LaunchOpInterface op);
@@ -91,18 +91,21 @@ private:
   /// Every weight that the op names is a shard.
   llvm::LogicalResult checkWeights(mlir::Operation *op);
   // GroupLaunches.cpp
-  /// Inline: the body in order, marked with the group's signature. Else one
-  /// launch of the kernel that the implementation names.
+  /// Inline: the body in order, marked with the group's signature. Else the one
+  /// launch of the target's fusion that the implementation names.
   llvm::LogicalResult convertOp(kernel::GroupOp group);
   llvm::LogicalResult convertBody(kernel::GroupOp group);
-  llvm::LogicalResult launchAddRMSNorm(kernel::GroupOp group);
-  llvm::LogicalResult launchQKNorm(kernel::GroupOp group);
+  /// One launch whose kernel has the group's ops as its body.
+  llvm::LogicalResult launchBody(kernel::GroupOp group);
+  /// Where in the model an op comes from: the importer's name, or the op's own.
+  static std::string placeOf(mlir::Operation *op);
 
   mlir::func::FuncOp function;
   const model::Limits &limits;
   const mlir::SymbolTable &symbols;
   SharedSymbols &shared;
   mlir::FlatSymbolRefAttr activations, io;
+  const Target &target;
   mlir::OpBuilder builder;
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
   llvm::DenseMap<mlir::Value, Extent> extents;

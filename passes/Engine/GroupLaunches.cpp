@@ -1,18 +1,14 @@
-// Groups of the kernel level: opened op by op, or one launch of a kernel that
-// computes the whole body.
+// Groups of the kernel level: opened op by op, or one launch that computes the
+// whole body.
 
 #include "passes/Engine/EntryConverter.h"
+
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 using namespace saddle;
 using namespace saddle::engine;
-
-/// The only op of that kind in a group; kernel-select has seen that there is
-/// one.
-template <typename OpTy>
-static OpTy soleOp(kernel::GroupOp group) {
-  return *group.getBody().front().getOps<OpTy>().begin();
-}
 
 LogicalResult EntryConverter::convertOp(kernel::GroupOp group) {
   Block &body = group.getBody().front();
@@ -49,60 +45,181 @@ LogicalResult EntryConverter::convertBody(kernel::GroupOp group) {
         return failure();
     return success();
   }
-  if (group.getImplementation() != kernel::kKernelImplementation)
-    return group.emitError("expected implementation \"")
-           << kernel::kInlineImplementation << "\" or \""
-           << kernel::kKernelImplementation << "\"; run kernel-select";
   for (Operation &op : body.without_terminator())
     if (failed(checkWeights(&op)))
       return failure();
-  if (group.getSignature() == "add_rms_norm")
-    return launchAddRMSNorm(group);
-  if (group.getSignature() == "qk_norm_rope_kv_append" ||
-      group.getSignature() == "qk_norm_all_reduce_rope_kv_append")
-    return launchQKNorm(group);
-  return group.emitError("signature \"")
-         << group.getSignature() << "\" has no kernel";
+  std::optional<StringRef> implementation = group.getImplementation();
+  if (!implementation)
+    return group.emitError("group \"")
+           << group.getSignature()
+           << "\" has no implementation; run kernel-form-groups";
+  const Fusion *fusion = target.fusion(*implementation);
+  if (!fusion || !fusion->isOneLaunch() || !fusion->matches(group))
+    return group.emitError("target ")
+           << target.name() << " has no launch \"" << *implementation
+           << "\" for the ops of group \"" << group.getSignature()
+           << "\"; run kernel-form-groups for this target";
+  return launchBody(group);
 }
 
-LogicalResult EntryConverter::launchAddRMSNorm(kernel::GroupOp group) {
-  auto add = soleOp<model::AddOp>(group);
-  auto norm = soleOp<model::RMSNormOp>(group);
-  Value sum = results(add).front(), out = results(norm).front();
-  return launch(norm, "add_rms_norm", {constant("eps", norm.getEpsAttr())},
-                {buffers.lookup(add->getOperand(0)),
-                 buffers.lookup(add->getOperand(1)),
-                 weight(norm, norm.getWeight())},
-                {sum, out});
-}
+namespace {
 
-LogicalResult EntryConverter::launchQKNorm(kernel::GroupOp group) {
-  auto sums = soleOp<model::SumOfSquaresOp>(group);
-  auto append = soleOp<model::KVAppendOp>(group);
-  model::RMSScaleOp scales[2]; // of q and of k
-  for (auto scale : group.getBody().front().getOps<model::RMSScaleOp>())
-    scales[scale.getColumn()] = scale;
-  auto ropeQ = cast<model::RopeOp>(*scales[0]->user_begin());
-  Value kCache = state(append, append.getCache(), "k");
-  Value vCache = state(append, append.getCache(), "v");
-  Value q = buffers.lookup(sums.getInputs()[0]);
-  Value k = buffers.lookup(sums.getInputs()[1]);
-  Value v = buffers.lookup(append.getV());
-  Value out = results(ropeQ).front();
-  // The sums over all ranks of the norm, exchanged inside the kernel.
+/// A value of a kernel's body. Numbers are known when all values are: operands
+/// come first, inputs before outputs, then temporaries.
+struct BodyValue {
+  enum class Kind { Input, Output, Temporary } kind;
+  size_t index;
+};
+
+struct BodyStep {
+  StringRef op;
+  DictionaryAttr constants;
+  SmallVector<BodyValue> values;
+};
+
+/// Collects the values of a body, each once.
+class BodyValues {
+public:
+  using Kind = BodyValue::Kind;
+
+  /// What comes from outside: a buffer, or a weight or state by its symbol.
+  BodyValue input(Value value) {
+    Value key = value;
+    if (auto global = value.getDefiningOp<GlobalOp>()) {
+      auto [known, isNew] = globals.try_emplace(global.getSymbol(), value);
+      key = known->second;
+      if (!isNew && global.use_empty())
+        global.erase();
+    }
+    inputs.insert(key);
+    return {Kind::Input,
+            static_cast<size_t>(llvm::find(inputs, key) - inputs.begin())};
+  }
+  BodyValue output(Value value) {
+    outputs.push_back(value);
+    return {Kind::Output, outputs.size() - 1};
+  }
+  /// One row of it.
+  BodyValue temporary(RankedTensorType row) {
+    temporaries.push_back(TypeAttr::get(row));
+    return {Kind::Temporary, temporaries.size() - 1};
+  }
+
+  int64_t number(BodyValue value) const {
+    size_t base = value.kind == Kind::Input    ? 0
+                  : value.kind == Kind::Output ? inputs.size()
+                                               : inputs.size() + outputs.size();
+    return static_cast<int64_t>(base + value.index);
+  }
+
+  llvm::SetVector<Value> inputs;
+  SmallVector<Value> outputs;
+  SmallVector<Attribute> temporaries;
+
+private:
+  llvm::StringMap<Value> globals;
+};
+
+} // namespace
+
+LogicalResult EntryConverter::launchBody(kernel::GroupOp group) {
+  Block &body = group.getBody().front();
+  Operation *yield = body.getTerminator();
+  BodyValues values;
+  SmallVector<BodyStep> steps;
+  llvm::DenseMap<Value, BodyValue> inner; // results of the body's ops
   FlatSymbolRefAttr groups;
-  for (auto reduce : group.getBody().front().getOps<dist::AllReduceOp>())
-    groups = shared.rankGroups(reduce.getAxesAttr());
-  return launch(sums, group.getSignature(),
-                {constant("q_divisor", scales[0].getDivisor()),
-                 constant("k_divisor", scales[1].getDivisor()),
-                 constant("eps", scales[0].getEpsAttr()),
-                 constant("head_dim", ropeQ.getHeadDim()),
-                 constant("rotary_dim", ropeQ.getRotaryDim()),
-                 constant("theta", ropeQ.getThetaAttr())},
-                {q, k, v, weight(scales[0], scales[0].getWeight()),
-                 weight(scales[1], scales[1].getWeight()),
-                 buffers.lookup(ropeQ.getPositions()),
-                 stepInputs.lookup("slots")},
-                {out, kCache, vCache}, groups);
+  std::optional<Extent> rows;
+
+  for (Operation &op : body.without_terminator())
+    for (Value result : op.getResults())
+      extents[result] = extent(&op);
+  // Outputs first, in the order of the group's results.
+  for (Value yielded : yield->getOperands()) {
+    Operation *op = yielded.getDefiningOp();
+    if (!op)
+      return group.emitError("yields one of its inputs");
+    auto type = cast<RankedTensorType>(yielded.getType());
+    Value created =
+        buffer(op->getLoc(), outputs.contains(yielded) ? io : activations,
+               type.getShape(), type.getElementType());
+    buffers[yielded] = created;
+    if (outputs.contains(yielded))
+      outputBuffers.insert(created);
+    inner.try_emplace(yielded, values.output(created));
+  }
+  auto read = [&](Value value) {
+    auto known = inner.find(value);
+    return known == inner.end() ? values.input(buffers.lookup(value))
+                                : known->second;
+  };
+  auto addResults = [&](Operation *op, BodyStep &step) {
+    for (Value result : op->getResults()) {
+      auto type = cast<RankedTensorType>(result.getType());
+      auto known = inner.find(result);
+      if (known == inner.end())
+        known = inner
+                    .try_emplace(result, values.temporary(RankedTensorType::get(
+                                             type.getShape().drop_front(),
+                                             type.getElementType())))
+                    .first;
+      step.values.push_back(known->second);
+    }
+  };
+  for (Operation &op : body.without_terminator()) {
+    BodyStep step;
+    if (auto collective = dyn_cast<dist::CollectiveOpInterface>(op)) {
+      if (groups || collective.getKind() != dist::CollectiveKind::AllReduce)
+        return op.emitError("cannot be a step of a kernel: one all-reduce at "
+                            "most can");
+      groups = shared.rankGroups(collective.getAxesAttr());
+      step.op = stringifyCollectiveKind(CollectiveKind::AllReduceSum);
+      step.constants = builder.getDictionaryAttr({});
+      step.values.push_back(read(op.getOperand(0)));
+    } else if (auto launch = dyn_cast<model::LaunchOpInterface>(op)) {
+      model::LaunchBuilder described(&op, symbols);
+      if (failed(launch.describeLaunch(described)))
+        return failure();
+      if (described.getViewed())
+        return op.emitError("cannot be a step of a kernel: it is a view");
+      SmallVector<NamedAttribute> constants(described.getConstants());
+      for (StringRef name : described.getRankConstants())
+        constants.push_back(rankConstant(name, &op));
+      step.op = described.getCallee();
+      step.constants = builder.getDictionaryAttr(constants);
+      for (const model::LaunchOperand &operand : described.getInputs())
+        step.values.push_back(operand.kind == model::LaunchOperand::Kind::Value
+                                  ? read(operand.value)
+                                  : values.input(place(&op, operand)));
+      for (const model::LaunchOperand &operand : described.getWrittenState())
+        step.values.push_back(values.output(place(&op, operand)));
+      if (!rows)
+        rows = extent(&op);
+    } else {
+      return op.emitError("op '")
+             << op.getName() << "' cannot be a step of a kernel";
+    }
+    addResults(&op, step);
+    steps.push_back(std::move(step));
+  }
+
+  SmallVector<Attribute> attributes;
+  for (const BodyStep &step : steps) {
+    SmallVector<int64_t> numbers;
+    for (BodyValue value : step.values)
+      numbers.push_back(values.number(value));
+    attributes.push_back(StepAttr::get(builder.getContext(),
+                                       builder.getStringAttr(step.op), numbers,
+                                       step.constants));
+  }
+  LaunchOp::create(
+      builder, group.getLoc(),
+      shared.kernel(group.getSignature(), {}, builder.getArrayAttr(attributes),
+                    values.temporaries.empty()
+                        ? ArrayAttr()
+                        : builder.getArrayAttr(values.temporaries)),
+      values.inputs.getArrayRef(), values.outputs, /*workspace=*/Value(),
+      /*exchange=*/Value(), groups, extentAttr(rows.value_or(Extent::Tokens)),
+      builder.getStringAttr(placeOf(group)), fusion);
+  return success();
 }

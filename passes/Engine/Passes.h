@@ -3,6 +3,8 @@
 #ifndef SADDLE_PASSES_ENGINE_PASSES_H
 #define SADDLE_PASSES_ENGINE_PASSES_H
 
+#include "passes/Target/Target.h"
+
 #include "mlir/Pass/Pass.h"
 
 namespace saddle::engine {

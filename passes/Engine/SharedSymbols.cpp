@@ -19,14 +19,15 @@ FlatSymbolRefAttr SharedSymbols::arena(StringRef name, ArenaKind kind) {
 }
 
 FlatSymbolRefAttr SharedSymbols::kernel(StringRef op,
-                                        ArrayRef<NamedAttribute> constants) {
+                                        ArrayRef<NamedAttribute> constants,
+                                        ArrayAttr body, ArrayAttr temporaries) {
   auto dict = builder.getDictionaryAttr(constants);
-  FlatSymbolRefAttr &symbol = kernels[{builder.getStringAttr(op), dict}];
+  FlatSymbolRefAttr &symbol =
+      kernels[{builder.getStringAttr(op), dict, body, temporaries}];
   if (!symbol) {
     std::string name = (op + "_" + Twine(counts[op]++)).str();
     KernelOp::create(builder, module.getLoc(), builder.getStringAttr(name),
-                     builder.getStringAttr(op), dict,
-                     /*body=*/ArrayAttr(), /*temporaries=*/ArrayAttr(),
+                     builder.getStringAttr(op), dict, body, temporaries,
                      /*functions=*/ArrayAttr());
     symbol = ref(name);
   }

@@ -23,9 +23,12 @@ public:
 
   /// A new arena, empty and of alignment 1 until memory is planned.
   mlir::FlatSymbolRefAttr arena(llvm::StringRef name, ArenaKind kind);
-  /// The kernel `op` with these constants.
-  mlir::FlatSymbolRefAttr
-  kernel(llvm::StringRef op, llvm::ArrayRef<mlir::NamedAttribute> constants);
+  /// The kernel `op` with these constants, or with a body and its temporaries
+  /// (null when there are none).
+  mlir::FlatSymbolRefAttr kernel(llvm::StringRef op,
+                                 llvm::ArrayRef<mlir::NamedAttribute> constants,
+                                 mlir::ArrayAttr body = {},
+                                 mlir::ArrayAttr temporaries = {});
   /// The ranks of every stage in groups along `axes`.
   mlir::FlatSymbolRefAttr rankGroups(dist::AxesAttr axes);
   /// The record of a group's signature, with the ops of the first such group.
@@ -38,7 +41,8 @@ private:
   const mlir::SymbolTable &symbols;
   int64_t stages;
   mlir::OpBuilder builder;
-  llvm::DenseMap<std::pair<mlir::StringAttr, mlir::DictionaryAttr>,
+  llvm::DenseMap<std::tuple<mlir::StringAttr, mlir::DictionaryAttr,
+                            mlir::ArrayAttr, mlir::ArrayAttr>,
                  mlir::FlatSymbolRefAttr>
       kernels;
   llvm::StringMap<int64_t> counts;

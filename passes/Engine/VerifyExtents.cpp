@@ -60,13 +60,24 @@ private:
   /// Whether the rows of an operand are the launch's. Kernels that the runtime
   /// does not have are refused elsewhere.
   static bool isCounted(KernelOp kernel, LaunchOp launch, size_t index) {
-    const saddle::ops::Op *definition =
-        kernel ? saddle::ops::findOp(kernel.getReference().str()) : nullptr;
-    if (!definition)
+    auto counts = [](StringRef op, size_t operands, size_t position) {
+      const saddle::ops::Op *definition = saddle::ops::findOp(op.str());
+      if (!definition)
+        return true;
+      auto all = definition->operandsOf(operands);
+      return !all.ok() || (*all)[position].isCounted();
+    };
+    if (!kernel)
       return true;
-    auto operands = definition->operandsOf(launch.getInputs().size() +
-                                           launch.getOutputs().size());
-    return !operands.ok() || (*operands)[index].isCounted();
+    if (!kernel.getBody())
+      return counts(kernel.getReference(),
+                    launch.getInputs().size() + launch.getOutputs().size(),
+                    index);
+    for (auto step : kernel.getBody()->getAsRange<StepAttr>())
+      for (auto [position, value] : llvm::enumerate(step.getValues()))
+        if (value == static_cast<int64_t>(index))
+          return counts(step.getOp(), step.getValues().size(), position);
+    return true;
   }
 
   /// The buffer behind views; null for weights and states, which are whole.

@@ -40,7 +40,7 @@ private:
         return success();
       return group.emitError("group \"")
              << group.getSignature()
-             << "\" has no implementation; run kernel-select";
+             << "\" has no implementation; run kernel-form-groups";
     }
     if (isa<func::FuncOp, func::ReturnOp>(op) ||
         isa<model::ModelDialect, dist::DistDialect, KernelDialect>(

@@ -170,6 +170,21 @@ Status Body::check(schema::DType computeDType, schema::DType kvDType,
   return {};
 }
 
+std::vector<const schema::RankValue *>
+rankValuesOf(const schema::Kernel &kernel) {
+  std::vector<const schema::RankValue *> values;
+  auto collect = [&](AttributeList attributes) {
+    for (uint32_t i = 0; i < attributes.size(); ++i)
+      if (attributes[i].kind() == schema::AttributeKind::RANK)
+        values.push_back(attributes[i].rank_value());
+  };
+  collect(kernel.attributes());
+  if (kernel.body())
+    for (const schema::BodyOp *op : *kernel.body())
+      collect(op->attributes());
+  return values;
+}
+
 Status checkLaunch(const schema::Kernel &kernel, schema::DType computeDType,
                    schema::DType kvDType, const std::vector<View> &operands) {
   SADDLE_ASSIGN_OR_RETURN(Body body, Body::of(kernel, operands.size()));

@@ -57,6 +57,10 @@ private:
   std::vector<const schema::Temporary *> rows;
 };
 
+/// The RANK attributes of a kernel, step by step, in the order in which device
+/// code gets their values.
+std::vector<const schema::RankValue *> rankValuesOf(const schema::Kernel &);
+
 /// All of the above for a launch whose operands' data is not there yet. Codes
 /// and messages are those of Body::of() and Body::check().
 Status checkLaunch(const schema::Kernel &kernel, schema::DType computeDType,

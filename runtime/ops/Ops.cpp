@@ -10,35 +10,6 @@ namespace saddle::ops {
 
 using schema::AttributeKind;
 
-/// Both norms, rope and the append of k and v; sums over all ranks of the
-/// launch's groups, or over this one's columns only.
-static Op qkNorm(const char *name, bool exchanges) {
-  constexpr auto kInt = AttributeKind::INT;
-  constexpr auto kFloat = AttributeKind::FLOAT;
-  return {name,
-          {{"q", Role::Input, Type::A, "nN"},
-           {"k", Role::Input, Type::A, "nG"},
-           {"v", Role::Input, Type::A, "nG"},
-           {"q_weight", Role::Weight, Type::F32, "N"},
-           {"k_weight", Role::Weight, Type::F32, "G"},
-           {"positions", Role::Input, Type::I32, "n"},
-           {"slots", Role::Input, Type::I32, "n"},
-           {"out", Role::Output, Type::A, "nN"},
-           {"kcache", Role::Update, Type::KV, "pbgd"},
-           {"vcache", Role::Update, Type::KV, "pbgd"}},
-          {{"q_divisor", kInt},
-           {"k_divisor", kInt},
-           {"eps", kFloat},
-           {"head_dim", kInt},
-           {"rotary_dim", kInt},
-           {"theta", kFloat}},
-          qkNormRelations,
-          "`sum_of_squares` of q and k, `rms_scale` of each by its own sum, "
-          "`rope` of both (q into out), `kv_append` of k and v",
-          /*mostInputs=*/0,
-          exchanges};
-}
-
 // Letters besides those of Op.h: H, K, N, G widths, V vocabulary, E experts, k
 // chosen experts, e experts held here, D = 2I, g kv heads, d head dim, T tokens
 // of the step, r, c, s, u rows and columns of block scales.
@@ -57,15 +28,14 @@ static const std::vector<Op> &table() {
        {},
        nullptr,
        "a + b"},
-      {"add_rms_norm",
-       {{"a", kIn, Type::A, "nH"},
-        {"b", kIn, Type::A, "nH"},
-        {"weight", kWeight, Type::F32, "H"},
-        {"sum", kOut, Type::A, "nH"},
-        {"out", kOut, Type::A, "nH"}},
-       {{"eps", kFloat}},
-       normRelations,
-       "`add` into sum, then `rms_norm` of sum"},
+      {"all_reduce_sum",
+       {{"x", kIn, Type::AOrF32, "nH"}, {"out", kOut, Type::AOrF32, "nH"}},
+       {},
+       nullptr,
+       "the sum of x over the ranks of a group, added up in fp32 in their "
+       "order",
+       /*mostInputs=*/0,
+       /*exchanges=*/true},
       {"attention",
        {{"q", kIn, Type::A, "nN"},
         {"kcache", Role::State, Type::KV, "pbgd"},
@@ -147,8 +117,6 @@ static const std::vector<Op> &table() {
        mergeCandidatesRelations,
        "the K largest values with their tokens, ordered as `top_candidates`; "
        "ties: the earlier column"},
-      qkNorm("qk_norm_all_reduce_rope_kv_append", /*exchanges=*/true),
-      qkNorm("qk_norm_rope_kv_append", /*exchanges=*/false),
       {"rms_norm",
        {{"x", kIn, Type::A, "nH"},
         {"weight", kWeight, Type::F32, "H"},

@@ -95,17 +95,6 @@ Status attentionRelations(const Call &call) {
                        call.extents['g'] * call.extents['d']);
 }
 
-Status qkNormRelations(const Call &call) {
-  SADDLE_RETURN_IF_ERROR(checkNonNegativeEps(call));
-  SADDLE_RETURN_IF_ERROR(checkIntAtLeast(call, "q_divisor", 1));
-  SADDLE_RETURN_IF_ERROR(checkIntAtLeast(call, "k_divisor", 1));
-  SADDLE_RETURN_IF_ERROR(ropeRelations(call));
-  SADDLE_RETURN_IF_ERROR(kvAppendRelations(call));
-  return checkEqual(call, "attribute \"head_dim\"",
-                    uint64_t(call.attributes.integer("head_dim")),
-                    "the caches' last dimension", call.extents['d']);
-}
-
 static Status checkScales(const Call &call, const char *scale, uint64_t rows,
                           uint64_t columns, uint64_t scaleRows,
                           uint64_t scaleColumns, const char *rowsName,

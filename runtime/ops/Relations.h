@@ -14,7 +14,6 @@ Status sumOfSquaresRelations(const Call &);
 Status ropeRelations(const Call &);
 Status kvAppendRelations(const Call &);
 Status attentionRelations(const Call &);
-Status qkNormRelations(const Call &);
 Status linearRelations(const Call &);
 Status linearScaledRelations(const Call &);
 Status routerRelations(const Call &);

@@ -20,6 +20,7 @@ CASES = {
     "format": ["--root", "tree"],
     "include_directions": ["--root", "tree"],
     "runtime_links": ["--ldd", "./ldd", "clean", "dynamic", "static", "unreadable"],
+    "target_names": ["--root", "tree"],
     "top_level": ["--root", "tree"],
 }
 

@@ -8,6 +8,14 @@ namespace saddle::tools {
 
 using Json = nlohmann::ordered_json;
 
+bool Report::onDevices() const {
+  auto measured = [](const auto &result) {
+    return result.times.device.most > 0;
+  };
+  return std::any_of(decode.begin(), decode.end(), measured) ||
+         std::any_of(prefill.begin(), prefill.end(), measured);
+}
+
 std::vector<KernelTime> sumByKernel(const std::vector<Event> &events,
                                     bool onDevices) {
   std::vector<KernelTime> sums;

@@ -30,7 +30,8 @@ struct Report {
   std::vector<PrefillResult> prefill;
   std::vector<std::vector<KernelTime>> prefillKernels;
 
-  bool onDevices() const { return std::string(info.target) != "cpu"; }
+  /// Whether devices did the work: only they have times of their own.
+  bool onDevices() const;
 };
 
 /// Sums rank 0's events by kernel where there are devices, else by op; the

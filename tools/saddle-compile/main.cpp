@@ -149,8 +149,6 @@ int main(int argc, char **argv) {
   if (!parsed.ok())
     return usage(parsed.status().message());
   options.topology = *parsed;
-  if (!options.dumpKernels.empty() && options.target == "cpu")
-    return usage("--dump-kernels: target cpu has no kernel sources");
   if (!compileTo.empty())
     options.compileTo = parsePhase(compileTo);
   if (!compileFrom.empty())

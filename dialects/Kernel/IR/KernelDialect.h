@@ -19,8 +19,6 @@
 namespace saddle::kernel {
 /// The implementation that runs a group's body op by op.
 inline constexpr llvm::StringLiteral kInlineImplementation = "inline";
-/// The target's kernel of the group's signature runs it.
-inline constexpr llvm::StringLiteral kKernelImplementation = "kernel";
 } // namespace saddle::kernel
 
 #endif // SADDLE_DIALECTS_KERNEL_IR_KERNELDIALECT_H

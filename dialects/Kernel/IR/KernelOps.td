@@ -11,16 +11,16 @@ def Kernel_Dialect : Dialect {
   let cppNamespace = "::saddle::kernel";
   let summary = "How work is grouped into launches";
   let description = [{
-    A fused operation is never a new op with prose for semantics: it is a group around the original ops. A target either has a kernel for the group's
-    signature or runs the body op by op, so every fusion has its oracle for free. `kernel-verify-groups` closes the level.
+    A fused operation is never a new op with prose for semantics: it is a group around the original ops. A target either has a launch for the group or
+    runs the body op by op, so every fusion has its oracle for free. `kernel-verify-groups` closes the level.
   }];
 }
 
 def Kernel_GroupOp : Op<Kernel_Dialect, "group", [IsolatedFromAbove, RecursiveMemoryEffects, SingleBlock]> {
   let summary = "ops that one launch may do together";
   let description = [{
-    The body is the definition. `signature` names the pattern that formed the group; a target looks its kernels up by it. `implementation`, attached by
-    `kernel-select`, is what will run: `inline` runs the body op by op, `kernel` the target's kernel of that signature.
+    The body is the definition. `signature` is what reports call the group. `implementation`, attached by `kernel-form-groups`, is what will run: `inline` runs
+    the body op by op, any other name is that of the target's fusion that makes one launch of it.
 
     ```mlir
     %sum, %normed = kernel.group "all_reduce_add_rms_norm" using "inline" (%a = %attn, %b = %x)

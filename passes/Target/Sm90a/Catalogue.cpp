@@ -1,8 +1,10 @@
-// Which planner answers for which op.
+// Which planner answers for which op: those of single ops are listed here,
+// those of fusions come with them.
 
+#include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
 
-#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace saddle::cuda;
@@ -17,7 +19,6 @@ struct CatalogueEntry {
 // By name, so that two people who add lines do not meet at the end.
 constexpr CatalogueEntry kCatalogue[] = {
     {"add", planAdd},
-    {"add_rms_norm", planAddRMSNorm},
     {"all_gather", planAllGather},
     {"all_reduce_sum", planAllReduceSum},
     {"attention", planAttention},
@@ -29,8 +30,6 @@ constexpr CatalogueEntry kCatalogue[] = {
     {"linear", planLinear},
     {"linear_scaled", planLinearScaled},
     {"merge_candidates", planMergeCandidates},
-    {"qk_norm_all_reduce_rope_kv_append", planQKNormAllReduceRopeKVAppend},
-    {"qk_norm_rope_kv_append", planQKNormRopeKVAppend},
     {"receive", planReceive},
     {"reduce_scatter_sum", planReduceScatterSum},
     {"rms_norm", planRMSNorm},
@@ -45,14 +44,35 @@ constexpr CatalogueEntry kCatalogue[] = {
 
 } // namespace
 
+/// Whether the body's values are those that the fusion's kernel takes.
+static bool takes(const DeviceFusion &fusion, const LaunchDesc &launch) {
+  std::vector<std::vector<int64_t>> values = fusion.values(launch.op);
+  return llvm::equal(values, launch.body,
+                     [](ArrayRef<int64_t> wanted, const LaunchStep &step) {
+                       return wanted == ArrayRef<int64_t>(step.values);
+                     });
+}
+
 FailureOr<KernelPlan> saddle::cuda::planKernel(const LaunchDesc &launch,
                                                std::string &error) {
   for (const CatalogueEntry &entry : kCatalogue)
     if (entry.op == launch.op)
       return entry.plan(launch, error);
-  error = "op \"" + launch.op + "\" has no CUDA kernel; ops that have one: ";
-  llvm::raw_string_ostream os(error);
-  llvm::interleaveComma(kCatalogue, os,
-                        [&](const CatalogueEntry &entry) { os << entry.op; });
+  if (const DeviceFusion *fusion = fusionOf(launch.op)) {
+    if (!takes(*fusion, launch)) {
+      error = "the kernel of \"" + launch.op +
+              "\" takes other values than the body has";
+      return failure();
+    }
+    return fusion->plan(launch, error);
+  }
+  SmallVector<StringRef> known;
+  for (const CatalogueEntry &entry : kCatalogue)
+    known.push_back(entry.op);
+  for (const DeviceFusion *fusion : deviceFusions())
+    llvm::append_range(known, fusion->signatures());
+  llvm::sort(known);
+  error = "op \"" + launch.op + "\" has no CUDA kernel; ops that have one: " +
+          llvm::join(known, ", ");
   return failure();
 }

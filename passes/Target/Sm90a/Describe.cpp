@@ -1,5 +1,6 @@
 #include "passes/Target/Sm90a/Describe.h"
 
+#include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "runtime/kernels/abi.h"
 #include "runtime/ops/Op.h"
 
@@ -44,35 +45,64 @@ private:
     auto kernel = symbols.lookup<KernelOp>(launch.getKernel());
     desc.op = kernel.getReference().str();
     desc.constants = kernel.getConstants();
-    size_t rankValues =
-        llvm::count_if(desc.constants, [](NamedAttribute constant) {
-          return isa<dist::RankValueAttr>(constant.getValue());
-        });
+    SmallVector<Value> values(launch.getInputs());
+    llvm::append_range(values, launch.getOutputs());
+    auto steps = kernel.getBody();
+    SmallVector<const ops::Operand *> definitions(values.size());
+    std::vector<std::vector<ops::Operand>> all; // what definitions point into
+    size_t rankValues = 0;
+    auto add = [&](StringRef op, ArrayRef<int64_t> indices,
+                   DictionaryAttr constants) -> LogicalResult {
+      for (NamedAttribute constant : constants)
+        rankValues += isa<dist::RankValueAttr>(constant.getValue());
+      const ops::Op *definition = ops::findOp(op.str());
+      if (!definition)
+        return launch.emitError("kernel ")
+               << launch.getKernelAttr() << " is of op \"" << op
+               << "\", which the runtime does not have";
+      auto operands = definition->operandsOf(indices.size());
+      if (!operands.ok())
+        return launch.emitError(operands.status().message());
+      all.push_back(std::move(*operands));
+      for (auto [index, operand] : llvm::zip_equal(indices, all.back()))
+        if (index < static_cast<int64_t>(values.size()) && !definitions[index])
+          definitions[index] = &operand;
+      return success();
+    };
+    if (steps) {
+      all.reserve(steps->size());
+      for (auto step : steps->getAsRange<StepAttr>()) {
+        if (failed(add(step.getOp(), step.getValues(), step.getConstants())))
+          return failure();
+        desc.body.push_back({step.getOp().str(), step.getConstants(),
+                             llvm::to_vector(step.getValues())});
+      }
+    } else if (failed(add(desc.op,
+                          llvm::to_vector(llvm::seq<int64_t>(0, values.size())),
+                          desc.constants))) {
+      return failure();
+    }
     if (rankValues > kMaxRankValues)
       return launch.emitError("kernel ")
              << launch.getKernelAttr() << " has " << rankValues
              << " attributes that depend on the rank; device kernels take up "
                 "to "
              << kMaxRankValues;
-    SmallVector<Value> values(launch.getInputs());
-    llvm::append_range(values, launch.getOutputs());
-    const ops::Op *op = ops::findOp(desc.op);
-    if (!op)
-      return launch.emitError("kernel ")
-             << launch.getKernelAttr() << " is of op \"" << desc.op
-             << "\", which the runtime does not have";
-    auto operands = op->operandsOf(values.size());
-    if (!operands.ok())
-      return launch.emitError(operands.status().message());
-    for (auto [value, operand] : llvm::zip_equal(values, *operands))
-      if (failed(addOperand(operand.name, value)))
+    std::optional<size_t> counted;
+    for (auto [index, value] : llvm::enumerate(values)) {
+      if (!definitions[index])
+        return launch.emitError("operand ")
+               << index << " is in no step of kernel "
+               << launch.getKernelAttr();
+      if (!counted && definitions[index]->isCounted())
+        counted = index;
+      if (failed(addOperand(definitions[index]->name, value)))
         return failure();
-    auto counted = llvm::find_if(*operands, [](const ops::Operand &operand) {
-      return operand.isCounted();
-    });
-    assert(counted != operands->end() && "every op has rows");
+    }
+    if (!counted)
+      return launch.emitError("no operand has the rows of the launch");
     desc.extent = desc.outputExtent = launch.getExtent();
-    desc.capacity = desc.operands[counted - operands->begin()].shape.front();
+    desc.capacity = desc.operands[*counted].shape.front();
     if (auto groups = launch.getGroups())
       desc.groupSize = symbols.lookup<RankGroupsOp>(*groups).getSize();
     return success();

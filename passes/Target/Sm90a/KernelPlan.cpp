@@ -23,16 +23,29 @@ int64_t Operand::elements() const {
   return count;
 }
 
-int64_t LaunchDesc::integer(StringRef name) const {
+static int64_t integerOf(DictionaryAttr constants, StringRef name) {
   auto value = constants.getAs<IntegerAttr>(name);
   assert(value && "the op's signature has this constant");
   return value.getInt();
 }
 
-double LaunchDesc::real(StringRef name) const {
+static double realOf(DictionaryAttr constants, StringRef name) {
   auto value = constants.getAs<FloatAttr>(name);
   assert(value && "the op's signature has this constant");
   return value.getValueAsDouble();
+}
+
+int64_t LaunchDesc::integer(StringRef name) const {
+  return integerOf(constants, name);
+}
+double LaunchDesc::real(StringRef name) const {
+  return realOf(constants, name);
+}
+int64_t LaunchStep::integer(StringRef name) const {
+  return integerOf(constants, name);
+}
+double LaunchStep::real(StringRef name) const {
+  return realOf(constants, name);
 }
 
 StringRef saddle::cuda::deviceType(Type element) {

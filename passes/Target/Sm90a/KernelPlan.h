@@ -28,11 +28,25 @@ struct Operand {
   int64_t elements() const;
 };
 
+/// One op of a fused launch's body.
+struct LaunchStep {
+  std::string op; // docs/RuntimeOps.md
+  mlir::DictionaryAttr constants;
+  /// Operands of the launch, and from their number on values between steps.
+  llvm::SmallVector<int64_t> values;
+
+  int64_t integer(llvm::StringRef name) const;
+  double real(llvm::StringRef name) const;
+};
+
 /// A launch, or a collective or transfer, with everything static about it.
 struct LaunchDesc {
-  /// "linear", "all_reduce_sum", "send", ...: docs/Runtime.md.
+  /// "linear", "all_reduce_sum", "send", ..., or the name of a fused group.
   std::string op;
+  /// Of a single op; a fused launch has them in its steps.
   mlir::DictionaryAttr constants;
+  /// Of a fused launch only.
+  std::vector<LaunchStep> body;
   /// Inputs, then outputs; a transfer has one.
   std::vector<Operand> operands;
   /// Which run-time count bounds dimension 0, and the most it can be.

@@ -28,8 +28,9 @@ static void printOperand(llvm::raw_ostream &os, const Operand &operand) {
     os << " in rows of " << operand.strides[operand.strides.size() - 2];
 }
 
-static void printConstants(llvm::raw_ostream &os, DictionaryAttr constants) {
-  size_t rankValues = 0;
+/// `rankValues`: of the constants before.
+static void printConstants(llvm::raw_ostream &os, DictionaryAttr constants,
+                           size_t &rankValues) {
   for (NamedAttribute constant : constants) {
     os << "//   " << constant.getName().getValue() << " = ";
     if (auto value = dyn_cast<IntegerAttr>(constant.getValue()))
@@ -64,7 +65,14 @@ static void printHead(llvm::raw_ostream &os, const PrintedKernel &kernel) {
     os << "//   along rows, " << dist::stringifyRowLayout(*launch.rows) << "\n";
   else if (launch.op == "all_gather" || launch.op == "reduce_scatter_sum")
     os << "//   along dimension " << launch.dim << "\n";
-  printConstants(os, launch.constants);
+  size_t rankValues = 0;
+  printConstants(os, launch.constants, rankValues);
+  for (const LaunchStep &step : launch.body) {
+    os << "// " << step.op << "(";
+    llvm::interleaveComma(step.values, os);
+    os << ")\n";
+    printConstants(os, step.constants, rankValues);
+  }
   os << "// " << kernel.launches
      << (kernel.launches == 1 ? " launch, at " : " launches, first at ")
      << kernel.firstPlace << "\n";

@@ -18,9 +18,25 @@
 
 namespace saddle::device {
 
-/// A thread's part of one token's q, k and v. Operands q, k, v, q_weight,
-/// k_weight, positions, slots, out, kcache, vcache; a cache has one row for
-/// each slot.
+/// Operands, in the order in which the ops of the body name them first
+/// (passes/Target/Sm90a/Fusions/QKNorm.cpp).
+namespace qk_norm {
+enum Operand {
+  kQ,
+  kK,
+  kQWeight,
+  kKWeight,
+  kPositions,
+  kV,
+  kSlots,
+  kOut,
+  kKCache,
+  kVCache
+};
+} // namespace qk_norm
+
+/// A thread's part of one token's q, k and v. A cache has one row for each
+/// slot.
 template <int threads, int headDim, int rotaryDim, typename Q, typename K,
           typename V, typename Out, typename Cache>
 class QKNormRow {
@@ -57,7 +73,7 @@ public:
     sums[0] = sums[1] = 0;
     forEach([&](int i, const auto &place) {
       constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
-      if constexpr (kOperand < 2) {
+      if constexpr (kOperand != qk_norm::kV) {
 #pragma unroll
         for (int j = 0; j < kCount; ++j) {
           sums[kOperand] += values[i][0][j] * values[i][0][j];
@@ -72,18 +88,19 @@ public:
   /// Scales by `factors` of q and k, turns by `rotations` and stores.
   __device__ __forceinline__ void finish(const float (&factors)[2],
                                          const Rotation *rotations) {
-    i32 slot = static_cast<const i32 *>(p.operands[6])[row];
+    i32 slot = static_cast<const i32 *>(p.operands[qk_norm::kSlots])[row];
     bool cached = slot >= 0 && slot < Cache::kRows;
     forEach([&](int i, const auto &place) {
       constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
-      if constexpr (kOperand == 2) {
+      if constexpr (kOperand == qk_norm::kV) {
         if (cached)
-          storeVector<Cache, kCount>(p.operands[9], slot, place.column,
-                                     values[i][0]);
+          storeVector<Cache, kCount>(p.operands[qk_norm::kVCache], slot,
+                                     place.column, values[i][0]);
       } else {
-        scale(values[i][0], factors[kOperand], 3 + kOperand, place.column);
+        scale(values[i][0], factors[kOperand], qk_norm::kQWeight + kOperand,
+              place.column);
         if (place.turned) {
-          scale(values[i][1], factors[kOperand], 3 + kOperand,
+          scale(values[i][1], factors[kOperand], qk_norm::kQWeight + kOperand,
                 place.column + Units::kHalf);
 #pragma unroll
           for (int j = 0; j < kCount; ++j) {
@@ -97,12 +114,12 @@ public:
           int64_t column = place.column + part * Units::kHalf;
           if (part == 1 && !place.turned)
             continue;
-          if constexpr (kOperand == 0)
-            storeVector<Out, kCount>(p.operands[7], row, column,
+          if constexpr (kOperand == qk_norm::kQ)
+            storeVector<Out, kCount>(p.operands[qk_norm::kOut], row, column,
                                      values[i][part]);
           else if (cached)
-            storeVector<Cache, kCount>(p.operands[8], slot, column,
-                                       values[i][part]);
+            storeVector<Cache, kCount>(p.operands[qk_norm::kKCache], slot,
+                                       column, values[i][part]);
         }
       }
     });
@@ -122,7 +139,7 @@ private:
 
   template <typename S, int operand>
   static __device__ __forceinline__ Place<S, operand> placeOf(int unit) {
-    if (operand == 2)
+    if (operand == qk_norm::kV)
       return {unit * kCount, false, 0};
     int head = unit / Units::kPerHead * headDim, in = unit % Units::kPerHead;
     if (in < Units::kTurned)
@@ -137,11 +154,11 @@ private:
     for (int i = 0; i < kPerThread; ++i) {
       int unit = i * threads + static_cast<int>(threadIdx.x);
       if (unit < kQUnits)
-        visit(i, placeOf<Q, 0>(unit));
+        visit(i, placeOf<Q, qk_norm::kQ>(unit));
       else if (unit < kQUnits + kKUnits)
-        visit(i, placeOf<K, 1>(unit - kQUnits));
+        visit(i, placeOf<K, qk_norm::kK>(unit - kQUnits));
       else if (unit < kUnits)
-        visit(i, placeOf<V, 2>(unit - kQUnits - kKUnits));
+        visit(i, placeOf<V, qk_norm::kV>(unit - kQUnits - kKUnits));
     }
   }
 
@@ -186,7 +203,9 @@ __device__ void qkNormRopeKVAppend(const LaunchParams &p, float qDivisor,
        row += gridDim.x) {
     Row mine(p, row);
     fillRotations<rotaryDim / 2>(
-        frequencies, static_cast<const i32 *>(p.operands[5])[row], rotations);
+        frequencies,
+        static_cast<const i32 *>(p.operands[qk_norm::kPositions])[row],
+        rotations);
     float sums[2];
     mine.sums(sums, scratch); // a barrier: rotations are there
     float factors[2] = {rmsFactor(sums[0], qDivisor, eps),

@@ -47,7 +47,9 @@ __device__ void qkNormAllReduceRopeKVAppend(const LaunchParams &p,
   // False, in all threads, when a member does not come.
   auto finish = [&](Row &mine, uint32_t row, const float (&sums)[2]) {
     fillRotations<rotaryDim / 2>(
-        frequencies, static_cast<const i32 *>(p.operands[5])[row], rotations);
+        frequencies,
+        static_cast<const i32 *>(p.operands[qk_norm::kPositions])[row],
+        rotations);
     bool came = true;
     if (speaks) {
       float2 values = {sums[0], sums[1]};
@@ -121,7 +123,9 @@ __device__ void qkNormFinish(const LaunchParams &p, float qDivisor,
        row += gridDim.x) {
     Row mine(p, row);
     fillRotations<rotaryDim / 2>(
-        frequencies, static_cast<const i32 *>(p.operands[5])[row], rotations);
+        frequencies,
+        static_cast<const i32 *>(p.operands[qk_norm::kPositions])[row],
+        rotations);
     float2 sums = static_cast<const float2 *>(p.workspace)[row];
     __syncthreads();
     float factors[2] = {rmsFactor(sums.x, qDivisor, eps),

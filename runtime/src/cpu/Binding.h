@@ -50,7 +50,6 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
 /// Every op of runtime/ops that this target runs alone, and its factory.
 #define SADDLE_CPU_KERNELS(KERNEL)                                             \
   KERNEL(add, bindAdd)                                                         \
-  KERNEL(add_rms_norm, bindAddRmsNorm)                                         \
   KERNEL(attention, bindAttention)                                             \
   KERNEL(embedding, bindEmbedding)                                             \
   KERNEL(experts, bindExperts)                                                 \
@@ -59,7 +58,6 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(linear, bindLinear)                                                   \
   KERNEL(linear_scaled, bindLinearScaled)                                      \
   KERNEL(merge_candidates, bindMergeCandidates)                                \
-  KERNEL(qk_norm_rope_kv_append, bindQkNormRopeKvAppend)                       \
   KERNEL(rms_norm, bindRmsNorm)                                                \
   KERNEL(rms_scale, bindRmsScale)                                              \
   KERNEL(rope, bindRope)                                                       \

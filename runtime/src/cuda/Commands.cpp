@@ -1,5 +1,7 @@
 #include "runtime/src/cuda/Commands.h"
 
+#include "runtime/ops/Body.h"
+
 #include "runtime/src/cuda/Groups.h"
 #include "runtime/src/engine/Engine.h"
 
@@ -47,15 +49,11 @@ private:
 
 void Resolver::setKernel(uint32_t index) {
   result.kernel = index;
-  const auto *attributes = engine.kernels()->Get(index)->attributes();
   uint32_t count = 0;
-  for (uint32_t i = 0; attributes && i < attributes->size(); ++i) {
-    const schema::Attribute &attribute = *attributes->Get(i);
-    if (attribute.kind() != schema::AttributeKind::RANK)
-      continue;
+  for (const schema::RankValue *value :
+       ops::rankValuesOf(*engine.kernels()->Get(index))) {
     assert(count < device::kMaxRankValues && "the validator counts them");
-    result.params.rankValues[count++] =
-        evaluate(attribute.rank_value(), addresses.rank);
+    result.params.rankValues[count++] = evaluate(value, addresses.rank);
   }
 }
 

@@ -2,6 +2,7 @@
 // the segments, functions of kernels, scratch and exchange memory.
 
 #include "runtime/kernels/abi.h"
+#include "runtime/ops/Body.h"
 #include "runtime/src/base/DType.h"
 #include "runtime/src/base/Hash.h"
 #include "runtime/src/engine/CommandCheck.h"
@@ -175,13 +176,10 @@ Status validateFunctions(const Engine &engine, const Kernel &kernel) {
     return makeError(StatusCode::DataLoss,
                      "has no functions, expected at least 1 for target \"%s\"",
                      engine.target()->c_str());
-  uint32_t rankValues = 0;
-  if (kernel.attributes())
-    for (const Attribute *attribute : *kernel.attributes())
-      rankValues += attribute->kind() == AttributeKind::RANK;
+  size_t rankValues = ops::rankValuesOf(kernel).size();
   if (rankValues > device::kMaxRankValues)
     return makeError(StatusCode::DataLoss,
-                     "has %u RANK attributes, expected at most %u", rankValues,
+                     "has %zu RANK attributes, expected at most %u", rankValues,
                      device::kMaxRankValues);
   for (const Function *function : *kernel.functions())
     SADDLE_RETURN_IF_ERROR(prefix("function " + quoted(*function),

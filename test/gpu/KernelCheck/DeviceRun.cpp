@@ -1,5 +1,7 @@
 #include "test/gpu/KernelCheck/DeviceRun.h"
 
+#include "runtime/ops/Body.h"
+
 #include "runtime/kernels/abi.h"
 #include "runtime/src/cuda/Launcher.h"
 #include "runtime/src/engine/Validate.h"
@@ -115,13 +117,8 @@ Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
         reinterpret_cast<void *>(address + OperandBuffer::kGuard);
   }
   uint32_t rankValues = 0;
-  const auto *attributes = launch.kernel->attributes();
-  for (uint32_t i = 0; attributes && i < attributes->size(); ++i) {
-    const schema::Attribute *attribute = attributes->Get(i);
-    if (attribute->kind() == schema::AttributeKind::RANK)
-      params.rankValues[rankValues++] =
-          evaluate(attribute->rank_value(), launch.rank);
-  }
+  for (const schema::RankValue *value : ops::rankValuesOf(*launch.kernel))
+    params.rankValues[rankValues++] = evaluate(value, launch.rank);
 
   // As ranks that share a device do: no overlap, the ordinary grid.
   cuda::Launcher launcher(*device, *launch.engine, *modules, 0);

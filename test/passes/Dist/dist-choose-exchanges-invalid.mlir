@@ -5,7 +5,10 @@
 // RUN: not saddle-opt %s --split-input-file --dist-choose-exchanges=rows=blocks 2>&1 | FileCheck %s --check-prefix=ROWS
 // RUN: not saddle-opt %s --split-input-file --dist-choose-exchanges="reduction=reduce_scatter experts=masked" 2>&1 | FileCheck %s --check-prefix=MASKED
 // RUN: not saddle-opt %s --split-input-file --dist-choose-exchanges="reduction=deferred experts=gathered" 2>&1 | FileCheck %s --check-prefix=GATHERED
+// RUN: not saddle-opt %s --split-input-file --dist-choose-exchanges=target=tpu 2>&1 | FileCheck %s --check-prefix=TARGET
+// RUN: not saddle-opt %s --split-input-file --dist-predict-step=target=tpu 2>&1 | FileCheck %s --check-prefix=TARGET
 
+// TARGET: error: target "tpu" is not known; targets of this version: cpu, sm_90a
 // REDUCTION: error: reduction must be auto, all_reduce, deferred or reduce_scatter, but got "sometimes"
 // NORM: error: norm must be auto, early or late, but got "sometimes"
 // EXPERTS: error: experts must be auto, masked or gathered, but got "sometimes"

@@ -80,7 +80,7 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
   func.func @group_without_implementation(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
       -> tensor<2x32xf32> attributes {model.phase = "decode"} {
     %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
-    // expected-error @+1 {{expected implementation "inline" or "kernel"; run kernel-select}}
+    // expected-error @+1 {{group "twice" has no implementation; run kernel-form-groups}}
     %y = kernel.group "twice" (%a = %x) : (tensor<2x32xf32>) -> tensor<2x32xf32> {
       %0 = model.add %a, %a : tensor<2x32xf32>
       %1 = model.add %0, %0 : tensor<2x32xf32>
@@ -96,11 +96,11 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
   dist.mesh @mesh ["tp" = 1]
   model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
   dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
-  func.func @group_that_no_kernel_runs(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+  func.func @group_of_another_target(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
       -> tensor<2x32xf32> attributes {model.phase = "decode"} {
     %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
-    // expected-error @+1 {{signature "twice" has no kernel}}
-    %y = kernel.group "twice" using "kernel" (%a = %x) : (tensor<2x32xf32>) -> tensor<2x32xf32> {
+    // expected-error @+1 {{target cpu has no launch "add_rms_norm" for the ops of group "twice"; run kernel-form-groups for this target}}
+    %y = kernel.group "twice" using "add_rms_norm" (%a = %x) : (tensor<2x32xf32>) -> tensor<2x32xf32> {
       %0 = model.add %a, %a : tensor<2x32xf32>
       %1 = model.add %0, %0 : tensor<2x32xf32>
       kernel.yield %1 : tensor<2x32xf32>

@@ -1,4 +1,7 @@
 // RUN: saddle-opt %s --kernel-form-groups | FileCheck %s
+// RUN: saddle-opt %s --kernel-form-groups=target=cpu | FileCheck %s
+
+// The groups of the cpu target, which is the default: all run op by op.
 
 dist.mesh @mesh ["tp" = 2]
 model.weight @norm from "norm" dims ["hidden"] : tensor<32xf32>
@@ -17,7 +20,7 @@ model.kv_cache @kv heads 2 head_dim 16 : bf16
 // CHECK-LABEL: func.func @branch_residual_and_norm
 // CHECK-SAME: %[[X:.*]]: tensor<8x32xbf16>, %[[O:.*]]: tensor<8x32xbf16>
 func.func @branch_residual_and_norm(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x32xbf16>) {
-  // CHECK-NEXT: %[[G:.*]]:2 = kernel.group "all_reduce_add_rms_norm" (%[[A:.*]] = %[[O]], %[[B:.*]] = %[[X]])
+  // CHECK-NEXT: %[[G:.*]]:2 = kernel.group "all_reduce_add_rms_norm" using "inline" (%[[A:.*]] = %[[O]], %[[B:.*]] = %[[X]])
   // CHECK-NEXT: %[[R:.*]] = dist.all_reduce %[[A]]
   // CHECK-NEXT: %[[S:.*]] = model.add %[[B]], %[[R]]
   // CHECK-NEXT: %[[N:.*]] = model.rms_norm %[[S]], @norm
@@ -114,7 +117,7 @@ func.func @an_op_belongs_to_one_group(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf1
 // v enters, only the rotated q leaves: k and v go to the cache.
 // CHECK-LABEL: func.func @qk_norm_across_ranks
 func.func @qk_norm_across_ranks(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, %v: tensor<8x32xbf16>, %positions: tensor<8xi32>, %context: !model.context) -> tensor<8x64xbf16> {
-  // CHECK: %[[G:.*]] = kernel.group "qk_norm_all_reduce_rope_kv_append"
+  // CHECK: %[[G:.*]] = kernel.group "qk_norm_all_reduce_rope_kv_append" using "inline"
   // CHECK-SAME: (tensor<8x64xbf16>, tensor<8x32xbf16>, tensor<8xi32>, tensor<8x32xbf16>, !model.context) -> tensor<8x64xbf16>
   // CHECK-NEXT: model.sum_of_squares
   // CHECK-NEXT: dist.all_reduce

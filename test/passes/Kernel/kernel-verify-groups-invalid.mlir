@@ -1,7 +1,7 @@
 // RUN: saddle-opt %s --split-input-file --kernel-verify-groups --verify-diagnostics
 
 func.func @no_implementation(%x: tensor<8x32xf32>) -> tensor<8x32xf32> {
-  // expected-error @+1 {{group "twice" has no implementation; run kernel-select}}
+  // expected-error @+1 {{group "twice" has no implementation; run kernel-form-groups}}
   %y = kernel.group "twice" (%a = %x) : (tensor<8x32xf32>) -> tensor<8x32xf32> {
     %0 = model.add %a, %a : tensor<8x32xf32>
     %1 = model.add %0, %0 : tensor<8x32xf32>

@@ -1,4 +1,4 @@
-// Fused ops give the bits of the single ops run one after the other.
+// Kernels of several ops give the bits of their ops run one after the other.
 
 #include "test/unit/cpu/KernelFixture.h"
 
@@ -14,7 +14,8 @@ TEST_P(FusedTest, AddRmsNormIsAddThenNormOfTheRoundedSum) {
   Tensor sum(a, {4, 37}), out(a, {4, 37}, 5);
   Tensor expectedSum(a, {4, 37}), expected(a, {4, 37}, 5);
   KernelBuilder fused("add_rms_norm"), add("add"), norm("rms_norm");
-  launch(fused.real("eps", 1e-3), {&x, &y, &weight, &sum, &out}, 3, {a});
+  fused.step("add", {0, 1, 3}).step("rms_norm", {3, 2, 4}).real("eps", 1e-3);
+  launch(fused, {&x, &y, &weight, &sum, &out}, 3, {a});
   launch(add, {&x, &y, &expectedSum}, 3, {a});
   launch(norm.real("eps", 1e-3), {&expectedSum, &weight, &expected}, 3, {a});
   EXPECT_EQ(sum.bytes, expectedSum.bytes);
@@ -34,10 +35,27 @@ TEST_P(FusedTest, QkNormRopeKvAppendIsItsSteps) {
   auto cache = [&] { return Tensor(kKv, {3, 2, 2, 8}).random(6); };
   Tensor out(a, {4, 24}), keys = cache(), values = cache();
   KernelBuilder fused("qk_norm_rope_kv_append");
-  fused.integer("q_divisor", 48).integer("k_divisor", 32).real("eps", 1e-2);
-  fused.integer("head_dim", 8).integer("rotary_dim", 6).real("theta", 1e4);
+  auto scaled = [&](const char *op, int64_t column, int64_t divisor,
+                    const std::vector<uint32_t> &operands) {
+    fused.step(op, operands).integer("column", column);
+    fused.integer("divisor", divisor).real("eps", 1e-2);
+  };
+  auto turned = [&](const std::vector<uint32_t> &operands) {
+    fused.step("rope", operands).integer("head_dim", 8);
+    fused.integer("rotary_dim", 6).real("theta", 1e4);
+  };
+  // q, k, their weights, positions, v, slots; out and the caches; sums, q and
+  // k scaled, k turned.
+  fused.step("sum_of_squares", {0, 1, 10});
+  scaled("rms_scale", 0, 48, {0, 10, 2, 11});
+  scaled("rms_scale", 1, 32, {1, 10, 3, 12});
+  turned({11, 4, 7});
+  turned({12, 4, 13});
+  fused.step("kv_append", {13, 5, 6, 8, 9});
+  fused.temporary(DType::F32, {2}).temporary(a, {24});
+  fused.temporary(a, {16}).temporary(a, {16});
   launch(fused,
-         {&q, &k, &v, &qWeight, &kWeight, &positions, &slots, &out, &keys,
+         {&q, &k, &qWeight, &kWeight, &positions, &v, &slots, &out, &keys,
           &values},
          3, {a, kKv});
 
@@ -64,29 +82,29 @@ TEST_P(FusedTest, QkNormRopeKvAppendIsItsSteps) {
 INSTANTIATE_TEST_SUITE_P(ComputeDType, FusedTest,
                          testing::Values(DType::F32, DType::BF16));
 
-TEST(FusedSignatureTest, QkNormNamesWhatDoesNotFit) {
-  auto message = [](int64_t qDivisor, int64_t headDim, int64_t rotaryDim) {
-    Tensor q(DType::F32, {1, 24}), kv(DType::F32, {1, 16});
-    Tensor qWeight(DType::F32, {24}), kWeight(DType::F32, {16});
-    Tensor index(DType::I32, {1}), cache(DType::F32, {3, 2, 2, 8});
-    KernelBuilder kernel("qk_norm_rope_kv_append");
-    kernel.integer("q_divisor", qDivisor).integer("k_divisor", 1);
-    kernel.integer("head_dim", headDim).integer("rotary_dim", rotaryDim);
-    kernel.real("eps", 1e-6).real("theta", 1e4);
+TEST(FusedSignatureTest, AStepNamesWhatDoesNotFit) {
+  auto message = [](int64_t divisor, int64_t headDim, int64_t rotaryDim) {
+    Tensor x(DType::F32, {1, 24}), weight(DType::F32, {24});
+    Tensor index(DType::I32, {1});
+    KernelBuilder kernel("norm_rope");
+    kernel.step("sum_of_squares", {0, 4});
+    kernel.step("rms_scale", {0, 4, 1, 5}).integer("column", 0);
+    kernel.integer("divisor", divisor).real("eps", 1e-6);
+    kernel.step("rope", {5, 2, 3}).integer("head_dim", headDim);
+    kernel.integer("rotary_dim", rotaryDim).real("theta", 1e4);
+    kernel.temporary(DType::F32, {1}).temporary(DType::F32, {24});
     return ops::checkLaunch(kernel.build(), DType::F32, DType::F32,
-                            viewsOf({&q, &kv, &kv, &qWeight, &kWeight, &index,
-                                     &index, &q, &cache, &cache}))
+                            viewsOf({&x, &weight, &index, &x}))
         .message();
   };
   EXPECT_EQ(message(1, 8, 8), "");
-  EXPECT_EQ(message(0, 8, 8), "qk_norm_rope_kv_append: attribute \"q_divisor\" "
-                              "is 0, expected 1 or more");
-  EXPECT_EQ(message(1, 4, 4),
-            "qk_norm_rope_kv_append: attribute \"head_dim\" is 4, expected the "
-            "caches' last dimension = 8");
+  EXPECT_EQ(message(0, 8, 8),
+            "rms_scale: attribute \"divisor\" is 0, expected 1 or more");
+  EXPECT_EQ(message(1, 7, 4), "rope: the width of x is 24, expected a multiple "
+                              "of head_dim = 7");
   EXPECT_EQ(message(1, 8, 10),
-            "qk_norm_rope_kv_append: attribute \"rotary_dim\" is 10, expected "
-            "an even number up to head_dim = 8");
+            "rope: attribute \"rotary_dim\" is 10, expected an even number up "
+            "to head_dim = 8");
 }
 
 } // namespace

@@ -166,20 +166,46 @@ public:
         builder, text, schema::AttributeKind::RANK, 0, 0, value));
     return *this;
   }
+  /// Begins a step of a body, to which the attributes that follow belong.
+  KernelBuilder &step(const char *name, const std::vector<uint32_t> &operands) {
+    finishStep();
+    stepName = name;
+    stepOperands = operands;
+    return *this;
+  }
+  KernelBuilder &temporary(DType dtype, const std::vector<uint64_t> &row) {
+    temporaries.push_back(schema::CreateTemporaryDirect(builder, dtype, &row));
+    return *this;
+  }
   const schema::Kernel &build() {
     if (!built) {
-      builder.Finish(schema::CreateKernelDirect(builder, "kernel under test",
-                                                op, &attributes));
+      finishStep();
+      builder.Finish(schema::CreateKernelDirect(
+          builder, "kernel under test", op, &attributes, nullptr,
+          steps.empty() ? nullptr : &steps,
+          temporaries.empty() ? nullptr : &temporaries));
       built = true;
     }
     return *flatbuffers::GetRoot<schema::Kernel>(builder.GetBufferPointer());
   }
 
 private:
-  const char *op;
+  void finishStep() {
+    if (!stepName)
+      return;
+    steps.push_back(schema::CreateBodyOpDirect(builder, stepName, &attributes,
+                                               &stepOperands));
+    attributes.clear();
+    stepName = nullptr;
+  }
+
+  const char *op, *stepName = nullptr;
   bool built = false;
   flatbuffers::FlatBufferBuilder builder;
   std::vector<flatbuffers::Offset<schema::Attribute>> attributes;
+  std::vector<uint32_t> stepOperands;
+  std::vector<flatbuffers::Offset<schema::BodyOp>> steps;
+  std::vector<flatbuffers::Offset<schema::Temporary>> temporaries;
 };
 
 /// How a launch is checked and where it runs.

@@ -29,28 +29,58 @@ protected:
                        {}),
                 "eps", 1e-6);
   }
+  LaunchStep step(const char *op, llvm::ArrayRef<int64_t> values,
+                  llvm::ArrayRef<std::pair<const char *, int64_t>> integers,
+                  llvm::ArrayRef<std::pair<const char *, double>> reals = {}) {
+    llvm::SmallVector<mlir::NamedAttribute> constants;
+    for (auto [name, value] : integers)
+      constants.push_back(
+          builder.getNamedAttr(name, builder.getI64IntegerAttr(value)));
+    for (auto [name, value] : reals)
+      constants.push_back(
+          builder.getNamedAttr(name, builder.getF64FloatAttr(value)));
+    return {op, builder.getDictionaryAttr(constants),
+            llvm::SmallVector<int64_t>(values)};
+  }
   LaunchDesc qkNorm(std::vector<int64_t> cache, int64_t qWidth, int64_t kWidth,
-                    int64_t headDim, int64_t rotaryDim,
-                    const char *op = "qk_norm_rope_kv_append",
+                    int64_t headDim, int64_t rotaryDim, bool exchanges = false,
                     int64_t tokens = 64) {
     int64_t row = qWidth + 2 * kWidth;
-    return with(with(launch(op,
-                            {operand("q", bf16(), {tokens, qWidth}, row),
-                             operand("k", bf16(), {tokens, kWidth}, row),
-                             operand("v", bf16(), {tokens, kWidth}, row),
-                             operand("q_weight", f32(), {qWidth}),
-                             operand("k_weight", f32(), {kWidth}),
-                             operand("positions", i32(), {tokens}),
-                             operand("slots", i32(), {tokens}),
-                             operand("out", bf16(), {tokens, qWidth}),
-                             operand("kcache", e4m3(), cache),
-                             operand("vcache", e4m3(), cache)},
-                            {{"q_divisor", 6144},
-                             {"k_divisor", 1024},
-                             {"head_dim", headDim},
-                             {"rotary_dim", rotaryDim}}),
-                     "eps", 1e-6),
-                "theta", 1e4);
+    LaunchDesc result = launch(
+        exchanges ? "qk_norm_all_reduce_rope_kv_append"
+                  : "qk_norm_rope_kv_append",
+        {operand("x1", bf16(), {tokens, qWidth}, row),
+         operand("x2", bf16(), {tokens, kWidth}, row),
+         operand("weight", f32(), {qWidth}), operand("weight", f32(), {kWidth}),
+         operand("positions", i32(), {tokens}),
+         operand("v", bf16(), {tokens, kWidth}, row),
+         operand("slots", i32(), {tokens}),
+         operand("out", bf16(), {tokens, qWidth}),
+         operand("kcache", e4m3(), cache), operand("vcache", e4m3(), cache)},
+        {});
+    int64_t next = 10, sums = next++;
+    result.body.push_back(step("sum_of_squares", {0, 1, sums}, {}));
+    if (exchanges) {
+      result.body.push_back(step("all_reduce_sum", {sums, next}, {}));
+      sums = next++;
+    }
+    auto scale = [&](int64_t x, int64_t weight, int64_t divisor) {
+      result.body.push_back(step("rms_scale", {x, sums, weight, next},
+                                 {{"column", x}, {"divisor", divisor}},
+                                 {{"eps", 1e-6}}));
+      return next++;
+    };
+    int64_t q = scale(0, 2, 6144), k = scale(1, 3, 1024);
+    auto turn = [&](int64_t x, int64_t out) {
+      result.body.push_back(
+          step("rope", {x, 4, out},
+               {{"head_dim", headDim}, {"rotary_dim", rotaryDim}},
+               {{"theta", 1e4}}));
+    };
+    turn(q, 7);
+    turn(k, next);
+    result.body.push_back(step("kv_append", {next, 5, 6, 8, 9}, {}));
+    return result;
   }
 };
 
@@ -120,16 +150,22 @@ TEST_F(RowsPlanTest, RowsThatNoCtaHoldsAreRefused) {
 }
 
 TEST_F(RowsPlanTest, AddRmsNormHasBothOutputs) {
-  KernelPlan p = plan(with(
+  LaunchDesc fused =
       launch("add_rms_norm",
              {operand("a", bf16(), {4, 64}), operand("b", bf16(), {4, 64}, 72),
-              operand("weight", f32(), {64}), operand("sum", bf16(), {4, 64}),
+              operand("weight", f32(), {64}), operand("out", bf16(), {4, 64}),
               operand("out", bf16(), {4, 64})},
-             {}),
-      "eps", 1e-5));
+             {});
+  fused.body = {step("add", {0, 1, 3}, {}),
+                step("rms_norm", {3, 2, 4}, {}, {{"eps", 1e-5}})};
+  KernelPlan p = plan(fused);
   EXPECT_THAT(p.functions[0].body,
               StartsWith("addRmsNorm<1, 32, Matrix<bf16, 4, 64, 64>, "
                          "Matrix<bf16, 4, 64, 72>"));
+  // A body that adds the norm, say, is no business of this kernel.
+  std::swap(fused.body[1].values[0], fused.body[1].values[2]);
+  EXPECT_EQ(errorOf(fused), "the kernel of \"add_rms_norm\" takes other values "
+                            "than the body has");
 }
 
 TEST_F(RowsPlanTest, SumOfSquaresTakesTheWidestInputsThreads) {
@@ -215,7 +251,7 @@ TEST_F(RowsPlanTest, QkNormRefusesGapsAndRowsThatDoNotFit) {
 TEST_F(RowsPlanTest, QkNormOfAGroupExchangesInside) {
   auto planOf = [&](int64_t tokens) {
     LaunchDesc launch = qkNorm({40, 16, 1, 128}, 768, 128, 128, 64,
-                               "qk_norm_all_reduce_rope_kv_append", tokens);
+                               /*exchanges=*/true, tokens);
     launch.groupSize = 8;
     return plan(launch);
   };
@@ -248,7 +284,7 @@ TEST_F(RowsPlanTest, QkNormOfAGroupExchangesInside) {
 
 TEST_F(RowsPlanTest, QkNormOfAGroupOfOneIsTheOther) {
   LaunchDesc launch = qkNorm({40, 16, 1, 128}, 768, 128, 128, 64,
-                             "qk_norm_all_reduce_rope_kv_append");
+                             /*exchanges=*/true);
   KernelPlan p = plan(launch);
   EXPECT_THAT(p.headers, ElementsAre("impls/qk_norm.cuh"));
   EXPECT_EQ(p.exchangeBytes, 0u);

@@ -270,39 +270,56 @@ LaunchT &launchOf(EngineT &e, const std::string &op, unsigned n = 0) {
   std::abort();
 }
 
-/// Puts the kernel that exchanges sums in the place of the entry's kv_append,
-/// with operands of the single ops; the result is a valid engine.
+/// A step of a body, with the attributes of the kernel that a launch has.
+std::unique_ptr<BodyOpT> stepOf(const EngineT &e, const LaunchT &from,
+                                std::vector<uint32_t> operands) {
+  const KernelT &kernel = *e.kernels[from.kernel];
+  auto step = std::make_unique<BodyOpT>();
+  step->op = kernel.op;
+  step->operands = std::move(operands);
+  for (const auto &attribute : kernel.attributes)
+    step->attributes.push_back(std::make_unique<AttributeT>(*attribute));
+  return step;
+}
+
+/// Puts a kernel that exchanges sums in the place of the entry's kv_append: its
+/// body is what stands before, with an all-reduce in the middle. The result is
+/// a valid engine.
 LaunchT &exchangingLaunch(EngineT &e) {
-  const LaunchT &q = launchOf(e, "rms_scale"), &k = launchOf(e, "rms_scale", 1),
+  const LaunchT &sums = launchOf(e, "sum_of_squares"),
+                &q = launchOf(e, "rms_scale"), &k = launchOf(e, "rms_scale", 1),
                 &turned = launchOf(e, "rope");
   LaunchT &append = launchOf(e, "kv_append");
-  append.operands = {q.operands[0],      k.operands[0],      append.operands[1],
-                     q.operands[2],      k.operands[2],      turned.operands[1],
+  auto fused = std::make_unique<KernelT>();
+  fused->name = fused->op = "qk_norm_all_reduce_rope_kv_append";
+  for (const auto &function : e.kernels[append.kernel]->functions)
+    fused->functions.push_back(std::make_unique<FunctionT>(*function));
+  auto &body = fused->body;
+  body.push_back(stepOf(e, sums, {0, 1, 10}));
+  body.push_back(std::make_unique<BodyOpT>());
+  body.back()->op = "all_reduce_sum";
+  body.back()->operands = {10, 11};
+  body.push_back(stepOf(e, q, {0, 11, 2, 12}));
+  body.push_back(stepOf(e, k, {1, 11, 3, 13}));
+  body.push_back(stepOf(e, turned, {12, 4, 7}));
+  body.push_back(stepOf(e, turned, {13, 4, 14}));
+  body.push_back(stepOf(e, append, {14, 5, 6, 8, 9}));
+  auto rowOf = [&](uint32_t slice) {
+    return decode(e).slices[slice]->shape[1];
+  };
+  for (uint64_t columns : {uint64_t(2), uint64_t(2), rowOf(q.operands[0]),
+                           rowOf(k.operands[0]), rowOf(k.operands[0])}) {
+    auto temporary = std::make_unique<TemporaryT>();
+    temporary->dtype = DType::F32;
+    temporary->shape = {columns};
+    fused->temporaries.push_back(std::move(temporary));
+  }
+  append.operands = {q.operands[0],      k.operands[0],      q.operands[2],
+                     k.operands[2],      turned.operands[1], append.operands[1],
                      append.operands[2], turned.operands[2], append.operands[3],
                      append.operands[4]};
-  KernelT &kernel = *e.kernels[append.kernel];
-  kernel.op = "qk_norm_all_reduce_rope_kv_append";
-  kernel.attributes.clear();
-  auto add = [&](const char *name, AttributeKind kind, double value) {
-    auto attribute = std::make_unique<AttributeT>();
-    attribute->name = name;
-    attribute->kind = kind;
-    attribute->int_value = int64_t(value);
-    attribute->float_value = value;
-    kernel.attributes.push_back(std::move(attribute));
-  };
-  auto intOf = [&](const LaunchT &from, const std::string &name) {
-    for (const auto &attribute : e.kernels[from.kernel]->attributes)
-      if (attribute->name == name)
-        return double(attribute->int_value);
-    std::abort();
-  };
-  add("q_divisor", AttributeKind::INT, 16);
-  add("k_divisor", AttributeKind::INT, 8);
-  add("eps", AttributeKind::FLOAT, 1e-6);
-  add("head_dim", AttributeKind::INT, intOf(turned, "head_dim"));
-  add("rotary_dim", AttributeKind::INT, intOf(turned, "rotary_dim"));
-  add("theta", AttributeKind::FLOAT, 1e4);
+  append.kernel = e.kernels.size();
+  e.kernels.push_back(std::move(fused));
   append.groups = 1;
   append.exchange = collective(e).exchange;
   return append;

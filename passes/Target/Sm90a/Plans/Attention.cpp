@@ -16,8 +16,6 @@ using namespace saddle::cuda;
 
 namespace {
 
-constexpr int64_t kMultiprocessors = 132;
-
 /// What the planners below read out of a launch.
 struct Shape {
   explicit Shape(const LaunchDesc &launch)

@@ -13,8 +13,6 @@ using namespace saddle::cuda;
 
 using device::kMostCandidates, device::kMostCandidateValues;
 
-static constexpr int64_t kMultiprocessors = 132;
-
 /// Enough for the values, some 8 each, and for the candidates.
 static int64_t threadsFor(int64_t values) {
   int64_t wanted = llvm::divideCeil(values, 8);

@@ -36,7 +36,7 @@ static FailureOr<KernelPlan> planElementwise(const LaunchDesc &launch,
   only.body = llvm::formatv("{0}<{1}{2}>(p);", function,
                             static_cast<int>(launch.extent), types);
   // About eight vectors for each thread at most, until the machine is full.
-  constexpr int64_t kThreads = 256, kMostBlocks = 132 * 8;
+  constexpr int64_t kThreads = 256, kMostBlocks = kMultiprocessors * 8;
   int64_t vectors = launch.operands.back().elements() / 4;
   only.block = kThreads;
   only.grid[0] = static_cast<uint32_t>(

@@ -36,8 +36,8 @@ static FunctionPlan productFunction(StringRef suffix, std::string body,
   function.block = shape.warps() * 32;
   function.sharedBytes = shape.sharedBytes();
   // As many as fit at a time walk the items.
-  int64_t resident =
-      std::clamp<int64_t>(224 * 1024 / (shape.sharedBytes() + 1024), 1, 4);
+  int64_t resident = std::clamp<int64_t>(
+      (kSharedMemory - 1024) / (shape.sharedBytes() + 1024), 1, 4);
   // More tiles of tokens need more registers than two CTAs can have.
   function.residentBlocks = resident > 1 && shape.tokenTiles == 1 ? 2 : 1;
   function.grid[0] = std::min(items, kMultiprocessors * resident);

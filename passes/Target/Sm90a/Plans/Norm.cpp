@@ -1,7 +1,7 @@
-// rms_norm, add_rms_norm, sum_of_squares and rms_scale.
+// rms_norm, sum_of_squares and rms_scale.
 
 #include "passes/Target/Sm90a/Plans/Literals.h"
-#include "passes/Target/Sm90a/Plans/Plans.h"
+#include "passes/Target/Sm90a/Plans/RowPlan.h"
 #include "runtime/kernels/shared/limits.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -9,14 +9,13 @@
 using namespace mlir;
 using namespace saddle::cuda;
 
-/// CTAs that take rows in turn: one each, until the machine is full.
-static uint32_t blocksOfRows(const LaunchDesc &launch) {
+uint32_t saddle::cuda::blocksOfRows(const LaunchDesc &launch) {
   return static_cast<uint32_t>(
-      std::clamp<int64_t>(launch.capacity, 1, 132 * 16));
+      std::clamp<int64_t>(launch.capacity, 1, kMultiprocessors * 16));
 }
 
-static KernelPlan planOfRows(const LaunchDesc &launch, std::string body,
-                             uint32_t threads) {
+KernelPlan saddle::cuda::planOfRows(const LaunchDesc &launch, std::string body,
+                                    uint32_t threads) {
   FunctionPlan only;
   only.body = std::move(body);
   only.block = threads;
@@ -27,11 +26,9 @@ static KernelPlan planOfRows(const LaunchDesc &launch, std::string body,
   return plan;
 }
 
-/// Threads that hold a row between them, a vector or more each; 0 with an error
-/// when a row is too wide for a CTA.
-static uint32_t threadsOfRow(const LaunchDesc &launch,
-                             ArrayRef<const Operand *> operands,
-                             std::string &error) {
+uint32_t saddle::cuda::threadsOfRow(const LaunchDesc &launch,
+                                    ArrayRef<const Operand *> operands,
+                                    std::string &error) {
   constexpr int64_t kMost =
       saddle::device::kMostThreads * saddle::device::kRowValues;
   int64_t cols = operands.front()->shape.back();
@@ -55,22 +52,6 @@ FailureOr<KernelPlan> saddle::cuda::planRMSNorm(const LaunchDesc &launch,
                                   matrixType(x), matrixType(out),
                                   floatLiteral(launch.real("eps"))),
                     threads);
-}
-
-FailureOr<KernelPlan> saddle::cuda::planAddRMSNorm(const LaunchDesc &launch,
-                                                   std::string &error) {
-  const Operand &a = launch.operands[0], &b = launch.operands[1],
-                &sum = launch.operands[3], &out = launch.operands[4];
-  uint32_t threads = threadsOfRow(launch, {&a, &b, &sum, &out}, error);
-  if (threads == 0)
-    return failure();
-  return planOfRows(
-      launch,
-      llvm::formatv("addRmsNorm<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6});",
-                    static_cast<int>(launch.extent), threads, matrixType(a),
-                    matrixType(b), matrixType(sum), matrixType(out),
-                    floatLiteral(launch.real("eps"))),
-      threads);
 }
 
 FailureOr<KernelPlan> saddle::cuda::planSumOfSquares(const LaunchDesc &launch,

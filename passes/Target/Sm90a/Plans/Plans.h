@@ -5,6 +5,7 @@
 #define SADDLE_PASSES_TARGET_SM90A_PLANS_PLANS_H
 
 #include "passes/Target/Sm90a/KernelPlan.h"
+#include "passes/Target/Sm90a/Machine.h"
 
 namespace saddle::cuda {
 
@@ -24,23 +25,17 @@ llvm::FailureOr<KernelPlan> planExperts(const LaunchDesc &launch,
 llvm::FailureOr<KernelPlan> planExpertsScaled(const LaunchDesc &launch,
                                               std::string &error);
 
-// Norm.cpp, QKNorm.cpp, Rope.cpp, Rows.cpp, Router.cpp, Attention.cpp
+// Norm.cpp, Rope.cpp, Rows.cpp, Router.cpp, Attention.cpp
 llvm::FailureOr<KernelPlan> planEmbedding(const LaunchDesc &launch,
                                           std::string &error);
 llvm::FailureOr<KernelPlan> planRMSNorm(const LaunchDesc &launch,
                                         std::string &error);
-llvm::FailureOr<KernelPlan> planAddRMSNorm(const LaunchDesc &launch,
-                                           std::string &error);
 llvm::FailureOr<KernelPlan> planSumOfSquares(const LaunchDesc &launch,
                                              std::string &error);
 llvm::FailureOr<KernelPlan> planRMSScale(const LaunchDesc &launch,
                                          std::string &error);
 llvm::FailureOr<KernelPlan> planRope(const LaunchDesc &launch,
                                      std::string &error);
-llvm::FailureOr<KernelPlan> planQKNormRopeKVAppend(const LaunchDesc &launch,
-                                                   std::string &error);
-llvm::FailureOr<KernelPlan>
-planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch, std::string &error);
 llvm::FailureOr<KernelPlan> planKVAppend(const LaunchDesc &launch,
                                          std::string &error);
 llvm::FailureOr<KernelPlan> planSelectRows(const LaunchDesc &launch,

@@ -11,12 +11,6 @@
 
 namespace saddle::cuda {
 
-/// Multiprocessors of an H200. Grids are chosen for it; any number works.
-constexpr int64_t kMultiprocessors = 132;
-
-/// Dynamic shared memory that a CTA can have, with a little left for static.
-constexpr int64_t kSharedMemory = 225 * 1024;
-
 /// Warps of a CTA of the kernels for any shape.
 constexpr int64_t kWarpsOfAnyShape = 8;
 

@@ -35,8 +35,8 @@ FailureOr<KernelPlan> saddle::cuda::planRope(const LaunchDesc &launch,
       static_cast<int>(launch.extent), launch.integer("head_dim"),
       launch.integer("rotary_dim"), matrixType(x), matrixType(out));
   only.block = threadsFor(out.shape.back() / commonVector({&x, &out}), 256);
-  only.grid[0] =
-      static_cast<uint32_t>(std::clamp<int64_t>(launch.capacity, 1, 132 * 16));
+  only.grid[0] = static_cast<uint32_t>(
+      std::clamp<int64_t>(launch.capacity, 1, kMultiprocessors * 16));
   KernelPlan plan;
   plan.headers = {"impls/rope.cuh"};
   plan.functions.push_back(std::move(only));
@@ -61,7 +61,7 @@ FailureOr<KernelPlan> saddle::cuda::planKVAppend(const LaunchDesc &launch,
   only.block = 128;
   int64_t vectors = k.shape[0] * width / commonVector({&k, &v});
   only.grid[0] = static_cast<uint32_t>(
-      std::clamp<int64_t>(vectors / only.block, 1, 132 * 8));
+      std::clamp<int64_t>(vectors / only.block, 1, kMultiprocessors * 8));
   KernelPlan plan;
   plan.headers = {"impls/rope.cuh"};
   plan.functions.push_back(std::move(only));

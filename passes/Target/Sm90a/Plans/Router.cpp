@@ -28,8 +28,8 @@ FailureOr<KernelPlan> saddle::cuda::planRouterTopK(const LaunchDesc &launch,
                             matrixType(logits), matrixType(weights),
                             matrixType(experts),
                             floatLiteral(launch.real("routed_scale")));
-  only.grid[0] =
-      static_cast<uint32_t>(std::clamp<int64_t>(launch.capacity, 1, 132 * 8));
+  only.grid[0] = static_cast<uint32_t>(
+      std::clamp<int64_t>(launch.capacity, 1, kMultiprocessors * 8));
   KernelPlan plan;
   plan.headers = {"impls/router.cuh"};
   plan.functions.push_back(std::move(only));

@@ -12,7 +12,7 @@ using namespace saddle::cuda;
 static KernelPlan planRows(const LaunchDesc &launch, StringRef function,
                            const Operand &source) {
   const Operand &out = launch.operands.back();
-  constexpr int64_t kThreads = 256, kMostBlocks = 132 * 8;
+  constexpr int64_t kThreads = 256, kMostBlocks = kMultiprocessors * 8;
   int64_t vectors = out.elements() / commonVector({&source, &out});
   FunctionPlan only;
   only.body = llvm::formatv("{0}<{1}, {2}, {3}>(p);", function,

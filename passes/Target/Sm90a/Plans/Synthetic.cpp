@@ -10,7 +10,7 @@ KernelPlan saddle::cuda::planSyntheticWeights() {
   FunctionPlan only;
   only.body = "syntheticWeights(p);";
   // A full H200, whatever the number of pieces.
-  only.grid[0] = 132 * 8;
+  only.grid[0] = kMultiprocessors * 8;
   only.block = 256;
   plan.functions.push_back(std::move(only));
   return plan;

@@ -1,8 +1,11 @@
-// qk_norm_rope_kv_append, and the same with sums over the ranks of a group.
+// The norm of q and k, their rotation and the append to the cache, with sums
+// over the ranks where these hold different heads.
 
+#include "passes/Target/Matchers.h"
+#include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Plans/Exchange.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
-#include "passes/Target/Sm90a/Plans/Plans.h"
+#include "passes/Target/Sm90a/Plans/RowPlan.h"
 #include "runtime/kernels/shared/exchange.h"
 #include "runtime/kernels/shared/limits.h"
 
@@ -10,7 +13,44 @@
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
+using namespace saddle;
 using namespace saddle::cuda;
+
+//===----------------------------------------------------------------------===//
+// Constraints
+//===----------------------------------------------------------------------===//
+
+/// One kernel normalises and rotates q and k alike.
+static bool treatsQAndKAlike(QKNormOps &ops) {
+  return ops.scaleQ.getEpsAttr() == ops.scaleK.getEpsAttr() &&
+         ops.ropeQ.getHeadDim() == ops.ropeK.getHeadDim() &&
+         ops.ropeQ.getRotaryDim() == ops.ropeK.getRotaryDim() &&
+         ops.ropeQ.getThetaAttr() == ops.ropeK.getThetaAttr() &&
+         ops.ropeQ.getPositions() == ops.ropeK.getPositions();
+}
+
+/// Only the rotated q and the cache leave the kernel.
+static bool keepsTheRest(QKNormOps &ops) {
+  SmallVector<Operation *> members = ops.ops();
+  return llvm::all_of(members, [&](Operation *op) {
+    return op == ops.ropeQ ||
+           llvm::all_of(op->getUsers(), [&](Operation *user) {
+             return llvm::is_contained(members, user);
+           });
+  });
+}
+
+/// A warp of the kernel that exchanges has a lane for each rank.
+static bool fitsAWarp(dist::AllReduceOp reduce) {
+  dist::AxesAttr axes = reduce.getAxesAttr();
+  auto mesh = SymbolTable::lookupNearestSymbolFrom<dist::MeshOp>(
+      reduce, axes.getMesh());
+  return dist::toMesh(mesh).groups(axes.getAxes()).front().size() <= 32;
+}
+
+//===----------------------------------------------------------------------===//
+// Plan
+//===----------------------------------------------------------------------===//
 
 namespace {
 
@@ -31,10 +71,21 @@ struct TokenRow {
 
 } // namespace
 
+// The steps of both bodies end alike: scales of q and k, ropes, append.
+static const LaunchStep &scaleOfQ(const LaunchDesc &launch) {
+  return launch.body.rbegin()[4];
+}
+static const LaunchStep &scaleOfK(const LaunchDesc &launch) {
+  return launch.body.rbegin()[3];
+}
+static const LaunchStep &ropeOfQ(const LaunchDesc &launch) {
+  return launch.body.rbegin()[2];
+}
+
 static FailureOr<TokenRow> tokenRow(const LaunchDesc &launch,
                                     std::string &error) {
   const Operand &q = launch.operands[0], &k = launch.operands[1],
-                &v = launch.operands[2], &out = launch.operands[7],
+                &v = launch.operands[5], &out = launch.operands[7],
                 &kCache = launch.operands[8], &vCache = launch.operands[9];
   for (const Operand *cache : {&kCache, &vCache})
     if (!cache->isContiguous()) {
@@ -45,8 +96,8 @@ static FailureOr<TokenRow> tokenRow(const LaunchDesc &launch,
   // Units as in impls/rope.cuh, HeadUnits: vectors of a head, those of the
   // lower half of the rotated part together with their partners.
   TokenRow row;
-  row.headDim = launch.integer("head_dim");
-  row.half = launch.integer("rotary_dim") / 2;
+  row.headDim = ropeOfQ(launch).integer("head_dim");
+  row.half = ropeOfQ(launch).integer("rotary_dim") / 2;
   Operand cacheRows = kCache;
   cacheRows.shape = {kCache.shape[0] * kCache.shape[1], k.shape[1]};
   cacheRows.strides = {k.shape[1], 1};
@@ -76,15 +127,9 @@ static LogicalResult checkFits(const LaunchDesc &launch, const TokenRow &row,
 /// "p, 6144.0f, 1024.0f, 1e-06f, frequencies".
 static std::string normArguments(const LaunchDesc &launch) {
   return llvm::formatv("p, {0}, {1}, {2}, frequencies",
-                       floatLiteral(launch.integer("q_divisor")),
-                       floatLiteral(launch.integer("k_divisor")),
-                       floatLiteral(launch.real("eps")));
-}
-
-/// CTAs that take tokens in turn.
-static uint32_t blocksOfTokens(const LaunchDesc &launch) {
-  return static_cast<uint32_t>(
-      std::clamp<int64_t>(launch.capacity, 1, 132 * 16));
+                       floatLiteral(scaleOfQ(launch).integer("divisor")),
+                       floatLiteral(scaleOfK(launch).integer("divisor")),
+                       floatLiteral(scaleOfQ(launch).real("eps")));
 }
 
 /// A function of a CTA per token.
@@ -93,17 +138,16 @@ static FunctionPlan planOfTokens(const LaunchDesc &launch, const TokenRow &row,
   constexpr uint32_t kThreads = 512;
   FunctionPlan plan;
   plan.block = threadsFor(row.units, kThreads);
-  plan.body = rotaryFrequencies(2 * row.half, launch.real("theta"));
+  plan.body = rotaryFrequencies(2 * row.half, ropeOfQ(launch).real("theta"));
   plan.body += llvm::formatv("{0}<{1}, {2}>(\n    {3});", function,
                              static_cast<int>(launch.extent),
                              row.arguments(plan.block), normArguments(launch));
-  plan.grid[0] = blocksOfTokens(launch);
+  plan.grid[0] = blocksOfRows(launch);
   return plan;
 }
 
-FailureOr<KernelPlan>
-saddle::cuda::planQKNormRopeKVAppend(const LaunchDesc &launch,
-                                     std::string &error) {
+static FailureOr<KernelPlan> planOnOneRank(const LaunchDesc &launch,
+                                           std::string &error) {
   FailureOr<TokenRow> row = tokenRow(launch, error);
   if (failed(row) || failed(checkFits(launch, *row, 512, error)))
     return failure();
@@ -113,17 +157,14 @@ saddle::cuda::planQKNormRopeKVAppend(const LaunchDesc &launch,
   return plan;
 }
 
-FailureOr<KernelPlan>
-saddle::cuda::planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch,
-                                              std::string &error) {
+static FailureOr<KernelPlan> planAcrossRanks(const LaunchDesc &launch,
+                                             std::string &error) {
   // Up to how many tokens for each CTA that waits one launch is quicker than
   // three.
   constexpr int64_t kTokensOfBlock = 4;
   FailureOr<TokenRow> row = tokenRow(launch, error);
   if (failed(row))
     return failure();
-  if (launch.groupSize < 2)
-    return planQKNormRopeKVAppend(launch, error);
   int64_t size = launch.groupSize, tokens = launch.operands[0].shape[0];
   // A member sends a packet for each token.
   KernelPlan plan;
@@ -135,7 +176,8 @@ saddle::cuda::planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch,
       row->units <= row->mostUnits(kWaitingThreads)) {
     waits.grid[0] = static_cast<uint32_t>(std::min(tokens, kWaitingBlocks));
     waits.block = threadsFor(row->units, kWaitingThreads);
-    waits.body = rotaryFrequencies(2 * row->half, launch.real("theta"));
+    waits.body =
+        rotaryFrequencies(2 * row->half, ropeOfQ(launch).real("theta"));
     waits.body += llvm::formatv(
         "qkNormAllReduceRopeKVAppend<{0}, {1}, {2}, {3}, {4}>(\n    {5});",
         size, plan.exchangeBytes, waits.grid[0],
@@ -150,7 +192,7 @@ saddle::cuda::planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch,
   FunctionPlan sums;
   sums.suffix = "sums";
   sums.block = threadsFor(q.shape[1] / commonVector({&q}), 512);
-  sums.grid[0] = blocksOfTokens(launch);
+  sums.grid[0] = blocksOfRows(launch);
   sums.body = llvm::formatv(
       "sumOfSquares<{0}, {1}, Matrix<f32, {2}, 2, 2>, {3}, {4}>(p, "
       "p.workspace);",
@@ -168,4 +210,59 @@ saddle::cuda::planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch,
   plan.functions = {std::move(sums), std::move(waits), std::move(finish)};
   plan.workspaceBytes = uint64_t(tokens) * 2 * sizeof(float);
   return plan;
+}
+
+//===----------------------------------------------------------------------===//
+// Fusion
+//===----------------------------------------------------------------------===//
+
+static constexpr llvm::StringLiteral kOnOneRank = "qk_norm_rope_kv_append",
+                                     kAcrossRanks =
+                                         "qk_norm_all_reduce_rope_kv_append";
+
+namespace {
+
+class QKNormRopeKVAppend : public DeviceFusion {
+public:
+  QKNormRopeKVAppend() : DeviceFusion(kOnOneRank, QKNormOps::pattern()) {}
+
+  SmallVector<Operation *> match(Operation *anchor) const override {
+    auto found = matchQKNorm(anchor);
+    if (!found || !treatsQAndKAlike(*found) || !keepsTheRest(*found) ||
+        (found->reduce && !fitsAWarp(found->reduce)))
+      return {};
+    return found->ops();
+  }
+
+  std::string signature(ArrayRef<Operation *> ops) const override {
+    return QKNormOps::signature(ops);
+  }
+
+  ArrayRef<llvm::StringLiteral> signatures() const override {
+    static constexpr llvm::StringLiteral all[] = {kOnOneRank, kAcrossRanks};
+    return all;
+  }
+
+  // impls/qk_norm.cuh, QKNormOperand; then the sums (those of all ranks behind
+  // this one's), q and k normalised, and k turned.
+  std::vector<std::vector<int64_t>> values(StringRef signature) const override {
+    if (signature == kOnOneRank)
+      return {{0, 1, 10}, {0, 10, 2, 11}, {1, 10, 3, 12},
+              {11, 4, 7}, {12, 4, 13},    {13, 5, 6, 8, 9}};
+    return {{0, 1, 10}, {10, 11},    {0, 11, 2, 12},  {1, 11, 3, 13},
+            {12, 4, 7}, {13, 4, 14}, {14, 5, 6, 8, 9}};
+  }
+
+  FailureOr<KernelPlan> plan(const LaunchDesc &launch,
+                             std::string &error) const override {
+    return launch.groupSize < 2 ? planOnOneRank(launch, error)
+                                : planAcrossRanks(launch, error);
+  }
+};
+
+} // namespace
+
+const DeviceFusion *saddle::cuda::qkNormRopeKVAppend() {
+  static const QKNormRopeKVAppend fusion;
+  return &fusion;
 }

@@ -1,22 +1,16 @@
 // Plans first, for all commands: what a module says about its uses, and how
 // large exchange memory must be, is known only at the end. Then the rewrite.
 
-#include "passes/Target/Sm90a/Passes.h"
-
 #include "passes/Target/Sm90a/Describe.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
 #include "passes/Target/Sm90a/Printer.h"
+#include "passes/Target/Sm90a/Sm90a.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
-
-namespace saddle::cuda {
-#define GEN_PASS_DEF_SPECIALIZEKERNELS
-#include "passes/Target/Sm90a/Passes.h.inc"
-} // namespace saddle::cuda
 
 using namespace mlir;
 using namespace saddle;
@@ -30,7 +24,9 @@ namespace {
 struct Kernel {
   std::string name;
   size_t printed;
+  /// What it computes, from the kernel that it takes the place of.
   DictionaryAttr constants;
+  ArrayAttr body, temporaries;
 };
 
 class Specializer {
@@ -79,12 +75,18 @@ private:
     std::string key = contentOf(launch->op, *plan);
     auto [printed, isNew] = printedOf.try_emplace(key, printedKernels.size());
     DictionaryAttr constants = launch->constants;
+    ArrayAttr body, temporaries;
+    if (auto op = dyn_cast<LaunchOp>(command)) {
+      auto source = symbols.lookup<KernelOp>(op.getKernel());
+      body = source.getBodyAttr();
+      temporaries = source.getTemporariesAttr();
+    }
     auto [kernel, isNewKernel] = kernelOf.try_emplace(
-        std::pair(printed->second, constants), kernels.size());
+        std::tuple(printed->second, constants, body), kernels.size());
     if (isNewKernel) {
       std::string name =
           launch->op + "_" + std::to_string(counts[launch->op]++);
-      kernels.push_back({name, printed->second, constants});
+      kernels.push_back({name, printed->second, constants, body, temporaries});
       if (isNew)
         printedKernels.push_back({name, std::move(*launch), std::move(*plan), 0,
                                   placeOf(command).str()});
@@ -152,11 +154,10 @@ private:
           functionsOf(printed.launch.op, printed.name, printed.plan);
       if (failed(functions))
         return failure();
-      KernelOp::create(builder, module.getLoc(),
-                       builder.getStringAttr(kernel.name),
-                       builder.getStringAttr(printed.launch.op),
-                       kernel.constants, /*body=*/ArrayAttr(),
-                       /*temporaries=*/ArrayAttr(), *functions);
+      KernelOp::create(
+          builder, module.getLoc(), builder.getStringAttr(kernel.name),
+          builder.getStringAttr(printed.launch.op), kernel.constants,
+          kernel.body, kernel.temporaries, *functions);
     }
     return createUtility(
         "synthetic_weights",
@@ -282,7 +283,8 @@ private:
   std::vector<PrintedKernel> printedKernels;
   std::vector<Kernel> kernels;
   llvm::StringMap<size_t> printedOf; // by content
-  llvm::DenseMap<std::pair<size_t, DictionaryAttr>, size_t> kernelOf;
+  llvm::DenseMap<std::tuple<size_t, DictionaryAttr, ArrayAttr>, size_t>
+      kernelOf;
   llvm::StringMap<int64_t> counts; // of kernels, by op
   SmallVector<std::pair<Operation *, size_t>> commands;
   /// Bytes by state, in the order of first use.
@@ -290,21 +292,8 @@ private:
       exchangeNeeds;
 };
 
-struct SpecializeKernels
-    : saddle::cuda::impl::SpecializeKernelsBase<SpecializeKernels> {
-  using Base::Base;
-
-  void runOnOperation() override {
-    if (target == "cpu")
-      return;
-    if (target != "sm_90a") {
-      getOperation().emitError("target \"")
-          << target << "\" is not known; targets of this version: cpu, sm_90a";
-      return signalPassFailure();
-    }
-    if (failed(Specializer(getOperation()).run()))
-      signalPassFailure();
-  }
-};
-
 } // namespace
+
+LogicalResult saddle::cuda::specializeKernels(ModuleOp module) {
+  return Specializer(module).run();
+}

@@ -1,25 +1,27 @@
-// RUN: saddle-opt %s --kernel-form-groups --kernel-select=target=sm_90a | FileCheck %s
+// RUN: saddle-opt %s --kernel-form-groups=target=sm_90a | FileCheck %s
 
 dist.mesh @mesh ["tp" = 2]
 model.weight @norm from "norm" dims ["hidden"] : tensor<32xf32>
 model.weight @q_norm from "q_norm" dims ["q_heads"] : tensor<64xf32>
 model.weight @k_norm from "k_norm" dims ["kv_heads"] : tensor<32xf32>
+model.weight @router from "router" dims ["experts", "hidden"] : tensor<6x32xbf16>
+model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 model.kv_cache @kv heads 2 head_dim 16 : bf16
 
 // CHECK-LABEL: func.func @residual_and_norm_are_one_kernel
 func.func @residual_and_norm_are_one_kernel(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x32xbf16>) {
-  // CHECK: kernel.group "add_rms_norm" using "kernel"
+  // CHECK: kernel.group "add_rms_norm" using "add_rms_norm"
   %s = model.add %x, %o : tensor<8x32xbf16>
   %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
   return %s, %n : tensor<8x32xbf16>, tensor<8x32xbf16>
 }
 
-// No kernel sums over ranks and normalises, so the sum leaves the group.
-// CHECK-LABEL: func.func @collectives_at_the_ends_leave
+// No kernel sums over ranks and normalises, so the sum runs alone.
+// CHECK-LABEL: func.func @collectives_at_the_ends_run_alone
 // CHECK-SAME: %[[X:.*]]: tensor<8x32xbf16>, %[[O:.*]]: tensor<16x32xbf16>
-func.func @collectives_at_the_ends_leave(%x: tensor<8x32xbf16>, %o: tensor<16x32xbf16>) -> (tensor<8x32xbf16>, tensor<16x32xbf16>) {
+func.func @collectives_at_the_ends_run_alone(%x: tensor<8x32xbf16>, %o: tensor<16x32xbf16>) -> (tensor<8x32xbf16>, tensor<16x32xbf16>) {
   // CHECK-NEXT: %[[R:.*]] = dist.reduce_scatter %[[O]]
-  // CHECK-NEXT: %[[G:.*]]:2 = kernel.group "add_rms_norm" using "kernel" (%{{.*}} = %[[X]], %{{.*}} = %[[R]])
+  // CHECK-NEXT: %[[G:.*]]:2 = kernel.group "add_rms_norm" using "add_rms_norm" (%{{.*}} = %[[X]], %{{.*}} = %[[R]])
   // CHECK: kernel.yield
   // CHECK-NEXT: }
   // CHECK-NEXT: %[[A:.*]] = dist.all_gather %[[G]]#1
@@ -31,10 +33,11 @@ func.func @collectives_at_the_ends_leave(%x: tensor<8x32xbf16>, %o: tensor<16x32
   return %s, %g : tensor<8x32xbf16>, tensor<16x32xbf16>
 }
 
-// What is left would be the norm alone: not worth a group of its own.
+// What is left beside the sum is the norm alone.
 // CHECK-LABEL: func.func @sum_and_norm_run_op_by_op
 func.func @sum_and_norm_run_op_by_op(%o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x32xbf16>) {
-  // CHECK: kernel.group "all_reduce_rms_norm" using "inline"
+  // CHECK-NOT: kernel.group
+  // CHECK: return
   %r = dist.all_reduce %o over <@mesh, ["tp"]> : tensor<8x32xbf16>
   %n = model.rms_norm %r, @norm eps 0.5 : tensor<8x32xbf16>
   return %r, %n : tensor<8x32xbf16>, tensor<8x32xbf16>
@@ -42,7 +45,7 @@ func.func @sum_and_norm_run_op_by_op(%o: tensor<8x32xbf16>) -> (tensor<8x32xbf16
 
 // CHECK-LABEL: func.func @q_and_k_are_one_kernel
 func.func @q_and_k_are_one_kernel(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, %v: tensor<8x32xbf16>, %positions: tensor<8xi32>, %context: !model.context) -> tensor<8x64xbf16> {
-  // CHECK: kernel.group "qk_norm_rope_kv_append" using "kernel"
+  // CHECK: kernel.group "qk_norm_rope_kv_append" using "qk_norm_rope_kv_append"
   %s = model.sum_of_squares %q, %k : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x2xf32>
   %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
   %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<8x32xbf16>, tensor<8x2xf32> -> tensor<8x32xbf16>
@@ -55,7 +58,8 @@ func.func @q_and_k_are_one_kernel(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, 
 // The kernel has one epsilon.
 // CHECK-LABEL: func.func @unlike_norms_run_op_by_op
 func.func @unlike_norms_run_op_by_op(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, %v: tensor<8x32xbf16>, %positions: tensor<8xi32>, %context: !model.context) -> tensor<8x64xbf16> {
-  // CHECK: kernel.group "qk_norm_rope_kv_append" using "inline"
+  // CHECK-NOT: kernel.group
+  // CHECK: return
   %s = model.sum_of_squares %q, %k : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x2xf32>
   %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
   %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-5 : tensor<8x32xbf16>, tensor<8x2xf32> -> tensor<8x32xbf16>
@@ -67,7 +71,7 @@ func.func @unlike_norms_run_op_by_op(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16
 
 // CHECK-LABEL: func.func @sums_are_exchanged_inside_the_kernel
 func.func @sums_are_exchanged_inside_the_kernel(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, %v: tensor<8x32xbf16>, %positions: tensor<8xi32>, %context: !model.context) -> tensor<8x64xbf16> {
-  // CHECK: kernel.group "qk_norm_all_reduce_rope_kv_append" using "kernel"
+  // CHECK: kernel.group "qk_norm_all_reduce_rope_kv_append" using "qk_norm_rope_kv_append"
   %s = model.sum_of_squares %q, %k : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x2xf32>
   %r = dist.all_reduce %s over <@mesh, ["tp"]> : tensor<8x2xf32>
   %qn = model.rms_scale %q, %r[0], @q_norm divisor 128 eps 1.0e-6 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
@@ -76,4 +80,42 @@ func.func @sums_are_exchanged_inside_the_kernel(%q: tensor<8x64xbf16>, %k: tenso
   %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x32xbf16>, tensor<8xi32>
   model.kv_append %kr, %v, @kv, %context : tensor<8x32xbf16>
   return %qr : tensor<8x64xbf16>
+}
+
+// The kernel leaves the rotated q and the cache, and nothing else.
+// CHECK-LABEL: func.func @a_rotated_k_that_others_read_forbids_the_kernel
+func.func @a_rotated_k_that_others_read_forbids_the_kernel(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, %v: tensor<8x32xbf16>, %positions: tensor<8xi32>, %context: !model.context) -> (tensor<8x64xbf16>, tensor<8x32xbf16>) {
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %s = model.sum_of_squares %q, %k : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x2xf32>
+  %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
+  %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<8x32xbf16>, tensor<8x2xf32> -> tensor<8x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x64xbf16>, tensor<8xi32>
+  %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x32xbf16>, tensor<8xi32>
+  model.kv_append %kr, %v, @kv, %context : tensor<8x32xbf16>
+  return %qr, %kr : tensor<8x64xbf16>, tensor<8x32xbf16>
+}
+
+// Both rotations are by the same positions.
+// CHECK-LABEL: func.func @rotations_by_other_positions_run_op_by_op
+func.func @rotations_by_other_positions_run_op_by_op(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, %v: tensor<8x32xbf16>, %positions: tensor<8xi32>, %others: tensor<8xi32>, %context: !model.context) -> tensor<8x64xbf16> {
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %s = model.sum_of_squares %q, %k : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x2xf32>
+  %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
+  %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<8x32xbf16>, tensor<8x2xf32> -> tensor<8x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x64xbf16>, tensor<8xi32>
+  %kr = model.rope %kn, %others head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x32xbf16>, tensor<8xi32>
+  model.kv_append %kr, %v, @kv, %context : tensor<8x32xbf16>
+  return %qr : tensor<8x64xbf16>
+}
+
+// The router's linear and the choice are two kernels.
+// CHECK-LABEL: func.func @router_and_choice_run_op_by_op
+func.func @router_and_choice_run_op_by_op(%x: tensor<8x32xbf16>) -> (tensor<8x2xf32>, tensor<8x2xi32>) {
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %l = model.linear %x, @router : tensor<8x32xbf16> -> tensor<8x6xf32>
+  %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  return %w, %e : tensor<8x2xf32>, tensor<8x2xi32>
 }

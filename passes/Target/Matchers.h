@@ -1,0 +1,46 @@
+// What the patterns of several targets look for.
+
+#ifndef SADDLE_PASSES_TARGET_MATCHERS_H
+#define SADDLE_PASSES_TARGET_MATCHERS_H
+
+#include "passes/Target/Fusion.h"
+
+namespace saddle {
+
+/// The only user of kind OpTy of `value`, if there is exactly one.
+template <typename OpTy>
+OpTy soleUser(mlir::Value value) {
+  OpTy found;
+  for (mlir::Operation *user : value.getUsers())
+    if (auto op = mlir::dyn_cast<OpTy>(user)) {
+      if (found)
+        return {};
+      found = op;
+    }
+  return found;
+}
+
+/// The norm of q and k over all their heads, on the way into the cache. Each
+/// value plays its part: column 0 of the sums scales the first input, which is
+/// q, column 1 the second, which ends up as keys in the cache.
+struct QKNormOps {
+  model::SumOfSquaresOp sums;
+  dist::AllReduceOp reduce; // null where a rank holds all heads
+  model::RMSScaleOp scaleQ, scaleK;
+  model::RopeOp ropeQ, ropeK;
+  model::KVAppendOp append;
+
+  /// In block order.
+  llvm::SmallVector<mlir::Operation *> ops() const;
+
+  static llvm::ArrayRef<Fusion::Part> pattern();
+  /// "qk_norm[_all_reduce]_rope_kv_append".
+  static std::string signature(llvm::ArrayRef<mlir::Operation *> ops);
+};
+
+/// The ops of the norm that begins at `anchor`; none unless all are there.
+std::optional<QKNormOps> matchQKNorm(mlir::Operation *anchor);
+
+} // namespace saddle
+
+#endif // SADDLE_PASSES_TARGET_MATCHERS_H

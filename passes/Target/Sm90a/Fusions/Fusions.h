@@ -1,0 +1,46 @@
+// The fusions of sm_90a: pattern, constraints and planner of each in a file of
+// its own beside this one.
+
+#ifndef SADDLE_PASSES_TARGET_SM90A_FUSIONS_FUSIONS_H
+#define SADDLE_PASSES_TARGET_SM90A_FUSIONS_FUSIONS_H
+
+#include "passes/Target/Fusion.h"
+#include "passes/Target/Sm90a/KernelPlan.h"
+
+namespace saddle::cuda {
+
+class DeviceFusion : public Fusion {
+public:
+  using Fusion::Fusion;
+
+  /// What its groups, and so their kernels, are called.
+  virtual llvm::ArrayRef<llvm::StringLiteral> signatures() const = 0;
+  /// The values of each step as the fusion's kernel takes them: operands in
+  /// order, then values between steps. Others are refused.
+  virtual std::vector<std::vector<int64_t>>
+  values(llvm::StringRef signature) const = 0;
+  /// Contract: planKernel.
+  virtual llvm::FailureOr<KernelPlan> plan(const LaunchDesc &launch,
+                                           std::string &error) const = 0;
+};
+
+const DeviceFusion *addRMSNorm();
+const DeviceFusion *qkNormRopeKVAppend();
+
+/// Registration: what is listed here is formed and planned.
+inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
+  static const DeviceFusion *const all[] = {addRMSNorm(), qkNormRopeKVAppend()};
+  return all;
+}
+
+/// The fusion whose groups have that signature; null without one.
+inline const DeviceFusion *fusionOf(llvm::StringRef signature) {
+  for (const DeviceFusion *fusion : deviceFusions())
+    if (llvm::is_contained(fusion->signatures(), signature))
+      return fusion;
+  return nullptr;
+}
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_PASSES_TARGET_SM90A_FUSIONS_FUSIONS_H

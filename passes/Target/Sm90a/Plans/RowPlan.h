@@ -1,0 +1,25 @@
+// What planners of kernels with a CTA per row share.
+
+#ifndef SADDLE_PASSES_TARGET_SM90A_PLANS_ROWPLAN_H
+#define SADDLE_PASSES_TARGET_SM90A_PLANS_ROWPLAN_H
+
+#include "passes/Target/Sm90a/Plans/Plans.h"
+
+namespace saddle::cuda {
+
+/// CTAs that take rows in turn: one each, until the machine is full.
+uint32_t blocksOfRows(const LaunchDesc &launch);
+
+/// A kernel of impls/norm.cuh with that many threads for a row.
+KernelPlan planOfRows(const LaunchDesc &launch, std::string body,
+                      uint32_t threads);
+
+/// Threads that hold a row between them, a vector or more each; 0 with an error
+/// when a row is too wide for a CTA (impls/norm.cuh, RowShare).
+uint32_t threadsOfRow(const LaunchDesc &launch,
+                      llvm::ArrayRef<const Operand *> operands,
+                      std::string &error);
+
+} // namespace saddle::cuda
+
+#endif // SADDLE_PASSES_TARGET_SM90A_PLANS_ROWPLAN_H

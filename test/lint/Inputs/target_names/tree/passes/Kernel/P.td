@@ -1,0 +1,1 @@
+let options = [Option<"target", "target", "std::string", "\"tpu\"", "Target name">];

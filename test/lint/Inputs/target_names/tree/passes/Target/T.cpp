@@ -1,0 +1,6 @@
+struct Cpu : Target {
+  StringRef name() const override { return "cpu"; }
+};
+struct Tpu : Target {
+  StringRef name() const override { return "tpu"; }
+};

@@ -1,0 +1,1 @@
+bool inMemory = target == "cpu";

@@ -1,0 +1,1 @@
+bool devices = std::string(target) != "cpu";
