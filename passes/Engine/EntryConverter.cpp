@@ -220,6 +220,7 @@ LogicalResult EntryConverter::convertOp(model::LaunchOpInterface op) {
     view(op, source);
     return success();
   }
+  assert(!described.getCallee().empty() && "views, or a launch of something");
   SmallVector<NamedAttribute> constants(described.getConstants());
   for (StringRef name : described.getRankConstants())
     constants.push_back(rankConstant(name, op));

@@ -22,13 +22,20 @@ LogicalResult saddle::model::verifySymbolsDeclared(Operation *op) {
   auto check = [&](Attribute attr) {
     if (isa<SymbolRefAttr>(attr) && !llvm::is_contained(declared, attr))
       stray = attr;
+    else if (auto array = dyn_cast<ArrayAttr>(attr))
+      for (Attribute element : array)
+        if (isa<SymbolRefAttr>(element) &&
+            !llvm::is_contained(declared, element))
+          stray = element;
   };
-  for (NamedAttribute attr : op->getAttrs()) {
-    if (!isOwn(attr))
-      continue;
-    check(attr.getValue());
-    if (auto array = dyn_cast<ArrayAttr>(attr.getValue()))
-      llvm::for_each(array, check);
+  // Every verification comes here, so no dictionary is made of properties.
+  if (op->isRegistered()) {
+    for (StringAttr name : op->getName().getAttributeNames())
+      if (auto attr = op->getInherentAttr(name); attr && *attr)
+        check(*attr);
+  } else {
+    for (NamedAttribute attr : op->getAttrs())
+      check(attr.getValue());
   }
   if (!stray)
     return success();
