@@ -101,6 +101,7 @@ LogicalResult EntryConverter::launchQKNorm(kernel::GroupOp group) {
                  constant("theta", ropeQ.getThetaAttr())},
                 {q, k, v, weight(scales[0], scales[0].getWeight()),
                  weight(scales[1], scales[1].getWeight()),
-                 buffers.lookup(ropeQ.getPositions()), slots},
+                 buffers.lookup(ropeQ.getPositions()),
+                 input(ops::BindingId::Slots)},
                 {out, kCache, vCache}, groups);
 }

@@ -44,6 +44,7 @@ enum { VOCAB = 16 };
 static void test_engine(const char *path) {
   saddle_engine_t *engine = NULL;
   saddle_engine_info_t info;
+  saddle_output_info_t output;
   FILE *file;
   char bytes[1 << 16];
   size_t size;
@@ -70,6 +71,14 @@ static void test_engine(const char *path) {
   size = fread(bytes, 1, sizeof bytes, file);
   fclose(file);
   EXPECT_OK(saddle_engine_load_memory(bytes, size, "memory", &engine));
+  EXPECT(saddle_engine_num_outputs(engine) == 1);
+  EXPECT_OK(saddle_engine_output(engine, 0, &output));
+  EXPECT(strcmp(output.name, "logits") == 0);
+  EXPECT(strcmp(output.dtype, "f32") == 0);
+  EXPECT(output.width == VOCAB && output.row_bytes == VOCAB * sizeof(float));
+  expect_error(saddle_engine_output(engine, 1, &output),
+               SADDLE_INVALID_ARGUMENT, "the engine has 1");
+  EXPECT(output.name == NULL);
   saddle_engine_destroy(engine);
   expect_error(saddle_engine_load_memory(bytes, size - 1, "memory", &engine),
                SADDLE_DATA_LOSS, "memory");
@@ -89,6 +98,8 @@ static void test_session(const char *path) {
   saddle_session_t *session = NULL;
   saddle_session_options_t options;
   saddle_input_t input;
+  saddle_output_t output;
+  void *buffer = NULL;
   saddle_sampler_options_t sampling;
   saddle_sampler_t *sampler = NULL;
   uint32_t sequence = 99;
@@ -125,14 +136,19 @@ static void test_session(const char *path) {
   input.num_tokens = 5;
   input.logits = SADDLE_LOGITS_ALL;
   EXPECT(saddle_session_logits_rows(&input, 1) == 5);
-  expect_error(saddle_session_step(session, &input, 1, logits, VOCAB),
+  output.name = "logits";
+  output.data = logits;
+  output.bytes = VOCAB * sizeof(float);
+  expect_error(saddle_session_step(session, &input, 1, &output, 1),
                SADDLE_INVALID_ARGUMENT, "5 rows");
-  EXPECT_OK(saddle_session_step(session, &input, 1, logits, 5 * VOCAB));
+  output.bytes = 5 * VOCAB * sizeof(float);
+  EXPECT_OK(saddle_session_step(session, &input, 1, &output, 1));
   input.tokens = next;
   input.num_tokens = 1;
   input.logits = SADDLE_LOGITS_LAST;
   saddle_session_set_trace(session, count_events, &events);
-  EXPECT_OK(saddle_session_step(session, &input, 1, logits + 5 * VOCAB, VOCAB));
+  output.data = logits + 5 * VOCAB;
+  EXPECT_OK(saddle_session_step(session, &input, 1, &output, 1));
   saddle_session_set_trace(session, NULL, NULL);
   EXPECT(events > 10);
   EXPECT(saddle_session_sequence_length(session, sequence) == 6);
@@ -141,10 +157,21 @@ static void test_session(const char *path) {
   EXPECT_OK(saddle_session_step(session, NULL, 0, NULL, 0));
   expect_error(saddle_session_step(session, NULL, 1, NULL, 0),
                SADDLE_INVALID_ARGUMENT, "inputs must not be NULL");
-  expect_error(saddle_session_step_candidates(session, NULL, 0, NULL, NULL, 1),
-               SADDLE_INVALID_ARGUMENT, "values must not be NULL");
-  expect_error(saddle_session_step_candidates(session, NULL, 0, NULL, NULL, 0),
-               SADDLE_INVALID_ARGUMENT, "yields no candidates");
+  expect_error(saddle_session_step(session, NULL, 0, NULL, 1),
+               SADDLE_INVALID_ARGUMENT, "outputs must not be NULL");
+  output.name = NULL;
+  expect_error(saddle_session_step(session, NULL, 0, &output, 1),
+               SADDLE_INVALID_ARGUMENT, "name must not be NULL");
+  output.name = "candidate_values";
+  expect_error(saddle_session_step(session, NULL, 0, &output, 1),
+               SADDLE_INVALID_ARGUMENT, "yields no candidate_values");
+  EXPECT_OK(saddle_session_output_buffer(session, "logits", 2, &buffer));
+  EXPECT(buffer != NULL);
+  expect_error(saddle_session_output_buffer(session, "hidden", 2, &buffer),
+               SADDLE_INVALID_ARGUMENT, "the engine yields logits");
+  EXPECT(buffer == NULL);
+  expect_error(saddle_session_output_buffer(session, NULL, 2, &buffer),
+               SADDLE_INVALID_ARGUMENT, "name must not be NULL");
   EXPECT_OK(saddle_session_remove_sequence(session, sequence));
   expect_error(saddle_session_remove_sequence(session, sequence),
                SADDLE_INVALID_ARGUMENT, "does not exist");
@@ -161,7 +188,10 @@ static void test_session(const char *path) {
     input.tokens = all;
     input.num_tokens = 6;
     input.logits = SADDLE_LOGITS_ALL;
-    EXPECT_OK(saddle_session_step(session, &input, 1, again, 6 * VOCAB));
+    output.name = "logits";
+    output.data = again;
+    output.bytes = sizeof again;
+    EXPECT_OK(saddle_session_step(session, &input, 1, &output, 1));
   }
   EXPECT(memcmp(logits, again, sizeof logits) == 0);
   saddle_session_destroy(session);

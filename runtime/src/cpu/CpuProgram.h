@@ -39,8 +39,8 @@ public:
   }
   StatusOr<bool> run(const backend::BatchRun &batchRun,
                      backend::CommandTime *times) override;
-  const uint8_t *outputRow(size_t output, uint64_t row) const override {
-    return entries[lastEntry].bindings.outputs[output].row(row);
+  const uint8_t *outputRow(ops::BindingId output, uint64_t row) const override {
+    return entries[lastEntry].bindings.of(output).row(row);
   }
 
 private:

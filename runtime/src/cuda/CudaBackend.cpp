@@ -149,7 +149,7 @@ StatusOr<std::unique_ptr<backend::HostMemory>>
 CudaBackend::makeHostMemory(uint64_t bytes) {
   SADDLE_ASSIGN_OR_RETURN(
       PinnedMemory memory,
-      allocatePinned(*devices[0], bytes, "a buffer for logits"));
+      allocatePinned(*devices[0], bytes, "a buffer for outputs"));
   return std::unique_ptr<backend::HostMemory>(
       new PinnedHostMemory(std::move(memory)));
 }

@@ -1,5 +1,6 @@
 #include "runtime/src/cuda/DeviceProgram.h"
 
+#include "runtime/src/base/DType.h"
 #include "runtime/src/cuda/FaultReport.h"
 #include "runtime/src/cuda/Groups.h"
 #include "runtime/src/cuda/Wait.h"
@@ -54,6 +55,10 @@ Status DeviceProgram::zero(uint64_t address, uint64_t bytes) {
   return {};
 }
 
+static uint64_t rowBytesOf(const schema::Slice &slice) {
+  return slice.strides()->Get(0) * elementBytes(slice.dtype());
+}
+
 Status DeviceProgram::allocate() {
   const schema::Engine &engine = backend.engine();
   const MemoryPlan &plan = backend.memory();
@@ -90,29 +95,30 @@ Status DeviceProgram::allocate() {
   SADDLE_CUDA(device.driver, cuMemcpyHtoDAsync, addresses.groups, groups.data(),
               groupBytes, stream.get());
 
-  uint64_t stagingBytes = 0, outputBytes[kOutputs] = {};
+  uint64_t stagingBytes = 0;
+  backend::PerBinding<uint64_t> outputBytes{};
   size_t commands = 0;
   for (const schema::Entry *entry : *program.entries()) {
     stagingBytes = std::max(stagingBytes, StagingLayout(*entry, plan).bytes);
     commands = std::max<size_t>(commands, entry->commands()->size());
     for (const schema::Binding *binding : *entry->bindings()) {
-      auto output = backend::outputIndex(*binding);
-      if (!output)
+      const ops::Binding *output = ops::findBinding(binding->name()->c_str());
+      if (!output || !output->isOutput())
         continue;
       const schema::Slice &slice = *entry->slices()->Get(binding->slice());
       uint64_t ranks = engine.topology()->tp();
       uint64_t rows = (slice.shape()->Get(0) + ranks - 1) / ranks;
-      outputBytes[*output] = std::max(
-          outputBytes[*output], rows * slice.strides()->Get(0) * sizeof(float));
+      uint64_t &bytes = outputBytes[size_t(output->id)];
+      bytes = std::max(bytes, rows * rowBytesOf(slice));
     }
   }
   SADDLE_ASSIGN_OR_RETURN(
       staging, allocatePinned(device, stagingBytes, "staging of step inputs"));
-  for (size_t i = 0; i < kOutputs; ++i) {
+  for (const ops::Binding &output : ops::outputs()) {
     SADDLE_ASSIGN_OR_RETURN(
-        outputs[i], allocatePinned(device, outputBytes[i],
-                                   std::string(backend::kOutputBindings[i]) +
-                                       " of a step"));
+        outputs[size_t(output.id)],
+        allocatePinned(device, outputBytes[size_t(output.id)],
+                       std::string(output.name) + " of a step"));
   }
   SADDLE_ASSIGN_OR_RETURN(begin, makeEvent(device));
   SADDLE_ASSIGN_OR_RETURN(end, makeEvent(device));
@@ -138,12 +144,12 @@ void DeviceProgram::resolveEntries() {
         {}};
     resolved.commands = resolveCommands(engine, *entry, addresses);
     for (const schema::Binding *binding : *entry->bindings()) {
-      auto output = backend::outputIndex(*binding);
-      if (!output)
+      const ops::Binding *output = ops::findBinding(binding->name()->c_str());
+      if (!output || !output->isOutput())
         continue;
       const schema::Slice &slice = *entry->slices()->Get(binding->slice());
-      resolved.outputs[*output] = {addresses.of(slice),
-                                   slice.strides()->Get(0) * sizeof(float)};
+      resolved.outputs[size_t(output->id)] = {addresses.of(slice),
+                                              rowBytesOf(slice)};
     }
     names.push_back(backend::namesOf(engine, *entry));
     resolved.sums.resize(resolved.commands.size());
@@ -201,9 +207,11 @@ Status DeviceProgram::load(const WeightSource &source) {
                    status.message().c_str());
 }
 
-const uint8_t *DeviceProgram::outputRow(size_t output, uint64_t row) const {
-  return static_cast<const uint8_t *>(outputs[output].get()) +
-         (row - share.first) * entries[lastEntry].outputs[output].rowBytes;
+const uint8_t *DeviceProgram::outputRow(ops::BindingId output,
+                                        uint64_t row) const {
+  size_t i = size_t(output);
+  return static_cast<const uint8_t *>(outputs[i].get()) +
+         (row - share.first) * entries[lastEntry].outputs[i].rowBytes;
 }
 
 //===--- One batch -------------------------------------------------------===//
@@ -231,34 +239,40 @@ Status DeviceProgram::copyRows(size_t output, uint64_t from, void *to,
   return {};
 }
 
-Status DeviceProgram::copyOutputs(const backend::BatchRun &batchRun) {
+Status DeviceProgram::copyDirectly(size_t output, uint8_t *to,
+                                   const backend::Batch &batch) {
   const DeviceEntry &entry = entries[lastEntry];
-  const schema::Engine &engine = backend.engine();
-  share = backend::logitsShare(*engine.topology(), rank,
-                               counts.of(schema::Extent::ALL_ROWS));
-  if (!batchRun.logits) {
-    for (size_t i : backend::bindingsOf(batchRun.output))
-      SADDLE_RETURN_IF_ERROR(
-          copyRows(i, share.first, outputs[i].get(), share.end - share.first));
-    return {};
-  }
-  // Straight to where the caller wants them, neighbours together.
-  const backend::Batch &batch = batchRun.batch;
-  uint64_t vocab = entry.outputs[0].rowBytes / sizeof(float);
+  uint64_t rowBytes = entry.outputs[output].rowBytes;
   for (uint32_t i = 0; i < batch.replicas.size(); ++i) {
     const std::vector<size_t> &wanted = batch.replicas[i].destinations;
     uint64_t first = backend::firstRow(entry.rules.allRows, batch.rowCounts, i);
     uint64_t row = std::max(share.first, first) - first;
     uint64_t end = std::min<uint64_t>(share.end > first ? share.end - first : 0,
                                       wanted.size());
+    // Neighbours together.
     while (row < end) {
       uint64_t count = 1;
       while (row + count < end && wanted[row + count] == wanted[row] + count)
         ++count;
-      SADDLE_RETURN_IF_ERROR(copyRows(
-          0, first + row, batchRun.logits + wanted[row] * vocab, count));
+      SADDLE_RETURN_IF_ERROR(
+          copyRows(output, first + row, to + wanted[row] * rowBytes, count));
       row += count;
     }
+  }
+  return {};
+}
+
+Status DeviceProgram::copyOutputs(const backend::BatchRun &batchRun) {
+  share = backend::outputShare(*backend.engine().topology(), rank,
+                               counts.of(schema::Extent::ALL_ROWS));
+  for (const ops::Binding &output : ops::outputs()) {
+    size_t i = size_t(output.id);
+    if (!batchRun.wanted[i])
+      continue;
+    SADDLE_RETURN_IF_ERROR(
+        batchRun.direct[i] ? copyDirectly(i, batchRun.direct[i], batchRun.batch)
+                           : copyRows(i, share.first, outputs[i].get(),
+                                      share.end - share.first));
   }
   return {};
 }

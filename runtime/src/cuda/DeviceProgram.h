@@ -26,15 +26,13 @@ public:
   Status load(const WeightSource &source) override;
   StatusOr<bool> run(const backend::BatchRun &batchRun,
                      backend::CommandTime *times) override;
-  const uint8_t *outputRow(size_t output, uint64_t row) const override;
+  const uint8_t *outputRow(ops::BindingId output, uint64_t row) const override;
   std::chrono::nanoseconds deviceTime() const override { return lastTime; }
 
   /// Where the rank's arenas are, for tests.
   const RankAddresses &memory() const { return addresses; }
 
 private:
-  static constexpr size_t kOutputs = std::size(backend::kOutputBindings);
-
   struct DeviceEntry {
     const schema::Entry *entry;
     backend::RowRules rules;
@@ -46,9 +44,10 @@ private:
     GraphExec graph;
     /// Where in the heap each output is, and how far apart its rows; no bytes
     /// when the entry has none.
-    struct {
+    struct Place {
       uint64_t address = 0, rowBytes = 0;
-    } outputs[kOutputs];
+    };
+    backend::PerBinding<Place> outputs;
   };
 
   DeviceProgram(const CudaBackend &backend, uint32_t rank);
@@ -63,6 +62,9 @@ private:
   Status copyInputs(const DeviceEntry &entry);
   /// Rows of an output of the last entry, from row `from` on.
   Status copyRows(size_t output, uint64_t from, void *to, uint64_t rows);
+  /// The rank's share of the rows of an output to `to`, which has room for all
+  /// rows of the step.
+  Status copyDirectly(size_t output, uint8_t *to, const backend::Batch &batch);
   Status copyOutputs(const backend::BatchRun &batchRun);
   /// False when the hook let the rank die.
   StatusOr<bool> runBatch(const backend::BatchRun &batchRun,
@@ -92,7 +94,8 @@ private:
   RankAddresses addresses;
 
   std::vector<DeviceMemory> arenas, tables;
-  PinnedMemory staging, outputs[kOutputs];
+  PinnedMemory staging;
+  backend::PerBinding<PinnedMemory> outputs;
   Stream stream;
   Event begin, end;          // of a batch
   std::vector<Event> events; // [0] at the start, [i + 1] behind command i
