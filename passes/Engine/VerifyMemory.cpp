@@ -116,7 +116,8 @@ public:
       found.insert(output);
     }
     for (const saddle::ops::Binding &each : saddle::ops::outputs())
-      if (!found.contains(&each) && each.isRequired(/*isFirstStage=*/false, isLastStage))
+      if (!found.contains(&each) &&
+          each.isRequired(/*isFirstStage=*/false, isLastStage))
         return entry.emitError("entry @")
                << entry.getSymName() << " has no binding \"" << each.name
                << "\"";
@@ -246,10 +247,14 @@ private:
     SmallVector<ProgramOp> programs(module.getOps<ProgramOp>());
     if (failed(verifyExchange(symbols, programs)))
       return failure();
+    int64_t lastStage = 0;
+    for (ProgramOp program : programs)
+      lastStage = std::max<int64_t>(lastStage, program.getStage());
+    std::map<int64_t, FixedPlaces> fixed; // by stage
     for (ProgramOp program : programs) {
-      if (failed(verifyPlaces(symbols, program)))
+      if (failed(verifyPlaces(symbols, program, fixed[program.getStage()])))
         return failure();
-      bool last = program == programs.back();
+      bool last = int64_t(program.getStage()) == lastStage;
       for (auto entry : program.getBody().getOps<EntryOp>())
         if (failed(EntryChecker(entry).check(last)))
           return failure();
@@ -283,11 +288,14 @@ private:
     return success();
   }
 
+  /// Weights and states of a rank's programs: by arena and start, their ends.
+  using FixedPlaces = std::map<std::pair<std::string, int64_t>,
+                               std::pair<int64_t, Operation *>>;
+
   /// Everything has an aligned offset inside its arena; weights and states do
-  /// not overlap.
-  LogicalResult verifyPlaces(const SymbolTable &symbols, ProgramOp program) {
-    std::map<std::pair<std::string, int64_t>, std::pair<int64_t, Operation *>>
-        fixed;
+  /// not overlap, with those of programs before it neither.
+  LogicalResult verifyPlaces(const SymbolTable &symbols, ProgramOp program,
+                             FixedPlaces &fixed) {
     WalkResult result = program.walk([&](Operation *op) {
       return llvm::TypeSwitch<Operation *, WalkResult>(op)
           .Case<WeightOp, StateOp>([&](auto op) {

@@ -1,7 +1,7 @@
 #include "tools/saddle-inspect/EngineJson.h"
 
 #include "runtime/src/base/DType.h"
-#include "runtime/src/engine/Extents.h"
+#include "runtime/src/engine/Programs.h"
 #include "tools/saddle-inspect/Facts.h"
 
 #include <numeric>
@@ -57,7 +57,8 @@ static Json json(const Source *source) {
           {"stack", source->stack()},
           {"dtype", dtypeName(source->dtype())},
           {"shape", numbers(source->shape())},
-          {"ignored_reason", json(source->ignored_reason())}};
+          {"ignored_reason", json(source->ignored_reason())},
+          {"checkpoint", source->checkpoint()}};
 }
 
 static Json json(const Piece *piece) {
@@ -198,7 +199,8 @@ static Json json(const Entry *entry) {
 }
 
 static Json json(const Program *program) {
-  return {{"stage", program->stage()},
+  return {{"name", json(program->name())},
+          {"stage", program->stage()},
           {"weights", tables(program->weights())},
           {"entries", tables(program->entries())}};
 }
@@ -238,8 +240,12 @@ static Json json(const Model *model) {
           {"num_layers", model->num_layers()},
           {"hidden_size", model->hidden_size()},
           {"eos_token_ids", numbers(model->eos_token_ids())},
-          {"bos_token_id", model->bos_token_id()},
-          {"fingerprint", json(model->fingerprint())}};
+          {"bos_token_id", model->bos_token_id()}};
+}
+
+static Json json(const Checkpoint *checkpoint) {
+  return {{"name", json(checkpoint->name())},
+          {"fingerprint", json(checkpoint->fingerprint())}};
 }
 
 template <typename Table>
@@ -264,7 +270,8 @@ Json tablesJson(const Engine &engine) {
           {"rank_groups", tables(engine.rank_groups())},
           {"fusions", tables(engine.fusions())},
           {"programs", tables(engine.programs())},
-          {"modules", tables(engine.modules())}};
+          {"modules", tables(engine.modules())},
+          {"checkpoints", tables(engine.checkpoints())}};
 }
 
 //===--- Facts -----------------------------------------------------------===//

@@ -14,6 +14,12 @@ extern "C" {
 
 typedef struct saddle_session_t saddle_session_t;
 
+/* Where the weights of a checkpoint of an engine are. */
+typedef struct saddle_weights_t {
+  const char *checkpoint; /* its name in the engine: "draft" */
+  const char *place;      /* a folder or "synthetic:SEED" */
+} saddle_weights_t;
+
 typedef struct saddle_session_options_t {
   /* How long a rank may make no progress while others wait for it, in
      milliseconds. A rank progresses with every command that it begins. */
@@ -35,18 +41,24 @@ typedef struct saddle_session_options_t {
      is turned off for the whole process (NCCL_NVLS_ENABLE=0). */
   const char *nccl_library;
   uint64_t nccl_above_bytes;
+  /* Of an engine that reads several checkpoints: all but the main one, in any
+     order (borrowed for the call). With synthetic weights for the main one,
+     what is missing here is made from the same seed. */
+  const saddle_weights_t *other_weights;
+  size_t num_other_weights;
 } saddle_session_options_t;
 
 /* Fills in the defaults: 10 s, the engine's chunk, one launch per stage, a
-   device for each rank, no NCCL (16 MiB). */
+   device for each rank, no NCCL (16 MiB), no other weights. */
 void saddle_session_options_init(saddle_session_options_t *options);
 
-/* Allocates memory and loads weights. `weights` is a checkpoint folder or
-   "synthetic:SEED"; `options` may be NULL for the defaults. The caller owns
-   *session; on an error it is NULL. Errors: MISMATCH when the weights are not
-   the engine's, DATA_LOSS for damaged files, RESOURCE_EXHAUSTED for too little
-   memory or too few devices, INVALID_ARGUMENT for options out of range,
-   UNSUPPORTED for an engine whose target this build or machine cannot run. */
+/* Allocates memory and loads weights. `weights` is the folder of the main
+   checkpoint or "synthetic:SEED"; `options` may be NULL for the defaults. The
+   caller owns *session; on an error it is NULL. Errors: MISMATCH when the
+   weights are not the engine's, DATA_LOSS for damaged files, RESOURCE_EXHAUSTED
+   for too little memory or too few devices, INVALID_ARGUMENT for options out of
+   range, UNSUPPORTED for an engine whose target this build or machine cannot
+   run. */
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
                                       const char *weights,
                                       const saddle_session_options_t *options,

@@ -17,6 +17,9 @@ optionsOf(const saddle_session_options_t *options) {
   if (options->nccl_library)
     result.ncclLibrary = options->nccl_library;
   result.ncclAboveBytes = options->nccl_above_bytes;
+  for (size_t i = 0; i < options->num_other_weights; ++i)
+    result.otherWeights.push_back({options->other_weights[i].checkpoint,
+                                   options->other_weights[i].place});
   return result;
 }
 
@@ -28,6 +31,8 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   options->share_devices = defaults.shareDevices;
   options->nccl_library = nullptr;
   options->nccl_above_bytes = defaults.ncclAboveBytes;
+  options->other_weights = nullptr;
+  options->num_other_weights = 0;
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
@@ -37,6 +42,10 @@ saddle_status_t saddle_session_create(const saddle_engine_t *engine,
   if (!engine || !weights || !session)
     return nullArgument(!engine ? "engine" : !weights ? "weights" : "session");
   *session = nullptr;
+  for (size_t i = 0; options && i < options->num_other_weights; ++i)
+    if (!options->other_weights || !options->other_weights[i].checkpoint ||
+        !options->other_weights[i].place)
+      return nullArgument("other_weights, their checkpoint and place");
   auto created =
       session::Session::create(engine->engine, weights, optionsOf(options));
   if (created.ok())

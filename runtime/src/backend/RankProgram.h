@@ -80,7 +80,7 @@ protected:
   std::vector<std::vector<CommandName>> names; // by entry
 };
 
-/// The program of a rank's stage.
+/// The main program of a rank's stage.
 const schema::Program &programOf(const schema::Engine &engine, uint32_t rank);
 
 /// The commands of `entry` by name.

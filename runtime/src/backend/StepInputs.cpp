@@ -1,6 +1,7 @@
 #include "runtime/src/backend/StepInputs.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Programs.h"
 
 #include <cstring>
 
@@ -14,8 +15,9 @@ uint64_t StepOutput::rowBytes() const {
 
 std::vector<StepOutput> outputsOf(const schema::Engine &engine) {
   // All entries of the last stage yield the same.
-  uint32_t last = engine.topology()->pp() - 1;
-  const schema::Entry &entry = *engine.programs()->Get(last)->entries()->Get(0);
+  const schema::Program &last =
+      engine::mainProgram(engine, engine.topology()->pp() - 1);
+  const schema::Entry &entry = *last.entries()->Get(0);
   std::vector<StepOutput> outputs;
   for (const ops::Binding &known : ops::outputs())
     for (const schema::Binding *binding : *entry.bindings())

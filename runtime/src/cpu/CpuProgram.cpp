@@ -13,8 +13,7 @@ CpuBackend::create(std::shared_ptr<const Engine> engine) {
 
 StatusOr<std::unique_ptr<backend::RankProgram>>
 CpuBackend::makeRank(uint32_t rank) {
-  return CpuProgram::create(engine->root(),
-                            backend::programOf(engine->root(), rank), rank);
+  return CpuProgram::create(engine->root(), rank);
 }
 
 CpuProgram::Command CpuProgram::resolve(const schema::Engine &engine,
@@ -55,12 +54,12 @@ CpuProgram::Command CpuProgram::resolve(const schema::Engine &engine,
 }
 
 StatusOr<std::unique_ptr<backend::RankProgram>>
-CpuProgram::create(const schema::Engine &engine, const schema::Program &program,
-                   uint32_t rank) {
+CpuProgram::create(const schema::Engine &engine, uint32_t rank) {
+  const schema::Program &program = backend::programOf(engine, rank);
   SADDLE_ASSIGN_OR_RETURN(Arenas arenas,
-                          Arenas::allocate(engine, program, rank));
+                          Arenas::allocate(engine, program.stage(), rank));
   std::unique_ptr<CpuProgram> result(
-      new CpuProgram(engine, program, rank, std::move(arenas)));
+      new CpuProgram(engine, rank, std::move(arenas)));
   for (const schema::Entry *entry : *program.entries()) {
     std::vector<View> views;
     for (const schema::Slice *slice : *entry->slices())

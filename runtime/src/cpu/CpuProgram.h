@@ -9,6 +9,7 @@
 #include "runtime/src/backend/StepInputs.h"
 #include "runtime/src/cpu/Arenas.h"
 #include "runtime/src/cpu/Kernels.h"
+#include "runtime/src/engine/Programs.h"
 
 namespace saddle::cpu {
 
@@ -29,13 +30,11 @@ private:
 
 class CpuProgram : public backend::RankProgram {
 public:
-  /// `program` is that of the rank's stage.
   static StatusOr<std::unique_ptr<backend::RankProgram>>
-  create(const schema::Engine &engine, const schema::Program &program,
-         uint32_t rank);
+  create(const schema::Engine &engine, uint32_t rank);
 
   Status load(const WeightSource &source) override {
-    return source.load(program, rank, arenas.bases());
+    return source.load(weights, rank, arenas.bases());
   }
   StatusOr<bool> run(const backend::BatchRun &batchRun,
                      backend::CommandTime *times) override;
@@ -62,9 +61,10 @@ private:
     std::vector<Command> commands;
   };
 
-  CpuProgram(const schema::Engine &engine, const schema::Program &program,
-             uint32_t rank, Arenas arenas)
-      : program(program), rank(rank),
+  CpuProgram(const schema::Engine &engine, uint32_t rank, Arenas arenas)
+      : weights(engine::weightsOf(
+            engine, engine::coordinatesOf(*engine.topology(), rank).stage)),
+        rank(rank),
         replica(engine::coordinatesOf(*engine.topology(), rank).replica),
         arenas(std::move(arenas)), counts(*engine.topology(), rank) {}
   Command resolve(const schema::Engine &engine, const schema::Command &command,
@@ -72,7 +72,7 @@ private:
   Status execute(const Command &command, const backend::BatchRun &batchRun,
                  uint64_t transfers);
 
-  const schema::Program &program;
+  const std::vector<const schema::Weight *> weights;
   const uint32_t rank, replica;
   Arenas arenas;
   cpu::Scratch scratch;

@@ -5,6 +5,7 @@
 #include "runtime/src/cuda/Groups.h"
 #include "runtime/src/cuda/Wait.h"
 #include "runtime/src/cuda/WeightUpload.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
@@ -198,9 +199,11 @@ Status DeviceProgram::capture(DeviceEntry &entry) {
 
 Status DeviceProgram::load(const WeightSource &source) {
   ContextScope scope(device);
-  Status status = uploadWeights(
-      {device, backend.engine(), program, addresses, stream.get()}, launcher,
-      source);
+  Status status =
+      uploadWeights({device, backend.engine(),
+                     engine::weightsOf(backend.engine(), program.stage()),
+                     addresses, stream.get()},
+                    launcher, source);
   if (status.ok())
     return status;
   return makeError(status.code(), "rank %u: %s", rank,

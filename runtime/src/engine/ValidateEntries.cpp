@@ -2,6 +2,7 @@
 
 #include "runtime/ops/Bindings.h"
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
@@ -205,6 +206,11 @@ Status validateEntries(const Engine &engine, const Program &program) {
                        " tokens",
                        quoted(*entry).c_str(), candidates, vocab);
   }
+  if (program.entries()->size() == 0)
+    return makeError(StatusCode::DataLoss, "has no entries, expected some");
+  // Sessions schedule this one alone.
+  if (program.name()->str() != kMainProgram)
+    return Status();
   const Limits &limits = *engine.limits();
   SADDLE_RETURN_IF_ERROR(checkLargestEntry(program, Phase::DECODE, "max_batch",
                                            limits.max_batch()));

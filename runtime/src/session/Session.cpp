@@ -75,8 +75,9 @@ Session::create(std::shared_ptr<const Engine> engine,
 
 Status Session::load(const std::string &weights) {
   const schema::Engine &root = loaded->root();
-  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> source,
-                          WeightSource::open(root, weights));
+  SADDLE_ASSIGN_OR_RETURN(
+      std::unique_ptr<WeightSource> source,
+      WeightSource::open(root, weights, options.otherWeights));
   auto job = [&](uint32_t rank) -> Status {
     SADDLE_ASSIGN_OR_RETURN(ranks[rank], backend->makeRank(rank));
     return ranks[rank]->load(*source);

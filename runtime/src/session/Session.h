@@ -32,6 +32,8 @@ struct SessionOptions {
   /// rows that an entry has room for; empty: none.
   std::string ncclLibrary;
   uint64_t ncclAboveBytes = backend::kNcclAboveBytes;
+  /// Weights of the engine's checkpoints beside the main one.
+  std::vector<CheckpointPlace> otherWeights;
   backend::CommandHook beforeCommand;
 };
 
@@ -63,7 +65,9 @@ using TraceSink = std::function<void(const TraceEvent &)>;
 /// destructor waits for a rank that is stuck.
 class Session {
 public:
-  /// `weights` is a folder or "synthetic:SEED" (WeightSource::open). Errors:
+  /// `weights`, those of the main checkpoint, is a folder or "synthetic:SEED"
+  /// (WeightSource::open). Ranks hold all programs of the engine; steps run the
+  /// main one. Errors:
   /// everything that making the backend, opening and loading weights refuses.
   /// Without a `backend`, that of the engine's target is made.
   static StatusOr<std::unique_ptr<Session>>

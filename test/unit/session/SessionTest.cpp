@@ -211,6 +211,24 @@ TEST(SessionTest, OutputsDoNotInfluenceEachOther) {
   EXPECT_EQ(tokens, expected.tokens);
 }
 
+/// Ranks hold the draft's weights, too, and steps run "main".
+TEST(SessionTest, SeveralProgramsRunTheMainOne) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  tiny.pp = 2;
+  tiny.layers = 2;
+  Rows alone = wholePrompt(tiny, kPrompt);
+  tiny.draft = true;
+  EXPECT_EQ(wholePrompt(tiny, kPrompt), alone);
+  SessionOptions options;
+  options.otherWeights = {{"draft", "synthetic:8"}};
+  EXPECT_EQ(wholePrompt(tiny, kPrompt, options), alone);
+  options.otherWeights = {{"draught", "synthetic:8"}};
+  auto refused =
+      Session::create(engineOf(*tinyEngine(tiny)), "synthetic:7", options);
+  EXPECT_EQ(refused.status().code(), StatusCode::InvalidArgument);
+}
+
 TEST(SessionTest, TraceReportsEveryCommandOfEveryRank) {
   TinyOptions tiny;
   tiny.tp = 2;
