@@ -1,6 +1,7 @@
 /* The C API used from C99: api_test TINY.saddle TOKENIZER_FOLDER. */
 
 #include <saddle/engine.h>
+#include <saddle/generate.h>
 #include <saddle/sampler.h>
 #include <saddle/session.h>
 #include <saddle/status.h>
@@ -97,6 +98,7 @@ static void test_session(const char *path) {
   saddle_engine_t *engine = NULL;
   saddle_session_t *session = NULL;
   saddle_session_options_t options;
+  const saddle_weights_t draft = {"draft", "synthetic:2"};
   saddle_input_t input;
   saddle_output_t output;
   void *buffer = NULL;
@@ -119,6 +121,14 @@ static void test_session(const char *path) {
   expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
                SADDLE_INVALID_ARGUMENT, "do without NCCL");
   options.nccl_library = NULL;
+  EXPECT(options.other_weights == NULL && options.num_other_weights == 0);
+  options.num_other_weights = 1;
+  expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
+               SADDLE_INVALID_ARGUMENT, "other_weights");
+  options.other_weights = &draft;
+  expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
+               SADDLE_INVALID_ARGUMENT, "the engine reads main");
+  options.num_other_weights = 0;
   options.prefill_chunk = 99;
   expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
                SADDLE_INVALID_ARGUMENT, "prefill chunk 99");
@@ -221,6 +231,87 @@ static void test_session(const char *path) {
   EXPECT(sampler == NULL);
 }
 
+/* What a generator says about its requests. */
+typedef struct heard_t {
+  int32_t tokens[2][4];
+  size_t counts[2];
+  size_t rows;
+  int stops[2];
+} heard_t;
+
+static void on_token(void *user, uint64_t request, int32_t token) {
+  heard_t *heard = user;
+  heard->tokens[request][heard->counts[request]++] = token;
+}
+
+static void on_logits(void *user, uint64_t request, const float *rows,
+                      size_t count) {
+  heard_t *heard = user;
+  EXPECT(request == 1 && rows[0] == rows[0]);
+  heard->rows += count;
+}
+
+static void on_end(void *user, uint64_t request, saddle_stop_t stop,
+                   saddle_status_t error) {
+  heard_t *heard = user;
+  EXPECT(error.code == SADDLE_OK);
+  heard->stops[request] = (int)stop;
+}
+
+static void test_generator(const char *path) {
+  const int32_t prompt[] = {3, 1, 4, 1, 5};
+  saddle_engine_t *engine = NULL;
+  saddle_session_t *session = NULL;
+  saddle_generator_t *generator = NULL;
+  saddle_request_t request;
+  saddle_listener_t listener = {NULL, on_token, on_logits, on_end};
+  saddle_timing_t timing;
+  heard_t heard;
+  uint64_t number = 99;
+  size_t steps = 0;
+
+  memset(&heard, 0, sizeof heard);
+  heard.stops[0] = heard.stops[1] = -1;
+  listener.user = &heard;
+  EXPECT_OK(saddle_engine_load(path, &engine));
+  EXPECT_OK(saddle_session_create(engine, "synthetic:1", NULL, &session));
+  saddle_engine_destroy(engine);
+  expect_error(saddle_generator_create(session, NULL, &generator),
+               SADDLE_INVALID_ARGUMENT, "listener must not be NULL");
+  EXPECT_OK(saddle_generator_create(session, &listener, &generator));
+  saddle_request_init(&request);
+  EXPECT(request.max_new_tokens == 0 && request.sampling.temperature == 0);
+  expect_error(saddle_generator_add(generator, &request, &number),
+               SADDLE_INVALID_ARGUMENT, "the prompt has 0 tokens");
+  request.num_tokens = 5;
+  expect_error(saddle_generator_add(generator, &request, &number),
+               SADDLE_INVALID_ARGUMENT, "tokens must not be NULL");
+  request.tokens = prompt;
+  request.max_new_tokens = 4;
+  request.ignore_eos = 1;
+  EXPECT_OK(saddle_generator_add(generator, &request, &number));
+  EXPECT(number == 0);
+  request.wants_logits = 1;
+  request.max_new_tokens = 2;
+  EXPECT_OK(saddle_generator_add(generator, &request, &number));
+  EXPECT(number == 1);
+  while (saddle_generator_live(generator) != 0 && steps++ < 10)
+    EXPECT_OK(saddle_generator_step(generator));
+  EXPECT(steps == 4);
+  EXPECT(heard.counts[0] == 4 && heard.counts[1] == 2);
+  EXPECT(memcmp(heard.tokens[0], heard.tokens[1], 2 * sizeof(int32_t)) == 0);
+  EXPECT(heard.rows == 5 + 1);
+  EXPECT(heard.stops[0] == SADDLE_STOP_LENGTH &&
+         heard.stops[1] == SADDLE_STOP_LENGTH);
+  saddle_generator_timing(generator, &timing);
+  EXPECT(timing.prefill_tokens == 10 && timing.decode_tokens == 4);
+  expect_error(saddle_generator_remove(generator, 1), SADDLE_INVALID_ARGUMENT,
+               "request 1 does not exist or has ended");
+  saddle_generator_destroy(generator);
+  saddle_generator_destroy(NULL);
+  saddle_session_destroy(session);
+}
+
 static void test_tokenizer(const char *folder) {
   const char *text = "Hello, w\xc3\xb6rld!";
   saddle_tokenizer_t *tokenizer = NULL;
@@ -266,6 +357,7 @@ int main(int argc, char **argv) {
   }
   test_engine(argv[1]);
   test_session(argv[1]);
+  test_generator(argv[1]);
   test_tokenizer(argv[2]);
   if (failures == 0)
     puts("all well");

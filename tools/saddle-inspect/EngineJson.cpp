@@ -301,6 +301,7 @@ static Json entryFactsJson(const Engine &engine, const Program &program,
          {"groups", facts.fusions[i].groups},
          {"commands", facts.fusions[i].commands}});
   return {{"program", program.stage()},
+          {"program_name", json(program.name())},
           {"entry", json(entry.name())},
           {"launches", facts.launches},
           {"collectives", facts.collectives},
@@ -320,21 +321,21 @@ Json engineJson(const Engine &engine) {
   Json result = tablesJson(engine);
   uint64_t largest = 0;
   Json entries = Json::array(), stages = Json::array();
-  for (const Program *program : *engine.programs()) {
-    std::vector<uint64_t> arenas =
-        saddle::engine::arenaBytesOf(engine, *program);
+  for (uint32_t stage = 0; stage < engine.topology()->pp(); ++stage) {
+    std::vector<uint64_t> arenas = saddle::engine::arenaBytesOf(engine, stage);
     uint64_t memory =
         std::accumulate(arenas.begin(), arenas.end(), uint64_t(0));
     largest = std::max(largest, memory);
-    LayerRange layers = layersOf(*program);
-    stages.push_back({{"stage", program->stage()},
+    LayerRange layers = layersOf(saddle::engine::mainProgram(engine, stage));
+    stages.push_back({{"stage", stage},
                       {"first_layer", layers.first},
                       {"layers", layers.last - layers.first + 1},
                       {"arena_bytes", arenas},
                       {"memory_per_rank", memory}});
+  }
+  for (const Program *program : *engine.programs())
     for (const Entry *entry : *program->entries())
       entries.push_back(entryFactsJson(engine, *program, *entry));
-  }
   result["facts"] = {{"memory_per_rank", largest},
                      {"stages", stages},
                      {"kernel_launches", kernelUses(engine)},

@@ -5,7 +5,7 @@
 #define SADDLE_RUNTIME_BACKEND_RANKPROGRAM_H
 
 #include "runtime/src/backend/StepInputs.h"
-#include "runtime/src/comm/Communicator.h"
+#include "runtime/src/comm/Transport.h"
 #include "runtime/src/weights/WeightLoader.h"
 
 #include <functional>
@@ -41,7 +41,7 @@ struct BatchRun {
   BindingSet wanted; // outputs that will be read
   uint64_t serial;   // differs from that of any other batch of the session
   const PageTables &pages;
-  comm::Communicator &communicator;
+  comm::Transport &transport;
   const CommandHook &hook;
   /// Of wanted outputs: memory of the backend for all rows of the step, into
   /// which a rank writes its share by itself; null: outputRow() is asked.
@@ -59,7 +59,7 @@ public:
 
   /// Writes the batch's inputs, runs its entry and returns when it is complete;
   /// false when the hook let the rank die. With `times`, as many as the entry
-  /// has commands are recorded. Errors are the communicator's (which stays
+  /// has commands are recorded. Errors are the transport's (which stays
   /// failed), the device's or the hook's.
   virtual StatusOr<bool> run(const BatchRun &batchRun, CommandTime *times) = 0;
 

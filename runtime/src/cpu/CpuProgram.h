@@ -8,6 +8,7 @@
 #include "runtime/src/backend/RowCounts.h"
 #include "runtime/src/backend/StepInputs.h"
 #include "runtime/src/cpu/Arenas.h"
+#include "runtime/src/cpu/HostCollectives.h"
 #include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/Programs.h"
 
@@ -43,15 +44,13 @@ public:
   }
 
 private:
-  /// What is behind one command; exactly one of kernel, collective, transfer
-  /// and copy is set.
+  /// What is behind one command; exactly one of kernel, collective and copy is
+  /// set.
   struct Command {
     schema::Extent extent;
     std::unique_ptr<cpu::BoundKernel> kernel;
-    const schema::Collective *collective = nullptr;
-    comm::Call call; // of the collective
-    const schema::Transfer *transfer = nullptr;
-    comm::Message message; // of the transfer
+    std::unique_ptr<backend::BoundCollective<HostRun>> collective; // or
+    schema::TransferKind transfer = schema::TransferKind::UNKNOWN; // it is that
     const schema::Copy *copy = nullptr;
     View source, dest; // of the copy
   };
@@ -67,8 +66,8 @@ private:
         rank(rank),
         replica(engine::coordinatesOf(*engine.topology(), rank).replica),
         arenas(std::move(arenas)), counts(*engine.topology(), rank) {}
-  Command resolve(const schema::Engine &engine, const schema::Command &command,
-                  const std::vector<View> &views);
+  Command resolve(const schema::Engine &engine, const schema::Entry &entry,
+                  uint32_t number, const std::vector<View> &views);
   Status execute(const Command &command, const backend::BatchRun &batchRun,
                  uint64_t transfers);
 
@@ -76,6 +75,7 @@ private:
   const uint32_t rank, replica;
   Arenas arenas;
   cpu::Scratch scratch;
+  HostCollectives collectives;
   std::vector<ResolvedEntry> entries;
   backend::RowCounts counts; // of the current batch
   uint32_t lastEntry = 0;

@@ -126,6 +126,7 @@ Status CudaBackend::connectNccl(std::unique_ptr<Nccl> library) {
       NcclGroups::create(std::move(library),
                          {engine(), ofRank, *symmetric, options.ncclAboveBytes,
                           options.timeout}));
+  others.push_back(ncclGroups.get());
   return {};
 }
 

@@ -21,6 +21,7 @@ DeviceProgram::DeviceProgram(const CudaBackend &backend, uint32_t rank)
       program(backend::programOf(backend.engine(), rank)),
       launcher(device, backend.engine(), backend.modulesOf(rank),
                backend.ownMultiprocessors()),
+      kernelCollectives(launcher, addresses),
       counts(*backend.engine().topology(), rank) {}
 
 StatusOr<std::unique_ptr<backend::RankProgram>>
@@ -139,11 +140,9 @@ void DeviceProgram::resolveEntries() {
         backend::RowRules(*entry),
         StepStaging(*entry, plan, static_cast<uint8_t *>(staging.get())),
         {},
-        {},
-        false,
+        nullptr,
         {},
         {}};
-    resolved.commands = resolveCommands(engine, *entry, addresses);
     for (const schema::Binding *binding : *entry->bindings()) {
       const ops::Binding *output = ops::findBinding(binding->name()->c_str());
       if (!output || !output->isOutput())
@@ -153,27 +152,48 @@ void DeviceProgram::resolveEntries() {
                                               rowBytesOf(slice)};
     }
     names.push_back(backend::namesOf(engine, *entry));
-    resolved.sums.resize(resolved.commands.size());
-    for (size_t i = 0; backend.nccl() && i < resolved.sums.size(); ++i)
-      if (auto sum = ncclSumOf(engine, *entry, *entry->commands()->Get(i),
-                               backend.nccl()->leastBytes())) {
-        resolved.sums[i] = sum;
-        resolved.usesNccl = true;
-        names.back()[i].kernel = "nccl";
-      }
+    resolveCommands(resolved, names.back());
     entries.push_back(std::move(resolved));
+  }
+}
+
+void DeviceProgram::resolveCommands(
+    DeviceEntry &entry, std::vector<backend::CommandName> &commandNames) {
+  const schema::Engine &engine = backend.engine();
+  std::vector<StreamProvider *> providers = backend.providers();
+  providers.push_back(&kernelCollectives);
+  std::vector<View> slices;
+  for (const schema::Slice *slice : *entry.entry->slices()) {
+    slices.push_back(engine::viewOf(*slice));
+    slices.back().data = reinterpret_cast<uint8_t *>(addresses.of(*slice));
+  }
+  for (uint32_t i = 0; i < entry.entry->commands()->size(); ++i) {
+    DeviceEntry::Command &command = entry.commands.emplace_back();
+    StreamProvider *provider = backend::providerOf<StreamRun>(
+        providers, *entry.entry, *entry.entry->commands()->Get(i));
+    if (!provider) {
+      command.kernel = resolveCommand(engine, *entry.entry, i, addresses);
+      continue;
+    }
+    command.collective =
+        provider->bind({engine, *entry.entry, i, rank, slices});
+    command.isKernel = provider->name() == nullptr;
+    if (provider->name())
+      commandNames[i].kernel = provider->name();
+    if (provider->silentWait())
+      entry.silentWait = provider->silentWait();
   }
 }
 
 Status DeviceProgram::launch(const DeviceEntry &entry, size_t command,
                              bool follows) {
-  const DeviceCommand &each = entry.commands[command];
-  if (const auto &sum = entry.sums[command])
-    return backend.nccl()->allReduce(rank, *sum, each.params.operands[0],
-                                     each.params.operands[1], stream.get());
-  // NCCL's kernels tell nobody that the next one may start.
-  bool followsKernel = follows && command > 0 && !entry.sums[command - 1];
-  return launcher.launch(each, stream.get(), followsKernel);
+  const DeviceEntry::Command &each = entry.commands[command];
+  // Others' kernels tell nobody that the next one may start.
+  bool followsKernel =
+      follows && command > 0 && entry.commands[command - 1].isKernel;
+  if (each.collective)
+    return each.collective->run({stream.get(), followsKernel});
+  return launcher.launch(each.kernel, stream.get(), followsKernel);
 }
 
 Status DeviceProgram::capture(DeviceEntry &entry) {
@@ -286,7 +306,7 @@ DeviceProgram::launchOneByOne(const DeviceEntry &entry,
   const std::vector<backend::CommandName> &list = names[lastEntry];
   for (size_t i = 0; i < list.size(); ++i) {
     if (batchRun.hook) {
-      batchRun.communicator.progress(rank, list[i].place);
+      batchRun.transport.progress(rank, list[i].place);
       StatusOr<backend::Fault> fault = batchRun.hook(rank, list[i].place);
       if (!fault.ok())
         return backend::failAt(batchRun, rank, list[i], fault.status());
@@ -311,7 +331,7 @@ StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
   bool isFresh = lastEntry != batch.entry;
   lastEntry = batch.entry;
   const DeviceEntry &entry = entries[lastEntry];
-  batchRun.communicator.progress(rank, entry.entry->name()->c_str());
+  batchRun.transport.progress(rank, entry.entry->name()->c_str());
   backend.entryOf(rank) = lastEntry;
   counts.set(batch, entry.rules);
   entry.staging.write(batch, batchRun.pages, counts, replica,
@@ -347,30 +367,30 @@ StatusOr<bool> DeviceProgram::run(const backend::BatchRun &batchRun,
   StatusOr<bool> result = runBatch(batchRun, times);
   // Other ranks learn of it, also through their kernels.
   if (!result.ok()) {
-    if (!batchRun.communicator.hasFailed())
-      batchRun.communicator.abort(rank, result.status());
+    if (!batchRun.transport.hasFailed())
+      batchRun.transport.abort(rank, result.status());
     raiseFromHost(backend.fault());
-    if (backend.nccl())
-      backend.nccl()->abort();
+    for (StreamProvider *provider : backend.providers())
+      provider->abort();
   }
   return result;
 }
 
 std::optional<FaultContext::LastSeen>
-DeviceProgram::findSilent(const comm::Communicator &communicator) const {
+DeviceProgram::findSilent(const comm::Transport &transport) const {
   uint32_t silent = 0;
   for (uint32_t other = 1; other < backend.worldSize(); ++other)
-    if (communicator.lastProgress(other) < communicator.lastProgress(silent))
+    if (transport.lastProgress(other) < transport.lastProgress(silent))
       silent = other;
   // Hosts that wait for their devices say every few microseconds that they are
   // alive.
-  if (Clock::now() - communicator.lastProgress(silent) < backend.timeout() / 2)
+  if (Clock::now() - transport.lastProgress(silent) < backend.timeout() / 2)
     return std::nullopt;
-  return FaultContext::LastSeen{silent, communicator.lastPlace(silent)};
+  return FaultContext::LastSeen{silent, transport.lastPlace(silent)};
 }
 
 Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count) {
-  comm::Communicator &communicator = batchRun.communicator;
+  comm::Transport &transport = batchRun.transport;
   auto explain = [&] {
     const device::Fault &fault = *backend.fault();
     bool isKnown = fault.rank < backend.worldSize();
@@ -379,21 +399,21 @@ Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count) {
         fault,
         {backend.engine(), isKnown ? backend.entryOf(fault.rank).load() : 0,
          backend.timeout(),
-         isPeerKnown ? communicator.lastPlace(fault.peer) : nullptr,
-         findSilent(communicator)});
+         isPeerKnown ? transport.lastPlace(fault.peer) : nullptr,
+         findSilent(transport)});
   };
   const DeviceEntry &entry = entries[lastEntry];
   Status status =
       waitFor({device, stream.get(), events.data() + 1, names[lastEntry].data(),
-               count, entry.entry->name()->c_str(), rank, communicator,
+               count, entry.entry->name()->c_str(), rank, transport,
                backend.fault(), backend.timeout(), explain});
-  if (status.code() != StatusCode::DeadlineExceeded || !entry.usesNccl ||
+  if (status.code() != StatusCode::DeadlineExceeded || !entry.silentWait ||
       isRaised(backend.fault()))
     return status;
   // No kernel of ours gave up.
   std::string message =
-      status.message() + "; it may wait in an all-reduce of NCCL";
-  if (auto silent = findSilent(communicator); silent && silent->place)
+      status.message() + "; it may wait in " + entry.silentWait;
+  if (auto silent = findSilent(transport); silent && silent->place)
     message += " for rank " + std::to_string(silent->rank) +
                ", last seen at \"" + silent->place + "\"";
   return Status(status.code(), std::move(message));

@@ -10,6 +10,7 @@
 
 #include "runtime/src/cuda/CudaBackend.h"
 #include "runtime/src/cuda/FaultReport.h"
+#include "runtime/src/cuda/KernelCollectives.h"
 #include "runtime/src/cuda/Launcher.h"
 #include "runtime/src/cuda/StepStaging.h"
 
@@ -37,10 +38,15 @@ private:
     const schema::Entry *entry;
     backend::RowRules rules;
     StepStaging staging;
-    std::vector<DeviceCommand> commands;
-    /// By command: what NCCL does in its place.
-    std::vector<std::optional<NcclSum>> sums;
-    bool usesNccl = false;
+    /// Either a kernel of the engine or a collective of some provider.
+    struct Command {
+      DeviceCommand kernel;
+      std::unique_ptr<StreamCollective> collective;
+      bool isKernel = true; // the engine's, after all
+    };
+    std::vector<Command> commands;
+    /// What ranks may wait in without saying so; null: nothing.
+    const char *silentWait = nullptr;
     GraphExec graph;
     /// Where in the heap each output is, and how far apart its rows; no bytes
     /// when the entry has none.
@@ -53,6 +59,8 @@ private:
   DeviceProgram(const CudaBackend &backend, uint32_t rank);
   Status allocate();
   void resolveEntries();
+  void resolveCommands(DeviceEntry &entry,
+                       std::vector<backend::CommandName> &commandNames);
   Status capture(DeviceEntry &entry);
   /// Puts a command into the stream; `follows` the one before it directly.
   Status launch(const DeviceEntry &entry, size_t command, bool follows);
@@ -76,7 +84,7 @@ private:
   Status wait(const backend::BatchRun &batchRun, size_t events);
   /// The rank whose host has been silent longest, if that is long.
   std::optional<FaultContext::LastSeen>
-  findSilent(const comm::Communicator &communicator) const;
+  findSilent(const comm::Transport &transport) const;
   /// From one event to another.
   Status elapsed(const Event &from, const Event &to,
                  std::chrono::nanoseconds &time) const;
@@ -92,6 +100,7 @@ private:
   const schema::Program &program;
   Launcher launcher;
   RankAddresses addresses;
+  KernelCollectives kernelCollectives;
 
   std::vector<DeviceMemory> arenas, tables;
   PinnedMemory staging;

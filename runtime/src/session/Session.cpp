@@ -1,6 +1,7 @@
 #include "runtime/src/session/Session.h"
 
 #include "runtime/src/backend/RowCounts.h"
+#include "runtime/src/comm/ThreadTransport.h"
 #include "runtime/src/session/Backends.h"
 #include "runtime/src/session/Traffic.h"
 
@@ -20,9 +21,9 @@ static std::vector<comm::Partition> partitionsOf(const schema::Engine &engine) {
   return partitions;
 }
 
-static comm::CommunicatorOptions
-communicatorOptions(const SessionOptions &options) {
-  comm::CommunicatorOptions result;
+static comm::ThreadTransportOptions
+transportOptions(const SessionOptions &options) {
+  comm::ThreadTransportOptions result;
   result.timeout = options.timeout;
   result.room = std::max(result.room, uint32_t(options.microBatches));
   return result;
@@ -30,13 +31,12 @@ communicatorOptions(const SessionOptions &options) {
 
 Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
                  std::unique_ptr<backend::Backend> backend,
+                 std::unique_ptr<comm::Transport> transport,
                  const SessionOptions &options)
     : loaded(std::move(engine)), options(options),
       scheduler(std::move(scheduler)), times(loaded->worldSize()),
       backend(std::move(backend)), ranks(loaded->worldSize()),
-      communicator(loaded->worldSize(), partitionsOf(loaded->root()),
-                   communicatorOptions(options)),
-      workers(loaded->worldSize()) {
+      transport(std::move(transport)), workers(loaded->worldSize()) {
   const schema::Program &last =
       backend::programOf(loaded->root(), loaded->worldSize() - 1);
   for (const schema::Entry *entry : *last.entries())
@@ -47,7 +47,8 @@ Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
 StatusOr<std::unique_ptr<Session>>
 Session::create(std::shared_ptr<const Engine> engine,
                 const std::string &weights, const SessionOptions &given,
-                std::unique_ptr<backend::Backend> backend) {
+                std::unique_ptr<backend::Backend> backend,
+                std::unique_ptr<comm::Transport> transport) {
   const schema::Engine &root = engine->root();
   SessionOptions options = given;
   constexpr uint64_t kMostMicroBatches = 1024; // each is a buffer per rank
@@ -67,8 +68,12 @@ Session::create(std::shared_ptr<const Engine> engine,
         makeBackend(engine, {options.timeout, options.shareDevices,
                              options.ncclLibrary, options.ncclAboveBytes}));
   }
-  std::unique_ptr<Session> session(new Session(
-      std::move(engine), std::move(scheduler), std::move(backend), options));
+  if (!transport)
+    transport = std::make_unique<comm::ThreadTransport>(
+        engine->worldSize(), partitionsOf(root), transportOptions(options));
+  std::unique_ptr<Session> session(
+      new Session(std::move(engine), std::move(scheduler), std::move(backend),
+                  std::move(transport), options));
   SADDLE_RETURN_IF_ERROR(session->load(weights));
   return session;
 }
@@ -101,9 +106,8 @@ Status Session::removeSequence(uint32_t sequence) {
 /// On the rank's thread: all batches of the step, one after the other.
 Status Session::runRank(uint32_t rank) {
   for (size_t i = 0; i < batchCount; ++i) {
-    backend::BatchRun batchRun = {batches[i],   wanted,
-                                  serial + i,   scheduler,
-                                  communicator, options.beforeCommand,
+    backend::BatchRun batchRun = {batches[i], wanted,     serial + i,
+                                  scheduler,  *transport, options.beforeCommand,
                                   direct};
     SADDLE_ASSIGN_OR_RETURN(
         bool alive,
@@ -195,21 +199,21 @@ void Session::collect(size_t index, uint32_t rank) {
 bool Session::areStuck(const std::vector<uint32_t> &missing) {
   // Ranks that wait for a stuck one find out by themselves, and say more.
   constexpr std::chrono::milliseconds kGrace{100};
-  bool failed = !communicator.failure().ok();
+  bool failed = !transport->failure().ok();
   comm::Clock::time_point now = comm::Clock::now();
   uint32_t slowest = missing[0];
   for (uint32_t rank : missing) {
-    auto idle = now - communicator.lastProgress(rank);
+    auto idle = now - transport->lastProgress(rank);
     if (idle < (failed ? kGrace : options.timeout + kGrace))
       return false;
-    if (communicator.lastProgress(rank) < communicator.lastProgress(slowest))
+    if (transport->lastProgress(rank) < transport->lastProgress(slowest))
       slowest = rank;
   }
   if (!failed)
-    communicator.abort(slowest,
-                       makeError(StatusCode::DeadlineExceeded,
-                                 "no progress for %.1f s",
-                                 double(options.timeout.count()) / 1000));
+    transport->abort(slowest,
+                     makeError(StatusCode::DeadlineExceeded,
+                               "no progress for %.1f s",
+                               double(options.timeout.count()) / 1000));
   return true;
 }
 
@@ -218,7 +222,7 @@ Status Session::runBatches() {
   finished.assign(world, 0);
   deviceTimes.assign(world, {});
   for (uint32_t rank = 0; rank < world; ++rank) {
-    communicator.progress(rank, "the start of the step");
+    transport->progress(rank, "the start of the step");
     times[rank].resize(trace ? batchCount : 0);
     for (size_t i = 0; i < times[rank].size(); ++i)
       times[rank][i].resize(ranks[rank]->commands(batches[i].entry).size());
@@ -229,15 +233,15 @@ Status Session::runBatches() {
                               });
   serial += batchCount;
   // The ranks' own errors are mostly consequences of the first one.
-  Status cause = communicator.failure();
+  Status cause = transport->failure();
   if (!cause.ok() || !status.ok())
     return cause.ok() ? status : cause;
   for (uint32_t rank = 0; rank < world; ++rank)
     if (finished[rank] != batchCount)
-      communicator.abort(rank, makeError(StatusCode::Internal,
-                                         "it ended before its program did"));
-  SADDLE_RETURN_IF_ERROR(communicator.failure());
-  return communicator.checkDelivered();
+      transport->abort(rank, makeError(StatusCode::Internal,
+                                       "it ended before its program did"));
+  SADDLE_RETURN_IF_ERROR(transport->failure());
+  return transport->checkDelivered();
 }
 
 std::chrono::nanoseconds Session::deviceTime() const {

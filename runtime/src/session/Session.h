@@ -69,11 +69,14 @@ public:
   /// (WeightSource::open). Ranks hold all programs of the engine; steps run the
   /// main one. Errors:
   /// everything that making the backend, opening and loading weights refuses.
-  /// Without a `backend`, that of the engine's target is made.
+  /// Without a `backend`, that of the engine's target is made; without a
+  /// `transport`, ranks meet as threads of this process (its partitions are the
+  /// engine's rank groups).
   static StatusOr<std::unique_ptr<Session>>
   create(std::shared_ptr<const Engine> engine, const std::string &weights,
          const SessionOptions &options,
-         std::unique_ptr<backend::Backend> backend = nullptr);
+         std::unique_ptr<backend::Backend> backend = nullptr,
+         std::unique_ptr<comm::Transport> transport = nullptr);
 
   StatusOr<uint32_t> addSequence();
   Status removeSequence(uint32_t sequence);
@@ -118,6 +121,7 @@ public:
 private:
   Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
           std::unique_ptr<backend::Backend> backend,
+          std::unique_ptr<comm::Transport> transport,
           const SessionOptions &options);
   /// Where rows of outputs go; null for the others.
   using Destinations = backend::PerBinding<uint8_t *>;
@@ -172,7 +176,7 @@ private:
   std::vector<std::unique_ptr<backend::RankProgram>> ranks;
   std::vector<schema::RowLayout> layouts; // of outputs, by entry
   std::vector<backend::StepOutput> available;
-  comm::Communicator communicator;
+  std::unique_ptr<comm::Transport> transport;
   Status broken;
   Workers workers; // last: its destructor waits for users of all the above
 };
