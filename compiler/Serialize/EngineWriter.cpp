@@ -67,7 +67,11 @@ private:
     root.model = std::make_unique<schema::ModelT>();
     root.model->architecture = text("architecture");
     root.model->name = text("name");
-    root.model->fingerprint = text("fingerprint");
+    // All sources are of the model's own checkpoint.
+    auto checkpoint = std::make_unique<schema::CheckpointT>();
+    checkpoint->name = "main";
+    checkpoint->fingerprint = text("fingerprint");
+    root.checkpoints.push_back(std::move(checkpoint));
     root.model->vocab_size = number(config, "vocab_size", 0);
     root.model->num_layers = number(config, "num_hidden_layers", 0);
     root.model->hidden_size = number(config, "hidden_size", 0);
@@ -303,6 +307,7 @@ private:
 
   LogicalResult writeProgram(engine::ProgramOp op) {
     auto table = std::make_unique<schema::ProgramT>();
+    table->name = op.getProgram().str();
     table->stage = op.getStage();
     globals.clear();
     for (Operation &inner : op.getBody().front()) {

@@ -69,6 +69,7 @@ private:
       auto program = ProgramOp::create(
           builder, module.getLoc(),
           builder.getStringAttr("stage_" + std::to_string(stage)),
+          /*program=*/builder.getStringAttr("main"),
           builder.getI64IntegerAttr(stage));
       OpBuilder inside =
           OpBuilder::atBlockBegin(&program.getBody().emplaceBlock());

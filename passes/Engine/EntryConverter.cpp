@@ -42,13 +42,17 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
       builder.getI64IntegerAttr(tokens), builder.getI64IntegerAttr(rows));
   builder.setInsertionPointToStart(&entry.getBody().emplaceBlock());
 
-  for (auto [index, name] : {std::pair(0, "tokens"), std::pair(1, "positions"),
-                             std::pair(2, "rows")})
+  ops::Sizes sizes;
+  sizes.tokens = tokens;
+  sizes.rows = rows;
+  sizes.sequences = limits.maxBatch;
+  sizes.pages = limits.pagesPerSequence();
+  bindInputs(sizes);
+  for (auto [index, id] : {std::pair(0, ops::BindingId::Tokens),
+                           std::pair(1, ops::BindingId::Positions),
+                           std::pair(2, ops::BindingId::Rows)})
     buffers[body.getArgument(index)] =
-        bind(name, {extentOf(body.getArgument(index))});
-  bind("sequences", {tokens});
-  bind("slots", {tokens});
-  bind("block_table", {limits.maxBatch, limits.pagesPerSequence()});
+        stepInputs.lookup(ops::bindingOf(id).name);
   extents[body.getArgument(2)] = Extent::Rows;
   for (Value output : end->getOperands())
     outputs.insert(output);
@@ -56,20 +60,23 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
   for (Operation &op : body.without_terminator())
     if (failed(convertAny(&op)))
       return failure();
-  static constexpr StringLiteral kOutputs[] = {"logits", "candidate_values",
-                                               "candidate_tokens"};
-  for (auto [output, name] : llvm::zip(end->getOperands(), kOutputs)) {
+  for (auto [output, known] : llvm::zip(end->getOperands(), ops::outputs())) {
     Value whole = buffers.lookup(output);
     if (!outputBuffers.contains(whole))
       return end->emitError("expected the ")
-             << name << " to be an op's whole result";
-    BindOp::create(builder, end->getLoc(), builder.getStringAttr(name), whole);
+             << known.name << " to be an op's whole result";
+    BindOp::create(builder, end->getLoc(), builder.getStringAttr(known.name),
+                   whole);
   }
   return success();
 }
 
 bool EntryConverter::isOutput(TypeRange types) {
-  return types.size() == 1 || types.size() == 3;
+  // All parts of the first outputs of the table.
+  size_t count = types.size();
+  Span<const ops::Binding> all = ops::outputs();
+  return count >= 1 && count <= all.size() &&
+         (count == all.size() || all[count - 1].output != all[count].output);
 }
 
 bool EntryConverter::isStep(TypeRange types) {
@@ -87,11 +94,20 @@ Value EntryConverter::buffer(Location loc, FlatSymbolRefAttr arena,
                           /*offset=*/IntegerAttr());
 }
 
-Value EntryConverter::bind(StringRef name, ArrayRef<int64_t> shape) {
-  Value result = buffer(function.getLoc(), io, shape, builder.getI32Type());
-  BindOp::create(builder, function.getLoc(), builder.getStringAttr(name),
-                 result);
-  return stepInputs[name] = result;
+void EntryConverter::bindInputs(const ops::Sizes &sizes) {
+  for (const ops::Binding &binding : ops::bindings()) {
+    if (binding.isOutput())
+      continue;
+    assert(binding.dtype == schema::DType::I32 && "as all inputs");
+    SmallVector<int64_t> shape;
+    for (ops::Dim dim : binding.dims)
+      shape.push_back(static_cast<int64_t>(sizes.of(dim)));
+    Value bound =
+        buffer(function.getLoc(), io, shape, builder.getI32Type());
+    BindOp::create(builder, function.getLoc(),
+                   builder.getStringAttr(binding.name), bound);
+    stepInputs[binding.name] = bound;
+  }
 }
 
 Value EntryConverter::global(Location loc, StringRef symbol, Type type) {

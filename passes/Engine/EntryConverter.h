@@ -7,8 +7,11 @@
 #include "dialects/Model/IR/ModelDialect.h"
 #include "passes/Engine/SharedSymbols.h"
 #include "passes/Target/Target.h"
+#include "runtime/ops/Bindings.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include <array>
 
 namespace saddle::engine {
 
@@ -30,14 +33,15 @@ public:
 private:
   /// (tokens, positions, rows, context), the first three vectors of i32.
   static bool isStep(mlir::TypeRange types);
-  /// Logits, or logits, values and tokens of candidates.
+  /// Whether a program may return so many outputs (runtime/ops/Bindings.h).
   static bool isOutput(mlir::TypeRange types);
   static int64_t extentOf(mlir::Value value) {
     return mlir::cast<mlir::RankedTensorType>(value.getType()).getDimSize(0);
   }
   mlir::Value buffer(mlir::Location loc, mlir::FlatSymbolRefAttr arena,
                      llvm::ArrayRef<int64_t> shape, mlir::Type element);
-  mlir::Value bind(llvm::StringRef name, llvm::ArrayRef<int64_t> shape);
+  /// Buffers for all that the host writes, of an entry of these sizes.
+  void bindInputs(const ops::Sizes &sizes);
   mlir::Value global(mlir::Location loc, llvm::StringRef symbol,
                      mlir::Type type);
   /// The shard that a symbol names, as an operand.

@@ -39,7 +39,8 @@ struct PlanMemory : saddle::engine::impl::PlanMemoryBase<PlanMemory> {
       if (arena.getKind() == ArenaKind::IO)
         ioArenas.insert(arena.getSymNameAttr());
     for (auto program : getOperation().getOps<ProgramOp>()) {
-      fixedEnd.clear(); // a rank holds one stage
+      // A rank holds one stage of all programs.
+      stage = program.getStage();
       for (Operation &op : program.getBody().front()) {
         if (auto weight = dyn_cast<WeightOp>(op))
           append(weight);
@@ -62,7 +63,7 @@ private:
   /// Weights and states: one after another.
   template <typename OpTy>
   void append(OpTy op) {
-    int64_t &end = fixedEnd[op.getArenaAttr().getAttr()];
+    int64_t &end = fixedEnd[{op.getArenaAttr().getAttr(), stage}];
     int64_t offset = align(end);
     op.setOffset(offset);
     end = offset + denseBytes(cast<MemRefType>(op.getType()));
@@ -139,8 +140,10 @@ private:
     bytes = std::max(bytes, end);
   }
 
-  llvm::DenseMap<Attribute, int64_t> used;     // by any stage
-  llvm::DenseMap<Attribute, int64_t> fixedEnd; // weights and states of a stage
+  llvm::DenseMap<Attribute, int64_t> used; // by any stage
+  int64_t stage = 0;                       // of the current program
+  /// Of weights and states, by arena and stage.
+  llvm::DenseMap<std::pair<Attribute, int64_t>, int64_t> fixedEnd;
   llvm::DenseSet<StringAttr> ioArenas;
 };
 

@@ -5,6 +5,7 @@
 #include "passes/Engine/Passes.h"
 
 #include "dialects/Engine/IR/EngineDialect.h"
+#include "runtime/ops/Bindings.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -69,13 +70,12 @@ class EntryChecker {
 public:
   explicit EntryChecker(EntryOp entry) : entry(entry) {}
 
-  /// `yieldsLogits`: the entry belongs to the last stage.
-  LogicalResult check(bool yieldsLogits) {
+  LogicalResult check(bool isLastStage) {
     if (entry.getBody().getNumArguments() != 0)
       return entry.emitError("entry @")
              << entry.getSymName() << " has block arguments; expected buffers";
     for (auto bind : entry.getBody().getOps<BindOp>())
-      if (!isOutput(bind))
+      if (!outputOf(bind))
         claim(bind.getBuffer());
     for (Operation &op : entry.getBody().front()) {
       if (auto launch = dyn_cast<LaunchOp>(op)) {
@@ -106,25 +106,30 @@ public:
           return failure();
       }
     }
-    bool foundLogits = false;
+    llvm::DenseSet<const saddle::ops::Binding *> found;
     for (auto bind : entry.getBody().getOps<BindOp>()) {
-      if (!isOutput(bind))
+      const saddle::ops::Binding *output = outputOf(bind);
+      if (!output)
         continue;
       if (failed(read(bind, bind.getBuffer())))
         return failure();
-      foundLogits |= bind.getBinding() == "logits";
+      found.insert(output);
     }
-    if (foundLogits || !yieldsLogits)
-      return success();
-    return entry.emitError("entry @")
-           << entry.getSymName() << " has no binding \"logits\"";
+    for (const saddle::ops::Binding &each : saddle::ops::outputs())
+      if (!found.contains(&each) &&
+          each.isRequired(/*isFirstStage=*/false, isLastStage))
+        return entry.emitError("entry @")
+               << entry.getSymName() << " has no binding \"" << each.name
+               << "\"";
+    return success();
   }
 
 private:
-  /// What the host reads; it fills all other bindings.
-  static bool isOutput(BindOp bind) {
-    return llvm::is_contained(
-        {"logits", "candidate_values", "candidate_tokens"}, bind.getBinding());
+  /// What the host reads; null for all other bindings, which it fills.
+  static const saddle::ops::Binding *outputOf(BindOp bind) {
+    const saddle::ops::Binding *known =
+        saddle::ops::findBinding(bind.getBinding());
+    return known && known->isOutput() ? known : nullptr;
   }
 
   /// The buffer behind views; null for globals.
@@ -242,12 +247,16 @@ private:
     SmallVector<ProgramOp> programs(module.getOps<ProgramOp>());
     if (failed(verifyExchange(symbols, programs)))
       return failure();
+    int64_t lastStage = 0;
+    for (ProgramOp program : programs)
+      lastStage = std::max<int64_t>(lastStage, program.getStage());
+    std::map<int64_t, FixedPlaces> fixed; // by stage
     for (ProgramOp program : programs) {
-      if (failed(verifyPlaces(symbols, program)))
+      if (failed(verifyPlaces(symbols, program, fixed[program.getStage()])))
         return failure();
-      bool last = program == programs.back();
+      bool last = int64_t(program.getStage()) == lastStage;
       for (auto entry : program.getBody().getOps<EntryOp>())
-        if (failed(EntryChecker(entry).check(/*yieldsLogits=*/last)))
+        if (failed(EntryChecker(entry).check(last)))
           return failure();
     }
     return success();
@@ -279,11 +288,14 @@ private:
     return success();
   }
 
+  /// Weights and states of a rank's programs: by arena and start, their ends.
+  using FixedPlaces = std::map<std::pair<std::string, int64_t>,
+                               std::pair<int64_t, Operation *>>;
+
   /// Everything has an aligned offset inside its arena; weights and states do
-  /// not overlap.
-  LogicalResult verifyPlaces(const SymbolTable &symbols, ProgramOp program) {
-    std::map<std::pair<std::string, int64_t>, std::pair<int64_t, Operation *>>
-        fixed;
+  /// not overlap, with those of programs before it neither.
+  LogicalResult verifyPlaces(const SymbolTable &symbols, ProgramOp program,
+                             FixedPlaces &fixed) {
     WalkResult result = program.walk([&](Operation *op) {
       return llvm::TypeSwitch<Operation *, WalkResult>(op)
           .Case<WeightOp, StateOp>([&](auto op) {

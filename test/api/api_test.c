@@ -1,6 +1,7 @@
 /* The C API used from C99: api_test TINY.saddle TOKENIZER_FOLDER. */
 
 #include <saddle/engine.h>
+#include <saddle/generate.h>
 #include <saddle/sampler.h>
 #include <saddle/session.h>
 #include <saddle/status.h>
@@ -44,6 +45,7 @@ enum { VOCAB = 16 };
 static void test_engine(const char *path) {
   saddle_engine_t *engine = NULL;
   saddle_engine_info_t info;
+  saddle_output_info_t output;
   FILE *file;
   char bytes[1 << 16];
   size_t size;
@@ -70,6 +72,14 @@ static void test_engine(const char *path) {
   size = fread(bytes, 1, sizeof bytes, file);
   fclose(file);
   EXPECT_OK(saddle_engine_load_memory(bytes, size, "memory", &engine));
+  EXPECT(saddle_engine_num_outputs(engine) == 1);
+  EXPECT_OK(saddle_engine_output(engine, 0, &output));
+  EXPECT(strcmp(output.name, "logits") == 0);
+  EXPECT(strcmp(output.dtype, "f32") == 0);
+  EXPECT(output.width == VOCAB && output.row_bytes == VOCAB * sizeof(float));
+  expect_error(saddle_engine_output(engine, 1, &output),
+               SADDLE_INVALID_ARGUMENT, "the engine has 1");
+  EXPECT(output.name == NULL);
   saddle_engine_destroy(engine);
   expect_error(saddle_engine_load_memory(bytes, size - 1, "memory", &engine),
                SADDLE_DATA_LOSS, "memory");
@@ -88,7 +98,10 @@ static void test_session(const char *path) {
   saddle_engine_t *engine = NULL;
   saddle_session_t *session = NULL;
   saddle_session_options_t options;
+  const saddle_weights_t draft = {"draft", "synthetic:2"};
   saddle_input_t input;
+  saddle_output_t output;
+  void *buffer = NULL;
   saddle_sampler_options_t sampling;
   saddle_sampler_t *sampler = NULL;
   uint32_t sequence = 99;
@@ -108,6 +121,14 @@ static void test_session(const char *path) {
   expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
                SADDLE_INVALID_ARGUMENT, "do without NCCL");
   options.nccl_library = NULL;
+  EXPECT(options.other_weights == NULL && options.num_other_weights == 0);
+  options.num_other_weights = 1;
+  expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
+               SADDLE_INVALID_ARGUMENT, "other_weights");
+  options.other_weights = &draft;
+  expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
+               SADDLE_INVALID_ARGUMENT, "the engine reads main");
+  options.num_other_weights = 0;
   options.prefill_chunk = 99;
   expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
                SADDLE_INVALID_ARGUMENT, "prefill chunk 99");
@@ -125,14 +146,19 @@ static void test_session(const char *path) {
   input.num_tokens = 5;
   input.logits = SADDLE_LOGITS_ALL;
   EXPECT(saddle_session_logits_rows(&input, 1) == 5);
-  expect_error(saddle_session_step(session, &input, 1, logits, VOCAB),
+  output.name = "logits";
+  output.data = logits;
+  output.bytes = VOCAB * sizeof(float);
+  expect_error(saddle_session_step(session, &input, 1, &output, 1),
                SADDLE_INVALID_ARGUMENT, "5 rows");
-  EXPECT_OK(saddle_session_step(session, &input, 1, logits, 5 * VOCAB));
+  output.bytes = 5 * VOCAB * sizeof(float);
+  EXPECT_OK(saddle_session_step(session, &input, 1, &output, 1));
   input.tokens = next;
   input.num_tokens = 1;
   input.logits = SADDLE_LOGITS_LAST;
   saddle_session_set_trace(session, count_events, &events);
-  EXPECT_OK(saddle_session_step(session, &input, 1, logits + 5 * VOCAB, VOCAB));
+  output.data = logits + 5 * VOCAB;
+  EXPECT_OK(saddle_session_step(session, &input, 1, &output, 1));
   saddle_session_set_trace(session, NULL, NULL);
   EXPECT(events > 10);
   EXPECT(saddle_session_sequence_length(session, sequence) == 6);
@@ -141,10 +167,21 @@ static void test_session(const char *path) {
   EXPECT_OK(saddle_session_step(session, NULL, 0, NULL, 0));
   expect_error(saddle_session_step(session, NULL, 1, NULL, 0),
                SADDLE_INVALID_ARGUMENT, "inputs must not be NULL");
-  expect_error(saddle_session_step_candidates(session, NULL, 0, NULL, NULL, 1),
-               SADDLE_INVALID_ARGUMENT, "values must not be NULL");
-  expect_error(saddle_session_step_candidates(session, NULL, 0, NULL, NULL, 0),
-               SADDLE_INVALID_ARGUMENT, "yields no candidates");
+  expect_error(saddle_session_step(session, NULL, 0, NULL, 1),
+               SADDLE_INVALID_ARGUMENT, "outputs must not be NULL");
+  output.name = NULL;
+  expect_error(saddle_session_step(session, NULL, 0, &output, 1),
+               SADDLE_INVALID_ARGUMENT, "name must not be NULL");
+  output.name = "candidate_values";
+  expect_error(saddle_session_step(session, NULL, 0, &output, 1),
+               SADDLE_INVALID_ARGUMENT, "yields no candidate_values");
+  EXPECT_OK(saddle_session_output_buffer(session, "logits", 2, &buffer));
+  EXPECT(buffer != NULL);
+  expect_error(saddle_session_output_buffer(session, "hidden", 2, &buffer),
+               SADDLE_INVALID_ARGUMENT, "the engine yields logits");
+  EXPECT(buffer == NULL);
+  expect_error(saddle_session_output_buffer(session, NULL, 2, &buffer),
+               SADDLE_INVALID_ARGUMENT, "name must not be NULL");
   EXPECT_OK(saddle_session_remove_sequence(session, sequence));
   expect_error(saddle_session_remove_sequence(session, sequence),
                SADDLE_INVALID_ARGUMENT, "does not exist");
@@ -161,7 +198,10 @@ static void test_session(const char *path) {
     input.tokens = all;
     input.num_tokens = 6;
     input.logits = SADDLE_LOGITS_ALL;
-    EXPECT_OK(saddle_session_step(session, &input, 1, again, 6 * VOCAB));
+    output.name = "logits";
+    output.data = again;
+    output.bytes = sizeof again;
+    EXPECT_OK(saddle_session_step(session, &input, 1, &output, 1));
   }
   EXPECT(memcmp(logits, again, sizeof logits) == 0);
   saddle_session_destroy(session);
@@ -189,6 +229,87 @@ static void test_session(const char *path) {
   expect_error(saddle_sampler_create(&sampling, &sampler),
                SADDLE_INVALID_ARGUMENT, "top-p 2");
   EXPECT(sampler == NULL);
+}
+
+/* What a generator says about its requests. */
+typedef struct heard_t {
+  int32_t tokens[2][4];
+  size_t counts[2];
+  size_t rows;
+  int stops[2];
+} heard_t;
+
+static void on_token(void *user, uint64_t request, int32_t token) {
+  heard_t *heard = user;
+  heard->tokens[request][heard->counts[request]++] = token;
+}
+
+static void on_logits(void *user, uint64_t request, const float *rows,
+                      size_t count) {
+  heard_t *heard = user;
+  EXPECT(request == 1 && rows[0] == rows[0]);
+  heard->rows += count;
+}
+
+static void on_end(void *user, uint64_t request, saddle_stop_t stop,
+                   saddle_status_t error) {
+  heard_t *heard = user;
+  EXPECT(error.code == SADDLE_OK);
+  heard->stops[request] = (int)stop;
+}
+
+static void test_generator(const char *path) {
+  const int32_t prompt[] = {3, 1, 4, 1, 5};
+  saddle_engine_t *engine = NULL;
+  saddle_session_t *session = NULL;
+  saddle_generator_t *generator = NULL;
+  saddle_request_t request;
+  saddle_listener_t listener = {NULL, on_token, on_logits, on_end};
+  saddle_timing_t timing;
+  heard_t heard;
+  uint64_t number = 99;
+  size_t steps = 0;
+
+  memset(&heard, 0, sizeof heard);
+  heard.stops[0] = heard.stops[1] = -1;
+  listener.user = &heard;
+  EXPECT_OK(saddle_engine_load(path, &engine));
+  EXPECT_OK(saddle_session_create(engine, "synthetic:1", NULL, &session));
+  saddle_engine_destroy(engine);
+  expect_error(saddle_generator_create(session, NULL, &generator),
+               SADDLE_INVALID_ARGUMENT, "listener must not be NULL");
+  EXPECT_OK(saddle_generator_create(session, &listener, &generator));
+  saddle_request_init(&request);
+  EXPECT(request.max_new_tokens == 0 && request.sampling.temperature == 0);
+  expect_error(saddle_generator_add(generator, &request, &number),
+               SADDLE_INVALID_ARGUMENT, "the prompt has 0 tokens");
+  request.num_tokens = 5;
+  expect_error(saddle_generator_add(generator, &request, &number),
+               SADDLE_INVALID_ARGUMENT, "tokens must not be NULL");
+  request.tokens = prompt;
+  request.max_new_tokens = 4;
+  request.ignore_eos = 1;
+  EXPECT_OK(saddle_generator_add(generator, &request, &number));
+  EXPECT(number == 0);
+  request.wants_logits = 1;
+  request.max_new_tokens = 2;
+  EXPECT_OK(saddle_generator_add(generator, &request, &number));
+  EXPECT(number == 1);
+  while (saddle_generator_live(generator) != 0 && steps++ < 10)
+    EXPECT_OK(saddle_generator_step(generator));
+  EXPECT(steps == 4);
+  EXPECT(heard.counts[0] == 4 && heard.counts[1] == 2);
+  EXPECT(memcmp(heard.tokens[0], heard.tokens[1], 2 * sizeof(int32_t)) == 0);
+  EXPECT(heard.rows == 5 + 1);
+  EXPECT(heard.stops[0] == SADDLE_STOP_LENGTH &&
+         heard.stops[1] == SADDLE_STOP_LENGTH);
+  saddle_generator_timing(generator, &timing);
+  EXPECT(timing.prefill_tokens == 10 && timing.decode_tokens == 4);
+  expect_error(saddle_generator_remove(generator, 1), SADDLE_INVALID_ARGUMENT,
+               "request 1 does not exist or has ended");
+  saddle_generator_destroy(generator);
+  saddle_generator_destroy(NULL);
+  saddle_session_destroy(session);
 }
 
 static void test_tokenizer(const char *folder) {
@@ -236,6 +357,7 @@ int main(int argc, char **argv) {
   }
   test_engine(argv[1]);
   test_session(argv[1]);
+  test_generator(argv[1]);
   test_tokenizer(argv[2]);
   if (failures == 0)
     puts("all well");

@@ -78,12 +78,11 @@ StatusOr<bool> play(const Arguments &arguments, const Scenario &scenario) {
   SequenceInput input{sequence, Span<const int32_t>(prompt, 3),
                       LogitsWanted::None};
   SADDLE_RETURN_IF_ERROR(
-      session->step(Span<const SequenceInput>(&input, 1), nullptr, 0));
+      session->step(Span<const SequenceInput>(&input, 1), {}));
   input.tokens = Span<const int32_t>(prompt, 1);
   armed = true;
   auto start = Clock::now();
-  Status status =
-      session->step(Span<const SequenceInput>(&input, 1), nullptr, 0);
+  Status status = session->step(Span<const SequenceInput>(&input, 1), {});
   double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   bool asExpected = status.ok();
   if (scenario.act && armed && status.ok())

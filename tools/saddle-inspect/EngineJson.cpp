@@ -1,7 +1,7 @@
 #include "tools/saddle-inspect/EngineJson.h"
 
 #include "runtime/src/base/DType.h"
-#include "runtime/src/engine/Extents.h"
+#include "runtime/src/engine/Programs.h"
 #include "tools/saddle-inspect/Facts.h"
 
 #include <numeric>
@@ -57,7 +57,8 @@ static Json json(const Source *source) {
           {"stack", source->stack()},
           {"dtype", dtypeName(source->dtype())},
           {"shape", numbers(source->shape())},
-          {"ignored_reason", json(source->ignored_reason())}};
+          {"ignored_reason", json(source->ignored_reason())},
+          {"checkpoint", source->checkpoint()}};
 }
 
 static Json json(const Piece *piece) {
@@ -198,7 +199,8 @@ static Json json(const Entry *entry) {
 }
 
 static Json json(const Program *program) {
-  return {{"stage", program->stage()},
+  return {{"name", json(program->name())},
+          {"stage", program->stage()},
           {"weights", tables(program->weights())},
           {"entries", tables(program->entries())}};
 }
@@ -238,8 +240,12 @@ static Json json(const Model *model) {
           {"num_layers", model->num_layers()},
           {"hidden_size", model->hidden_size()},
           {"eos_token_ids", numbers(model->eos_token_ids())},
-          {"bos_token_id", model->bos_token_id()},
-          {"fingerprint", json(model->fingerprint())}};
+          {"bos_token_id", model->bos_token_id()}};
+}
+
+static Json json(const Checkpoint *checkpoint) {
+  return {{"name", json(checkpoint->name())},
+          {"fingerprint", json(checkpoint->fingerprint())}};
 }
 
 template <typename Table>
@@ -264,7 +270,8 @@ Json tablesJson(const Engine &engine) {
           {"rank_groups", tables(engine.rank_groups())},
           {"fusions", tables(engine.fusions())},
           {"programs", tables(engine.programs())},
-          {"modules", tables(engine.modules())}};
+          {"modules", tables(engine.modules())},
+          {"checkpoints", tables(engine.checkpoints())}};
 }
 
 //===--- Facts -----------------------------------------------------------===//
@@ -294,6 +301,7 @@ static Json entryFactsJson(const Engine &engine, const Program &program,
          {"groups", facts.fusions[i].groups},
          {"commands", facts.fusions[i].commands}});
   return {{"program", program.stage()},
+          {"program_name", json(program.name())},
           {"entry", json(entry.name())},
           {"launches", facts.launches},
           {"collectives", facts.collectives},
@@ -313,21 +321,21 @@ Json engineJson(const Engine &engine) {
   Json result = tablesJson(engine);
   uint64_t largest = 0;
   Json entries = Json::array(), stages = Json::array();
-  for (const Program *program : *engine.programs()) {
-    std::vector<uint64_t> arenas =
-        saddle::engine::arenaBytesOf(engine, *program);
+  for (uint32_t stage = 0; stage < engine.topology()->pp(); ++stage) {
+    std::vector<uint64_t> arenas = saddle::engine::arenaBytesOf(engine, stage);
     uint64_t memory =
         std::accumulate(arenas.begin(), arenas.end(), uint64_t(0));
     largest = std::max(largest, memory);
-    LayerRange layers = layersOf(*program);
-    stages.push_back({{"stage", program->stage()},
+    LayerRange layers = layersOf(saddle::engine::mainProgram(engine, stage));
+    stages.push_back({{"stage", stage},
                       {"first_layer", layers.first},
                       {"layers", layers.last - layers.first + 1},
                       {"arena_bytes", arenas},
                       {"memory_per_rank", memory}});
+  }
+  for (const Program *program : *engine.programs())
     for (const Entry *entry : *program->entries())
       entries.push_back(entryFactsJson(engine, *program, *entry));
-  }
   result["facts"] = {{"memory_per_rank", largest},
                      {"stages", stages},
                      {"kernel_launches", kernelUses(engine)},

@@ -1,7 +1,7 @@
 #include "tools/saddle-inspect/Text.h"
 
 #include "runtime/src/base/DType.h"
-#include "runtime/src/engine/Extents.h"
+#include "runtime/src/engine/Programs.h"
 #include "tools/saddle-inspect/Facts.h"
 
 #include <algorithm>
@@ -142,15 +142,20 @@ void Report::summary(const std::string &path) {
            " prefill_chunk=" + number(limits.prefill_chunk()) +
            " page_size=" + number(limits.page_size()) +
            " num_pages=" + number(limits.num_pages()));
-  uint64_t tensors = 0, ignored = 0;
-  for (const Source *source : *engine.sources())
-    (source->ignored_reason() ? ignored : tensors) +=
-        std::max<uint64_t>(1, source->stack());
-  line(1, "checkpoint",
-       number(tensors) + " tensors read, " + number(ignored) + " ignored");
-  line(1, "fingerprint", model.fingerprint()->str());
+  for (uint32_t i = 0; i < engine.checkpoints()->size(); ++i) {
+    const Checkpoint &checkpoint = *engine.checkpoints()->Get(i);
+    uint64_t tensors = 0, ignored = 0;
+    for (const Source *source : *engine.sources())
+      if (source->checkpoint() == i)
+        (source->ignored_reason() ? ignored : tensors) +=
+            std::max<uint64_t>(1, source->stack());
+    std::string name = i == 0 ? "" : " " + checkpoint.name()->str();
+    line(1, "checkpoint" + name,
+         number(tensors) + " tensors read, " + number(ignored) + " ignored");
+    line(1, "fingerprint" + name, checkpoint.fingerprint()->str());
+  }
   for (const Program *program : *engine.programs()) {
-    heading("program " + number(program->stage()) + ": weights " +
+    heading(saddle::engine::describe(*program) + ": weights " +
             number(program->weights()->size()) + ", entries " +
             number(program->entries()->size()) + stageText(*program));
     for (const Entry *entry : *program->entries())
@@ -243,13 +248,12 @@ void Report::fusions(const EntryFacts &facts) {
 }
 
 void Report::memorySummary() {
-  for (const Program *program : *engine.programs()) {
+  for (uint32_t s = 0; s < engine.topology()->pp(); ++s) {
     std::string stage;
-    if (engine.programs()->size() > 1)
-      stage = " of stage " + number(program->stage());
+    if (engine.topology()->pp() > 1)
+      stage = " of stage " + number(s);
     heading("memory per rank" + stage);
-    std::vector<uint64_t> bytes =
-        saddle::engine::arenaBytesOf(engine, *program);
+    std::vector<uint64_t> bytes = saddle::engine::arenaBytesOf(engine, s);
     uint64_t total = 0;
     for (uint32_t i = 0; i < bytes.size(); ++i) {
       const Arena &arena = *engine.arenas()->Get(i);
@@ -279,7 +283,7 @@ void Report::memory() {
           bytes += payloadBytes(*weight->slice());
         }
       if (count)
-        line(2, "program " + number(program->stage()),
+        line(2, saddle::engine::describe(*program),
              "weights " + number(count) + ", " + bytesText(bytes));
       if (arena.kind() == ArenaKind::CONSTANT)
         continue;
@@ -388,7 +392,7 @@ void Report::piece(const Piece &piece) {
 
 void Report::weights() {
   for (const Program *program : *engine.programs()) {
-    heading("weights of program " + number(program->stage()));
+    heading("weights of " + saddle::engine::describe(*program));
     for (const Weight *weight : *program->weights()) {
       line(1, weight->name()->str() + ": " + sliceText(*weight->slice()), "");
       for (const Piece *one : *weight->pieces())
@@ -452,7 +456,7 @@ std::string Report::actionText(const Entry &entry,
 void Report::commands() {
   for (const Program *program : *engine.programs())
     for (const Entry *entry : *program->entries()) {
-      heading("commands of program " + number(program->stage()) + " entry " +
+      heading("commands of " + saddle::engine::describe(*program) + " entry " +
               entry->name()->str());
       for (uint32_t i = 0; i < entry->commands()->size(); ++i) {
         const Command &command = *entry->commands()->Get(i);

@@ -1,49 +1,36 @@
-// Continuous batching over a session: prompts enter as slots and KV pages
-// become free, and every step advances all that are in.
+// Continues prompts with a generator of the runtime and keeps what it says.
 
 #ifndef SADDLE_TOOLS_SADDLE_RUN_GENERATE_H
 #define SADDLE_TOOLS_SADDLE_RUN_GENERATE_H
 
 #include "tools/support/Runtime.h"
 
+#include <saddle/generate.h>
+
 #include <functional>
 
 namespace saddle::tools {
 
-struct GenerateOptions {
-  uint64_t maxNewTokens = 0;
-  bool ignoreEos = false;
-  bool keepLogits = false;
-  saddle_sampler_options_t sampling; // each prompt draws its own stream
-};
-
-/// Why a continuation ended.
-enum class Stop { Length, Eos, SequenceLimit };
-const char *nameOf(Stop stop);
+/// "length", "eos", "max_seq_len"
+const char *nameOf(saddle_stop_t stop);
 
 struct Continuation {
   std::vector<int32_t> tokens; // the prompt, then what was generated
   size_t promptTokens = 0;
-  Stop stop = Stop::Length;
-  /// With keepLogits: one row of the vocabulary per token that was fed, which
-  /// is all of `tokens` but the last generated one.
+  saddle_stop_t stop = SADDLE_STOP_LENGTH;
+  /// When they are wanted: one row of the vocabulary per token that was fed,
+  /// which is all of `tokens` but the last generated one.
   std::vector<float> logits;
 };
 
-/// Where the time went. A step with any prompt token counts as prefill.
-struct Timing {
-  double prefillSeconds = 0, decodeSeconds = 0;
-  uint64_t prefillTokens = 0, decodeTokens = 0;
-};
-
-/// Calls onToken(prompt, token) as tokens come. A generated end-of-sequence
-/// token ends its continuation and is part of `tokens`.
-StatusOr<std::vector<Continuation>>
-generate(saddle_session_t *session, const saddle_engine_info_t &info,
-         const std::vector<std::vector<int32_t>> &prompts,
-         const GenerateOptions &options,
-         const std::function<void(size_t prompt, int32_t token)> &onToken,
-         Timing &timing);
+/// Continues all prompts, each as `request` says but for its tokens, and calls
+/// onToken(token) as tokens come. A generated end-of-sequence token ends its
+/// continuation and is part of `tokens`. Errors: those of the session; of a
+/// prompt, which it names.
+StatusOr<std::vector<Continuation>> generate(
+    saddle_session_t *session, const saddle_engine_info_t &info,
+    const std::vector<std::vector<int32_t>> &prompts, saddle_request_t request,
+    const std::function<void(int32_t token)> &onToken, saddle_timing_t &timing);
 
 } // namespace saddle::tools
 

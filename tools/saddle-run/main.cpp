@@ -24,7 +24,7 @@ constexpr int kFine = 0, kFailed = 1, kUsage = 2;
 struct Options {
   std::string engine, weights, tokenizer, logitsOut;
   PromptSources prompts;
-  GenerateOptions generate;
+  saddle_request_t request;
   saddle_session_options_t session;
   double timeout = 10;
   DeviceOptions device;
@@ -96,8 +96,8 @@ private:
 };
 
 void printJson(const std::vector<Continuation> &continuations,
-               const saddle_tokenizer_t *tokenizer, const Timing &timing,
-               double loadSeconds) {
+               const saddle_tokenizer_t *tokenizer,
+               const saddle_timing_t &timing, double loadSeconds) {
   nlohmann::ordered_json json;
   json["prompts"] = nlohmann::ordered_json::array();
   for (const Continuation &text : continuations) {
@@ -112,25 +112,25 @@ void printJson(const std::vector<Continuation> &continuations,
     json["prompts"].push_back(std::move(entry));
   }
   json["stats"] = {{"load_seconds", loadSeconds},
-                   {"prefill_tokens", timing.prefillTokens},
-                   {"prefill_seconds", timing.prefillSeconds},
-                   {"decode_tokens", timing.decodeTokens},
-                   {"decode_seconds", timing.decodeSeconds}};
+                   {"prefill_tokens", timing.prefill_tokens},
+                   {"prefill_seconds", timing.prefill_seconds},
+                   {"decode_tokens", timing.decode_tokens},
+                   {"decode_seconds", timing.decode_seconds}};
   std::printf("%s\n", json.dump(2).c_str());
 }
 
-void printStats(const Timing &timing, double loadSeconds) {
+void printStats(const saddle_timing_t &timing, double loadSeconds) {
   auto rate = [](uint64_t tokens, double seconds) {
     return seconds > 0 ? double(tokens) / seconds : 0;
   };
   std::fprintf(stderr,
                "loaded in %.2f s; prefill %llu tokens in %.3f s (%.0f "
                "tokens/s); decode %llu tokens in %.3f s (%.1f tokens/s)\n",
-               loadSeconds, (unsigned long long)timing.prefillTokens,
-               timing.prefillSeconds,
-               rate(timing.prefillTokens, timing.prefillSeconds),
-               (unsigned long long)timing.decodeTokens, timing.decodeSeconds,
-               rate(timing.decodeTokens, timing.decodeSeconds));
+               loadSeconds, (unsigned long long)timing.prefill_tokens,
+               timing.prefill_seconds,
+               rate(timing.prefill_tokens, timing.prefill_seconds),
+               (unsigned long long)timing.decode_tokens, timing.decode_seconds,
+               rate(timing.decode_tokens, timing.decode_seconds));
 }
 
 /// The tokenizer of the command line or of the weights folder; null when there
@@ -160,7 +160,7 @@ Status run(Options &options) {
   SADDLE_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
                           readPrompts(options.prompts, tokenizer.get(), info));
   // Refuse bad sampling options before the weights are loaded.
-  SADDLE_RETURN_IF_ERROR(createSampler(options.generate.sampling).status());
+  SADDLE_RETURN_IF_ERROR(createSampler(options.request.sampling).status());
   double start = now();
   options.session.timeout_ms = toMilliseconds(options.timeout);
   options.device.applyTo(options.session);
@@ -170,17 +170,17 @@ Status run(Options &options) {
   double loadSeconds = now() - start;
 
   Printer printer(options, tokenizer.get(), prompts.size());
-  Timing timing;
+  saddle_timing_t timing = {};
   std::vector<Continuation> continuations;
   {
     uint64_t generated = 0;
     Progress progress("generating",
-                      prompts.size() * options.generate.maxNewTokens,
+                      prompts.size() * options.request.max_new_tokens,
                       !printer.isStreaming() || !isatty(STDOUT_FILENO));
     SADDLE_ASSIGN_OR_RETURN(continuations,
                             generate(
-                                session.get(), info, prompts, options.generate,
-                                [&](size_t, int32_t token) {
+                                session.get(), info, prompts, options.request,
+                                [&](int32_t token) {
                                   printer.token(token);
                                   progress.update(++generated);
                                 },
@@ -198,7 +198,7 @@ Status run(Options &options) {
     return makeError(StatusCode::ResourceExhausted,
                      "standard output could not be written");
   for (size_t i = 0; i < continuations.size(); ++i)
-    if (continuations[i].stop == Stop::SequenceLimit)
+    if (continuations[i].stop == SADDLE_STOP_SEQUENCE_LIMIT)
       std::fprintf(stderr,
                    "prompt %zu: stopped at the engine's max_seq_len = %llu\n",
                    i, (unsigned long long)info.max_seq_len);
@@ -211,9 +211,9 @@ Status run(Options &options) {
 int main(int argc, char **argv) {
   Options options;
   saddle_session_options_init(&options.session);
-  saddle_sampler_options_init(&options.generate.sampling);
-  options.generate.maxNewTokens = 32;
-  saddle_sampler_options_t &sampling = options.generate.sampling;
+  saddle_request_init(&options.request);
+  options.request.max_new_tokens = 32;
+  saddle_sampler_options_t &sampling = options.request.sampling;
 
   CLI::App app("Continues prompts with a compiled engine.");
   app.footer(kNotes);
@@ -235,12 +235,13 @@ int main(int argc, char **argv) {
   inputs->add_option("--prompts-file", options.prompts.file,
                      "One prompt per line; - is standard input");
   inputs->require_option(1);
-  app.add_option("--max-new-tokens", options.generate.maxNewTokens,
+  app.add_option("--max-new-tokens", options.request.max_new_tokens,
                  "Tokens to generate for each prompt")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_flag("--ignore-eos", options.generate.ignoreEos,
-               "Go on behind end-of-sequence tokens");
+  app.add_flag_callback(
+      "--ignore-eos", [&] { options.request.ignore_eos = 1; },
+      "Go on behind end-of-sequence tokens");
   app.add_option("--temperature", sampling.temperature, "0 is greedy")
       ->capture_default_str();
   app.add_option("--top-k", sampling.top_k,
@@ -282,7 +283,7 @@ int main(int argc, char **argv) {
   } catch (const CLI::ParseError &error) {
     return app.exit(error) == 0 ? kFine : kUsage;
   }
-  options.generate.keepLogits = !options.logitsOut.empty();
+  options.request.wants_logits = !options.logitsOut.empty();
   Status status = run(options);
   if (status.ok())
     return kFine;

@@ -167,6 +167,19 @@ LogicalResult ProgramOp::verify() {
       diag.attachNote(op.getLoc()) << "found '" << op.getName() << "' here";
       return diag;
     }
+  // program_c3
+  for (Operation *before = (*this)->getPrevNode(); before;
+       before = before->getPrevNode()) {
+    auto other = dyn_cast<ProgramOp>(before);
+    if (!other || other.getProgram() != getProgram() ||
+        other.getStage() != getStage())
+      continue;
+    InFlightDiagnostic diag = emitOpError("is \"")
+                              << getProgram() << "\" of stage " << getStage()
+                              << ", as another one before it";
+    diag.attachNote(other.getLoc()) << "the other one";
+    return diag;
+  }
   return success();
 }
 

@@ -208,21 +208,24 @@ def Engine_FusionOp : Engine_Op<"fusion", [Symbol]> {
 //===----------------------------------------------------------------------===//
 
 def Engine_ProgramOp : Engine_Op<"program", [Symbol, SymbolTable, IsolatedFromAbove, NoTerminator, SingleBlock]> {
-  let summary = "what the ranks of one pipeline stage run";
+  let summary = "what the ranks of one pipeline stage run of a program";
   let description = [{
-    Holds the stage's weights, states and entries. The states of exchange arenas are the same in every program, since peers reach each other's by their offset.
+    Holds the stage's weights, states and entries. A module holds one for each stage of each program (`of`; "main" when nothing is said); programs of a stage lie
+    beside each other in the same arenas. The states of exchange arenas are the same in every program, since peers reach each other's by their offset.
 
     ```mlir
     engine.program @stage_0 stage 0 { }
+    engine.program @draft_0 of "draft" stage 0 { }
     ```
 
     **Constraints**
     - (program_c1) the body holds only `engine.weight`, `engine.state` and `engine.entry`;
-    - (program_c2) the stage is not negative.
+    - (program_c2) the stage is not negative;
+    - (program_c3) no other `engine.program` of the module has the same name and stage.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$stage);
+  let arguments = (ins SymbolNameAttr:$sym_name, DefaultValuedStrAttr<StrAttr, "main">:$program, I64Attr:$stage);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name `stage` $stage attr-dict-with-keyword $body";
+  let assemblyFormat = "$sym_name (`of` $program^)? `stage` $stage attr-dict-with-keyword $body";
   let hasVerifier = 1;
 }
 

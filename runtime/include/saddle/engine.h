@@ -52,13 +52,28 @@ typedef struct saddle_engine_info_t {
   const uint32_t *eos_token_ids;
   size_t num_eos_token_ids;
   int64_t bos_token_id; /* -1: none */
-  /* Best tokens of a row that a step can yield in place of its logits
-     (saddle_session_step_candidates); 0: none. */
+  /* Best tokens of a row that a step can yield ("candidate_values",
+     "candidate_tokens"); 0: none. */
   uint64_t candidates;
 } saddle_engine_info_t;
 
 void saddle_engine_info(const saddle_engine_t *engine,
                         saddle_engine_info_t *info);
+
+/* An output that a step of the engine can yield (saddle_session_step). */
+typedef struct saddle_output_info_t {
+  const char *name;   /* "logits"; static, as the next */
+  const char *dtype;  /* "f32", "i32" */
+  uint64_t width;     /* elements of a row */
+  uint64_t row_bytes; /* a row as the host sees it, dense */
+} saddle_output_info_t;
+
+/* How many there are; 1 or more. */
+size_t saddle_engine_num_outputs(const saddle_engine_t *engine);
+
+/* INVALID_ARGUMENT for an index beyond them; *info is zero then. */
+saddle_status_t saddle_engine_output(const saddle_engine_t *engine,
+                                     size_t index, saddle_output_info_t *info);
 
 #ifdef __cplusplus
 }

@@ -45,8 +45,8 @@ saddle_status_t saddle_sampler_sample(saddle_sampler_t *sampler,
 int saddle_sampler_needs_only(const saddle_sampler_options_t *options,
                               size_t count);
 
-/* Chooses one of the `count` candidates of a row, as
-   saddle_session_step_candidates yields them: the token that
+/* Chooses one of the `count` candidates of a row, as saddle_session_step yields
+   them: the token that
    saddle_sampler_sample chooses from the row itself. INVALID_ARGUMENT: the
    options need more than so many candidates, or the same faults. */
 saddle_status_t saddle_sampler_sample_candidates(saddle_sampler_t *sampler,

@@ -14,6 +14,12 @@ extern "C" {
 
 typedef struct saddle_session_t saddle_session_t;
 
+/* Where the weights of a checkpoint of an engine are. */
+typedef struct saddle_weights_t {
+  const char *checkpoint; /* its name in the engine: "draft" */
+  const char *place;      /* a folder or "synthetic:SEED" */
+} saddle_weights_t;
+
 typedef struct saddle_session_options_t {
   /* How long a rank may make no progress while others wait for it, in
      milliseconds. A rank progresses with every command that it begins. */
@@ -35,18 +41,24 @@ typedef struct saddle_session_options_t {
      is turned off for the whole process (NCCL_NVLS_ENABLE=0). */
   const char *nccl_library;
   uint64_t nccl_above_bytes;
+  /* Of an engine that reads several checkpoints: all but the main one, in any
+     order (borrowed for the call). With synthetic weights for the main one,
+     what is missing here is made from the same seed. */
+  const saddle_weights_t *other_weights;
+  size_t num_other_weights;
 } saddle_session_options_t;
 
 /* Fills in the defaults: 10 s, the engine's chunk, one launch per stage, a
-   device for each rank, no NCCL (16 MiB). */
+   device for each rank, no NCCL (16 MiB), no other weights. */
 void saddle_session_options_init(saddle_session_options_t *options);
 
-/* Allocates memory and loads weights. `weights` is a checkpoint folder or
-   "synthetic:SEED"; `options` may be NULL for the defaults. The caller owns
-   *session; on an error it is NULL. Errors: MISMATCH when the weights are not
-   the engine's, DATA_LOSS for damaged files, RESOURCE_EXHAUSTED for too little
-   memory or too few devices, INVALID_ARGUMENT for options out of range,
-   UNSUPPORTED for an engine whose target this build or machine cannot run. */
+/* Allocates memory and loads weights. `weights` is the folder of the main
+   checkpoint or "synthetic:SEED"; `options` may be NULL for the defaults. The
+   caller owns *session; on an error it is NULL. Errors: MISMATCH when the
+   weights are not the engine's, DATA_LOSS for damaged files, RESOURCE_EXHAUSTED
+   for too little memory or too few devices, INVALID_ARGUMENT for options out of
+   range, UNSUPPORTED for an engine whose target this build or machine cannot
+   run. */
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
                                       const char *weights,
                                       const saddle_session_options_t *options,
@@ -76,7 +88,7 @@ uint32_t saddle_session_sequence_replica(const saddle_session_t *session,
 /* KV pages that no sequence holds, of all replicas together. */
 uint64_t saddle_session_free_pages(const saddle_session_t *session);
 
-/* Which of an input's tokens logits are wanted of. */
+/* Which of an input's tokens a row of each output is wanted of. */
 typedef enum saddle_logits_t {
   SADDLE_LOGITS_NONE = 0,
   SADDLE_LOGITS_LAST = 1,
@@ -91,47 +103,57 @@ typedef struct saddle_input_t {
   saddle_logits_t logits;
 } saddle_input_t;
 
-/* Rows of logits that a step with these inputs yields. */
+/* Rows of outputs that a step with these inputs yields: one for each token that
+   `logits` names, inputs in order, tokens in order. */
 size_t saddle_session_logits_rows(const saddle_input_t *inputs,
                                   size_t num_inputs);
 
-/* Runs the inputs, in as many launches as the engine's limits demand. `logits`
-   gets one row of vocab_size floats per wanted token, inputs in order, tokens
-   in order; `capacity` is its size in floats. How tokens are spread over steps
-   and launches does not change a row. No inputs are legal: every rank runs an
-   empty step.
-   INVALID_ARGUMENT and RESOURCE_EXHAUSTED refuse the inputs and change nothing.
+/* An output that a step is to yield, and the caller's memory for its rows
+   (saddle_engine_output says what a row is):
+
+   "logits"            f32, vocab_size numbers.
+   "candidate_values"  f32 and
+   "candidate_tokens"  i32: the row's `candidates` largest logits and their
+                       tokens, best first, ties in favour of the lower token,
+                       NaN before all numbers. All that greedy and top-k
+                       sampling need (saddle_sampler_sample_candidates), and
+                       little to copy from a GPU. */
+typedef struct saddle_output_t {
+  const char *name; /* borrowed for the call, as `data` */
+  void *data;
+  size_t bytes; /* that `data` holds */
+} saddle_output_t;
+
+/* Runs the inputs, in as many launches as the engine's limits demand, and
+   writes the rows of the `num_outputs` wanted outputs. How tokens are spread
+   over steps and launches, and what else is wanted, does not change a row. No
+   inputs are legal: every rank runs an empty step. So are no outputs: nothing
+   leaves the devices.
+   INVALID_ARGUMENT and RESOURCE_EXHAUSTED refuse the inputs and change nothing;
+   the former also for an output that is unknown, that the engine was compiled
+   without or that is named twice, and for `data` that is NULL or too small.
    Any other error (a rank failed or stalled) breaks the session: later steps,
-   additions and removals return it again, and what `logits` holds is undefined.
- */
+   additions and removals return it again, and what the outputs hold is
+   undefined. */
 saddle_status_t saddle_session_step(saddle_session_t *session,
                                     const saddle_input_t *inputs,
-                                    size_t num_inputs, float *logits,
-                                    size_t capacity);
+                                    size_t num_inputs,
+                                    const saddle_output_t *outputs,
+                                    size_t num_outputs);
 
-/* The same step with candidates in place of logits: for each row the engine's
-   `candidates` largest logits and their tokens, best first, ties in favour of
-   the lower token, NaN before all numbers. They are all that greedy and top-k
-   sampling need (saddle_sampler_sample_candidates), and little to copy from a
-   GPU. `capacity` is what `values` and `tokens` hold, in rows. INVALID_ARGUMENT
-   also when the engine was compiled without candidates. */
-saddle_status_t saddle_session_step_candidates(saddle_session_t *session,
-                                               const saddle_input_t *inputs,
-                                               size_t num_inputs, float *values,
-                                               int32_t *tokens,
-                                               size_t capacity);
+/* A buffer of the session's for `rows` rows of an output, the best one to give
+   to saddle_session_step: GPUs write into it without another copy. Borrowed
+   until the next call of this function for that output, and as long as the
+   session. INVALID_ARGUMENT for an output that there is not, RESOURCE_EXHAUSTED
+   for too little memory. */
+saddle_status_t saddle_session_output_buffer(saddle_session_t *session,
+                                             const char *name, size_t rows,
+                                             void **data);
 
 /* How long the GPUs were busy with the last step, in nanoseconds: on the rank
    that took longest, from the first input to the last kernel of each launch. 0
    on the CPU. */
 uint64_t saddle_session_device_ns(const saddle_session_t *session);
-
-/* A buffer of the session's for `rows` rows of logits, the best one to give to
-   saddle_session_step: GPUs write into it without another copy. Borrowed until
-   the next call of this function, and as long as the session.
-   RESOURCE_EXHAUSTED for too little memory. */
-saddle_status_t saddle_session_logits_buffer(saddle_session_t *session,
-                                             size_t rows, float **logits);
 
 /* One command of one launch on one rank. Strings are the engine's. */
 typedef struct saddle_trace_event_t {

@@ -66,3 +66,24 @@ void saddle_engine_info(const saddle_engine_t *engine,
   info->bos_token_id = model.bos_token_id();
   info->candidates = backend::candidatesOf(root);
 }
+
+size_t saddle_engine_num_outputs(const saddle_engine_t *engine) {
+  return backend::outputsOf(engine->engine->root()).size();
+}
+
+saddle_status_t saddle_engine_output(const saddle_engine_t *engine,
+                                     size_t index, saddle_output_info_t *info) {
+  if (!info)
+    return nullArgument("info");
+  *info = {};
+  std::vector<backend::StepOutput> outputs =
+      backend::outputsOf(engine->engine->root());
+  if (index >= outputs.size())
+    return toC(makeError(StatusCode::InvalidArgument,
+                         "output %zu does not exist, the engine has %zu", index,
+                         outputs.size()));
+  const backend::StepOutput &output = outputs[index];
+  *info = {output.binding->name, dtypeName(output.binding->dtype), output.width,
+           output.rowBytes()};
+  return toC(Status());
+}

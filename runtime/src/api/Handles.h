@@ -5,7 +5,10 @@
 
 #include "runtime/src/base/Status.h"
 #include "runtime/src/engine/Engine.h"
+#include "runtime/src/sample/Sampler.h"
+#include "runtime/src/session/Session.h"
 
+#include <saddle/sampler.h>
 #include <saddle/status.h>
 
 #include <memory>
@@ -15,7 +18,16 @@ struct saddle_engine_t {
   std::shared_ptr<const saddle::Engine> engine;
 };
 
+struct saddle_session_t {
+  std::unique_ptr<saddle::session::Session> session;
+  // Of the current step.
+  std::vector<saddle::session::SequenceInput> inputs;
+  std::vector<saddle::session::WantedOutput> outputs;
+};
+
 namespace saddle::api {
+
+sample::SamplerOptions samplingOf(const saddle_sampler_options_t &options);
 
 /// The C form; its message lives until this thread's next call.
 saddle_status_t toC(const Status &status);

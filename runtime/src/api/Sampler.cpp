@@ -16,8 +16,8 @@ void saddle_sampler_options_init(saddle_sampler_options_t *options) {
               defaults.seed};
 }
 
-static sample::SamplerOptions
-optionsOf(const saddle_sampler_options_t &options) {
+sample::SamplerOptions
+api::samplingOf(const saddle_sampler_options_t &options) {
   sample::SamplerOptions converted;
   converted.temperature = options.temperature;
   converted.topK = options.top_k;
@@ -31,7 +31,7 @@ saddle_status_t saddle_sampler_create(const saddle_sampler_options_t *options,
   if (!options || !sampler)
     return nullArgument(options ? "sampler" : "options");
   *sampler = nullptr;
-  auto made = sample::Sampler::create(optionsOf(*options));
+  auto made = sample::Sampler::create(samplingOf(*options));
   if (made.ok())
     *sampler = new saddle_sampler_t{std::move(*made)};
   return toC(made.status());
@@ -52,7 +52,7 @@ saddle_status_t saddle_sampler_sample(saddle_sampler_t *sampler,
 
 int saddle_sampler_needs_only(const saddle_sampler_options_t *options,
                               size_t count) {
-  return sample::needsOnly(optionsOf(*options), count);
+  return sample::needsOnly(samplingOf(*options), count);
 }
 
 saddle_status_t saddle_sampler_sample_candidates(saddle_sampler_t *sampler,

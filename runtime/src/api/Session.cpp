@@ -1,15 +1,9 @@
-#include "runtime/src/session/Session.h"
 #include "runtime/src/api/Handles.h"
 
 #include <saddle/session.h>
 
 using namespace saddle;
 using namespace saddle::api;
-
-struct saddle_session_t {
-  std::unique_ptr<session::Session> session;
-  std::vector<session::SequenceInput> inputs; // of the current step
-};
 
 static session::SessionOptions
 optionsOf(const saddle_session_options_t *options) {
@@ -23,6 +17,9 @@ optionsOf(const saddle_session_options_t *options) {
   if (options->nccl_library)
     result.ncclLibrary = options->nccl_library;
   result.ncclAboveBytes = options->nccl_above_bytes;
+  for (size_t i = 0; i < options->num_other_weights; ++i)
+    result.otherWeights.push_back({options->other_weights[i].checkpoint,
+                                   options->other_weights[i].place});
   return result;
 }
 
@@ -34,6 +31,8 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   options->share_devices = defaults.shareDevices;
   options->nccl_library = nullptr;
   options->nccl_above_bytes = defaults.ncclAboveBytes;
+  options->other_weights = nullptr;
+  options->num_other_weights = 0;
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
@@ -43,10 +42,14 @@ saddle_status_t saddle_session_create(const saddle_engine_t *engine,
   if (!engine || !weights || !session)
     return nullArgument(!engine ? "engine" : !weights ? "weights" : "session");
   *session = nullptr;
+  for (size_t i = 0; options && i < options->num_other_weights; ++i)
+    if (!options->other_weights || !options->other_weights[i].checkpoint ||
+        !options->other_weights[i].place)
+      return nullArgument("other_weights, their checkpoint and place");
   auto created =
       session::Session::create(engine->engine, weights, optionsOf(options));
   if (created.ok())
-    *session = new saddle_session_t{std::move(*created), {}};
+    *session = new saddle_session_t{std::move(*created), {}, {}};
   return toC(created.status());
 }
 
@@ -93,7 +96,8 @@ size_t saddle_session_logits_rows(const saddle_input_t *inputs,
                                   size_t num_inputs) {
   size_t rows = 0;
   for (size_t i = 0; i < num_inputs; ++i)
-    rows += fromC(inputs[i]).rows();
+    if (__builtin_add_overflow(rows, fromC(inputs[i]).rows(), &rows))
+      return SIZE_MAX;
   return rows;
 }
 
@@ -112,40 +116,44 @@ static saddle_status_t takeInputs(saddle_session_t *session,
   return toC(Status());
 }
 
+/// Into session->outputs.
+static saddle_status_t takeOutputs(saddle_session_t *session,
+                                   const saddle_output_t *outputs,
+                                   size_t num_outputs) {
+  if (!outputs && num_outputs != 0)
+    return nullArgument("outputs");
+  session->outputs.clear();
+  for (size_t i = 0; i < num_outputs; ++i) {
+    if (!outputs[i].name)
+      return nullArgument("an output's name");
+    session->outputs.push_back(
+        {outputs[i].name, outputs[i].data, outputs[i].bytes});
+  }
+  return toC(Status());
+}
+
 saddle_status_t saddle_session_step(saddle_session_t *session,
                                     const saddle_input_t *inputs,
-                                    size_t num_inputs, float *logits,
-                                    size_t capacity) {
-  if (!logits && capacity != 0)
-    return nullArgument("logits");
+                                    size_t num_inputs,
+                                    const saddle_output_t *outputs,
+                                    size_t num_outputs) {
   saddle_status_t status = takeInputs(session, inputs, num_inputs);
+  if (status.code == SADDLE_OK)
+    status = takeOutputs(session, outputs, num_outputs);
   if (status.code != SADDLE_OK)
     return status;
-  return toC(session->session->step(session->inputs, logits, capacity));
+  return toC(session->session->step(session->inputs, session->outputs));
 }
 
-saddle_status_t saddle_session_step_candidates(saddle_session_t *session,
-                                               const saddle_input_t *inputs,
-                                               size_t num_inputs, float *values,
-                                               int32_t *tokens,
-                                               size_t capacity) {
-  if ((!values || !tokens) && capacity != 0)
-    return nullArgument(values ? "tokens" : "values");
-  saddle_status_t status = takeInputs(session, inputs, num_inputs);
-  if (status.code != SADDLE_OK)
-    return status;
-  return toC(session->session->stepCandidates(session->inputs, values, tokens,
-                                              capacity));
-}
-
-saddle_status_t saddle_session_logits_buffer(saddle_session_t *session,
-                                             size_t rows, float **logits) {
-  if (!logits)
-    return nullArgument("logits");
-  *logits = nullptr;
-  auto buffer = session->session->logitsBuffer(rows);
+saddle_status_t saddle_session_output_buffer(saddle_session_t *session,
+                                             const char *name, size_t rows,
+                                             void **data) {
+  if (!name || !data)
+    return nullArgument(name ? "data" : "name");
+  *data = nullptr;
+  auto buffer = session->session->outputBuffer(name, rows);
   if (buffer.ok())
-    *logits = *buffer;
+    *data = *buffer;
   return toC(buffer.status());
 }
 

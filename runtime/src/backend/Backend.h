@@ -37,8 +37,8 @@ public:
   /// time, each on the thread of its own.
   virtual StatusOr<std::unique_ptr<RankProgram>> makeRank(uint32_t rank) = 0;
 
-  /// Host memory that the ranks write logits into by themselves
-  /// (BatchRun::logits); null where none is better than any other.
+  /// Host memory that the ranks write outputs into by themselves
+  /// (BatchRun::direct); null where none is better than any other.
   virtual StatusOr<std::unique_ptr<HostMemory>> makeHostMemory(uint64_t bytes) {
     return std::unique_ptr<HostMemory>();
   }

@@ -1,6 +1,7 @@
 #include "runtime/src/backend/RankProgram.h"
 
 #include "runtime/src/engine/Extents.h"
+#include "runtime/src/engine/Programs.h"
 
 namespace saddle::backend {
 
@@ -58,13 +59,13 @@ std::vector<CommandName> namesOf(const schema::Engine &engine,
 Status failAt(const BatchRun &batchRun, uint32_t rank, const CommandName &name,
               const Status &error) {
   Status status(error.code(), std::string(name.op) + ": " + error.message());
-  batchRun.communicator.abort(rank, status);
+  batchRun.transport.abort(rank, status);
   return status;
 }
 
 const schema::Program &programOf(const schema::Engine &engine, uint32_t rank) {
-  return *engine.programs()->Get(
-      engine::coordinatesOf(*engine.topology(), rank).stage);
+  return engine::mainProgram(
+      engine, engine::coordinatesOf(*engine.topology(), rank).stage);
 }
 
 } // namespace saddle::backend

@@ -5,7 +5,7 @@
 #define SADDLE_RUNTIME_BACKEND_RANKPROGRAM_H
 
 #include "runtime/src/backend/StepInputs.h"
-#include "runtime/src/comm/Communicator.h"
+#include "runtime/src/comm/Transport.h"
 #include "runtime/src/weights/WeightLoader.h"
 
 #include <functional>
@@ -38,14 +38,14 @@ struct CommandName {
 /// One run of one entry, and what all ranks have in common in it.
 struct BatchRun {
   const Batch &batch;
-  Output output;   // that will be read
-  uint64_t serial; // differs from that of any other batch of the session
+  BindingSet wanted; // outputs that will be read
+  uint64_t serial;   // differs from that of any other batch of the session
   const PageTables &pages;
-  comm::Communicator &communicator;
+  comm::Transport &transport;
   const CommandHook &hook;
-  /// The step's logits in memory of the backend, into which a rank writes its
-  /// share by itself; null: they are asked for by logitsRow().
-  float *logits = nullptr;
+  /// Of wanted outputs: memory of the backend for all rows of the step, into
+  /// which a rank writes its share by itself; null: outputRow() is asked.
+  PerBinding<uint8_t *> direct{};
 };
 
 /// Used by one thread at a time; the engine and the backend that made it
@@ -59,14 +59,15 @@ public:
 
   /// Writes the batch's inputs, runs its entry and returns when it is complete;
   /// false when the hook let the rank die. With `times`, as many as the entry
-  /// has commands are recorded. Errors are the communicator's (which stays
+  /// has commands are recorded. Errors are the transport's (which stays
   /// failed), the device's or the hook's.
   virtual StatusOr<bool> run(const BatchRun &batchRun, CommandTime *times) = 0;
 
-  /// A row of an output (kOutputBindings) that the BatchRun named, of the
+  /// A row of an output that the BatchRun wanted and gave no memory for, of the
   /// batch that ran last, laid out as ALL_ROWS; of the rank's share only
-  /// (logitsShare). Valid until the next run.
-  virtual const uint8_t *outputRow(size_t output, uint64_t row) const = 0;
+  /// (outputShare). Valid until the next run.
+  virtual const uint8_t *outputRow(ops::BindingId output,
+                                   uint64_t row) const = 0;
 
   /// How long the device was busy with the last run; 0 when there is none.
   virtual std::chrono::nanoseconds deviceTime() const { return {}; }
@@ -79,7 +80,7 @@ protected:
   std::vector<std::vector<CommandName>> names; // by entry
 };
 
-/// The program of a rank's stage.
+/// The main program of a rank's stage.
 const schema::Program &programOf(const schema::Engine &engine, uint32_t rank);
 
 /// The commands of `entry` by name.

@@ -45,7 +45,7 @@ comm::Counts RowCounts::ofMembers(const schema::Collective &collective) const {
   return isRows ? batch->rowCounts : batch->tokenCounts;
 }
 
-RowShare logitsShare(const schema::Topology &topology, uint32_t rank,
+RowShare outputShare(const schema::Topology &topology, uint32_t rank,
                      uint64_t rows) {
   uint64_t tp = topology.tp();
   if (rank / tp + 1 != topology.pp())

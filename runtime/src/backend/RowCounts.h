@@ -48,12 +48,12 @@ private:
 uint64_t firstRow(schema::RowLayout layout, const std::vector<uint64_t> &counts,
                   uint32_t replica);
 
-/// Which of `rows` logits rows a rank brings to the host: all ranks of the last
-/// stage have them, so that each brings its part.
+/// Which of `rows` rows of outputs a rank brings to the host: all ranks of the
+/// last stage have them, so that each brings its part.
 struct RowShare {
   uint64_t first, end;
 };
-RowShare logitsShare(const schema::Topology &topology, uint32_t rank,
+RowShare outputShare(const schema::Topology &topology, uint32_t rank,
                      uint64_t rows);
 
 } // namespace saddle::backend

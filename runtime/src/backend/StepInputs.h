@@ -1,39 +1,41 @@
-// The step inputs and outputs of an entry: which bindings it has, and writing a
-// batch into them (docs/Runtime.md, "Step inputs and outputs").
+// The bindings of an entry in memory: writing a batch into those that the host
+// writes, and what the host can read (runtime/ops/Bindings.h).
 
 #ifndef SADDLE_RUNTIME_BACKEND_STEPINPUTS_H
 #define SADDLE_RUNTIME_BACKEND_STEPINPUTS_H
 
+#include "runtime/ops/Bindings.h"
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/backend/Batch.h"
-#include "runtime/src/base/Span.h"
 #include "runtime/src/base/View.h"
 
-#include <iterator>
-#include <optional>
+#include <array>
+#include <bitset>
 
 namespace saddle::backend {
 
-/// What a step yields for each wanted token.
-enum class Output {
-  Logits,     // a row of the vocabulary
-  Candidates, // the best tokens of it, by values and tokens
+/// Something for each binding, by BindingId.
+template <typename T>
+using PerBinding = std::array<T, ops::kBindings>;
+using BindingSet = std::bitset<ops::kBindings>;
+
+/// An output that the steps of an engine can yield.
+struct StepOutput {
+  const ops::Binding *binding;
+  uint64_t width; // elements of a row
+  uint64_t rowBytes() const;
 };
 
-/// The bindings that the host reads; it writes all others.
-constexpr const char *kOutputBindings[] = {"logits", "candidate_values",
-                                           "candidate_tokens"};
-/// Those that an output is made of, as indices.
-Span<const size_t> bindingsOf(Output output);
-/// Index in kOutputBindings, or nothing for an input.
-std::optional<size_t> outputIndex(const schema::Binding &binding);
+/// All outputs of the engine, in the table's order.
+std::vector<StepOutput> outputsOf(const schema::Engine &engine);
 
 /// Candidates of each row that the engine's entries yield; 0 when it was
 /// compiled without.
 uint64_t candidatesOf(const schema::Engine &engine);
 
 /// Bindings of an entry; those that it lacks have no data.
-struct StepBindings {
+class StepBindings {
+public:
   /// `views[i]` is slice i of the entry, where the host can reach it.
   StepBindings(const schema::Entry &entry, const std::vector<View> &views);
 
@@ -42,8 +44,11 @@ struct StepBindings {
   void write(const ReplicaBatch &batch, const PageTables &pages,
              uint32_t replica) const;
 
-  View tokens, positions, sequences, slots, blockTable, rows;
-  View outputs[std::size(kOutputBindings)];
+  View &of(ops::BindingId id) { return views[size_t(id)]; }
+  const View &of(ops::BindingId id) const { return views[size_t(id)]; }
+
+private:
+  PerBinding<View> views;
 };
 
 } // namespace saddle::backend

@@ -5,8 +5,8 @@
 
 namespace saddle::comm {
 
-Communicator::State::State(uint32_t world, std::vector<Partition> given,
-                           const CommunicatorOptions &options)
+ThreadTransport::State::State(uint32_t world, std::vector<Partition> given,
+                              const ThreadTransportOptions &options)
     : options(options),
       // Spinning helps only where every rank has a core of its own.
       spins(world <= std::thread::hardware_concurrency() ? 2000 : 0),
@@ -36,14 +36,14 @@ Communicator::State::State(uint32_t world, std::vector<Partition> given,
   }
 }
 
-Mailbox &Communicator::State::mailbox(uint32_t from, uint32_t to) {
+Mailbox &ThreadTransport::State::mailbox(uint32_t from, uint32_t to) {
   Mailbox &found = mailboxes[{from, to}];
   if (found.cells.empty())
     found.cells.resize(options.room);
   return found;
 }
 
-Status Communicator::State::fail(const Status &error) {
+Status ThreadTransport::State::fail(const Status &error) {
   if (!failed.load(std::memory_order_relaxed)) {
     firstFailure = error;
     failed.store(true, std::memory_order_release);
@@ -55,7 +55,7 @@ Status Communicator::State::fail(const Status &error) {
   return error;
 }
 
-Status Communicator::State::aborted(uint32_t rank, const char *place) const {
+Status ThreadTransport::State::aborted(uint32_t rank, const char *place) const {
   return makeError(StatusCode::Aborted, "rank %u stopped at \"%s\": %s", rank,
                    place, firstFailure.message().c_str());
 }
@@ -104,9 +104,9 @@ static bool sameCall(const Call &a, const Call &b) {
          (a.place == b.place || std::string(a.place) == std::string(b.place));
 }
 
-Status Communicator::State::checkMeeting(uint32_t rank, const Group &group,
-                                         const Call &call,
-                                         Counts counts) const {
+Status ThreadTransport::State::checkMeeting(uint32_t rank, const Group &group,
+                                            const Call &call,
+                                            Counts counts) const {
   for (uint32_t peer : group.ranks) {
     const Group *other = waits[peer].group;
     if (!other || !has(*other, rank))
@@ -126,7 +126,7 @@ Status Communicator::State::checkMeeting(uint32_t rank, const Group &group,
   return {};
 }
 
-std::vector<uint32_t> Communicator::State::awaitedBy(uint32_t rank) const {
+std::vector<uint32_t> ThreadTransport::State::awaitedBy(uint32_t rank) const {
   const Wait &wait = waits[rank];
   if (wait.mailbox)
     return {wait.peer};
@@ -138,8 +138,9 @@ std::vector<uint32_t> Communicator::State::awaitedBy(uint32_t rank) const {
   return awaited;
 }
 
-Communicator::State::Stall
-Communicator::State::stallOf(uint32_t rank, std::vector<bool> &visited) const {
+ThreadTransport::State::Stall
+ThreadTransport::State::stallOf(uint32_t rank,
+                                std::vector<bool> &visited) const {
   visited[rank] = true;
   Clock::time_point own{
       Clock::duration(heartbeats[rank].time.load(std::memory_order_relaxed))};
@@ -158,12 +159,13 @@ Communicator::State::stallOf(uint32_t rank, std::vector<bool> &visited) const {
   return oldest;
 }
 
-Communicator::State::Stall Communicator::State::stallOf(uint32_t rank) const {
+ThreadTransport::State::Stall
+ThreadTransport::State::stallOf(uint32_t rank) const {
   std::vector<bool> visited(waits.size());
   return stallOf(rank, visited);
 }
 
-std::string Communicator::State::lastSeen(uint32_t rank) const {
+std::string ThreadTransport::State::lastSeen(uint32_t rank) const {
   const char *place = heartbeats[rank].place.load(std::memory_order_relaxed);
   std::string text = "rank " + std::to_string(rank);
   if (!place)
@@ -171,9 +173,9 @@ std::string Communicator::State::lastSeen(uint32_t rank) const {
   return text + ", last seen at \"" + place + "\",";
 }
 
-Status Communicator::State::timedOut(uint32_t rank, const Stall &stall,
-                                     double seconds,
-                                     const std::string &here) const {
+Status ThreadTransport::State::timedOut(uint32_t rank, const Stall &stall,
+                                        double seconds,
+                                        const std::string &here) const {
   std::string awaited, reason;
   bool direct = false;
   for (uint32_t peer : awaitedBy(rank)) {

@@ -1,9 +1,10 @@
-// What a communicator's ranks share, and the reasoning over who waits for whom.
+// What the rank threads of a transport share, and the reasoning over who waits
+// for whom.
 
 #ifndef SADDLE_RUNTIME_COMM_STATE_H
 #define SADDLE_RUNTIME_COMM_STATE_H
 
-#include "runtime/src/comm/Communicator.h"
+#include "runtime/src/comm/ThreadTransport.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -59,11 +60,11 @@ struct alignas(64) Heartbeat {
   std::atomic<const char *> place{nullptr};
 };
 
-struct Communicator::State {
+struct ThreadTransport::State {
   State(uint32_t world, std::vector<Partition> partitions,
-        const CommunicatorOptions &options);
+        const ThreadTransportOptions &options);
 
-  CommunicatorOptions options;
+  ThreadTransportOptions options;
   unsigned spins;
   std::vector<Partition> partitions;
   std::vector<std::unique_ptr<Group>> groups;
@@ -128,10 +129,10 @@ std::string describe(const Call &call, const Partition &partition,
                      Counts counts);
 
 template <typename Ready, typename Busy, typename Describe>
-Status Communicator::State::wait(std::unique_lock<std::mutex> &lock,
-                                 uint32_t rank, const Wait &what,
-                                 const char *place, Ready ready, Busy busy,
-                                 Describe here) {
+Status ThreadTransport::State::wait(std::unique_lock<std::mutex> &lock,
+                                    uint32_t rank, const Wait &what,
+                                    const char *place, Ready ready, Busy busy,
+                                    Describe here) {
   std::condition_variable &changed =
       what.group ? what.group->changed : what.mailbox->changed;
   Clock::time_point start = Clock::now();

@@ -1,6 +1,6 @@
 #include "runtime/src/cpu/Arenas.h"
 
-#include "runtime/src/engine/Extents.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
@@ -16,8 +16,8 @@ Status checkMemory(const schema::Engine &engine) {
   uint32_t largest = 0;
   uint64_t ranksOfStage = engine.topology()->tp();
   bool fits = true;
-  for (const schema::Program *program : *engine.programs()) {
-    std::vector<uint64_t> arenas = engine::arenaBytesOf(engine, *program);
+  for (uint32_t s = 0; s < engine.topology()->pp(); ++s) {
+    std::vector<uint64_t> arenas = engine::arenaBytesOf(engine, s);
     uint64_t perRank = 0, stage = 0;
     for (uint32_t i = 0; i < arenas.size(); ++i) {
       fits &= !__builtin_add_overflow(perRank, arenas[i], &perRank);
@@ -46,11 +46,10 @@ Status checkMemory(const schema::Engine &engine) {
       double(largestArena) / kGiB, double(machine) / kGiB);
 }
 
-StatusOr<Arenas> Arenas::allocate(const schema::Engine &engine,
-                                  const schema::Program &program,
+StatusOr<Arenas> Arenas::allocate(const schema::Engine &engine, uint32_t stage,
                                   uint32_t rank) {
   uint64_t page = uint64_t(sysconf(_SC_PAGESIZE));
-  std::vector<uint64_t> sizes = engine::arenaBytesOf(engine, program);
+  std::vector<uint64_t> sizes = engine::arenaBytesOf(engine, stage);
   Arenas arenas;
   for (uint32_t i = 0; i < sizes.size(); ++i) {
     const schema::Arena *arena = engine.arenas()->Get(i);

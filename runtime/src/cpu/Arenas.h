@@ -1,5 +1,5 @@
-// The memory of one rank: one block per arena of the engine, as large as its
-// stage's program needs.
+// The memory of one rank: one block per arena of the engine, as large as the
+// programs of its stage need.
 
 #ifndef SADDLE_RUNTIME_CPU_ARENAS_H
 #define SADDLE_RUNTIME_CPU_ARENAS_H
@@ -19,8 +19,7 @@ Status checkMemory(const schema::Engine &engine);
 /// nobody touches cost nothing.
 class Arenas {
 public:
-  static StatusOr<Arenas> allocate(const schema::Engine &engine,
-                                   const schema::Program &program,
+  static StatusOr<Arenas> allocate(const schema::Engine &engine, uint32_t stage,
                                    uint32_t rank);
   Arenas(Arenas &&other) noexcept { *this = std::move(other); }
   Arenas &operator=(Arenas &&other) noexcept;

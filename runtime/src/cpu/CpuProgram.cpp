@@ -13,15 +13,15 @@ CpuBackend::create(std::shared_ptr<const Engine> engine) {
 
 StatusOr<std::unique_ptr<backend::RankProgram>>
 CpuBackend::makeRank(uint32_t rank) {
-  return CpuProgram::create(engine->root(),
-                            backend::programOf(engine->root(), rank), rank);
+  return CpuProgram::create(engine->root(), rank);
 }
 
 CpuProgram::Command CpuProgram::resolve(const schema::Engine &engine,
-                                        const schema::Command &command,
+                                        const schema::Entry &entry,
+                                        uint32_t number,
                                         const std::vector<View> &views) {
   Command resolved;
-  const char *place = command.place()->c_str();
+  const schema::Command &command = *entry.commands()->Get(number);
   if (const schema::Launch *launch = command.action_as_Launch()) {
     const schema::Kernel &kernel = *engine.kernels()->Get(launch->kernel());
     std::vector<View> operands;
@@ -29,46 +29,37 @@ CpuProgram::Command CpuProgram::resolve(const schema::Engine &engine,
       operands.push_back(views[operand]);
     resolved.extent = launch->extent();
     resolved.kernel = cpu::bindLaunch(kernel, operands, rank, scratch);
-  } else if (const auto *collective = command.action_as_Collective()) {
-    resolved.extent = collective->extent();
-    resolved.collective = collective;
-    resolved.call = {
-        {collective->kind(), collective->dim(), collective->layout()},
-        collective->groups(),
-        {views[collective->input()], views[collective->output()]},
-        place};
-  } else if (const auto *transfer = command.action_as_Transfer()) {
-    bool sends = transfer->kind() == schema::TransferKind::SEND;
-    uint32_t tp = engine.topology()->tp();
-    resolved.extent = transfer->extent();
-    resolved.transfer = transfer;
-    resolved.message = {sends ? rank + tp : rank - tp, views[transfer->slice()],
-                        place};
-  } else {
-    const schema::Copy *copy = command.action_as_Copy();
+  } else if (const schema::Copy *copy = command.action_as_Copy()) {
     resolved.extent = copy->extent();
     resolved.copy = copy;
     resolved.source = views[copy->source()];
     resolved.dest = views[copy->dest()];
+  } else {
+    if (const schema::Transfer *transfer = command.action_as_Transfer())
+      resolved.transfer = transfer->kind();
+    backend::CollectiveProvider<HostRun> *const providers[] = {&collectives};
+    resolved.collective =
+        backend::providerOf<HostRun>({providers, 1}, entry, command)
+            ->bind({engine, entry, number, rank, views});
   }
   return resolved;
 }
 
 StatusOr<std::unique_ptr<backend::RankProgram>>
-CpuProgram::create(const schema::Engine &engine, const schema::Program &program,
-                   uint32_t rank) {
+CpuProgram::create(const schema::Engine &engine, uint32_t rank) {
+  const schema::Program &program = backend::programOf(engine, rank);
   SADDLE_ASSIGN_OR_RETURN(Arenas arenas,
-                          Arenas::allocate(engine, program, rank));
+                          Arenas::allocate(engine, program.stage(), rank));
   std::unique_ptr<CpuProgram> result(
-      new CpuProgram(engine, program, rank, std::move(arenas)));
+      new CpuProgram(engine, rank, std::move(arenas)));
   for (const schema::Entry *entry : *program.entries()) {
     std::vector<View> views;
     for (const schema::Slice *slice : *entry->slices())
       views.push_back(result->arenas.view(*slice));
     ResolvedEntry resolved{
         backend::RowRules(*entry), backend::StepBindings(*entry, views), {}};
-    for (const schema::Command *command : *entry->commands())
-      resolved.commands.push_back(result->resolve(engine, *command, views));
+    for (uint32_t i = 0; i < entry->commands()->size(); ++i)
+      resolved.commands.push_back(result->resolve(engine, *entry, i, views));
     result->entries.push_back(std::move(resolved));
     result->names.push_back(backend::namesOf(engine, *entry));
   }
@@ -96,26 +87,17 @@ static void copyRows(const View &source, const View &dest, unsigned dimension,
 Status CpuProgram::execute(const Command &command,
                            const backend::BatchRun &batchRun,
                            uint64_t transfers) {
-  uint64_t rows = counts.of(command.extent);
-  if (command.kernel) {
-    // Kernels need not cope with nothing to do.
-    if (rows != 0)
-      command.kernel->run(rows);
-    return {};
-  }
-  comm::Communicator &communicator = batchRun.communicator;
-  if (command.collective)
-    return communicator.run(rank, command.call,
-                            counts.ofMembers(*command.collective));
-  if (command.copy) {
-    copyRows(command.source, command.dest, 0, 0, 0, rows);
-    return {};
-  }
   // Both ends count their transfers alike.
-  uint64_t tag = (batchRun.serial << 32) + transfers;
-  if (command.transfer->kind() == schema::TransferKind::SEND)
-    return communicator.send(rank, command.message, rows, tag);
-  return communicator.receive(rank, command.message, rows, tag);
+  if (command.collective)
+    return command.collective->run(
+        {batchRun.transport, counts, (batchRun.serial << 32) + transfers});
+  uint64_t rows = counts.of(command.extent);
+  if (command.copy)
+    copyRows(command.source, command.dest, 0, 0, 0, rows);
+  // Kernels need not cope with nothing to do.
+  else if (rows != 0)
+    command.kernel->run(rows);
+  return {};
 }
 
 StatusOr<bool> CpuProgram::run(const backend::BatchRun &batchRun,
@@ -129,9 +111,8 @@ StatusOr<bool> CpuProgram::run(const backend::BatchRun &batchRun,
   for (size_t i = 0; i < entry.commands.size(); ++i) {
     const Command &command = entry.commands[i];
     const backend::CommandName &name = names[lastEntry][i];
-    batchRun.communicator.progress(rank, name.place);
-    uint64_t index =
-        command.transfer ? transfers[size_t(command.transfer->kind())]++ : 0;
+    batchRun.transport.progress(rank, name.place);
+    uint64_t index = transfers[size_t(command.transfer)]++;
     if (batchRun.hook) {
       StatusOr<backend::Fault> fault = batchRun.hook(rank, name.place);
       if (!fault.ok())

@@ -8,7 +8,9 @@
 #include "runtime/src/backend/RowCounts.h"
 #include "runtime/src/backend/StepInputs.h"
 #include "runtime/src/cpu/Arenas.h"
+#include "runtime/src/cpu/HostCollectives.h"
 #include "runtime/src/cpu/Kernels.h"
+#include "runtime/src/engine/Programs.h"
 
 namespace saddle::cpu {
 
@@ -29,30 +31,26 @@ private:
 
 class CpuProgram : public backend::RankProgram {
 public:
-  /// `program` is that of the rank's stage.
   static StatusOr<std::unique_ptr<backend::RankProgram>>
-  create(const schema::Engine &engine, const schema::Program &program,
-         uint32_t rank);
+  create(const schema::Engine &engine, uint32_t rank);
 
   Status load(const WeightSource &source) override {
-    return source.load(program, rank, arenas.bases());
+    return source.load(weights, rank, arenas.bases());
   }
   StatusOr<bool> run(const backend::BatchRun &batchRun,
                      backend::CommandTime *times) override;
-  const uint8_t *outputRow(size_t output, uint64_t row) const override {
-    return entries[lastEntry].bindings.outputs[output].row(row);
+  const uint8_t *outputRow(ops::BindingId output, uint64_t row) const override {
+    return entries[lastEntry].bindings.of(output).row(row);
   }
 
 private:
-  /// What is behind one command; exactly one of kernel, collective, transfer
-  /// and copy is set.
+  /// What is behind one command; exactly one of kernel, collective and copy is
+  /// set.
   struct Command {
     schema::Extent extent;
     std::unique_ptr<cpu::BoundKernel> kernel;
-    const schema::Collective *collective = nullptr;
-    comm::Call call; // of the collective
-    const schema::Transfer *transfer = nullptr;
-    comm::Message message; // of the transfer
+    std::unique_ptr<backend::BoundCollective<HostRun>> collective; // or
+    schema::TransferKind transfer = schema::TransferKind::UNKNOWN; // it is that
     const schema::Copy *copy = nullptr;
     View source, dest; // of the copy
   };
@@ -62,20 +60,22 @@ private:
     std::vector<Command> commands;
   };
 
-  CpuProgram(const schema::Engine &engine, const schema::Program &program,
-             uint32_t rank, Arenas arenas)
-      : program(program), rank(rank),
+  CpuProgram(const schema::Engine &engine, uint32_t rank, Arenas arenas)
+      : weights(engine::weightsOf(
+            engine, engine::coordinatesOf(*engine.topology(), rank).stage)),
+        rank(rank),
         replica(engine::coordinatesOf(*engine.topology(), rank).replica),
         arenas(std::move(arenas)), counts(*engine.topology(), rank) {}
-  Command resolve(const schema::Engine &engine, const schema::Command &command,
-                  const std::vector<View> &views);
+  Command resolve(const schema::Engine &engine, const schema::Entry &entry,
+                  uint32_t number, const std::vector<View> &views);
   Status execute(const Command &command, const backend::BatchRun &batchRun,
                  uint64_t transfers);
 
-  const schema::Program &program;
+  const std::vector<const schema::Weight *> weights;
   const uint32_t rank, replica;
   Arenas arenas;
   cpu::Scratch scratch;
+  HostCollectives collectives;
   std::vector<ResolvedEntry> entries;
   backend::RowCounts counts; // of the current batch
   uint32_t lastEntry = 0;

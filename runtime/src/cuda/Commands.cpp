@@ -104,14 +104,11 @@ DeviceCommand Resolver::resolve(const schema::Command &command,
   return result;
 }
 
-std::vector<DeviceCommand> resolveCommands(const schema::Engine &engine,
-                                           const schema::Entry &entry,
-                                           const RankAddresses &addresses) {
-  Resolver resolver(engine, entry, addresses);
-  std::vector<DeviceCommand> commands;
-  for (uint32_t i = 0; i < entry.commands()->size(); ++i)
-    commands.push_back(resolver.resolve(*entry.commands()->Get(i), i));
-  return commands;
+DeviceCommand resolveCommand(const schema::Engine &engine,
+                             const schema::Entry &entry, uint32_t number,
+                             const RankAddresses &addresses) {
+  return Resolver(engine, entry, addresses)
+      .resolve(*entry.commands()->Get(number), number);
 }
 
 } // namespace saddle::cuda

@@ -30,11 +30,11 @@ struct DeviceCommand {
   device::LaunchParams params;
 };
 
-/// All commands of `entry`, in order. The engine is valid, so that everything
-/// has its kernel and fits the parameters.
-std::vector<DeviceCommand> resolveCommands(const schema::Engine &engine,
-                                           const schema::Entry &entry,
-                                           const RankAddresses &addresses);
+/// Command `number` of `entry`. The engine is valid, so that everything has its
+/// kernel and fits the parameters.
+DeviceCommand resolveCommand(const schema::Engine &engine,
+                             const schema::Entry &entry, uint32_t number,
+                             const RankAddresses &addresses);
 
 } // namespace saddle::cuda
 

@@ -126,6 +126,7 @@ Status CudaBackend::connectNccl(std::unique_ptr<Nccl> library) {
       NcclGroups::create(std::move(library),
                          {engine(), ofRank, *symmetric, options.ncclAboveBytes,
                           options.timeout}));
+  others.push_back(ncclGroups.get());
   return {};
 }
 
@@ -149,7 +150,7 @@ StatusOr<std::unique_ptr<backend::HostMemory>>
 CudaBackend::makeHostMemory(uint64_t bytes) {
   SADDLE_ASSIGN_OR_RETURN(
       PinnedMemory memory,
-      allocatePinned(*devices[0], bytes, "a buffer for logits"));
+      allocatePinned(*devices[0], bytes, "a buffer for outputs"));
   return std::unique_ptr<backend::HostMemory>(
       new PinnedHostMemory(std::move(memory)));
 }

@@ -44,8 +44,9 @@ public:
   }
   const MemoryPlan &memory() const { return *plan; }
   const SymmetricHeap &heap() const { return *symmetric; }
-  /// Null when the session does without NCCL.
-  NcclGroups *nccl() const { return ncclGroups.get(); }
+  /// Who does collectives in place of the engine's kernels, the first that
+  /// takes one; may be none.
+  const std::vector<StreamProvider *> &providers() const { return others; }
   std::chrono::milliseconds timeout() const { return options.timeout; }
   /// Every rank has a device of its own.
   bool isExclusive() const { return deviceOfRank.size() <= devices.size(); }
@@ -78,6 +79,7 @@ private:
   std::vector<Modules> modules; // by device
   PinnedMemory record;
   std::unique_ptr<NcclGroups> ncclGroups;
+  std::vector<StreamProvider *> others;
   std::unique_ptr<std::atomic<uint32_t>[]> running;
 };
 

@@ -1,9 +1,11 @@
 #include "runtime/src/cuda/DeviceProgram.h"
 
+#include "runtime/src/base/DType.h"
 #include "runtime/src/cuda/FaultReport.h"
 #include "runtime/src/cuda/Groups.h"
 #include "runtime/src/cuda/Wait.h"
 #include "runtime/src/cuda/WeightUpload.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
@@ -19,6 +21,7 @@ DeviceProgram::DeviceProgram(const CudaBackend &backend, uint32_t rank)
       program(backend::programOf(backend.engine(), rank)),
       launcher(device, backend.engine(), backend.modulesOf(rank),
                backend.ownMultiprocessors()),
+      kernelCollectives(launcher, addresses),
       counts(*backend.engine().topology(), rank) {}
 
 StatusOr<std::unique_ptr<backend::RankProgram>>
@@ -52,6 +55,10 @@ Status DeviceProgram::zero(uint64_t address, uint64_t bytes) {
     SADDLE_CUDA(device.driver, cuMemsetD8Async, address, 0, bytes,
                 stream.get());
   return {};
+}
+
+static uint64_t rowBytesOf(const schema::Slice &slice) {
+  return slice.strides()->Get(0) * elementBytes(slice.dtype());
 }
 
 Status DeviceProgram::allocate() {
@@ -90,29 +97,30 @@ Status DeviceProgram::allocate() {
   SADDLE_CUDA(device.driver, cuMemcpyHtoDAsync, addresses.groups, groups.data(),
               groupBytes, stream.get());
 
-  uint64_t stagingBytes = 0, outputBytes[kOutputs] = {};
+  uint64_t stagingBytes = 0;
+  backend::PerBinding<uint64_t> outputBytes{};
   size_t commands = 0;
   for (const schema::Entry *entry : *program.entries()) {
     stagingBytes = std::max(stagingBytes, StagingLayout(*entry, plan).bytes);
     commands = std::max<size_t>(commands, entry->commands()->size());
     for (const schema::Binding *binding : *entry->bindings()) {
-      auto output = backend::outputIndex(*binding);
-      if (!output)
+      const ops::Binding *output = ops::findBinding(binding->name()->c_str());
+      if (!output || !output->isOutput())
         continue;
       const schema::Slice &slice = *entry->slices()->Get(binding->slice());
       uint64_t ranks = engine.topology()->tp();
       uint64_t rows = (slice.shape()->Get(0) + ranks - 1) / ranks;
-      outputBytes[*output] = std::max(
-          outputBytes[*output], rows * slice.strides()->Get(0) * sizeof(float));
+      uint64_t &bytes = outputBytes[size_t(output->id)];
+      bytes = std::max(bytes, rows * rowBytesOf(slice));
     }
   }
   SADDLE_ASSIGN_OR_RETURN(
       staging, allocatePinned(device, stagingBytes, "staging of step inputs"));
-  for (size_t i = 0; i < kOutputs; ++i) {
+  for (const ops::Binding &output : ops::outputs()) {
     SADDLE_ASSIGN_OR_RETURN(
-        outputs[i], allocatePinned(device, outputBytes[i],
-                                   std::string(backend::kOutputBindings[i]) +
-                                       " of a step"));
+        outputs[size_t(output.id)],
+        allocatePinned(device, outputBytes[size_t(output.id)],
+                       std::string(output.name) + " of a step"));
   }
   SADDLE_ASSIGN_OR_RETURN(begin, makeEvent(device));
   SADDLE_ASSIGN_OR_RETURN(end, makeEvent(device));
@@ -132,41 +140,60 @@ void DeviceProgram::resolveEntries() {
         backend::RowRules(*entry),
         StepStaging(*entry, plan, static_cast<uint8_t *>(staging.get())),
         {},
-        {},
-        false,
+        nullptr,
         {},
         {}};
-    resolved.commands = resolveCommands(engine, *entry, addresses);
     for (const schema::Binding *binding : *entry->bindings()) {
-      auto output = backend::outputIndex(*binding);
-      if (!output)
+      const ops::Binding *output = ops::findBinding(binding->name()->c_str());
+      if (!output || !output->isOutput())
         continue;
       const schema::Slice &slice = *entry->slices()->Get(binding->slice());
-      resolved.outputs[*output] = {addresses.of(slice),
-                                   slice.strides()->Get(0) * sizeof(float)};
+      resolved.outputs[size_t(output->id)] = {addresses.of(slice),
+                                              rowBytesOf(slice)};
     }
     names.push_back(backend::namesOf(engine, *entry));
-    resolved.sums.resize(resolved.commands.size());
-    for (size_t i = 0; backend.nccl() && i < resolved.sums.size(); ++i)
-      if (auto sum = ncclSumOf(engine, *entry, *entry->commands()->Get(i),
-                               backend.nccl()->leastBytes())) {
-        resolved.sums[i] = sum;
-        resolved.usesNccl = true;
-        names.back()[i].kernel = "nccl";
-      }
+    resolveCommands(resolved, names.back());
     entries.push_back(std::move(resolved));
+  }
+}
+
+void DeviceProgram::resolveCommands(
+    DeviceEntry &entry, std::vector<backend::CommandName> &commandNames) {
+  const schema::Engine &engine = backend.engine();
+  std::vector<StreamProvider *> providers = backend.providers();
+  providers.push_back(&kernelCollectives);
+  std::vector<View> slices;
+  for (const schema::Slice *slice : *entry.entry->slices()) {
+    slices.push_back(engine::viewOf(*slice));
+    slices.back().data = reinterpret_cast<uint8_t *>(addresses.of(*slice));
+  }
+  for (uint32_t i = 0; i < entry.entry->commands()->size(); ++i) {
+    DeviceEntry::Command &command = entry.commands.emplace_back();
+    StreamProvider *provider = backend::providerOf<StreamRun>(
+        providers, *entry.entry, *entry.entry->commands()->Get(i));
+    if (!provider) {
+      command.kernel = resolveCommand(engine, *entry.entry, i, addresses);
+      continue;
+    }
+    command.collective =
+        provider->bind({engine, *entry.entry, i, rank, slices});
+    command.isKernel = provider->name() == nullptr;
+    if (provider->name())
+      commandNames[i].kernel = provider->name();
+    if (provider->silentWait())
+      entry.silentWait = provider->silentWait();
   }
 }
 
 Status DeviceProgram::launch(const DeviceEntry &entry, size_t command,
                              bool follows) {
-  const DeviceCommand &each = entry.commands[command];
-  if (const auto &sum = entry.sums[command])
-    return backend.nccl()->allReduce(rank, *sum, each.params.operands[0],
-                                     each.params.operands[1], stream.get());
-  // NCCL's kernels tell nobody that the next one may start.
-  bool followsKernel = follows && command > 0 && !entry.sums[command - 1];
-  return launcher.launch(each, stream.get(), followsKernel);
+  const DeviceEntry::Command &each = entry.commands[command];
+  // Others' kernels tell nobody that the next one may start.
+  bool followsKernel =
+      follows && command > 0 && entry.commands[command - 1].isKernel;
+  if (each.collective)
+    return each.collective->run({stream.get(), followsKernel});
+  return launcher.launch(each.kernel, stream.get(), followsKernel);
 }
 
 Status DeviceProgram::capture(DeviceEntry &entry) {
@@ -192,18 +219,22 @@ Status DeviceProgram::capture(DeviceEntry &entry) {
 
 Status DeviceProgram::load(const WeightSource &source) {
   ContextScope scope(device);
-  Status status = uploadWeights(
-      {device, backend.engine(), program, addresses, stream.get()}, launcher,
-      source);
+  Status status =
+      uploadWeights({device, backend.engine(),
+                     engine::weightsOf(backend.engine(), program.stage()),
+                     addresses, stream.get()},
+                    launcher, source);
   if (status.ok())
     return status;
   return makeError(status.code(), "rank %u: %s", rank,
                    status.message().c_str());
 }
 
-const uint8_t *DeviceProgram::outputRow(size_t output, uint64_t row) const {
-  return static_cast<const uint8_t *>(outputs[output].get()) +
-         (row - share.first) * entries[lastEntry].outputs[output].rowBytes;
+const uint8_t *DeviceProgram::outputRow(ops::BindingId output,
+                                        uint64_t row) const {
+  size_t i = size_t(output);
+  return static_cast<const uint8_t *>(outputs[i].get()) +
+         (row - share.first) * entries[lastEntry].outputs[i].rowBytes;
 }
 
 //===--- One batch -------------------------------------------------------===//
@@ -231,34 +262,40 @@ Status DeviceProgram::copyRows(size_t output, uint64_t from, void *to,
   return {};
 }
 
-Status DeviceProgram::copyOutputs(const backend::BatchRun &batchRun) {
+Status DeviceProgram::copyDirectly(size_t output, uint8_t *to,
+                                   const backend::Batch &batch) {
   const DeviceEntry &entry = entries[lastEntry];
-  const schema::Engine &engine = backend.engine();
-  share = backend::logitsShare(*engine.topology(), rank,
-                               counts.of(schema::Extent::ALL_ROWS));
-  if (!batchRun.logits) {
-    for (size_t i : backend::bindingsOf(batchRun.output))
-      SADDLE_RETURN_IF_ERROR(
-          copyRows(i, share.first, outputs[i].get(), share.end - share.first));
-    return {};
-  }
-  // Straight to where the caller wants them, neighbours together.
-  const backend::Batch &batch = batchRun.batch;
-  uint64_t vocab = entry.outputs[0].rowBytes / sizeof(float);
+  uint64_t rowBytes = entry.outputs[output].rowBytes;
   for (uint32_t i = 0; i < batch.replicas.size(); ++i) {
     const std::vector<size_t> &wanted = batch.replicas[i].destinations;
     uint64_t first = backend::firstRow(entry.rules.allRows, batch.rowCounts, i);
     uint64_t row = std::max(share.first, first) - first;
     uint64_t end = std::min<uint64_t>(share.end > first ? share.end - first : 0,
                                       wanted.size());
+    // Neighbours together.
     while (row < end) {
       uint64_t count = 1;
       while (row + count < end && wanted[row + count] == wanted[row] + count)
         ++count;
-      SADDLE_RETURN_IF_ERROR(copyRows(
-          0, first + row, batchRun.logits + wanted[row] * vocab, count));
+      SADDLE_RETURN_IF_ERROR(
+          copyRows(output, first + row, to + wanted[row] * rowBytes, count));
       row += count;
     }
+  }
+  return {};
+}
+
+Status DeviceProgram::copyOutputs(const backend::BatchRun &batchRun) {
+  share = backend::outputShare(*backend.engine().topology(), rank,
+                               counts.of(schema::Extent::ALL_ROWS));
+  for (const ops::Binding &output : ops::outputs()) {
+    size_t i = size_t(output.id);
+    if (!batchRun.wanted[i])
+      continue;
+    SADDLE_RETURN_IF_ERROR(
+        batchRun.direct[i] ? copyDirectly(i, batchRun.direct[i], batchRun.batch)
+                           : copyRows(i, share.first, outputs[i].get(),
+                                      share.end - share.first));
   }
   return {};
 }
@@ -269,7 +306,7 @@ DeviceProgram::launchOneByOne(const DeviceEntry &entry,
   const std::vector<backend::CommandName> &list = names[lastEntry];
   for (size_t i = 0; i < list.size(); ++i) {
     if (batchRun.hook) {
-      batchRun.communicator.progress(rank, list[i].place);
+      batchRun.transport.progress(rank, list[i].place);
       StatusOr<backend::Fault> fault = batchRun.hook(rank, list[i].place);
       if (!fault.ok())
         return backend::failAt(batchRun, rank, list[i], fault.status());
@@ -294,7 +331,7 @@ StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
   bool isFresh = lastEntry != batch.entry;
   lastEntry = batch.entry;
   const DeviceEntry &entry = entries[lastEntry];
-  batchRun.communicator.progress(rank, entry.entry->name()->c_str());
+  batchRun.transport.progress(rank, entry.entry->name()->c_str());
   backend.entryOf(rank) = lastEntry;
   counts.set(batch, entry.rules);
   entry.staging.write(batch, batchRun.pages, counts, replica,
@@ -330,30 +367,30 @@ StatusOr<bool> DeviceProgram::run(const backend::BatchRun &batchRun,
   StatusOr<bool> result = runBatch(batchRun, times);
   // Other ranks learn of it, also through their kernels.
   if (!result.ok()) {
-    if (!batchRun.communicator.hasFailed())
-      batchRun.communicator.abort(rank, result.status());
+    if (!batchRun.transport.hasFailed())
+      batchRun.transport.abort(rank, result.status());
     raiseFromHost(backend.fault());
-    if (backend.nccl())
-      backend.nccl()->abort();
+    for (StreamProvider *provider : backend.providers())
+      provider->abort();
   }
   return result;
 }
 
 std::optional<FaultContext::LastSeen>
-DeviceProgram::findSilent(const comm::Communicator &communicator) const {
+DeviceProgram::findSilent(const comm::Transport &transport) const {
   uint32_t silent = 0;
   for (uint32_t other = 1; other < backend.worldSize(); ++other)
-    if (communicator.lastProgress(other) < communicator.lastProgress(silent))
+    if (transport.lastProgress(other) < transport.lastProgress(silent))
       silent = other;
   // Hosts that wait for their devices say every few microseconds that they are
   // alive.
-  if (Clock::now() - communicator.lastProgress(silent) < backend.timeout() / 2)
+  if (Clock::now() - transport.lastProgress(silent) < backend.timeout() / 2)
     return std::nullopt;
-  return FaultContext::LastSeen{silent, communicator.lastPlace(silent)};
+  return FaultContext::LastSeen{silent, transport.lastPlace(silent)};
 }
 
 Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count) {
-  comm::Communicator &communicator = batchRun.communicator;
+  comm::Transport &transport = batchRun.transport;
   auto explain = [&] {
     const device::Fault &fault = *backend.fault();
     bool isKnown = fault.rank < backend.worldSize();
@@ -362,21 +399,21 @@ Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count) {
         fault,
         {backend.engine(), isKnown ? backend.entryOf(fault.rank).load() : 0,
          backend.timeout(),
-         isPeerKnown ? communicator.lastPlace(fault.peer) : nullptr,
-         findSilent(communicator)});
+         isPeerKnown ? transport.lastPlace(fault.peer) : nullptr,
+         findSilent(transport)});
   };
   const DeviceEntry &entry = entries[lastEntry];
   Status status =
       waitFor({device, stream.get(), events.data() + 1, names[lastEntry].data(),
-               count, entry.entry->name()->c_str(), rank, communicator,
+               count, entry.entry->name()->c_str(), rank, transport,
                backend.fault(), backend.timeout(), explain});
-  if (status.code() != StatusCode::DeadlineExceeded || !entry.usesNccl ||
+  if (status.code() != StatusCode::DeadlineExceeded || !entry.silentWait ||
       isRaised(backend.fault()))
     return status;
   // No kernel of ours gave up.
   std::string message =
-      status.message() + "; it may wait in an all-reduce of NCCL";
-  if (auto silent = findSilent(communicator); silent && silent->place)
+      status.message() + "; it may wait in " + entry.silentWait;
+  if (auto silent = findSilent(transport); silent && silent->place)
     message += " for rank " + std::to_string(silent->rank) +
                ", last seen at \"" + silent->place + "\"";
   return Status(status.code(), std::move(message));

@@ -10,6 +10,7 @@
 
 #include "runtime/src/cuda/CudaBackend.h"
 #include "runtime/src/cuda/FaultReport.h"
+#include "runtime/src/cuda/KernelCollectives.h"
 #include "runtime/src/cuda/Launcher.h"
 #include "runtime/src/cuda/StepStaging.h"
 
@@ -26,34 +27,40 @@ public:
   Status load(const WeightSource &source) override;
   StatusOr<bool> run(const backend::BatchRun &batchRun,
                      backend::CommandTime *times) override;
-  const uint8_t *outputRow(size_t output, uint64_t row) const override;
+  const uint8_t *outputRow(ops::BindingId output, uint64_t row) const override;
   std::chrono::nanoseconds deviceTime() const override { return lastTime; }
 
   /// Where the rank's arenas are, for tests.
   const RankAddresses &memory() const { return addresses; }
 
 private:
-  static constexpr size_t kOutputs = std::size(backend::kOutputBindings);
-
   struct DeviceEntry {
     const schema::Entry *entry;
     backend::RowRules rules;
     StepStaging staging;
-    std::vector<DeviceCommand> commands;
-    /// By command: what NCCL does in its place.
-    std::vector<std::optional<NcclSum>> sums;
-    bool usesNccl = false;
+    /// Either a kernel of the engine or a collective of some provider.
+    struct Command {
+      DeviceCommand kernel;
+      std::unique_ptr<StreamCollective> collective;
+      bool isKernel = true; // the engine's, after all
+    };
+    std::vector<Command> commands;
+    /// What ranks may wait in without saying so; null: nothing.
+    const char *silentWait = nullptr;
     GraphExec graph;
     /// Where in the heap each output is, and how far apart its rows; no bytes
     /// when the entry has none.
-    struct {
+    struct Place {
       uint64_t address = 0, rowBytes = 0;
-    } outputs[kOutputs];
+    };
+    backend::PerBinding<Place> outputs;
   };
 
   DeviceProgram(const CudaBackend &backend, uint32_t rank);
   Status allocate();
   void resolveEntries();
+  void resolveCommands(DeviceEntry &entry,
+                       std::vector<backend::CommandName> &commandNames);
   Status capture(DeviceEntry &entry);
   /// Puts a command into the stream; `follows` the one before it directly.
   Status launch(const DeviceEntry &entry, size_t command, bool follows);
@@ -63,6 +70,9 @@ private:
   Status copyInputs(const DeviceEntry &entry);
   /// Rows of an output of the last entry, from row `from` on.
   Status copyRows(size_t output, uint64_t from, void *to, uint64_t rows);
+  /// The rank's share of the rows of an output to `to`, which has room for all
+  /// rows of the step.
+  Status copyDirectly(size_t output, uint8_t *to, const backend::Batch &batch);
   Status copyOutputs(const backend::BatchRun &batchRun);
   /// False when the hook let the rank die.
   StatusOr<bool> runBatch(const backend::BatchRun &batchRun,
@@ -74,7 +84,7 @@ private:
   Status wait(const backend::BatchRun &batchRun, size_t events);
   /// The rank whose host has been silent longest, if that is long.
   std::optional<FaultContext::LastSeen>
-  findSilent(const comm::Communicator &communicator) const;
+  findSilent(const comm::Transport &transport) const;
   /// From one event to another.
   Status elapsed(const Event &from, const Event &to,
                  std::chrono::nanoseconds &time) const;
@@ -90,9 +100,11 @@ private:
   const schema::Program &program;
   Launcher launcher;
   RankAddresses addresses;
+  KernelCollectives kernelCollectives;
 
   std::vector<DeviceMemory> arenas, tables;
-  PinnedMemory staging, outputs[kOutputs];
+  PinnedMemory staging;
+  backend::PerBinding<PinnedMemory> outputs;
   Stream stream;
   Event begin, end;          // of a batch
   std::vector<Event> events; // [0] at the start, [i + 1] behind command i

@@ -2,6 +2,7 @@
 
 #include "runtime/kernels/abi.h"
 #include "runtime/src/engine/Extents.h"
+#include "runtime/src/engine/Programs.h"
 
 #include <algorithm>
 
@@ -41,8 +42,8 @@ static uint64_t alignUp(uint64_t value, uint64_t alignment) {
 MemoryPlan::MemoryPlan(const schema::Engine &engine, uint64_t granularity) {
   const auto &tables = *engine.arenas();
   std::vector<uint64_t> largest(tables.size());
-  for (const schema::Program *program : *engine.programs()) {
-    arenas.push_back(engine::arenaBytesOf(engine, *program));
+  for (uint32_t stage = 0; stage < engine.topology()->pp(); ++stage) {
+    arenas.push_back(engine::arenaBytesOf(engine, stage));
     uint64_t weights = 0, state = 0;
     for (uint32_t i = 0; i < tables.size(); ++i) {
       uint64_t bytes = arenas.back()[i];

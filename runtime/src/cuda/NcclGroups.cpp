@@ -183,6 +183,34 @@ Status NcclGroups::allReduce(uint32_t rank, const NcclSum &sum,
                         "ncclAllReduce", comm);
 }
 
+namespace {
+class NcclAllReduce : public StreamCollective {
+public:
+  NcclAllReduce(NcclGroups &groups, uint32_t rank, const NcclSum &sum,
+                const void *input, void *output)
+      : groups(groups), rank(rank), sum(sum), input(input), output(output) {}
+  Status run(const StreamRun &run) override {
+    return groups.allReduce(rank, sum, input, output, run.stream);
+  }
+
+private:
+  NcclGroups &groups;
+  const uint32_t rank;
+  const NcclSum sum;
+  const void *input;
+  void *output;
+};
+} // namespace
+
+std::unique_ptr<StreamCollective>
+NcclGroups::bind(const backend::CollectiveSite &site) {
+  const schema::Collective &collective = *site.command().action_as_Collective();
+  return std::make_unique<NcclAllReduce>(
+      *this, site.rank, *ncclSumOf(engine, site.entry, site.command(), least),
+      site.slices[collective.input()].data,
+      site.slices[collective.output()].data);
+}
+
 void NcclGroups::abort() {
   if (!isAborted.exchange(true))
     endAll(library->ncclCommAbort);

@@ -7,6 +7,7 @@
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/cuda/Device.h"
 #include "runtime/src/cuda/Nccl.h"
+#include "runtime/src/cuda/StreamRun.h"
 #include "runtime/src/cuda/SymmetricHeap.h"
 
 #include <atomic>
@@ -38,9 +39,10 @@ std::optional<NcclSum> ncclSumOf(const schema::Engine &engine,
                                  const schema::Command &command,
                                  uint64_t leastBytes);
 
-/// Communicators of all ranks of a session. Made by one thread for all ranks,
-/// so that no rank can be left waiting for one that fails while loading.
-class NcclGroups {
+/// Takes the all-reduces of ncclSumOf, by communicators of all ranks of a
+/// session. Made by one thread for all ranks, so that no rank can be left
+/// waiting for one that fails while loading.
+class NcclGroups : public StreamProvider {
 public:
   struct Options {
     const schema::Engine &engine;
@@ -57,9 +59,17 @@ public:
 
   /// All graphs that have all-reduces in them must be gone: NCCL waits for
   /// their end.
-  ~NcclGroups();
+  ~NcclGroups() override;
 
-  uint64_t leastBytes() const { return least; }
+  const char *name() const override { return "nccl"; }
+  const char *silentWait() const override { return "an all-reduce of NCCL"; }
+  bool takes(const schema::Entry &entry,
+             const schema::Command &command) const override {
+    return ncclSumOf(engine, entry, command, least).has_value();
+  }
+  /// What is bound must run on every rank in the same order.
+  std::unique_ptr<StreamCollective>
+  bind(const backend::CollectiveSite &site) override;
 
   /// Puts the rank's part into its stream, also while that is captured. Every
   /// rank does so for the same sums in the same order. Needs the device's
@@ -70,16 +80,18 @@ public:
   /// Ends all-reduces that wait, on every rank of the process, and all
   /// communicators with them; the first call counts. Returns at once: NCCL
   /// comes back from an abort only when graphs are gone. Any thread.
-  void abort();
+  void abort() override;
 
 private:
   NcclGroups(std::unique_ptr<Nccl> library, const Options &options)
-      : library(std::move(library)), least(options.leastBytes) {}
+      : library(std::move(library)), engine(options.engine),
+        least(options.leastBytes) {}
   Status connect(const Options &options, uint32_t groups);
   Status warmUp(const Options &options, const NcclSum &sum);
   void endAll(NcclResult (*end)(NcclComm *));
 
   const std::unique_ptr<Nccl> library;
+  const schema::Engine &engine;
   const uint64_t least;
   /// By rank groups and rank.
   std::map<std::pair<uint32_t, uint32_t>, NcclComm *> comms;

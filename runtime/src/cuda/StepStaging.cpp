@@ -32,11 +32,12 @@ StagingLayout::StagingLayout(const schema::Entry &entry,
   std::vector<std::pair<uint32_t, Part>> inputs;
   std::optional<std::pair<uint32_t, Part>> byRows;
   for (const schema::Binding *binding : *entry.bindings()) {
-    std::string name = binding->name()->str();
-    if (backend::outputIndex(*binding))
+    const ops::Binding *known = ops::findBinding(binding->name()->c_str());
+    if (!known || known->isOutput())
       continue;
     Part part = partOf(*entry.slices()->Get(binding->slice()));
-    if (name == "block_table" && part.end - part.begin > kSmallTableBytes) {
+    if (known->id == ops::BindingId::BlockTable &&
+        part.end - part.begin > kSmallTableBytes) {
       byRows = {binding->slice(), part};
       continue;
     }
@@ -93,7 +94,7 @@ StepStaging::StepStaging(const schema::Entry &entry,
   }
   bindings.emplace(entry, views);
   if (plan.table)
-    std::swap(table, bindings->blockTable);
+    std::swap(table, bindings->of(ops::BindingId::BlockTable));
 }
 
 void StepStaging::writeTable(const backend::ReplicaBatch &batch,

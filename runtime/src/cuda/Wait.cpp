@@ -67,8 +67,8 @@ Status Waiter::sticky(CUresult result) const {
 }
 
 Status Waiter::checkOthers(Clock::time_point now) {
-  comm::Communicator &communicator = waiting.communicator;
-  if (isRaised(waiting.fault) && !communicator.hasFailed()) {
+  comm::Transport &transport = waiting.transport;
+  if (isRaised(waiting.fault) && !transport.hasFailed()) {
     // Whoever gives up writes the reason behind the flag.
     for (int i = 0; i < 100 && __atomic_load_n(&waiting.fault->reason,
                                                __ATOMIC_ACQUIRE) == 0;
@@ -76,13 +76,13 @@ Status Waiter::checkOthers(Clock::time_point now) {
       std::this_thread::sleep_for(std::chrono::microseconds(100));
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     Status status = waiting.explain();
-    communicator.fail(status);
+    transport.fail(status);
     return status;
   }
-  if (communicator.hasFailed())
+  if (transport.hasFailed())
     return makeError(StatusCode::Aborted, "rank %u stopped at \"%s\": %s",
                      waiting.rank, place(),
-                     communicator.failure().message().c_str());
+                     transport.failure().message().c_str());
   // Kernels give up first and know more.
   constexpr std::chrono::milliseconds kGrace{500};
   if (now - lastChange > waiting.timeout + kGrace)
@@ -90,7 +90,7 @@ Status Waiter::checkOthers(Clock::time_point now) {
                      "the device has not finished for %.1f s",
                      double((waiting.timeout + kGrace).count()) / 1000);
   // The host is alive, and the device has its own deadline.
-  communicator.progress(waiting.rank, place());
+  transport.progress(waiting.rank, place());
   return {};
 }
 

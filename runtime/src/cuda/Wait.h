@@ -6,7 +6,7 @@
 
 #include "runtime/kernels/abi.h"
 #include "runtime/src/backend/RankProgram.h"
-#include "runtime/src/comm/Communicator.h"
+#include "runtime/src/comm/Transport.h"
 #include "runtime/src/cuda/Memory.h"
 
 #include <functional>
@@ -34,7 +34,7 @@ struct Waiting {
   size_t count;
   const char *entry; // for messages
   uint32_t rank;
-  comm::Communicator &communicator;
+  comm::Transport &transport;
   device::Fault *fault;
   std::chrono::milliseconds timeout;
   /// Says why a device gave up.

@@ -84,14 +84,14 @@ Status copyPart(const UploadTarget &target, const schema::Slice &slice,
 
 Status uploadParts(const UploadTarget &target, const WeightSource &source) {
   uint64_t largest = 1;
-  for (const schema::Weight *weight : *target.program.weights())
+  for (const schema::Weight *weight : target.weights)
     for (const WeightPart &part :
          splitWeight(*weight->slice(), StagingRing::kBytes))
       largest = std::max(largest, partBytes(*weight->slice(), part));
   StagingRing ring(target.device);
   SADDLE_RETURN_IF_ERROR(ring.allocate(largest));
   std::vector<uint8_t> scratch;
-  for (const schema::Weight *weight : *target.program.weights())
+  for (const schema::Weight *weight : target.weights)
     for (const WeightPart &part :
          splitWeight(*weight->slice(), StagingRing::kBytes)) {
       SADDLE_ASSIGN_OR_RETURN(uint8_t *buffer, ring.next());
@@ -164,7 +164,7 @@ static Status makeSynthetic(const UploadTarget &target,
     streams.insert(streams.end(), tensor.streams.begin(), tensor.streams.end());
   }
   size_t count = 0;
-  for (const schema::Weight *weight : *target.program.weights())
+  for (const schema::Weight *weight : target.weights)
     count += weight->pieces()->size();
   uint64_t streamBytes = streams.size() * sizeof(uint64_t);
   uint64_t bytes = streamBytes + count * sizeof(device::SyntheticPiece);
@@ -173,7 +173,7 @@ static Status makeSynthetic(const UploadTarget &target,
       allocateDevice(target.device, bytes, "recipes of weights"));
 
   std::vector<device::SyntheticPiece> pieces;
-  for (const schema::Weight *weight : *target.program.weights())
+  for (const schema::Weight *weight : target.weights)
     for (const schema::Piece *piece : *weight->pieces())
       pieces.push_back(describe(
           target, *weight, *piece, values.tensors[piece->source()],

@@ -13,12 +13,12 @@ namespace saddle::cuda {
 struct UploadTarget {
   const Device &device;
   const schema::Engine &engine;
-  const schema::Program &program;
+  std::vector<const schema::Weight *> weights;
   const RankAddresses &addresses;
   CUstream stream;
 };
 
-/// Executes all recipes of the program: in parts through a few pinned buffers,
+/// Executes the recipes of all weights: in parts through a few pinned buffers,
 /// so that reading and copying overlap. Synthetic weights are made on the
 /// device when the engine has the kernel for it (`launcher` runs it). Returns
 /// when all is there. Needs the device's context.

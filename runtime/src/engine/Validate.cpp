@@ -1,6 +1,7 @@
 #include "runtime/src/engine/Validate.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Programs.h"
 
 #include <algorithm>
 
@@ -134,10 +135,11 @@ Status validate(const Engine &engine, Bytes segments) {
   SADDLE_RETURN_IF_ERROR(validateModules(engine, segments));
   SADDLE_RETURN_IF_ERROR(validateTables(engine));
   for (const Program *program : *engine.programs()) {
-    std::string place = "program " + std::to_string(program->stage());
+    std::string place = describe(*program);
     SADDLE_RETURN_IF_ERROR(prefix(place, validateWeights(engine, *program)));
     SADDLE_RETURN_IF_ERROR(prefix(place, validateEntries(engine, *program)));
   }
+  SADDLE_RETURN_IF_ERROR(validateSharedWeights(engine));
   SADDLE_RETURN_IF_ERROR(validateStages(engine));
   SADDLE_RETURN_IF_ERROR(validateExchanges(engine));
   return validateSourcesAreRead(engine);

@@ -42,13 +42,16 @@ Status validateTables(const schema::Engine &engine);
 /// The weights of `program`: recipes and destinations.
 Status validateWeights(const schema::Engine &engine,
                        const schema::Program &program);
+/// Weights of several programs that ranks hold together, after each is valid:
+/// they share no byte or are the same.
+Status validateSharedWeights(const schema::Engine &engine);
 /// The entries of `program`: slices, bindings, commands.
 Status validateEntries(const schema::Engine &engine,
                        const schema::Program &program);
 /// One row layout for each extent of an entry whose collectives are valid.
 Status validateLayouts(const schema::Entry &entry);
-/// Programs against each other, after each is valid: the same entries in the
-/// same order, and a receive for every send.
+/// The stages of each program against each other, after each is valid: the same
+/// entries in the same order, and a receive for every send.
 Status validateStages(const schema::Engine &engine);
 /// Exchange memory of all programs, after each is valid: one block for each
 /// partition of the ranks, and they do not overlap.

@@ -6,6 +6,7 @@
 #include "runtime/src/base/DType.h"
 #include "runtime/src/base/Hash.h"
 #include "runtime/src/engine/CommandCheck.h"
+#include "runtime/src/engine/Programs.h"
 
 #include <algorithm>
 #include <map>
@@ -254,12 +255,11 @@ Status validateExchanges(const Engine &engine) {
         }
         if (exchange == 0)
           continue;
-        SADDLE_RETURN_IF_ERROR(
-            prefix("program " + std::to_string(program->stage()) + ": entry " +
-                       quoted(*entry) + ": command " + std::to_string(i) +
-                       " (" + command.place()->str() + ")",
-                   addExchange(engine, groups,
-                               *entry->slices()->Get(exchange - 1), known)));
+        SADDLE_RETURN_IF_ERROR(prefix(
+            describe(*program) + ": entry " + quoted(*entry) + ": command " +
+                std::to_string(i) + " (" + command.place()->str() + ")",
+            addExchange(engine, groups, *entry->slices()->Get(exchange - 1),
+                        known)));
       }
   return Status();
 }

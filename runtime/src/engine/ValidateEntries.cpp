@@ -1,6 +1,8 @@
 // Entries: their slices, and the bindings that the host fills and reads.
 
+#include "runtime/ops/Bindings.h"
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
@@ -14,20 +16,12 @@ using schema::Engine; // not saddle::Engine
 
 namespace {
 
-/// A binding of docs/Runtime.md, "Step inputs and outputs".
-struct ExpectedBinding {
-  const char *name;
-  DType dtype;
-  std::vector<uint64_t> shape;
-  bool required = true;
-};
-
 /// Candidates of a row that the entry says it yields: columns of the first
 /// binding of that kind; 0 when it has none.
 uint64_t candidatesOf(const Entry &entry) {
   for (const Binding *binding : *entry.bindings()) {
-    std::string name = binding->name()->str();
-    if ((name == "candidate_values" || name == "candidate_tokens") &&
+    const ops::Binding *known = ops::findBinding(binding->name()->c_str());
+    if (known && known->dims.back() == ops::Dim::Candidates &&
         binding->slice() < entry.slices()->size()) {
       const auto &shape = *entry.slices()->Get(binding->slice())->shape();
       return shape.size() == 2 ? shape.Get(1) : 1; // other ranks do not fit
@@ -36,43 +30,28 @@ uint64_t candidatesOf(const Entry &entry) {
   return 0;
 }
 
-/// What an entry of `program` may bind. Token ids enter at the first pipeline
-/// stage and logits leave the last; elsewhere nobody needs tokens and rows.
-std::vector<ExpectedBinding> expectedBindings(const Engine &engine,
-                                              const Program &program,
-                                              const Entry &entry) {
+ops::Sizes sizesOf(const Engine &engine, const Entry &entry) {
   const Limits &limits = *engine.limits();
-  uint64_t blocks = limits.max_seq_len() / limits.page_size() +
-                    (limits.max_seq_len() % limits.page_size() != 0);
-  std::vector<ExpectedBinding> expected = {
-      {"positions", DType::I32, {entry.tokens()}},
-      {"sequences", DType::I32, {entry.tokens()}},
-      {"slots", DType::I32, {entry.tokens()}},
-      {"block_table", DType::I32, {limits.max_batch(), blocks}}};
-  const Topology &topology = *engine.topology();
-  bool isLast = program.stage() + 1 == topology.pp();
-  expected.push_back(
-      {"tokens", DType::I32, {entry.tokens()}, program.stage() == 0});
-  expected.push_back({"rows", DType::I32, {entry.rows()}, isLast});
-  if (!isLast)
-    return expected;
-  uint64_t rows = topology.dp() * entry.rows();
-  expected.push_back(
-      {"logits", DType::F32, {rows, engine.model()->vocab_size()}});
-  if (uint64_t candidates = candidatesOf(entry)) {
-    expected.push_back({"candidate_values", DType::F32, {rows, candidates}});
-    expected.push_back({"candidate_tokens", DType::I32, {rows, candidates}});
-  }
-  return expected;
+  ops::Sizes sizes;
+  sizes.tokens = entry.tokens();
+  sizes.rows = entry.rows();
+  sizes.replicas = engine.topology()->dp();
+  sizes.sequences = limits.max_batch();
+  sizes.pages = limits.max_seq_len() / limits.page_size() +
+                (limits.max_seq_len() % limits.page_size() != 0);
+  sizes.vocab = engine.model()->vocab_size();
+  sizes.candidates = candidatesOf(entry);
+  return sizes;
 }
 
 Status checkBoundSlice(const Engine &engine, const Slice &slice,
-                       const ExpectedBinding &expected) {
+                       const ops::Binding &expected, const ops::Sizes &sizes) {
+  std::vector<uint64_t> dims = expected.shape(sizes);
   bool sameShape = std::equal(slice.shape()->begin(), slice.shape()->end(),
-                              expected.shape.begin(), expected.shape.end());
+                              dims.begin(), dims.end());
   if (slice.dtype() != expected.dtype || !sameShape) {
     std::string shape;
-    for (uint64_t dim : expected.shape)
+    for (uint64_t dim : dims)
       shape += (shape.empty() ? "[" : ", ") + std::to_string(dim);
     return makeError(StatusCode::DataLoss, "is %s %s, expected %s %s]",
                      dtypeName(slice.dtype()),
@@ -80,7 +59,7 @@ Status checkBoundSlice(const Engine &engine, const Slice &slice,
                      dtypeName(expected.dtype), shape.c_str());
   }
   uint64_t bytes = elementBytes(slice.dtype());
-  for (uint64_t dim : expected.shape)
+  for (uint64_t dim : dims)
     bytes *= dim; // the slice is valid, so this fits
   if (spanBytes(slice) != bytes)
     return makeError(StatusCode::DataLoss,
@@ -121,32 +100,38 @@ Status checkNoOverlap(const Entry &entry) {
 
 Status validateBindings(const Engine &engine, const Program &program,
                         const Entry &entry) {
-  std::vector<ExpectedBinding> expected =
-      expectedBindings(engine, program, entry);
-  std::vector<bool> found(expected.size());
+  const bool isFirst = program.stage() == 0;
+  const bool isLast = program.stage() + 1 == engine.topology()->pp();
+  const ops::Sizes sizes = sizesOf(engine, entry);
+  // By id: outputs that another stage must not have count as unknown.
+  std::vector<bool> found(ops::kBindings);
+  std::vector<const ops::Output *> partial;
   for (const Binding *binding : *entry.bindings()) {
     std::string place = "binding " + quoted(*binding);
-    size_t i = 0;
-    while (i < expected.size() && binding->name()->str() != expected[i].name)
-      ++i;
-    if (i == expected.size())
+    const ops::Binding *known = ops::findBinding(binding->name()->c_str());
+    if (!known || (known->isOutput() && !isLast))
       return makeError(StatusCode::DataLoss, "%s: unknown name", place.c_str());
-    if (found[i])
+    if (found[size_t(known->id)])
       return makeError(StatusCode::DataLoss, "%s: appears twice",
                        place.c_str());
-    found[i] = true;
+    found[size_t(known->id)] = true;
     if (binding->slice() >= entry.slices()->size())
       return makeError(StatusCode::DataLoss,
                        "%s: slice %u does not exist, there are %u",
                        place.c_str(), binding->slice(), entry.slices()->size());
     SADDLE_RETURN_IF_ERROR(prefix(
         place, checkBoundSlice(engine, *entry.slices()->Get(binding->slice()),
-                               expected[i])));
+                               *known, sizes)));
+    partial.push_back(known->output);
   }
-  for (size_t i = 0; i < expected.size(); ++i)
-    if (!found[i] && expected[i].required)
+  for (const ops::Binding &each : ops::bindings()) {
+    bool hasOthers = each.output && std::find(partial.begin(), partial.end(),
+                                              each.output) != partial.end();
+    if (!found[size_t(each.id)] &&
+        (hasOthers || each.isRequired(isFirst, isLast)))
       return makeError(StatusCode::DataLoss, "binding \"%s\" is missing",
-                       expected[i].name);
+                       each.name);
+  }
   return checkNoOverlap(entry);
 }
 
@@ -221,6 +206,11 @@ Status validateEntries(const Engine &engine, const Program &program) {
                        " tokens",
                        quoted(*entry).c_str(), candidates, vocab);
   }
+  if (program.entries()->size() == 0)
+    return makeError(StatusCode::DataLoss, "has no entries, expected some");
+  // Sessions schedule this one alone.
+  if (program.name()->str() != kMainProgram)
+    return Status();
   const Limits &limits = *engine.limits();
   SADDLE_RETURN_IF_ERROR(checkLargestEntry(program, Phase::DECODE, "max_batch",
                                            limits.max_batch()));

@@ -1,7 +1,8 @@
-// Pipeline stages against each other: the same entries, and a receive for every
-// send.
+// Pipeline stages of a program against each other: the same entries, and a
+// receive for every send.
 
 #include "runtime/src/engine/CommandCheck.h"
+#include "runtime/src/engine/Programs.h"
 
 #include <algorithm>
 #include <vector>
@@ -37,15 +38,16 @@ std::string describe(const Move &move) {
 }
 
 /// What the entries of stage `from` send is what those of `from` + 1 receive.
-Status checkTransfers(uint32_t from, const Entry &sender,
-                      const Entry &receiver) {
+Status checkTransfers(const Program &from, const Program &to,
+                      const Entry &sender, const Entry &receiver) {
   std::vector<Move> sends = movesOf(sender, TransferKind::SEND),
                     receives = movesOf(receiver, TransferKind::RECEIVE);
   if (sends.size() != receives.size() || sends.empty())
     return makeError(StatusCode::DataLoss,
-                     "program %u sends %zu tensors and program %u receives "
-                     "%zu, expected as many and at least 1",
-                     from, sends.size(), from + 1, receives.size());
+                     "%s sends %zu tensors and %s receives %zu, expected as "
+                     "many and at least 1",
+                     engine::describe(from).c_str(), sends.size(),
+                     engine::describe(to).c_str(), receives.size());
   for (size_t i = 0; i < sends.size(); ++i) {
     const auto &a = *sends[i].slice, &b = *receives[i].slice;
     bool same = a.dtype() == b.dtype() &&
@@ -53,11 +55,10 @@ Status checkTransfers(uint32_t from, const Entry &sender,
                 std::equal(a.shape()->begin(), a.shape()->end(),
                            b.shape()->begin(), b.shape()->end());
     if (!same)
-      return makeError(StatusCode::DataLoss,
-                       "transfer %zu: program %u sends %s, but program %u "
-                       "receives %s",
-                       i, from, describe(sends[i]).c_str(), from + 1,
-                       describe(receives[i]).c_str());
+      return makeError(
+          StatusCode::DataLoss, "transfer %zu: %s sends %s, but %s receives %s",
+          i, engine::describe(from).c_str(), describe(sends[i]).c_str(),
+          engine::describe(to).c_str(), describe(receives[i]).c_str());
   }
   return Status();
 }
@@ -68,28 +69,41 @@ std::string describe(const Entry &entry) {
          std::to_string(entry.rows()) + " rows)";
 }
 
+/// A stage of a program against the first one and the one before it.
+Status checkStage(const Program &first, const Program &before,
+                  const Program &program) {
+  const auto &entries = *first.entries(), &others = *program.entries();
+  std::string name = engine::describe(program);
+  if (others.size() != entries.size())
+    return makeError(StatusCode::DataLoss, "%s has %u entries, but %s has %u",
+                     name.c_str(), others.size(),
+                     engine::describe(first).c_str(), entries.size());
+  for (uint32_t i = 0; i < entries.size(); ++i) {
+    const Entry &entry = *entries.Get(i), &other = *others.Get(i);
+    if (describe(entry) != describe(other))
+      return makeError(StatusCode::DataLoss,
+                       "entry %u is %s in %s, but %s in %s", i,
+                       describe(entry).c_str(), engine::describe(first).c_str(),
+                       describe(other).c_str(), name.c_str());
+    SADDLE_RETURN_IF_ERROR(prefix(
+        "entry " + quoted(entry),
+        checkTransfers(before, program, *before.entries()->Get(i), other)));
+  }
+  return Status();
+}
+
 } // namespace
 
 Status validateStages(const Engine &engine) {
-  const auto &entries = *engine.programs()->Get(0)->entries();
-  for (uint32_t stage = 1; stage < engine.programs()->size(); ++stage) {
-    const auto &others = *engine.programs()->Get(stage)->entries();
-    const auto &before = *engine.programs()->Get(stage - 1)->entries();
-    if (others.size() != entries.size())
-      return makeError(StatusCode::DataLoss,
-                       "program %u has %u entries, but program 0 has %u", stage,
-                       others.size(), entries.size());
-    for (uint32_t i = 0; i < entries.size(); ++i) {
-      const Entry &entry = *entries.Get(i), &other = *others.Get(i);
-      if (describe(entry) != describe(other))
-        return makeError(StatusCode::DataLoss,
-                         "entry %u is %s in program 0, but %s in program %u", i,
-                         describe(entry).c_str(), describe(other).c_str(),
-                         stage);
-      SADDLE_RETURN_IF_ERROR(
-          prefix("entry " + quoted(entry),
-                 checkTransfers(stage - 1, *before.Get(i), other)));
-    }
+  // The stages of a program follow each other.
+  const auto &programs = *engine.programs();
+  const Program *first = nullptr;
+  for (uint32_t i = 0; i < programs.size(); ++i) {
+    const Program &program = *programs.Get(i);
+    if (program.stage() == 0)
+      first = &program;
+    else
+      SADDLE_RETURN_IF_ERROR(checkStage(*first, *programs.Get(i - 1), program));
   }
   return Status();
 }

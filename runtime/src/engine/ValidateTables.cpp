@@ -3,10 +3,12 @@
 #include "runtime/kernels/abi.h"
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/Engine.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <unordered_set>
 #include <vector>
 
@@ -163,11 +165,16 @@ Status validateSource(const Source &source) {
 }
 
 Status validateSources(const Engine &engine) {
-  UniqueNames names("sources");
+  std::vector<UniqueNames> names(engine.checkpoints()->size(),
+                                 UniqueNames("sources"));
   uint64_t tensors = 0;
   for (const Source *source : *engine.sources()) {
-    SADDLE_RETURN_IF_ERROR(names.add(*source->name()));
     std::string place = "source " + quoted(*source);
+    if (source->checkpoint() >= names.size())
+      return makeError(StatusCode::DataLoss,
+                       "%s: checkpoint %u does not exist, there are %zu",
+                       place.c_str(), source->checkpoint(), names.size());
+    SADDLE_RETURN_IF_ERROR(names[source->checkpoint()].add(*source->name()));
     SADDLE_RETURN_IF_ERROR(prefix(place, validateSource(*source)));
     uint64_t members = std::max<uint64_t>(1, source->stack());
     if (members > kMaxTensors - tensors)
@@ -236,6 +243,68 @@ Status validateRankGroups(const Engine &engine, uint64_t worldSize) {
   return Status();
 }
 
+Status validateCheckpoints(const Engine &engine) {
+  UniqueNames names("checkpoints");
+  for (const Checkpoint *checkpoint : *engine.checkpoints()) {
+    SADDLE_RETURN_IF_ERROR(names.add(*checkpoint->name()));
+    std::string fingerprint = checkpoint->fingerprint()->str();
+    if (fingerprint.size() != 32 ||
+        fingerprint.find_first_not_of("0123456789abcdef") != std::string::npos)
+      return makeError(StatusCode::DataLoss,
+                       "checkpoint %s: fingerprint is \"%s\", expected 32 "
+                       "lower-case hex digits",
+                       quoted(*checkpoint).c_str(), fingerprint.c_str());
+  }
+  if (engine.checkpoints()->size() == 0 ||
+      engine.checkpoints()->Get(0)->name()->str() != kMainCheckpoint)
+    return makeError(StatusCode::DataLoss, "the first checkpoint is not \"%s\"",
+                     kMainCheckpoint);
+  return Status();
+}
+
+/// Every program has one of each stage; they lie in order, "main" first.
+Status validateProgramNames(const Engine &engine) {
+  const auto &programs = *engine.programs();
+  const uint32_t stages = engine.topology()->pp();
+  std::set<std::pair<std::string, uint32_t>> known;
+  for (const Program *program : programs) {
+    std::string name = program->name()->str();
+    if (program->stage() >= stages)
+      return makeError(StatusCode::DataLoss,
+                       "a program %s is of stage %u, but there are %u pipeline "
+                       "stages",
+                       quoted(*program).c_str(), program->stage(), stages);
+    if (!known.insert({name, program->stage()}).second)
+      return makeError(StatusCode::DataLoss, "two programs are %s of stage %u",
+                       quoted(*program).c_str(), program->stage());
+  }
+  for (const auto &each : known)
+    for (uint32_t stage = 0; stage < stages; ++stage)
+      if (!known.count({each.first, stage}))
+        return makeError(StatusCode::DataLoss,
+                         "program \"%s\" lacks stage %u of %u",
+                         each.first.c_str(), stage, stages);
+  if (!known.count({kMainProgram, 0}))
+    return makeError(StatusCode::DataLoss,
+                     "no program is named \"%s\", which sessions run",
+                     kMainProgram);
+  for (uint32_t i = 0; i < programs.size(); ++i) {
+    const Program &program = *programs.Get(i);
+    std::string expected = i < stages ? kMainProgram
+                           : i % stages == 0
+                               ? program.name()->str()
+                               : programs.Get(i - 1)->name()->str();
+    if (program.name()->str() != expected || program.stage() != i % stages)
+      return makeError(StatusCode::DataLoss,
+                       "place %u holds program %s of stage %u, expected \"%s\" "
+                       "of stage %u: stages follow each other, and \"%s\" "
+                       "comes first",
+                       i, quoted(program).c_str(), program.stage(),
+                       expected.c_str(), i % stages, kMainProgram);
+  }
+  return Status();
+}
+
 } // namespace
 
 Status validateFacts(const Engine &engine) {
@@ -260,22 +329,8 @@ Status validateFacts(const Engine &engine) {
   const Model &model = *engine.model();
   SADDLE_RETURN_IF_ERROR(
       checkRange("model: vocab_size", model.vocab_size(), kMaxIndex));
-  std::string fingerprint = model.fingerprint()->str();
-  if (fingerprint.size() != 32 ||
-      fingerprint.find_first_not_of("0123456789abcdef") != std::string::npos)
-    return makeError(StatusCode::DataLoss,
-                     "model: fingerprint is \"%s\", expected 32 lower-case hex "
-                     "digits",
-                     fingerprint.c_str());
-  if (engine.programs()->size() != engine.topology()->pp())
-    return makeError(StatusCode::DataLoss,
-                     "%u programs for %u pipeline stages, expected one each",
-                     engine.programs()->size(), engine.topology()->pp());
-  for (uint32_t i = 0; i < engine.programs()->size(); ++i)
-    if (engine.programs()->Get(i)->stage() != i)
-      return makeError(StatusCode::DataLoss, "program %u is of stage %u", i,
-                       engine.programs()->Get(i)->stage());
-  return Status();
+  SADDLE_RETURN_IF_ERROR(validateCheckpoints(engine));
+  return validateProgramNames(engine);
 }
 
 Status validateTables(const Engine &engine) {

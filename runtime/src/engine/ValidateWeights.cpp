@@ -3,10 +3,12 @@
 
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/Engine.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <unordered_set>
 #include <vector>
 
@@ -192,9 +194,7 @@ Status validateWeight(const Engine &engine, const Weight &weight,
 }
 
 /// Weights are written once each; two in the same bytes would destroy one.
-Status checkNoOverlap(const Program &program) {
-  std::vector<const Weight *> weights(program.weights()->begin(),
-                                      program.weights()->end());
+Status checkNoOverlap(std::vector<const Weight *> weights) {
   std::sort(weights.begin(), weights.end(),
             [](const Weight *a, const Weight *b) {
               const Slice &x = *a->slice(), &y = *b->slice();
@@ -217,6 +217,46 @@ Status checkNoOverlap(const Program &program) {
   return Status();
 }
 
+template <typename T>
+bool isSame(const flatbuffers::Vector<T> &a, const flatbuffers::Vector<T> &b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
+bool isSame(const RankValue *a, const RankValue *b) {
+  auto fields = [](const RankValue *value) {
+    return value
+               ? std::tuple(value->base(), value->divisor(), value->modulus(),
+                            value->step())
+               : std::tuple<uint64_t, uint64_t, uint64_t, uint64_t>(0, 1, 1, 0);
+  };
+  return fields(a) == fields(b);
+}
+
+bool isSame(const Piece &a, const Piece &b) {
+  auto fields = [](const Piece &piece) {
+    return std::tuple(piece.source(), piece.stack_count(), piece.rows(),
+                      piece.cols(), piece.dest_row(), piece.dest_col(),
+                      piece.source_block_rows(), piece.source_block_cols(),
+                      piece.dest_block_rows(), piece.dest_block_cols());
+  };
+  return fields(a) == fields(b) && isSame(a.stack_start(), b.stack_start()) &&
+         isSame(a.row_start(), b.row_start()) &&
+         isSame(a.col_start(), b.col_start());
+}
+
+/// Whether two weights at one place are the same bytes: shape and recipe.
+bool isSame(const Weight &a, const Weight &b) {
+  const Slice &x = *a.slice(), &y = *b.slice();
+  if (x.dtype() != y.dtype() || !isSame(*x.shape(), *y.shape()) ||
+      !isSame(*x.strides(), *y.strides()) ||
+      a.pieces()->size() != b.pieces()->size())
+    return false;
+  for (uint32_t i = 0; i < a.pieces()->size(); ++i)
+    if (!isSame(*a.pieces()->Get(i), *b.pieces()->Get(i)))
+      return false;
+  return true;
+}
+
 } // namespace
 
 Status validateWeights(const Engine &engine, const Program &program) {
@@ -229,7 +269,29 @@ Status validateWeights(const Engine &engine, const Program &program) {
     SADDLE_RETURN_IF_ERROR(prefix("weight " + quoted(*weight),
                                   validateWeight(engine, *weight, ranks)));
   }
-  return checkNoOverlap(program);
+  return checkNoOverlap({program.weights()->begin(), program.weights()->end()});
+}
+
+Status validateSharedWeights(const Engine &engine) {
+  for (uint32_t stage = 0; stage < engine.topology()->pp(); ++stage) {
+    std::vector<const Program *> programs = programsOf(engine, stage);
+    if (programs.size() == 1)
+      continue;
+    // One of those that are the same.
+    std::map<std::pair<uint32_t, uint64_t>, const Weight *> places;
+    std::vector<const Weight *> weights;
+    for (const Program *program : programs)
+      for (const Weight *weight : *program->weights()) {
+        const Slice &slice = *weight->slice();
+        auto [place, isNew] =
+            places.insert({{slice.arena(), slice.offset()}, weight});
+        if (isNew || !isSame(*place->second, *weight))
+          weights.push_back(weight);
+      }
+    SADDLE_RETURN_IF_ERROR(prefix("stage " + std::to_string(stage),
+                                  checkNoOverlap(std::move(weights))));
+  }
+  return Status();
 }
 
 Status validateSourcesAreRead(const Engine &engine) {

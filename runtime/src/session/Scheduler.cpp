@@ -1,5 +1,7 @@
 #include "runtime/src/session/Scheduler.h"
 
+#include "runtime/src/engine/Programs.h"
+
 #include <algorithm>
 #include <cinttypes>
 #include <tuple>
@@ -29,7 +31,7 @@ StatusOr<Scheduler> Scheduler::create(const schema::Engine &engine,
       replica.unused.push_back(int32_t(page));
   }
   // Every stage has the same entries.
-  const auto &entries = *engine.programs()->Get(0)->entries();
+  const auto &entries = *engine::mainProgram(engine, 0).entries();
   for (uint32_t i = 0; i < entries.size(); ++i) {
     const schema::Entry *entry = entries.Get(i);
     auto &shapes = entry->phase() == schema::Phase::DECODE ? scheduler.decode

@@ -33,6 +33,15 @@ struct SequenceInput {
   }
 };
 
+/// Rows that a step with these inputs yields; SIZE_MAX when they do not fit.
+inline size_t rowsOf(Span<const SequenceInput> inputs) {
+  size_t rows = 0;
+  for (const SequenceInput &input : inputs)
+    if (__builtin_add_overflow(rows, input.rows(), &rows))
+      return SIZE_MAX;
+  return rows;
+}
+
 /// Not thread-safe.
 class Scheduler final : public backend::PageTables {
 public:

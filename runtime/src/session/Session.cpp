@@ -1,11 +1,13 @@
 #include "runtime/src/session/Session.h"
 
 #include "runtime/src/backend/RowCounts.h"
+#include "runtime/src/comm/ThreadTransport.h"
 #include "runtime/src/session/Backends.h"
 #include "runtime/src/session/Traffic.h"
 
 #include <algorithm>
 #include <cinttypes>
+#include <cstdlib>
 #include <cstring>
 
 namespace saddle::session {
@@ -19,9 +21,9 @@ static std::vector<comm::Partition> partitionsOf(const schema::Engine &engine) {
   return partitions;
 }
 
-static comm::CommunicatorOptions
-communicatorOptions(const SessionOptions &options) {
-  comm::CommunicatorOptions result;
+static comm::ThreadTransportOptions
+transportOptions(const SessionOptions &options) {
+  comm::ThreadTransportOptions result;
   result.timeout = options.timeout;
   result.room = std::max(result.room, uint32_t(options.microBatches));
   return result;
@@ -29,27 +31,24 @@ communicatorOptions(const SessionOptions &options) {
 
 Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
                  std::unique_ptr<backend::Backend> backend,
+                 std::unique_ptr<comm::Transport> transport,
                  const SessionOptions &options)
     : loaded(std::move(engine)), options(options),
       scheduler(std::move(scheduler)), times(loaded->worldSize()),
       backend(std::move(backend)), ranks(loaded->worldSize()),
-      communicator(loaded->worldSize(), partitionsOf(loaded->root()),
-                   communicatorOptions(options)),
-      workers(loaded->worldSize()) {
+      transport(std::move(transport)), workers(loaded->worldSize()) {
   const schema::Program &last =
       backend::programOf(loaded->root(), loaded->worldSize() - 1);
   for (const schema::Entry *entry : *last.entries())
     layouts.push_back(backend::RowRules(*entry).allRows);
-  const uint64_t candidates = backend::candidatesOf(loaded->root());
-  rowBytes[0] = loaded->root().model()->vocab_size() * sizeof(float);
-  rowBytes[1] = candidates * sizeof(float);
-  rowBytes[2] = candidates * sizeof(int32_t);
+  available = backend::outputsOf(loaded->root());
 }
 
 StatusOr<std::unique_ptr<Session>>
 Session::create(std::shared_ptr<const Engine> engine,
                 const std::string &weights, const SessionOptions &given,
-                std::unique_ptr<backend::Backend> backend) {
+                std::unique_ptr<backend::Backend> backend,
+                std::unique_ptr<comm::Transport> transport) {
   const schema::Engine &root = engine->root();
   SessionOptions options = given;
   constexpr uint64_t kMostMicroBatches = 1024; // each is a buffer per rank
@@ -69,16 +68,21 @@ Session::create(std::shared_ptr<const Engine> engine,
         makeBackend(engine, {options.timeout, options.shareDevices,
                              options.ncclLibrary, options.ncclAboveBytes}));
   }
-  std::unique_ptr<Session> session(new Session(
-      std::move(engine), std::move(scheduler), std::move(backend), options));
+  if (!transport)
+    transport = std::make_unique<comm::ThreadTransport>(
+        engine->worldSize(), partitionsOf(root), transportOptions(options));
+  std::unique_ptr<Session> session(
+      new Session(std::move(engine), std::move(scheduler), std::move(backend),
+                  std::move(transport), options));
   SADDLE_RETURN_IF_ERROR(session->load(weights));
   return session;
 }
 
 Status Session::load(const std::string &weights) {
   const schema::Engine &root = loaded->root();
-  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> source,
-                          WeightSource::open(root, weights));
+  SADDLE_ASSIGN_OR_RETURN(
+      std::unique_ptr<WeightSource> source,
+      WeightSource::open(root, weights, options.otherWeights));
   auto job = [&](uint32_t rank) -> Status {
     SADDLE_ASSIGN_OR_RETURN(ranks[rank], backend->makeRank(rank));
     return ranks[rank]->load(*source);
@@ -102,40 +106,66 @@ Status Session::removeSequence(uint32_t sequence) {
 /// On the rank's thread: all batches of the step, one after the other.
 Status Session::runRank(uint32_t rank) {
   for (size_t i = 0; i < batchCount; ++i) {
-    backend::BatchRun batchRun = {batches[i],
-                                  wanted,
-                                  serial + i,
-                                  scheduler,
-                                  communicator,
-                                  options.beforeCommand,
-                                  writtenByRanks() ? bufferStart : nullptr};
+    backend::BatchRun batchRun = {batches[i], wanted,     serial + i,
+                                  scheduler,  *transport, options.beforeCommand,
+                                  direct};
     SADDLE_ASSIGN_OR_RETURN(
         bool alive,
         ranks[rank]->run(batchRun, trace ? times[rank][i].data() : nullptr));
     if (!alive)
       return {};
-    if (!batchRun.logits)
-      collect(i, rank);
+    collect(i, rank);
     deviceTimes[rank] += ranks[rank]->deviceTime();
     finished[rank] = i + 1;
   }
   return {};
 }
 
-StatusOr<float *> Session::logitsBuffer(size_t rows) {
-  if (bufferStart && rows <= bufferRows)
-    return bufferStart;
+StatusOr<const backend::StepOutput *>
+Session::findOutput(std::string_view name) const {
+  for (const backend::StepOutput &output : available)
+    if (name == output.binding->name)
+      return &output;
+  std::string text(name);
+  if (const ops::Binding *known = ops::findBinding(name);
+      known && known->isOutput())
+    return makeError(StatusCode::InvalidArgument,
+                     "the engine yields no %s; compile it with %s, or ask for "
+                     "another output",
+                     text.c_str(), known->output->option);
+  std::string all;
+  for (const backend::StepOutput &output : available)
+    all += (all.empty() ? "" : ", ") + std::string(output.binding->name);
+  return makeError(StatusCode::InvalidArgument,
+                   "\"%s\" is no output of a step; the engine yields %s",
+                   text.c_str(), all.c_str());
+}
+
+StatusOr<void *> Session::outputBuffer(std::string_view name, size_t rows) {
+  SADDLE_ASSIGN_OR_RETURN(const backend::StepOutput *output, findOutput(name));
+  OutputBuffer &buffer = buffers[size_t(output->binding->id)];
+  if (buffer.start && rows <= buffer.rows)
+    return static_cast<void *>(buffer.start);
   SADDLE_RETURN_IF_ERROR(broken); // a rank may still write into the old one
-  uint64_t floats = rows * loaded->root().model()->vocab_size();
-  bufferStart = nullptr;
-  SADDLE_ASSIGN_OR_RETURN(hostMemory,
-                          backend->makeHostMemory(floats * sizeof(float)));
-  if (!hostMemory)
-    plainBuffer.resize(floats);
-  bufferStart = hostMemory ? static_cast<float *>(hostMemory->data())
-                           : plainBuffer.data();
-  bufferRows = rows;
-  return bufferStart;
+  buffer.start = nullptr;
+  uint64_t bytes = 0;
+  bool fits = !__builtin_mul_overflow(std::max<uint64_t>(rows, 1),
+                                      output->rowBytes(), &bytes);
+  if (fits) {
+    SADDLE_ASSIGN_OR_RETURN(buffer.hostMemory, backend->makeHostMemory(bytes));
+    if (!buffer.hostMemory)
+      buffer.plain.reset(static_cast<uint8_t *>(std::calloc(bytes, 1)));
+    buffer.start = buffer.hostMemory
+                       ? static_cast<uint8_t *>(buffer.hostMemory->data())
+                       : buffer.plain.get();
+  }
+  if (!buffer.start)
+    return makeError(StatusCode::ResourceExhausted,
+                     "a buffer for %zu rows of %s, %" PRIu64
+                     " bytes each, could not be allocated",
+                     rows, output->binding->name, output->rowBytes());
+  buffer.rows = rows;
+  return static_cast<void *>(buffer.start);
 }
 
 void Session::collect(size_t index, uint32_t rank) {
@@ -143,7 +173,7 @@ void Session::collect(size_t index, uint32_t rank) {
   const schema::Engine &root = loaded->root();
   schema::RowLayout layout = layouts[batch.entry];
   uint32_t replicas = uint32_t(batch.replicas.size());
-  backend::RowShare share = backend::logitsShare(
+  backend::RowShare share = backend::outputShare(
       *root.topology(), rank,
       backend::firstRow(layout, batch.rowCounts, replicas));
   if (share.first == share.end)
@@ -152,12 +182,15 @@ void Session::collect(size_t index, uint32_t rank) {
   for (uint32_t replica = 0; replica < replicas; ++replica) {
     const std::vector<size_t> &rows = batch.replicas[replica].destinations;
     uint64_t first = backend::firstRow(layout, batch.rowCounts, replica);
-    for (size_t output = 0; output < std::size(destinations); ++output)
-      for (size_t i = 0; destinations[output] && i < rows.size(); ++i)
+    for (const backend::StepOutput &output : available) {
+      ops::BindingId id = output.binding->id;
+      uint8_t *to = destinations[size_t(id)];
+      uint64_t bytes = output.rowBytes();
+      for (size_t i = 0; to && i < rows.size(); ++i)
         if (first + i >= share.first && first + i < share.end)
-          std::memcpy(destinations[output] + rows[i] * rowBytes[output],
-                      ranks[rank]->outputRow(output, first + i),
-                      rowBytes[output]);
+          std::memcpy(to + rows[i] * bytes,
+                      ranks[rank]->outputRow(id, first + i), bytes);
+    }
   }
 }
 
@@ -166,21 +199,21 @@ void Session::collect(size_t index, uint32_t rank) {
 bool Session::areStuck(const std::vector<uint32_t> &missing) {
   // Ranks that wait for a stuck one find out by themselves, and say more.
   constexpr std::chrono::milliseconds kGrace{100};
-  bool failed = !communicator.failure().ok();
+  bool failed = !transport->failure().ok();
   comm::Clock::time_point now = comm::Clock::now();
   uint32_t slowest = missing[0];
   for (uint32_t rank : missing) {
-    auto idle = now - communicator.lastProgress(rank);
+    auto idle = now - transport->lastProgress(rank);
     if (idle < (failed ? kGrace : options.timeout + kGrace))
       return false;
-    if (communicator.lastProgress(rank) < communicator.lastProgress(slowest))
+    if (transport->lastProgress(rank) < transport->lastProgress(slowest))
       slowest = rank;
   }
   if (!failed)
-    communicator.abort(slowest,
-                       makeError(StatusCode::DeadlineExceeded,
-                                 "no progress for %.1f s",
-                                 double(options.timeout.count()) / 1000));
+    transport->abort(slowest,
+                     makeError(StatusCode::DeadlineExceeded,
+                               "no progress for %.1f s",
+                               double(options.timeout.count()) / 1000));
   return true;
 }
 
@@ -189,7 +222,7 @@ Status Session::runBatches() {
   finished.assign(world, 0);
   deviceTimes.assign(world, {});
   for (uint32_t rank = 0; rank < world; ++rank) {
-    communicator.progress(rank, "the start of the step");
+    transport->progress(rank, "the start of the step");
     times[rank].resize(trace ? batchCount : 0);
     for (size_t i = 0; i < times[rank].size(); ++i)
       times[rank][i].resize(ranks[rank]->commands(batches[i].entry).size());
@@ -200,15 +233,15 @@ Status Session::runBatches() {
                               });
   serial += batchCount;
   // The ranks' own errors are mostly consequences of the first one.
-  Status cause = communicator.failure();
+  Status cause = transport->failure();
   if (!cause.ok() || !status.ok())
     return cause.ok() ? status : cause;
   for (uint32_t rank = 0; rank < world; ++rank)
     if (finished[rank] != batchCount)
-      communicator.abort(rank, makeError(StatusCode::Internal,
-                                         "it ended before its program did"));
-  SADDLE_RETURN_IF_ERROR(communicator.failure());
-  return communicator.checkDelivered();
+      transport->abort(rank, makeError(StatusCode::Internal,
+                                       "it ended before its program did"));
+  SADDLE_RETURN_IF_ERROR(transport->failure());
+  return transport->checkDelivered();
 }
 
 std::chrono::nanoseconds Session::deviceTime() const {
@@ -237,17 +270,44 @@ void Session::report() const {
     }
 }
 
-static size_t rowsOf(Span<const SequenceInput> inputs) {
-  size_t rows = 0;
-  for (const SequenceInput &input : inputs)
-    rows += input.rows();
-  return rows;
+Status Session::takeOutputs(Span<const WantedOutput> outputs, size_t rows,
+                            Destinations &to) {
+  backend::BindingSet set;
+  Destinations buffered{};
+  for (const WantedOutput &each : outputs) {
+    SADDLE_ASSIGN_OR_RETURN(const backend::StepOutput *output,
+                            findOutput(each.name));
+    const char *name = output->binding->name;
+    size_t id = size_t(output->binding->id);
+    if (set[id])
+      return makeError(StatusCode::InvalidArgument,
+                       "output %s is wanted twice; name it once", name);
+    set[id] = true;
+    if (rows > each.bytes / output->rowBytes())
+      return makeError(StatusCode::InvalidArgument,
+                       "the step yields %zu rows of %s, %" PRIu64
+                       " bytes each, but the buffer holds %" PRIu64 " bytes",
+                       rows, name, output->rowBytes(), each.bytes);
+    if (rows != 0 && !each.data)
+      return makeError(StatusCode::InvalidArgument,
+                       "output %s has no memory: data is NULL", name);
+    auto *data = static_cast<uint8_t *>(each.data);
+    const OutputBuffer &buffer = buffers[id];
+    bool isDirect = data && data == buffer.start && buffer.hostMemory &&
+                    rows <= buffer.rows;
+    (isDirect ? buffered : to)[id] = data;
+  }
+  wanted = set;
+  direct = buffered;
+  return {};
 }
 
-Status Session::runStep(Span<const SequenceInput> inputs,
-                        backend::Output output, const Destinations &to) {
+Status Session::step(Span<const SequenceInput> inputs,
+                     Span<const WantedOutput> outputs) {
+  SADDLE_RETURN_IF_ERROR(broken);
+  Destinations to{};
+  SADDLE_RETURN_IF_ERROR(takeOutputs(outputs, rowsOf(inputs), to));
   SADDLE_RETURN_IF_ERROR(scheduler.begin(inputs));
-  wanted = output;
   for (batchCount = 0;; ++batchCount) {
     if (batchCount == batches.size())
       batches.emplace_back();
@@ -258,9 +318,6 @@ Status Session::runStep(Span<const SequenceInput> inputs,
     std::unique_lock<std::shared_mutex> lock(destinationsMutex);
     destinations = now;
   };
-  stepIntoBuffer = output == backend::Output::Logits && to[0] &&
-                   to[0] == reinterpret_cast<uint8_t *>(bufferStart) &&
-                   rowsOf(inputs) <= bufferRows;
   setDestinations(to);
   broken = runBatches();
   setDestinations({});
@@ -268,38 +325,6 @@ Status Session::runStep(Span<const SequenceInput> inputs,
   if (trace)
     report();
   return {};
-}
-
-Status Session::step(Span<const SequenceInput> inputs, float *logits,
-                     size_t capacity) {
-  SADDLE_RETURN_IF_ERROR(broken);
-  uint64_t vocab = loaded->root().model()->vocab_size();
-  size_t rows = rowsOf(inputs);
-  if (rows > capacity / vocab)
-    return makeError(StatusCode::InvalidArgument,
-                     "the step yields %zu rows of %" PRIu64
-                     " logits, but the buffer holds %zu floats",
-                     rows, vocab, capacity);
-  return runStep(inputs, backend::Output::Logits,
-                 {reinterpret_cast<uint8_t *>(logits), nullptr, nullptr});
-}
-
-Status Session::stepCandidates(Span<const SequenceInput> inputs, float *values,
-                               int32_t *tokens, size_t capacity) {
-  SADDLE_RETURN_IF_ERROR(broken);
-  size_t rows = rowsOf(inputs);
-  if (rowBytes[1] == 0)
-    return makeError(StatusCode::InvalidArgument,
-                     "the engine yields no candidates; compile it with "
-                     "--candidates, or ask for logits");
-  if (rows > capacity)
-    return makeError(StatusCode::InvalidArgument,
-                     "the step yields %zu rows of candidates, but the buffers "
-                     "hold %zu",
-                     rows, capacity);
-  return runStep(inputs, backend::Output::Candidates,
-                 {nullptr, reinterpret_cast<uint8_t *>(values),
-                  reinterpret_cast<uint8_t *>(tokens)});
 }
 
 } // namespace saddle::session

@@ -8,9 +8,10 @@
 #include "runtime/src/session/Scheduler.h"
 #include "runtime/src/session/Workers.h"
 
-#include <array>
 #include <chrono>
+#include <cstdlib>
 #include <shared_mutex>
+#include <string_view>
 
 namespace saddle::session {
 
@@ -31,7 +32,18 @@ struct SessionOptions {
   /// rows that an entry has room for; empty: none.
   std::string ncclLibrary;
   uint64_t ncclAboveBytes = backend::kNcclAboveBytes;
+  /// Weights of the engine's checkpoints beside the main one.
+  std::vector<CheckpointPlace> otherWeights;
   backend::CommandHook beforeCommand;
+};
+
+/// An output that a step is to yield, and the caller's memory for it: rows of
+/// the engine's width, one for each wanted token, inputs in order, positions
+/// ascending.
+struct WantedOutput {
+  std::string_view name; // of runtime/ops/Bindings.h: "logits"
+  void *data;
+  uint64_t bytes; // that `data` holds
 };
 
 /// One command of one batch on one rank.
@@ -53,13 +65,18 @@ using TraceSink = std::function<void(const TraceEvent &)>;
 /// destructor waits for a rank that is stuck.
 class Session {
 public:
-  /// `weights` is a folder or "synthetic:SEED" (WeightSource::open). Errors:
+  /// `weights`, those of the main checkpoint, is a folder or "synthetic:SEED"
+  /// (WeightSource::open). Ranks hold all programs of the engine; steps run the
+  /// main one. Errors:
   /// everything that making the backend, opening and loading weights refuses.
-  /// Without a `backend`, that of the engine's target is made.
+  /// Without a `backend`, that of the engine's target is made; without a
+  /// `transport`, ranks meet as threads of this process (its partitions are the
+  /// engine's rank groups).
   static StatusOr<std::unique_ptr<Session>>
   create(std::shared_ptr<const Engine> engine, const std::string &weights,
          const SessionOptions &options,
-         std::unique_ptr<backend::Backend> backend = nullptr);
+         std::unique_ptr<backend::Backend> backend = nullptr,
+         std::unique_ptr<comm::Transport> transport = nullptr);
 
   StatusOr<uint32_t> addSequence();
   Status removeSequence(uint32_t sequence);
@@ -71,23 +88,26 @@ public:
     return scheduler.replicaOf(sequence);
   }
   uint64_t freePages() const { return scheduler.freePages(); }
+  /// KV pages of an attention replica, free or not.
+  uint64_t pagesPerReplica() const {
+    return loaded->root().limits()->num_pages();
+  }
 
-  /// Appends tokens to sequences and computes the wanted logits: rows of
-  /// vocab_size floats at `logits`, inputs in order, positions ascending.
-  /// `capacity` is what `logits` holds, in floats. Errors that refuse the
-  /// inputs (InvalidArgument, ResourceExhausted) change nothing.
-  Status step(Span<const SequenceInput> inputs, float *logits, size_t capacity);
+  /// Appends tokens to sequences and computes the wanted outputs; only those
+  /// leave the devices. Errors that refuse the inputs (InvalidArgument,
+  /// ResourceExhausted) change nothing: an output that is unknown, that the
+  /// engine lacks or that is named twice; memory that is null or too small;
+  /// what Scheduler::begin refuses.
+  Status step(Span<const SequenceInput> inputs,
+              Span<const WantedOutput> outputs);
 
-  /// The same with candidatesOf(engine) values and tokens for each row in
-  /// place of its logits, best first, NaN before all; `capacity` is in rows.
-  /// InvalidArgument also when the engine has no candidates.
-  Status stepCandidates(Span<const SequenceInput> inputs, float *values,
-                        int32_t *tokens, size_t capacity);
+  /// A buffer of the session's for `rows` rows of an output, the best one to
+  /// give to step(): devices write into it without a copy. Valid until the next
+  /// call for this output, and as long as the session.
+  StatusOr<void *> outputBuffer(std::string_view name, size_t rows);
 
-  /// A buffer of the session's for `rows` rows, the best one to give to step():
-  /// devices write into it without a copy. Valid until the next call, and as
-  /// long as the session.
-  StatusOr<float *> logitsBuffer(size_t rows);
+  /// The outputs that its steps can yield.
+  const std::vector<backend::StepOutput> &outputs() const { return available; }
 
   /// How long devices were busy with the last step: of the rank that took
   /// longest, all its batches. 0 on the CPU.
@@ -101,19 +121,31 @@ public:
 private:
   Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
           std::unique_ptr<backend::Backend> backend,
+          std::unique_ptr<comm::Transport> transport,
           const SessionOptions &options);
-  /// Rows of each output (kOutputBindings).
-  using Destinations =
-      std::array<uint8_t *, std::size(backend::kOutputBindings)>;
+  /// Where rows of outputs go; null for the others.
+  using Destinations = backend::PerBinding<uint8_t *>;
+  struct Freed {
+    void operator()(uint8_t *memory) const { std::free(memory); }
+  };
+  /// Memory behind outputBuffer().
+  struct OutputBuffer {
+    std::unique_ptr<backend::HostMemory> hostMemory; // or
+    std::unique_ptr<uint8_t, Freed> plain;
+    uint8_t *start = nullptr;
+    size_t rows = 0;
+  };
 
   Status load(const std::string &weights);
   Status runBatches();
   Status runRank(uint32_t rank);
   bool areStuck(const std::vector<uint32_t> &missing);
-  Status runStep(Span<const SequenceInput> inputs, backend::Output output,
-                 const Destinations &to);
-  /// Whether the step's logits go into memory of the backend.
-  bool writtenByRanks() const { return stepIntoBuffer && hostMemory; }
+  /// The output of that name, or why there is none.
+  StatusOr<const backend::StepOutput *> findOutput(std::string_view name) const;
+  /// Takes the outputs of a step of so many rows into `wanted`, `direct` and
+  /// `to`.
+  Status takeOutputs(Span<const WantedOutput> outputs, size_t rows,
+                     Destinations &to);
   /// Copies the rank's share of the batch's outputs to the caller.
   void collect(size_t index, uint32_t rank);
   void report() const;
@@ -126,13 +158,13 @@ private:
   std::vector<backend::Batch> batches;
   size_t batchCount = 0;
   uint64_t serial = 0; // of the first batch
-  backend::Output wanted = backend::Output::Logits;
-  /// Where the step's outputs go, the others and all that the caller no longer
-  /// waits for null. Guarded, since a rank that was given up may come back.
+  backend::BindingSet wanted;
+  /// Of wanted outputs that go into memory of the backend.
+  Destinations direct{};
+  /// Where the step's other outputs go, those that the caller no longer waits
+  /// for null. Guarded, since a rank that was given up may come back.
   Destinations destinations{};
   std::shared_mutex destinationsMutex;
-  uint64_t
-      rowBytes[std::size(backend::kOutputBindings)]; // of a row of each output
   std::vector<size_t> finished;                      // batches of each rank
   std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
   std::vector<std::vector<std::vector<backend::CommandTime>>>
@@ -140,14 +172,11 @@ private:
   std::unique_ptr<backend::Backend> backend;
   // In this order: ranks may still write into the memory, which is the
   // backend's.
-  std::unique_ptr<backend::HostMemory> hostMemory; // or
-  std::vector<float> plainBuffer;                  // behind logitsBuffer()
-  float *bufferStart = nullptr;
-  size_t bufferRows = 0;
-  bool stepIntoBuffer = false;
+  backend::PerBinding<OutputBuffer> buffers;
   std::vector<std::unique_ptr<backend::RankProgram>> ranks;
   std::vector<schema::RowLayout> layouts; // of outputs, by entry
-  comm::Communicator communicator;
+  std::vector<backend::StepOutput> available;
+  std::unique_ptr<comm::Transport> transport;
   Status broken;
   Workers workers; // last: its destructor waits for users of all the above
 };

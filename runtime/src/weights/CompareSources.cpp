@@ -43,10 +43,12 @@ DType schemaDType(TensorDType dtype) {
   return DType::UNKNOWN;
 }
 
-std::vector<Expected> expand(const schema::Engine &engine) {
+std::vector<Expected> expand(const schema::Engine &engine, uint32_t index) {
   std::vector<Expected> all;
   for (uint32_t i = 0; i < engine.sources()->size(); ++i) {
     const schema::Source &source = *engine.sources()->Get(i);
+    if (source.checkpoint() != index)
+      continue;
     uint64_t members = std::max<uint64_t>(1, source.stack());
     for (uint64_t m = 0; m < members; ++m)
       all.push_back({memberName(source, m), i, m});
@@ -59,8 +61,10 @@ std::vector<Expected> expand(const schema::Engine &engine) {
 
 class Matcher {
 public:
-  Matcher(const schema::Engine &engine, const Checkpoint &checkpoint)
-      : engine(engine), checkpoint(checkpoint), expected(expand(engine)) {}
+  Matcher(const schema::Engine &engine, uint32_t index,
+          const Checkpoint &checkpoint)
+      : engine(engine), index(index), checkpoint(checkpoint),
+        expected(expand(engine, index)) {}
 
   StatusOr<MatchedTensors> match();
 
@@ -88,6 +92,7 @@ private:
   }
 
   const schema::Engine &engine;
+  const uint32_t index; // of the checkpoint in the engine
   const Checkpoint &checkpoint;
   const std::vector<Expected> expected; // by name
   MatchedTensors matched;
@@ -147,8 +152,10 @@ void Matcher::extra(const std::string &name) {
 
 StatusOr<MatchedTensors> Matcher::match() {
   for (const schema::Source *source : *engine.sources())
-    matched.emplace_back(
-        source->ignored_reason() ? 0 : std::max<uint64_t>(1, source->stack()));
+    matched.emplace_back(source->ignored_reason() ||
+                                 source->checkpoint() != index
+                             ? 0
+                             : std::max<uint64_t>(1, source->stack()));
   auto found = checkpoint.tensors.begin(), end = checkpoint.tensors.end();
   auto addExtras = [&](const std::string *until) {
     for (; found != end && (!until || found->first < *until); ++found) {
@@ -173,7 +180,7 @@ StatusOr<MatchedTensors> Matcher::match() {
   addExtras(nullptr);
 
   std::string has = fingerprint.hex(),
-              wants = engine.model()->fingerprint()->str();
+              wants = engine.checkpoints()->Get(index)->fingerprint()->str();
   if (differences == 0 && has == wants)
     return std::move(matched);
   if (differences == 0)
@@ -192,8 +199,9 @@ StatusOr<MatchedTensors> Matcher::match() {
 } // namespace
 
 StatusOr<MatchedTensors> matchSources(const schema::Engine &engine,
+                                      uint32_t index,
                                       const Checkpoint &checkpoint) {
-  return Matcher(engine, checkpoint).match();
+  return Matcher(engine, index, checkpoint).match();
 }
 
 } // namespace saddle::weights

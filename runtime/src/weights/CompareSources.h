@@ -11,13 +11,16 @@
 namespace saddle::weights {
 
 /// The checkpoint's tensors in the engine's order: [source][member]; empty for
-/// ignored sources. Pointers into the checkpoint.
+/// ignored sources and those of other checkpoints. Pointers into the
+/// checkpoint.
 using MatchedTensors = std::vector<std::vector<const TensorInfo *>>;
 
-/// Every tensor must match exactly: name, dtype, shape, nothing missing and
-/// nothing extra; then the fingerprint. A Mismatch error lists the first few
-/// differences and counts all. Linear in the number of tensors.
+/// `index` is that of the checkpoint in the engine. Every tensor must match
+/// exactly: name, dtype, shape, nothing missing and nothing extra; then the
+/// fingerprint. A Mismatch error lists the first few differences and counts
+/// all. Linear in the number of tensors.
 StatusOr<MatchedTensors> matchSources(const schema::Engine &engine,
+                                      uint32_t index,
                                       const Checkpoint &checkpoint);
 
 } // namespace saddle::weights

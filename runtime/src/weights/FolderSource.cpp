@@ -20,7 +20,6 @@ public:
   /// Maps the shards and notes where every member's bytes begin.
   Status map(const Checkpoint &checkpoint, const MatchedTensors &matched);
 
-protected:
   void readCells(const CellRange &range, uint8_t *out) const override {
     const Tensor &tensor = tensors[range.source];
     // Members of a rank-3 tensor follow each other in one tensor.
@@ -37,7 +36,7 @@ private:
     std::vector<const uint8_t *> members; // of a stack
   };
   std::vector<MappedFile> shards;
-  std::vector<Tensor> tensors; // as engine.sources
+  std::vector<Tensor> tensors; // as engine.sources; empty for others'
 };
 
 Status FolderSource::map(const Checkpoint &checkpoint,
@@ -70,14 +69,15 @@ Status FolderSource::map(const Checkpoint &checkpoint,
 
 } // namespace
 
-StatusOr<std::unique_ptr<WeightSource>>
-openFolder(const schema::Engine &engine, const std::string &directory) {
+StatusOr<std::unique_ptr<RecipeSource>>
+openFolder(const schema::Engine &engine, uint32_t index,
+           const std::string &directory) {
   SADDLE_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(directory));
   SADDLE_ASSIGN_OR_RETURN(MatchedTensors matched,
-                          matchSources(engine, checkpoint));
+                          matchSources(engine, index, checkpoint));
   auto source = std::make_unique<FolderSource>(engine);
   SADDLE_RETURN_IF_ERROR(source->map(checkpoint, matched));
-  return std::unique_ptr<WeightSource>(std::move(source));
+  return std::unique_ptr<RecipeSource>(std::move(source));
 }
 
 } // namespace saddle::weights

@@ -5,8 +5,6 @@
 #include "runtime/src/weights/WeightShape.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <cstring>
 
 namespace saddle::weights {
@@ -104,10 +102,11 @@ void RecipeSource::loadPart(const schema::Weight &weight,
     copyPiece(*weight.slice(), *piece, part, rank, dest, scratch);
 }
 
-Status RecipeSource::load(const schema::Program &program, uint32_t rank,
+Status RecipeSource::load(const std::vector<const schema::Weight *> &weights,
+                          uint32_t rank,
                           const std::vector<uint8_t *> &arenas) const {
   std::vector<uint8_t> scratch;
-  for (const schema::Weight *weight : *program.weights()) {
+  for (const schema::Weight *weight : weights) {
     const schema::Slice &slice = *weight->slice();
     if (slice.arena() >= arenas.size() || !arenas[slice.arena()])
       return makeError(StatusCode::InvalidArgument,
@@ -128,25 +127,3 @@ std::string memberName(const schema::Source &source, uint64_t index) {
 }
 
 } // namespace saddle::weights
-
-namespace saddle {
-
-StatusOr<std::unique_ptr<WeightSource>>
-WeightSource::open(const schema::Engine &engine, const std::string &spec) {
-  const std::string synthetic = "synthetic:";
-  if (spec.compare(0, synthetic.size(), synthetic) != 0)
-    return weights::openFolder(engine, spec);
-  const std::string digits = spec.substr(synthetic.size());
-  bool isNumber = !digits.empty() &&
-                  digits.find_first_not_of("0123456789") == std::string::npos;
-  errno = 0;
-  uint64_t seed = std::strtoull(digits.c_str(), nullptr, 10);
-  if (!isNumber || errno == ERANGE)
-    return makeError(StatusCode::InvalidArgument,
-                     "weights \"%s\": \"%s\" is no seed, expected a whole "
-                     "number from 0 to 2^64-1, as in synthetic:7",
-                     spec.c_str(), digits.c_str());
-  return weights::makeSynthetic(engine, seed);
-}
-
-} // namespace saddle

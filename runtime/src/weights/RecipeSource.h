@@ -22,16 +22,16 @@ class RecipeSource : public WeightSource {
 public:
   explicit RecipeSource(const schema::Engine &engine) : engine(engine) {}
 
-  Status load(const schema::Program &program, uint32_t rank,
+  Status load(const std::vector<const schema::Weight *> &weights, uint32_t rank,
               const std::vector<uint8_t *> &arenas) const override;
   void loadPart(const schema::Weight &weight, const WeightPart &part,
                 uint32_t rank, uint8_t *dest,
                 std::vector<uint8_t> &scratch) const override;
 
-protected:
   /// Writes `range.count` elements of the source's dtype to `out`, densely.
   virtual void readCells(const CellRange &range, uint8_t *out) const = 0;
 
+protected:
   const schema::Engine &engine;
 
 private:
@@ -44,12 +44,14 @@ private:
 /// Name of member `index` of a source: "{}" replaced when it is a stack.
 std::string memberName(const schema::Source &source, uint64_t index);
 
-/// A source for the tensors of a checkpoint folder.
-StatusOr<std::unique_ptr<WeightSource>>
-openFolder(const schema::Engine &engine, const std::string &directory);
+/// A source for the tensors of the engine's checkpoint of that index, which lie
+/// in a folder.
+StatusOr<std::unique_ptr<RecipeSource>>
+openFolder(const schema::Engine &engine, uint32_t checkpoint,
+           const std::string &directory);
 
-/// A source that makes its values from `seed`.
-std::unique_ptr<WeightSource> makeSynthetic(const schema::Engine &engine,
+/// A source that makes the values of all checkpoints from `seed`.
+std::unique_ptr<RecipeSource> makeSynthetic(const schema::Engine &engine,
                                             uint64_t seed);
 
 } // namespace saddle::weights

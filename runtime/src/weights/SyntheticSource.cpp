@@ -94,7 +94,12 @@ public:
       tensor.rows = rank >= 2 ? shape.Get(rank - 2) : 1;
       uint64_t members = source->stack() ? source->stack() : 1;
       for (uint64_t i = 0; i < members; ++i) {
+        // The main checkpoint's names stand alone.
         std::string name = memberName(*source, i);
+        if (source->checkpoint() != 0)
+          name =
+              engine.checkpoints()->Get(source->checkpoint())->name()->str() +
+              "/" + name;
         tensor.streams.push_back(hash64(name.data(), name.size(), seed));
       }
       values.tensors.push_back(std::move(tensor));
@@ -103,7 +108,6 @@ public:
 
   const SyntheticValues *syntheticValues() const override { return &values; }
 
-protected:
   void readCells(const CellRange &range, uint8_t *out) const override {
     const SyntheticValues::Tensor &tensor = values.tensors[range.source];
     // Members of a rank-3 tensor are consecutive parts of one stream.
@@ -125,7 +129,7 @@ private:
 
 } // namespace
 
-std::unique_ptr<WeightSource> makeSynthetic(const schema::Engine &engine,
+std::unique_ptr<RecipeSource> makeSynthetic(const schema::Engine &engine,
                                             uint64_t seed) {
   return std::make_unique<SyntheticSource>(engine, seed);
 }

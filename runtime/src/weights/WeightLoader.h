@@ -42,29 +42,41 @@ std::vector<WeightPart> splitWeight(const schema::Slice &slice,
 uint64_t partOffset(const schema::Slice &slice, const WeightPart &part);
 uint64_t partBytes(const schema::Slice &slice, const WeightPart &part);
 
-/// A source of weights for one engine: a mapped checkpoint, or values made from
-/// a seed. Immutable; ranks may load at the same time.
+/// Where the weights of one checkpoint of an engine come from.
+struct CheckpointPlace {
+  std::string checkpoint; // its name in the engine
+  std::string spec;       // a folder or "synthetic:SEED"
+};
+
+/// A source of weights for one engine: mapped checkpoints, or values made from
+/// seeds. Immutable; ranks may load at the same time.
 class WeightSource {
 public:
   virtual ~WeightSource() = default;
 
-  /// `spec` is a folder or "synthetic:SEED". `engine` is validated and outlives
-  /// the result.
+  /// `spec` is a folder or "synthetic:SEED", for the main checkpoint; `others`
+  /// say where the engine's other ones are. A seed for the main checkpoint
+  /// makes those, too, that are not named. `engine` is validated and outlives
+  /// the result. InvalidArgument for a checkpoint without a place, and for a
+  /// place of a checkpoint that the engine does not read or that is named
+  /// twice.
   ///
-  /// Of a folder every tensor is compared with the engine's sources first:
+  /// Of a folder every tensor is compared with the checkpoint's sources first:
   /// missing, extra, mis-shaped or mis-typed tensors and another fingerprint
   /// are Mismatch errors that name the tensors, what the engine expects and
   /// what the folder has.
   ///
-  /// Synthetic weights depend on (seed, tensor name, element) only, so every
-  /// topology sees the same model; norms are near 1, matrices are scaled so
-  /// that activations stay finite.
+  /// Synthetic weights depend on (seed, checkpoint, tensor name, element) only,
+  /// so every topology sees the same model; norms are near 1, matrices are
+  /// scaled so that activations stay finite.
   static StatusOr<std::unique_ptr<WeightSource>>
-  open(const schema::Engine &engine, const std::string &spec);
+  open(const schema::Engine &engine, const std::string &spec,
+       const std::vector<CheckpointPlace> &others = {});
 
-  /// Fills the weights of `program` for `rank`. `arenas[i]` is the base of
+  /// Fills `weights` (engine::weightsOf) for `rank`. `arenas[i]` is the base of
   /// arena i (only CONSTANT ones are written).
-  virtual Status load(const schema::Program &program, uint32_t rank,
+  virtual Status load(const std::vector<const schema::Weight *> &weights,
+                      uint32_t rank,
                       const std::vector<uint8_t *> &arenas) const = 0;
 
   /// Writes one part of a weight for `rank`; `dest` is where the part's first

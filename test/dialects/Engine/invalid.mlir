@@ -169,6 +169,21 @@ module @program_c2 {
 
 // -----
 
+module @program_c3 {
+  engine.program @main_0 stage 0 {
+  }
+  // expected-note @+1 {{the other one}}
+  engine.program @draft_0 of "draft" stage 0 {
+  }
+  engine.program @draft_1 of "draft" stage 1 {
+  }
+  // expected-error @+1 {{is "draft" of stage 0, as another one before it}}
+  engine.program @again of "draft" stage 0 {
+  }
+}
+
+// -----
+
 #zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
 #piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0,
     blocks = 1, 1, 1, 1>

@@ -136,5 +136,9 @@ engine.program @stage_0 stage 0 {
 }
 
 // CHECK: engine.program @stage_1 stage 1 attributes {note = "kept"} {
-engine.program @stage_1 stage 1 attributes {note = "kept"} {
+engine.program @stage_1 of "main" stage 1 attributes {note = "kept"} {
+}
+
+// CHECK: engine.program @draft_1 of "draft" stage 1 {
+engine.program @draft_1 of "draft" stage 1 {
 }

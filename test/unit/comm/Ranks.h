@@ -3,7 +3,7 @@
 #ifndef SADDLE_TEST_UNIT_COMM_RANKS_H
 #define SADDLE_TEST_UNIT_COMM_RANKS_H
 
-#include "runtime/src/comm/Communicator.h"
+#include "runtime/src/comm/ThreadTransport.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,8 +20,8 @@ using testing::HasSubstr;
 
 inline const std::vector<uint64_t> kOneRow = {1}, kNoRows = {0};
 
-inline CommunicatorOptions within(std::chrono::milliseconds timeout) {
-  CommunicatorOptions options;
+inline ThreadTransportOptions within(std::chrono::milliseconds timeout) {
+  ThreadTransportOptions options;
   options.timeout = timeout;
   return options;
 }

@@ -136,11 +136,9 @@ Outcome runWith(StatusOr<backend::Fault> (*act)(),
   std::vector<SequenceInput> inputs = {
       {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
   auto start = comm::Clock::now();
-  Outcome outcome = {(*session)->step(inputs, nullptr, 0),
-                     comm::Clock::now() - start};
+  Outcome outcome = {(*session)->step(inputs, {}), comm::Clock::now() - start};
   EXPECT_TRUE(acted);
-  EXPECT_EQ((*session)->step(inputs, nullptr, 0).message(),
-            outcome.status.message());
+  EXPECT_EQ((*session)->step(inputs, {}).message(), outcome.status.message());
   return outcome;
 }
 
@@ -193,7 +191,7 @@ TEST(DeviceFaultTest, ADeviceThatNeverFinishesIsGivenUp) {
   std::vector<SequenceInput> inputs = {
       {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
   auto start = comm::Clock::now();
-  Status status = (*session)->step(inputs, nullptr, 0);
+  Status status = (*session)->step(inputs, {});
   EXPECT_LT(comm::Clock::now() - start, 2s);
   EXPECT_EQ(status.code(), StatusCode::DeadlineExceeded);
   EXPECT_EQ(status.message(), "rank 0 failed at \"decode\": the device has not "

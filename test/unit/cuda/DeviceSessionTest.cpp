@@ -33,15 +33,16 @@ TinyOptions tinyOf(const Shape &shape) {
 /// Logits of a step that must succeed, through the session's own buffer.
 Rows stepIntoBuffer(session::Session &session,
                     const std::vector<SequenceInput> &inputs) {
-  size_t rows = 0;
-  for (const SequenceInput &input : inputs)
-    rows += input.rows();
-  auto buffer = session.logitsBuffer(rows);
+  size_t floats = session::rowsOf(inputs) * session::kVocab;
+  auto buffer = session.outputBuffer("logits", session::rowsOf(inputs));
   EXPECT_TRUE(buffer.ok()) << buffer.status().message();
-  std::fill_n(*buffer, rows * session::kVocab, NAN);
-  Status status = session.step(inputs, *buffer, rows * session::kVocab);
+  auto *logits = static_cast<float *>(*buffer);
+  std::fill_n(logits, floats, NAN);
+  session::WantedOutput output = {"logits", logits, floats * sizeof(float)};
+  Status status =
+      session.step(inputs, Span<const session::WantedOutput>(&output, 1));
   EXPECT_TRUE(status.ok()) << status.message();
-  return Rows(*buffer, *buffer + rows * session::kVocab);
+  return Rows(logits, logits + floats);
 }
 
 /// Two prompts of different lengths, two decode steps of both, then another
@@ -247,10 +248,32 @@ TEST_F(DeviceCandidatesTest, OnlyTheWantedOutputsAreCopied) {
 TEST_F(DeviceCandidatesTest, TheSessionsBufferIsLeftAlone) {
   Rows logits = stepIntoBuffer(*session, inputs);
   restart();
-  float *buffer = *session->logitsBuffer(2);
+  auto *buffer = static_cast<float *>(*session->outputBuffer("logits", 2));
   std::fill_n(buffer, logits.size(), -1.0f);
   expectCandidatesOf(logits, session::stepCandidates(*session, inputs, 3));
   EXPECT_EQ(Rows(buffer, buffer + logits.size()), Rows(logits.size(), -1.0f));
+}
+
+/// Logits go straight into the session's buffer, candidates into the caller's
+/// vectors, both from one step.
+TEST_F(DeviceCandidatesTest, SeveralOutputsOfOneStep) {
+  Rows alone = session::step(*session, inputs);
+  restart();
+  auto *logits = static_cast<float *>(*session->outputBuffer("logits", 2));
+  Rows values(2 * 3, NAN);
+  session::Tokens tokens(2 * 3, -1);
+  session::WantedOutput outputs[] = {
+      session::wanted("candidate_tokens", tokens),
+      {"logits", logits, alone.size() * sizeof(float)},
+      session::wanted("candidate_values", values)};
+  fake->clear();
+  Status status =
+      session->step(inputs, Span<const session::WantedOutput>(outputs, 3));
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(fake->bytesToHost(), 2 * session::kVocab * sizeof(float) +
+                                     2 * 3 * (sizeof(float) + sizeof(int32_t)));
+  EXPECT_EQ(Rows(logits, logits + alone.size()), alone);
+  expectCandidatesOf(alone, {values, tokens});
 }
 
 TEST(DeviceSessionDetailTest, ALongBlockTableTravelsWhenItChanges) {
@@ -344,7 +367,7 @@ Status wholeLife(FakeDevice &fake,
   for (int i = 0; i < 3; ++i) {
     if (i == 2)
       session->setTrace([](const session::TraceEvent &) {});
-    SADDLE_RETURN_IF_ERROR(session->step(inputs, logits.data(), logits.size()));
+    SADDLE_RETURN_IF_ERROR(session::stepInto(*session, inputs, logits));
   }
   return {};
 }
@@ -383,7 +406,7 @@ TEST(DeviceFailureTest, AStickyErrorNamesTheEntry) {
   uint32_t sequence = *(*session)->addSequence();
   std::vector<SequenceInput> inputs = {
       {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
-  Status status = (*session)->step(inputs, nullptr, 0);
+  Status status = (*session)->step(inputs, {});
   EXPECT_EQ(status.code(), StatusCode::Internal);
   EXPECT_EQ(status.message(),
             "rank 0 failed at \"decode\": on device 0 (Fake H200) in entry "
@@ -408,7 +431,7 @@ TEST(DeviceFailureTest, AStickyErrorNamesTheCommandWhenTraced) {
   uint32_t sequence = *(*session)->addSequence();
   std::vector<SequenceInput> inputs = {
       {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
-  Status status = (*session)->step(inputs, nullptr, 0);
+  Status status = (*session)->step(inputs, {});
   EXPECT_EQ(status.code(), StatusCode::Internal);
   const schema::Command &third =
       *engine->root().programs()->Get(0)->entries()->Get(0)->commands()->Get(2);

@@ -38,7 +38,7 @@ struct FakeDevice::Implementation {
   std::vector<Copy> copies;
   std::atomic<uint64_t> bytesToHost{0};
   std::atomic<int64_t> alive{0}; // handles and memory not given back
-  std::unique_ptr<comm::Communicator> communicator;
+  std::unique_ptr<comm::ThreadTransport> transport;
   uint64_t heap = 0, heapBytes = 0;
 
   void run(const std::string &function, const device::LaunchParams &params);
@@ -111,8 +111,8 @@ void FakeDevice::Implementation::run(const std::string &function,
     comm::Message message{group.ranks[sends ? 1 : 0], views[0],
                           command.place()->c_str()};
     uint64_t rows = counts.of(transfer->extent());
-    Status status = sends ? communicator->send(rank, message, rows, 0)
-                          : communicator->receive(rank, message, rows, 0);
+    Status status = sends ? transport->send(rank, message, rows, 0)
+                          : transport->receive(rank, message, rows, 0);
     EXPECT_TRUE(status.ok()) << status.message();
   }
 }
@@ -135,7 +135,7 @@ void FakeDevice::Implementation::runCollective(
                   collective.groups(),
                   {views[0], views[1]},
                   "collective"};
-  Status status = communicator->run(rank, call, counts.ofMembers(collective));
+  Status status = transport->run(rank, call, counts.ofMembers(collective));
   EXPECT_TRUE(status.ok()) << status.message();
 }
 
@@ -488,8 +488,9 @@ FakeDevice::FakeDevice(std::shared_ptr<const Engine> engine, int count,
     partitions.push_back({groups->axes()->str(),
                           groups->size(),
                           {groups->ranks()->begin(), groups->ranks()->end()}});
-  implementation->communicator = std::make_unique<comm::Communicator>(
-      engine->worldSize(), std::move(partitions), comm::CommunicatorOptions());
+  implementation->transport = std::make_unique<comm::ThreadTransport>(
+      engine->worldSize(), std::move(partitions),
+      comm::ThreadTransportOptions());
   implementation->engine = std::move(engine);
   fillDevices(driver);
   fillMemory(driver);
@@ -525,8 +526,7 @@ void FakeDevice::enqueueAllReduce(const void *input, void *output,
       implementation->launches.push_back(
           {"nccl", {}, false, isReplay, 0, rank});
     }
-    Status status =
-        implementation->communicator->run(rank, call, {&elements, 1});
+    Status status = implementation->transport->run(rank, call, {&elements, 1});
     EXPECT_TRUE(status.ok()) << status.message();
   });
 }

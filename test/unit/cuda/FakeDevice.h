@@ -10,7 +10,7 @@
 #define SADDLE_TEST_UNIT_CUDA_FAKEDEVICE_H
 
 #include "runtime/kernels/abi.h"
-#include "runtime/src/comm/Communicator.h"
+#include "runtime/src/comm/ThreadTransport.h"
 #include "runtime/src/cuda/Driver.h"
 #include "runtime/src/engine/Engine.h"
 

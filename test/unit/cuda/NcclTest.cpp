@@ -316,10 +316,10 @@ protected:
     std::vector<SequenceInput> inputs = {
         {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
     auto start = comm::Clock::now();
-    Status status = (*session)->step(inputs, nullptr, 0);
+    Status status = (*session)->step(inputs, {});
     EXPECT_LT(comm::Clock::now() - start, 2s);
     EXPECT_TRUE(aborted);
-    EXPECT_EQ((*session)->step(inputs, nullptr, 0).message(), status.message());
+    EXPECT_EQ((*session)->step(inputs, {}).message(), status.message());
     return status;
   }
   void expectOneAbortEach() {

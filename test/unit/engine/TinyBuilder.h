@@ -61,7 +61,7 @@ private:
 
   void addArenas();
   void addRankGroups();
-  void addProgram(uint32_t stage);
+  void addProgram(const char *name, uint32_t stage);
   uint32_t addSource(const PiecePlan &plan);
   void addWeight(const std::string &name, const Shape &shape, DType dtype,
                  const std::vector<PiecePlan> &plans);
@@ -110,13 +110,16 @@ private:
   const uint64_t heads, kvHeads, kvCopies;
   // Of the arenas: the most that any program needs.
   uint64_t weightBytes = 0, stateBytes = 0, scratchBytes = 0, ioBytes = 0;
+  // Where weights and states of the main program end, by stage.
+  std::vector<std::pair<uint64_t, uint64_t>> mainEnds;
+  uint32_t checkpoint = 0; // of the program being built
   // Of the program being built.
   ProgramT *program = nullptr;
   uint32_t firstLayer = 0, endLayer = 0;
   bool isFirst = true, isLast = true;
   uint64_t weightUsed = 0, stateUsed = 0;
   std::map<std::string, SliceT> weightSlices, caches;
-  std::map<std::string, uint32_t> sourceIndex;
+  std::map<std::pair<uint32_t, std::string>, uint32_t> sourceIndex;
   // Of the entry being built.
   EntryT *entry = nullptr;
   std::map<std::string, uint32_t> weightIndex;

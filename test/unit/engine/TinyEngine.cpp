@@ -61,17 +61,22 @@ void Builder::addRankGroups() {
       [&](uint32_t group, uint32_t i) { return i * width + group; });
 }
 
-void Builder::addProgram(uint32_t stage) {
+void Builder::addProgram(const char *name, uint32_t stage) {
   engine->programs.push_back(std::make_unique<ProgramT>());
   program = engine->programs.back().get();
+  program->name = name;
   program->stage = stage;
   firstLayer = (options.layers * stage + options.pp - 1) / options.pp;
   endLayer = (options.layers * (stage + 1) + options.pp - 1) / options.pp;
   isFirst = stage == 0;
   isLast = stage + 1 == options.pp;
-  weightUsed = stateUsed = 0;
+  // Programs of a stage lie beside each other.
+  weightUsed = checkpoint == 0 ? 0 : mainEnds[stage].first;
+  stateUsed = checkpoint == 0 ? 0 : mainEnds[stage].second;
   weightSlices.clear();
   addWeights();
+  if (checkpoint == 0)
+    mainEnds.push_back({weightUsed, stateUsed});
   addEntry("decode", Phase::DECODE, options.maxBatch, options.maxBatch);
   addEntry("prefill", Phase::PREFILL, options.prefillChunk, options.maxBatch);
   weightBytes = std::max(weightBytes, weightUsed);
@@ -106,8 +111,19 @@ std::unique_ptr<EngineT> Builder::build() {
   fusion->signature = "add_rms_norm";
   fusion->ops = {"add", "rms_norm"};
   engine->fusions.push_back(std::move(fusion));
+  auto addCheckpoint = [&](const char *name) {
+    engine->checkpoints.push_back(std::make_unique<CheckpointT>());
+    engine->checkpoints.back()->name = name;
+  };
+  addCheckpoint("main");
   for (uint32_t stage = 0; stage < options.pp; ++stage)
-    addProgram(stage);
+    addProgram("main", stage);
+  if (options.draft) {
+    addCheckpoint("draft");
+    checkpoint = 1;
+    for (uint32_t stage = 0; stage < options.pp; ++stage)
+      addProgram("draft", stage);
+  }
   addArenas();
   updateFingerprint(*engine);
   return std::move(engine);
@@ -124,10 +140,12 @@ void saddle::updateFingerprint(EngineT &engine) {
       {DType::F32, TensorDType::F32},       {DType::BF16, TensorDType::BF16},
       {DType::F16, TensorDType::F16},       {DType::I32, TensorDType::I32},
       {DType::F8E4M3, TensorDType::F8E4M3}, {DType::U8, TensorDType::U8}};
-  std::map<std::string, const SourceT *> tensors;
+  std::vector<std::map<std::string, const SourceT *>> checkpoints(
+      engine.checkpoints.size());
   for (const auto &source : engine.sources) {
     if (!source->ignored_reason.empty())
       continue;
+    auto &tensors = checkpoints[source->checkpoint];
     if (source->stack == 0)
       tensors[source->name] = source.get();
     size_t hole = source->name.find("{}");
@@ -136,10 +154,12 @@ void saddle::updateFingerprint(EngineT &engine) {
       tensors[name.replace(hole, 2, std::to_string(i))] = source.get();
     }
   }
-  Fingerprint fingerprint;
-  for (const auto &[name, source] : tensors)
-    fingerprint.add(name, dtypes.at(source->dtype), source->shape);
-  engine.model->fingerprint = fingerprint.hex();
+  for (size_t i = 0; i < checkpoints.size(); ++i) {
+    Fingerprint fingerprint;
+    for (const auto &[name, source] : checkpoints[i])
+      fingerprint.add(name, dtypes.at(source->dtype), source->shape);
+    engine.checkpoints[i]->fingerprint = fingerprint.hex();
+  }
 }
 
 std::vector<uint8_t> saddle::flatBufferOf(const EngineT &engine) {

@@ -35,6 +35,9 @@ struct TinyOptions {
   uint64_t pageSize = 4;
   uint64_t numPages = 16;
   uint64_t candidates = 0; // of each row, up to a rank's vocabulary
+  /// A second program, "draft": the same model with weights of a checkpoint of
+  /// its own, "draft", but for the embedding, which it shares.
+  bool draft = false;
 };
 
 /// Entries "decode" (max_batch tokens) and "prefill" (prefill_chunk tokens),
@@ -42,7 +45,7 @@ struct TinyOptions {
 /// "attention" and "replicas".
 std::unique_ptr<schema::EngineT> tinyEngine(const TinyOptions &options = {});
 
-/// Sets model.fingerprint to what the sources say.
+/// Sets the checkpoints' fingerprints to what the sources say.
 void updateFingerprint(schema::EngineT &engine);
 
 /// The finished FlatBuffer of `engine`.

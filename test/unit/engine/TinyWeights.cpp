@@ -5,8 +5,8 @@
 namespace saddle::tiny {
 
 uint32_t Builder::addSource(const PiecePlan &plan) {
-  auto [entry, isNew] =
-      sourceIndex.emplace(plan.source, uint32_t(engine->sources.size()));
+  auto [entry, isNew] = sourceIndex.emplace(std::pair(checkpoint, plan.source),
+                                            uint32_t(engine->sources.size()));
   if (!isNew)
     return entry->second;
   auto source = std::make_unique<SourceT>();
@@ -15,6 +15,7 @@ uint32_t Builder::addSource(const PiecePlan &plan) {
   source->dtype =
       plan.sourceDType == DType::UNKNOWN ? options.weights : plan.sourceDType;
   source->shape = plan.sourceShape;
+  source->checkpoint = checkpoint;
   engine->sources.push_back(std::move(source));
   return entry->second;
 }
@@ -142,8 +143,14 @@ void Builder::addWeights() {
                 rankValue(vocab, parts),
                 zero}});
   };
-  if (isFirst)
+  if (isFirst && checkpoint == 0) {
     table("model.embed_tokens.weight", width);
+  } else if (isFirst) {
+    // The main program's: the same bytes.
+    const WeightT &shared = *engine->programs[0]->weights[0];
+    weightSlices[shared.name] = *shared.slice;
+    program->weights.push_back(std::make_unique<WeightT>(shared));
+  }
   for (uint32_t layer = firstLayer; layer < endLayer; ++layer)
     addLayerWeights(layer);
   if (!isLast)

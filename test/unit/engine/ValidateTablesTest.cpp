@@ -61,15 +61,94 @@ TEST(ValidateFacts, limits) {
 TEST(ValidateFacts, model) {
   EXPECT_EQ(messageAfter([](EngineT &e) { e.model->vocab_size = 0; }),
             "model: vocab_size is 0, expected 1 to 2147483647");
-  EXPECT_EQ(messageAfter([](EngineT &e) { e.model->fingerprint = "abc"; }),
-            "model: fingerprint is \"abc\", expected 32 lower-case hex digits");
+}
+
+TEST(ValidateFacts, checkpoints) {
+  EXPECT_EQ(
+      messageAfter([](EngineT &e) { e.checkpoints[0]->fingerprint = "abc"; }),
+      "checkpoint \"main\": fingerprint is \"abc\", expected 32 lower-case hex "
+      "digits");
+  EXPECT_EQ(messageAfter([](EngineT &e) { e.checkpoints.clear(); }),
+            "the first checkpoint is not \"main\"");
+  EXPECT_EQ(messageAfter([](EngineT &e) { e.checkpoints[0]->name = "draft"; }),
+            "the first checkpoint is not \"main\"");
+  TinyOptions draft;
+  draft.draft = true;
+  EXPECT_EQ(
+      messageAfter([](EngineT &e) { e.checkpoints[1]->name = "main"; }, draft),
+      "two checkpoints are named \"main\"");
+  EXPECT_EQ(messageAfter([](EngineT &e) { e.sources[1]->checkpoint = 1; }),
+            "source \"model.layers.0.input_layernorm.weight\": checkpoint 1 "
+            "does not exist, there are 1");
 }
 
 TEST(ValidateFacts, programs) {
   EXPECT_EQ(messageAfter([](EngineT &e) { e.programs.clear(); }),
-            "0 programs for 1 pipeline stages, expected one each");
-  EXPECT_EQ(messageAfter([](EngineT &e) { e.programs[0]->stage = 1; }),
-            "program 0 is of stage 1");
+            "no program is named \"main\", which sessions run");
+  EXPECT_EQ(messageAfter([](EngineT &e) { e.programs[0]->name = "draft"; }),
+            "no program is named \"main\", which sessions run");
+  EXPECT_EQ(
+      messageAfter([](EngineT &e) { e.programs[0]->stage = 1; }),
+      "a program \"main\" is of stage 1, but there are 1 pipeline stages");
+}
+
+/// Two programs of two stages each.
+std::string afterPrograms(
+    const std::function<void(std::vector<std::unique_ptr<ProgramT>> &)> &bend) {
+  TinyOptions options;
+  options.draft = true;
+  options.pp = 2;
+  options.layers = 2;
+  return messageAfter([&](EngineT &e) { bend(e.programs); }, options);
+}
+
+TEST(ValidateFacts, programsHaveNamesAndStages) {
+  EXPECT_EQ(afterPrograms([](auto &) {}), "");
+  EXPECT_EQ(afterPrograms([](auto &all) { all[3]->stage = 0; }),
+            "two programs are \"draft\" of stage 0");
+  EXPECT_EQ(afterPrograms([](auto &all) { all[2]->name = "main"; }),
+            "two programs are \"main\" of stage 0");
+  EXPECT_EQ(afterPrograms([](auto &all) { all.pop_back(); }),
+            "program \"draft\" lacks stage 1 of 2");
+  EXPECT_EQ(afterPrograms([](auto &all) { all.erase(all.begin()); }),
+            "program \"main\" lacks stage 0 of 2");
+  EXPECT_EQ(afterPrograms([](auto &all) { std::swap(all[1], all[2]); }),
+            "place 1 holds program \"draft\" of stage 0, expected \"main\" of "
+            "stage 1: stages follow each other, and \"main\" comes first");
+  EXPECT_EQ(afterPrograms([](auto &all) { std::swap(all[2], all[3]); }),
+            "place 2 holds program \"draft\" of stage 1, expected \"draft\" of "
+            "stage 0: stages follow each other, and \"main\" comes first");
+  EXPECT_EQ(afterPrograms([](auto &all) { all[3]->entries.pop_back(); }),
+            "program \"draft\" 1 has 1 entries, but program \"draft\" 0 has 2");
+  EXPECT_EQ(afterPrograms([](auto &all) {
+              all[2]->entries.clear();
+              all[3]->entries.clear();
+            }),
+            "program \"draft\" 0: has no entries, expected some");
+}
+
+TEST(ValidateFacts, programsShareWeightsThatAreTheSame) {
+  const std::string embedding = "model.embed_tokens.weight";
+  TinyOptions two;
+  two.draft = true;
+  std::string message = messageAfter(
+      [&](EngineT &e) {
+        WeightT &shared = named(e.programs[1]->weights, embedding);
+        shared.pieces[0]->source =
+            named(e.programs[1]->weights, "lm_head.weight").pieces[0]->source;
+      },
+      two);
+  EXPECT_EQ(message, "stage 0: weight \"" + embedding +
+                         "\" at offset 0 begins inside weight \"" + embedding +
+                         "\", which has 256 bytes at offset 0");
+  message = messageAfter(
+      [&](EngineT &e) {
+        auto &weights = e.programs[1]->weights;
+        named(weights, "lm_head.weight").slice->offset =
+            named(e.programs[0]->weights, "lm_head.weight").slice->offset;
+      },
+      two);
+  EXPECT_EQ(message.substr(0, 31), "stage 0: weight \"lm_head.weight");
 }
 
 TEST(ValidateTables, arenas) {

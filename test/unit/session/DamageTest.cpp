@@ -35,7 +35,7 @@ TEST(DamageTest, EnginesThatLoadAlsoRun) {
       if (auto sequence = (*session)->addSequence(); sequence.ok())
         inputs.push_back({*sequence, kPrompt, LogitsWanted::Last});
     std::vector<float> logits(inputs.size() * vocab);
-    Status status = (*session)->step(inputs, logits.data(), logits.size());
+    Status status = stepInto(**session, inputs, logits);
     EXPECT_TRUE(status.ok() || status.code() == StatusCode::InvalidArgument ||
                 status.code() == StatusCode::ResourceExhausted)
         << byte << ": " << status.message();

@@ -58,12 +58,10 @@ Outcome runWith(const TinyOptions &tiny, const Plan &plan,
   Tokens token = {1};
   std::vector<SequenceInput> inputs = {{sequence, token, LogitsWanted::None}};
   auto start = comm::Clock::now();
-  Outcome outcome = {session->step(inputs, nullptr, 0),
-                     comm::Clock::now() - start};
+  Outcome outcome = {session->step(inputs, {}), comm::Clock::now() - start};
   EXPECT_FALSE(armed) << "the fault was not met";
   EXPECT_FALSE(outcome.status.ok());
-  EXPECT_EQ(session->step(inputs, nullptr, 0).message(),
-            outcome.status.message())
+  EXPECT_EQ(session->step(inputs, {}).message(), outcome.status.message())
       << "a broken session must stay broken";
   EXPECT_EQ(session->addSequence().status().message(),
             outcome.status.message());

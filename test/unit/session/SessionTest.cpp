@@ -111,49 +111,122 @@ TEST(SessionTest, ReusedPagesDoNotLeak) {
             wholePrompt({}, kPrompt));
 }
 
-TEST(SessionTest, ASmallBufferIsRefused) {
+/// What a step of the whole prompt with these outputs is refused with.
+std::string refusal(const TinyOptions &tiny,
+                    const std::vector<WantedOutput> &outputs) {
+  auto session = open(tiny);
+  uint32_t sequence = *session->addSequence();
+  std::vector<SequenceInput> inputs = {{sequence, kPrompt, LogitsWanted::All}};
+  Status status = session->step(inputs, outputs);
+  EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
+  EXPECT_EQ(session->length(sequence), 0u);
+  return status.message();
+}
+
+TEST(SessionTest, OutputsThatDoNotExistOrFitAreRefused) {
+  TinyOptions tiny;
+  tiny.candidates = 2;
+  Rows logits(kPrompt.size() * kVocab);
+  WantedOutput good = wanted("logits", logits);
+  EXPECT_EQ(refusal({}, {{"logits", logits.data(), kVocab * sizeof(float)}}),
+            "the step yields 11 rows of logits, 64 bytes each, but the buffer "
+            "holds 64 bytes");
+  EXPECT_EQ(refusal(tiny, {good, {"candidate_values", logits.data(), 87}}),
+            "the step yields 11 rows of candidate_values, 8 bytes each, but "
+            "the buffer holds 87 bytes");
+  EXPECT_EQ(refusal({}, {{"logits", nullptr, UINT64_MAX}}),
+            "output logits has no memory: data is NULL");
+  EXPECT_EQ(refusal({}, {good, good}),
+            "output logits is wanted twice; name it once");
+  EXPECT_EQ(refusal({}, {good, {"candidate_tokens", logits.data(), 1000}}),
+            "the engine yields no candidate_tokens; compile it with "
+            "--candidates, or ask for another output");
+  EXPECT_EQ(refusal(tiny, {{"tokens", logits.data(), 1000}}),
+            "\"tokens\" is no output of a step; the engine yields logits, "
+            "candidate_values, candidate_tokens");
+}
+
+/// Rows that no memory can hold are refused before anything looks at them.
+TEST(SessionTest, RowsBeyondAllNumbersAreRefused) {
   auto session = open({});
   uint32_t sequence = *session->addSequence();
+  SequenceInput half = {sequence,
+                        Span<const int32_t>(kPrompt.data(), SIZE_MAX / 2 + 1),
+                        LogitsWanted::All};
+  std::vector<SequenceInput> inputs = {half, half};
+  EXPECT_EQ(rowsOf(inputs), SIZE_MAX);
   Rows logits(kVocab);
-  std::vector<SequenceInput> inputs = {{sequence, kPrompt, LogitsWanted::All}};
-  Status status = session->step(inputs, logits.data(), logits.size());
+  Status status = stepInto(*session, inputs, logits);
   EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
-  EXPECT_THAT(status.message(), HasSubstr("yields 11 rows of 16 logits, but "
-                                          "the buffer holds 16 floats"));
-  EXPECT_EQ(session->length(sequence), 0u);
+  EXPECT_THAT(status.message(), HasSubstr("but the buffer holds 64 bytes"));
+  auto buffer = session->outputBuffer("logits", SIZE_MAX / 2);
+  EXPECT_EQ(buffer.status().code(), StatusCode::ResourceExhausted);
+  EXPECT_THAT(buffer.status().message(),
+              HasSubstr("rows of logits, 64 bytes each, could not be "
+                        "allocated"));
+  EXPECT_TRUE(session->outputBuffer("logits", 1).ok());
 }
 
 TEST(SessionTest, TheOwnBufferTakesLogitsAndGrows) {
   auto session = open({});
   uint32_t sequence = *session->addSequence();
-  float *one = *session->logitsBuffer(1);
-  EXPECT_EQ(*session->logitsBuffer(1), one);
-  float *logits = *session->logitsBuffer(kPrompt.size());
+  void *one = *session->outputBuffer("logits", 1);
+  EXPECT_EQ(*session->outputBuffer("logits", 1), one);
+  auto *logits =
+      static_cast<float *>(*session->outputBuffer("logits", kPrompt.size()));
   std::vector<SequenceInput> inputs = {{sequence, kPrompt, LogitsWanted::All}};
   size_t floats = kPrompt.size() * kVocab;
-  ASSERT_TRUE(session->step(inputs, logits, floats).ok());
+  WantedOutput output = {"logits", logits, floats * sizeof(float)};
+  ASSERT_TRUE(session->step(inputs, Span<const WantedOutput>(&output, 1)).ok());
   EXPECT_EQ(Rows(logits, logits + floats), wholePrompt({}, kPrompt));
+  EXPECT_EQ(session->outputBuffer("logit", 1).status().message(),
+            "\"logit\" is no output of a step; the engine yields logits");
 }
 
-TEST(SessionTest, CandidatesThatDoNotExistOrFitAreRefused) {
-  std::vector<SequenceInput> inputs = {{0, kPrompt, LogitsWanted::All}};
-  Rows values(4);
-  Tokens tokens(4);
-  auto refused = [&](const TinyOptions &tiny) {
-    auto session = open(tiny);
-    EXPECT_EQ(*session->addSequence(), 0u);
-    Status status =
-        session->stepCandidates(inputs, values.data(), tokens.data(), 2);
-    EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
-    EXPECT_EQ(session->length(0), 0u);
-    return status.message();
-  };
-  EXPECT_EQ(refused({}), "the engine yields no candidates; compile it with "
-                         "--candidates, or ask for logits");
+/// Wanting more, or nothing, changes no row and no later step.
+TEST(SessionTest, OutputsDoNotInfluenceEachOther) {
   TinyOptions tiny;
   tiny.candidates = 2;
-  EXPECT_EQ(refused(tiny), "the step yields 11 rows of candidates, but the "
-                           "buffers hold 2");
+  tiny.tp = 2;
+  Rows alone = wholePrompt(tiny, kPrompt);
+  auto session = open(tiny);
+  uint32_t sequence = *session->addSequence();
+  Rows logits(alone.size(), NAN), values(kPrompt.size() * 2, NAN);
+  Tokens tokens(kPrompt.size() * 2, -1),
+      head(kPrompt.begin(), kPrompt.begin() + 4),
+      tail(kPrompt.begin() + 4, kPrompt.end());
+  std::vector<SequenceInput> first = {{sequence, head, LogitsWanted::All}},
+                             second = {{sequence, tail, LogitsWanted::All}};
+  ASSERT_TRUE(session->step(first, {}).ok());
+  WantedOutput outputs[] = {wanted("candidate_tokens", tokens),
+                            wanted("logits", logits),
+                            wanted("candidate_values", values)};
+  ASSERT_TRUE(session->step(second, Span<const WantedOutput>(outputs, 3)).ok());
+  logits.resize(tail.size() * kVocab);
+  EXPECT_EQ(logits, rowsFrom(alone, 4));
+  Candidates expected = candidatesIn(logits, 2);
+  values.resize(expected.values.size());
+  tokens.resize(expected.tokens.size());
+  EXPECT_EQ(values, expected.values);
+  EXPECT_EQ(tokens, expected.tokens);
+}
+
+/// Ranks hold the draft's weights, too, and steps run "main".
+TEST(SessionTest, SeveralProgramsRunTheMainOne) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  tiny.pp = 2;
+  tiny.layers = 2;
+  Rows alone = wholePrompt(tiny, kPrompt);
+  tiny.draft = true;
+  EXPECT_EQ(wholePrompt(tiny, kPrompt), alone);
+  SessionOptions options;
+  options.otherWeights = {{"draft", "synthetic:8"}};
+  EXPECT_EQ(wholePrompt(tiny, kPrompt, options), alone);
+  options.otherWeights = {{"draught", "synthetic:8"}};
+  auto refused =
+      Session::create(engineOf(*tinyEngine(tiny)), "synthetic:7", options);
+  EXPECT_EQ(refused.status().code(), StatusCode::InvalidArgument);
 }
 
 TEST(SessionTest, TraceReportsEveryCommandOfEveryRank) {

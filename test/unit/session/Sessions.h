@@ -40,13 +40,23 @@ inline std::unique_ptr<Session> open(const TinyOptions &tiny,
   return session.ok() ? std::move(*session) : nullptr;
 }
 
+/// A vector of the right size as an output.
+template <typename T>
+WantedOutput wanted(const char *name, std::vector<T> &rows) {
+  return {name, rows.data(), rows.size() * sizeof(T)};
+}
+
+/// A step with whole logits; its error.
+inline Status stepInto(Session &session, Span<const SequenceInput> inputs,
+                       Rows &logits) {
+  WantedOutput output = wanted("logits", logits);
+  return session.step(inputs, Span<const WantedOutput>(&output, 1));
+}
+
 /// Logits of a step that must succeed.
 inline Rows step(Session &session, const std::vector<SequenceInput> &inputs) {
-  size_t rows = 0;
-  for (const SequenceInput &input : inputs)
-    rows += input.rows();
-  Rows logits(rows * kVocab, NAN);
-  Status status = session.step(inputs, logits.data(), logits.size());
+  Rows logits(rowsOf(inputs) * kVocab, NAN);
+  Status status = stepInto(session, inputs, logits);
   EXPECT_TRUE(status.ok()) << status.message();
   return logits;
 }
@@ -60,12 +70,11 @@ struct Candidates {
 inline Candidates stepCandidates(Session &session,
                                  const std::vector<SequenceInput> &inputs,
                                  size_t count) {
-  size_t rows = 0;
-  for (const SequenceInput &input : inputs)
-    rows += input.rows();
+  size_t rows = rowsOf(inputs);
   Candidates result{Rows(rows * count, NAN), Tokens(rows * count, -1)};
-  Status status = session.stepCandidates(inputs, result.values.data(),
-                                         result.tokens.data(), rows);
+  WantedOutput outputs[] = {wanted("candidate_values", result.values),
+                            wanted("candidate_tokens", result.tokens)};
+  Status status = session.step(inputs, Span<const WantedOutput>(outputs, 2));
   EXPECT_TRUE(status.ok()) << status.message();
   return result;
 }

@@ -38,8 +38,8 @@ protected:
                        ": these are not the weights that the engine was "
                        "compiled for (fingerprint ";
     EXPECT_THAT(status.message(), StartsWith(head));
-    size_t wants =
-        status.message().find(", expected " + tree->model->fingerprint + "): ");
+    size_t wants = status.message().find(
+        ", expected " + tree->checkpoints[0]->fingerprint + "): ");
     EXPECT_NE(wants, std::string::npos);
     return status.message().substr(wants + 11 + 32 + 3);
   }
@@ -212,7 +212,7 @@ TEST_F(Compare, fullModelSizeIsFast) {
 }
 
 TEST_F(Compare, inconsistentEngineIsNamed) {
-  tree->model->fingerprint = std::string(32, '0');
+  tree->checkpoints[0]->fingerprint = std::string(32, '0');
   EXPECT_EQ(differences(), "every tensor is as the engine expects, so the "
                            "engine itself is inconsistent; compile it again");
 }

@@ -5,6 +5,7 @@
 
 #include "runtime/src/base/Float.h"
 #include "runtime/src/engine/Engine.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/weights/WeightLoader.h"
 #include "test/unit/engine/TinyEngine.h"
 
@@ -17,12 +18,13 @@ namespace saddle {
 class LoadedWeights {
 public:
   LoadedWeights(const schema::EngineT &tree, const std::string &spec,
-                uint32_t rank) {
+                uint32_t rank,
+                const std::vector<CheckpointPlace> &others = {}) {
     auto file = engineFileOf(tree);
     auto loaded = Engine::fromBytes(file.data(), file.size(), "t");
     EXPECT_TRUE(loaded.ok()) << loaded.status().message();
     engine = std::move(*loaded);
-    auto source = WeightSource::open(engine->root(), spec);
+    auto source = WeightSource::open(engine->root(), spec, others);
     if (!source.ok()) {
       status = source.status();
       return;
@@ -32,13 +34,14 @@ public:
       arenas.emplace_back(arena->bytes(), uint8_t(0xff)); // NaN if untouched
     for (auto &arena : arenas)
       bases.push_back(arena.data());
-    status = (*source)->load(*engine->root().programs()->Get(0), rank, bases);
+    status = (*source)->load(engine::weightsOf(engine->root(), 0), rank, bases);
   }
 
-  /// Elements of a dense weight in order.
-  std::vector<float> values(const std::string &name) const {
+  /// Elements of a dense weight of a program in order.
+  std::vector<float> values(const std::string &name,
+                            const char *program = engine::kMainProgram) const {
     for (const schema::Weight *weight :
-         *engine->root().programs()->Get(0)->weights())
+         *engine::findProgram(engine->root(), program, 0)->weights())
       if (weight->name()->str() == name)
         return values(*weight->slice());
     ADD_FAILURE() << "no weight " << name;

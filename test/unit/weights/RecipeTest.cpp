@@ -199,7 +199,7 @@ TEST_F(Recipe, needsMemoryForEveryArena) {
   auto source = WeightSource::open((*loaded)->root(), "synthetic:1");
   ASSERT_TRUE(source.ok());
   Status status =
-      (*source)->load(*(*loaded)->root().programs()->Get(0), 0, {nullptr});
+      (*source)->load(engine::weightsOf((*loaded)->root(), 0), 0, {nullptr});
   EXPECT_EQ(status.message(), "weight \"model.embed_tokens.weight\": no memory "
                               "is given for arena 0");
 }

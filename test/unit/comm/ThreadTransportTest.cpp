@@ -5,15 +5,15 @@
 namespace saddle::comm {
 namespace {
 
-TEST(CommunicatorTest, ManySumsOnMoreRanksThanCores) {
+TEST(ThreadTransportTest, ManySumsOnMoreRanksThanCores) {
   constexpr uint32_t world = 8;
-  Communicator communicator(world, {everyone(world)}, within(20s));
+  ThreadTransport transport(world, {everyone(world)}, within(20s));
   auto results = onRanks(world, [&](uint32_t rank) {
     std::vector<float> data(3);
     for (int round = 0; round < 200; ++round) {
       data = {float(rank), float(round), 1};
       SADDLE_RETURN_IF_ERROR(
-          communicator.run(rank, sumOf(data, "somewhere"), kOneRow));
+          transport.run(rank, sumOf(data, "somewhere"), kOneRow));
       if (data != std::vector<float>{28, float(8 * round), 8})
         return makeError(StatusCode::Internal, "round %d: wrong sum", round);
     }
@@ -21,18 +21,18 @@ TEST(CommunicatorTest, ManySumsOnMoreRanksThanCores) {
   });
   for (const Status &result : results)
     EXPECT_TRUE(result.ok()) << result.message();
-  EXPECT_TRUE(communicator.failure().ok());
+  EXPECT_TRUE(transport.failure().ok());
 }
 
-TEST(CommunicatorTest, GroupsAreIndependent) {
+TEST(ThreadTransportTest, GroupsAreIndependent) {
   // Rows {0, 1}, {2, 3} and columns {0, 2}, {1, 3} of a 2 x 2 mesh.
-  Communicator communicator(
+  ThreadTransport transport(
       4, {{"tp", 2, {0, 1, 2, 3}}, {"dp", 2, {0, 2, 1, 3}}}, within(20s));
   std::vector<std::vector<float>> data = {{1}, {10}, {100}, {1000}};
   auto results = onRanks(4, [&](uint32_t rank) {
     SADDLE_RETURN_IF_ERROR(
-        communicator.run(rank, sumOf(data[rank], "rows", 0), kOneRow));
-    return communicator.run(rank, sumOf(data[rank], "columns", 1), kOneRow);
+        transport.run(rank, sumOf(data[rank], "rows", 0), kOneRow));
+    return transport.run(rank, sumOf(data[rank], "columns", 1), kOneRow);
   });
   for (uint32_t rank = 0; rank < 4; ++rank) {
     EXPECT_TRUE(results[rank].ok()) << results[rank].message();
@@ -40,27 +40,27 @@ TEST(CommunicatorTest, GroupsAreIndependent) {
   }
 }
 
-TEST(CommunicatorTest, AGroupOfOneNeedsNobody) {
-  Communicator communicator(2, {{"dp", 1, {0, 1}}}, within(10ms));
+TEST(ThreadTransportTest, AGroupOfOneNeedsNobody) {
+  ThreadTransport transport(2, {{"dp", 1, {0, 1}}}, within(10ms));
   std::vector<float> data = {5};
-  EXPECT_TRUE(communicator.run(1, sumOf(data, "alone"), kOneRow).ok());
+  EXPECT_TRUE(transport.run(1, sumOf(data, "alone"), kOneRow).ok());
   EXPECT_EQ(data[0], 5);
 }
 
-TEST(CommunicatorTest, AMissingRankIsNamedAndEndsAllInTime) {
-  Communicator communicator(3, {everyone(3)}, within(200ms));
+TEST(ThreadTransportTest, AMissingRankIsNamedAndEndsAllInTime) {
+  ThreadTransport transport(3, {everyone(3)}, within(200ms));
   auto start = std::chrono::steady_clock::now();
   auto results = onRanks(3, [&](uint32_t rank) {
     std::vector<float> data(4);
     SADDLE_RETURN_IF_ERROR(
-        communicator.run(rank, sumOf(data, "layers.0"), kOneRow));
+        transport.run(rank, sumOf(data, "layers.0"), kOneRow));
     if (rank == 2)
       return Status(); // dies
-    return communicator.run(rank, sumOf(data, "layers.1"), kOneRow);
+    return transport.run(rank, sumOf(data, "layers.1"), kOneRow);
   });
   EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
   EXPECT_TRUE(results[2].ok());
-  Status failure = communicator.failure();
+  Status failure = transport.failure();
   EXPECT_EQ(failure.code(), StatusCode::DeadlineExceeded);
   EXPECT_THAT(failure.message(),
               testing::MatchesRegex(
@@ -73,17 +73,17 @@ TEST(CommunicatorTest, AMissingRankIsNamedAndEndsAllInTime) {
   }
   // Later calls fail at once.
   std::vector<float> data(4);
-  EXPECT_EQ(communicator.run(2, sumOf(data, "layers.2"), kOneRow).code(),
+  EXPECT_EQ(transport.run(2, sumOf(data, "layers.2"), kOneRow).code(),
             StatusCode::Aborted);
 }
 
-TEST(CommunicatorTest, ALateRankFindsTheRunEnded) {
-  Communicator communicator(2, {everyone(2)}, within(50ms));
+TEST(ThreadTransportTest, ALateRankFindsTheRunEnded) {
+  ThreadTransport transport(2, {everyone(2)}, within(50ms));
   auto results = onRanks(2, [&](uint32_t rank) {
     std::vector<float> data(1);
     if (rank == 1)
       std::this_thread::sleep_for(300ms);
-    return communicator.run(rank, sumOf(data, "layers.0"), kOneRow);
+    return transport.run(rank, sumOf(data, "layers.0"), kOneRow);
   });
   EXPECT_EQ(results[0].code(), StatusCode::DeadlineExceeded);
   EXPECT_THAT(results[0].message(), HasSubstr("for rank 1, not seen yet,"));
@@ -92,16 +92,16 @@ TEST(CommunicatorTest, ALateRankFindsTheRunEnded) {
               HasSubstr("rank 1 stopped at \"layers.0\": rank 0 waited"));
 }
 
-TEST(CommunicatorTest, AnotherCollectiveIsAMismatchForAll) {
-  Communicator communicator(3, {everyone(3)}, within(20s));
+TEST(ThreadTransportTest, AnotherCollectiveIsAMismatchForAll) {
+  ThreadTransport transport(3, {everyone(3)}, within(20s));
   auto start = std::chrono::steady_clock::now();
   auto results = onRanks(3, [&](uint32_t rank) {
     std::vector<float> data(4);
-    return communicator.run(rank, sumOf(data, rank == 1 ? "here" : "there"),
-                            kOneRow);
+    return transport.run(rank, sumOf(data, rank == 1 ? "here" : "there"),
+                         kOneRow);
   });
   EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
-  Status failure = communicator.failure();
+  Status failure = transport.failure();
   EXPECT_EQ(failure.code(), StatusCode::Internal);
   EXPECT_THAT(failure.message(), HasSubstr("rank 1 is at \"here\""));
   EXPECT_THAT(failure.message(), HasSubstr("is at \"there\" (all_reduce_sum"));
@@ -109,7 +109,7 @@ TEST(CommunicatorTest, AnotherCollectiveIsAMismatchForAll) {
     EXPECT_THAT(result.message(), HasSubstr(failure.message()));
 }
 
-TEST(CommunicatorTest, OtherShapesKindsAndCountsAreMismatches) {
+TEST(ThreadTransportTest, OtherShapesKindsAndCountsAreMismatches) {
   struct Case {
     size_t width;
     CollectiveKind kind;
@@ -121,54 +121,53 @@ TEST(CommunicatorTest, OtherShapesKindsAndCountsAreMismatches) {
         Case{4, CollectiveKind::ALL_GATHER, kOneRow, "all_gather over tp"},
         Case{4, CollectiveKind::ALL_REDUCE_SUM, kNoRows,
              "f32[1, 4], 0 rows"}}) {
-    Communicator communicator(2, {everyone(2)}, within(20s));
+    ThreadTransport transport(2, {everyone(2)}, within(20s));
     onRanks(2, [&](uint32_t rank) {
       std::vector<float> data(rank ? other.width : 4), out(8);
       Call call = sumOf(data, "here");
       call.operation.kind = rank ? other.kind : CollectiveKind::ALL_REDUCE_SUM;
-      return communicator.run(rank, call, rank ? Counts(other.count) : kOneRow);
+      return transport.run(rank, call, rank ? Counts(other.count) : kOneRow);
     });
-    EXPECT_EQ(communicator.failure().code(), StatusCode::Internal);
-    EXPECT_THAT(communicator.failure().message(), HasSubstr(other.expected));
+    EXPECT_EQ(transport.failure().code(), StatusCode::Internal);
+    EXPECT_THAT(transport.failure().message(), HasSubstr(other.expected));
   }
 }
 
-TEST(CommunicatorTest, CrossedGroupsAreFoundWithoutWaiting) {
+TEST(ThreadTransportTest, CrossedGroupsAreFoundWithoutWaiting) {
   // Rank 0 waits for rank 1 in "tp", rank 1 for rank 0 in "ep".
-  Communicator communicator(2, {{"tp", 2, {0, 1}}, {"ep", 2, {0, 1}}},
+  ThreadTransport transport(2, {{"tp", 2, {0, 1}}, {"ep", 2, {0, 1}}},
                             within(20s));
   auto start = std::chrono::steady_clock::now();
   onRanks(2, [&](uint32_t rank) {
     std::vector<float> data(1);
-    return communicator.run(rank, sumOf(data, rank ? "moe" : "attention", rank),
-                            kOneRow);
+    return transport.run(rank, sumOf(data, rank ? "moe" : "attention", rank),
+                         kOneRow);
   });
   EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
-  EXPECT_EQ(communicator.failure().code(), StatusCode::Internal);
-  EXPECT_THAT(communicator.failure().message(),
+  EXPECT_EQ(transport.failure().code(), StatusCode::Internal);
+  EXPECT_THAT(transport.failure().message(),
               HasSubstr("\"attention\" (all_reduce_sum over tp"));
-  EXPECT_THAT(communicator.failure().message(),
+  EXPECT_THAT(transport.failure().message(),
               HasSubstr("\"moe\" (all_reduce_sum over ep"));
 }
 
-TEST(CommunicatorTest, AFailingRankEndsAllAtOnce) {
-  Communicator communicator(4, {everyone(4)}, within(20s));
+TEST(ThreadTransportTest, AFailingRankEndsAllAtOnce) {
+  ThreadTransport transport(4, {everyone(4)}, within(20s));
   auto start = std::chrono::steady_clock::now();
   auto results = onRanks(4, [&](uint32_t rank) {
     std::vector<float> data(1);
-    SADDLE_RETURN_IF_ERROR(
-        communicator.run(rank, sumOf(data, "first"), kOneRow));
+    SADDLE_RETURN_IF_ERROR(transport.run(rank, sumOf(data, "first"), kOneRow));
     if (rank == 3) {
       Status error = makeError(StatusCode::ResourceExhausted, "out of ink");
-      communicator.abort(3, error);
+      transport.abort(3, error);
       return error;
     }
-    return communicator.run(rank, sumOf(data, "second"), kOneRow);
+    return transport.run(rank, sumOf(data, "second"), kOneRow);
   });
   EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
-  EXPECT_EQ(communicator.failure().message(),
+  EXPECT_EQ(transport.failure().message(),
             "rank 3 failed at \"first\": out of ink");
-  EXPECT_EQ(communicator.failure().code(), StatusCode::ResourceExhausted);
+  EXPECT_EQ(transport.failure().code(), StatusCode::ResourceExhausted);
   for (uint32_t rank = 0; rank < 3; ++rank) {
     EXPECT_EQ(results[rank].code(), StatusCode::Aborted);
     EXPECT_THAT(results[rank].message(),
@@ -177,10 +176,10 @@ TEST(CommunicatorTest, AFailingRankEndsAllAtOnce) {
   }
 }
 
-TEST(CommunicatorTest, UnevenRowsMeet) {
+TEST(ThreadTransportTest, UnevenRowsMeet) {
   // Round k: member m has (m + k) % 3 rows of the value 10 m + k.
   constexpr uint32_t world = 4;
-  Communicator communicator(world, {everyone(world)}, within(20s));
+  ThreadTransport transport(world, {everyone(world)}, within(20s));
   auto results = onRanks(world, [&](uint32_t rank) {
     for (uint64_t round = 0; round < 50; ++round) {
       std::vector<uint64_t> counts;
@@ -194,7 +193,7 @@ TEST(CommunicatorTest, UnevenRowsMeet) {
                    0,
                    {columnOf(own), columnOf(all)},
                    "gather"};
-      SADDLE_RETURN_IF_ERROR(communicator.run(rank, call, counts));
+      SADDLE_RETURN_IF_ERROR(transport.run(rank, call, counts));
       all.resize(expected.size());
       if (all != expected)
         return makeError(StatusCode::Internal, "round %d", int(round));
@@ -205,8 +204,8 @@ TEST(CommunicatorTest, UnevenRowsMeet) {
     EXPECT_TRUE(result.ok()) << result.message();
 }
 
-TEST(CommunicatorTest, DisagreementOnSomebodysRowsIsAMismatch) {
-  Communicator communicator(2, {everyone(2)}, within(20s));
+TEST(ThreadTransportTest, DisagreementOnSomebodysRowsIsAMismatch) {
+  ThreadTransport transport(2, {everyone(2)}, within(20s));
   auto start = Clock::now();
   onRanks(2, [&](uint32_t rank) {
     std::vector<float> own(2), all(4);
@@ -214,47 +213,47 @@ TEST(CommunicatorTest, DisagreementOnSomebodysRowsIsAMismatch) {
                  0,
                  {columnOf(own), columnOf(all)},
                  "layers.7"};
-    return communicator.run(rank, call, std::vector<uint64_t>{2, rank});
+    return transport.run(rank, call, std::vector<uint64_t>{2, rank});
   });
   EXPECT_LT(Clock::now() - start, 5s);
-  EXPECT_EQ(communicator.failure().code(), StatusCode::Internal);
-  EXPECT_THAT(communicator.failure().message(),
+  EXPECT_EQ(transport.failure().code(), StatusCode::Internal);
+  EXPECT_THAT(transport.failure().message(),
               HasSubstr("\"layers.7\" (all_gather over tp, f32[2, 1] padded, 2 "
                         "+ 0 rows)"));
-  EXPECT_THAT(communicator.failure().message(), HasSubstr("2 + 1 rows)"));
+  EXPECT_THAT(transport.failure().message(), HasSubstr("2 + 1 rows)"));
 }
 
-TEST(CommunicatorTest, ALateRankThatProgressesIsWaitedFor) {
-  Communicator communicator(2, {everyone(2)}, within(150ms));
+TEST(ThreadTransportTest, ALateRankThatProgressesIsWaitedFor) {
+  ThreadTransport transport(2, {everyone(2)}, within(150ms));
   auto results = onRanks(2, [&](uint32_t rank) {
     std::vector<float> data(1);
     for (int i = 0; rank == 1 && i < 10; ++i) {
       std::this_thread::sleep_for(50ms);
-      communicator.progress(rank, "long work");
+      transport.progress(rank, "long work");
     }
-    return communicator.run(rank, sumOf(data, "layers.0"), kOneRow);
+    return transport.run(rank, sumOf(data, "layers.0"), kOneRow);
   });
   for (const Status &result : results)
     EXPECT_TRUE(result.ok()) << result.message();
 }
 
-TEST(CommunicatorTest, TheStalledRankBehindAWaitingOneIsNamed) {
+TEST(ThreadTransportTest, TheStalledRankBehindAWaitingOneIsNamed) {
   // Rank 0 waits for rank 1, which waits for rank 2, which stalls.
-  Communicator communicator(3, {{"pair", 3, {0, 1, 2}}, {"all", 3, {0, 1, 2}}},
+  ThreadTransport transport(3, {{"pair", 3, {0, 1, 2}}, {"all", 3, {0, 1, 2}}},
                             within(300ms));
   onRanks(3, [&](uint32_t rank) {
     std::vector<float> data(1);
     if (rank == 2) {
-      communicator.progress(rank, "layers.4.o_proj");
+      transport.progress(rank, "layers.4.o_proj");
       return Status();
     }
     if (rank == 1)
-      return communicator.run(rank, sumOf(data, "layers.5"), kOneRow);
+      return transport.run(rank, sumOf(data, "layers.5"), kOneRow);
     // Later than rank 1, so that its own patience would last longer.
     std::this_thread::sleep_for(50ms);
-    return communicator.receive(rank, {1, rowOf(data), "layers.6"}, 1, 0);
+    return transport.receive(rank, {1, rowOf(data), "layers.6"}, 1, 0);
   });
-  Status failure = communicator.failure();
+  Status failure = transport.failure();
   EXPECT_EQ(failure.code(), StatusCode::DeadlineExceeded);
   EXPECT_THAT(failure.message(), HasSubstr("rank 2, last seen at "
                                            "\"layers.4.o_proj\","));

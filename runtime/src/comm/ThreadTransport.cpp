@@ -5,13 +5,18 @@
 
 namespace saddle::comm {
 
-Communicator::Communicator(uint32_t world, std::vector<Partition> partitions,
-                           const CommunicatorOptions &options)
+ThreadTransport::ThreadTransport(uint32_t world,
+                                 std::vector<Partition> partitions,
+                                 const ThreadTransportOptions &options)
     : state(std::make_unique<State>(world, std::move(partitions), options)) {}
 
-Communicator::~Communicator() = default;
+ThreadTransport::~ThreadTransport() = default;
 
-Status Communicator::run(uint32_t rank, const Call &call, Counts counts) {
+uint32_t ThreadTransport::worldSize() const {
+  return uint32_t(state->waits.size());
+}
+
+Status ThreadTransport::run(uint32_t rank, const Call &call, Counts counts) {
   Group &group = *state->groupOf[call.partition][rank];
   uint32_t member = state->memberOf[call.partition][rank];
   progress(rank, call.place);
@@ -30,7 +35,7 @@ Status Communicator::run(uint32_t rank, const Call &call, Counts counts) {
     lock.unlock();
     for (uint32_t i = 0; i < group.ranks.size(); ++i)
       group.buffers[i] = group.calls[i].buffers;
-    exchange(call.operation, counts, group.buffers, group.scratch);
+    comm::exchange(call.operation, counts, group.buffers, group.scratch);
     lock.lock();
     group.executing = false;
     group.arrived = 0;
@@ -92,8 +97,8 @@ static std::string describe(const char *action, const Message &message,
          std::to_string(rows) + " rows)";
 }
 
-Status Communicator::send(uint32_t rank, const Message &message, uint64_t rows,
-                          uint64_t tag) {
+Status ThreadTransport::send(uint32_t rank, const Message &message,
+                             uint64_t rows, uint64_t tag) {
   progress(rank, message.place);
   std::unique_lock<std::mutex> lock(state->mutex);
   if (state->failed)
@@ -143,8 +148,8 @@ static Status checkMessage(uint32_t rank, const Message &message, uint64_t rows,
                    describe(cell.view).c_str(), (unsigned long long)cell.rows);
 }
 
-Status Communicator::receive(uint32_t rank, const Message &message,
-                             uint64_t rows, uint64_t tag) {
+Status ThreadTransport::receive(uint32_t rank, const Message &message,
+                                uint64_t rows, uint64_t tag) {
   progress(rank, message.place);
   std::unique_lock<std::mutex> lock(state->mutex);
   if (state->failed)
@@ -175,7 +180,7 @@ Status Communicator::receive(uint32_t rank, const Message &message,
   return {};
 }
 
-Status Communicator::checkDelivered() {
+Status ThreadTransport::checkDelivered() {
   std::lock_guard<std::mutex> lock(state->mutex);
   for (const auto &[ends, box] : state->mailboxes)
     if (box.sent != box.taken)
@@ -186,19 +191,19 @@ Status Communicator::checkDelivered() {
   return {};
 }
 
-void Communicator::progress(uint32_t rank, const char *place) {
+void ThreadTransport::progress(uint32_t rank, const char *place) {
   Heartbeat &heartbeat = state->heartbeats[rank];
   heartbeat.place.store(place, std::memory_order_relaxed);
   heartbeat.time.store(Clock::now().time_since_epoch().count(),
                        std::memory_order_relaxed);
 }
 
-Clock::time_point Communicator::lastProgress(uint32_t rank) const {
+Clock::time_point ThreadTransport::lastProgress(uint32_t rank) const {
   return Clock::time_point(Clock::duration(
       state->heartbeats[rank].time.load(std::memory_order_relaxed)));
 }
 
-void Communicator::abort(uint32_t rank, const Status &error) {
+void ThreadTransport::abort(uint32_t rank, const Status &error) {
   std::lock_guard<std::mutex> lock(state->mutex);
   const char *place =
       state->heartbeats[rank].place.load(std::memory_order_relaxed);
@@ -208,20 +213,20 @@ void Communicator::abort(uint32_t rank, const Status &error) {
                               where.c_str(), error.message().c_str()));
 }
 
-void Communicator::fail(const Status &error) {
+void ThreadTransport::fail(const Status &error) {
   std::lock_guard<std::mutex> lock(state->mutex);
   (void)state->fail(error);
 }
 
-bool Communicator::hasFailed() const {
+bool ThreadTransport::hasFailed() const {
   return state->failed.load(std::memory_order_acquire);
 }
 
-const char *Communicator::lastPlace(uint32_t rank) const {
+const char *ThreadTransport::lastPlace(uint32_t rank) const {
   return state->heartbeats[rank].place.load(std::memory_order_relaxed);
 }
 
-Status Communicator::failure() const {
+Status ThreadTransport::failure() const {
   std::lock_guard<std::mutex> lock(state->mutex);
   return state->firstFailure;
 }

@@ -1,0 +1,98 @@
+/* Continuing prompts: continuous batching over a session. C99.
+
+   A generator is not thread-safe, and neither is the session below it: one call
+   at a time for both. */
+
+#ifndef SADDLE_GENERATE_H
+#define SADDLE_GENERATE_H
+
+#include <saddle/sampler.h>
+#include <saddle/session.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct saddle_generator_t saddle_generator_t;
+
+/* What to continue, and how far. */
+typedef struct saddle_request_t {
+  const int32_t *tokens;   /* copied */
+  size_t num_tokens;       /* 1 to max_seq_len */
+  uint64_t max_new_tokens; /* 0: the prompt is fed and nothing sampled */
+  int ignore_eos;          /* not 0: goes on behind end-of-sequence tokens */
+  int wants_logits;        /* not 0: on_logits is called for it */
+  saddle_sampler_options_t sampling; /* a stream of draws of its own */
+} saddle_request_t;
+
+/* No tokens, nothing new, greedy. */
+void saddle_request_init(saddle_request_t *request);
+
+typedef enum saddle_stop_t {
+  SADDLE_STOP_LENGTH = 0,         /* max_new_tokens came */
+  SADDLE_STOP_EOS = 1,            /* an end-of-sequence token came */
+  SADDLE_STOP_SEQUENCE_LIMIT = 2, /* max_seq_len tokens are held */
+  SADDLE_STOP_ERROR = 3           /* no token could be sampled */
+} saddle_stop_t;
+
+/* Called during saddle_generator_step, on its thread. May add and remove
+   requests, not step. Any of them may be NULL. */
+typedef struct saddle_listener_t {
+  void *user; /* handed through */
+  /* A generated token; an end-of-sequence token is one, too. */
+  void (*on_token)(void *user, uint64_t request, int32_t token);
+  /* Logits after each of the next `count` tokens that were fed, `count` rows of
+     vocab_size floats, valid for the call; before the token that follows. The
+     last generated token is never fed. */
+  void (*on_logits)(void *user, uint64_t request, const float *rows,
+                    size_t count);
+  /* The last word about a request. `error` is that of SADDLE_STOP_ERROR; its
+     message lives until the next call of this library. */
+  void (*on_end)(void *user, uint64_t request, saddle_stop_t stop,
+                 saddle_status_t error);
+} saddle_listener_t;
+
+/* The session outlives the generator. Others may use it, too, as long as they
+   leave batch slots and KV pages. `listener` is copied. */
+saddle_status_t saddle_generator_create(saddle_session_t *session,
+                                        const saddle_listener_t *listener,
+                                        saddle_generator_t **generator);
+
+/* Removes its sequences from the session. NULL is fine. */
+void saddle_generator_destroy(saddle_generator_t *generator);
+
+/* Queues a request; they start in order. *number is new for each.
+   INVALID_ARGUMENT: no tokens or more than max_seq_len, a token outside the
+   vocabulary, sampling options out of range. RESOURCE_EXHAUSTED: it may need
+   more KV pages than an attention replica has. */
+saddle_status_t saddle_generator_add(saddle_generator_t *generator,
+                                     const saddle_request_t *request,
+                                     uint64_t *number);
+
+/* Ends a request without on_end. INVALID_ARGUMENT when it has ended already. */
+saddle_status_t saddle_generator_remove(saddle_generator_t *generator,
+                                        uint64_t number);
+
+/* Requests that have not ended. */
+size_t saddle_generator_live(const saddle_generator_t *generator);
+
+/* Starts requests as far as there is room for their whole lives, and advances
+   every one that is in by a token. Without requests nothing happens. Errors are
+   those of saddle_session_step. */
+saddle_status_t saddle_generator_step(saddle_generator_t *generator);
+
+/* Where the time of all steps went. A step with any prompt token counts as
+   prefill. */
+typedef struct saddle_timing_t {
+  double prefill_seconds, decode_seconds;
+  uint64_t prefill_tokens, decode_tokens;
+} saddle_timing_t;
+
+void saddle_generator_timing(const saddle_generator_t *generator,
+                             saddle_timing_t *timing);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SADDLE_GENERATE_H */

@@ -1,0 +1,76 @@
+#include "runtime/src/engine/Programs.h"
+
+#include "runtime/src/engine/Validate.h"
+
+#include <algorithm>
+#include <set>
+
+namespace saddle::engine {
+
+using namespace schema;
+using schema::Engine; // not saddle::Engine
+
+const Program *findProgram(const Engine &engine, std::string_view name,
+                           uint32_t stage) {
+  for (const Program *program : *engine.programs())
+    if (program->stage() == stage && name == program->name()->c_str())
+      return program;
+  return nullptr;
+}
+
+const Program &mainProgram(const Engine &engine, uint32_t stage) {
+  return *findProgram(engine, kMainProgram, stage);
+}
+
+std::vector<const Program *> programsOf(const Engine &engine, uint32_t stage) {
+  std::vector<const Program *> programs;
+  for (const Program *program : *engine.programs())
+    if (program->stage() == stage)
+      programs.push_back(program);
+  return programs;
+}
+
+std::vector<const Weight *> weightsOf(const Engine &engine, uint32_t stage) {
+  std::vector<const Weight *> weights;
+  // Validation lets weights lie in one place only when they are one.
+  std::set<std::pair<uint32_t, uint64_t>> places;
+  for (const Program *program : programsOf(engine, stage))
+    for (const Weight *weight : *program->weights())
+      if (places.insert({weight->slice()->arena(), weight->slice()->offset()})
+              .second)
+        weights.push_back(weight);
+  return weights;
+}
+
+std::vector<uint64_t> arenaBytesOf(const Engine &engine,
+                                   const Program &program) {
+  std::vector<uint64_t> bytes(engine.arenas()->size());
+  auto add = [&](const Slice &slice) {
+    uint64_t &end = bytes[slice.arena()];
+    end = std::max(end, slice.offset() + spanBytes(slice));
+  };
+  for (const Weight *weight : *program.weights())
+    add(*weight->slice());
+  for (const Entry *entry : *program.entries())
+    for (const Slice *slice : *entry->slices())
+      add(*slice);
+  return bytes;
+}
+
+std::vector<uint64_t> arenaBytesOf(const Engine &engine, uint32_t stage) {
+  std::vector<uint64_t> bytes(engine.arenas()->size());
+  for (const Program *program : programsOf(engine, stage)) {
+    std::vector<uint64_t> own = arenaBytesOf(engine, *program);
+    for (size_t i = 0; i < own.size(); ++i)
+      bytes[i] = std::max(bytes[i], own[i]);
+  }
+  return bytes;
+}
+
+std::string describe(const Program &program) {
+  std::string name = program.name()->str();
+  return "program " + (name == kMainProgram ? "" : "\"" + name + "\" ") +
+         std::to_string(program.stage());
+}
+
+} // namespace saddle::engine

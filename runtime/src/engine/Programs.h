@@ -1,0 +1,50 @@
+// Programs by name and stage, what lies in a rank's memory for them, and the
+// checkpoints that their weights come from. For validated engines.
+
+#ifndef SADDLE_RUNTIME_ENGINE_PROGRAMS_H
+#define SADDLE_RUNTIME_ENGINE_PROGRAMS_H
+
+#include "runtime/schema/engine_generated.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace saddle::engine {
+
+/// The program that sessions run. Every engine has it; its stages come first.
+constexpr const char *kMainProgram = "main";
+/// The first checkpoint of every engine: that of the model itself.
+constexpr const char *kMainCheckpoint = "main";
+
+/// The stage of the program of that name; null when there is none.
+const schema::Program *findProgram(const schema::Engine &engine,
+                                   std::string_view name, uint32_t stage);
+
+/// That of kMainProgram.
+const schema::Program &mainProgram(const schema::Engine &engine,
+                                   uint32_t stage);
+
+/// All programs that the ranks of a stage hold, in the file's order.
+std::vector<const schema::Program *> programsOf(const schema::Engine &engine,
+                                                uint32_t stage);
+
+/// The weights of all programs of a stage. One that several programs share
+/// stands here once.
+std::vector<const schema::Weight *> weightsOf(const schema::Engine &engine,
+                                              uint32_t stage);
+
+/// Bytes of each arena that a program uses: up to the end of its last slice.
+std::vector<uint64_t> arenaBytesOf(const schema::Engine &engine,
+                                   const schema::Program &program);
+/// Those that a rank of a stage needs for all its programs.
+std::vector<uint64_t> arenaBytesOf(const schema::Engine &engine,
+                                   uint32_t stage);
+
+/// "program 1", or "program "draft" 1" for another one than the main program:
+/// name and stage, for messages.
+std::string describe(const schema::Program &program);
+
+} // namespace saddle::engine
+
+#endif // SADDLE_RUNTIME_ENGINE_PROGRAMS_H

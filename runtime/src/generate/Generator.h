@@ -1,0 +1,127 @@
+// Continuous batching over a session: requests enter as batch slots and KV
+// pages become free, every step advances all that are in, and each leaves when
+// it ends.
+
+#ifndef SADDLE_RUNTIME_GENERATE_GENERATOR_H
+#define SADDLE_RUNTIME_GENERATE_GENERATOR_H
+
+#include "runtime/src/sample/Sampler.h"
+#include "runtime/src/session/Session.h"
+
+#include <deque>
+
+namespace saddle::generate {
+
+/// How a prompt is continued.
+struct RequestOptions {
+  uint64_t maxNewTokens = 0; // 0: the prompt is fed and nothing sampled
+  bool ignoreEos = false;    // goes on behind end-of-sequence tokens
+  bool wantsLogits = false;  // of every token that is fed
+  sample::SamplerOptions sampling;
+};
+using RequestId = uint64_t;
+
+/// Why a request ended.
+enum class Stop {
+  Length,        // maxNewTokens came
+  Eos,           // an end-of-sequence token came
+  SequenceLimit, // max_seq_len tokens are held
+  Error,         // no token could be sampled; others go on
+};
+
+/// Learns what happens, during Generator::step() and on its thread. May add and
+/// remove requests, not step.
+class Listener {
+public:
+  virtual ~Listener() = default;
+  /// Logits after each of the next `count` tokens that were fed, `count` rows
+  /// of the vocabulary; of requests that want them, before the token that
+  /// follows. The last generated token is never fed. Valid for the call.
+  virtual void onLogits(RequestId request, const float *rows, size_t count) {}
+  /// A generated token; an end-of-sequence token is one, too.
+  virtual void onToken(RequestId request, int32_t token) = 0;
+  /// The last word about a request. `error` is that of Stop::Error.
+  virtual void onEnd(RequestId request, Stop stop, const Status &error) = 0;
+};
+
+/// Where the time went. A step with any prompt token counts as prefill.
+struct Timing {
+  double prefillSeconds = 0, decodeSeconds = 0;
+  uint64_t prefillTokens = 0, decodeTokens = 0;
+};
+
+/// Not thread-safe. Uses the session, which outlives it, beside others as long
+/// as they leave it batch slots and pages.
+class Generator {
+public:
+  Generator(session::Session &session, Listener &listener);
+  /// Removes its sequences from the session.
+  ~Generator();
+
+  /// Queues a request; they start in order. `prompt` is copied.
+  /// InvalidArgument: no tokens or more than max_seq_len, a token outside the
+  /// vocabulary, sampling options out of range. ResourceExhausted: it may need
+  /// more KV pages than a replica has.
+  StatusOr<RequestId> add(Span<const int32_t> prompt,
+                          const RequestOptions &options);
+  /// Ends a request without another word to the listener. InvalidArgument when
+  /// it has ended already.
+  Status remove(RequestId request);
+  /// Requests that have not ended.
+  size_t live() const { return waiting.size() + active.size() - removed; }
+
+  /// Starts requests as far as there is room for their whole lives, feeds every
+  /// active one what it has not been fed yet and samples its next token.
+  /// Without requests nothing happens. Errors are the session's; the requests
+  /// are then as good as lost, since it is broken.
+  Status step();
+
+  const Timing &timing() const { return times; }
+
+private:
+  struct Waiting {
+    RequestId id;
+    RequestOptions options;
+    std::vector<int32_t> tokens; // the prompt
+    sample::Sampler sampler;
+    uint64_t pages; // that it may need in the end
+  };
+  struct Active : Waiting { // `tokens` grow by generated ones
+    Active(Waiting &&from, uint32_t sequence, uint32_t replica)
+        : Waiting(std::move(from)), promptTokens(tokens.size()),
+          sequence(sequence), replica(replica) {}
+    size_t promptTokens;
+    uint32_t sequence, replica;
+    size_t fed = 0; // tokens that the session has
+    bool hasEnded = false;
+  };
+  Status admit();
+  Status feed();
+  /// What the step yielded for `active[index]`, from row `row` on.
+  void advance(size_t index, size_t row, size_t rows);
+  Status retire();
+  StatusOr<int32_t> sample(Active &entry, size_t row);
+  void end(Active &entry, Stop stop, const Status &error = {});
+  bool isEos(int32_t token) const;
+  bool needsLogits() const;
+
+  session::Session &session;
+  Listener &listener;
+  const uint64_t vocab, candidates, maxSeqLen, pageSize, pagesPerReplica;
+  RequestId nextId = 0;
+  std::deque<Waiting> waiting;
+  std::vector<Active> active;
+  size_t removed = 0; // of the active ones
+  bool isStepping = false;
+  std::vector<uint64_t> reserved; // pages, by attention replica
+  Timing times;
+  // Of the current step.
+  std::vector<session::SequenceInput> inputs;
+  const float *logits = nullptr;
+  std::vector<float> values; // of candidates; empty: logits
+  std::vector<int32_t> tokens;
+};
+
+} // namespace saddle::generate
+
+#endif // SADDLE_RUNTIME_GENERATE_GENERATOR_H

@@ -1,0 +1,2 @@
+#include "runtime/src/base/Status.h"
+#include "runtime/src/backend/Batch.h"

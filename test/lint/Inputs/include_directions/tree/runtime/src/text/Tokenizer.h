@@ -1,0 +1,1 @@
+#include "runtime/src/sample/Sampler.h"
