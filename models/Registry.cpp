@@ -1,24 +1,101 @@
 #include "models/Registry.h"
 
-#include "models/Architecture.h"
-#include "models/ModelPath.h"
+#include "models/MiniMax/M2Importer.h"
+
+#include <algorithm>
 
 namespace saddle {
 
-StatusOr<ImportedModel> importModel(const std::string &path,
-                                    const ImportOptions &options) {
-  SADDLE_ASSIGN_OR_RETURN(ModelPath place, ModelPath::find(path));
-  SADDLE_ASSIGN_OR_RETURN(ConfigReader config,
-                          ConfigReader::open(place.config));
-  SADDLE_ASSIGN_OR_RETURN(Architecture architecture,
-                          identifyArchitecture(config));
-  switch (architecture) {
-  case Architecture::MiniMaxM2: {
-    SADDLE_ASSIGN_OR_RETURN(M2Model model, importM2(path, options));
-    return ImportedModel(std::move(model));
+namespace {
+
+constexpr ModelFamily families[] = {
+    // The first release of M2 called itself "minimax", which transformers uses
+    // for Text-01.
+    {"MiniMaxM2ForCausalLM", "minimax_m2", "minimax", importM2},
+};
+
+/// MiniMax models that are planned; a trailing '*' stands for any ending.
+constexpr const char *plannedArchitectures[] = {
+    "MiniMaxText01ForCausalLM",
+    "MiniMaxM1ForCausalLM",
+    "MiniMaxForCausalLM",
+    "MiniMaxM3*",
+};
+constexpr const char *plannedModelTypes[] = {"minimax_text_01", "minimax_m1",
+                                             "minimax", "minimax_m3*"};
+
+bool matches(const std::string &name, std::string pattern) {
+  if (pattern.back() != '*')
+    return name == pattern;
+  pattern.pop_back();
+  return name.compare(0, pattern.size(), pattern) == 0;
+}
+
+template <size_t N>
+bool matchesAny(const std::string &name, const char *const (&patterns)[N]) {
+  return std::any_of(patterns, patterns + N, [&](const char *pattern) {
+    return matches(name, pattern);
+  });
+}
+
+Status refuse(const ConfigReader &config, const std::string &field,
+              const std::string &name, bool planned) {
+  std::string message = config.path() + ": " + field + ": \"" + name + "\" is ";
+  if (planned)
+    return Status(StatusCode::Unsupported,
+                  message + "not supported yet by this version");
+  message += "not a known architecture; known: ";
+  for (const ModelFamily &family : families)
+    message += std::string(&family == families ? "" : ", ") +
+               family.architecture + " (" + family.modelType + ")";
+  return Status(StatusCode::Unsupported, std::move(message));
+}
+
+} // namespace
+
+StatusOr<const ModelFamily *> identifyFamily(ConfigReader config) {
+  std::optional<std::vector<std::string>> names =
+      config.strings("architectures");
+  std::optional<std::string> type = config.string("model_type");
+  SADDLE_RETURN_IF_ERROR(config.status());
+
+  if (names && !names->empty()) {
+    const std::string &name = names->front();
+    for (const ModelFamily &family : families) {
+      if (name != family.architecture)
+        continue;
+      bool fits =
+          !type || *type == family.modelType ||
+          (family.ambiguousModelType && *type == family.ambiguousModelType);
+      if (fits)
+        return &family;
+      config.fail("model_type",
+                  "expected \"" + std::string(family.modelType) +
+                      "\", which goes with architectures[0] = \"" + name +
+                      "\", found \"" + *type + "\"");
+      return config.status();
+    }
+    return refuse(config, "architectures[0]", name,
+                  matchesAny(name, plannedArchitectures));
   }
+  if (type) {
+    for (const ModelFamily &family : families)
+      if (*type == family.modelType)
+        return &family;
+    return refuse(config, "model_type", *type,
+                  matchesAny(*type, plannedModelTypes));
   }
-  return Status(StatusCode::Internal, "an architecture without importer");
+  config.failExpected("architectures",
+                      "a list such as [\"MiniMaxM2ForCausalLM\"]");
+  return config.status();
+}
+
+StatusOr<std::unique_ptr<Importer>> importModel(const std::string &path,
+                                                const ImportOptions &options) {
+  SADDLE_ASSIGN_OR_RETURN(ModelSource source, ModelSource::open(path));
+  SADDLE_ASSIGN_OR_RETURN(const ModelFamily *family,
+                          identifyFamily(source.config));
+  return family->import(source, options);
 }
 
 } // namespace saddle

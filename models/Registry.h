@@ -1,22 +1,37 @@
-// Entry point of the import: a folder or config.json of any architecture that
-// this version knows.
+// Which family imports a model: the one list of families. Entry point of the
+// import.
 
 #ifndef SADDLE_MODELS_REGISTRY_H
 #define SADDLE_MODELS_REGISTRY_H
 
-#include "models/MiniMax/M2Model.h"
+#include "models/Importer.h"
+#include "models/ModelSource.h"
 
-#include <variant>
+#include <memory>
 
 namespace saddle {
 
-/// One alternative per model family; the IR builders visit it.
-using ImportedModel = std::variant<M2Model>;
+struct ModelFamily {
+  /// As `architectures[0]` spells it.
+  const char *architecture;
+  const char *modelType;
+  /// A type that only counts next to the architecture's name, since another
+  /// family uses it too; null when there is none.
+  const char *ambiguousModelType;
+  StatusOr<std::unique_ptr<Importer>> (*import)(const ModelSource &source,
+                                                const ImportOptions &options);
+};
 
-/// Identifies the architecture of `path` and runs its importer. Errors as in
-/// identifyArchitecture and the importer's.
-StatusOr<ImportedModel> importModel(const std::string &path,
-                                    const ImportOptions &options = {});
+/// From `architectures[0]`, or from `model_type` when there is none. Errors:
+/// neither is present, they contradict each other, the architecture is unknown
+/// (the message lists the known ones) or planned.
+StatusOr<const ModelFamily *> identifyFamily(ConfigReader config);
+
+/// Opens `path`, a model folder or a config.json, and runs its family's
+/// importer. Errors: those of ModelSource::open, identifyFamily and the
+/// importer.
+StatusOr<std::unique_ptr<Importer>>
+importModel(const std::string &path, const ImportOptions &options = {});
 
 } // namespace saddle
 

@@ -6,7 +6,6 @@
 #include "compiler/Serialize/EngineWriter.h"
 #include "dialects/Engine/IR/EngineDialect.h"
 #include "dialects/InitAllDialects.h"
-#include "models/MiniMax/M2Builder.h"
 #include "models/Registry.h"
 #include "passes/Dist/Passes.h"
 #include "passes/Engine/Passes.h"
@@ -165,25 +164,21 @@ private:
     auto imported = importModel(options.input, import);
     if (!imported.ok())
       return report(imported.status());
-    return std::visit(
-        [&](const M2Model &model) {
-          for (const std::string &warning : model.warnings)
-            llvm::errs() << "saddle-compile: warning: " << warning << "\n";
-          BuildOptions build = options.build;
-          if (options.maxSeqLenIsDefault)
-            build.limits.maxSeqLen =
-                std::min(build.limits.maxSeqLen, model.config.maxPositions);
-          if (build.limits.maxSeqLen > model.config.maxPositions) {
-            printError("--max-seq-len " + llvm::Twine(build.limits.maxSeqLen) +
-                       " is more than max_position_embeddings = " +
-                       llvm::Twine(model.config.maxPositions) + " of " +
-                       options.input);
-            return false;
-          }
-          module = buildM2(context, model, modelName(), build);
-          return true;
-        },
-        *imported);
+    const Importer &importer = **imported;
+    for (const std::string &warning : importer.warnings())
+      llvm::errs() << "saddle-compile: warning: " << warning << "\n";
+    BuildOptions build = options.build;
+    int64_t longest = importer.facts().maxPositions;
+    if (options.maxSeqLenIsDefault)
+      build.limits.maxSeqLen = std::min(build.limits.maxSeqLen, longest);
+    if (build.limits.maxSeqLen > longest) {
+      printError("--max-seq-len " + llvm::Twine(build.limits.maxSeqLen) +
+                 " is more than max_position_embeddings = " +
+                 llvm::Twine(longest) + " of " + options.input);
+      return false;
+    }
+    module = importer.build(context, modelName(), build);
+    return true;
   }
 
   /// The last folder of the input path.

@@ -1,43 +1,23 @@
 #include "models/MiniMax/M2Model.h"
 
-#include "models/ModelPath.h"
-
 namespace saddle {
 
-StatusOr<M2Model> importM2(const std::string &path,
-                           const ImportOptions &options) {
-  SADDLE_ASSIGN_OR_RETURN(ModelPath place, ModelPath::find(path));
+StatusOr<M2Model> readM2(const ModelSource &source,
+                         const ImportOptions &options) {
   M2Model model;
-
-  SADDLE_ASSIGN_OR_RETURN(ConfigReader reader,
-                          ConfigReader::open(place.config));
   SADDLE_ASSIGN_OR_RETURN(model.config,
-                          readM2Config(std::move(reader), model.warnings));
-  if (!place.generationConfig.empty()) {
-    SADDLE_ASSIGN_OR_RETURN(ConfigReader generation,
-                            ConfigReader::open(place.generationConfig));
-    SADDLE_RETURN_IF_ERROR(readM2GenerationConfig(
-        std::move(generation), model.config, model.warnings));
-  }
-  if (options.layers < 0 || options.layers > model.config.checkpointLayers)
-    return Status(StatusCode::InvalidArgument,
-                  place.config + ": cannot compile " +
-                      std::to_string(options.layers) +
-                      " layers, num_hidden_layers = " +
-                      std::to_string(model.config.checkpointLayers));
-  if (options.layers)
-    model.config.layers = options.layers;
-
-  if (place.folder.empty() || options.configOnly) {
-    SADDLE_ASSIGN_OR_RETURN(model.weights,
-                            expectedM2Weights(model.config, place.config));
-    return model;
-  }
-  SADDLE_RETURN_IF_ERROR(place.requireWeights());
-  SADDLE_ASSIGN_OR_RETURN(Checkpoint checkpoint,
-                          Checkpoint::open(place.folder));
+                          readM2Config(source.config, model.warnings));
+  M2Config &config = model.config;
+  if (source.generation)
+    SADDLE_RETURN_IF_ERROR(overrideTokenIds(*source.generation, config.vocab,
+                                            config.tokens, model.warnings));
   SADDLE_ASSIGN_OR_RETURN(
-      model.weights, resolveM2Weights(model.config, place.config, checkpoint));
+      config.layers, source.layersToCompile(options, config.checkpointLayers));
+  SADDLE_ASSIGN_OR_RETURN(model.weights,
+                          listM2Weights(config, source.configPath));
+  SADDLE_RETURN_IF_ERROR(source.resolve(
+      options, m2AccountingRules(config, source.configPath), model.weights));
+  model.weights.keepLayers(config.layers);
   return model;
 }
 

@@ -46,18 +46,20 @@ def SeedShardings : Pass<"dist-seed-shardings", "::mlir::ModuleOp"> {
 
     | dimension | split |
     | --- | --- |
-    | `q_heads` | by the attention width tp / dp, at head boundaries; with more ranks than heads, by its largest factor that divides the heads |
+    | `q_heads` | by the attention width tp / dp; with more ranks than heads, by its largest factor that divides the heads |
     | `kv_heads` | likewise where the width divides the heads; where the heads divide the width, by its major factor, so that neighbouring ranks hold replicas |
     | `experts` | by ep |
     | `expert_width` | by tp / ep |
     | `embedding_vocab` | by the attention width, `vocab` by tp, where it divides, else replicated (with a remark) |
     | tokens (dimension 0 of arguments) | by dp |
-    | `hidden`, others | not split |
+    | `hidden`, `router_experts` | not split |
 
-    A count that cannot be placed is an error that names the configuration field and the widths that would do.
+    What is shared out are units (`#model.dim`): extent divided by unit, and the heads of a cache for `kv_heads`. All weights and caches must agree on their
+    number. A number that cannot be placed is an error that names the field of config.json and the widths that would do. A name outside this table is an error
+    too: its weight would silently lie on every rank.
 
     ```mlir
-    model.weight @q_proj from "q" dims ["q_heads", "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<6144x3072xbf16>
+    model.weight @q_proj from "q" dims ["q_heads" x 128, "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<6144x3072xbf16>
     ```
   }];
   let dependentDialects = ["::saddle::dist::DistDialect"];

@@ -1,6 +1,7 @@
-// Logical dimensions to mesh axes: the tensor-parallel plan of the MiniMax-M2
-// family (column-parallel q/k/v and gate/up, row-parallel o and down, vocab
-// split), after Shoeybi et al. 2019.
+// Logical dimensions to mesh axes: tensor parallelism after Shoeybi et al. 2019
+// (column-parallel q/k/v and gate/up, row-parallel o and down, vocab split).
+// The table of dimension names is the only place that knows how one is split;
+// how many units there are to share out, weights and caches say themselves.
 
 #include "passes/Dist/Passes.h"
 
@@ -18,9 +19,66 @@ using namespace mlir;
 using namespace saddle;
 using namespace saddle::dist;
 
+//===----------------------------------------------------------------------===//
+// Dimension names
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// How the units of a dimension are shared out. Attention replicas are the
+/// major factor of tp, expert groups too; the others are split by the minor
+/// factors.
+enum class Split {
+  Whole,       // every rank holds all of them
+  Heads,       // by the attention width tp / dp
+  KVHeads,     // likewise, or neighbouring ranks hold the same ones
+  Experts,     // by ep
+  ExpertWidth, // by tp / ep
+  // The table is read for a replica's own tokens, so it is split inside the
+  // replica; logits are computed for everybody's rows.
+  VocabInReplica, // by tp / dp where it divides, else whole
+  Vocab,          // by tp where it divides, else whole
+};
+
+struct DimensionName {
+  StringLiteral name;
+  Split split;
+  /// The field of config.json that counts its units, and the tensor that has
+  /// it: words for messages.
+  StringLiteral field = "";
+  StringLiteral tensor = "";
+};
+
+constexpr DimensionName kDimensions[] = {
+    {"hidden", Split::Whole},
+    {"router_experts", Split::Whole},
+    {"q_heads", Split::Heads, "num_attention_heads"},
+    {"kv_heads", Split::KVHeads, "num_key_value_heads"},
+    {"experts", Split::Experts, "num_local_experts"},
+    {"expert_width", Split::ExpertWidth, "intermediate_size"},
+    {"embedding_vocab", Split::VocabInReplica, "vocab_size", "the embedding"},
+    {"vocab", Split::Vocab, "vocab_size", "lm_head"},
+};
+
+constexpr StringLiteral kCacheDimension = "kv_heads";
+
+const DimensionName *findDimension(StringRef name) {
+  for (const DimensionName &known : kDimensions)
+    if (known.name == name)
+      return &known;
+  return nullptr;
+}
+
+std::string listKnownNames() {
+  std::string text;
+  for (const DimensionName &known : kDimensions)
+    text += (text.empty() ? "" : ", ") + known.name.str();
+  return text;
+}
+
 /// Widths up to 64 that `legal` accepts, for messages.
 template <typename Predicate>
-static std::string listLegal(Predicate legal) {
+std::string listLegal(Predicate legal) {
   std::string text;
   for (int64_t width = 1; width <= 64; ++width)
     if (legal(width))
@@ -28,43 +86,37 @@ static std::string listLegal(Predicate legal) {
   return text;
 }
 
-namespace {
+//===----------------------------------------------------------------------===//
+// Plan
+//===----------------------------------------------------------------------===//
+
+/// A split dimension of this module.
+struct Dimension {
+  const DimensionName *name;
+  int64_t units;
+  /// The symbol that was seen first with it.
+  Operation *first;
+};
 
 /// Decides the axis of each logical dimension once, so that weights, norms and
-/// caches agree. Attention replicas are the major factor of tp, expert groups
-/// too; heads and expert widths are split by the minor factors.
+/// caches agree.
 class Plan {
 public:
   Plan(ModuleOp module, const ShardingState &state)
       : module(module), mesh(state.mesh()), tp(mesh.axisSize("tp")),
-        name(StringAttr::get(module.getContext(), "tp")) {}
+        axis(StringAttr::get(module.getContext(), "tp")) {}
 
   LogicalResult build() {
-    auto config = module->getAttrOfType<DictionaryAttr>(
-        model::ModelDialect::kConfigAttrName);
     auto topology =
         module->getAttrOfType<DictionaryAttr>(DistDialect::kTopologyAttrName);
-    auto get = [&](StringRef field, int64_t &value) -> LogicalResult {
-      auto attr = config ? config.getAs<IntegerAttr>(field) : IntegerAttr();
-      if (!attr)
-        return module.emitError("'model.config' needs an integer '")
-               << field << "'";
-      value = attr.getInt();
-      return success();
-    };
     auto ways = [&](StringRef field) -> int64_t {
       auto attr = topology ? topology.getAs<IntegerAttr>(field) : IntegerAttr();
       return attr ? attr.getInt() : 1;
     };
-    if (failed(get("num_attention_heads", heads)) ||
-        failed(get("num_key_value_heads", kvHeads)) ||
-        failed(get("intermediate_size", width)) ||
-        failed(get("num_local_experts", experts)) ||
-        failed(get("vocab_size", vocab)))
-      return failure();
     dp = ways("dp");
     ep = ways("ep");
-    if (failed(planAttention()) || failed(planExperts()))
+    if (failed(countUnits()) || failed(planAttention()) ||
+        failed(planExperts()))
       return failure();
     planVocabulary();
     return success();
@@ -76,72 +128,174 @@ public:
 
 private:
   AxisRef factor(int64_t pre, int64_t size) const {
-    return mesh.simplify(AxisRef{name, pre, size});
+    return mesh.simplify(AxisRef{axis, pre, size});
+  }
+
+  //===--- Units ---------------------------------------------------------===//
+
+  LogicalResult countUnits() {
+    for (auto weight : module.getOps<model::WeightOp>()) {
+      ArrayRef<int64_t> shape = weight.getWeightType().getShape();
+      for (auto [dim, extent] : llvm::zip_equal(
+               weight.getDims().getAsRange<model::DimAttr>(), shape))
+        if (failed(count(weight, dim.getName(), extent / dim.getUnit())))
+          return failure();
+    }
+    for (auto cache : module.getOps<model::KVCacheOp>())
+      if (failed(count(cache, kCacheDimension,
+                       static_cast<int64_t>(cache.getHeads()))))
+        return failure();
+    return success();
+  }
+
+  LogicalResult count(Operation *symbol, StringRef name, int64_t units) {
+    const DimensionName *known = findDimension(name);
+    if (!known)
+      return symbol->emitError("no rule splits a dimension named \"")
+             << name << "\"; known names: " << listKnownNames();
+    if (known->split == Split::Whole)
+      return success();
+    for (const Dimension &seen : dimensions) {
+      if (seen.name != known)
+        continue;
+      if (seen.units == units)
+        return success();
+      InFlightDiagnostic diag = symbol->emitError("has ")
+                                << units << " units of \"" << name
+                                << "\", but another symbol has " << seen.units;
+      diag.attachNote(seen.first->getLoc()) << "it is defined here";
+      return diag;
+    }
+    dimensions.push_back({known, units, symbol});
+    return success();
+  }
+
+  template <typename Predicate>
+  bool allOf(Split split, Predicate holds) const {
+    return llvm::all_of(dimensions, [&](const Dimension &dim) {
+      return dim.name->split != split || holds(dim.units);
+    });
+  }
+
+  /// Calls `visit` for each dimension that is split so.
+  template <typename Visitor>
+  void forEach(Split split, Visitor visit) const {
+    for (const Dimension &dim : dimensions)
+      if (dim.name->split == split)
+        visit(dim);
+  }
+
+  /// The first dimension that is split so and for which `holds` is false.
+  template <typename Predicate>
+  const Dimension *findFailing(Split split, Predicate holds) const {
+    for (const Dimension &dim : dimensions)
+      if (dim.name->split == split && !holds(dim.units))
+        return &dim;
+    return nullptr;
+  }
+
+  //===--- Attention -----------------------------------------------------===//
+
+  static bool placesKVHeads(int64_t heads, int64_t ways) {
+    return heads % ways == 0 || ways % heads == 0;
   }
 
   /// Whether `ways` ranks can share the heads: whole query heads for each, and
   /// KV heads either partitioned or replicated evenly.
   bool placesHeads(int64_t ways) const {
-    return heads % ways == 0 && (kvHeads % ways == 0 || ways % kvHeads == 0);
+    return allOf(Split::Heads,
+                 [&](int64_t heads) { return heads % ways == 0; }) &&
+           allOf(Split::KVHeads,
+                 [&](int64_t heads) { return placesKVHeads(heads, ways); });
   }
 
   LogicalResult planAttention() {
     int64_t wanted = tp / dp;
+    int64_t fewest = wanted;
+    forEach(Split::Heads, [&](const Dimension &dim) {
+      fewest = std::min(fewest, dim.units);
+    });
     // More ranks than heads: groups of ranks repeat one share.
     int64_t ways = wanted;
-    if (wanted > heads)
-      for (ways = heads; ways > 1; --ways)
+    if (wanted > fewest)
+      for (ways = fewest; ways > 1; --ways)
         if (wanted % ways == 0 && placesHeads(ways))
           break;
-    if (heads % ways != 0)
-      return refuse("num_attention_heads", heads, "dp", dp);
-    if (!placesHeads(ways))
-      return refuse("num_key_value_heads", kvHeads, "dp", dp);
-    axes["q_heads"] = factor(dp, ways);
-    axes["kv_heads"] = factor(dp, std::min(ways, kvHeads));
+    if (const Dimension *dim = findFailing(
+            Split::Heads, [&](int64_t heads) { return heads % ways == 0; }))
+      return refuse(*dim, "dp", dp);
+    if (const Dimension *dim = findFailing(Split::KVHeads, [&](int64_t heads) {
+          return placesKVHeads(heads, ways);
+        }))
+      return refuse(*dim, "dp", dp);
+    forEach(Split::Heads, [&](const Dimension &dim) {
+      axes[dim.name->name] = factor(dp, ways);
+    });
+    forEach(Split::KVHeads, [&](const Dimension &dim) {
+      axes[dim.name->name] = factor(dp, std::min(ways, dim.units));
+    });
     return success();
   }
 
+  //===--- Experts -------------------------------------------------------===//
+
   LogicalResult planExperts() {
-    if (experts % ep != 0)
-      return module.emitError("num_local_experts = ")
-             << experts << " cannot be dealt to ep = " << ep
+    bool any = false;
+    forEach(Split::Experts, [&](const Dimension &) { any = true; });
+    if (!any && ep > 1)
+      return module.emitError("the model has no experts to deal to ep = ")
+             << ep << " groups; use ep = 1";
+    auto deals = [](int64_t groups) {
+      return [groups](int64_t experts) { return experts % groups == 0; };
+    };
+    if (const Dimension *dim = findFailing(Split::Experts, deals(ep)))
+      return module.emitError(dim->name->field)
+             << " = " << dim->units << " cannot be dealt to ep = " << ep
              << " groups; legal ep: " << listLegal([&](int64_t n) {
-                  return tp % n == 0 && experts % n == 0;
+                  return tp % n == 0 && allOf(Split::Experts, deals(n));
                 });
-    if (!placesWidth(tp))
-      return refuse("intermediate_size", width, "ep", ep);
-    axes["experts"] = factor(1, ep);
-    axes["expert_width"] = factor(ep, tp / ep);
+    if (const Dimension *dim =
+            findFailing(Split::ExpertWidth, [&](int64_t width) {
+              return tp % ep == 0 && width % (tp / ep) == 0;
+            }))
+      return refuse(*dim, "ep", ep);
+    forEach(Split::Experts, [&](const Dimension &dim) {
+      axes[dim.name->name] = factor(1, ep);
+    });
+    forEach(Split::ExpertWidth, [&](const Dimension &dim) {
+      axes[dim.name->name] = factor(ep, tp / ep);
+    });
     return success();
   }
 
   bool placesWidth(int64_t ranks) const {
-    return ranks % ep == 0 && width % (ranks / ep) == 0;
+    return ranks % ep == 0 && allOf(Split::ExpertWidth, [&](int64_t width) {
+             return width % (ranks / ep) == 0;
+           });
   }
 
-  /// The table is read for a replica's own tokens, so it is split inside the
-  /// replica; logits are computed for everybody's rows, so lm_head is split
-  /// over all ranks.
+  //===--- Vocabulary ----------------------------------------------------===//
+
   void planVocabulary() {
-    auto split = [&](StringRef dim, int64_t pre, int64_t ways,
-                     StringRef tensor) {
-      if (vocab % ways == 0)
-        axes[dim] = factor(pre, ways);
-      else
-        module.emitRemark("vocab_size = ")
-            << vocab << " does not divide by " << ways << "; " << tensor
-            << " is replicated";
+    auto split = [&](int64_t pre, int64_t ways) {
+      return [=](const Dimension &dim) {
+        if (dim.units % ways == 0)
+          axes[dim.name->name] = factor(pre, ways);
+        else
+          module.emitRemark(dim.name->field)
+              << " = " << dim.units << " does not divide by " << ways << "; "
+              << dim.name->tensor << " is replicated";
+      };
     };
-    split("embedding_vocab", dp, tp / dp, "the embedding");
-    split("vocab", 1, tp, "lm_head");
+    forEach(Split::VocabInReplica, split(dp, tp / dp));
+    forEach(Split::Vocab, split(1, tp));
   }
 
-  /// Messages offer widths that place everything, not just the field at hand.
-  LogicalResult refuse(StringRef field, int64_t value, StringRef divisor,
-                       int64_t by) {
-    InFlightDiagnostic diag = module.emitError(field)
-                              << " = " << value
+  /// Messages offer widths that place everything, not just the dimension at
+  /// hand.
+  LogicalResult refuse(const Dimension &dim, StringRef divisor, int64_t by) {
+    InFlightDiagnostic diag = module.emitError(dim.name->field)
+                              << " = " << dim.units
                               << " cannot be split over tp = " << tp;
     if (by > 1)
       diag << ", " << divisor << " = " << by;
@@ -153,8 +307,8 @@ private:
   ModuleOp module;
   const Mesh &mesh;
   int64_t tp, dp = 1, ep = 1;
-  int64_t heads = 0, kvHeads = 0, width = 0, experts = 0, vocab = 0;
-  StringAttr name;
+  StringAttr axis;
+  SmallVector<Dimension> dimensions;
   llvm::StringMap<AxisRef> axes;
 };
 
@@ -176,12 +330,12 @@ struct SeedShardings : saddle::dist::impl::SeedShardingsBase<SeedShardings> {
     };
     for (auto weight : module.getOps<model::WeightOp>()) {
       SmallVector<AxisRef> dims;
-      for (StringRef dim : weight.getDims().getAsValueRange<StringAttr>())
-        dims.push_back(plan.axisOf(dim));
+      for (auto dim : weight.getDims().getAsRange<model::DimAttr>())
+        dims.push_back(plan.axisOf(dim.getName()));
       set(weight, dims);
     }
     for (auto cache : module.getOps<model::KVCacheOp>())
-      set(cache, plan.axisOf("kv_heads"));
+      set(cache, plan.axisOf(kCacheDimension));
     // Replicas differ in their tokens: every index tensor is split by them.
     if (AxisRef replicas = plan.replicas())
       for (auto function : module.getOps<func::FuncOp>())

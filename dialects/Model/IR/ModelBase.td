@@ -20,8 +20,10 @@ def Model_Dialect : Dialect {
     - `model.ignored_sources`, if there are any: checkpoint tensors that nothing reads, each with the `reason`, its `stack` and the `type` of one member.
   }];
   let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
   let hasOperationAttrVerify = 1;
   let extraClassDeclaration = [{
+    void registerAttributes();
     static constexpr ::llvm::StringLiteral kConfigAttrName = "model.config";
     static constexpr ::llvm::StringLiteral kLimitsAttrName = "model.limits";
     static constexpr ::llvm::StringLiteral kIgnoredSourcesAttrName = "model.ignored_sources";

@@ -15,6 +15,7 @@ using namespace saddle::model;
 #include "dialects/Model/IR/ModelTypes.cpp.inc"
 
 void ModelDialect::initialize() {
+  registerAttributes();
   addTypes<
 #define GET_TYPEDEF_LIST
 #include "dialects/Model/IR/ModelTypes.cpp.inc"

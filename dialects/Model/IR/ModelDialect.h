@@ -18,8 +18,20 @@
 
 #include "dialects/Model/IR/ModelDialect.h.inc"
 
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Model/IR/ModelAttrs.h.inc"
+
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Model/IR/ModelTypes.h.inc"
+
+namespace saddle::model {
+
+/// The `dims` of a weight: ["q_heads" x 128, "hidden"].
+mlir::ParseResult parseDims(mlir::OpAsmParser &parser, mlir::ArrayAttr &dims);
+void printDims(mlir::OpAsmPrinter &printer, mlir::Operation *op,
+               mlir::ArrayAttr dims);
+
+} // namespace saddle::model
 
 #define GET_OP_CLASSES
 #include "dialects/Model/IR/ModelOps.h.inc"

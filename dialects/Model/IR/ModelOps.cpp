@@ -170,6 +170,13 @@ LogicalResult WeightOp::verify() {
   if (getScaleSource() && type.getRank() < 2)
     return emitOpError("expected rank 2 or 3 of a weight with scales, but got ")
            << type;
+  // weight_c8
+  for (auto [dim, extent] :
+       llvm::zip_equal(getDims().getAsRange<DimAttr>(), type.getShape()))
+    if (extent % dim.getUnit() != 0)
+      return emitOpError("expected dimension ")
+             << dim.getName() << " to be a multiple of its unit "
+             << dim.getUnit() << ", but got " << extent;
   return success();
 }
 

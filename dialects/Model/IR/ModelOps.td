@@ -1,7 +1,7 @@
 #ifndef SADDLE_MODEL_OPS
 #define SADDLE_MODEL_OPS
 
-include "dialects/Model/IR/ModelBase.td"
+include "dialects/Model/IR/ModelAttrs.td"
 include "dialects/Model/Interfaces/WeightOpInterface.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/SymbolInterfaces.td"
@@ -25,11 +25,11 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
   let summary = "a tensor, or a stack of tensors, of the checkpoint";
   let description = [{
     Names parameters without holding their bytes. `source` is the checkpoint key; with one `{}` in it, the weight stacks one tensor for each index
-    of dimension 0 (experts). `dims` gives every dimension its logical name (`"q_heads"`, `"hidden"`, `"vocab"`, ...), from which `dist-seed-shardings`
-    derives the split. Block-scaled storage names the scale tensor and the rows and columns that share one scale, which is a multiplier.
+    of dimension 0 (experts). `dims` gives every dimension its logical name and unit (`#model.dim`), from which `dist-seed-shardings` derives the split.
+    Block-scaled storage names the scale tensor and the rows and columns that share one scale, which is a multiplier.
 
     ```mlir
-    model.weight @layers.0.q_proj from "model.layers.0.self_attn.q_proj.weight" dims ["q_heads", "hidden"]
+    model.weight @layers.0.q_proj from "model.layers.0.self_attn.q_proj.weight" dims ["q_heads" x 128, "hidden"]
         scaled by "model.layers.0.self_attn.q_proj.weight_scale_inv" blocks [128, 128] : tensor<6144x3072xf8E4M3FN>
     model.weight @layers.0.w1 from "model.layers.0.block_sparse_moe.experts.{}.w1.weight" dims ["experts", "expert_width", "hidden"]
         : tensor<256x1536x3072xbf16>
@@ -42,12 +42,13 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
     - (weight_c4) a scale source comes with two positive block sizes, and both or neither are present;
     - (weight_c5) an f8E4M3FN weight has scales, any other weight has none;
     - (weight_c6) a stacked weight's scale source has exactly one `{}` too;
-    - (weight_c7) a weight with scales has rows and columns: rank 2 or 3.
+    - (weight_c7) a weight with scales has rows and columns: rank 2 or 3;
+    - (weight_c8) each dimension is a multiple of its unit.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, StrArrayAttr:$dims, OptionalAttr<StrAttr>:$scale_source,
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, Model_DimArrayAttr:$dims, OptionalAttr<StrAttr>:$scale_source,
       OptionalAttr<DenseI64ArrayAttr>:$scale_block, TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = [{
-    $sym_name `from` $source `dims` $dims (`scaled` `by` $scale_source^)? (`blocks` $scale_block^)? attr-dict `:` $type
+    $sym_name `from` $source `dims` custom<Dims>($dims) (`scaled` `by` $scale_source^)? (`blocks` $scale_block^)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
 }

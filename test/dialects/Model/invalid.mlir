@@ -91,6 +91,27 @@ module @weight_c7 {
 
 // -----
 
+module @weight_c8 {
+  // expected-error @+1 {{expected dimension "q_heads" to be a multiple of its unit 128, but got 192}}
+  model.weight @w from "w" dims ["q_heads" x 128, "hidden"] : tensor<192x32xbf16>
+}
+
+// -----
+
+module @weight_dims_unit {
+  // expected-error @+1 {{expected a positive unit of dimension "q_heads", but got 0}}
+  model.weight @w from "w" dims ["q_heads" x 0, "hidden"] : tensor<192x32xbf16>
+}
+
+// -----
+
+module @weight_dims_unit_missing {
+  // expected-error @+1 {{expected integer value}}
+  model.weight @w from "w" dims ["q_heads" x, "hidden"] : tensor<192x32xbf16>
+}
+
+// -----
+
 module @kv_cache_c1 {
   // expected-error @+1 {{expected positive heads and head_dim, but got 0 and 16}}
   model.kv_cache @kv heads 0 head_dim 16 : bf16

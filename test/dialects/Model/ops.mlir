@@ -20,7 +20,12 @@ model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
 model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] scaled by "s.weight_scale_inv" blocks [128, 128] : tensor<64x32xf8E4M3FN>
 // CHECK: model.weight @proj from "proj.weight" dims ["q_heads", "hidden"] : tensor<64x32xf16>
 model.weight @proj from "proj.weight" dims ["q_heads", "hidden"] : tensor<64x32xf16>
-model.weight @q_norm from "q_norm" dims ["q_heads"] : tensor<64xbf16>
+// CHECK: model.weight @q_norm from "q_norm" dims ["q_heads" x 8] : tensor<64xbf16>
+model.weight @q_norm from "q_norm" dims ["q_heads" x 8] : tensor<64xbf16>
+// CHECK: model.weight @o_proj from "o_proj" dims ["hidden", "q_heads" x 8] : tensor<32x64xbf16>
+model.weight @o_proj from "o_proj" dims ["hidden" x 1, "q_heads" x 8] : tensor<32x64xbf16>
+// CHECK: logical_dims = [#model.dim<"q_heads" x 8>, #model.dim<"hidden">]
+func.func private @dims() attributes {logical_dims = [#model.dim<"q_heads" x 8>, #model.dim<"hidden" x 1>]}
 model.weight @k_norm from "k_norm" dims ["kv_heads"] : tensor<32xbf16>
 model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 // CHECK: model.weight @w1 from "experts.{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>

@@ -1,42 +1,14 @@
 // RUN: saddle-opt %s --split-input-file --dist-seed-shardings --verify-diagnostics
 
 // expected-error @+1 {{module has no mesh with an axis "tp"; run dist-attach-mesh first}}
-module attributes {model.config = {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
+module {
 }
 
 // -----
 
 // expected-error @+1 {{module has no mesh with an axis "tp"; run dist-attach-mesh first}}
-module attributes {model.config = {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
-dist.mesh @mesh ["x" = 2]
-}
-
-// -----
-
-// expected-error @+1 {{'model.config' needs an integer 'num_attention_heads'}}
 module {
-dist.mesh @mesh ["tp" = 2]
-}
-
-// -----
-
-// expected-error @+1 {{'model.config' needs an integer 'num_key_value_heads'}}
-module attributes {model.config = {num_attention_heads = 8, num_key_value_heads = "two", intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
-dist.mesh @mesh ["tp" = 2]
-}
-
-// -----
-
-// expected-error @+1 {{'model.config' needs an integer 'intermediate_size'}}
-module attributes {model.config = {num_attention_heads = 8, num_key_value_heads = 2, num_local_experts = 6, vocab_size = 96}} {
-dist.mesh @mesh ["tp" = 2]
-}
-
-// -----
-
-// expected-error @+1 {{'model.config' needs an integer 'vocab_size'}}
-module attributes {model.config = {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 24, num_local_experts = 6}} {
-dist.mesh @mesh ["tp" = 2]
+dist.mesh @mesh ["x" = 2]
 }
 
 // -----
@@ -44,8 +16,11 @@ dist.mesh @mesh ["tp" = 2]
 // The divisors of 12 are 1, 2, 3, 4, 6 and 12; 2 KV heads divide all but 3,
 // and 3 neither divides nor is a multiple of 2. Width 24 allows them all.
 // expected-error @+1 {{num_attention_heads = 12 cannot be split over tp = 8; legal tp: 1, 2, 4, 6, 12}}
-module attributes {model.config = {num_attention_heads = 12, num_key_value_heads = 2, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
+module {
 dist.mesh @mesh ["tp" = 8]
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<96x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<16x32xbf16>
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
 }
 
 // -----
@@ -53,37 +28,90 @@ dist.mesh @mesh ["tp" = 8]
 // 6 KV heads over 4 ranks are neither partitioned (6 mod 4 = 2) nor replicated
 // (4 mod 6 = 4). Of the divisors of 24, those that divide 6 or that 6 divides.
 // expected-error @+1 {{num_key_value_heads = 6 cannot be split over tp = 4; legal tp: 1, 2, 3, 6, 12, 24}}
-module attributes {model.config = {num_attention_heads = 24, num_key_value_heads = 6, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
+module {
 dist.mesh @mesh ["tp" = 4]
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<192x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<48x32xbf16>
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
 }
 
 // -----
 
 // Of the divisors of 20, those of 8.
 // expected-error @+1 {{intermediate_size = 20 cannot be split over tp = 8; legal tp: 1, 2, 4}}
-module attributes {model.config = {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 20, num_local_experts = 6, vocab_size = 96}} {
+module {
 dist.mesh @mesh ["tp" = 8]
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<16x32xbf16>
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x20x32xbf16>
 }
 
 // -----
 
 // 6 experts in groups: divisors of 8 ranks that divide 6.
 // expected-error @+1 {{num_local_experts = 6 cannot be dealt to ep = 4 groups; legal ep: 1, 2}}
-module attributes {dist.topology = {tp = 8, dp = 1, ep = 4, pp = 1}, model.config = {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
+module attributes {dist.topology = {tp = 8, dp = 1, ep = 4, pp = 1}} {
 dist.mesh @mesh ["tp" = 8]
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<16x32xbf16>
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
 }
 
 // -----
 
 // Two replicas of width 6 over 8 heads; legal tp are twice the widths 1, 2, 4, 8.
 // expected-error @+1 {{num_attention_heads = 8 cannot be split over tp = 12, dp = 2; legal tp: 2, 4, 8, 16}}
-module attributes {dist.topology = {tp = 12, dp = 2, ep = 1, pp = 1}, model.config = {num_attention_heads = 8, num_key_value_heads = 8, intermediate_size = 48, num_local_experts = 6, vocab_size = 96}} {
+module attributes {dist.topology = {tp = 12, dp = 2, ep = 1, pp = 1}} {
 dist.mesh @mesh ["tp" = 12]
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<64x32xbf16>
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x48x32xbf16>
 }
 
 // -----
 
-// expected-error @+1 {{'model.config' needs an integer 'num_local_experts'}}
-module attributes {model.config = {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 24, vocab_size = 96}} {
+// A misspelt name would otherwise leave its weight whole on every rank.
+module {
 dist.mesh @mesh ["tp" = 2]
+// expected-error @+1 {{no rule splits a dimension named "q_head"; known names: hidden, router_experts, q_heads, kv_heads, experts, expert_width, embedding_vocab, vocab}}
+model.weight @q_proj from "q" dims ["q_head" x 8, "hidden"] : tensor<64x32xbf16>
+}
+
+// -----
+
+// Whole names are checked too.
+module {
+dist.mesh @mesh ["tp" = 2]
+// expected-error @+1 {{no rule splits a dimension named "hiden"}}
+model.weight @norm from "n" dims ["hiden"] : tensor<32xbf16>
+}
+
+// -----
+
+// 64 elements are 8 heads of 8 here and 16 heads of 4 there.
+module {
+dist.mesh @mesh ["tp" = 2]
+// expected-note @+1 {{it is defined here}}
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
+// expected-error @+1 {{has 16 units of "q_heads", but another symbol has 8}}
+model.weight @q_norm from "n" dims ["q_heads" x 4] : tensor<64xbf16>
+}
+
+// -----
+
+// A weight that forgets its unit does not agree with the cache.
+module {
+dist.mesh @mesh ["tp" = 2]
+// expected-note @+1 {{it is defined here}}
+model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<32x32xbf16>
+// expected-error @+1 {{has 4 units of "kv_heads", but another symbol has 32}}
+model.kv_cache @kv heads 4 head_dim 8 : bf16
+}
+
+// -----
+
+// expected-error @+1 {{the model has no experts to deal to ep = 2 groups; use ep = 1}}
+module attributes {dist.topology = {tp = 2, dp = 1, ep = 2, pp = 1}} {
+dist.mesh @mesh ["tp" = 2]
+model.weight @norm from "norm" dims ["hidden"] : tensor<32xbf16>
 }

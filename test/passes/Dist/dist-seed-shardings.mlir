@@ -5,21 +5,20 @@
 // by rows and o and down by columns; experts, router and hidden stay whole.
 
 // CHECK-LABEL: module @kv_heads_are_partitioned
-module @kv_heads_are_partitioned attributes {model.config =
-    {num_attention_heads = 8, num_key_value_heads = 4, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
+module @kv_heads_are_partitioned {
 dist.mesh @mesh ["tp" = 4]
 // CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
 model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<96x32xbf16>
 // CHECK: model.weight @norm {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
 model.weight @norm from "norm" dims ["hidden"] : tensor<32xbf16>
 // CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
-model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<64x32xbf16>
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
 // CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
-model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<32x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<32x32xbf16>
 // CHECK: model.weight @k_norm {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
-model.weight @k_norm from "kn" dims ["kv_heads"] : tensor<32xbf16>
+model.weight @k_norm from "kn" dims ["kv_heads" x 8] : tensor<32xbf16>
 // CHECK: model.weight @o_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, "tp"]>}
-model.weight @o_proj from "o" dims ["hidden", "q_heads"] : tensor<32x64xbf16>
+model.weight @o_proj from "o" dims ["hidden", "q_heads" x 8] : tensor<32x64xbf16>
 // CHECK: model.weight @router {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
 model.weight @router from "router" dims ["router_experts", "hidden"] : tensor<6x32xf32>
 // CHECK: model.weight @w1 {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, "tp", _]>}
@@ -36,13 +35,12 @@ model.kv_cache @kv heads 4 head_dim 8 : bf16
 // and 2j+1 hold head j, and with it query heads 2j and 2j+1.
 
 // CHECK-LABEL: module @kv_heads_are_replicated
-module @kv_heads_are_replicated attributes {model.config =
-    {num_attention_heads = 16, num_key_value_heads = 4, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
+module @kv_heads_are_replicated {
 dist.mesh @mesh ["tp" = 8]
 // CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
-model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<64x32xbf16>
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<128x32xbf16>
 // CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)4, _]>}
-model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<32x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<32x32xbf16>
 // CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)4]>}
 model.kv_cache @kv heads 4 head_dim 8 : bf16
 }
@@ -50,11 +48,10 @@ model.kv_cache @kv heads 4 head_dim 8 : bf16
 // -----
 
 // CHECK-LABEL: module @one_kv_head_is_held_by_all
-module @one_kv_head_is_held_by_all attributes {model.config =
-    {num_attention_heads = 8, num_key_value_heads = 1, intermediate_size = 24, num_local_experts = 6, vocab_size = 96}} {
+module @one_kv_head_is_held_by_all {
 dist.mesh @mesh ["tp" = 4]
 // CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
-model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<8x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<8x32xbf16>
 // CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
 model.kv_cache @kv heads 1 head_dim 8 : bf16
 }
@@ -66,8 +63,7 @@ model.kv_cache @kv heads 1 head_dim 8 : bf16
 // CHECK-LABEL: module @a_vocabulary_that_does_not_divide_is_replicated
 // expected-remark @+2 {{vocab_size = 97 does not divide by 2; the embedding is replicated}}
 // expected-remark @+1 {{vocab_size = 97 does not divide by 2; lm_head is replicated}}
-module @a_vocabulary_that_does_not_divide_is_replicated attributes {model.config =
-    {num_attention_heads = 8, num_key_value_heads = 2, intermediate_size = 24, num_local_experts = 6, vocab_size = 97}} {
+module @a_vocabulary_that_does_not_divide_is_replicated {
 dist.mesh @mesh ["tp" = 2]
 // CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
 model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<97x32xbf16>
@@ -80,13 +76,12 @@ model.weight @lm_head from "lm_head" dims ["vocab", "hidden"] : tensor<97x32xbf1
 // One rank splits nothing, whatever the counts are.
 
 // CHECK-LABEL: module @one_rank_splits_nothing
-module @one_rank_splits_nothing attributes {model.config =
-    {num_attention_heads = 3, num_key_value_heads = 3, intermediate_size = 5, num_local_experts = 6, vocab_size = 7}} {
+module @one_rank_splits_nothing {
 dist.mesh @mesh ["tp" = 1]
 // CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
 model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<7x32xbf16>
 // CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
-model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<24x32xbf16>
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<24x32xbf16>
 // CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
 model.kv_cache @kv heads 3 head_dim 8 : bf16
 }
@@ -98,15 +93,14 @@ model.kv_cache @kv heads 3 head_dim 8 : bf16
 // table is read for a replica's own tokens, lm_head for everybody's.
 
 // CHECK-LABEL: module @replicas_and_expert_groups
-module @replicas_and_expert_groups attributes {dist.topology = {tp = 16, dp = 2, ep = 4, pp = 1}, model.config =
-    {num_attention_heads = 8, num_key_value_heads = 4, intermediate_size = 24, num_local_experts = 8, vocab_size = 96}} {
+module @replicas_and_expert_groups attributes {dist.topology = {tp = 16, dp = 2, ep = 4, pp = 1}} {
 dist.mesh @mesh ["tp" = 16]
 // CHECK: model.weight @embed {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(2)8, _]>}
 model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<96x32xbf16>
 // CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(2)8, _]>}
-model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<64x32xbf16>
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
 // CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(2)4, _]>}
-model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<32x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<32x32xbf16>
 // CHECK: model.weight @w2 {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)4, _, "tp":(4)4]>}
 model.weight @w2 from "{}.w2" dims ["experts", "hidden", "expert_width"] : tensor<8x32x24xbf16>
 // CHECK: model.weight @lm_head {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
@@ -123,11 +117,37 @@ func.func @decode_1(%tokens: tensor<2xi32>) {
 // 48 and that 8 divides is 16, so groups of 4 ranks repeat a share.
 
 // CHECK-LABEL: module @more_ranks_than_heads
-module @more_ranks_than_heads attributes {dist.topology = {tp = 64, dp = 1, ep = 64, pp = 1}, model.config =
-    {num_attention_heads = 48, num_key_value_heads = 8, intermediate_size = 1536, num_local_experts = 256, vocab_size = 64}} {
+module @more_ranks_than_heads attributes {dist.topology = {tp = 64, dp = 1, ep = 64, pp = 1}} {
 dist.mesh @mesh ["tp" = 64]
 // CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)16, _]>}
-model.weight @q_proj from "q" dims ["q_heads", "hidden"] : tensor<6144x32xbf16>
+model.weight @q_proj from "q" dims ["q_heads" x 128, "hidden"] : tensor<6144x32xbf16>
 // CHECK: model.weight @k_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)8, _]>}
-model.weight @k_proj from "k" dims ["kv_heads", "hidden"] : tensor<1024x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 128, "hidden"] : tensor<1024x32xbf16>
+// CHECK: model.weight @w1 {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _, _]>}
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<256x1536x32xbf16>
+}
+
+// -----
+
+// Units are counted, not elements: 6 heads of 4 values go to 3 ranks. A model
+// without experts has no width that could object.
+
+// CHECK-LABEL: module @a_dense_model_splits_what_it_has
+module @a_dense_model_splits_what_it_has {
+dist.mesh @mesh ["tp" = 3]
+// CHECK: model.weight @q_proj from "q" dims ["q_heads" x 4, "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
+model.weight @q_proj from "q" dims ["q_heads" x 4, "hidden"] : tensor<24x32xbf16>
+// CHECK: model.weight @norm {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
+model.weight @norm from "norm" dims ["hidden"] : tensor<32xbf16>
+}
+
+// -----
+
+// A cache alone says how many KV heads there are.
+
+// CHECK-LABEL: module @caches_count_kv_heads
+module @caches_count_kv_heads {
+dist.mesh @mesh ["tp" = 8]
+// CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)2]>}
+model.kv_cache @kv heads 2 head_dim 8 : bf16
 }

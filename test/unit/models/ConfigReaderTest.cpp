@@ -1,4 +1,4 @@
-#include "models/ConfigReader.h"
+#include "models/Common/ConfigReader.h"
 
 #include "test/unit/base/TemporaryFolder.h"
 

@@ -48,11 +48,11 @@ TEST_P(PublishedConfig, HasThePublishedValuesWithoutWarnings) {
   EXPECT_EQ(config.hidden, 3072);
   EXPECT_EQ(config.layers, 62);
   EXPECT_EQ(config.checkpointLayers, 62);
-  EXPECT_EQ(config.heads, 48);
-  EXPECT_EQ(config.kvHeads, 8);
-  EXPECT_EQ(config.headDim, 128);
-  EXPECT_EQ(config.rotaryDim, 64);
-  EXPECT_EQ(config.ropeTheta, 5e6);
+  EXPECT_EQ(config.attention.heads, 48);
+  EXPECT_EQ(config.attention.kvHeads, 8);
+  EXPECT_EQ(config.attention.headDim, 128);
+  EXPECT_EQ(config.rope.dims, 64);
+  EXPECT_EQ(config.rope.theta, 5e6);
   EXPECT_EQ(config.experts, 256);
   EXPECT_EQ(config.topK, 8);
   EXPECT_EQ(config.expertIntermediate, 1536);
@@ -63,14 +63,16 @@ TEST_P(PublishedConfig, HasThePublishedValuesWithoutWarnings) {
   EXPECT_FALSE(config.tieWordEmbeddings);
   EXPECT_EQ(config.dtype, TensorDType::BF16);
   EXPECT_EQ(config.mtpLayers, 3);
-  EXPECT_THAT(config.eosTokenIds, ElementsAre(200020));
-  EXPECT_THAT(config.bosTokenIds, ElementsAre(200034));
-  EXPECT_EQ(config.qWidth(), 6144);
-  EXPECT_EQ(config.kvWidth(), 1024);
-  ASSERT_TRUE(config.fp8.has_value());
-  EXPECT_EQ(config.fp8->rows, 128);
-  EXPECT_EQ(config.fp8->columns, 128);
-  EXPECT_THAT(config.fp8->modulesToNotConvert,
+  EXPECT_THAT(config.tokens.eos, ElementsAre(200020));
+  EXPECT_THAT(config.tokens.bos, ElementsAre(200034));
+  EXPECT_EQ(config.attention.qWidth(), 6144);
+  EXPECT_EQ(config.attention.kvWidth(), 1024);
+  ASSERT_TRUE(config.quantisation);
+  EXPECT_EQ(config.quantisation.format->dtype, TensorDType::F8E4M3);
+  ASSERT_EQ(config.quantisation.format->companions.size(), 1u);
+  EXPECT_EQ(config.quantisation.format->companions[0].blockRows, 128u);
+  EXPECT_EQ(config.quantisation.format->companions[0].blockColumns, 128u);
+  EXPECT_THAT(config.quantisation.unconverted.list(),
               ElementsAre("gate", "e_score_correction_bias", "lm_head"));
 }
 
@@ -116,12 +118,12 @@ TEST(M2Config, SavedByTransformers) {
     "vocab_size": 256
   })");
   EXPECT_THAT(parsed.warnings, IsEmpty());
-  EXPECT_EQ(parsed.config.rotaryDim, 16);
-  EXPECT_EQ(parsed.config.ropeTheta, 5e6);
+  EXPECT_EQ(parsed.config.rope.dims, 16);
+  EXPECT_EQ(parsed.config.rope.theta, 5e6);
   EXPECT_EQ(parsed.config.dtype, TensorDType::F32);
-  EXPECT_THAT(parsed.config.eosTokenIds, ElementsAre(2, 3));
-  EXPECT_THAT(parsed.config.bosTokenIds, ElementsAre(1));
-  EXPECT_FALSE(parsed.config.fp8.has_value());
+  EXPECT_THAT(parsed.config.tokens.eos, ElementsAre(2, 3));
+  EXPECT_THAT(parsed.config.tokens.bos, ElementsAre(1));
+  EXPECT_FALSE(parsed.config.quantisation);
   EXPECT_EQ(parsed.config.mtpLayers, 0);
 }
 
@@ -156,7 +158,7 @@ TEST(M2Config, MissingDTypeMeansBf16) {
 
 TEST(M2Config, RotaryDimFromEitherSpelling) {
   auto rotary = [](const std::string &patch) {
-    return patchedSmall(patch).config.rotaryDim;
+    return patchedSmall(patch).config.rope.dims;
   };
   EXPECT_EQ(rotary("{}"), 4);
   EXPECT_EQ(rotary(R"({"rotary_dim": null,
@@ -174,7 +176,7 @@ TEST(M2Config, RotaryDimFromEitherSpelling) {
 
 TEST(M2Config, WithoutRotaryFieldsAllDimsRotateWithAWarning) {
   Parsed parsed = patchedSmall(R"({"rotary_dim": null})");
-  EXPECT_EQ(parsed.config.rotaryDim, 8);
+  EXPECT_EQ(parsed.config.rope.dims, 8);
   EXPECT_THAT(parsed.warnings,
               ElementsAre("c.json: rotary_dim: missing, and no "
                           "partial_rotary_factor either: all 8 dims of a head "
@@ -184,10 +186,10 @@ TEST(M2Config, WithoutRotaryFieldsAllDimsRotateWithAWarning) {
 TEST(M2Config, RopeThetaFromEitherPlace) {
   EXPECT_EQ(patchedSmall(R"({"rope_theta": null,
       "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}})")
-                .config.ropeTheta,
+                .config.rope.theta,
             500);
   EXPECT_EQ(patchedSmall(R"({"rope_parameters": {"rope_theta": 10000.0}})")
-                .config.ropeTheta,
+                .config.rope.theta,
             10000);
 }
 
@@ -232,12 +234,12 @@ TEST(M2Config, MtpLayersAreModulesTimesLayersUnlessUnused) {
 TEST(M2Config, TokenIds) {
   nlohmann::json config = smallConfig();
   config["eos_token_id"] = nullptr;
-  EXPECT_THAT(parse(config.dump()).config.eosTokenIds, IsEmpty());
+  EXPECT_THAT(parse(config.dump()).config.tokens.eos, IsEmpty());
   config.erase("eos_token_id"); // transformers' default is not below 40
-  EXPECT_THAT(parse(config.dump()).config.eosTokenIds, IsEmpty());
+  EXPECT_THAT(parse(config.dump()).config.tokens.eos, IsEmpty());
   config["eos_token_id"] = {3, 40};
   Parsed parsed = parse(config.dump());
-  EXPECT_THAT(parsed.config.eosTokenIds, ElementsAre(3));
+  EXPECT_THAT(parsed.config.tokens.eos, ElementsAre(3));
   EXPECT_THAT(parsed.warnings,
               ElementsAre("c.json: eos_token_id: 40 is not below vocab_size = "
                           "40, ignored"));
@@ -246,15 +248,16 @@ TEST(M2Config, TokenIds) {
 TEST(M2Config, GenerationConfigOverridesTokenIds) {
   Parsed parsed = patchedSmall("{}");
   auto apply = [&](const std::string &text) {
-    return readM2GenerationConfig(*ConfigReader::parse(text, "g.json"),
-                                  parsed.config, parsed.warnings)
+    return overrideTokenIds(*ConfigReader::parse(text, "g.json"),
+                            parsed.config.vocab, parsed.config.tokens,
+                            parsed.warnings)
         .message();
   };
   EXPECT_EQ(apply(R"({"temperature": 1.0, "eos_token_id": null})"), "");
-  EXPECT_THAT(parsed.config.eosTokenIds, ElementsAre(1));
+  EXPECT_THAT(parsed.config.tokens.eos, ElementsAre(1));
   EXPECT_EQ(apply(R"({"eos_token_id": [5, 6], "bos_token_id": 7})"), "");
-  EXPECT_THAT(parsed.config.eosTokenIds, ElementsAre(5, 6));
-  EXPECT_THAT(parsed.config.bosTokenIds, ElementsAre(7));
+  EXPECT_THAT(parsed.config.tokens.eos, ElementsAre(5, 6));
+  EXPECT_THAT(parsed.config.tokens.bos, ElementsAre(7));
   EXPECT_THAT(parsed.warnings, IsEmpty());
   EXPECT_EQ(apply(R"({"eos_token_id": "</s>"})"),
             "g.json: eos_token_id: expected an integer or a list of integers "
@@ -268,33 +271,9 @@ TEST(M2Config, QuantisationAsTransformersSavesIt) {
       "scale_fmt": "float", "modules_to_convert": null,
       "ignored_layers": ["lm_head"]}})"));
   EXPECT_THAT(parsed.warnings, IsEmpty());
-  ASSERT_TRUE(parsed.config.fp8.has_value());
-  EXPECT_THAT(parsed.config.fp8->modulesToNotConvert, ElementsAre("lm_head"));
-}
-
-TEST(M2Config, NotConvertedMatchesWholeComponents) {
-  auto match = [](const char *pattern, const char *module) {
-    Fp8Blocks fp8;
-    fp8.modulesToNotConvert = {"unrelated", pattern};
-    bool partly;
-    bool any = isNotConverted(fp8, module, partly);
-    return any ? (partly ? "partly" : "yes") : "no";
-  };
-  EXPECT_STREQ(match("gate", "model.layers.0.block_sparse_moe.gate"), "yes");
-  EXPECT_STREQ(match("gate", "model.layers.0.gate_proj"), "no");
-  EXPECT_STREQ(match("self_attn", "model.layers.0.self_attn.q_proj"), "yes");
-  EXPECT_STREQ(match("self_attn.k_proj", "model.layers.0.self_attn.q_proj"),
-               "no");
-  EXPECT_STREQ(match("model.layers.1", "model.layers.11.self_attn.q_proj"),
-               "no");
-  EXPECT_STREQ(match("model.layers.1", "model.layers.1.self_attn.q_proj"),
-               "yes");
-  EXPECT_STREQ(match("experts", "model.layers.0.experts.{}.w1"), "yes");
-  EXPECT_STREQ(match("w1", "model.layers.0.experts.{}.w1"), "yes");
-  EXPECT_STREQ(match("experts.3.w1", "model.layers.0.experts.{}.w1"), "partly");
-  EXPECT_STREQ(match("experts.3", "model.layers.0.experts.{}.w1"), "partly");
-  EXPECT_STREQ(match("experts.3.w2", "model.layers.0.experts.{}.w1"), "no");
-  EXPECT_STREQ(match("experts.x.w1", "model.layers.0.experts.{}.w1"), "no");
+  ASSERT_TRUE(parsed.config.quantisation);
+  EXPECT_THAT(parsed.config.quantisation.unconverted.list(),
+              ElementsAre("lm_head"));
 }
 
 } // namespace

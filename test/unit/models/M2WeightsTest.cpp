@@ -29,14 +29,41 @@ M2Config publishedM25() {
                        warnings);
 }
 
+/// As the architecture stores the compiled layers.
+StatusOr<ModelWeights> expectedWeights(const M2Config &config) {
+  SADDLE_ASSIGN_OR_RETURN(ModelWeights weights,
+                          listM2Weights(config, "c.json"));
+  weights.keepLayers(config.layers);
+  return weights;
+}
+
+/// As a folder has them.
+StatusOr<ModelWeights> foundWeights(const M2Config &config,
+                                    const Checkpoint &checkpoint) {
+  SADDLE_ASSIGN_OR_RETURN(ModelWeights weights,
+                          listM2Weights(config, "c.json"));
+  SADDLE_RETURN_IF_ERROR(accountForTensors(
+      checkpoint, m2AccountingRules(config, "c.json"), weights));
+  weights.keepLayers(config.layers);
+  return weights;
+}
+
+const WeightSpec &at(const StatusOr<ModelWeights> &weights,
+                     const std::string &symbol) {
+  static const WeightSpec none;
+  const ModelWeight *weight = weights->find(symbol);
+  EXPECT_TRUE(weight) << symbol;
+  return weight ? weight->spec : none;
+}
+
 class Folder {
 public:
   explicit Folder(const TinyCheckpoint &tensors) { tensors.write(folder); }
 
-  StatusOr<M2Weights> resolve(const M2Config &config) {
+  StatusOr<ModelWeights> resolve(const M2Config &config) {
     StatusOr<Checkpoint> checkpoint = Checkpoint::open(folder.path(""));
     EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-    return resolveM2Weights(config, "c.json", *checkpoint);
+    return foundWeights(config, *checkpoint);
   }
   /// The error without the folder's name.
   std::string error(const M2Config &config) {
@@ -52,18 +79,14 @@ private:
 
 // Hugging Face's parameter count of MiniMax-M2.5; 62 * 1550 + 3 tensors.
 TEST(M2Weights, M25HasThePublishedNumberOfElements) {
-  StatusOr<M2Weights> weights = expectedM2Weights(publishedM25(), "c.json");
+  StatusOr<ModelWeights> weights = expectedWeights(publishedM25());
   ASSERT_TRUE(weights.ok()) << weights.status().message();
   EXPECT_EQ(weights->elementCount(), 228703644928u);
-  uint64_t tensors = 0;
-  weights->forEach([&](const WeightSpec &spec) {
-    tensors += spec.members() * (spec.hasScale() ? 2 : 1);
-  });
-  EXPECT_EQ(tensors, 96103u);
+  EXPECT_EQ(weights->tensorCount(), 96103u);
 }
 
 TEST(M2Weights, M25AsItsArchitectureSays) {
-  StatusOr<M2Weights> weights = expectedM2Weights(publishedM25(), "c.json");
+  StatusOr<ModelWeights> weights = expectedWeights(publishedM25());
   ASSERT_TRUE(weights.ok());
   auto expect = [](const WeightSpec &spec, const char *name, TensorDType dtype,
                    std::vector<uint64_t> shape, uint64_t stack = 0,
@@ -72,68 +95,80 @@ TEST(M2Weights, M25AsItsArchitectureSays) {
     EXPECT_EQ(spec.dtype, dtype) << name;
     EXPECT_EQ(spec.shape, shape) << name;
     EXPECT_EQ(spec.stack, stack) << name;
-    EXPECT_EQ(spec.scaleShape, scale) << name;
-    EXPECT_EQ(spec.scaleName,
-              scale.empty() ? "" : std::string(name) + "_scale_inv");
+    ASSERT_EQ(spec.companions.size(), scale.empty() ? 0u : 1u) << name;
+    if (scale.empty())
+      return;
+    const Companion &companion = spec.companions[0];
+    EXPECT_EQ(companion.role, CompanionRole::Scale);
+    EXPECT_EQ(companion.name, std::string(name) + "_scale_inv");
+    EXPECT_EQ(companion.dtype, TensorDType::F32);
+    EXPECT_EQ(companion.shape, scale) << name;
+    EXPECT_EQ(companion.blockRows, 128u);
+    EXPECT_EQ(companion.blockColumns, 128u);
   };
   constexpr TensorDType bf16 = TensorDType::BF16, f32 = TensorDType::F32,
                         fp8 = TensorDType::F8E4M3;
-  expect(weights->embed, "model.embed_tokens.weight", bf16, {200064, 3072});
-  expect(weights->finalNorm, "model.norm.weight", bf16, {3072});
-  expect(weights->lmHead, "lm_head.weight", bf16, {200064, 3072});
-  ASSERT_EQ(weights->layers.size(), 62u);
-  const M2LayerWeights &layer = weights->layers[61];
-  expect(layer.inputNorm, "model.layers.61.input_layernorm.weight", bf16,
-         {3072});
-  expect(layer.postAttentionNorm,
+  expect(at(weights, "embed"), "model.embed_tokens.weight", bf16,
+         {200064, 3072});
+  expect(at(weights, "final_norm"), "model.norm.weight", bf16, {3072});
+  expect(at(weights, "lm_head"), "lm_head.weight", bf16, {200064, 3072});
+  expect(at(weights, "layers.61.input_norm"),
+         "model.layers.61.input_layernorm.weight", bf16, {3072});
+  expect(at(weights, "layers.61.post_attention_norm"),
          "model.layers.61.post_attention_layernorm.weight", bf16, {3072});
-  expect(layer.q, "model.layers.61.self_attn.q_proj.weight", fp8, {6144, 3072},
-         0, {48, 24});
-  expect(layer.k, "model.layers.61.self_attn.k_proj.weight", fp8, {1024, 3072},
-         0, {8, 24});
-  expect(layer.v, "model.layers.61.self_attn.v_proj.weight", fp8, {1024, 3072},
-         0, {8, 24});
-  expect(layer.o, "model.layers.61.self_attn.o_proj.weight", fp8, {3072, 6144},
-         0, {24, 48});
-  expect(layer.qNorm, "model.layers.61.self_attn.q_norm.weight", bf16, {6144});
-  expect(layer.kNorm, "model.layers.61.self_attn.k_norm.weight", bf16, {1024});
-  expect(layer.gate, "model.layers.61.block_sparse_moe.gate.weight", f32,
-         {256, 3072});
-  expect(layer.correctionBias,
+  expect(at(weights, "layers.61.q_proj"),
+         "model.layers.61.self_attn.q_proj.weight", fp8, {6144, 3072}, 0,
+         {48, 24});
+  expect(at(weights, "layers.61.k_proj"),
+         "model.layers.61.self_attn.k_proj.weight", fp8, {1024, 3072}, 0,
+         {8, 24});
+  expect(at(weights, "layers.61.v_proj"),
+         "model.layers.61.self_attn.v_proj.weight", fp8, {1024, 3072}, 0,
+         {8, 24});
+  expect(at(weights, "layers.61.o_proj"),
+         "model.layers.61.self_attn.o_proj.weight", fp8, {3072, 6144}, 0,
+         {24, 48});
+  expect(at(weights, "layers.61.q_norm"),
+         "model.layers.61.self_attn.q_norm.weight", bf16, {6144});
+  expect(at(weights, "layers.61.k_norm"),
+         "model.layers.61.self_attn.k_norm.weight", bf16, {1024});
+  expect(at(weights, "layers.61.router"),
+         "model.layers.61.block_sparse_moe.gate.weight", f32, {256, 3072});
+  expect(at(weights, "layers.61.router_bias"),
          "model.layers.61.block_sparse_moe.e_score_correction_bias", f32,
          {256});
-  expect(layer.w1, "model.layers.61.block_sparse_moe.experts.{}.w1.weight", fp8,
+  expect(at(weights, "layers.61.w1"),
+         "model.layers.61.block_sparse_moe.experts.{}.w1.weight", fp8,
          {1536, 3072}, 256, {12, 24});
-  expect(layer.w2, "model.layers.61.block_sparse_moe.experts.{}.w2.weight", fp8,
+  expect(at(weights, "layers.61.w2"),
+         "model.layers.61.block_sparse_moe.experts.{}.w2.weight", fp8,
          {3072, 1536}, 256, {24, 12});
-  expect(layer.w3, "model.layers.61.block_sparse_moe.experts.{}.w3.weight", fp8,
+  expect(at(weights, "layers.61.w3"),
+         "model.layers.61.block_sparse_moe.experts.{}.w3.weight", fp8,
          {1536, 3072}, 256, {12, 24});
 }
 
 TEST(M2Weights, WithoutFp8EverythingHasTheConfigsDType) {
   nlohmann::json json = smallConfig();
   json["dtype"] = "float16";
-  StatusOr<M2Weights> weights = expectedM2Weights(parse(json), "c.json");
+  StatusOr<ModelWeights> weights = expectedWeights(parse(json));
   ASSERT_TRUE(weights.ok());
-  weights->forEach([](const WeightSpec &spec) {
-    EXPECT_EQ(spec.dtype, TensorDType::F16) << spec.name;
-    EXPECT_FALSE(spec.hasScale()) << spec.name;
-  });
-}
-
-TEST(M2Weights, MemberNames) {
-  EXPECT_EQ(memberName("a.{}.b", 12), "a.12.b");
-  EXPECT_EQ(memberName("a.b", 12), "a.b");
+  for (const ModelWeight &weight : weights->used) {
+    EXPECT_EQ(weight.spec.dtype, TensorDType::F16) << weight.symbol;
+    EXPECT_FALSE(weight.spec.isQuantised()) << weight.symbol;
+  }
 }
 
 TEST(M2Weights, ScaleShapesRoundUp) {
   nlohmann::json json = smallFp8Config();
   json["hidden_size"] = 129;
   json["intermediate_size"] = 257;
-  StatusOr<M2Weights> weights = expectedM2Weights(parse(json), "c.json");
+  StatusOr<ModelWeights> weights = expectedWeights(parse(json));
   ASSERT_TRUE(weights.ok());
-  EXPECT_THAT(weights->layers[0].w1.scaleShape, ElementsAre(3, 2));
-  EXPECT_THAT(weights->layers[0].w2.scaleShape, ElementsAre(2, 3));
+  EXPECT_THAT(at(weights, "layers.0.w1").companions.at(0).shape,
+              ElementsAre(3, 2));
+  EXPECT_THAT(at(weights, "layers.0.w2").companions.at(0).shape,
+              ElementsAre(2, 3));
 }
 
 // The same tensors give the same fingerprint, by whichever way they came, and
@@ -145,12 +180,12 @@ TEST(M2Weights, FolderAndConfigAgreeOnTheFingerprint) {
     TinyCheckpoint(fp8).write(folder);
     StatusOr<Checkpoint> checkpoint = Checkpoint::open(folder.path(""));
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-    StatusOr<M2Weights> found = resolveM2Weights(config, "c.json", *checkpoint);
-    StatusOr<M2Weights> expected = expectedM2Weights(config, "c.json");
+    StatusOr<ModelWeights> found = foundWeights(config, *checkpoint);
+    StatusOr<ModelWeights> expected = expectedWeights(config);
     ASSERT_TRUE(found.ok()) << found.status().message();
     ASSERT_TRUE(expected.ok());
-    EXPECT_EQ(found->fingerprint, expected->fingerprint);
-    EXPECT_EQ(found->fingerprint, fingerprintOf(*checkpoint));
+    EXPECT_EQ(found->fingerprint(), expected->fingerprint());
+    EXPECT_EQ(found->fingerprint(), fingerprintOf(*checkpoint));
     EXPECT_THAT(found->ignored, IsEmpty());
   }
 }
@@ -164,14 +199,13 @@ TEST(M2Weights, FolderDTypesAreTakenAsFound) {
                     expert + ".w2.weight",
                 "F32", {32, 24});
   M2Config config = parse(smallConfig());
-  StatusOr<M2Weights> weights = Folder(tensors).resolve(config);
+  StatusOr<ModelWeights> weights = Folder(tensors).resolve(config);
   ASSERT_TRUE(weights.ok()) << weights.status().message();
-  EXPECT_EQ(weights->finalNorm.dtype, TensorDType::F32);
-  EXPECT_EQ(weights->layers[1].gate.dtype, TensorDType::F16);
-  EXPECT_EQ(weights->layers[0].w2.dtype, TensorDType::F32);
-  EXPECT_EQ(weights->layers[0].w1.dtype, TensorDType::BF16);
-  EXPECT_NE(weights->fingerprint,
-            expectedM2Weights(config, "c.json")->fingerprint);
+  EXPECT_EQ(at(weights, "final_norm").dtype, TensorDType::F32);
+  EXPECT_EQ(at(weights, "layers.1.router").dtype, TensorDType::F16);
+  EXPECT_EQ(at(weights, "layers.0.w2").dtype, TensorDType::F32);
+  EXPECT_EQ(at(weights, "layers.0.w1").dtype, TensorDType::BF16);
+  EXPECT_NE(weights->fingerprint(), expectedWeights(config)->fingerprint());
 }
 
 TEST(M2Weights, ModulesNotConvertedStayPlain) {
@@ -179,20 +213,20 @@ TEST(M2Weights, ModulesNotConvertedStayPlain) {
   json["quantization_config"]["modules_to_not_convert"] = {
       "lm_head", "model.layers.1.self_attn", "w2"};
   M2Config config = parse(json);
-  StatusOr<M2Weights> expected = expectedM2Weights(config, "c.json");
+  StatusOr<ModelWeights> expected = expectedWeights(config);
   ASSERT_TRUE(expected.ok());
-  EXPECT_EQ(expected->layers[0].q.dtype, TensorDType::F8E4M3);
-  EXPECT_EQ(expected->layers[1].q.dtype, TensorDType::BF16);
-  EXPECT_EQ(expected->layers[1].o.dtype, TensorDType::BF16);
-  EXPECT_EQ(expected->layers[1].w1.dtype, TensorDType::F8E4M3);
-  EXPECT_EQ(expected->layers[1].w2.dtype, TensorDType::BF16);
-  EXPECT_FALSE(expected->layers[1].w2.hasScale());
+  EXPECT_EQ(at(expected, "layers.0.q_proj").dtype, TensorDType::F8E4M3);
+  EXPECT_EQ(at(expected, "layers.1.q_proj").dtype, TensorDType::BF16);
+  EXPECT_EQ(at(expected, "layers.1.o_proj").dtype, TensorDType::BF16);
+  EXPECT_EQ(at(expected, "layers.1.w1").dtype, TensorDType::F8E4M3);
+  EXPECT_EQ(at(expected, "layers.1.w2").dtype, TensorDType::BF16);
+  EXPECT_FALSE(at(expected, "layers.1.w2").isQuantised());
 }
 
 TEST(M2Weights, ExcludingSingleExpertsIsRefused) {
   nlohmann::json json = smallFp8Config();
   json["quantization_config"]["modules_to_not_convert"] = {"experts.1.w3"};
-  EXPECT_EQ(expectedM2Weights(parse(json), "c.json").status().message(),
+  EXPECT_EQ(expectedWeights(parse(json)).status().message(),
             "c.json: quantization_config.modules_to_not_convert: names single "
             "members of \"model.layers.0.block_sparse_moe.experts.{}.w3\", "
             "expected all or none of them");
@@ -203,7 +237,7 @@ TEST(M2Weights, TiedHeadIsTheEmbedding) {
   json["tie_word_embeddings"] = true;
   TinyCheckpoint tensors;
   tensors.set("model.embed_tokens.weight", "F32", {40, 32});
-  StatusOr<M2Weights> both = Folder(tensors).resolve(parse(json));
+  StatusOr<ModelWeights> both = Folder(tensors).resolve(parse(json));
   ASSERT_TRUE(both.ok()) << both.status().message();
   ASSERT_EQ(both->ignored.size(), 1u);
   EXPECT_EQ(both->ignored[0].spec.name, "lm_head.weight");
@@ -211,12 +245,11 @@ TEST(M2Weights, TiedHeadIsTheEmbedding) {
             "tie_word_embeddings: the embedding is used");
 
   tensors.erase("lm_head.weight");
-  StatusOr<M2Weights> one = Folder(tensors).resolve(parse(json));
+  StatusOr<ModelWeights> one = Folder(tensors).resolve(parse(json));
   ASSERT_TRUE(one.ok()) << one.status().message();
-  EXPECT_TRUE(one->tied);
-  EXPECT_EQ(one->lmHead.name, "model.embed_tokens.weight");
-  EXPECT_EQ(one->lmHead.dtype, TensorDType::F32);
-  EXPECT_EQ(one->fingerprint, both->fingerprint);
+  EXPECT_FALSE(one->find("lm_head"));
+  EXPECT_EQ(at(one, "embed").dtype, TensorDType::F32);
+  EXPECT_EQ(one->fingerprint(), both->fingerprint());
 }
 
 TEST(M2Weights, KnownExtrasAreIgnoredWithAReason) {
@@ -226,7 +259,7 @@ TEST(M2Weights, KnownExtrasAreIgnoredWithAReason) {
   tensors.set("model.layers.0.self_attn.rotary_emb.inv_freq", "F32", {2});
   tensors.set("model.layers.2.eh_proj.weight", "BF16", {32, 64});
   tensors.set("model.layers.3.norm.weight", "I64", {32});
-  StatusOr<M2Weights> weights = Folder(tensors).resolve(parse(json));
+  StatusOr<ModelWeights> weights = Folder(tensors).resolve(parse(json));
   ASSERT_TRUE(weights.ok()) << weights.status().message();
   ASSERT_EQ(weights->ignored.size(), 3u);
   EXPECT_EQ(weights->ignored[0].reason,
@@ -235,25 +268,26 @@ TEST(M2Weights, KnownExtrasAreIgnoredWithAReason) {
   EXPECT_THAT(weights->ignored[1].spec.shape, ElementsAre(32, 64));
   EXPECT_EQ(weights->ignored[1].reason, "multi-token prediction is not used");
   EXPECT_EQ(weights->ignored[2].spec.dtype, TensorDType::I64);
-  EXPECT_EQ(weights->fingerprint,
-            expectedM2Weights(parse(json), "c.json")->fingerprint);
+  EXPECT_EQ(weights->fingerprint(),
+            expectedWeights(parse(json))->fingerprint());
 }
 
 TEST(M2Weights, FewerLayersLeaveTheRestIgnoredInBothModes) {
   M2Config config = parse(smallFp8Config());
   config.layers = 1;
-  StatusOr<M2Weights> found = Folder(TinyCheckpoint(true)).resolve(config);
-  StatusOr<M2Weights> expected = expectedM2Weights(config, "c.json");
+  StatusOr<ModelWeights> found = Folder(TinyCheckpoint(true)).resolve(config);
+  StatusOr<ModelWeights> expected = expectedWeights(config);
   ASSERT_TRUE(found.ok()) << found.status().message();
   ASSERT_TRUE(expected.ok());
-  for (const M2Weights *weights : {&*found, &*expected}) {
-    EXPECT_EQ(weights->layers.size(), 1u);
+  for (const ModelWeights *weights : {&*found, &*expected}) {
+    EXPECT_TRUE(weights->find("layers.0.w2"));
+    EXPECT_FALSE(weights->find("layers.1.w2"));
     EXPECT_EQ(weights->ignored.size(), 13u); // specs of one layer
     EXPECT_EQ(weights->ignored[0].spec.name,
               "model.layers.1.input_layernorm.weight");
     EXPECT_EQ(weights->ignored[0].reason, "layer is not compiled");
   }
-  EXPECT_EQ(found->fingerprint, expected->fingerprint);
+  EXPECT_EQ(found->fingerprint(), expected->fingerprint());
 }
 
 //===--- Errors ----------------------------------------------------------===//
@@ -403,9 +437,7 @@ TEST(M2WeightsErrors, AnUnknownStorageTypeIsNamedAsWritten) {
   StatusOr<Checkpoint> checkpoint = Checkpoint::open(folder.path(""));
   std::string message =
       checkpoint.ok()
-          ? resolveM2Weights(parse(smallConfig()), "c.json", *checkpoint)
-                .status()
-                .message()
+          ? foundWeights(parse(smallConfig()), *checkpoint).status().message()
           : checkpoint.status().message();
   EXPECT_THAT(message, testing::HasSubstr("F8_E5M2"));
 }

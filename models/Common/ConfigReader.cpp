@@ -1,4 +1,4 @@
-#include "models/ConfigReader.h"
+#include "models/Common/ConfigReader.h"
 
 #include "runtime/src/base/File.h"
 

@@ -2,8 +2,8 @@
 // and what nobody asked for can be listed afterwards. The first error sticks;
 // later reads return nothing, so callers read everything and look once.
 
-#ifndef SADDLE_MODELS_CONFIGREADER_H
-#define SADDLE_MODELS_CONFIGREADER_H
+#ifndef SADDLE_MODELS_COMMON_CONFIGREADER_H
+#define SADDLE_MODELS_COMMON_CONFIGREADER_H
 
 #include "runtime/src/base/Status.h"
 
@@ -90,4 +90,4 @@ private:
 
 } // namespace saddle
 
-#endif // SADDLE_MODELS_CONFIGREADER_H
+#endif // SADDLE_MODELS_COMMON_CONFIGREADER_H

@@ -1,0 +1,120 @@
+#include "models/Common/ModelWeights.h"
+
+#include "runtime/src/checkpoint/Fingerprint.h"
+
+#include <algorithm>
+
+namespace saddle {
+
+static uint64_t product(const std::vector<uint64_t> &shape) {
+  uint64_t elements = 1;
+  for (uint64_t dim : shape)
+    elements *= dim; // importers bound every product of their sizes
+  return elements;
+}
+
+/// Calls visit(name, dtype, shape) for the weight and its companions; names of
+/// a stack have their "{}".
+template <typename Visitor>
+static void forEachTensor(const WeightSpec &spec, Visitor visit) {
+  visit(spec.name, spec.dtype, spec.shape);
+  for (const Companion &companion : spec.companions)
+    visit(companion.name, companion.dtype, companion.shape);
+}
+
+const ModelWeight *ModelWeights::find(const std::string &symbol) const {
+  for (const ModelWeight &weight : used)
+    if (weight.symbol == symbol)
+      return &weight;
+  return nullptr;
+}
+
+void ModelWeights::keepLayers(int64_t layers) {
+  std::vector<ModelWeight> kept;
+  for (ModelWeight &weight : used) {
+    if (weight.layer < layers)
+      kept.push_back(std::move(weight));
+    else
+      ignored.push_back({std::move(weight.spec), "layer is not compiled"});
+  }
+  used = std::move(kept);
+}
+
+std::string ModelWeights::fingerprint() const {
+  struct Entry {
+    std::string name;
+    TensorDType dtype;
+    const std::vector<uint64_t> *shape;
+  };
+  std::vector<Entry> entries;
+  for (const ModelWeight &weight : used)
+    forEachTensor(weight.spec, [&](const std::string &name, TensorDType dtype,
+                                   const std::vector<uint64_t> &shape) {
+      for (uint64_t i = 0; i < weight.spec.members(); ++i)
+        entries.push_back({memberName(name, i), dtype, &shape});
+    });
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry &a, const Entry &b) { return a.name < b.name; });
+  Fingerprint fingerprint;
+  for (const Entry &entry : entries)
+    fingerprint.add(entry.name, entry.dtype, *entry.shape);
+  return fingerprint.hex();
+}
+
+uint64_t ModelWeights::tensorCount() const {
+  uint64_t tensors = 0;
+  for (const ModelWeight &weight : used)
+    tensors += weight.spec.members() * (1 + weight.spec.companions.size());
+  return tensors;
+}
+
+uint64_t ModelWeights::elementCount() const {
+  uint64_t elements = 0;
+  for (const ModelWeight &weight : used)
+    forEachTensor(weight.spec, [&](const std::string &, TensorDType,
+                                   const std::vector<uint64_t> &shape) {
+      elements += weight.spec.members() * product(shape);
+    });
+  return elements;
+}
+
+WeightSpec &WeightLister::add(const std::string &symbol,
+                              const std::string &tensor,
+                              const std::vector<Dimension> &dims) {
+  ModelWeight weight;
+  weight.layer = layer;
+  if (layer >= 0)
+    weight.symbol = "layers." + std::to_string(layer) + ".";
+  weight.symbol += symbol;
+  weight.dims = dims;
+  weight.spec.name = tensor;
+  weight.spec.dtype = dtype;
+  for (const Dimension &dim : dims)
+    weight.spec.shape.push_back(dim.extent);
+  if (tensor.find("{}") != std::string::npos) {
+    weight.spec.stack = weight.spec.shape.front();
+    weight.spec.shape.erase(weight.spec.shape.begin());
+  }
+  weights.used.push_back(std::move(weight));
+  return weights.used.back().spec;
+}
+
+WeightSpec &WeightLister::addProjection(const std::string &symbol,
+                                        const std::string &module,
+                                        const std::vector<Dimension> &dims) {
+  WeightSpec &spec = add(symbol, module + ".weight", dims);
+  StatusOr<const StorageFormat *> format =
+      quantisation.formatOf(module, configPath);
+  if (!format.ok() && error.ok())
+    error = format.status();
+  else if (format.ok() && *format)
+    store(**format, spec);
+  return spec;
+}
+
+StatusOr<ModelWeights> WeightLister::take() {
+  SADDLE_RETURN_IF_ERROR(error);
+  return std::move(weights);
+}
+
+} // namespace saddle

@@ -1,0 +1,211 @@
+#include "models/Common/ModuleBuilder.h"
+
+using namespace mlir;
+using namespace saddle;
+using namespace saddle::model;
+
+static Type elementType(Builder &builder, TensorDType dtype) {
+  switch (dtype) {
+  case TensorDType::F32:
+    return builder.getF32Type();
+  case TensorDType::BF16:
+    return builder.getBF16Type();
+  case TensorDType::F16:
+    return builder.getF16Type();
+  case TensorDType::F8E4M3:
+    return builder.getType<Float8E4M3FNType>();
+  case TensorDType::I32:
+    return builder.getI32Type();
+  case TensorDType::I64:
+    return builder.getI64Type();
+  case TensorDType::U8:
+  case TensorDType::Other:
+    break;
+  }
+  return builder.getIntegerType(8, /*isSigned=*/false);
+}
+
+static RankedTensorType tensorType(Builder &builder, TensorDType dtype,
+                                   const std::vector<uint64_t> &shape) {
+  SmallVector<int64_t> extents(shape.begin(), shape.end());
+  return RankedTensorType::get(extents, elementType(builder, dtype));
+}
+
+ModuleBuilder::ModuleBuilder(MLIRContext &context, const std::string &name,
+                             const ModelFacts &facts,
+                             const ModelWeights &weights,
+                             const BuildOptions &options)
+    : builder(&context), name(name), facts(facts), weights(weights),
+      options(options), compute(elementType(builder, options.computeDType)),
+      module(ModuleOp::create(loc(name))) {
+  setAttributes();
+  builder.setInsertionPointToEnd(module->getBody());
+}
+
+//===----------------------------------------------------------------------===//
+// Module attributes
+//===----------------------------------------------------------------------===//
+
+void ModuleBuilder::setAttributes() {
+  auto integer = [&](StringRef key, int64_t value) {
+    return builder.getNamedAttr(key, builder.getI64IntegerAttr(value));
+  };
+  auto text = [&](StringRef key, const Twine &value) {
+    return builder.getNamedAttr(key, builder.getStringAttr(value));
+  };
+  const TokenIds &tokens = facts.tokens;
+  SmallVector<NamedAttribute> config = {
+      text("architecture", facts.architecture),
+      text("name", name),
+      integer("hidden_size", facts.hidden),
+      integer("num_hidden_layers", facts.layers),
+      integer("vocab_size", facts.vocab),
+      integer("bos_token_id", tokens.bos.empty() ? -1 : tokens.bos.front()),
+      text("compute_dtype", dtypeName(options.computeDType)),
+      text("kv_dtype", dtypeName(options.kvDType)),
+      text("fingerprint", facts.fingerprint),
+      builder.getNamedAttr("eos_token_ids",
+                           builder.getDenseI64ArrayAttr(tokens.eos)),
+  };
+  (*module)->setAttr(ModelDialect::kConfigAttrName,
+                     builder.getDictionaryAttr(config));
+  options.limits.set(*module);
+
+  SmallVector<NamedAttribute> ignored;
+  for (const IgnoredWeight &weight : weights.ignored) {
+    const WeightSpec &spec = weight.spec;
+    auto ignore = [&](const std::string &source, TensorDType dtype,
+                      const std::vector<uint64_t> &shape) {
+      ignored.push_back(builder.getNamedAttr(
+          source,
+          builder.getDictionaryAttr(
+              {text("reason", weight.reason),
+               integer("stack", static_cast<int64_t>(spec.stack)),
+               builder.getNamedAttr("type", TypeAttr::get(tensorType(
+                                                builder, dtype, shape)))})));
+    };
+    ignore(spec.name, spec.dtype, spec.shape);
+    for (const Companion &companion : spec.companions)
+      ignore(companion.name, companion.dtype, companion.shape);
+  }
+  if (!ignored.empty())
+    (*module)->setAttr(ModelDialect::kIgnoredSourcesAttrName,
+                       builder.getDictionaryAttr(ignored));
+}
+
+//===----------------------------------------------------------------------===//
+// Symbols
+//===----------------------------------------------------------------------===//
+
+void ModuleBuilder::createWeight(const ModelWeight &weight) {
+  const WeightSpec &spec = weight.spec;
+  SmallVector<Attribute> dims;
+  SmallVector<int64_t> shape;
+  for (const Dimension &dim : weight.dims) {
+    dims.push_back(DimAttr::get(builder.getContext(),
+                                builder.getStringAttr(dim.name),
+                                static_cast<int64_t>(dim.unit)));
+    shape.push_back(static_cast<int64_t>(dim.extent));
+  }
+  StringAttr scaleSource;
+  DenseI64ArrayAttr scaleBlock;
+  if (const Companion *scale = spec.companion(CompanionRole::Scale)) {
+    scaleSource = builder.getStringAttr(scale->name);
+    scaleBlock = builder.getDenseI64ArrayAttr(
+        {static_cast<int64_t>(scale->blockRows),
+         static_cast<int64_t>(scale->blockColumns)});
+  }
+  WeightOp::create(builder, loc(weight.symbol),
+                   builder.getStringAttr(weight.symbol),
+                   builder.getStringAttr(spec.name), builder.getArrayAttr(dims),
+                   scaleSource, scaleBlock,
+                   TypeAttr::get(RankedTensorType::get(
+                       shape, elementType(builder, spec.dtype))));
+}
+
+void ModuleBuilder::createKVCache(const std::string &symbol, int64_t heads,
+                                  int64_t headDim) {
+  KVCacheOp::create(builder, loc(symbol), builder.getStringAttr(symbol),
+                    builder.getI64IntegerAttr(heads),
+                    builder.getI64IntegerAttr(headDim),
+                    TypeAttr::get(elementType(builder, options.kvDType)));
+}
+
+//===----------------------------------------------------------------------===//
+// @step
+//===----------------------------------------------------------------------===//
+
+Value ModuleBuilder::beginStep(const std::string &table) {
+  Type indices =
+      RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
+  int64_t count = std::min(options.candidates, facts.vocab);
+  SmallVector<Type> outputs = {activation(facts.vocab, builder.getF32Type())};
+  if (count > 0)
+    outputs.append({activation(count, builder.getF32Type()),
+                    activation(count, builder.getI32Type())});
+  auto type = builder.getFunctionType(
+      {indices, indices, indices, builder.getType<ContextType>()}, outputs);
+  auto step = func::FuncOp::create(builder, module->getLoc(), "step", type);
+  Block *body = step.addEntryBlock();
+  builder.setInsertionPointToStart(body);
+  positions = body->getArgument(1);
+  rows = body->getArgument(2);
+  context = body->getArgument(3);
+  return EmbeddingOp::create(builder, loc(table), activation(facts.hidden),
+                             body->getArgument(0), ref(table));
+}
+
+void ModuleBuilder::finishStep(Value x, const std::string &finalNorm,
+                               double eps, const std::string &head) {
+  Value selected =
+      SelectRowsOp::create(builder, loc("select_rows"), x.getType(), x, rows);
+  Value logits = linear(head, norm(finalNorm, selected, eps), facts.vocab,
+                        builder.getF32Type());
+  SmallVector<Value> results = {logits};
+  auto step = cast<func::FuncOp>(builder.getBlock()->getParentOp());
+  ArrayRef<Type> outputs = step.getFunctionType().getResults();
+  if (outputs.size() > 1)
+    llvm::append_range(results,
+                       TopCandidatesOp::create(builder, loc("candidates"),
+                                               outputs[1], outputs[2], logits)
+                           .getResults());
+  func::ReturnOp::create(builder, loc("logits"), results);
+}
+
+//===----------------------------------------------------------------------===//
+// Ops
+//===----------------------------------------------------------------------===//
+
+Location ModuleBuilder::loc(const Twine &place) {
+  return NameLoc::get(builder.getStringAttr(place));
+}
+
+FlatSymbolRefAttr ModuleBuilder::ref(const Twine &symbol) {
+  return FlatSymbolRefAttr::get(builder.getStringAttr(symbol));
+}
+
+Type ModuleBuilder::activation(int64_t columns, Type element) {
+  return RankedTensorType::get({ShapedType::kDynamic, columns},
+                               element ? element : compute);
+}
+
+Value ModuleBuilder::norm(const std::string &symbol, Value x, double eps) {
+  return RMSNormOp::create(builder, loc(symbol), x.getType(), x, ref(symbol),
+                           builder.getF64FloatAttr(eps));
+}
+
+Value ModuleBuilder::linear(const std::string &symbol, Value x, int64_t columns,
+                            Type element) {
+  return LinearOp::create(builder, loc(symbol), activation(columns, element), x,
+                          ref(symbol), /*act_group=*/IntegerAttr());
+}
+
+Value ModuleBuilder::add(const std::string &place, Value a, Value b) {
+  return AddOp::create(builder, loc(place), a, b);
+}
+
+Value ModuleBuilder::layerBoundary(const std::string &place, Value x,
+                                   int64_t index) {
+  return LayerBoundaryOp::create(builder, loc(place), x.getType(), x,
+                                 builder.getI64IntegerAttr(index));
+}

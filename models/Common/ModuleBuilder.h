@@ -1,0 +1,75 @@
+// What the `model` modules of all families have in common: attributes, symbols,
+// the frame of `@step`, and short forms of the ops that every layer uses.
+
+#ifndef SADDLE_MODELS_COMMON_MODULEBUILDER_H
+#define SADDLE_MODELS_COMMON_MODULEBUILDER_H
+
+#include "models/Common/ModelWeights.h"
+#include "models/Importer.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+
+namespace saddle {
+
+/// A family's builder derives from it, or holds one. Call in this order:
+/// weights and caches, beginStep, the layers, finishStep, take.
+class ModuleBuilder {
+public:
+  /// An empty module named `name`, with `model.config` from `facts`,
+  /// `model.limits` and `model.ignored_sources`. The arguments must outlive the
+  /// builder.
+  ModuleBuilder(mlir::MLIRContext &context, const std::string &name,
+                const ModelFacts &facts, const ModelWeights &weights,
+                const BuildOptions &options);
+
+  mlir::OwningOpRef<mlir::ModuleOp> take() { return std::move(module); }
+
+  //===--- Symbols -------------------------------------------------------===//
+
+  void createWeight(const ModelWeight &weight);
+  /// Keys and values of one attention layer, in the dtype of the options.
+  void createKVCache(const std::string &symbol, int64_t heads, int64_t headDim);
+
+  //===--- @step ---------------------------------------------------------===//
+
+  /// Opens `@step(tokens, positions, rows, context) -> logits[, values,
+  /// tokens]` and embeds the tokens with `table`.
+  mlir::Value beginStep(const std::string &table);
+  /// Logits of the selected rows, and their best candidates when asked for.
+  void finishStep(mlir::Value x, const std::string &norm, double eps,
+                  const std::string &head);
+
+  //===--- Ops -----------------------------------------------------------===//
+  // Each op's location is the symbol it reads or the place given.
+
+  mlir::Location loc(const llvm::Twine &place);
+  mlir::FlatSymbolRefAttr ref(const llvm::Twine &symbol);
+  /// [?, columns] of `element`, by default the compute dtype.
+  mlir::Type activation(int64_t columns, mlir::Type element = {});
+  mlir::Value norm(const std::string &symbol, mlir::Value x, double eps);
+  mlir::Value linear(const std::string &symbol, mlir::Value x, int64_t columns,
+                     mlir::Type element = {});
+  mlir::Value add(const std::string &place, mlir::Value a, mlir::Value b);
+  /// Marks where layer `index` begins, for pipeline stages.
+  mlir::Value layerBoundary(const std::string &place, mlir::Value x,
+                            int64_t index);
+
+  mlir::OpBuilder builder;
+  /// Arguments of `@step`, valid from beginStep on.
+  mlir::Value positions, rows, context;
+
+private:
+  void setAttributes();
+
+  const std::string &name;
+  const ModelFacts &facts;
+  const ModelWeights &weights;
+  const BuildOptions &options;
+  mlir::Type compute;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+};
+
+} // namespace saddle
+
+#endif // SADDLE_MODELS_COMMON_MODULEBUILDER_H

@@ -1,0 +1,62 @@
+// How a checkpoint's weights are stored: `quantization_config` of config.json,
+// read into data. A storage format is one file beside this one and one line in
+// Quantisation.cpp.
+
+#ifndef SADDLE_MODELS_COMMON_QUANTISATION_QUANTISATION_H
+#define SADDLE_MODELS_COMMON_QUANTISATION_QUANTISATION_H
+
+#include "models/Common/Quantisation/ModuleNames.h"
+#include "models/Common/WeightSpec.h"
+
+#include <optional>
+
+namespace saddle {
+
+/// One companion of every weight of a format: its name is the weight's with
+/// `suffix`, and one element serves a block of the weight. A block extent of 0
+/// is the weight's whole extent.
+struct CompanionFormat {
+  CompanionRole role;
+  const char *suffix;
+  TensorDType dtype;
+  uint64_t blockRows, blockColumns;
+};
+
+/// How a quantised matrix [rows, columns] lies in a checkpoint.
+struct StorageFormat {
+  const char *name; // for messages: "FP8"
+  TensorDType dtype;
+  std::vector<CompanionFormat> companions;
+};
+
+struct Quantisation {
+  /// Absent when the checkpoint stores all weights as their values.
+  std::optional<StorageFormat> format;
+  /// Modules that stay unquantised.
+  ModuleNames unconverted;
+
+  explicit operator bool() const { return format.has_value(); }
+
+  /// The format of a projection's weight, or null when it is stored as its
+  /// values. The one place that decides it. Errors: only some members of a
+  /// stack are named in `unconverted`; `configPath` begins the message.
+  StatusOr<const StorageFormat *> formatOf(const std::string &module,
+                                           const std::string &configPath) const;
+};
+
+/// Turns a spec of values, of shape [rows, columns], into one of `format`.
+void store(const StorageFormat &format, WeightSpec &spec);
+
+/// Reads `quantization_config`; absent means no quantisation. Errors stick in
+/// the reader: an unknown method, and whatever the method's format refuses.
+/// Unknown fields are added to `warnings`.
+Quantisation readQuantisation(ConfigReader &reader,
+                              std::vector<std::string> &warnings);
+
+/// All formats that readQuantisation can return: what a stray companion in a
+/// folder may belong to.
+const std::vector<StorageFormat> &knownFormats();
+
+} // namespace saddle
+
+#endif // SADDLE_MODELS_COMMON_QUANTISATION_QUANTISATION_H

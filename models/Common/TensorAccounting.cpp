@@ -1,0 +1,267 @@
+#include "models/Common/TensorAccounting.h"
+
+#include <unordered_set>
+
+namespace saddle {
+
+namespace {
+
+bool isDigit(char c) { return c >= '0' && c <= '9'; }
+
+/// Length of the number that `text` begins with; 0 when it is none in range.
+size_t matchNumber(std::string_view text, int64_t first, int64_t last) {
+  constexpr size_t maxDigits = 18; // all of them fit
+  size_t digits = 0;
+  int64_t value = 0;
+  for (; digits < text.size() && isDigit(text[digits]); ++digits) {
+    if (digits == maxDigits)
+      return 0;
+    value = value * 10 + (text[digits] - '0');
+  }
+  return value >= first && value <= last ? digits : 0;
+}
+
+bool matchPattern(std::string_view pattern, std::string_view name,
+                  const IgnoreRule &rule) {
+  for (; !pattern.empty(); pattern.remove_prefix(1), name.remove_prefix(1)) {
+    if (pattern.front() == '*') {
+      for (size_t skip = 0; skip <= name.size(); ++skip)
+        if (matchPattern(pattern.substr(1), name.substr(skip), rule))
+          return true;
+      return false;
+    }
+    if (pattern.substr(0, 2) == "{}") {
+      size_t digits = matchNumber(name, rule.first, rule.last);
+      return digits &&
+             matchPattern(pattern.substr(2), name.substr(digits), rule);
+    }
+    if (name.empty() || name.front() != pattern.front())
+      return false;
+  }
+  return name.empty();
+}
+
+bool holdsValues(TensorDType dtype) {
+  return dtype == TensorDType::F32 || dtype == TensorDType::BF16 ||
+         dtype == TensorDType::F16;
+}
+
+/// A dtype that only quantised weights have.
+bool holdsCodes(TensorDType dtype) {
+  for (const StorageFormat &format : knownFormats())
+    if (format.dtype == dtype)
+      return true;
+  return false;
+}
+
+std::string quoted(const std::string &name) { return "\"" + name + "\""; }
+
+std::string more(uint64_t count) {
+  return count > 1 ? "; and " + std::to_string(count - 1) + " more" : "";
+}
+
+std::string found(const TensorInfo &info) {
+  return info.dtype == TensorDType::Other ? info.dtypeName
+                                          : dtypeName(info.dtype);
+}
+
+class Accountant {
+public:
+  Accountant(const Checkpoint &checkpoint, const AccountingRules &rules)
+      : checkpoint(checkpoint), rules(rules) {}
+
+  Status run(ModelWeights &weights) {
+    for (ModelWeight &weight : weights.used)
+      SADDLE_RETURN_IF_ERROR(match(weight.spec));
+    if (missing)
+      return fail(StatusCode::NotFound, firstMissing, more(missing));
+    return sortOthers(weights);
+  }
+
+private:
+  Status match(WeightSpec &spec) {
+    const TensorDType expected = spec.dtype;
+    for (uint64_t member = 0; member < spec.members(); ++member) {
+      std::string name = memberName(spec.name, member);
+      const TensorInfo *weight = take(name);
+      SADDLE_RETURN_IF_ERROR(refuseStrayCompanions(name, weight));
+      if (!weight) {
+        noteMissing(name, expected, spec);
+        continue;
+      }
+      SADDLE_RETURN_IF_ERROR(matchCompanions(spec, name, *weight, member));
+      SADDLE_RETURN_IF_ERROR(checkShape(name, *weight, spec.shape));
+      SADDLE_RETURN_IF_ERROR(checkDType(spec, expected, name, *weight));
+      if (member == 0)
+        spec.dtype = weight->dtype;
+      else if (spec.dtype != weight->dtype)
+        return fail(StatusCode::Unsupported,
+                    "tensor " + quoted(name) + " is " + found(*weight) +
+                        ", but " + quoted(memberName(spec.name, 0)) + " is " +
+                        dtypeName(spec.dtype) +
+                        "; all experts of a layer must be stored alike");
+    }
+    return Status();
+  }
+
+  /// A companion needs a weight of its format, whatever the config says.
+  Status refuseStrayCompanions(const std::string &name,
+                               const TensorInfo *weight) {
+    for (const StorageFormat &format : knownFormats())
+      for (const CompanionFormat &companion : format.companions) {
+        std::string companionName = name + companion.suffix;
+        if (!find(companionName))
+          continue;
+        std::string what = std::string(roleName(companion.role)) + " " +
+                           quoted(companionName) +
+                           " is present, but its weight " + quoted(name) +
+                           " is ";
+        if (!weight)
+          return fail(StatusCode::DataLoss, what + "missing");
+        if (weight->dtype != format.dtype)
+          return fail(StatusCode::DataLoss, what + found(*weight) + ", not " +
+                                                dtypeName(format.dtype));
+      }
+    return Status();
+  }
+
+  Status matchCompanions(const WeightSpec &spec, const std::string &name,
+                         const TensorInfo &weight, uint64_t member) {
+    for (const Companion &companion : spec.companions) {
+      std::string companionName = memberName(companion.name, member);
+      const TensorInfo *info = take(companionName);
+      if (!info && !holdsCodes(weight.dtype))
+        continue; // checkDType explains the weight
+      std::string role = roleName(companion.role);
+      std::string expected = dtypeName(companion.dtype);
+      if (!info)
+        return fail(StatusCode::DataLoss,
+                    "tensor " + quoted(name) + " is " + found(weight) +
+                        ", but its " + role + " " + quoted(companionName) +
+                        " is missing, expected " + expected + " " +
+                        formatShape(companion.shape));
+      SADDLE_RETURN_IF_ERROR(checkShape(companionName, *info, companion.shape));
+      if (info->dtype != companion.dtype)
+        return fail(StatusCode::Unsupported,
+                    role + " " + quoted(companionName) + " is " + found(*info) +
+                        ", expected " + expected);
+    }
+    return Status();
+  }
+
+  Status checkShape(const std::string &name, const TensorInfo &info,
+                    const std::vector<uint64_t> &shape) {
+    if (info.shape == shape)
+      return Status();
+    return fail(StatusCode::Mismatch, "tensor " + quoted(name) + " has shape " +
+                                          formatShape(info.shape) +
+                                          ", the config asks for " +
+                                          formatShape(shape));
+  }
+
+  Status checkDType(const WeightSpec &spec, TensorDType expected,
+                    const std::string &name, const TensorInfo &info) {
+    std::string what = "tensor " + quoted(name) + " is " + found(info);
+    if (spec.isQuantised()) {
+      if (info.dtype == expected)
+        return Status();
+      if (!holdsValues(info.dtype))
+        return fail(StatusCode::Unsupported,
+                    what + ", expected " + dtypeName(expected));
+      return fail(StatusCode::Mismatch,
+                  what + ", but " + rules.configPath + " declares " +
+                      rules.quantisation.format->name +
+                      " weights (quantization_config); expected " +
+                      dtypeName(expected) +
+                      ", or the module in modules_to_not_convert");
+    }
+    if (holdsValues(info.dtype))
+      return Status();
+    if (!holdsCodes(info.dtype))
+      return fail(StatusCode::Unsupported,
+                  what + ", expected f32, bf16 or f16");
+    return fail(StatusCode::Mismatch,
+                what + ", but " + rules.configPath +
+                    (rules.quantisation ? " keeps this module unquantised"
+                                        : " has no quantization_config"));
+  }
+
+  /// Whatever nobody took is ignored for a reason, or too much.
+  Status sortOthers(ModelWeights &weights) {
+    std::string firstUnknown;
+    uint64_t unknown = 0;
+    for (const auto &[name, info] : checkpoint.tensors) {
+      if (taken.count(&info))
+        continue;
+      const std::string *reason = reasonToIgnore(name);
+      if (!reason) {
+        if (!unknown++)
+          firstUnknown = name;
+        continue;
+      }
+      IgnoredWeight ignored{{}, *reason};
+      ignored.spec.name = name;
+      ignored.spec.dtype = info.dtype;
+      ignored.spec.shape = info.shape;
+      weights.ignored.push_back(std::move(ignored));
+    }
+    if (!unknown)
+      return Status();
+    return fail(StatusCode::Mismatch,
+                "tensor " + quoted(firstUnknown) +
+                    " is not part of this model (" + rules.sizes + ")",
+                more(unknown));
+  }
+
+  const std::string *reasonToIgnore(const std::string &name) const {
+    for (const IgnoreRule &rule : rules.ignore)
+      if (rule.matches(name))
+        return &rule.reason;
+    return nullptr;
+  }
+
+  const TensorInfo *find(const std::string &name) const {
+    auto found = checkpoint.tensors.find(name);
+    return found == checkpoint.tensors.end() ? nullptr : &found->second;
+  }
+
+  const TensorInfo *take(const std::string &name) {
+    const TensorInfo *info = find(name);
+    if (info)
+      taken.insert(info);
+    return info;
+  }
+
+  void noteMissing(const std::string &name, TensorDType dtype,
+                   const WeightSpec &spec) {
+    if (!missing++)
+      firstMissing =
+          "tensor " + quoted(name) + " is missing, expected " +
+          (spec.isQuantised() ? std::string(dtypeName(dtype)) + " " : "") +
+          formatShape(spec.shape);
+  }
+
+  Status fail(StatusCode code, const std::string &message,
+              const std::string &rest = "") const {
+    return Status(code, checkpoint.directory + ": " + message + rest);
+  }
+
+  const Checkpoint &checkpoint;
+  const AccountingRules &rules;
+  std::unordered_set<const TensorInfo *> taken;
+  std::string firstMissing;
+  uint64_t missing = 0;
+};
+
+} // namespace
+
+bool IgnoreRule::matches(std::string_view name) const {
+  return matchPattern(pattern, name, *this);
+}
+
+Status accountForTensors(const Checkpoint &checkpoint,
+                         const AccountingRules &rules, ModelWeights &weights) {
+  return Accountant(checkpoint, rules).run(weights);
+}
+
+} // namespace saddle
