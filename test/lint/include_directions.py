@@ -5,8 +5,8 @@
               `------> runtime/schema, the engine reader, runtime/src/base
     runtime includes nothing of the others, and no LLVM or MLIR header.
 
-`models` may read checkpoints with the runtime's reader. Tests may include
-anything. The rules are the table below."""
+`models` may read checkpoints with the runtime's reader. Planners of CUDA
+kernels share layouts with the device code. Tests may include anything. The rules are the table below."""
 
 import os
 import re
@@ -22,6 +22,9 @@ RUNTIME_OPS = "runtime/ops/"
 ALLOWED = {
     "dialects/": ("dialects/",) + LLVM,
     "passes/": ("passes/", "dialects/", RUNTIME_OPS) + LLVM,
+    # What kernels and their planners must agree on (limits, sizes of what lies
+    # in memory) is written once, in headers of plain C++.
+    "passes/Target/Sm90a/": ("passes/", "dialects/", RUNTIME_OPS, "runtime/kernels/abi.h", "runtime/kernels/shared/") + LLVM,
     "models/": ("models/", "dialects/", RUNTIME_BASE, "runtime/src/checkpoint/") + LLVM,
     "compiler/": (
         "compiler/",

@@ -1,5 +1,6 @@
 #include "passes/Target/Sm90a/Describe.h"
 
+#include "runtime/kernels/abi.h"
 #include "runtime/ops/Op.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -9,8 +10,7 @@ using namespace saddle;
 using namespace saddle::cuda;
 using namespace saddle::engine;
 
-/// runtime/kernels/abi.h.
-static constexpr size_t kMaxOperands = 16, kMaxRankValues = 4;
+using device::kMaxOperands, device::kMaxRankValues;
 
 bool saddle::cuda::isCommand(Operation *op) {
   return isa<LaunchOp, CollectiveOp, TransferOp, CopyOp>(op);

@@ -3,7 +3,7 @@
 // The group's memory is the same block at the same place on every member, used
 // by all exchanges of the group one after the other:
 //
-//   ExchangeState | packets
+//   ExchangeState | packets                             (shared/exchange.h)
 //
 // An exchange has an epoch, one more than the one before it, counted by each
 // member for itself: read by every CTA at its start, advanced by the last CTA
@@ -26,23 +26,6 @@
 
 namespace saddle::device {
 
-/// CTAs that may wait for their counterparts on other members.
-constexpr int kMaxWaitingBlocks = 128;
-
-/// The part that all exchanges of a group have in common; zero at first.
-struct alignas(256) ExchangeState {
-  uint32_t epoch;   // of the last exchange
-  uint32_t begun;   // CTAs of the exchange in progress
-  uint32_t packets; // the most that an exchange has used
-  FaultMark mark;
-  uint32_t reserved[59];
-  // Written by the members; [epoch % 2].
-  WordPair headers[2][kMaxGroup];
-  uint32_t flags[2][2][kMaxWaitingBlocks][kMaxGroup]; // [..][round][CTA]
-};
-static_assert(sizeof(ExchangeState) == 133376,
-              "passes/Target/Sm90a/Plans/Exchange.cpp counts on it");
-
 /// Data and the epoch that it belongs to, which is how a receiver knows that it
 /// has come.
 __device__ __forceinline__ uint64_t stamped(uint32_t data, uint32_t epoch) {
@@ -51,6 +34,34 @@ __device__ __forceinline__ uint64_t stamped(uint32_t data, uint32_t epoch) {
 __device__ __forceinline__ bool isStamped(WordPair pair, uint32_t epoch) {
   return pair.first >> 32 == epoch && pair.second >> 32 == epoch;
 }
+
+/// Which kernel an exchange belongs to.
+enum class ExchangeKind : uint32_t {
+  AllReduceOneShot = 1,
+  AllReduceTwoShots = 2,
+  AllReduceBulk = 3,
+  AllGatherPackets = 4,
+  AllGatherBulk = 5,
+  ReduceScatterPackets = 6,
+  ReduceScatterBulk = 7,
+  Transfer = 8,
+  QKNorm = 32,
+};
+/// Tells apart what cannot be exchanged with one another: kind, and shape and
+/// type of a member's part, in 16 bits.
+constexpr uint32_t signatureOf(ExchangeKind kind, int64_t rows, int64_t cols,
+                               uint64_t elementBytes) {
+  uint64_t value = 1469598103934665603ull;
+  const uint64_t parts[] = {static_cast<uint64_t>(kind),
+                            static_cast<uint64_t>(rows),
+                            static_cast<uint64_t>(cols), elementBytes};
+  for (uint64_t part : parts)
+    value = (value ^ part) * 1099511628211ull;
+  return static_cast<uint32_t>(value >> 40) & 0xffff;
+}
+template <ExchangeKind kind, typename M>
+constexpr uint32_t kSignature =
+    signatureOf(kind, M::kRows, M::kCols, sizeof(typename M::Element));
 
 /// One exchange among `size` members, as one thread sees it. All threads of all
 /// CTAs construct it and call finish(), in uniform control flow.
@@ -193,9 +204,11 @@ private:
   __device__ __forceinline__ void clearStale() {
     uint32_t unused = (epoch + 1) % 2;
     WordPair *packets = reinterpret_cast<WordPair *>(state + 1);
+    constexpr uint32_t kEach = kPacketInterleave;
     uint32_t count = state->packets;
     for (uint32_t i = threadIdx.x; i < count; i += blockDim.x)
-      packets[i / 32 * 64 + unused * 32 + i % 32] = {0, 0};
+      packets[(i / kEach * kPacketBuffers + unused) * kEach + i % kEach] = {0,
+                                                                            0};
     uint32_t *flags = &state->flags[unused][0][0][0];
     for (uint32_t i = threadIdx.x; i < sizeof(state->flags[0]) / 4;
          i += blockDim.x)

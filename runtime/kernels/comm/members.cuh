@@ -5,7 +5,6 @@
 #pragma once
 
 #include "runtime/kernels/abi.h"
-#include "runtime/kernels/comm/units.cuh"
 
 namespace saddle::device {
 
@@ -95,58 +94,5 @@ private:
   const Shared &shared;
   uint32_t most = 0, all = 0;
 };
-
-/// Where unit `unit` of a member's part lies in the member's own matrix and in
-/// the one of all members: `Part` and `All`, joined along rows, or along
-/// columns when the layout is Whole.
-template <RowLayout layout, int bytes, typename Part, typename All>
-struct JoinedUnit {
-  using InPart = Units<Part, bytes>;
-  using InAll = Units<All, bytes, Part::kCols>;
-  using Values = typename InPart::Values;
-  static_assert(sizeof(typename Part::Element) == sizeof(typename All::Element),
-                "joining does not change the type");
-
-  template <typename Rows>
-  __device__ __forceinline__ JoinedUnit(const Rows &rows, uint32_t member,
-                                        uint32_t unit) {
-    uint32_t column = unit % InPart::kPerRow * InPart::kCount;
-    uint32_t row = unit / InPart::kPerRow;
-    partOffset = row * Part::kStride + column;
-    allOffset = (rows.startOf(member) + row) * All::kStride + column +
-                (layout == RowLayout::Whole ? member * Part::kCols : 0);
-    width = InPart::width(column);
-  }
-  __device__ __forceinline__ Values loadPart(const void *part) const {
-    return InPart::load(
-        static_cast<const typename Part::Element *>(part) + partOffset, width);
-  }
-  __device__ __forceinline__ void storePart(void *part, Values values) const {
-    InPart::store(static_cast<typename Part::Element *>(part) + partOffset,
-                  values, width);
-  }
-  __device__ __forceinline__ Values loadAll(const void *all) const {
-    return InAll::load(
-        static_cast<const typename All::Element *>(all) + allOffset, width);
-  }
-  __device__ __forceinline__ void storeAll(void *all, Values values) const {
-    InAll::store(static_cast<typename All::Element *>(all) + allOffset, values,
-                 width);
-  }
-
-  int64_t partOffset, allOffset;
-  int width;
-};
-
-/// Tells apart what cannot be exchanged with one another; 16 bits.
-__host__ __device__ constexpr uint32_t
-signatureOf(uint32_t kind, int64_t rows, int64_t cols, uint64_t elementBytes) {
-  uint64_t value = 1469598103934665603ull;
-  const uint64_t parts[] = {kind, static_cast<uint64_t>(rows),
-                            static_cast<uint64_t>(cols), elementBytes};
-  for (uint64_t part : parts)
-    value = (value ^ part) * 1099511628211ull;
-  return static_cast<uint32_t>(value >> 40) & 0xffff;
-}
 
 } // namespace saddle::device

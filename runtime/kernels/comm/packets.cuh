@@ -11,28 +11,64 @@
 
 namespace saddle::device {
 
-/// The packets of an exchange, numbered. The two buffers lie interleaved, 32
-/// packets each, so that a packet's place does not depend on how many an
-/// exchange has: another exchange of the group never takes this buffer's bytes
-/// for the other's.
+/// Members whose packets a thread reads or polls for together.
+template <int size>
+constexpr int kWave = size < 8 ? size : 8;
+
+/// The packets of an exchange, numbered. The buffers lie interleaved, so that a
+/// packet's place does not depend on how many an exchange has: another exchange
+/// of the group never takes this buffer's bytes for the other's.
 template <int size>
 class Packets {
 public:
   __device__ __forceinline__ explicit Packets(Exchange<size> &exchange)
       : exchange(exchange),
         base(reinterpret_cast<WordPair *>(exchange.state + 1) +
-             exchange.epoch % 2 * 32) {}
+             exchange.epoch % kPacketBuffers * kPacketInterleave) {}
 
   /// The 8 bytes of `values` become packet `number` of the member.
   template <typename Values>
   __device__ __forceinline__ void send(uint32_t member, uint32_t number,
                                        Values values) {
-    static_assert(sizeof(Values) == 8, "a packet carries 8 bytes");
+    static_assert(sizeof(Values) == kPacketPayload, "a packet carries 8 bytes");
     uint32_t data[2];
     memcpy(data, &values, 8);
     storeRelaxed(
         exchange.at(member, place(number)),
         {stamped(data[0], exchange.epoch), stamped(data[1], exchange.epoch)});
+  }
+
+  /// The same packet for all other members, each rank beginning with another.
+  template <typename Values>
+  __device__ __forceinline__ void sendToOthers(uint32_t number, Values values) {
+#pragma unroll
+    for (uint32_t ahead = 1; ahead < size; ++ahead)
+      send((exchange.me + ahead) % size, number, values);
+  }
+
+  /// Sends each other member's unit i, load(member, i), as packet `number`
+  /// where exists(member, i).
+  template <typename Values, typename Exists, typename Load>
+  __device__ __forceinline__ void sendEach(uint32_t i, uint32_t number,
+                                           Exists exists, Load load) {
+    // Members that are read for together, before the first is sent.
+    constexpr int kCount = kWave<size>;
+#pragma unroll 1
+    for (uint32_t first = 1; first < size; first += kCount) {
+      Values own[kCount];
+      auto member = [&](int k) { return (exchange.me + first + k) % size; };
+      auto isSent = [&](int k) {
+        return first + k < size && exists(member(k), i);
+      };
+#pragma unroll
+      for (int k = 0; k < kCount; ++k)
+        if (isSent(k))
+          own[k] = load(member(k), i);
+#pragma unroll
+      for (int k = 0; k < kCount; ++k)
+        if (isSent(k))
+          send(member(k), number, own[k]);
+    }
   }
 
   /// Waits for up to `count` packets, polled together. Of the i-th one,
@@ -43,7 +79,7 @@ public:
   __device__ __forceinline__ bool collect(Values (&values)[count],
                                           Awaited isAwaited, Number numberOf,
                                           Sender senderOf) {
-    static_assert(sizeof(Values) == 8, "a packet carries 8 bytes");
+    static_assert(sizeof(Values) == kPacketPayload, "a packet carries 8 bytes");
     WordPair pairs[count];
     uint32_t missing = 0;
     bool came = exchange.waitFor(missing, [&] {
@@ -74,22 +110,17 @@ public:
 
 private:
   __device__ __forceinline__ WordPair *place(uint32_t number) const {
-    return base + (number / 32 * 64 + number % 32);
+    constexpr uint32_t kEach = kPacketInterleave;
+    return base + (number / kEach * (kPacketBuffers * kEach) + number % kEach);
   }
 
   Exchange<size> &exchange;
   WordPair *const base;
 };
 
-/// Bytes of a group's memory that an exchange of `packets` packets needs.
-__host__ __device__ constexpr uint64_t packetMemory(int64_t packets) {
-  return sizeof(ExchangeState) +
-         (packets + 31) / 32 * 32 * 2 * sizeof(WordPair);
-}
-
-/// Members whose packets a thread polls for together.
-template <int size>
-constexpr int kWave = size < 8 ? size : 8;
+/// Bytes of a group's memory that an exchange of so many packets needs.
+template <int64_t packets>
+constexpr uint64_t kPacketMemory = packetMemory(packets);
 
 /// Units that a thread works on together when there are `units` in all: as many
 /// as make eight packets, or one when a full grid does all in one go, as more

@@ -8,13 +8,6 @@
 
 namespace saddle::device {
 
-/// Of a block that members of a group share. `broken`: this rank has given up,
-/// so its later waits end without asking the host's memory. `claimed`, of the
-/// first member: somebody writes the record.
-struct FaultMark {
-  uint32_t broken, claimed;
-};
-
 /// Writes the record unless another kernel has or does. `mark` is in this
 /// rank's block; who may write is settled in the first member's, as devices
 /// have no atomics on the host's memory. (Two groups that fail in the same

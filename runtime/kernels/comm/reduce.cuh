@@ -62,4 +62,58 @@ addPackets(Packets<size> &packets, uint32_t me, const Batch<batchSize> &batch,
   return true;
 }
 
+/// Sums of units 0 .. count - 1: own values are load(unit), those of the others
+/// are packets member * slot + unit. Calls store(unit, sum). False when one
+/// does not come; later ones are not stored then.
+template <int size, uint32_t slot, typename Sum, typename Values, typename Load,
+          typename Store>
+__device__ __forceinline__ bool addUnits(Packets<size> &packets, uint32_t me,
+                                         uint32_t count, Load load,
+                                         Store store) {
+  constexpr int kUnits = kBatch<size, slot>;
+  bool came = true;
+  forEachBatch<kUnits>(count, [&](Batch<kUnits> batch) {
+    Values own[kUnits], sums[kUnits];
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k)
+      if (batch.has(k))
+        own[k] = load(batch.unit(k));
+    came = came && addPackets<size, Sum>(
+                       packets, me, batch, own,
+                       [&](uint32_t member, int k) {
+                         return member * slot + batch.unit(k);
+                       },
+                       sums);
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k)
+      if (came && batch.has(k))
+        store(batch.unit(k), sums[k]);
+  });
+  return came;
+}
+
+/// Sums of units 0 .. count - 1 that are read where the members have them,
+/// load(member, unit), in rank order. Calls store(unit, sum). `dense`: a read
+/// is one access, and many of a thread are under way together, which is what
+/// limits. `unroll`: of the members (Distances).
+template <int size, bool dense, int unroll, typename Sum, typename Load,
+          typename Store>
+__device__ __forceinline__ void addInPlace(uint32_t count, Load load,
+                                           Store store) {
+  constexpr int kUnits = !dense ? 1 : size >= 8 ? 2 : 16 / size;
+  forEachBatch<kUnits>(count, [&](Batch<kUnits> batch) {
+    Sum sums[kUnits];
+#pragma unroll unroll
+    for (uint32_t member = 0; member < size; ++member)
+#pragma unroll
+      for (int k = 0; k < kUnits; ++k)
+        if (batch.has(k))
+          sums[k].add(load(member, batch.unit(k)));
+#pragma unroll
+    for (int k = 0; k < kUnits; ++k)
+      if (batch.has(k))
+        store(batch.unit(k), sums[k].rounded());
+  });
+}
+
 } // namespace saddle::device

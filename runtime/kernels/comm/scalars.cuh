@@ -18,8 +18,7 @@ class ExchangedScalars {
   static_assert(size <= 32, "a lane for each member");
 
 public:
-  static constexpr uint64_t kMemory =
-      sizeof(ExchangeState) + (size * rows + 31) / 32 * 32 * 2 * 16;
+  static constexpr uint64_t kMemory = packetMemory(size * rows);
 
   /// `signature`: 16 bits that tell kernels apart that do not fit together;
   /// `count`: the real rows.

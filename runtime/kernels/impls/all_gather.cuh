@@ -10,22 +10,21 @@
 
 #pragma once
 
-#include "runtime/kernels/comm/members.cuh"
-#include "runtime/kernels/comm/packets.cuh"
+#include "runtime/kernels/comm/joined.cuh"
 
 namespace saddle::device {
 
 /// The rows between a member's and the next one's.
-template <int size, RowLayout layout, typename Unit, typename Rows>
-__device__ __forceinline__ void zeroGaps(const Rows &rows, void *out) {
+template <int size, RowLayout layout, typename Joined>
+__device__ __forceinline__ void zeroGaps(const Joined &joined, void *out) {
   if constexpr (layout == RowLayout::Padded) {
-    typename Unit::Values zeros;
+    typename Joined::Values zeros;
     memset(&zeros, 0, sizeof(zeros));
-    uint32_t end = rows.largest() * Unit::InPart::kPerRow;
+    uint32_t end = joined.mostUnits();
     for (uint32_t member = 0; member < size; ++member) {
-      uint32_t begin = rows.of(member) * Unit::InPart::kPerRow;
+      uint32_t begin = joined.unitsOf(member);
       forEachUnit(end - begin, [&](uint32_t unit) {
-        Unit(rows, member, begin + unit).storeAll(out, zeros);
+        joined.at(member, begin + unit).storeAll(out, zeros);
       });
     }
   }
@@ -35,42 +34,36 @@ __device__ __forceinline__ void zeroGaps(const Rows &rows, void *out) {
 template <int size, RowLayout layout, int extent, typename In, typename Out,
           uint64_t memory>
 __device__ void allGatherPackets(const LaunchParams &p) {
-  using Unit = JoinedUnit<layout, 8, In, Out>;
-  using Values = typename Unit::Values;
-  using Rows = MemberRows<size, layout, extent, In::kRows>;
-  constexpr uint32_t kSlot = Unit::InPart::kTotal;
-  static_assert(memory == packetMemory(size * int64_t(kSlot)),
+  using Joined = JoinedExchange<ExchangeKind::AllGatherPackets, size, layout,
+                                extent, kPacketPayload, In, Out>;
+  using Values = typename Joined::Values;
+  constexpr uint32_t kSlot = Joined::kSlot;
+  static_assert(memory == Joined::kMemory,
                 "the planner reserves what the kernel uses");
-  __shared__ typename Rows::Shared shared;
-  Rows rows(p, shared);
-  Exchange<size> exchange(
-      p, signatureOf(4, In::kRows, In::kCols, sizeof(typename In::Element)),
-      rows.digest());
-  Packets<size> packets(exchange);
-  uint32_t me = exchange.me;
+  __shared__ typename Joined::Shared shared;
+  Joined joined(p, shared);
+  Packets<size> packets(joined.exchange);
+  uint32_t me = joined.me;
   const void *in = p.operands[0];
   void *out = p.operands[1];
-  constexpr uint32_t kPerRow = Unit::InPart::kPerRow;
   constexpr int kUnits = kBatch<size, kSlot>;
-  forEachBatch<kUnits>(rows.of(me) * kPerRow, [&](Batch<kUnits> batch) {
+  forEachBatch<kUnits>(joined.unitsOf(me), [&](Batch<kUnits> batch) {
     Values own[kUnits];
 #pragma unroll
     for (int k = 0; k < kUnits; ++k)
       if (batch.has(k))
-        own[k] = Unit(rows, me, batch.unit(k)).loadPart(in);
+        own[k] = joined.at(me, batch.unit(k)).loadPart(in);
 #pragma unroll
     for (int k = 0; k < kUnits; ++k) {
       if (!batch.has(k))
         continue;
-#pragma unroll
-      for (uint32_t ahead = 1; ahead < size; ++ahead)
-        packets.send((me + ahead) % size, me * kSlot + batch.unit(k), own[k]);
-      Unit(rows, me, batch.unit(k)).storeAll(out, own[k]);
+      packets.sendToOthers(me * kSlot + batch.unit(k), own[k]);
+      joined.at(me, batch.unit(k)).storeAll(out, own[k]);
     }
   });
-  zeroGaps<size, layout, Unit>(rows, out);
+  zeroGaps<size, layout>(joined, out);
   bool came = true;
-  forEachBatch<kUnits>(rows.largest() * kPerRow, [&](Batch<kUnits> batch) {
+  forEachBatch<kUnits>(joined.mostUnits(), [&](Batch<kUnits> batch) {
     constexpr int kCount = kWave<size>;
 #pragma unroll 1
     for (uint32_t first = 0; first < size; first += kCount) {
@@ -79,7 +72,7 @@ __device__ void allGatherPackets(const LaunchParams &p) {
       auto unit = [&](int i) { return batch.unit(i / kCount); };
       auto isAwaited = [&](int i) {
         return member(i) < size && member(i) != me &&
-               unit(i) < rows.of(member(i)) * kPerRow;
+               unit(i) < joined.unitsOf(member(i));
       };
       came = came &&
              packets.collect(
@@ -90,56 +83,48 @@ __device__ void allGatherPackets(const LaunchParams &p) {
 #pragma unroll
       for (int i = 0; i < kUnits * kCount; ++i)
         if (isAwaited(i))
-          Unit(rows, member(i), unit(i)).storeAll(out, values[i]);
+          joined.at(member(i), unit(i)).storeAll(out, values[i]);
     }
   });
-  exchange.finish(size * kSlot);
+  joined.exchange.finish(size * kSlot);
 }
 
 template <int size, RowLayout layout, int extent, typename In, typename Out,
           uint64_t memory>
 __device__ void allGatherBulk(const LaunchParams &p) {
-  using Unit = JoinedUnit<layout, 16, In, Out>;
-  using Values = typename Unit::Values;
-  using Rows = MemberRows<size, layout, extent, In::kRows>;
-  static_assert(memory == sizeof(ExchangeState),
+  using Joined = JoinedExchange<ExchangeKind::AllGatherBulk, size, layout,
+                                extent, kBulkUnitBytes, In, Out>;
+  static_assert(memory == kBulkMemory,
                 "the planner reserves what the kernel uses");
-  constexpr int kUnroll = 4; // reads under way together in a thread
-  __shared__ typename Rows::Shared shared;
-  Rows rows(p, shared);
-  Exchange<size> exchange(
-      p, signatureOf(5, In::kRows, In::kCols, sizeof(typename In::Element)),
-      rows.digest());
-  uint32_t me = exchange.me;
-  const void *in = p.operands[0];
+  constexpr int kUnits = 4; // reads under way together in a thread
+  __shared__ typename Joined::Shared shared;
+  Joined joined(p, shared);
+  uint32_t me = joined.me;
   void *out = p.operands[1];
   // Nobody reads or writes what was in the outputs any more.
-  if (exchange.meet(0)) {
-    zeroGaps<size, layout, Unit>(rows, out);
-    using Spread = Distances<size, Unit::InAll::kIsDense>;
-    Spread rotated(exchange, me);
-    uint32_t units = rows.of(me) * Unit::InPart::kPerRow;
-    uint32_t step = gridDim.x * blockDim.x;
-    for (uint32_t base = blockIdx.x * blockDim.x + threadIdx.x; base < units;
-         base += kUnroll * step) {
-      Values values[kUnroll];
+  if (joined.exchange.meet(0)) {
+    zeroGaps<size, layout>(joined, out);
+    using Spread = Distances<size, Joined::kIsDense>;
+    Spread rotated(joined.exchange, me);
+    forEachBatch<kUnits>(joined.unitsOf(me), [&](Batch<kUnits> batch) {
+      typename Joined::Values values[kUnits];
 #pragma unroll
-      for (int k = 0; k < kUnroll; ++k)
-        if (base + k * step < units)
-          values[k] = Unit(rows, me, base + k * step).loadPart(in);
+      for (int k = 0; k < kUnits; ++k)
+        if (batch.has(k))
+          values[k] = joined.at(me, batch.unit(k)).loadPart(p.operands[0]);
 #pragma unroll
-      for (int k = 0; k < kUnroll; ++k)
-        if (base + k * step < units) {
-          Unit place(rows, me, base + k * step);
+      for (int k = 0; k < kUnits; ++k)
+        if (batch.has(k)) {
+          auto place = joined.at(me, batch.unit(k));
 #pragma unroll Spread::kUnroll
           for (uint32_t ahead = 0; ahead < size; ++ahead)
             place.storeAll(rotated.apply(ahead, out), values[k]);
         }
-    }
+    });
     // All parts of this rank's output are written.
-    exchange.meet(1);
+    joined.exchange.meet(1);
   }
-  exchange.finish();
+  joined.exchange.finish();
 }
 
 } // namespace saddle::device

@@ -14,7 +14,6 @@
 
 #pragma once
 
-#include "runtime/kernels/comm/members.cuh"
 #include "runtime/kernels/comm/reduce.cuh"
 
 namespace saddle::device {
@@ -50,6 +49,26 @@ struct ReducedUnit {
   int width;
 };
 
+/// Every member owns some of a matrix's units that follow one another: as many
+/// as the others, until there are none left.
+struct OwnedUnits {
+  __device__ __forceinline__ OwnedUnits(uint32_t units, uint32_t members,
+                                        uint32_t me)
+      : units(units), share((units + members - 1) / members) {
+    uint32_t begin = me * share;
+    count = begin < units ? min(share, units - begin) : 0;
+  }
+  __device__ __forceinline__ uint32_t unit(uint32_t owner, uint32_t i) const {
+    return owner * share + i;
+  }
+  __device__ __forceinline__ bool has(uint32_t owner, uint32_t i) const {
+    return unit(owner, i) < units;
+  }
+
+  uint32_t units, share;
+  uint32_t count; // of this rank
+};
+
 template <int extent, typename In>
 __device__ __forceinline__ uint32_t realRows(const LaunchParams &p) {
   return min(p.step->counts[extent], static_cast<uint32_t>(In::kRows));
@@ -57,16 +76,15 @@ __device__ __forceinline__ uint32_t realRows(const LaunchParams &p) {
 
 template <int size, int extent, typename In, typename Out, uint64_t memory>
 __device__ void allReduceOneShot(const LaunchParams &p) {
-  using Unit = ReducedUnit<In, Out, 8>;
+  using Unit = ReducedUnit<In, Out, kPacketPayload>;
   using Values = typename Unit::Values;
   // Packets of one member.
   constexpr uint32_t kSlot = Unit::From::kTotal;
-  static_assert(memory == packetMemory(size * int64_t(kSlot)),
+  static_assert(memory == kPacketMemory<size * int64_t(kSlot)>,
                 "the planner reserves what the kernel uses");
   uint32_t rows = realRows<extent, In>(p);
-  Exchange<size> exchange(
-      p, signatureOf(1, In::kRows, In::kCols, sizeof(typename In::Element)),
-      rows);
+  Exchange<size> exchange(p, kSignature<ExchangeKind::AllReduceOneShot, In>,
+                          rows);
   Packets<size> packets(exchange);
   uint32_t me = exchange.me, units = rows * Unit::From::kPerRow;
   constexpr int kUnits = kBatch<size, kSlot>;
@@ -79,105 +97,53 @@ __device__ void allReduceOneShot(const LaunchParams &p) {
 #pragma unroll
     for (int k = 0; k < kUnits; ++k)
       if (batch.has(k))
-#pragma unroll
-        for (uint32_t ahead = 1; ahead < size; ++ahead)
-          packets.send((me + ahead) % size, me * kSlot + batch.unit(k), own[k]);
+        packets.sendToOthers(me * kSlot + batch.unit(k), own[k]);
   });
-  bool came = true;
-  forEachBatch<kUnits>(units, [&](Batch<kUnits> batch) {
-    Values own[kUnits], sums[kUnits];
-#pragma unroll
-    for (int k = 0; k < kUnits; ++k)
-      if (batch.has(k))
-        own[k] = Unit(p, batch.unit(k)).load();
-    came = came && addPackets<size, typename Unit::Sum>(
-                       packets, me, batch, own,
-                       [&](uint32_t member, int k) {
-                         return member * kSlot + batch.unit(k);
-                       },
-                       sums);
-#pragma unroll
-    for (int k = 0; k < kUnits; ++k)
-      if (came && batch.has(k))
-        Unit(p, batch.unit(k)).store(sums[k]);
-  });
+  addUnits<size, kSlot, typename Unit::Sum, Values>(
+      packets, me, units, [&](uint32_t unit) { return Unit(p, unit).load(); },
+      [&](uint32_t unit, Values sum) { Unit(p, unit).store(sum); });
   exchange.finish(size * kSlot);
 }
 
 template <int size, int extent, typename In, typename Out, uint64_t memory>
 __device__ void allReduceTwoShots(const LaunchParams &p) {
-  using Unit = ReducedUnit<In, Out, 8>;
+  using Unit = ReducedUnit<In, Out, kPacketPayload>;
   using Values = typename Unit::Values;
   // Packets of one member in one of the two shots.
   constexpr uint32_t kSlot = (Unit::From::kTotal + size - 1) / size;
-  static_assert(memory == packetMemory(2 * size * int64_t(kSlot)),
+  static_assert(memory == kPacketMemory<2 * size * int64_t(kSlot)>,
                 "the planner reserves what the kernel uses");
   uint32_t rows = realRows<extent, In>(p);
-  Exchange<size> exchange(
-      p, signatureOf(2, In::kRows, In::kCols, sizeof(typename In::Element)),
-      rows);
+  Exchange<size> exchange(p, kSignature<ExchangeKind::AllReduceTwoShots, In>,
+                          rows);
   Packets<size> packets(exchange);
-  // Member m owns units m * share .. (m + 1) * share - 1; a thread works on
-  // unit i of every member's, so in place nothing is overwritten that another
-  // thread still has to read.
-  uint32_t me = exchange.me, units = rows * Unit::From::kPerRow;
-  uint32_t share = (units + size - 1) / size;
-  forEachUnit(share, [&](uint32_t i) {
-    // Members that are read for together, before the first is sent.
-    constexpr int kCount = kWave<size>;
-#pragma unroll 1
-    for (uint32_t first = 1; first < size; first += kCount) {
-      Values own[kCount];
-      auto owner = [&](int k) { return (me + first + k) % size; };
-      auto exists = [&](int k) {
-        return first + k < size && owner(k) * share + i < units;
-      };
-#pragma unroll
-      for (int k = 0; k < kCount; ++k)
-        if (exists(k))
-          own[k] = Unit(p, owner(k) * share + i).load();
-#pragma unroll
-      for (int k = 0; k < kCount; ++k)
-        if (exists(k))
-          packets.send(owner(k), me * kSlot + i, own[k]);
-    }
+  // A thread works on unit i of every member's, so in place nothing is
+  // overwritten that another thread still has to read.
+  uint32_t me = exchange.me;
+  OwnedUnits owned(rows * Unit::From::kPerRow, size, me);
+  forEachUnit(owned.share, [&](uint32_t i) {
+    packets.template sendEach<Values>(
+        i, me * kSlot + i,
+        [&](uint32_t owner, uint32_t i) { return owned.has(owner, i); },
+        [&](uint32_t owner, uint32_t i) {
+          return Unit(p, owned.unit(owner, i)).load();
+        });
   });
-  bool came = true;
-  uint32_t begin = me * share;
-  uint32_t mine = begin < units ? min(share, units - begin) : 0;
-  constexpr int kUnits = kBatch<size, kSlot>;
-  forEachBatch<kUnits>(mine, [&](Batch<kUnits> batch) {
-    Values own[kUnits], sums[kUnits];
-#pragma unroll
-    for (int k = 0; k < kUnits; ++k)
-      if (batch.has(k))
-        own[k] = Unit(p, begin + batch.unit(k)).load();
-    came = came && addPackets<size, typename Unit::Sum>(
-                       packets, me, batch, own,
-                       [&](uint32_t member, int k) {
-                         return member * kSlot + batch.unit(k);
-                       },
-                       sums);
-#pragma unroll
-    for (int k = 0; k < kUnits; ++k) {
-      if (!came || !batch.has(k))
-        continue;
-#pragma unroll
-      for (uint32_t ahead = 1; ahead < size; ++ahead)
-        packets.send((me + ahead) % size, (size + me) * kSlot + batch.unit(k),
-                     sums[k]);
-      Unit(p, begin + batch.unit(k)).store(sums[k]);
-    }
-  });
-  forEachUnit(share, [&](uint32_t i) {
+  bool came = addUnits<size, kSlot, typename Unit::Sum, Values>(
+      packets, me, owned.count,
+      [&](uint32_t i) { return Unit(p, owned.unit(me, i)).load(); },
+      [&](uint32_t i, Values sum) {
+        packets.sendToOthers((size + me) * kSlot + i, sum);
+        Unit(p, owned.unit(me, i)).store(sum);
+      });
+  forEachUnit(owned.share, [&](uint32_t i) {
     constexpr int kCount = kWave<size>;
 #pragma unroll 1
     for (uint32_t first = 0; first < size; first += kCount) {
       Values sums[kCount];
       auto owner = [&](int k) { return first + k; };
       auto isAwaited = [&](int k) {
-        return owner(k) < size && owner(k) != me &&
-               owner(k) * share + i < units;
+        return owner(k) < size && owner(k) != me && owned.has(owner(k), i);
       };
       came = came &&
              packets.collect(
@@ -188,7 +154,7 @@ __device__ void allReduceTwoShots(const LaunchParams &p) {
 #pragma unroll
       for (int k = 0; k < kCount; ++k)
         if (isAwaited(k))
-          Unit(p, owner(k) * share + i).store(sums[k]);
+          Unit(p, owned.unit(owner(k), i)).store(sums[k]);
     }
   });
   exchange.finish(2 * size * kSlot);
@@ -196,48 +162,31 @@ __device__ void allReduceTwoShots(const LaunchParams &p) {
 
 template <int size, int extent, typename In, typename Out, uint64_t memory>
 __device__ void allReduceBulk(const LaunchParams &p) {
-  using Unit = ReducedUnit<In, Out, 16>;
+  using Unit = ReducedUnit<In, Out, kBulkUnitBytes>;
   using Values = typename Unit::Values;
-  static_assert(memory == sizeof(ExchangeState),
+  static_assert(memory == kBulkMemory,
                 "the planner reserves what the kernel uses");
-  // Units whose terms are under way together in a thread.
-  constexpr int kUnroll = !Unit::From::kIsDense ? 1 : size >= 8 ? 2 : 16 / size;
   uint32_t rows = realRows<extent, In>(p);
-  Exchange<size> exchange(
-      p, signatureOf(3, In::kRows, In::kCols, sizeof(typename In::Element)),
-      rows);
-  uint32_t units = rows * Unit::From::kPerRow;
-  uint32_t share = (units + size - 1) / size;
-  uint32_t begin = exchange.me * share, end = min(begin + share, units);
+  Exchange<size> exchange(p, kSignature<ExchangeKind::AllReduceBulk, In>, rows);
+  uint32_t me = exchange.me;
+  OwnedUnits owned(rows * Unit::From::kPerRow, size, me);
   // All inputs are complete and nobody reads the old outputs any more.
   if (exchange.meet(0)) {
     using Spread = Distances<size, Unit::From::kIsDense && Unit::To::kIsDense>;
-    Spread inOrder(exchange, 0), rotated(exchange, exchange.me);
-    uint32_t step = gridDim.x * blockDim.x;
-    for (uint32_t base = begin + blockIdx.x * blockDim.x + threadIdx.x;
-         base < end; base += kUnroll * step) {
-      typename Unit::Sum sums[kUnroll];
-      // In rank order; what limits is how many reads are under way.
-#pragma unroll Spread::kUnroll
-      for (uint32_t member = 0; member < size; ++member)
-#pragma unroll
-        for (int k = 0; k < kUnroll; ++k)
-          if (base + k * step < end) {
-            Unit place(p, base + k * step);
-            sums[k].add(
-                Unit::From::load(inOrder.apply(member, place.in), place.width));
-          }
-#pragma unroll
-      for (int k = 0; k < kUnroll; ++k)
-        if (base + k * step < end) {
-          Unit place(p, base + k * step);
-          Values sum = sums[k].rounded();
-        // Each rank begins with another one, so that no link is crowded.
+    Spread inOrder(exchange, 0), rotated(exchange, me);
+    addInPlace<size, Unit::From::kIsDense, Spread::kUnroll, typename Unit::Sum>(
+        owned.count,
+        [&](uint32_t member, uint32_t i) {
+          Unit place(p, owned.unit(me, i));
+          return Unit::From::load(inOrder.apply(member, place.in), place.width);
+        },
+        [&](uint32_t i, Values sum) {
+          Unit place(p, owned.unit(me, i));
+      // Each rank begins with another one, so that no link is crowded.
 #pragma unroll Spread::kUnroll
           for (uint32_t ahead = 0; ahead < size; ++ahead)
             Unit::To::store(rotated.apply(ahead, place.out), sum, place.width);
-        }
-    }
+        });
     // All inputs are read and all outputs written.
     exchange.meet(1);
   }

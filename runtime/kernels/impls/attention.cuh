@@ -14,6 +14,7 @@
 
 #include "runtime/kernels/abi.h"
 #include "runtime/kernels/ptx/fragments.cuh"
+#include "runtime/kernels/shared/attention.h"
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/vectors.cuh"
 
@@ -39,7 +40,7 @@ struct Attention {
   static constexpr int kPages = Cache::kRows / pageSize;
   static constexpr int64_t kMaxContext = Table::kCols * pageSize;
   /// Ranges begin at multiples of this many positions.
-  static constexpr int kUnit = 64;
+  static constexpr int kUnit = kRangeUnit;
   static_assert(kPerKvHead * kKvHeads == kHeads,
                 "query heads divide evenly over kv heads");
 
@@ -78,6 +79,10 @@ struct Attention {
   }
 
   // Partial results in the workspace: sums, then (m, l) pairs.
+  static constexpr int64_t kParts = Q::kRows * kHeads * splits;
+  static_assert(kParts * headDim * sizeof(float) + kParts * sizeof(float2) ==
+                    partialResultBytes(kParts, headDim),
+                "the planner reserves what the kernels use");
   static __device__ __forceinline__ int64_t part(uint32_t token, int head,
                                                  int split) {
     return (static_cast<int64_t>(token) * kHeads + head) * splits + split;
@@ -88,7 +93,6 @@ struct Attention {
   }
   static __device__ __forceinline__ float2 *stats(const LaunchParams &p,
                                                   int64_t part) {
-    constexpr int64_t kParts = Q::kRows * kHeads * splits;
     return reinterpret_cast<float2 *>(static_cast<float *>(p.workspace) +
                                       kParts * headDim) +
            part;

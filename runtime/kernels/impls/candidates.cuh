@@ -5,12 +5,13 @@
 // follow the values in the key, so no two keys are equal and every choice is
 // the same on each run. Then the K winners are ranked against each other. Long
 // rows are cut into ranges, a CTA each; a second function takes the best of the
-// ranges' candidates. Floor: reading the logits once. K up to 64, 65536 values
-// for a CTA.
+// ranges' candidates. Floor: reading the logits once. Limits:
+// shared/candidates.h.
 
 #pragma once
 
 #include "runtime/kernels/abi.h"
+#include "runtime/kernels/shared/candidates.h"
 #include "runtime/kernels/tile/matrix.cuh"
 #include "runtime/kernels/tile/reduce.cuh"
 
@@ -28,10 +29,11 @@ __device__ __forceinline__ uint32_t candidateKey(float value) {
 /// Finds the `kept` best of up to `threads` * `perThread` values.
 template <int threads, int perThread, int kept>
 class CandidateSelection {
-  static_assert(threads % 32 == 0 && threads <= 1024 && threads >= kept,
+  static_assert(threads % 32 == 0 && threads <= kMostThreads &&
+                    threads >= kept && kept <= kMostCandidates,
                 "whole warps, and a thread for each candidate");
-  static_assert(perThread <= 16 && threads * perThread <= 65536,
-                "keys lie in registers, and positions have 16 bits");
+  static_assert(perThread <= kCandidateValues, "keys lie in registers");
+  static_assert(kMostCandidateValues <= 65536, "positions have 16 bits");
   static constexpr int kBins = 256, kDigits = 6;
 
 public:

@@ -11,23 +11,19 @@
 
 #pragma once
 
-#include "runtime/kernels/impls/experts.cuh"
-#include "runtime/kernels/impls/linear_stream.cuh"
+#include "runtime/kernels/impls/experts_gated.cuh"
+#include "runtime/kernels/ptx/launch.cuh"
 
 namespace saddle::device {
 
 /// inner[pair] = silu(gate) * up. The grid: blocks of columns, choices, tokens.
-/// A tile has 8 rows of w1 and the same 8 of w3.
 template <int extent, int group, typename X, typename Experts, typename W13,
           int64_t held, typename Shape, typename Scale>
 __device__ void expertsUpDecode(const LaunchParams &p, float *inner) {
   using At = ExpertOperands<Scale::kScaled>;
   using Resident = ResidentTokens<group, 1, W13, Shape>;
   using Stream = typename Resident::Stream;
-  using Sums = StreamSums<Shape>;
-  constexpr int kInner = W13::kRows / held / 2;
-  constexpr int kWarpColumns = Shape::kTiles * 8;
-  constexpr int kCtaColumns = kWarpColumns * Shape::kRowWarps;
+  using Gated = GatedRows<W13, held, Shape, Stream, Scale>;
   extern __shared__ __align__(16) uint8_t shared[];
   allowNext();
   int token = blockIdx.z, slot = blockIdx.y;
@@ -37,54 +33,30 @@ __device__ void expertsUpDecode(const LaunchParams &p, float *inner) {
       heldExpert<held>(p, Experts::row(p.operands[At::kExperts], token)[slot]);
   if (expert < 0)
     return;
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  int rowWarp = warp % Shape::kRowWarps, part = warp / Shape::kRowWarps;
-  int ctaColumn = blockIdx.x * kCtaColumns;
-  int column = ctaColumn + rowWarp * kWarpColumns;
-
+  WarpShare<Shape, Stream> share(shared);
+  int ctaColumn = blockIdx.x * Gated::kCtaColumns;
   typename Stream::Source source;
-#pragma unroll
-  for (int i = 0; i < Shape::kTiles; ++i)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      int row = column + i * 8;
-      source.rows[i][half] =
-          W13::row(p.operands[At::kW13], (expert * 2 + half) * kInner + row);
-      source.rowCount[i][half] = kInner - row;
-    }
-  int row = column + lane / 2 * 8;
-  source.rowFactors = row < kInner ? Scale::row(p.operands[At::kScale13],
-                                                expert, lane % 2 * kInner + row)
-                                   : nullptr;
-  uint8_t *ring = shared + warp * Stream::kRingBytes;
-  int first = part * Stream::kStages / Shape::kColumnWarps;
-  int last = (part + 1) * Stream::kStages / Shape::kColumnWarps;
+  Gated::set(source, p, expert, ctaColumn, share);
   Stream stream;
   stream.clear();
   stream.template begin<Resident::kGroup, Scale::kBlockCols>(
-      source, ring, first, last, [] {});
+      source, share.ring, share.first, share.last, [] {});
   uint8_t *codes = shared + Resident::kOffset;
   Resident::template encode<typename X::Element>(
-      codes, 1, warp, Shape::kRowWarps * Shape::kColumnWarps,
+      codes, 1, threadIdx.x / 32, Shape::kRowWarps * Shape::kColumnWarps,
       [&](int) { return X::row(p.operands[0], token); });
   Resident::attach(source, codes);
   __syncthreads();
-  stream.template finish<Resident::kGroup, Scale::kBlockCols>(source, ring,
-                                                              first, last);
+  stream.template finish<Resident::kGroup, Scale::kBlockCols>(
+      source, share.ring, share.first, share.last);
   float *sums = reinterpret_cast<float *>(shared);
-  Sums::collect(stream, sums);
-  for (int c = threadIdx.x; c < kCtaColumns; c += blockDim.x) {
-    if (ctaColumn + c >= kInner)
+  Gated::Sums::collect(stream, sums);
+  for (int c = threadIdx.x; c < Gated::kCtaColumns; c += blockDim.x) {
+    if (ctaColumn + c >= Gated::kInner)
       continue;
-    float gate = 0, up = 0;
-#pragma unroll
-    for (int j = 0; j < Shape::kColumnWarps; ++j) {
-      const float *at = Sums::at(sums, j, 0, c / 8 * 16 + c % 8);
-      gate += at[0];
-      up += at[8];
-    }
-    inner[(static_cast<int64_t>(token) * Experts::kCols + slot) * kInner +
-          ctaColumn + c] = silu(gate) * up;
+    inner[(static_cast<int64_t>(token) * Experts::kCols + slot) *
+              Gated::kInner +
+          ctaColumn + c] = Gated::activation(sums, 0, c);
   }
 }
 
@@ -103,19 +75,16 @@ __device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
   using Stream = typename Resident::Stream;
   static_assert(Shape::kRowWarps == 1 && Shape::kColumnWarps == 1,
                 "a warp has all rows and columns");
-  constexpr int kWarpBytes =
-      (Stream::kRingBytes + Resident::kBytes + 15) / 16 * 16;
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ SortedChoices<kSlots> choices;
   __shared__ float products[kSlots][Shape::kTiles * 16];
   allowNext();
   int token = blockIdx.y;
-
   if (token >= p.step->counts[extent])
     return waitForPrevious(); // a kernel is complete after those before it
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int firstRow = blockIdx.x * Shape::kRows;
-  uint8_t *ring = shared + warp * kWarpBytes;
+  uint8_t *ring = shared + warp * Resident::kWarpBytes;
   uint8_t *codes = ring + Stream::kRingBytes;
   for (int slot = warp; slot < kSlots; slot += blockDim.x / 32) {
     int64_t expert = heldExpert<held>(

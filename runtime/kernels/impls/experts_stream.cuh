@@ -15,31 +15,17 @@
 
 #pragma once
 
-#include "runtime/kernels/impls/experts.cuh"
+#include "runtime/kernels/impls/experts_gated.cuh"
 #include "runtime/kernels/impls/linear_stream.cuh"
+#include "runtime/kernels/shared/experts.h"
 
 namespace saddle::device {
 
-/// What `prepare` finds out, in the workspace. A pair is token * slots + slot.
-template <int64_t held, int64_t pairs, int tokensPerBlock>
-struct ExpertPlan {
-  /// Some pairs of one expert: order[first .. first + count - 1].
-  struct Block {
-    int32_t expert, first, count, unused;
-  };
-  static constexpr int64_t kHeld = held;
-  static constexpr int kTokens = tokensPerBlock;
-  static constexpr int64_t kMostBlocks =
-      (held < pairs ? held : pairs) + pairs / tokensPerBlock;
-
-  int32_t blockCount, pairCount, unused[2];
-  Block blocks[kMostBlocks];
-  int32_t order[pairs];
-};
-
-/// One CTA. `shared` has two integers for each expert.
+/// Sorts the pairs, by one CTA; `shared` has expertSortBytes().
 template <int extent, typename Experts, typename Plan>
 __device__ void planExperts(const LaunchParams &p, Plan *plan) {
+  static_assert(sizeof(Plan) == Plan::kBytes,
+                "the planner reserves what the kernel uses");
   extern __shared__ int32_t counts[];
   int32_t *next = counts + Plan::kHeld;
   for (int i = threadIdx.x; i < Plan::kHeld; i += blockDim.x)
@@ -127,85 +113,86 @@ __device__ void prepareExperts(const LaunchParams &p, Plan *plan, void *codes,
                                                  factors, 1);
 }
 
-/// inner[pair] = silu(gate) * up. A tile has 8 rows of w1 and the same 8 of w3.
+/// Calls visit(block, pairs, item) for `items` items of each block of tokens,
+/// those of `worker` of `workers` that take them in turn. `pairs` are the
+/// block's.
+template <int items, typename Plan, typename Visit>
+__device__ __forceinline__ void forEachItem(const Plan *plan, int worker,
+                                            int workers, Visit visit) {
+  int total = plan->blockCount * items;
+  for (int item = worker; item < total; item += workers) {
+    ExpertBlock block = plan->blocks[item / items];
+    visit(block, plan->order + block.first, item % items);
+  }
+}
+
+/// The tokens of a block, whose rows of x and factors are rowOf(place). With
+/// `parts` > 1, x has that many rows for each, which have token tiles of their
+/// own.
+template <int parts, typename Tokens, typename Plan, typename Stream,
+          typename RowOf>
+__device__ __forceinline__ void
+setBlockTokens(typename Stream::Source &source, const void *x,
+               const void *factors, const ExpertBlock &block, RowOf rowOf) {
+  source.tokens = x;
+#pragma unroll
+  for (int i = 0; i < Stream::kTokenCopies; ++i) {
+    int place = Stream::tokenOf(i);
+    if constexpr (parts == 1)
+      source.tokenRow[i] = place < block.count ? rowOf(place) : -1;
+    else
+      source.tokenRow[i] =
+          place % Plan::kTokens < block.count && place < Stream::kTokens
+              ? rowOf(place % Plan::kTokens) * parts + place / Plan::kTokens
+              : -1;
+  }
+  if constexpr (Tokens::kScaled) {
+#pragma unroll
+    for (int i = 0; i < (Stream::kTokens + 31) / 32; ++i) {
+      int place = i * 32 + threadIdx.x % 32;
+      source.tokenFactors[i] =
+          place < block.count ? Tokens::row(factors, rowOf(place)) : nullptr;
+    }
+  }
+}
+
+/// inner[pair] = silu(gate) * up.
 template <int slots, typename X, typename W13, typename Shape, typename Scale,
           typename Tokens, typename Plan>
 __device__ void expertsUpStream(const LaunchParams &p, const Plan *plan,
                                 const void *x, const void *factors,
                                 float *inner) {
-  using At = ExpertOperands<Scale::kScaled>;
   using Stream = typename Shape::template Stream<W13, X>;
-  using Sums = StreamSums<Shape>;
+  using Gated = GatedRows<W13, Plan::kHeld, Shape, Stream, Scale>;
   static_assert(Shape::kTokens == Plan::kTokens, "a block of tokens at a time");
-  constexpr int kInner = W13::kRows / Plan::kHeld / 2;
-  constexpr int kWarpColumns = Shape::kTiles * 8;
-  constexpr int kCtaColumns = kWarpColumns * Shape::kRowWarps;
+  constexpr int kInner = Gated::kInner, kCtaColumns = Gated::kCtaColumns;
   constexpr int kItems = (kInner + kCtaColumns - 1) / kCtaColumns;
   extern __shared__ __align__(16) uint8_t shared[];
   float *sums = reinterpret_cast<float *>(shared);
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  int rowWarp = warp % Shape::kRowWarps, part = warp / Shape::kRowWarps;
-  int total = plan->blockCount * kItems;
-  for (int item = blockIdx.x; item < total; item += gridDim.x) {
-    auto block = plan->blocks[item / kItems];
-    const int32_t *pairs = plan->order + block.first;
-    int ctaColumn = item % kItems * kCtaColumns;
-    int column = ctaColumn + rowWarp * kWarpColumns;
-    int64_t expertRow = static_cast<int64_t>(block.expert) * 2 * kInner;
-
-    typename Stream::Source source;
-#pragma unroll
-    for (int i = 0; i < Shape::kTiles; ++i)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        int row = column + i * 8;
-        source.rows[i][half] =
-            W13::row(p.operands[At::kW13], expertRow + half * kInner + row);
-        source.rowCount[i][half] = kInner - row;
-      }
-    source.tokens = x;
-#pragma unroll
-    for (int i = 0; i < Stream::kTokenCopies; ++i) {
-      int token = Stream::tokenOf(i);
-      source.tokenRow[i] = token < block.count ? pairs[token] / slots : -1;
-    }
-    if constexpr (Tokens::kScaled) {
-#pragma unroll
-      for (int i = 0; i < (Shape::kTokens + 31) / 32; ++i)
-        source.tokenFactors[i] =
-            i * 32 + lane < block.count
-                ? Tokens::row(factors, pairs[i * 32 + lane] / slots)
-                : nullptr;
-      int row = column + lane / 2 * 8;
-      source.rowFactors =
-          row < kInner ? Scale::row(p.operands[At::kScale13], block.expert,
-                                    lane % 2 * kInner + row)
-                       : nullptr;
-    }
-    Stream stream;
-    stream.clear();
-    stream.template run<Tokens::kGroup, Scale::kBlockCols>(
-        source, shared + warp * Stream::kRingBytes,
-        part * Stream::kStages / Shape::kColumnWarps,
-        (part + 1) * Stream::kStages / Shape::kColumnWarps);
-
-    Sums::collect(stream, sums);
-    for (int i = threadIdx.x; i < block.count * kCtaColumns; i += blockDim.x) {
-      int token = i / kCtaColumns, c = i % kCtaColumns;
-      if (ctaColumn + c >= kInner)
-        continue;
-      float gate = 0, up = 0;
-#pragma unroll
-      for (int j = 0; j < Shape::kColumnWarps; ++j) {
-        const float *row = Sums::at(sums, j, token, c / 8 * 16 + c % 8);
-        gate += row[0];
-        up += row[8];
-      }
-      inner[static_cast<int64_t>(pairs[token]) * kInner + ctaColumn + c] =
-          silu(gate) * up;
-    }
-    __syncthreads(); // the rings are free again
-  }
+  forEachItem<kItems>(
+      plan, blockIdx.x, gridDim.x,
+      [&](const ExpertBlock &block, const int32_t *pairs, int item) {
+        int ctaColumn = item * kCtaColumns;
+        WarpShare<Shape, Stream> share(shared);
+        typename Stream::Source source;
+        Gated::set(source, p, block.expert, ctaColumn, share);
+        setBlockTokens<1, Tokens, Plan, Stream>(
+            source, x, factors, block,
+            [&](int place) { return pairs[place] / slots; });
+        Stream stream;
+        stream.clear();
+        stream.template run<Tokens::kGroup, Scale::kBlockCols>(
+            source, share.ring, share.first, share.last);
+        Gated::Sums::collect(stream, sums);
+        for (int i = threadIdx.x; i < block.count * kCtaColumns;
+             i += blockDim.x) {
+          int token = i / kCtaColumns, c = i % kCtaColumns;
+          if (ctaColumn + c < kInner)
+            inner[static_cast<int64_t>(pairs[token]) * kInner + ctaColumn + c] =
+                Gated::activation(sums, token, c);
+        }
+        __syncthreads(); // the rings are free again
+      });
 }
 
 /// Codes and factors of the activations of held pairs.
@@ -220,15 +207,10 @@ __device__ void encodeInner(const Plan *plan, const float *values, void *codes,
        i += warps) {
     int64_t pair = plan->order[i / kGroups];
     int first = i % kGroups * group;
-    const float *from = values + pair * inner + first;
-    e4m3 *to = Codes::row(codes, pair) + first;
-    int left = static_cast<int>(inner) - first;
-    GroupEncoder<group> encoder;
-    encoder.load(from, left);
-    float scale = groupScale(warpMax(encoder.largest()));
-    encoder.store(left, scale, [&](int k, e4m3 code) { to[k] = code; });
-    if (threadIdx.x % 32 == 0)
-      Factors::row(factors, pair)[i % kGroups] = scale;
+    encodeGroup<group>(values + pair * inner + first,
+                       static_cast<int>(inner) - first,
+                       Codes::row(codes, pair) + first,
+                       Factors::row(factors, pair) + i % kGroups);
   }
 }
 
@@ -258,73 +240,55 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
                                   float *products) {
   using At = ExpertOperands<Scale::kScaled>;
   using Stream = typename Shape::template Stream<W2, X>;
-  using Sums = StreamSums<Shape>;
+  using Sums = StreamSums<Shape, Stream>;
   static_assert(Shape::kTokens == Plan::kTokens * parts,
                 "a block of tokens at a time");
   constexpr int kHidden = W2::kRows / Plan::kHeld;
   constexpr int kItems = (kHidden + Shape::kCtaRows - 1) / Shape::kCtaRows;
   extern __shared__ __align__(16) uint8_t shared[];
   float *sums = reinterpret_cast<float *>(shared);
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  int rowWarp = warp % Shape::kRowWarps, part = warp / Shape::kRowWarps;
-  int total = plan->blockCount * kItems;
-  for (int item = blockIdx.x; item < total; item += gridDim.x) {
-    auto block = plan->blocks[item / kItems];
-    const int32_t *pairs = plan->order + block.first;
-    int ctaRow = item % kItems * Shape::kCtaRows;
-    int firstRow = ctaRow + rowWarp * Shape::kRows;
-
-    typename Stream::Source source;
-    Shape::template setRows<W2>(
-        source,
-        W2::row(p.operands[At::kW2],
-                static_cast<int64_t>(block.expert) * kHidden + firstRow),
-        kHidden - firstRow);
-    source.tokens = x;
+  forEachItem<kItems>(
+      plan, blockIdx.x, gridDim.x,
+      [&](const ExpertBlock &block, const int32_t *pairs, int item) {
+        int ctaRow = item * Shape::kCtaRows;
+        WarpShare<Shape, Stream> share(shared);
+        int firstRow = ctaRow + share.row;
+        typename Stream::Source source;
+        Shape::template setRows<W2>(
+            source,
+            W2::row(p.operands[At::kW2],
+                    static_cast<int64_t>(block.expert) * kHidden + firstRow),
+            kHidden - firstRow);
+        setBlockTokens<parts, Tokens, Plan, Stream>(
+            source, x, factors, block, [&](int place) { return pairs[place]; });
+        if constexpr (Scale::kScaled) {
+          int row = firstRow + threadIdx.x % 32 * 8;
+          source.rowFactors =
+              row < kHidden
+                  ? Scale::row(p.operands[At::kScale2], block.expert, row)
+                  : nullptr;
+        }
+        Stream stream;
+        stream.clear();
+        stream.template run<Tokens::kGroup, Scale::kBlockCols>(
+            source, share.ring, share.first, share.last);
+        Sums::collect(stream, sums);
+        for (int i = threadIdx.x; i < block.count * Shape::kCtaRows;
+             i += blockDim.x) {
+          int token = i / Shape::kCtaRows, row = i % Shape::kCtaRows;
+          if (ctaRow + row >= kHidden)
+            continue;
+          float sum = 0;
 #pragma unroll
-    for (int i = 0; i < Stream::kTokenCopies; ++i) {
-      int token = Stream::tokenOf(i) % Plan::kTokens;
-      source.tokenRow[i] =
-          token < block.count && Stream::tokenOf(i) < Shape::kTokens
-              ? pairs[token] * parts + Stream::tokenOf(i) / Plan::kTokens
-              : -1;
-    }
-    if constexpr (Tokens::kScaled) {
+          for (int j = 0; j < Shape::kColumnWarps; ++j)
 #pragma unroll
-      for (int i = 0; i < (Shape::kTokens + 31) / 32; ++i)
-        source.tokenFactors[i] =
-            i * 32 + lane < block.count
-                ? Tokens::row(factors, pairs[i * 32 + lane])
-                : nullptr;
-      int row = firstRow + lane * 8;
-      source.rowFactors =
-          row < kHidden ? Scale::row(p.operands[At::kScale2], block.expert, row)
-                        : nullptr;
-    }
-    Stream stream;
-    stream.clear();
-    stream.template run<Tokens::kGroup, Scale::kBlockCols>(
-        source, shared + warp * Stream::kRingBytes,
-        part * Stream::kStages / Shape::kColumnWarps,
-        (part + 1) * Stream::kStages / Shape::kColumnWarps);
-
-    Sums::collect(stream, sums);
-    for (int i = threadIdx.x; i < block.count * Shape::kCtaRows;
-         i += blockDim.x) {
-      int token = i / Shape::kCtaRows, row = i % Shape::kCtaRows;
-      if (ctaRow + row >= kHidden)
-        continue;
-      float sum = 0;
-#pragma unroll
-      for (int j = 0; j < Shape::kColumnWarps; ++j)
-#pragma unroll
-        for (int half = 0; half < parts; ++half)
-          sum += *Sums::at(sums, j, half * Plan::kTokens + token, row);
-      products[static_cast<int64_t>(pairs[token]) * kHidden + ctaRow + row] =
-          sum;
-    }
-    __syncthreads(); // the rings are free again
-  }
+            for (int half = 0; half < parts; ++half)
+              sum += *Sums::at(sums, j, half * Plan::kTokens + token, row);
+          products[static_cast<int64_t>(pairs[token]) * kHidden + ctaRow +
+                   row] = sum;
+        }
+        __syncthreads(); // the rings are free again
+      });
 }
 
 /// The same where a row of w2 is short: a warp encodes a block's activations
@@ -342,70 +306,63 @@ __device__ void expertsDownPasses(const LaunchParams &p, const Plan *plan,
   constexpr int kHidden = W2::kRows / Plan::kHeld;
   constexpr int kItemRows = Shape::kRows * passes;
   constexpr int kItems = (kHidden + kItemRows - 1) / kItemRows;
-  constexpr int kWarpBytes =
-      (Stream::kRingBytes + Resident::kBytes + 15) / 16 * 16;
   extern __shared__ __align__(16) uint8_t shared[];
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  uint8_t *ring = shared + warp * kWarpBytes;
+  uint8_t *ring = shared + warp * Resident::kWarpBytes;
   uint8_t *codes = ring + Stream::kRingBytes;
-  int total = plan->blockCount * kItems;
-  for (int item = blockIdx.x * Shape::kRowWarps + warp; item < total;
-       item += gridDim.x * Shape::kRowWarps) {
-    auto block = plan->blocks[item / kItems];
-    const int32_t *pairs = plan->order + block.first;
-    int firstRow = item % kItems * kItemRows;
-    int left = kHidden - firstRow;
-    typename Stream::Source source;
+  forEachItem<kItems>(
+      plan, blockIdx.x * Shape::kRowWarps + warp, gridDim.x * Shape::kRowWarps,
+      [&](const ExpertBlock &block, const int32_t *pairs, int item) {
+        int firstRow = item * kItemRows;
+        int left = kHidden - firstRow;
+        typename Stream::Source source;
+        Shape::template setRows<W2>(
+            source,
+            W2::row(p.operands[At::kW2],
+                    static_cast<int64_t>(block.expert) * kHidden + firstRow),
+            left);
+        Resident::template encode<float>(
+            codes, block.count, 0, 1, [&](int token) {
+              return inner + static_cast<int64_t>(pairs[token]) * W2::kCols;
+            });
+        Resident::attach(source, codes);
+        // Where tokens 2 t and 2 t + 1 of each tile of them go.
+        float *to[Shape::kTokenTiles][2];
 #pragma unroll
-    for (int i = 0; i < Shape::kTiles; ++i)
+        for (int i = 0; i < Shape::kTokenTiles; ++i)
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        int row = i * 16 + half * 8;
-        source.rows[i][half] = W2::row(
-            p.operands[At::kW2],
-            static_cast<int64_t>(block.expert) * kHidden + firstRow + row);
-        source.rowCount[i][half] = left - row;
-      }
-    Resident::template encode<float>(codes, block.count, 0, 1, [&](int token) {
-      return inner + static_cast<int64_t>(pairs[token]) * W2::kCols;
-    });
-    Resident::attach(source, codes);
-    // Where tokens 2 t and 2 t + 1 of each tile of them go.
-    float *to[Shape::kTokenTiles][2];
+          for (int k = 0; k < 2; ++k) {
+            int token = i * 8 + lane % 4 * 2 + k;
+            to[i][k] = token < block.count
+                           ? products +
+                                 static_cast<int64_t>(pairs[token]) * kHidden +
+                                 firstRow + lane / 4
+                           : nullptr;
+          }
+        Stream stream;
+        stream.template runPasses<Resident::kGroup, Scale::kBlockCols>(
+            source, ring,
+            left < kItemRows ? (left + Shape::kRows - 1) / Shape::kRows
+                             : passes,
+            [&](int pass) -> const float * {
+              int row = firstRow + pass * Shape::kRows + lane * 8;
+              return row < kHidden ? Scale::row(p.operands[At::kScale2],
+                                                block.expert, row)
+                                   : nullptr;
+            },
+            [&](int pass) {
 #pragma unroll
-    for (int i = 0; i < Shape::kTokenTiles; ++i)
+              for (int i = 0; i < Shape::kTiles; ++i)
 #pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        int token = i * 8 + lane % 4 * 2 + k;
-        to[i][k] = token < block.count
-                       ? products +
-                             static_cast<int64_t>(pairs[token]) * kHidden +
-                             firstRow + lane / 4
-                       : nullptr;
-      }
-    Stream stream;
-    stream.template runPasses<Resident::kGroup, Scale::kBlockCols>(
-        source, ring,
-        left < kItemRows ? (left + Shape::kRows - 1) / Shape::kRows : passes,
-        [&](int pass) -> const float * {
-          int row = firstRow + pass * Shape::kRows + lane * 8;
-          return row < kHidden
-                     ? Scale::row(p.operands[At::kScale2], block.expert, row)
-                     : nullptr;
-        },
-        [&](int pass) {
+                for (int j = 0; j < Shape::kTokenTiles; ++j)
 #pragma unroll
-          for (int i = 0; i < Shape::kTiles; ++i)
-#pragma unroll
-            for (int j = 0; j < Shape::kTokenTiles; ++j)
-#pragma unroll
-              for (int k = 0; k < 4; ++k) {
-                int row = pass * Shape::kRows + i * 16 + k / 2 * 8;
-                if (to[j][k % 2] && row + lane / 4 < left)
-                  to[j][k % 2][row] = stream.sums[i][j][k];
-              }
-        });
-  }
+                  for (int k = 0; k < 4; ++k) {
+                    int row = pass * Shape::kRows + i * 16 + k / 2 * 8;
+                    if (to[j][k % 2] && row + lane / 4 < left)
+                      to[j][k % 2][row] = stream.sums[i][j][k];
+                  }
+            });
+      });
 }
 
 /// out = the sum over a token's experts held here of weight * product, in

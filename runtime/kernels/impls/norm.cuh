@@ -7,6 +7,7 @@
 #pragma once
 
 #include "runtime/kernels/abi.h"
+#include "runtime/kernels/shared/limits.h"
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/vectors.cuh"
 
@@ -16,7 +17,7 @@ namespace saddle::device {
 template <int64_t cols, int count, int threads>
 struct RowShare {
   static constexpr int kVectors = (cols / count + threads - 1) / threads;
-  static_assert(kVectors * count <= 32,
+  static_assert(kVectors * count <= kRowValues,
                 "a thread holds at most 32 values of a row");
 
   float values[kVectors][count];

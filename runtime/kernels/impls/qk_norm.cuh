@@ -35,7 +35,7 @@ class QKNormRow {
   static constexpr int kKUnits = K::kCols / headDim * Units::kPerHead;
   static constexpr int kUnits = kQUnits + kKUnits + V::kCols / kCount;
   static constexpr int kPerThread = (kUnits + threads - 1) / threads;
-  static_assert(kPerThread * kCount <= 32,
+  static_assert(kPerThread * kCount <= kRowValues,
                 "a thread holds at most 64 values of a token");
 
 public:

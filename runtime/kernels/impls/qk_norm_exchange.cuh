@@ -9,7 +9,6 @@
 
 #pragma once
 
-#include "runtime/kernels/comm/members.cuh"
 #include "runtime/kernels/comm/scalars.cuh"
 #include "runtime/kernels/impls/qk_norm.cuh"
 
@@ -17,10 +16,8 @@ namespace saddle::device {
 
 /// Tells this exchange from those of other kernels.
 template <typename Q>
-__device__ __forceinline__ uint32_t qkNormSignature() {
-  constexpr uint32_t kKind = 32;
-  return signatureOf(kKind, Q::kRows, 2, sizeof(float));
-}
+constexpr uint32_t kQKNormSignature =
+    signatureOf(ExchangeKind::QKNorm, Q::kRows, 2, sizeof(float));
 
 /// One launch of at most `blocks` CTAs, all resident. `memory` bytes of
 /// exchange memory.
@@ -39,7 +36,7 @@ __device__ void qkNormAllReduceRopeKVAppend(const LaunchParams &p,
   __shared__ float scratch[Row::kScratch];
   __shared__ float2 total;
   uint32_t rows = min(p.step->counts[extent], static_cast<uint32_t>(Q::kRows));
-  Exchanged exchange(p, qkNormSignature<Q>(), rows);
+  Exchanged exchange(p, kQKNormSignature<Q>, rows);
   bool speaks = threadIdx.x < 32;
 
   auto send = [&](const Row &mine, uint32_t row, float (&sums)[2]) {
@@ -99,7 +96,7 @@ __device__ void qkNormExchange(const LaunchParams &p) {
   auto *sums = static_cast<float2 *>(p.workspace);
   uint32_t first = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
   uint32_t step = gridDim.x * blockDim.x / 32;
-  Exchanged exchange(p, qkNormSignature<Q>(), rows);
+  Exchanged exchange(p, kQKNormSignature<Q>, rows);
   for (uint32_t row = first; row < rows; row += step)
     exchange.send(row, sums[row]);
   for (uint32_t row = first; row < rows; row += step) {

@@ -11,7 +11,7 @@
 
 #pragma once
 
-#include "runtime/kernels/comm/members.cuh"
+#include "runtime/kernels/comm/joined.cuh"
 #include "runtime/kernels/comm/reduce.cuh"
 
 namespace saddle::device {
@@ -20,108 +20,64 @@ namespace saddle::device {
 template <int size, RowLayout layout, int extent, typename In, typename Out,
           uint64_t memory>
 __device__ void reduceScatterPackets(const LaunchParams &p) {
-  using Unit = JoinedUnit<layout, 8, Out, In>;
-  using Values = typename Unit::Values;
-  using Sum = UnitSum<typename Out::Element, Unit::InPart::kCount>;
-  using Rows = MemberRows<size, layout, extent, Out::kRows>;
-  constexpr uint32_t kSlot = Unit::InPart::kTotal;
-  static_assert(memory == packetMemory(size * int64_t(kSlot)),
+  using Joined = JoinedExchange<ExchangeKind::ReduceScatterPackets, size,
+                                layout, extent, kPacketPayload, Out, In>;
+  using Values = typename Joined::Values;
+  using Sum = UnitSum<typename Out::Element, Joined::Unit::InPart::kCount>;
+  constexpr uint32_t kSlot = Joined::kSlot;
+  static_assert(memory == Joined::kMemory,
                 "the planner reserves what the kernel uses");
-  __shared__ typename Rows::Shared shared;
-  Rows rows(p, shared);
-  Exchange<size> exchange(
-      p, signatureOf(6, Out::kRows, Out::kCols, sizeof(typename Out::Element)),
-      rows.digest());
-  Packets<size> packets(exchange);
-  uint32_t me = exchange.me;
+  __shared__ typename Joined::Shared shared;
+  Joined joined(p, shared);
+  Packets<size> packets(joined.exchange);
+  uint32_t me = joined.me;
   const void *in = p.operands[0];
-  constexpr uint32_t kPerRow = Unit::InPart::kPerRow;
-  forEachUnit(rows.largest() * kPerRow, [&](uint32_t unit) {
-    // Members that are read for together, before the first is sent.
-    constexpr int kCount = kWave<size>;
-#pragma unroll 1
-    for (uint32_t first = 1; first < size; first += kCount) {
-      Values own[kCount];
-      auto member = [&](int k) { return (me + first + k) % size; };
-      auto exists = [&](int k) {
-        return first + k < size && unit < rows.of(member(k)) * kPerRow;
-      };
-#pragma unroll
-      for (int k = 0; k < kCount; ++k)
-        if (exists(k))
-          own[k] = Unit(rows, member(k), unit).loadAll(in);
-#pragma unroll
-      for (int k = 0; k < kCount; ++k)
-        if (exists(k))
-          packets.send(member(k), me * kSlot + unit, own[k]);
-    }
+  forEachUnit(joined.mostUnits(), [&](uint32_t unit) {
+    packets.template sendEach<Values>(
+        unit, me * kSlot + unit,
+        [&](uint32_t member, uint32_t i) { return i < joined.unitsOf(member); },
+        [&](uint32_t member, uint32_t i) {
+          return joined.at(member, i).loadAll(in);
+        });
   });
-  bool came = true;
-  constexpr int kUnits = kBatch<size, kSlot>;
-  forEachBatch<kUnits>(rows.of(me) * kPerRow, [&](Batch<kUnits> batch) {
-    Values own[kUnits], sums[kUnits];
-#pragma unroll
-    for (int k = 0; k < kUnits; ++k)
-      if (batch.has(k))
-        own[k] = Unit(rows, me, batch.unit(k)).loadAll(in);
-    came = came && addPackets<size, Sum>(
-                       packets, me, batch, own,
-                       [&](uint32_t member, int k) {
-                         return member * kSlot + batch.unit(k);
-                       },
-                       sums);
-#pragma unroll
-    for (int k = 0; k < kUnits; ++k)
-      if (came && batch.has(k))
-        Unit(rows, me, batch.unit(k)).storePart(p.operands[1], sums[k]);
-  });
-  exchange.finish(size * kSlot);
+  addUnits<size, kSlot, Sum, Values>(
+      packets, me, joined.unitsOf(me),
+      [&](uint32_t unit) { return joined.at(me, unit).loadAll(in); },
+      [&](uint32_t unit, Values sum) {
+        joined.at(me, unit).storePart(p.operands[1], sum);
+      });
+  joined.exchange.finish(size * kSlot);
 }
 
 template <int size, RowLayout layout, int extent, typename In, typename Out,
           uint64_t memory>
 __device__ void reduceScatterBulk(const LaunchParams &p) {
-  using Unit = JoinedUnit<layout, 16, Out, In>;
-  using Sum = UnitSum<typename Out::Element, Unit::InPart::kCount>;
-  using Rows = MemberRows<size, layout, extent, Out::kRows>;
-  static_assert(memory == sizeof(ExchangeState),
+  using Joined = JoinedExchange<ExchangeKind::ReduceScatterBulk, size, layout,
+                                extent, kBulkUnitBytes, Out, In>;
+  using Values = typename Joined::Values;
+  using Sum = UnitSum<typename Out::Element, Joined::Unit::InPart::kCount>;
+  static_assert(memory == kBulkMemory,
                 "the planner reserves what the kernel uses");
-  // Units whose terms are under way together in a thread.
-  constexpr int kUnroll = !Unit::InAll::kIsDense ? 1
-                          : size >= 8            ? 2
-                                                 : 16 / size;
-  __shared__ typename Rows::Shared shared;
-  Rows rows(p, shared);
-  Exchange<size> exchange(
-      p, signatureOf(7, Out::kRows, Out::kCols, sizeof(typename Out::Element)),
-      rows.digest());
-  uint32_t me = exchange.me;
+  __shared__ typename Joined::Shared shared;
+  Joined joined(p, shared);
+  uint32_t me = joined.me;
   // All inputs are complete.
-  if (exchange.meet(0)) {
-    using Spread = Distances<size, Unit::InAll::kIsDense>;
-    Spread inOrder(exchange, 0);
-    uint32_t units = rows.of(me) * Unit::InPart::kPerRow;
-    uint32_t step = gridDim.x * blockDim.x;
-    for (uint32_t base = blockIdx.x * blockDim.x + threadIdx.x; base < units;
-         base += kUnroll * step) {
-      Sum sums[kUnroll];
-#pragma unroll Spread::kUnroll
-      for (uint32_t member = 0; member < size; ++member)
-#pragma unroll
-        for (int k = 0; k < kUnroll; ++k)
-          if (base + k * step < units)
-            sums[k].add(Unit(rows, me, base + k * step)
-                            .loadAll(inOrder.apply(member, p.operands[0])));
-#pragma unroll
-      for (int k = 0; k < kUnroll; ++k)
-        if (base + k * step < units)
-          Unit(rows, me, base + k * step)
-              .storePart(p.operands[1], sums[k].rounded());
-    }
+  if (joined.exchange.meet(0)) {
+    using Spread = Distances<size, Joined::kIsDense>;
+    Spread inOrder(joined.exchange, 0);
+    addInPlace<size, Joined::kIsDense, Spread::kUnroll, Sum>(
+        joined.unitsOf(me),
+        [&](uint32_t member, uint32_t unit) {
+          return joined.at(me, unit).loadAll(
+              inOrder.apply(member, p.operands[0]));
+        },
+        [&](uint32_t unit, Values sum) {
+          joined.at(me, unit).storePart(p.operands[1], sum);
+        });
     // All have read this rank's input.
-    exchange.meet(1);
+    joined.exchange.meet(1);
   }
-  exchange.finish();
+  joined.exchange.finish();
 }
 
 } // namespace saddle::device

@@ -1,5 +1,5 @@
-// What attention needs beside mma.cuh: matrix loads from shared memory, the f16
-// product, streaming loads, exp2, and e4m3 pairs as f16 pairs.
+// What attention needs beside mma.cuh: streaming loads, exp2, and e4m3 pairs as
+// f16 pairs.
 
 #pragma once
 
@@ -8,39 +8,6 @@
 #include <cuda_fp16.h>
 
 namespace saddle::device {
-
-/// Four 8 x 8 matrices of 16-bit elements. Lane i gives the address (in shared
-/// memory) of row i % 8 of matrix i / 8; register m gets matrix m: row lane /
-/// 4, elements 2 (lane % 4) and the next.
-__device__ __forceinline__ void loadMatrices(uint32_t (&r)[4],
-                                             uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, "
-               "[%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
-               : "memory");
-}
-
-/// The same with each matrix transposed on its way.
-__device__ __forceinline__ void loadMatricesTransposed(uint32_t (&r)[4],
-                                                       uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, "
-               "%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
-               : "memory");
-}
-
-/// As mmaBf16 (ptx/mma.cuh), of f16 elements.
-__device__ __forceinline__ void mmaF16(float (&d)[4], uint32_t a0, uint32_t a1,
-                                       uint32_t a2, uint32_t a3, uint32_t b0,
-                                       uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-               "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-               "{%0, %1, %2, %3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
 
 /// 16 bytes that are read once: they do not displace others from L1.
 __device__ __forceinline__ uint4 loadOnce(const void *address) {

@@ -9,27 +9,24 @@
 
 namespace saddle::device {
 
-/// k = 16; each register holds two consecutive k.
-__device__ __forceinline__ void mmaBf16(float (&d)[4], uint32_t a0, uint32_t a1,
-                                        uint32_t a2, uint32_t a3, uint32_t b0,
-                                        uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-               "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-               "{%0, %1, %2, %3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
+#define SADDLE_MMA(name, shape, type)                                          \
+  __device__ __forceinline__ void name(float (&d)[4], uint32_t a0,             \
+                                       uint32_t a1, uint32_t a2, uint32_t a3,  \
+                                       uint32_t b0, uint32_t b1) {             \
+    asm volatile("mma.sync.aligned." shape ".row.col.f32." type "." type       \
+                 ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "         \
+                 "{%0, %1, %2, %3};"                                           \
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])              \
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));      \
+  }
 
+/// k = 16; each register holds two consecutive k.
+SADDLE_MMA(mmaBf16, "m16n8k16", "bf16")
+SADDLE_MMA(mmaF16, "m16n8k16", "f16")
 /// k = 32; each register holds four consecutive k. sm_90 widens the codes to
 /// f16 and runs two products of k = 16, so sums are fp32 throughout.
-__device__ __forceinline__ void mmaE4m3(float (&d)[4], uint32_t a0, uint32_t a1,
-                                        uint32_t a2, uint32_t a3, uint32_t b0,
-                                        uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
-               "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-               "{%0, %1, %2, %3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
+SADDLE_MMA(mmaE4m3, "m16n8k32", "e4m3")
+
+#undef SADDLE_MMA
 
 } // namespace saddle::device

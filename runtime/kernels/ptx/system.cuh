@@ -4,14 +4,9 @@
 
 #pragma once
 
-#include <cstdint>
+#include "runtime/kernels/shared/exchange.h"
 
 namespace saddle::device {
-
-/// Two 64-bit words; each of them moves as a whole, the pair need not.
-struct alignas(16) WordPair {
-  uint64_t first, second;
-};
 
 __device__ __forceinline__ void storeRelaxed(WordPair *at, WordPair value) {
   asm volatile("st.relaxed.sys.global.v2.b64 [%0], {%1, %2};" ::"l"(at),

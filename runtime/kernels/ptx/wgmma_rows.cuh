@@ -37,50 +37,35 @@ __device__ __forceinline__ uint64_t swizzledColumns(uint32_t shared,
                                                     << 16;
 }
 
-#define SADDLE_REGISTERS_1(d, n)                                               \
-  "+f"((d)[n][0]), "+f"((d)[n][1]), "+f"((d)[n][2]), "+f"((d)[n][3])
-#define SADDLE_REGISTERS_8(d, n)                                               \
-  SADDLE_REGISTERS_1(d, n), SADDLE_REGISTERS_1(d, (n) + 1),                    \
-      SADDLE_REGISTERS_1(d, (n) + 2), SADDLE_REGISTERS_1(d, (n) + 3),          \
-      SADDLE_REGISTERS_1(d, (n) + 4), SADDLE_REGISTERS_1(d, (n) + 5),          \
-      SADDLE_REGISTERS_1(d, (n) + 6), SADDLE_REGISTERS_1(d, (n) + 7)
-
 /// d += a * b, or d = a * b when not `adds`; k = 16, of bf16 or f16.
 /// `transposed`: b is given by swizzledColumns(), else its rows are columns of
-/// d (swizzledTile()).
+/// d (swizzledTile()). The text of an instruction with `columns` columns, and
+/// of its operands behind the registers of d: those of a, b, and the two flags.
+#define SADDLE_WGMMA_ROWS_TEXT(type, columns, places, a, b, turned, adding)    \
+  "{ .reg .pred adds; setp.ne.b32 adds, " adding ", 0; "                       \
+  "wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." type "." type         \
+  " {" places "}, {" a "}, " b ", adds, 1, 1, " turned "; }"
+#define SADDLE_WGMMA_ROWS(name, count, text, ...)                              \
+  template <bool transposed, bool adds = true>                                 \
+  __device__ __forceinline__ void name(float (&d)[count][4],                   \
+                                       const uint32_t (&a)[4], uint64_t b) {   \
+    asm volatile(text                                                          \
+                 : __VA_ARGS__                                                 \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),         \
+                   "n"(transposed ? 1 : 0), "n"(adds ? 1 : 0));                \
+  }
 #define SADDLE_WGMMA_ROWS_64(name, type)                                       \
-  template <bool transposed, bool adds = true>                                 \
-  __device__ __forceinline__ void name(float (&d)[8][4],                       \
-                                       const uint32_t (&a)[4], uint64_t b) {   \
-    asm volatile("{ .reg .pred adds; setp.ne.b32 adds, %38, 0; "               \
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type   \
-                 " {"                                                          \
-                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "     \
-                 "%13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "     \
-                 "%24, %25, %26, %27, %28, %29, %30, %31 "                     \
-                 "}, {%32, %33, %34, %35}, %36, adds, 1, 1, %37; }"            \
-                 : SADDLE_REGISTERS_8(d, 0)                                    \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),         \
-                   "n"(transposed ? 1 : 0), "n"(adds ? 1 : 0));                \
-  }
+  SADDLE_WGMMA_ROWS(name, 8,                                                   \
+                    SADDLE_WGMMA_ROWS_TEXT(type, "64", SADDLE_PLACES_32,       \
+                                           "%32, %33, %34, %35", "%36", "%37", \
+                                           "%38"),                             \
+                    SADDLE_ROWS_8(d, 0))
 #define SADDLE_WGMMA_ROWS_128(name, type)                                      \
-  template <bool transposed, bool adds = true>                                 \
-  __device__ __forceinline__ void name(float (&d)[16][4],                      \
-                                       const uint32_t (&a)[4], uint64_t b) {   \
-    asm volatile("{ .reg .pred adds; setp.ne.b32 adds, %70, 0; "               \
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type  \
-                 " {"                                                          \
-                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "     \
-                 "%13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "     \
-                 "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, "     \
-                 "%35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, "     \
-                 "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, "     \
-                 "%57, %58, %59, %60, %61, %62, %63 "                          \
-                 "}, {%64, %65, %66, %67}, %68, adds, 1, 1, %69; }"            \
-                 : SADDLE_REGISTERS_8(d, 0), SADDLE_REGISTERS_8(d, 8)          \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),         \
-                   "n"(transposed ? 1 : 0), "n"(adds ? 1 : 0));                \
-  }
+  SADDLE_WGMMA_ROWS(name, 16,                                                  \
+                    SADDLE_WGMMA_ROWS_TEXT(type, "128", SADDLE_PLACES_64,      \
+                                           "%64, %65, %66, %67", "%68", "%69", \
+                                           "%70"),                             \
+                    SADDLE_ROWS_8(d, 0), SADDLE_ROWS_8(d, 8))
 
 SADDLE_WGMMA_ROWS_64(wgmmaRowsBf16, "bf16")
 SADDLE_WGMMA_ROWS_64(wgmmaRowsF16, "f16")
@@ -89,7 +74,7 @@ SADDLE_WGMMA_ROWS_128(wgmmaRowsF16, "f16")
 
 #undef SADDLE_WGMMA_ROWS_128
 #undef SADDLE_WGMMA_ROWS_64
-#undef SADDLE_REGISTERS_8
-#undef SADDLE_REGISTERS_1
+#undef SADDLE_WGMMA_ROWS
+#undef SADDLE_WGMMA_ROWS_TEXT
 
 } // namespace saddle::device

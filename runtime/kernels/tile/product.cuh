@@ -9,6 +9,7 @@
 
 #include "runtime/kernels/ptx/copy_async.cuh"
 #include "runtime/kernels/ptx/wgmma.cuh"
+#include "runtime/kernels/shared/tile.h"
 #include "runtime/kernels/tile/types.cuh"
 
 namespace saddle::device {
@@ -23,14 +24,13 @@ struct TileProduct {
   static_assert(sizeof(T) == sizeof(typename X::Element) && sizeof(T) <= 2,
                 "both operands are e4m3 or both are bf16");
   static constexpr bool kScaled = scaleColumns > 0;
-  static constexpr int kTokens = 64 * groups, kRows = 128;
-  static constexpr int kThreads = 128 * groups;
-  static constexpr int kStageColumns = 128 / sizeof(T);
+  static constexpr TileLayout kLayout = {groups, depth};
+  static constexpr int kTokens = kLayout.tokens(), kRows = kLayout.kRows;
+  static constexpr int kThreads = kLayout.threads();
+  static constexpr int kStageColumns = kLayout.kLineBytes / sizeof(T);
   static constexpr int kStages = (W::kCols + kStageColumns - 1) / kStageColumns;
-  static constexpr int kTokenBytes = kTokens * 128, kRowBytes = kRows * 128;
-  static constexpr int kStageBytes = kTokenBytes + kRowBytes;
-  /// Of a CTA, aligned to 1024 bytes.
-  static constexpr int kRingBytes = depth * kStageBytes;
+  static constexpr int kTokenBytes = kTokens * kLayout.kLineBytes;
+  static constexpr int kStageBytes = kLayout.stageBytes();
   static constexpr int kTokenCopies = kTokens * 8 / kThreads;
   static constexpr int kRowCopies = kRows * 8 / kThreads;
   static_assert(!kScaled || kStageColumns % (kScaled ? scaleColumns : 1) == 0,

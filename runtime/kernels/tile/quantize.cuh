@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "runtime/kernels/shared/limits.h"
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/types.cuh"
 
@@ -38,7 +39,8 @@ __device__ __forceinline__ float groupScale(float largest) {
 template <int most>
 struct GroupEncoder {
   static constexpr int kEach = (most + 31) / 32;
-  static_assert(kEach <= 16, "a group fits in the registers of a warp");
+  static_assert(most <= kMostGroupValues,
+                "a group fits in the registers of a warp");
   float values[kEach];
 
   /// The first min(count, most) values.
@@ -72,6 +74,18 @@ struct GroupEncoder {
     }
   }
 };
+
+/// The same in one step: the codes of up to `most` values and their scale.
+template <int most, typename T>
+__device__ __forceinline__ void encodeGroup(const T *from, int count,
+                                            e4m3 *codes, float *scaleOut) {
+  GroupEncoder<most> encoder;
+  encoder.load(from, count);
+  float scale = groupScale(warpMax(encoder.largest()));
+  encoder.store(count, scale, [&](int k, e4m3 code) { codes[k] = code; });
+  if (threadIdx.x % 32 == 0)
+    *scaleOut = scale;
+}
 
 /// A warp encodes a group of any size: values read(i), write(i, code). A lane
 /// reads and writes the same i. Returns the scale.

@@ -11,31 +11,28 @@
 
 #include "runtime/kernels/ptx/copy_async.cuh"
 #include "runtime/kernels/ptx/mma.cuh"
+#include "runtime/kernels/shared/stream.h"
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/types.cuh"
 
 namespace saddle::device {
 
-/// How weights of a type meet tokens. A unit is what four lanes read of a row
-/// at a time: kColumns weights, 64 bytes.
+/// What weights of a type meet.
 template <typename W>
-struct StreamType;
+struct StreamToken;
 /// Codes times codes.
 template <>
-struct StreamType<e4m3> {
-  using Token = e4m3;
-  static constexpr int kColumns = 64;
+struct StreamToken<e4m3> {
+  using Type = e4m3;
 };
 template <>
-struct StreamType<bf16> {
-  using Token = bf16;
-  static constexpr int kColumns = 32;
+struct StreamToken<bf16> {
+  using Type = bf16;
 };
 /// A weight is the sum of three bf16 values, exactly.
 template <>
-struct StreamType<f32> {
-  using Token = bf16;
-  static constexpr int kColumns = 16;
+struct StreamToken<f32> {
+  using Type = bf16;
 };
 
 /// Two fp32 values as the sum of three pairs of bf16, largest first.
@@ -54,52 +51,51 @@ __device__ __forceinline__ void splitPair(float first, float second,
 /// `tokenTiles` times 8 rows of tokens X (a Matrix); `units` units in a stage
 /// of the ring, `depth` stages. With scaleUnits > 0, the product of each that
 /// many units is multiplied by one factor for a token and one for eight rows.
+/// How a stage lies in the ring: StreamLayout.
 template <typename W, typename X, int warpRows, int tokenTiles, int units,
           int depth, int scaleUnits, bool resident = false>
 struct WarpStream {
   using Weight = typename W::Element;
-  using Type = StreamType<Weight>;
-  using Token = typename Type::Token;
+  using Token = typename StreamToken<Weight>::Type;
   static_assert(sizeof(Token) == sizeof(typename X::Element),
                 "tokens are of the type that meets the weights");
   static_assert(warpRows == 2 || warpRows == 4 || warpRows == 8 ||
                     warpRows % 16 == 0,
                 "a tile of weights has 16 rows");
-  static constexpr int kTiles = (warpRows + 15) / 16;
+  static constexpr StreamLayout kLayout = {
+      warpRows,   tokenTiles, units,
+      scaleUnits, depth,      static_cast<int64_t>(sizeof(Weight)),
+      resident};
+  static_assert(sizeof(Token) == kLayout.tokenBytes(),
+                "the layout knows what weights meet");
+  static constexpr int kTiles = kLayout.tiles();
+  static constexpr int kUnitColumns = streamUnitColumns(sizeof(Weight));
   static constexpr bool kScaled = scaleUnits > 0;
   static constexpr int kScaleUnits = kScaled ? scaleUnits : 1;
   static_assert(!kScaled || units % kScaleUnits == 0,
                 "a stage has whole groups of scales");
-  static constexpr int kScales = kScaled ? units / kScaleUnits : 0;
-  static constexpr int kStageColumns = units * Type::kColumns;
-  static constexpr int kStages = (W::kCols + kStageColumns - 1) / kStageColumns;
-  static_assert(!kScaled || (W::kCols + kScaleUnits * Type::kColumns - 1) /
-                                    (kScaleUnits * Type::kColumns) ==
-                                kStages * kScales,
+  static constexpr int kScales = kLayout.scales();
+  static constexpr int kStageColumns = kLayout.stageColumns();
+  static constexpr int kStages = ceilDiv(W::kCols, kStageColumns);
+  static constexpr int kScaleColumns = kScaleUnits * kUnitColumns;
+  static_assert(!kScaled ||
+                    ceilDiv(W::kCols, kScaleColumns) == kStages * kScales,
                 "every group of a stage has factors");
-  static constexpr int kTokens = tokenTiles * 8;
+  static constexpr int kTokens = kLayout.tokens();
   // Pieces of 16 bytes in a stage of a row.
   static constexpr int kPieces = units * 4;
   static constexpr int kTokenPieces = kPieces * sizeof(Token) / sizeof(Weight);
   static constexpr int kCopies = (warpRows * kPieces + 31) / 32;
   static constexpr int kTokenCopies =
       resident ? 0 : (kTokens * kTokenPieces + 31) / 32;
-  static constexpr int kWeightPart = warpRows * kPieces * 16;
-  static constexpr int kTokenPart = resident ? 0 : kTokens * kTokenPieces * 16;
+  static constexpr int kWeightPart = kLayout.weightPart();
+  static constexpr int kTokenPart = kLayout.tokenPart();
   // Factors of a group: of tokens, then of half tiles.
-  static constexpr int kTokenFactors = resident ? 0 : kTokens;
-  static constexpr int kFactors = kTokenFactors + 2 * kTiles;
-  static constexpr int kScalePart = kScales * kFactors * 4;
-  static constexpr int kStageBytes =
-      (kWeightPart + kTokenPart + kScalePart + 15) / 16 * 16;
+  static constexpr int kTokenFactors = kLayout.ringTokens();
+  static constexpr int kFactors = kLayout.factors();
+  static constexpr int kStageBytes = kLayout.stageBytes();
   /// Of a warp, aligned to 16 bytes.
-  static constexpr int kRingBytes = depth * kStageBytes;
-  /// Of a resident token: its columns, up to the end of the last stage, and so
-  /// much that eight tokens' pieces meet all banks.
-  static constexpr int kResidentBytes =
-      (kStages * kStageColumns * static_cast<int>(sizeof(Token)) + 127) / 128 *
-          128 +
-      64;
+  static constexpr int kRingBytes = kLayout.ringBytes();
 
   /// What the warp multiplies.
   struct Source {
@@ -225,9 +221,8 @@ struct WarpStream {
   template <int tokenGroup = 1, int weightGroup = 1>
   __device__ __forceinline__ void finish(const Source &source, uint8_t *ring,
                                          int first, int last) {
-    static_assert(!kScaled ||
-                      (tokenGroup % (kScaleUnits * Type::kColumns) == 0 &&
-                       weightGroup % (kScaleUnits * Type::kColumns) == 0),
+    static_assert(!kScaled || (tokenGroup % kScaleColumns == 0 &&
+                               weightGroup % kScaleColumns == 0),
                   "products are scaled within one group");
     uint32_t base = sharedAddress(ring);
     int slot = 0, ahead = depth - 1;
@@ -343,7 +338,7 @@ private:
     return slot + kWeightPart + kTokenPart + part * kFactors * 4;
   }
   static __device__ __forceinline__ int columnOf(int stage, int part) {
-    return stage * kStageColumns + part * kScaleUnits * Type::kColumns;
+    return stage * kStageColumns + part * kScaleColumns;
   }
 
   template <int tokenGroup>
@@ -368,7 +363,7 @@ private:
     if constexpr (resident)
       tokenFactors =
           source.residentFactors + (stage * units + part * kScaleUnits) *
-                                       Type::kColumns / tokenGroup * kTokens;
+                                       kUnitColumns / tokenGroup * kTokens;
     int t = threadIdx.x % 4;
 #pragma unroll
     for (int j = 0; j < tokenTiles; ++j) {
@@ -402,7 +397,7 @@ private:
     const uint8_t *tokens = slot + kWeightPart;
     // This lane's bytes of a unit of its token in tile j.
     auto tokenAt = [&](int unit, int j) {
-      constexpr int kBytes = 64 * sizeof(Token) / sizeof(Weight); // of a unit
+      constexpr int kBytes = kUnitColumns * sizeof(Token); // of a unit
       if constexpr (resident)
         return source.residents[j] + (stage * units + unit) * kBytes +
                t * (kBytes / 4);

@@ -211,10 +211,19 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
   EXPECT_THAT(p.functions[2].body, HasSubstr("expertsDownPasses<128, 8, "));
   EXPECT_THAT(p.functions[2].body,
               HasSubstr("StreamShape<16, 1, 3, 1, 4, 8, 1>"));
+  // Each of 8 warps has 4 stages of 16 rows of 192 bytes and 3 x 2 factors, in
+  // whole 16 bytes; behind them 8 tokens of 256 + 64 bytes, 2 groups of 8
+  // factors.
+  EXPECT_EQ(p.functions[2].sharedBytes, 8u * (4 * 3104 + 8 * 320 + 2 * 8 * 4));
   // A token, and 1024 columns, for each CTA.
   EXPECT_THAT(p.functions[3].grid, ElementsAre(64u, 3u, 1u));
-  // At least the products of all pairs.
-  EXPECT_GE(p.workspaceBytes, 512u * 3072 * 4);
+  // The list of blocks and pairs; codes and factors of 64 tokens of 3072 and of
+  // 512 pairs of 192 (in 24 and 2 groups); 192 activations and 3072 products of
+  // each pair. All of them are multiples of 256 but the first.
+  EXPECT_EQ(p.workspaceBytes,
+            (16u + 16 * (256 + 64) + 4 * 512 + 255) / 256 * 256 +
+                64 * (3072 + 24 * 4) + 512 * (192 + 2 * 4) +
+                512 * 4 * (192 + 3072));
 }
 
 TEST_F(M25PlanTest, ExpertsOfPrefillAreTiles) {

@@ -1,6 +1,7 @@
 // attention: which of three kernels, and into how many ranges the positions of
 // a token are cut.
 
+#include "runtime/kernels/shared/attention.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
 
@@ -10,13 +11,12 @@
 #include <limits>
 
 using namespace mlir;
+using namespace saddle;
 using namespace saddle::cuda;
 
 namespace {
 
 constexpr int64_t kMultiprocessors = 132;
-/// Ranges begin at multiples of this (impls/attention.cuh).
-constexpr int64_t kUnit = 64;
 
 /// What the planners below read out of a launch.
 struct Shape {
@@ -37,7 +37,7 @@ struct Shape {
   /// Ranges that fill the machine: `target` CTAs when there are `others` for
   /// each, but none shorter than a unit.
   int64_t splits(int64_t target, int64_t others) const {
-    int64_t most = llvm::divideCeil(maxContext, kUnit);
+    int64_t most = llvm::divideCeil(maxContext, device::kRangeUnit);
     return std::clamp<int64_t>(target / others, 1, most);
   }
 
@@ -49,8 +49,8 @@ struct Shape {
     constexpr int64_t kMost = 16, kTypicalContext = 6000;
     double cost = 240.0 / double(std::clamp<int64_t>(maxContext / 2, 64,
                                                      kTypicalContext));
-    int64_t most =
-        std::min<int64_t>(kMost, llvm::divideCeil(maxContext, kUnit));
+    int64_t most = std::min<int64_t>(
+        kMost, llvm::divideCeil(maxContext, device::kRangeUnit));
     int64_t best = 1;
     double least = std::numeric_limits<double>::infinity();
     for (int64_t count = 1; count <= most; ++count) {
@@ -103,9 +103,8 @@ static KernelPlan assemble(const LaunchDesc &launch, const Shape &shape,
   KernelPlan plan;
   plan.headers = {std::move(header)};
   if (splits > 1) {
-    // Sums and (m, l) for each token, head and range.
-    plan.workspaceBytes = uint64_t(shape.tokens * shape.heads * splits) *
-                          uint64_t(shape.headDim + 2) * sizeof(float);
+    plan.workspaceBytes = uint64_t(device::partialResultBytes(
+        shape.tokens * shape.heads * splits, shape.headDim));
     int64_t warps =
         std::clamp<int64_t>(llvm::bit_ceil(uint64_t(splits)) / 8, 4, 32);
     FunctionPlan combine;
@@ -145,10 +144,10 @@ static KernelPlan planAny(const LaunchDesc &launch, const Shape &shape) {
 static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
   // Registers allow two CTAs of a multiprocessor, and three when keys and
   // values are half as wide.
-  constexpr int64_t kWarps = 4, kHeadsOfBlock = 8;
+  constexpr int64_t kWarps = 4;
   int64_t resident = shape.kCache.element.isBF16() ? 2 : 3;
   int64_t groups =
-      shape.kvHeads * llvm::divideCeil(shape.perKvHead, kHeadsOfBlock);
+      shape.kvHeads * llvm::divideCeil(shape.perKvHead, device::kDecodeHeads);
   int64_t splits =
       shape.splits(kMultiprocessors * resident, shape.tokens * groups);
   FunctionPlan attend;
@@ -164,16 +163,13 @@ static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
 }
 
 static KernelPlan planPrefill(const LaunchDesc &launch, const Shape &shape) {
-  constexpr int64_t kTile = 64, kStages = 4, kWarps = 8;
-  int64_t pairs = llvm::divideCeil(shape.tokens, 16) * shape.perKvHead;
+  constexpr int64_t kWarps = 8;
+  int64_t pairs =
+      llvm::divideCeil(shape.tokens, device::kPrefillTokens) * shape.perKvHead;
   int64_t blocks = llvm::divideCeil(pairs, kWarps);
   int64_t splits = shape.balancedSplits(blocks * shape.kvHeads);
-  // Stages of keys and values; e4m3 is widened to bf16 in two more places. The
-  // first stage is aligned to 1024 (impls/attention_prefill.cuh, PrefillBlock).
-  int64_t bytes = shape.kCache.element.getIntOrFloatBitWidth() / 8;
-  int64_t elements = 2 * kTile * shape.headDim;
-  int64_t shared =
-      kStages * elements * bytes + (bytes == 1 ? 2 * elements * 2 : 0) + 1024;
+  int64_t shared = device::prefillSharedBytes(
+      shape.headDim, shape.kCache.element.getIntOrFloatBitWidth() / 8);
   FunctionPlan attend;
   attend.body =
       llvm::formatv("attentionPrefill<A, {0}, /*sharedBytes=*/{1}>(p, {2});",
@@ -207,7 +203,7 @@ FailureOr<KernelPlan> saddle::cuda::planAttention(const LaunchDesc &launch,
   // More tokens than sequences: some sequence has several.
   if (shape.tokens > shape.table.shape[0])
     return planPrefill(launch, shape);
-  if (shape.pageSize % 16 == 0)
+  if (shape.pageSize % device::kDecodeTile == 0)
     return planDecode(launch, shape);
   return planAny(launch, shape);
 }

@@ -1,23 +1,25 @@
 // top_candidates and merge_candidates: into how many ranges a row is cut, and
 // how many threads take one.
 
+#include "runtime/kernels/shared/candidates.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
 
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
+using namespace saddle;
 using namespace saddle::cuda;
 
-// impls/candidates.cuh: values in a thread's registers, candidates of a row.
-static constexpr int64_t kMostPerThread = 16, kMostCandidates = 64;
-static constexpr int64_t kMostThreads = 1024, kMultiprocessors = 132;
-static constexpr int64_t kMostValues = kMostThreads * kMostPerThread;
+using device::kMostCandidates, device::kMostCandidateValues;
+
+static constexpr int64_t kMultiprocessors = 132;
 
 /// Enough for the values, some 8 each, and for the candidates.
 static int64_t threadsFor(int64_t values) {
   int64_t wanted = llvm::divideCeil(values, 8);
-  return std::clamp<int64_t>(llvm::alignTo(wanted, 32), 64, kMostThreads);
+  return std::clamp<int64_t>(llvm::alignTo(wanted, 32), kMostCandidates,
+                             device::kMostThreads);
 }
 
 static bool fits(const LaunchDesc &launch, int64_t kept, int64_t values,
@@ -26,10 +28,10 @@ static bool fits(const LaunchDesc &launch, int64_t kept, int64_t values,
     error = llvm::formatv("{0} keeps {1} candidates of a row, expected {2} at "
                           "most",
                           launch.op, kept, kMostCandidates);
-  else if (values > kMostValues)
+  else if (values > kMostCandidateValues)
     error = llvm::formatv("{0} has {1} values in a row or range, expected {2} "
                           "at most",
-                          launch.op, values, kMostValues);
+                          launch.op, values, kMostCandidateValues);
   return error.empty();
 }
 
@@ -61,8 +63,9 @@ FailureOr<KernelPlan> saddle::cuda::planTopCandidates(const LaunchDesc &launch,
   // Ranges that fill the machine, neither short nor more than registers of a
   // CTA of 256 threads hold.
   constexpr int64_t kShortRange = 1024, kLongRange = 4096;
-  int64_t most = std::min(std::max<int64_t>(cols / kShortRange, 1),
-                          kMostValues / std::min(kept, kMostCandidates));
+  int64_t most =
+      std::min(std::max<int64_t>(cols / kShortRange, 1),
+               kMostCandidateValues / std::min(kept, kMostCandidates));
   int64_t ranges =
       std::clamp<int64_t>(std::max(llvm::divideCeil(kMultiprocessors, rows),
                                    llvm::divideCeil(cols, kLongRange)),
@@ -101,8 +104,8 @@ FailureOr<KernelPlan> saddle::cuda::planTopCandidates(const LaunchDesc &launch,
   merge.body = llvm::formatv("mergeRanges<{0}, {1}, {2}, {3}, {4}>(p);", extent,
                              merge.block, ranges, matrixType(values),
                              matrixType(tokens));
-  // Values and tokens of each range.
-  plan.workspaceBytes = uint64_t(rows * ranges * kept) * 8;
+  plan.workspaceBytes =
+      uint64_t(device::rangeCandidateBytes(rows * ranges * kept));
   plan.functions = {std::move(first), std::move(merge)};
   return plan;
 }

@@ -5,6 +5,7 @@
 #include "passes/Target/Sm90a/Plans/Exchange.h"
 
 #include "passes/Target/Sm90a/Plans/Plans.h"
+#include "runtime/kernels/shared/exchange.h"
 
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -16,12 +17,9 @@ using namespace saddle::cuda;
 /// Below this, one more CTA costs more than it saves.
 static constexpr int64_t kLeastThreads = 128;
 
-// runtime/kernels/comm: sizes of ExchangeState and BoundaryState, of a packet
-// and of what it carries, of a unit of bulk protocols, buffers in turn.
-static constexpr int64_t kExchangeStateBytes = 133376,
-                         kBoundaryStateBytes = 1536, kPacketBytes = 16,
-                         kPacketPayload = 8, kUnitBytes = 16, kBuffers = 2,
-                         kInterleave = 32;
+static_assert(kWaitingBlocks <= device::kMaxWaitingBlocks &&
+                  kExclusiveBlocks <= device::kMaxWaitingBlocks,
+              "the group's memory has flags for so many");
 
 // The largest sums, in bytes of a rank's input, of each protocol. Predicted for
 // H200 with NVLink at 400 GB/s each way, 1 us for a hop and 2 us for the fences
@@ -78,11 +76,6 @@ static FailureOr<Rows> rowsOf(const LaunchDesc &launch, const Operand &operand,
   return rows;
 }
 
-uint64_t saddle::cuda::exchangeMemory(int64_t packets) {
-  return kExchangeStateBytes +
-         llvm::alignTo(packets, kInterleave) * kBuffers * kPacketBytes;
-}
-
 /// A plan of one function for `items` threads, if there can be so many.
 static KernelPlan planWaiting(StringRef header, std::string body, int64_t items,
                               uint64_t memory) {
@@ -106,7 +99,7 @@ static KernelPlan planWaiting(StringRef header, std::string body, int64_t items,
 static KernelPlan planBulk(StringRef header, std::string body, int64_t items,
                            int64_t bytes) {
   KernelPlan plan =
-      planWaiting(header, std::move(body), items, kExchangeStateBytes);
+      planWaiting(header, std::move(body), items, device::kBulkMemory);
   FunctionPlan &only = plan.functions[0];
   int64_t blocks = std::min<int64_t>(llvm::divideCeil(items, kWaitingThreads),
                                      kExclusiveBlocks);
@@ -134,7 +127,7 @@ FailureOr<KernelPlan> saddle::cuda::planAllReduceSum(const LaunchDesc &launch,
   FailureOr<Rows> out = rowsOf(launch, launch.operands[1], error);
   if (failed(in) || failed(out))
     return failure();
-  int64_t size = launch.groupSize, units = in->units(kPacketPayload);
+  int64_t size = launch.groupSize, units = in->units(device::kPacketPayload);
   int64_t share = llvm::divideCeil(units, size);
   constexpr StringRef kHeader = "impls/all_reduce.cuh";
   auto body = [&](StringRef function, uint64_t memory) -> std::string {
@@ -144,17 +137,18 @@ FailureOr<KernelPlan> saddle::cuda::planAllReduceSum(const LaunchDesc &launch,
                          memory);
   };
   if (in->bytes() <= oneShotLimit(size)) {
-    uint64_t memory = exchangeMemory(size * units);
+    uint64_t memory = device::packetMemory(size * units);
     return planWaiting(kHeader, body("allReduceOneShot", memory), units,
                        memory);
   }
   if (in->bytes() <= kTwoShotsLimit) {
-    uint64_t memory = exchangeMemory(2 * size * share);
+    uint64_t memory = device::packetMemory(2 * size * share);
     return planWaiting(kHeader, body("allReduceTwoShots", memory), share,
                        memory);
   }
-  return planBulk(kHeader, body("allReduceBulk", kExchangeStateBytes),
-                  llvm::divideCeil(in->units(kUnitBytes), size), in->bytes());
+  return planBulk(kHeader, body("allReduceBulk", device::kBulkMemory),
+                  llvm::divideCeil(in->units(device::kBulkUnitBytes), size),
+                  in->bytes());
 }
 
 /// A gather or a scatter: `part` is a member's side, `all` the joined one.
@@ -188,16 +182,17 @@ planJoined(const LaunchDesc &launch, StringRef header, StringRef function,
       return failure();
     }
   const Rows &small = &part == &launch.operands[0] ? *in : *out;
-  int64_t size = launch.groupSize, units = small.units(kPacketPayload);
+  int64_t size = launch.groupSize, units = small.units(device::kPacketPayload);
   bool isSmall = small.bytes() * (size - 1) <= kPacketsLimit;
   uint64_t memory =
-      isSmall ? exchangeMemory(size * units) : kExchangeStateBytes;
+      isSmall ? device::packetMemory(size * units) : device::kBulkMemory;
   std::string body = llvm::formatv(
       "{0}{1}<{2}, RowLayout::{3}, {4}, {5}, {6}, {7}>(p);", function,
       isSmall ? "Packets" : "Bulk", size, layout, static_cast<int>(extent),
       matrixType(in->matrix), matrixType(out->matrix), memory);
   return isSmall ? planWaiting(header, std::move(body), units, memory)
-                 : planBulk(header, std::move(body), small.units(kUnitBytes),
+                 : planBulk(header, std::move(body),
+                            small.units(device::kBulkUnitBytes),
                             small.bytes() * size);
 }
 
@@ -221,9 +216,8 @@ planTransfer(const LaunchDesc &launch, StringRef function, std::string &error) {
   FailureOr<Rows> rows = rowsOf(launch, launch.operands[0], error);
   if (failed(rows))
     return failure();
-  int64_t units = rows->units(kUnitBytes);
-  uint64_t memory = kBoundaryStateBytes +
-                    llvm::alignTo(units, kInterleave) * kBuffers * kUnitBytes;
+  int64_t units = rows->units(device::kMailboxUnitBytes);
+  uint64_t memory = device::boundaryMemory(units);
   return planWaiting("impls/transfer.cuh",
                      llvm::formatv("{0}<{1}, {2}, {3}>(p);", function,
                                    static_cast<int>(launch.extent),

@@ -12,13 +12,10 @@ namespace saddle::cuda {
 // 132 multiprocessors: room for 8 ranks with 32 CTAs each.
 constexpr int64_t kWaitingBlocks = 32;
 // With a device each, one CTA on almost every multiprocessor moves many bytes
-// faster (docs/benchmarks/exchange-4.json); ExchangeState has room for no more.
+// faster (docs/benchmarks/exchange-4.json).
 constexpr int64_t kExclusiveBlocks = 128;
 constexpr int64_t kWaitingThreads = 256;
 constexpr int64_t kWaitingResidentBlocks = 2;
-
-/// Bytes of the group's memory for exchanges of that many packets.
-uint64_t exchangeMemory(int64_t packets);
 
 } // namespace saddle::cuda
 

@@ -114,8 +114,7 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
   std::optional<StreamTypes> types = streamTypes(op);
   if (!types || !types->codes || op.tokens() > 2 || op.slots() > 64)
     return std::nullopt;
-  StreamShape up = {}, down = {};
-  up.weightBytes = down.weightBytes = 1;
+  StreamShape up(op.w13.element), down(op.w2.element);
   up.scaleUnits = types->scaleUnits13;
   down.scaleUnits = types->scaleUnits2;
   int64_t unit = streamUnitColumns(op.w13.element);
@@ -123,11 +122,8 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
   down.units = streamUnits(op.inner(), unit, down.scaleUnits, 4);
   up.rows = down.rows = 16;
   up.tokenTiles = down.tokenTiles = 1;
-  up.residentTokens = down.residentTokens = 1;
-  up.residentCols = op.hidden();
-  up.residentGroups = ceilDiv(op.hidden(), op.group);
-  down.residentCols = op.inner();
-  down.residentGroups = ceilDiv(op.inner(), op.group);
+  up.keepTokens(1, op.hidden(), op.group);
+  down.keepTokens(1, op.inner(), op.group);
   up.rowWarps = 1;
   int64_t stages13 = ceilDiv(op.hidden(), up.units * unit);
   up.columnWarps = std::min<int64_t>(8, stages13);
@@ -164,9 +160,7 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
       matrixType(op.w2), matrixType(op.out), op.held(), down.text(),
       streamScale2(op, *types));
   second.block = warps * 32;
-  // Of a warp: its ring and its token.
-  int64_t each = roundUp(down.ringBytes() + down.residentBytes(), 16);
-  second.sharedBytes = warps * each;
+  second.sharedBytes = warps * down.warpSharedBytes();
   second.grid[0] = ceilDiv(op.hidden(), down.rows);
   second.grid[1] = op.tokens();
   second.waitsItself = true;

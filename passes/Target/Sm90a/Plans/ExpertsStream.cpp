@@ -1,11 +1,13 @@
 // experts and experts_scaled with tokens sorted by expert.
 
 #include "passes/Target/Sm90a/Plans/ExpertsLaunch.h"
+#include "runtime/kernels/shared/experts.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using llvm::formatv;
+using namespace saddle;
 using namespace saddle::cuda;
 
 namespace {
@@ -48,7 +50,7 @@ static FunctionPlan tileFunction(StringRef suffix, std::string body,
   function.suffix = suffix.str();
   function.body = std::move(body);
   function.block = tile.threads();
-  function.sharedBytes = tile.sharedBytes();
+  function.sharedBytes = tile.ringBytes();
   function.residentBlocks = tile.resident();
   function.grid[0] = std::min(items, kMultiprocessors * tile.resident());
   return function;
@@ -68,214 +70,285 @@ static bool canTile(const ExpertsLaunch &op) {
          (rows2 % 64 == 0 || rows2 >= op.hidden());
 }
 
-/// Kernels of impls/experts_stream.cuh or experts_tile.cuh, where the operands
-/// allow it.
+namespace {
+
+/// The tokens of a product as its kernel is told of them.
+struct TokenRows {
+  std::string type; // Matrix<...>
+  std::string data, factors = "nullptr";
+  std::string factorsType;
+  std::string tokens = "PlainTokens"; // or ScaledTokens<...>
+};
+
+/// The functions of one launch. Shapes are chosen first, then places in the
+/// workspace; the functions refer to both.
+class StreamPlanner {
+public:
+  StreamPlanner(const ExpertsLaunch &op, const StreamTypes &types)
+      : op(op), types(types), up(op.w13.element), down(op.w2.element),
+        w13(matrixType(op.w13)), w2(matrixType(op.w2)),
+        experts(matrixType(op.experts)) {}
+
+  /// False when no shape fits.
+  bool chooseShapes();
+  KernelPlan plan();
+
+private:
+  bool divide(StreamShape &shape, int64_t rows, int64_t stages) const;
+  int64_t blocksOf(int64_t tokens) const {
+    return device::mostExpertBlocks(op.held(), op.pairs(), tokens);
+  }
+  TokenRows encodedRows(int64_t rows, int64_t cols);
+  void placeData();
+
+  FunctionPlan prepare() const;
+  FunctionPlan firstProduct() const;
+  FunctionPlan makeInner() const;
+  FunctionPlan secondProduct() const;
+  std::optional<FunctionPlan> secondProductInPasses() const;
+  FunctionPlan combine() const;
+
+  static constexpr int64_t kWarps = 8;
+
+  const ExpertsLaunch &op;
+  const StreamTypes &types;
+  StreamShape up, down;
+  /// In place of those where an expert has many tokens.
+  TileShape upTile = {}, downTile = {};
+  bool tiles = false;
+  int64_t stages2 = 0;     // of a row of w2
+  int64_t parts = 1;       // rows of the activations of a pair
+  int64_t blockTokens = 0; // of one expert that are multiplied together
+  int64_t blocks = 0;
+
+  Workspace workspace;
+  std::string w13, w2, experts;
+  std::string scale13 = "Unscaled", scale2 = "Unscaled";
+  std::string planAt, values, products;
+  TokenRows x, inner;
+};
+
+} // namespace
+
+/// Few items: divides columns among warps; many: rows, so that sums need no
+/// adding.
+bool StreamPlanner::divide(StreamShape &shape, int64_t rows,
+                           int64_t stages) const {
+  shape.rowWarps = kWarps;
+  while (shape.rowWarps > 1 && stages >= 2 * kWarps / shape.rowWarps &&
+         blocks * ceilDiv(rows, shape.ctaRows()) < 12 * kMultiprocessors)
+    shape.rowWarps /= 2;
+  shape.columnWarps = kWarps / shape.rowWarps;
+  return shape.chooseDepth(ceilDiv(stages, shape.columnWarps));
+}
+
+bool StreamPlanner::chooseShapes() {
+  int64_t hidden = op.hidden(), width = op.inner();
+  int64_t unit = streamUnitColumns(op.w13.element);
+  up.scaleUnits = types.scaleUnits13;
+  down.scaleUnits = types.scaleUnits2;
+  up.units = streamUnits(hidden, unit, up.scaleUnits, 2);
+  down.units = streamUnits(width, unit, down.scaleUnits, 3);
+  up.rows = down.rows = 16;
+  parts = types.codes ? 1 : 2;
+  int64_t stages13 = ceilDiv(hidden, up.units * unit);
+  stages2 = ceilDiv(width, down.units * unit);
+  for (up.tokenTiles = tokenTilesFor(op);; up.tokenTiles /= 2) {
+    down.tokenTiles = up.tokenTiles * parts;
+    blocks = blocksOf(up.tokens());
+    if (divide(up, 2 * width, stages13) && divide(down, hidden, stages2))
+      break;
+    if (up.tokenTiles == 1)
+      return false;
+  }
+  tiles = types.codes && canTile(op);
+  upTile = {{1, 4},
+            types.scaleUnits13 * 64,
+            streamGroup(hidden, op.group),
+            streamGroup(hidden, types.blockCols13)};
+  downTile = {{1, 4},
+              types.scaleUnits2 * 64,
+              streamGroup(width, op.group),
+              streamGroup(width, types.blockCols2)};
+  blockTokens = tiles ? upTile.tokens() : up.tokens();
+  blocks = blocksOf(blockTokens);
+  return true;
+}
+
+/// Codes and factors of `rows` tokens, in the workspace.
+TokenRows StreamPlanner::encodedRows(int64_t rows, int64_t cols) {
+  int64_t groups = ceilDiv(cols, op.group), stride = roundUp(cols, 16);
+  TokenRows result;
+  result.type = formatv("Matrix<e4m3, {0}, {1}, {2}>", rows, cols, stride);
+  result.factorsType = formatv("Matrix<f32, {0}, {1}, {1}>", rows, groups);
+  result.data = workspace.add("uint8_t", rows * stride);
+  result.factors = workspace.add("uint8_t", rows * groups * 4);
+  result.tokens = formatv("ScaledTokens<{0}, {1}>", result.factorsType,
+                          streamGroup(cols, op.group));
+  return result;
+}
+
+void StreamPlanner::placeData() {
+  int64_t hidden = op.hidden(), width = op.inner(), pairs = op.pairs();
+  planAt = workspace.add(
+      formatv("ExpertPlan<{0}, {1}, {2}>", op.held(), pairs, blockTokens).str(),
+      device::expertPlanBytes(op.held(), pairs, blockTokens));
+  if (types.codes) {
+    x = encodedRows(op.tokens(), hidden);
+    inner = encodedRows(pairs, width);
+  } else {
+    x.type = matrixType(op.x);
+    x.data = "p.operands[0]";
+    int64_t stride = roundUp(width, 8);
+    inner.type =
+        formatv("Matrix<bf16, {0}, {1}, {2}>", 2 * pairs, width, stride);
+    inner.data = workspace.add("uint8_t", 2 * pairs * stride * 2);
+  }
+  if (op.scaled) {
+    scale13 = streamScale13(op, types);
+    scale2 = streamScale2(op, types);
+  }
+  values = workspace.add("float", pairs * width * 4);
+  products = workspace.add("float", pairs * hidden * 4);
+}
+
+/// Sorts the pairs and, in other CTAs, encodes x.
+FunctionPlan StreamPlanner::prepare() const {
+  int extent = extentNumber(op.launch);
+  FunctionPlan function;
+  function.suffix = "prepare";
+  function.block = 512;
+  function.sharedBytes = device::expertSortBytes(op.held());
+  if (!types.codes) {
+    function.body =
+        formatv("planExperts<{0}, {1}>(p, {2});", extent, experts, planAt);
+    return function;
+  }
+  function.body =
+      formatv("prepareExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, {8});",
+              extent, op.group, matrixType(op.x), x.type, x.factorsType,
+              experts, planAt, x.data, x.factors);
+  function.grid[0] =
+      1 + blocksOfWarps(op.tokens() * ceilDiv(op.hidden(), op.group));
+  return function;
+}
+
+/// inner = silu(gate) * up.
+FunctionPlan StreamPlanner::firstProduct() const {
+  std::string body =
+      formatv("{0}<{1}, {2}, {3}, {4}, {5}, {6}>(p, {7}, {8}, {9}, {10});",
+              tiles ? "expertsUpTile" : "expertsUpStream", op.slots(), x.type,
+              w13, tiles ? upTile.text(x.type, w13) : up.text(), scale13,
+              x.tokens, planAt, x.data, x.factors, values);
+  if (tiles)
+    return tileFunction("up", std::move(body), upTile,
+                        blocks * (op.inner() / 64));
+  return productFunction("up", std::move(body), up,
+                         blocks * ceilDiv(2 * op.inner(), up.ctaRows()));
+}
+
+/// Makes tokens of the activations.
+FunctionPlan StreamPlanner::makeInner() const {
+  int64_t width = op.inner();
+  FunctionPlan function;
+  function.suffix = "inner";
+  function.block = 256;
+  if (types.codes) {
+    function.body = formatv("encodeInner<{0}, {1}, {2}, {3}>({4}, {5}, {6}, "
+                            "{7});",
+                            op.group, width, inner.type, inner.factorsType,
+                            planAt, values, inner.data, inner.factors);
+    function.grid[0] = blocksOfWarps(op.pairs() * ceilDiv(width, op.group));
+  } else {
+    function.body = formatv("splitInner<{0}, {1}>({2}, {3}, {4});", width,
+                            inner.type, planAt, values, inner.data);
+    function.grid[0] = blocksOfWarps(ceilDiv(op.pairs() * width, 32));
+  }
+  return function;
+}
+
+/// products = w2 inner.
+FunctionPlan StreamPlanner::secondProduct() const {
+  int64_t hidden = op.hidden();
+  // Of tiles: the more passes, the fewer pauses; items must be enough for all
+  // CTAs.
+  int64_t passes =
+      std::clamp<int64_t>(blocks * ceilDiv(hidden, 128) /
+                              (kMultiprocessors * downTile.resident() * 4),
+                          1, 8);
+  std::string body = formatv(
+      "{0}<{1}, {2}, {3}, {4}, {5}, {6}>(p, {7}, {8}, {9}, {10});",
+      tiles ? "expertsDownTile" : "expertsDownStream", tiles ? passes : parts,
+      inner.type, w2, tiles ? downTile.text(inner.type, w2) : down.text(),
+      scale2, inner.tokens, planAt, inner.data, inner.factors, products);
+  if (tiles)
+    return tileFunction("down", std::move(body), downTile,
+                        blocks * ceilDiv(hidden, 128 * passes));
+  return productFunction("down", std::move(body), down,
+                         blocks * ceilDiv(hidden, down.ctaRows()));
+}
+
+/// The same where a short row of w2 is a stage: activations are encoded by
+/// those who need them, and warps go through many rows without a pause.
+std::optional<FunctionPlan> StreamPlanner::secondProductInPasses() const {
+  constexpr int64_t kPasses = 8;
+  if (!types.codes || tiles || stages2 != 1 || up.tokenTiles > 2)
+    return std::nullopt;
+  StreamShape shape = down;
+  shape.rowWarps = kWarps;
+  shape.columnWarps = 1;
+  shape.depth = 4;
+  shape.keepTokens(blockTokens, op.inner(), op.group);
+  int64_t sharedBytes = kWarps * shape.warpSharedBytes();
+  if (sharedBytes > kSharedMemory)
+    return std::nullopt;
+  FunctionPlan function = productFunction(
+      "down",
+      formatv("expertsDownPasses<{0}, {1}, {2}, {3}, {4}>(p, {5}, {6}, {7});",
+              op.group, kPasses, w2, shape.text(), scale2, planAt, values,
+              products),
+      shape, blocks * ceilDiv(op.hidden(), kPasses * shape.ctaRows()));
+  function.sharedBytes = sharedBytes;
+  return function;
+}
+
+FunctionPlan StreamPlanner::combine() const {
+  FunctionPlan function;
+  function.suffix = "combine";
+  function.body =
+      formatv("combineExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6});",
+              extentNumber(op.launch), op.launch.operands.size() - 1, op.held(),
+              matrixType(op.weights), experts, matrixType(op.out), products);
+  function.block = 256;
+  function.grid[0] = op.tokens();
+  function.grid[1] = ceilDiv(op.hidden(), 1024);
+  return function;
+}
+
+KernelPlan StreamPlanner::plan() {
+  placeData();
+  KernelPlan plan;
+  plan.headers = {tiles ? "impls/experts_tile.cuh"
+                        : "impls/experts_stream.cuh"};
+  plan.functions = {prepare(), firstProduct()};
+  if (std::optional<FunctionPlan> inPasses = secondProductInPasses()) {
+    plan.functions.push_back(std::move(*inPasses));
+  } else {
+    plan.functions.push_back(makeInner());
+    plan.functions.push_back(secondProduct());
+  }
+  plan.functions.push_back(combine());
+  plan.workspaceBytes = workspace.bytes;
+  return plan;
+}
+
 std::optional<KernelPlan>
 saddle::cuda::planExpertsStream(const ExpertsLaunch &op) {
   std::optional<StreamTypes> types = streamTypes(op);
   if (!types)
     return std::nullopt;
-  bool codes = types->codes;
-  int64_t tokens = op.tokens(), hidden = op.hidden(), inner = op.inner(),
-          pairs = op.pairs(), held = op.held();
-  StreamShape up = {}, down = {};
-  up.weightBytes = down.weightBytes =
-      op.w13.element.getIntOrFloatBitWidth() / 8;
-  int64_t unit = streamUnitColumns(op.w13.element);
-  up.scaleUnits = types->scaleUnits13;
-  down.scaleUnits = types->scaleUnits2;
-  up.units = streamUnits(hidden, unit, up.scaleUnits, 2);
-  down.units = streamUnits(inner, unit, down.scaleUnits, 3);
-  int64_t parts = codes ? 1 : 2;
-  up.tokenTiles = tokenTilesFor(op);
-  down.tokenTiles = up.tokenTiles * parts;
-  up.rows = down.rows = 16;
-  constexpr int64_t kWarps = 8;
-  int64_t stages13 = ceilDiv(hidden, up.units * unit),
-          stages2 = ceilDiv(inner, down.units * unit);
-  // Few items: divide columns; many: rows, so that sums need no adding.
-  int64_t blocks = std::min(held, pairs) + pairs / up.tokens();
-  auto divide = [&](StreamShape &shape, int64_t rows, int64_t stages) {
-    shape.rowWarps = kWarps;
-    while (shape.rowWarps > 1 && stages >= 2 * kWarps / shape.rowWarps &&
-           blocks * ceilDiv(rows, shape.ctaRows()) < 12 * kMultiprocessors)
-      shape.rowWarps /= 2;
-    shape.columnWarps = kWarps / shape.rowWarps;
-    return shape.chooseDepth(ceilDiv(stages, shape.columnWarps));
-  };
-  while (!divide(up, 2 * inner, stages13) || !divide(down, hidden, stages2)) {
-    if (up.tokenTiles == 1)
-      return std::nullopt;
-    up.tokenTiles /= 2;
-    down.tokenTiles /= 2;
-    blocks = std::min(held, pairs) + pairs / up.tokens();
-  }
-  // Many tokens for each expert: tiles of 64.
-  TileShape upTile = {1, 4, types->scaleUnits13 * 64,
-                      streamGroup(hidden, op.group),
-                      streamGroup(hidden, types->blockCols13)};
-  TileShape downTile = {1, 4, types->scaleUnits2 * 64,
-                        streamGroup(inner, op.group),
-                        streamGroup(inner, types->blockCols2)};
-  bool tiles = codes && canTile(op);
-  int64_t blockTokens = tiles ? upTile.tokens() : up.tokens();
-  blocks = std::min(held, pairs) + pairs / blockTokens;
-
-  KernelPlan plan;
-  plan.headers = {"impls/experts_stream.cuh"};
-  Workspace workspace;
-  int extent = extentNumber(op.launch);
-  std::string planType =
-      formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, blockTokens);
-  std::string planAt = workspace.add(planType, 16 + 16 * blocks + 4 * pairs);
-  std::string xType = matrixType(op.x), experts = matrixType(op.experts);
-  std::string from = "p.operands[0]", factors = "nullptr", tokenType,
-              innerTokenType;
-  tokenType = innerTokenType = "PlainTokens";
-  std::string innerType, innerFrom, innerFactors = "nullptr", innerFactorsType;
-  std::string scale13 = "Unscaled", scale2 = "Unscaled";
-
-  FunctionPlan prepare;
-  prepare.suffix = "prepare";
-  prepare.block = 512;
-  prepare.sharedBytes = 2 * 4 * held;
-  if (codes) {
-    int64_t groups = ceilDiv(hidden, op.group), stride = roundUp(hidden, 16);
-    std::string codesType =
-        formatv("Matrix<e4m3, {0}, {1}, {2}>", tokens, hidden, stride);
-    std::string factorsType =
-        formatv("Matrix<f32, {0}, {1}, {1}>", tokens, groups);
-    from = workspace.add("uint8_t", tokens * stride);
-    factors = workspace.add("uint8_t", tokens * groups * 4);
-    prepare.body =
-        formatv("prepareExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
-                "{8});",
-                extent, op.group, xType, codesType, factorsType, experts,
-                planAt, from, factors);
-    prepare.grid[0] = 1 + blocksOfWarps(tokens * groups);
-    xType = codesType;
-    tokenType = formatv("ScaledTokens<{0}, {1}>", factorsType,
-                        streamGroup(hidden, op.group));
-    int64_t innerGroups = ceilDiv(inner, op.group),
-            innerStride = roundUp(inner, 16);
-    innerType =
-        formatv("Matrix<e4m3, {0}, {1}, {2}>", pairs, inner, innerStride);
-    innerFactorsType =
-        formatv("Matrix<f32, {0}, {1}, {1}>", pairs, innerGroups);
-    innerFrom = workspace.add("uint8_t", pairs * innerStride);
-    innerFactors = workspace.add("uint8_t", pairs * innerGroups * 4);
-    innerTokenType = formatv("ScaledTokens<{0}, {1}>", innerFactorsType,
-                             streamGroup(inner, op.group));
-  } else {
-    prepare.body =
-        formatv("planExperts<{0}, {1}>(p, {2});", extent, experts, planAt);
-    int64_t stride = roundUp(inner, 8);
-    innerType =
-        formatv("Matrix<bf16, {0}, {1}, {2}>", 2 * pairs, inner, stride);
-    innerFrom = workspace.add("uint8_t", 2 * pairs * stride * 2);
-  }
-  if (op.scaled) {
-    scale13 = streamScale13(op, *types);
-    scale2 = streamScale2(op, *types);
-  }
-  std::string values = workspace.add("float", pairs * inner * 4);
-  std::string products = workspace.add("float", pairs * hidden * 4);
-  plan.functions.push_back(std::move(prepare));
-  std::string w13Type = matrixType(op.w13), w2Type = matrixType(op.w2);
-  if (tiles) {
-    plan.headers = {"impls/experts_tile.cuh"};
-    plan.functions.push_back(tileFunction(
-        "up",
-        formatv("expertsUpTile<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
-                "{8}, {9});",
-                op.slots(), xType, w13Type, upTile.text(xType, w13Type),
-                scale13, tokenType, planAt, from, factors, values),
-        upTile, blocks * (inner / 64)));
-  } else {
-    plan.functions.push_back(productFunction(
-        "up",
-        formatv("expertsUpStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
-                "{8}, {9});",
-                op.slots(), xType, w13Type, up.text(), scale13, tokenType,
-                planAt, from, factors, values),
-        up, blocks * ceilDiv(2 * inner, up.ctaRows())));
-  }
-  // A short row of w2 is a stage: its activations are encoded by those who need
-  // them, and warps go through many rows without a pause.
-  constexpr int64_t kPasses = 8;
-  StreamShape inPasses = down;
-  inPasses.rowWarps = kWarps;
-  inPasses.columnWarps = 1;
-  inPasses.depth = 4;
-  inPasses.residentTokens = blockTokens;
-  inPasses.residentCols = inner;
-  inPasses.residentGroups = ceilDiv(inner, op.group ? op.group : 1);
-  int64_t passesBytes =
-      roundUp(inPasses.ringBytes() + kWarps * inPasses.residentBytes(), 16) +
-      kWarps * 16;
-  if (codes && !tiles && stages2 == 1 && up.tokenTiles <= 2 &&
-      passesBytes <= kSharedMemory) {
-    FunctionPlan function = productFunction(
-        "down",
-        formatv("expertsDownPasses<{0}, {1}, {2}, {3}, {4}>(p, {5}, {6}, "
-                "{7});",
-                op.group, kPasses, w2Type, inPasses.text(), scale2, planAt,
-                values, products),
-        inPasses, blocks * ceilDiv(hidden, kPasses * inPasses.ctaRows()));
-    function.sharedBytes = passesBytes;
-    plan.functions.push_back(std::move(function));
-  } else {
-    FunctionPlan encode;
-    encode.suffix = "inner";
-    encode.block = 256;
-    if (codes) {
-      encode.body = formatv("encodeInner<{0}, {1}, {2}, {3}>({4}, {5}, {6}, "
-                            "{7});",
-                            op.group, inner, innerType, innerFactorsType,
-                            planAt, values, innerFrom, innerFactors);
-      encode.grid[0] = blocksOfWarps(pairs * ceilDiv(inner, op.group));
-    } else {
-      encode.body = formatv("splitInner<{0}, {1}>({2}, {3}, {4});", inner,
-                            innerType, planAt, values, innerFrom);
-      encode.grid[0] = blocksOfWarps(ceilDiv(pairs * inner, 32));
-    }
-    plan.functions.push_back(std::move(encode));
-    std::string body;
-    if (tiles) {
-      // The more passes, the fewer pauses; items must be enough for all CTAs.
-      int64_t passes =
-          std::clamp<int64_t>(blocks * ceilDiv(hidden, 128) /
-                                  (kMultiprocessors * downTile.resident() * 4),
-                              1, 8);
-      plan.functions.push_back(tileFunction(
-          "down",
-          formatv("expertsDownTile<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
-                  "{8}, {9});",
-                  passes, innerType, w2Type, downTile.text(innerType, w2Type),
-                  scale2, innerTokenType, planAt, innerFrom, innerFactors,
-                  products),
-          downTile, blocks * ceilDiv(hidden, 128 * passes)));
-    } else {
-      plan.functions.push_back(productFunction(
-          "down",
-          formatv("expertsDownStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, "
-                  "{7}, {8}, {9});",
-                  parts, innerType, w2Type, down.text(), scale2, innerTokenType,
-                  planAt, innerFrom, innerFactors, products),
-          down, blocks * ceilDiv(hidden, down.ctaRows())));
-    }
-  }
-  FunctionPlan combine;
-  combine.suffix = "combine";
-  combine.body =
-      formatv("combineExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, "
-              "{6});",
-              extent, op.launch.operands.size() - 1, held,
-              matrixType(op.weights), experts, matrixType(op.out), products);
-  combine.block = 256;
-  combine.grid[0] = tokens;
-  combine.grid[1] = ceilDiv(hidden, 1024);
-  plan.functions.push_back(std::move(combine));
-  plan.workspaceBytes = workspace.bytes;
-  return plan;
+  StreamPlanner planner(op, *types);
+  if (!planner.chooseShapes())
+    return std::nullopt;
+  return planner.plan();
 }

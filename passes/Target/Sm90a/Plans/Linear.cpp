@@ -51,8 +51,6 @@ static KernelPlan planAnyShape(const LaunchDesc &launch,
 static bool chooseShape(StreamShape &shape, int64_t tokens, const Operand &w) {
   constexpr int64_t kWarps = 8;
   int64_t unit = streamUnitColumns(w.element);
-  shape.weightBytes = w.element.getIntOrFloatBitWidth() / 8;
-
   shape.tokenTiles = tokens <= 8 ? 1 : tokens <= 16 ? 2 : 4;
   shape.rows = 16;
   shape.rowWarps = kWarps;
@@ -113,7 +111,7 @@ static FunctionPlan tileFunction(std::string body, const TileShape &tile,
   FunctionPlan product;
   product.body = std::move(body);
   product.block = tile.threads();
-  product.sharedBytes = tile.sharedBytes();
+  product.sharedBytes = tile.ringBytes();
   product.residentBlocks = tile.resident();
   product.grid[0] = ceilDiv(rows, 128);
   product.grid[1] = ceilDiv(tokens, tile.tokens());
@@ -124,7 +122,6 @@ static FunctionPlan tileFunction(std::string body, const TileShape &tile,
 /// where the operands allow it.
 static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
   const Operand &x = launch.operands[0], &w = launch.operands[1];
-  StreamShape shape = {};
   if (!canStreamWeights(w) || !canStreamTokens(x, w.element) ||
       launch.integer("act_group") > 0)
     return std::nullopt;
@@ -143,6 +140,7 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
         *tile, w.shape[0], x.shape[0]));
     return plan;
   }
+  StreamShape shape(w.element);
   if (!chooseShape(shape, x.shape[0], w))
     return std::nullopt;
   plan.headers = {"impls/linear_stream.cuh"};
@@ -163,7 +161,7 @@ static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
   int64_t group = launch.integer("act_group"), tokens = x.shape[0],
           cols = x.shape[1], blockCols = launch.integer("block_cols"),
           blockRows = launch.integer("block_rows");
-  StreamShape shape = {};
+  StreamShape shape(w.element);
   if (!canStreamWeights(w) || group == 0 || group > 512 ||
       (blockRows % 8 != 0 && blockRows < w.shape[0]))
     return std::nullopt;
@@ -178,9 +176,7 @@ static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
   plan.headers = {"impls/linear_stream.cuh"};
   // Encoding a group for each warp again in every CTA is cheaper than a launch.
   if (tokens * groups <= 8) {
-    shape.residentTokens = tokens;
-    shape.residentCols = cols;
-    shape.residentGroups = groups;
+    shape.keepTokens(tokens, cols, group);
     if (chooseShape(shape, tokens, w)) {
       plan.functions.push_back(productFunction(
           formatv("linearEncodeStream<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p);",
@@ -189,7 +185,7 @@ static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
           shape, w.shape[0], tokens));
       return plan;
     }
-    shape.residentTokens = 0;
+    shape.fetchTokens();
   }
   std::optional<TileShape> tile;
   if (blockRows % 64 == 0 || blockRows >= w.shape[0])

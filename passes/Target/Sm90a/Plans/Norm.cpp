@@ -2,6 +2,7 @@
 
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
+#include "runtime/kernels/shared/limits.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
@@ -27,11 +28,12 @@ static KernelPlan planOfRows(const LaunchDesc &launch, std::string body,
 }
 
 /// Threads that hold a row between them, a vector or more each; 0 with an error
-/// when a row is too wide for a CTA (impls/norm.cuh, RowShare).
+/// when a row is too wide for a CTA.
 static uint32_t threadsOfRow(const LaunchDesc &launch,
                              ArrayRef<const Operand *> operands,
                              std::string &error) {
-  constexpr int64_t kMost = 32 * 1024;
+  constexpr int64_t kMost =
+      saddle::device::kMostThreads * saddle::device::kRowValues;
   int64_t cols = operands.front()->shape.back();
   if (cols > kMost) {
     error = llvm::formatv("{0} has rows of {1} elements, expected {2} at most",

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+using namespace saddle;
 using namespace saddle::cuda;
 
 uint32_t saddle::cuda::blocksOfWarps(int64_t warps) {
@@ -45,7 +46,7 @@ bool saddle::cuda::canStreamTokens(const Operand &x, mlir::Type weight) {
 }
 
 int64_t saddle::cuda::streamUnitColumns(mlir::Type weight) {
-  return 64 / elementBytes(weight);
+  return device::streamUnitColumns(elementBytes(weight));
 }
 
 int64_t saddle::cuda::streamGroup(int64_t cols, int64_t group) {
@@ -73,29 +74,18 @@ int64_t saddle::cuda::streamUnits(int64_t cols, int64_t unitColumns,
   return best * scaleUnits;
 }
 
-int64_t saddle::cuda::StreamShape::residentBytes() const {
-  // ResidentTokens::kBytes.
-  int64_t unitColumns = 64 / weightBytes;
-  int64_t row = roundUp(roundUp(residentCols, units * unitColumns), 128) + 64;
-  return residentTokens * row + residentGroups * tokens() * 4;
+saddle::cuda::StreamShape::StreamShape(mlir::Type weight) : StreamCtaLayout{} {
+  weightBytes = elementBytes(weight);
 }
 
-int64_t saddle::cuda::StreamShape::ringBytes() const {
-  // WarpStream::kStageBytes.
-  int64_t tiles = ceilDiv(rows, 16);
-  int64_t tokenBytes = weightBytes == 4 ? 32 : 64; // of a unit
-  int64_t ringTokens = residentTokens ? 0 : tokens();
-  int64_t scales = scaleUnits ? units / scaleUnits : 0;
-  int64_t stage = units * (rows * 64 + ringTokens * tokenBytes) +
-                  scales * (ringTokens + 2 * tiles) * 4;
-  return warps() * depth * roundUp(stage, 16);
+void saddle::cuda::StreamShape::keepTokens(int64_t count, int64_t cols,
+                                           int64_t group) {
+  resident = true;
+  residents = {count, cols, ceilDiv(cols, group)};
 }
 
 int64_t saddle::cuda::StreamShape::sharedBytes() const {
-  int64_t rings = ringBytes();
-  int64_t sums = columnWarps * tokens() * (ctaRows() + 4) * 4;
-  int64_t bytes = std::max(rings, sums);
-  return residentTokens ? roundUp(bytes, 16) + residentBytes() : bytes;
+  return resident ? residentOffset() + residents.bytes(*this) : productBytes();
 }
 
 bool saddle::cuda::StreamShape::chooseDepth(int64_t stages, int64_t most) {

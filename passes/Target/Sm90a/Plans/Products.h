@@ -4,6 +4,8 @@
 #define SADDLE_PASSES_TARGET_SM90A_PLANS_PRODUCTS_H
 
 #include "passes/Target/Sm90a/Plans/Plans.h"
+#include "runtime/kernels/shared/stream.h"
+#include "runtime/kernels/shared/tile.h"
 
 #include <algorithm>
 
@@ -18,10 +20,7 @@ constexpr int64_t kSharedMemory = 225 * 1024;
 /// Warps of a CTA of the kernels for any shape.
 constexpr int64_t kWarpsOfAnyShape = 8;
 
-inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t roundUp(int64_t a, int64_t unit) {
-  return ceilDiv(a, unit) * unit;
-}
+using device::ceilDiv, device::roundUp;
 
 /// The grid of such a kernel that has work for that many warps, until the
 /// machine is full.
@@ -48,7 +47,7 @@ bool canStreamWeights(const Operand &w);
 /// encoding.
 bool canStreamTokens(const Operand &x, mlir::Type weight);
 
-/// Columns of a unit of such weights: four lanes' 64 bytes.
+/// Columns of a unit of such weights.
 int64_t streamUnitColumns(mlir::Type weight);
 
 /// Units whose products are scaled together, such that they lie within groups
@@ -65,22 +64,21 @@ int64_t streamUnits(int64_t cols, int64_t unitColumns, int64_t scaleUnits,
 /// as any stage.
 int64_t streamGroup(int64_t cols, int64_t group);
 
-/// StreamShape of impls/linear_stream.cuh, and what follows from it.
-struct StreamShape {
-  int64_t rows, tokenTiles, units, scaleUnits, depth, rowWarps, columnWarps;
-  int64_t weightBytes; // of an element
-  /// Tokens that a CTA (or, in the down product of decode, a warp) encodes for
-  /// itself, and their columns and groups.
-  int64_t residentTokens = 0, residentCols = 0, residentGroups = 0;
+/// StreamShape of tile/stream_cta.cuh with what it works on, and the shared
+/// memory that follows.
+struct StreamShape : device::StreamCtaLayout {
+  explicit StreamShape(mlir::Type weight);
 
-  int64_t tokens() const { return tokenTiles * 8; }
-  int64_t ctaRows() const { return rows * rowWarps; }
-  int64_t warps() const { return rowWarps * columnWarps; }
+  /// Tokens are encoded where they are used: by the CTA, or by each warp for
+  /// itself.
+  void keepTokens(int64_t count, int64_t cols, int64_t group);
+  /// Tokens come through the ring again.
+  void fetchTokens() { resident = false; }
+
+  /// Of a CTA.
   int64_t sharedBytes() const;
-  /// Of all warps' rings.
-  int64_t ringBytes() const;
-  /// Of sharedBytes(), what resident tokens take.
-  int64_t residentBytes() const;
+  /// Of one of its warps when each has tokens of its own.
+  int64_t warpSharedBytes() const { return residents.warpBytes(*this); }
 
   /// Chooses the ring's depth for that many stages of a warp, with `most` bytes
   /// of shared memory where possible; false when a CTA cannot have so much as
@@ -88,22 +86,21 @@ struct StreamShape {
   bool chooseDepth(int64_t stages, int64_t most = 112 * 1024);
   /// "StreamShape<16, 1, 4, 2, 3, 1, 8>".
   std::string text() const;
+
+private:
+  device::ResidentLayout residents = {};
 };
 
 //===--- Tiles of many tokens (tile/product.cuh) --------------------------===//
 
 /// TileProduct<X, W, ...> and what follows from it.
-struct TileShape {
-  int64_t groups, depth;
+struct TileShape : device::TileLayout {
   /// 64 or 128 for scaled e4m3, else 0; with the extents of the groups.
   int64_t scaleColumns = 0, tokenGroup = 1, weightGroup = 1;
 
-  int64_t tokens() const { return 64 * groups; }
-  int64_t threads() const { return 128 * groups; }
-  int64_t sharedBytes() const { return depth * (tokens() + 128) * 128; }
   /// CTAs on a multiprocessor at a time.
   int64_t resident() const {
-    return std::min<int64_t>(kSharedMemory / sharedBytes(), 2 / groups);
+    return std::min<int64_t>(kSharedMemory / ringBytes(), 2 / groups);
   }
   std::string text(llvm::StringRef x, llvm::StringRef w) const;
 };

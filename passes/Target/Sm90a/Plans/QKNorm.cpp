@@ -3,6 +3,8 @@
 #include "passes/Target/Sm90a/Plans/Exchange.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
+#include "runtime/kernels/shared/exchange.h"
+#include "runtime/kernels/shared/limits.h"
 
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -22,7 +24,9 @@ struct TokenRow {
                          types);
   }
   /// Vectors that the registers of a CTA hold.
-  int64_t mostUnits(int64_t threads) const { return threads * (32 / count); }
+  int64_t mostUnits(int64_t threads) const {
+    return threads * (saddle::device::kRowValues / count);
+  }
 };
 
 } // namespace
@@ -124,7 +128,7 @@ saddle::cuda::planQKNormAllReduceRopeKVAppend(const LaunchDesc &launch,
   // A member sends a packet for each token.
   KernelPlan plan;
   plan.headers = {"impls/qk_norm_exchange.cuh"};
-  plan.exchangeBytes = exchangeMemory(size * tokens);
+  plan.exchangeBytes = device::packetMemory(size * tokens);
   FunctionPlan waits;
   waits.residentBlocks = kWaitingResidentBlocks;
   if (tokens <= kWaitingBlocks * kTokensOfBlock &&

@@ -2,6 +2,7 @@
 
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
+#include "runtime/kernels/shared/limits.h"
 
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -13,8 +14,7 @@ FailureOr<KernelPlan> saddle::cuda::planRouterTopK(const LaunchDesc &launch,
                                                    std::string &error) {
   const Operand &logits = launch.operands[0], &weights = launch.operands[2],
                 &experts = launch.operands[3];
-  // A thread of a CTA for each (impls/router.cuh).
-  constexpr int64_t kMostExperts = 1024;
+  constexpr int64_t kMostExperts = saddle::device::kMostRoutedExperts;
   if (logits.shape.back() > kMostExperts) {
     error = llvm::formatv("router_topk chooses among {0} experts, expected {1} "
                           "at most",

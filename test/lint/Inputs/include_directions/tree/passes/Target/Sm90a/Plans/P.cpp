@@ -1,0 +1,5 @@
+#include "passes/Target/Sm90a/Plans/P.h"
+#include "runtime/kernels/abi.h"
+#include "runtime/kernels/shared/layout.h"
+#include "runtime/kernels/comm/exchange.cuh"
+#include "runtime/src/base/Status.h"
