@@ -107,16 +107,28 @@ Value EntryConverter::weight(Operation *op, StringRef symbol) {
                 MemRefType::get(type.getShape(), type.getElementType()));
 }
 
-Value EntryConverter::scales(Operation *op, StringRef symbol) {
-  dist::WeightShardOp shard = shardOf(symbol);
-  SmallVector<int64_t> shape(shard.getWeightType().getShape());
-  ArrayRef<int64_t> blocks = shard.getWeightScaleBlock();
-  for (int64_t i = 0; i < 2; ++i) {
-    int64_t &extent = shape[shape.size() - 2 + i];
-    extent = (extent + blocks[i] - 1) / blocks[i];
+LogicalResult EntryConverter::product(Operation *op, StringRef reference,
+                                      SmallVector<NamedAttribute> constants,
+                                      ArrayRef<StringRef> weights) {
+  SmallVector<Value> operands;
+  SmallVector<Attribute> storages;
+  bool plain = true;
+  for (StringRef symbol : weights) {
+    dist::WeightShardOp shard = shardOf(symbol);
+    ArrayRef<int64_t> shape = shard.getWeightType().getShape();
+    operands.push_back(weight(op, symbol));
+    for (model::CompanionAttr companion :
+         shard.getWeightStorage().getCompanions())
+      operands.push_back(global(
+          op->getLoc(), companionName(symbol, companion.getKind()),
+          MemRefType::get(companion.getShape(shape), companion.getType())));
+    plain &= shard.getWeightStorage().isPlain();
+    storages.push_back(shard.getWeightStorage().resolved(shape));
   }
-  return global(op->getLoc(), scaleName(symbol),
-                MemRefType::get(shape, builder.getF32Type()));
+  if (!plain)
+    constants.push_back(builder.getNamedAttr(EngineDialect::kStorageName,
+                                             builder.getArrayAttr(storages)));
+  return simple(op, reference, constants, operands);
 }
 
 std::pair<Value, Value> EntryConverter::cache(Operation *op, StringRef symbol) {
@@ -274,15 +286,9 @@ LogicalResult EntryConverter::convertOp(model::EmbeddingOp op) {
 }
 
 LogicalResult EntryConverter::convertOp(model::LinearOp op) {
-  SmallVector<NamedAttribute> constants = {
-      constant("act_group", op.getActGroup().value_or(0))};
-  ArrayRef<int64_t> blocks = shardOf(op.getWeight()).getWeightScaleBlock();
-  if (blocks.empty())
-    return simple(op, "linear", constants, {weight(op, op.getWeight())});
-  constants.push_back(constant("block_rows", blocks[0]));
-  constants.push_back(constant("block_cols", blocks[1]));
-  return simple(op, "linear_scaled", constants,
-                {weight(op, op.getWeight()), scales(op, op.getWeight())});
+  return product(op, "linear",
+                 {constant("act_group", op.getActGroup().value_or(0))},
+                 {op.getWeight()});
 }
 
 LogicalResult EntryConverter::convertOp(model::SplitOp op) {
@@ -343,25 +349,11 @@ LogicalResult EntryConverter::convertOp(model::ExpertsOp op) {
     return op.emitError("expected gate and up in one weight; run "
                         "dist-fuse-projections");
   StringRef gateUp = cast<FlatSymbolRefAttr>(op.getGateUp()[0]).getValue();
-  StringRef down = op.getDown();
-  SmallVector<NamedAttribute> constants = {
-      constant("expert_start", op, dist::DistDialect::kExpertStartAttrName),
-      constant("act_group", op.getActGroup().value_or(0))};
-  ArrayRef<int64_t> blocks13 = shardOf(gateUp).getWeightScaleBlock();
-  ArrayRef<int64_t> blocks2 = shardOf(down).getWeightScaleBlock();
-  if (blocks13.empty() != blocks2.empty())
-    return op.emitError("expected both or neither of @")
-           << gateUp << " and @" << down << " to have scales";
-  if (blocks13.empty())
-    return simple(op, "experts", constants,
-                  {weight(op, gateUp), weight(op, down)});
-  constants.append({constant("block_rows13", blocks13[0]),
-                    constant("block_cols13", blocks13[1]),
-                    constant("block_rows2", blocks2[0]),
-                    constant("block_cols2", blocks2[1])});
-  return simple(op, "experts_scaled", constants,
-                {weight(op, gateUp), scales(op, gateUp), weight(op, down),
-                 scales(op, down)});
+  return product(
+      op, "experts",
+      {constant("expert_start", op, dist::DistDialect::kExpertStartAttrName),
+       constant("act_group", op.getActGroup().value_or(0))},
+      {gateUp, op.getDown()});
 }
 
 LogicalResult EntryConverter::transfer(Operation *op, TransferKind kind,

@@ -43,7 +43,6 @@ private:
   dist::WeightShardOp shardOf(llvm::StringRef symbol) {
     return symbols.lookup<dist::WeightShardOp>(symbol);
   }
-  mlir::Value scales(mlir::Operation *op, llvm::StringRef symbol);
   std::pair<mlir::Value, mlir::Value> cache(mlir::Operation *op,
                                             llvm::StringRef symbol);
   mlir::NamedAttribute constant(llvm::StringRef name, int64_t value) {
@@ -78,6 +77,10 @@ private:
   llvm::LogicalResult simple(mlir::Operation *op, llvm::StringRef reference,
                              llvm::ArrayRef<mlir::NamedAttribute> constants,
                              llvm::ArrayRef<mlir::Value> weights = {});
+  /// The same with weights of any storage: each stands before its companions.
+  llvm::LogicalResult product(mlir::Operation *op, llvm::StringRef reference,
+                              llvm::SmallVector<mlir::NamedAttribute> constants,
+                              llvm::ArrayRef<llvm::StringRef> weights);
   llvm::LogicalResult collective(mlir::Operation *op, CollectiveKind kind,
                                  dist::AxesAttr axes, int64_t dim = 0,
                                  dist::RowLayoutAttr rows = {});

@@ -4,7 +4,7 @@
 #include "passes/Engine/Passes.h"
 
 #include "dialects/Engine/IR/EngineDialect.h"
-#include "runtime/ops/Op.h"
+#include "passes/Engine/KernelStorage.h"
 
 #include "llvm/ADT/DenseMap.h"
 
@@ -65,7 +65,8 @@ private:
     if (!definition)
       return true;
     auto operands = definition->operandsOf(launch.getInputs().size() +
-                                           launch.getOutputs().size());
+                                               launch.getOutputs().size(),
+                                           storagesOf(kernel.getConstants()));
     return !operands.ok() || (*operands)[index].isCounted();
   }
 

@@ -16,10 +16,8 @@ Status kvAppendRelations(const Call &);
 Status attentionRelations(const Call &);
 Status qkNormRelations(const Call &);
 Status linearRelations(const Call &);
-Status linearScaledRelations(const Call &);
 Status routerRelations(const Call &);
 Status expertsRelations(const Call &);
-Status expertsScaledRelations(const Call &);
 Status topCandidatesRelations(const Call &);
 Status mergeCandidatesRelations(const Call &);
 

@@ -14,12 +14,14 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
-#include "dialects/Model/Interfaces/WeightOpInterface.h.inc"
+#include "dialects/Model/IR/ModelEnums.h.inc"
 
 #include "dialects/Model/IR/ModelDialect.h.inc"
 
 #define GET_ATTRDEF_CLASSES
 #include "dialects/Model/IR/ModelAttrs.h.inc"
+
+#include "dialects/Model/Interfaces/WeightOpInterface.h.inc"
 
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Model/IR/ModelTypes.h.inc"

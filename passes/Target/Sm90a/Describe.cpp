@@ -1,7 +1,7 @@
 #include "passes/Target/Sm90a/Describe.h"
 
+#include "passes/Engine/KernelStorage.h"
 #include "runtime/kernels/abi.h"
-#include "runtime/ops/Op.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -61,12 +61,17 @@ private:
       return launch.emitError("kernel ")
              << launch.getKernelAttr() << " is of op \"" << desc.op
              << "\", which the runtime does not have";
-    auto operands = op->operandsOf(values.size());
+    auto operands = op->operandsOf(values.size(), storagesOf(desc.constants));
     if (!operands.ok())
       return launch.emitError(operands.status().message());
-    for (auto [value, operand] : llvm::zip_equal(values, *operands))
+    for (auto [value, operand] : llvm::zip_equal(values, *operands)) {
       if (failed(addOperand(operand.name, value)))
         return failure();
+      if (!operand.companion)
+        continue;
+      desc.operands.back().blockRows = operand.companion->blockRows;
+      desc.operands.back().blockCols = operand.companion->blockCols;
+    }
     auto counted = llvm::find_if(*operands, [](const ops::Operand &operand) {
       return operand.isCounted();
     });

@@ -27,6 +27,11 @@ uint64_t spanOf(const View &view) {
   return (last + 1) * elementBytes(view.dtype);
 }
 
+ops::Body bodyOf(const LaunchCase &launch) {
+  // The engine has been validated.
+  return *ops::Body::of(*launch.kernel, launch.launch->operands()->size());
+}
+
 /// Fills the operands of one launch, by op and place: the shared ones or the
 /// others. Operands of the other kind are passed over.
 class Filler {
@@ -75,6 +80,16 @@ private:
     normal(operand, w.dtype == DType::F8E4M3
                         ? 60
                         : 1 / std::sqrt(float(w.shape[w.rank - 1])));
+  }
+
+  /// Those of any storage, with their companions.
+  void weights() {
+    ops::Body body = bodyOf(launch);
+    for (size_t i = 0; i < operands.size(); ++i)
+      if (body.definition(i).companion)
+        positive(i, 0.2e-3f, 2e-3f);
+      else if (body.definition(i).type == ops::Type::W)
+        weight(i);
   }
 
   const LaunchCase &launch;
@@ -282,24 +297,14 @@ void Filler::fill() {
       indices(1, [&](uint64_t) { return int64_t(below(200064)); });
     return;
   }
-  if (op == "experts" || op == "experts_scaled") {
+  if (op == "experts") {
     normal(0);
     fillChoices(1, 2, view(3).shape[0]);
-    weight(3);
-    if (op == "experts")
-      return weight(4);
-    positive(4, 0.2e-3f, 2e-3f);
-    weight(5);
-    return positive(6, 0.2e-3f, 2e-3f);
-  }
-  if (op == "linear_scaled") {
-    normal(0);
-    weight(1);
-    return positive(2, 0.2e-3f, 2e-3f);
+    return weights();
   }
   if (op == "linear") {
     normal(0);
-    return weight(1);
+    return weights();
   }
   if (op == "rms_scale") {
     normal(0);
@@ -325,19 +330,14 @@ OperandBuffer::OperandBuffer(const OperandBuffer &other)
   own.data = storage.data() + kGuard;
 }
 
-static ops::Body bodyOf(const LaunchCase &launch) {
-  // The engine has been validated.
-  return *ops::Body::of(*launch.kernel, launch.launch->operands()->size());
-}
-
 size_t firstOutput(const LaunchCase &launch) {
   ops::Body body = bodyOf(launch);
   return body.operands() - body.outputs();
 }
 
 uint64_t firstExpert(const schema::Kernel &kernel, uint32_t rank) {
-  return evaluate(cpu::findAttribute(kernel, "expert_start")->rank_value(),
-                  rank);
+  return ops::AttributeList(kernel.attributes())
+      .rankValue("expert_start", rank);
 }
 
 bool updatesCaches(const LaunchCase &launch) {

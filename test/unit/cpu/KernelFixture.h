@@ -166,10 +166,25 @@ public:
         builder, text, schema::AttributeKind::RANK, 0, 0, value));
     return *this;
   }
+  /// The next weight of any storage has a scale for every block.
+  KernelBuilder &
+  scale(uint64_t blockRows, uint64_t blockCols,
+        schema::CompanionKind kind = schema::CompanionKind::SCALE) {
+    std::vector<flatbuffers::Offset<schema::Companion>> companions = {
+        schema::CreateCompanion(builder, kind, blockRows, blockCols)};
+    storages.push_back(schema::CreateStorageDirect(builder, &companions));
+    return *this;
+  }
+  /// The next weight of any storage is stored as its values.
+  KernelBuilder &plain() {
+    storages.push_back(schema::CreateStorage(builder));
+    return *this;
+  }
   const schema::Kernel &build() {
     if (!built) {
-      builder.Finish(schema::CreateKernelDirect(builder, "kernel under test",
-                                                op, &attributes));
+      builder.Finish(schema::CreateKernelDirect(
+          builder, "kernel under test", op, &attributes, nullptr, nullptr,
+          nullptr, storages.empty() ? nullptr : &storages));
       built = true;
     }
     return *flatbuffers::GetRoot<schema::Kernel>(builder.GetBufferPointer());
@@ -180,6 +195,7 @@ private:
   bool built = false;
   flatbuffers::FlatBufferBuilder builder;
   std::vector<flatbuffers::Offset<schema::Attribute>> attributes;
+  std::vector<flatbuffers::Offset<schema::Storage>> storages;
 };
 
 /// How a launch is checked and where it runs.
