@@ -16,9 +16,9 @@ using schema::DType;
 
 namespace {
 
-/// Fp8 codes that have a scale are spread by this factor, and their scales take
-/// it back: as they are they would sit among the subnormals.
-constexpr float kFp8Spread = 256;
+/// Elements that have a scale are spread by this factor, and their scales take
+/// it back: fp8 codes would sit among the subnormals without.
+constexpr float kCodeSpread = 256;
 
 /// Finalizer of the splitmix64 generator: neighbouring indices give unrelated
 /// bits.
@@ -77,14 +77,14 @@ Distribution distributionOf(const schema::Engine &engine, uint32_t index) {
   const auto &shape = *source.shape();
   const std::string name = source.name()->str();
   if (source.companion() == schema::CompanionKind::SCALE)
-    return {1 / kFp8Spread, 0.25f / kFp8Spread};
+    return {1 / kCodeSpread, 0.25f / kCodeSpread};
   if (shape.size() <= 1)
     return name.find("norm") != std::string::npos ? Distribution{1, 0.1f}
                                                   : Distribution{0, 0.1f};
   // Variance 1 / columns keeps the size of what a matrix multiplies.
   float spread = std::sqrt(3.0f / float(shape.Get(shape.size() - 1)));
   if (hasScale(engine, index))
-    spread *= kFp8Spread;
+    spread *= kCodeSpread;
   return {0, spread};
 }
 

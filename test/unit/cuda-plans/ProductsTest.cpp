@@ -72,6 +72,43 @@ TEST_F(ProductsPlanTest, ExpertsWithGapsAreRefused) {
       "other without a gap");
 }
 
+TEST_F(ProductsPlanTest, AScaleForEachRowTakesKernelsOfAnyShape) {
+  KernelPlan linear = plan(launch(
+      "linear",
+      {operand("x", bf16(), {5, 128}), operand("w", e4m3(), {16, 128}),
+       scale("w_scale", {16, 1}, 1, 128), operand("out", bf16(), {5, 16})},
+      {{"act_group", 128}}));
+  EXPECT_THAT(linear.headers, ElementsAre("impls/linear.cuh"));
+  EXPECT_THAT(linear.functions[1].body,
+              HasSubstr("BlockScaled<Matrix<f32, 16, 1, 1>, 1, 128>"));
+  KernelPlan experts = plan(launch(
+      "experts",
+      {operand("x", bf16(), {3, 128}), operand("weights", f32(), {3, 2}),
+       operand("experts", i32(), {3, 2}), operand("w13", e4m3(), {4, 64, 128}),
+       scale("w13_scale", {4, 64, 1}, 1, 128),
+       operand("w2", e4m3(), {4, 128, 32}),
+       scale("w2_scale", {4, 128, 1}, 1, 32), operand("out", bf16(), {3, 128})},
+      {{"act_group", 128}}));
+  EXPECT_THAT(experts.headers, ElementsAre("impls/experts.cuh"));
+  EXPECT_THAT(experts.functions[1].body,
+              HasSubstr("BlockScaled<Matrix<f32, 256, 1, 1>, 1, 128, 64>"));
+  EXPECT_THAT(experts.functions[3].body,
+              HasSubstr("BlockScaled<Matrix<f32, 512, 1, 1>, 1, 32, 128>"));
+}
+
+TEST_F(ProductsPlanTest, ExpertsHaveScalesOnBothSidesOrOnNone) {
+  EXPECT_EQ(errorOf(launch("experts",
+                           {operand("x", f32(), {3, 35}),
+                            operand("weights", f32(), {3, 2}),
+                            operand("experts", i32(), {3, 2}),
+                            operand("w13", f32(), {4, 20, 35}),
+                            operand("w2", e4m3(), {4, 35, 10}),
+                            scale("w2_scale", {4, 35, 1}, 1, 10),
+                            operand("out", f32(), {3, 35})},
+                           {{"act_group", 0}})),
+            "experts: expected scales of both w13 and w2, or of none");
+}
+
 //===--- MiniMax-M2.5 -----------------------------------------------------===//
 
 /// A projection of M2.5 with FP8 weights, `rows` x `cols` on this rank.
