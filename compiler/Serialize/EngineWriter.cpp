@@ -150,6 +150,13 @@ private:
     table->shape.assign(type.getShape().begin(), type.getShape().end());
     if (auto reason = op.getIgnored())
       table->ignored_reason = reason->str();
+    if (auto weight = op.getOf()) {
+      if (!sources.contains(*weight))
+        return op.emitError("source @")
+               << *weight << " stands behind its companion";
+      table->companion = static_cast<schema::CompanionKind>(*op.getCompanion());
+      table->companion_of = sources.lookup(*weight) + 1;
+    }
     sources[op.getSymName()] = root.sources.size();
     root.sources.push_back(std::move(table));
     return success();
@@ -220,6 +227,8 @@ private:
   attributes(DictionaryAttr constants) {
     std::vector<std::unique_ptr<schema::AttributeT>> tables;
     for (NamedAttribute constant : constants) {
+      if (constant.getName() == engine::EngineDialect::kStorageName)
+        continue;
       auto attribute = std::make_unique<schema::AttributeT>();
       attribute->name = constant.getName().str();
       if (auto value = dyn_cast<IntegerAttr>(constant.getValue())) {
@@ -238,11 +247,36 @@ private:
     return tables;
   }
 
+  static std::vector<std::unique_ptr<schema::StorageT>>
+  storage(DictionaryAttr constants) {
+    std::vector<std::unique_ptr<schema::StorageT>> tables;
+    auto all = constants.getAs<ArrayAttr>(engine::EngineDialect::kStorageName);
+    if (!all)
+      return tables;
+    for (auto attr : all.getAsRange<model::StorageAttr>()) {
+      auto table = std::make_unique<schema::StorageT>();
+      if (model::PackingAttr packing = attr.getPacking())
+        table->order.assign(packing.getOrder().begin(),
+                            packing.getOrder().end());
+      for (model::CompanionAttr companion : attr.getCompanions()) {
+        auto entry = std::make_unique<schema::CompanionT>();
+        entry->kind = static_cast<schema::CompanionKind>(companion.getKind());
+        entry->block_rows = companion.getBlockRows();
+        entry->block_cols = companion.getBlockCols();
+        entry->divides = companion.getDivides();
+        table->companions.push_back(std::move(entry));
+      }
+      tables.push_back(std::move(table));
+    }
+    return tables;
+  }
+
   static void writeBody(engine::KernelOp op, schema::KernelT &kernel) {
     for (auto step : op.getBody()->getAsRange<engine::StepAttr>()) {
       auto table = std::make_unique<schema::BodyOpT>();
       table->op = step.getOp().str();
       table->attributes = attributes(step.getConstants());
+      table->storage = storage(step.getConstants());
       table->operands.assign(step.getValues().begin(), step.getValues().end());
       kernel.body.push_back(std::move(table));
     }
@@ -262,6 +296,7 @@ private:
     table->name = op.getSymName().str();
     table->op = op.getReference().str();
     table->attributes = attributes(op.getConstants());
+    table->storage = storage(op.getConstants());
     if (op.getBody())
       writeBody(op, *table);
     if (op.getFunctions() && failed(writeFunctions(op, *table)))

@@ -25,6 +25,14 @@ static Type elementType(Builder &builder, TensorDType dtype) {
   return builder.getIntegerType(8, /*isSigned=*/false);
 }
 
+static CompanionKind kindOf(CompanionRole role) {
+  switch (role) {
+  case CompanionRole::Scale:
+    return CompanionKind::Scale;
+  }
+  llvm_unreachable("all roles are listed");
+}
+
 static RankedTensorType tensorType(Builder &builder, TensorDType dtype,
                                    const std::vector<uint64_t> &shape) {
   SmallVector<int64_t> extents(shape.begin(), shape.end());
@@ -107,20 +115,22 @@ void ModuleBuilder::createWeight(const ModelWeight &weight) {
                                 static_cast<int64_t>(dim.unit)));
     shape.push_back(static_cast<int64_t>(dim.extent));
   }
-  StringAttr scaleSource;
-  DenseI64ArrayAttr scaleBlock;
-  if (const Companion *scale = spec.companion(CompanionRole::Scale)) {
-    scaleSource = builder.getStringAttr(scale->name);
-    scaleBlock = builder.getDenseI64ArrayAttr(
-        {static_cast<int64_t>(scale->blockRows),
-         static_cast<int64_t>(scale->blockColumns)});
-  }
-  WeightOp::create(builder, loc(weight.symbol),
-                   builder.getStringAttr(weight.symbol),
-                   builder.getStringAttr(spec.name), builder.getArrayAttr(dims),
-                   scaleSource, scaleBlock,
-                   TypeAttr::get(RankedTensorType::get(
-                       shape, elementType(builder, spec.dtype))));
+  SmallVector<CompanionAttr> companions;
+  for (const Companion &companion : spec.companions)
+    companions.push_back(CompanionAttr::get(
+        builder.getContext(), kindOf(companion.role),
+        elementType(builder, companion.dtype),
+        static_cast<int64_t>(companion.blockRows),
+        static_cast<int64_t>(companion.blockColumns), PackingAttr(),
+        /*divides=*/false, builder.getStringAttr(companion.name)));
+  StorageAttr storage;
+  if (!companions.empty())
+    storage = StorageAttr::get(builder.getContext(), PackingAttr(), companions);
+  WeightOp::create(
+      builder, loc(weight.symbol), builder.getStringAttr(weight.symbol),
+      builder.getStringAttr(spec.name), builder.getArrayAttr(dims), storage,
+      TypeAttr::get(
+          RankedTensorType::get(shape, elementType(builder, spec.dtype))));
 }
 
 void ModuleBuilder::createKVCache(const std::string &symbol, int64_t heads,

@@ -125,9 +125,9 @@ private:
     return Status();
   }
 
-  Status matchCompanions(const WeightSpec &spec, const std::string &name,
+  Status matchCompanions(WeightSpec &spec, const std::string &name,
                          const TensorInfo &weight, uint64_t member) {
-    for (const Companion &companion : spec.companions) {
+    for (Companion &companion : spec.companions) {
       std::string companionName = memberName(companion.name, member);
       const TensorInfo *info = take(companionName);
       if (!info && !holdsCodes(weight.dtype))
@@ -141,6 +141,8 @@ private:
                         " is missing, expected " + expected + " " +
                         formatShape(companion.shape));
       SADDLE_RETURN_IF_ERROR(checkShape(companionName, *info, companion.shape));
+      if (member == 0 && companion.anyFloat && holdsValues(info->dtype))
+        companion.dtype = info->dtype;
       if (info->dtype != companion.dtype)
         return fail(StatusCode::Unsupported,
                     role + " " + quoted(companionName) + " is " + found(*info) +
@@ -172,8 +174,8 @@ private:
                   what + ", but " + rules.configPath + " declares " +
                       rules.quantisation.format->name +
                       " weights (quantization_config); expected " +
-                      dtypeName(expected) +
-                      ", or the module in modules_to_not_convert");
+                      dtypeName(expected) + ", or the module in " +
+                      rules.quantisation.unconvertedField);
     }
     if (holdsValues(info.dtype))
       return Status();

@@ -34,8 +34,11 @@ struct Companion {
   std::string name;
   TensorDType dtype;
   std::vector<uint64_t> shape;
-  /// Rows and columns of the weight that share one element.
+  /// Rows and columns of the weight that share one element; 0: all.
   uint64_t blockRows, blockColumns;
+  /// A checkpoint may store F32, BF16 or F16 instead of `dtype`, which then is
+  /// what it stores.
+  bool anyFloat = false;
 };
 
 /// With `stack` > 0 every name holds one "{}" that stands for 0 .. stack-1, and

@@ -46,7 +46,7 @@ public:
 
 private:
   /// What linears must share to be one launch.
-  using Key = std::tuple<Value, Type, Type, int64_t>;
+  using Key = std::tuple<Value, Type, Type, Attribute, int64_t>;
 
   void fuseLinears(func::FuncOp function) {
     llvm::MapVector<Key, SmallVector<model::LinearOp>> byInput;
@@ -54,9 +54,14 @@ private:
       auto shard = symbols.lookup<WeightShardOp>(op.getWeight());
       if (!shard)
         return;
-      Key key{
-          op.getInput(), cast<RankedTensorType>(op.getType()).getElementType(),
-          shard.getWeightType().getElementType(), op.getActGroup().value_or(0)};
+      Key key{op.getInput(),
+              cast<RankedTensorType>(op.getType()).getElementType(),
+              shard.getWeightType().getElementType(),
+              shard.getWeightStorage().mapCompanions(
+                  [](model::CompanionAttr companion) {
+                    return companion.withBlocks({1, 1});
+                  }),
+              op.getActGroup().value_or(0)};
       byInput[key].push_back(op);
     });
     for (auto &[key, linears] : byInput)
@@ -99,7 +104,8 @@ private:
     auto up = symbols.lookup<WeightShardOp>(weights[1].getValue());
     if (!gate || !up ||
         gate.getWeightType().getElementType() !=
-            up.getWeightType().getElementType())
+            up.getWeightType().getElementType() ||
+        !gate.getWeightStorage().isLike(up.getWeightStorage()))
       return;
     op.setGateUpAttr(builder.getArrayAttr(concatenate(weights, joinDim(op))));
   }
@@ -109,13 +115,32 @@ private:
     return op.getWeightUses().front().joins.value();
   }
 
+  /// The storage of a weight of `storage` and `shape` with `next` behind it
+  /// along `dim`: the finest blocks of both, so that the part starts at a block
+  /// boundary of the whole.
+  static model::StorageAttr join(model::StorageAttr storage,
+                                 ArrayRef<int64_t> shape, WeightShardOp next,
+                                 int64_t dim) {
+    size_t axis = dim + 2 - shape.size(), i = 0;
+    ArrayRef<int64_t> nextShape = next.getWeightType().getShape();
+    return storage.mapCompanions([&](model::CompanionAttr companion) {
+      model::CompanionAttr other = next.getWeightStorage().getCompanions()[i++];
+      std::array<int64_t, 2> blocks = companion.getBlocks(shape),
+                             others = other.getBlocks(nextShape);
+      for (size_t each = 0; each < 2; ++each)
+        blocks[each] = std::gcd(blocks[each], others[each]);
+      blocks[axis] = std::gcd(blocks[axis], shape[dim]);
+      return companion.withBlocks(blocks);
+    });
+  }
+
   /// The shard that holds the parts of `weights` one after another along
   /// `dim`; made once for all functions.
   FlatSymbolRefAttr concatenate(ArrayRef<FlatSymbolRefAttr> weights,
                                 int64_t dim) {
     std::string name;
     SmallVector<Attribute> parts, shardings;
-    SmallVector<int64_t> blocks;
+    model::StorageAttr storage;
     SmallVector<Location> locs;
     RankedTensorType type;
     SmallVector<int64_t> shape;
@@ -126,17 +151,12 @@ private:
       name += (name.empty() ? "" : "+") + symbol.getValue().str();
       llvm::append_range(parts, shard.getParts());
       llvm::append_range(shardings, shard.getShardings());
-      ArrayRef<int64_t> partBlocks = shard.getWeightScaleBlock();
       type = shard.getWeightType();
       if (shape.empty()) {
         shape.assign(type.getShape().begin(), type.getShape().end());
-        blocks.assign(partBlocks.begin(), partBlocks.end());
+        storage = shard.getWeightStorage();
       } else {
-        // A part must start at a block boundary of the whole.
-        if (!blocks.empty()) {
-          blocks[0] = std::gcd(std::gcd(blocks[0], partBlocks[0]), shape[dim]);
-          blocks[1] = std::gcd(blocks[1], partBlocks[1]);
-        }
+        storage = join(storage, shape, shard, dim);
         shape[dim] += type.getDimSize(dim);
       }
       locs.push_back(shard.getLoc());
@@ -150,8 +170,7 @@ private:
         builder, locs.front(), builder.getStringAttr(name),
         builder.getArrayAttr(parts), builder.getArrayAttr(shardings),
         builder.getI64IntegerAttr(dim),
-        blocks.empty() ? DenseI64ArrayAttr()
-                       : builder.getDenseI64ArrayAttr(blocks),
+        storage.isPlain() ? model::StorageAttr() : storage,
         TypeAttr::get(RankedTensorType::get(shape, type.getElementType())));
     symbols.insert(op);
     return FlatSymbolRefAttr::get(op.getSymNameAttr());

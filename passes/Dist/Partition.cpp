@@ -156,7 +156,7 @@ private:
     auto op = WeightShardOp::create(
         builder, weight.getLoc(), builder.getStringAttr(name),
         builder.getArrayAttr(symbol), builder.getArrayAttr(sharding),
-        builder.getI64IntegerAttr(0), localBlocks(weight, sharding),
+        builder.getI64IntegerAttr(0), localStorage(weight, sharding),
         TypeAttr::get(local));
     // Symbols must be defined once; shards follow all weights of the model.
     op->moveAfter(weight);
@@ -164,22 +164,30 @@ private:
     return shard;
   }
 
-  /// Blocks of a share: a rank that starts inside a block sees a finer grid,
-  /// of the largest size that divides the block and the share's step.
-  DenseI64ArrayAttr localBlocks(model::WeightOp weight, ShardingAttr sharding) {
-    ArrayRef<int64_t> blocks = weight.getWeightScaleBlock();
-    if (blocks.empty())
+  /// Storage of a share. A rank that starts inside a block sees a finer grid,
+  /// of the largest size that divides the block and the share's step. Scales
+  /// are f32 from here on, as the kernels want them.
+  model::StorageAttr localStorage(model::WeightOp weight,
+                                  ShardingAttr sharding) {
+    if (weight.getWeightStorage().isPlain())
       return {};
     RankedTensorType type = weight.getWeightType();
-    SmallVector<int64_t> local;
-    for (int64_t i = 0; i < 2; ++i) {
-      int64_t dim = type.getRank() - 2 + i;
+    auto share = [&](int64_t block, int64_t dim) {
       int64_t factor = state.mesh().factor(sharding.getDims()[dim]);
-      local.push_back(factor == 1
-                          ? blocks[i]
-                          : std::gcd(blocks[i], type.getDimSize(dim) / factor));
-    }
-    return builder.getDenseI64ArrayAttr(local);
+      return factor == 1 || block == model::CompanionAttr::kWhole
+                 ? block
+                 : std::gcd(block, type.getDimSize(dim) / factor);
+    };
+    int64_t rank = type.getRank();
+    return weight.getWeightStorage().mapCompanions(
+        [&](model::CompanionAttr companion) {
+          if (isa<BFloat16Type, Float16Type>(companion.getType()))
+            companion = companion.withType(builder.getF32Type());
+          return companion
+              .withBlocks({share(companion.getBlockRows(), rank - 2),
+                           share(companion.getBlockCols(), rank - 1)})
+              .withoutSource();
+        });
   }
 
   ModuleOp module;

@@ -137,7 +137,8 @@ private:
           builder, loc,
           builder.getStringAttr("ignored." + std::to_string(index)),
           builder.getStringAttr(entry.getName().getValue()),
-          info.getAs<IntegerAttr>("stack"), info.getAs<StringAttr>("reason"),
+          info.getAs<IntegerAttr>("stack"), model::CompanionKindAttr(),
+          FlatSymbolRefAttr(), info.getAs<StringAttr>("reason"),
           info.getAs<TypeAttr>("type"));
     }
   }

@@ -121,16 +121,38 @@ Value EntryConverter::weight(Operation *op, StringRef symbol) {
                 MemRefType::get(type.getShape(), type.getElementType()));
 }
 
-Value EntryConverter::scales(Operation *op, StringRef symbol) {
+SmallVector<Value> EntryConverter::stored(Operation *op, StringRef symbol) {
   dist::WeightShardOp shard = shardOf(symbol);
-  SmallVector<int64_t> shape(shard.getWeightType().getShape());
-  ArrayRef<int64_t> blocks = shard.getWeightScaleBlock();
-  for (int64_t i = 0; i < 2; ++i) {
-    int64_t &extent = shape[shape.size() - 2 + i];
-    extent = (extent + blocks[i] - 1) / blocks[i];
+  ArrayRef<int64_t> shape = shard.getWeightType().getShape();
+  SmallVector<Value> values = {weight(op, symbol)};
+  for (model::CompanionAttr companion :
+       shard.getWeightStorage().getCompanions())
+    values.push_back(global(
+        op->getLoc(), companionName(symbol, companion.getKind()),
+        MemRefType::get(companion.getShape(shape), companion.getType())));
+  return values;
+}
+
+DictionaryAttr
+EntryConverter::constantsOf(Operation *op,
+                            const model::LaunchBuilder &described) {
+  SmallVector<NamedAttribute> constants(described.getConstants());
+  for (StringRef name : described.getRankConstants())
+    constants.push_back(rankConstant(name, op));
+  SmallVector<Attribute> storages;
+  bool plain = true;
+  for (const model::LaunchOperand &operand : described.getInputs()) {
+    if (operand.kind != model::LaunchOperand::Kind::Stored)
+      continue;
+    dist::WeightShardOp shard = shardOf(operand.symbol.getValue());
+    model::StorageAttr storage = shard.getWeightStorage();
+    plain &= storage.isPlain();
+    storages.push_back(storage.resolved(shard.getWeightType().getShape()));
   }
-  return global(op->getLoc(), scaleName(symbol),
-                MemRefType::get(shape, builder.getF32Type()));
+  if (!plain)
+    constants.push_back(builder.getNamedAttr(EngineDialect::kStorageName,
+                                             builder.getArrayAttr(storages)));
+  return builder.getDictionaryAttr(constants);
 }
 
 Value EntryConverter::state(Operation *op, StringRef symbol, StringRef part) {
@@ -142,20 +164,20 @@ Value EntryConverter::state(Operation *op, StringRef symbol, StringRef part) {
   return global(op->getLoc(), (symbol + "." + part).str(), type);
 }
 
-Value EntryConverter::place(Operation *op,
-                            const model::LaunchOperand &operand) {
+SmallVector<Value>
+EntryConverter::place(Operation *op, const model::LaunchOperand &operand) {
   using Kind = model::LaunchOperand::Kind;
   switch (operand.kind) {
   case Kind::Value:
-    return buffers.lookup(operand.value);
+    return {buffers.lookup(operand.value)};
   case Kind::Weight:
-    return weight(op, operand.symbol.getValue());
-  case Kind::Scales:
-    return scales(op, operand.symbol.getValue());
+    return {weight(op, operand.symbol.getValue())};
+  case Kind::Stored:
+    return stored(op, operand.symbol.getValue());
   case Kind::State:
-    return state(op, operand.symbol.getValue(), operand.part);
+    return {state(op, operand.symbol.getValue(), operand.part)};
   case Kind::StepInput:
-    return stepInputs.lookup(operand.part);
+    return {stepInputs.lookup(operand.part)};
   }
   llvm_unreachable("all kinds return");
 }
@@ -237,16 +259,14 @@ LogicalResult EntryConverter::convertOp(model::LaunchOpInterface op) {
     return success();
   }
   assert(!described.getCallee().empty() && "views, or a launch of something");
-  SmallVector<NamedAttribute> constants(described.getConstants());
-  for (StringRef name : described.getRankConstants())
-    constants.push_back(rankConstant(name, op));
   SmallVector<Value> inputs, written;
   for (const model::LaunchOperand &operand : described.getInputs())
-    inputs.push_back(place(op, operand));
+    llvm::append_range(inputs, place(op, operand));
   for (const model::LaunchOperand &operand : described.getWrittenState())
-    written.push_back(place(op, operand));
+    llvm::append_range(written, place(op, operand));
   llvm::append_range(written, results(op));
-  return launch(op, described.getCallee(), constants, inputs, written);
+  return launch(op, described.getCallee(),
+                constantsOf(op, described).getValue(), inputs, written);
 }
 
 void EntryConverter::view(Operation *op, Value source) {

@@ -49,11 +49,18 @@ private:
   dist::WeightShardOp shardOf(llvm::StringRef symbol) {
     return symbols.lookup<dist::WeightShardOp>(symbol);
   }
-  mlir::Value scales(mlir::Operation *op, llvm::StringRef symbol);
+  /// A weight of any storage: its values, then its companions.
+  llvm::SmallVector<mlir::Value> stored(mlir::Operation *op,
+                                        llvm::StringRef symbol);
   mlir::Value state(mlir::Operation *op, llvm::StringRef symbol,
                     llvm::StringRef part);
   /// An operand as an op described it.
-  mlir::Value place(mlir::Operation *op, const model::LaunchOperand &operand);
+  llvm::SmallVector<mlir::Value> place(mlir::Operation *op,
+                                       const model::LaunchOperand &operand);
+  /// The constants of a launch as an op described it, those of the rank and
+  /// the storage of its weights among them.
+  mlir::DictionaryAttr constantsOf(mlir::Operation *op,
+                                   const model::LaunchBuilder &described);
   mlir::NamedAttribute constant(llvm::StringRef name, int64_t value) {
     return builder.getNamedAttr(name, builder.getI64IntegerAttr(value));
   }

@@ -182,17 +182,19 @@ LogicalResult EntryConverter::launchBody(kernel::GroupOp group) {
         return failure();
       if (described.getViewed())
         return op.emitError("cannot be a step of a kernel: it is a view");
-      SmallVector<NamedAttribute> constants(described.getConstants());
-      for (StringRef name : described.getRankConstants())
-        constants.push_back(rankConstant(name, &op));
       step.op = described.getCallee();
-      step.constants = builder.getDictionaryAttr(constants);
-      for (const model::LaunchOperand &operand : described.getInputs())
-        step.values.push_back(operand.kind == model::LaunchOperand::Kind::Value
-                                  ? read(operand.value)
-                                  : values.input(place(&op, operand)));
+      step.constants = constantsOf(&op, described);
+      for (const model::LaunchOperand &operand : described.getInputs()) {
+        if (operand.kind == model::LaunchOperand::Kind::Value) {
+          step.values.push_back(read(operand.value));
+          continue;
+        }
+        for (Value value : place(&op, operand))
+          step.values.push_back(values.input(value));
+      }
       for (const model::LaunchOperand &operand : described.getWrittenState())
-        step.values.push_back(values.output(place(&op, operand)));
+        for (Value value : place(&op, operand))
+          step.values.push_back(values.output(value));
       if (!rows)
         rows = extent(&op);
     } else {

@@ -7,7 +7,7 @@ def ConvertToEngine : Pass<"convert-to-engine", "::mlir::ModuleOp"> {
   let summary = "Values become buffers, ops become launches";
   let description = [{
     Functions become entries of one program, in order; every tensor value becomes a buffer, a split becomes views, inline groups are opened, others become one launch as their fusion says,
-    and both leave their signature on the launches; weight shards become recipes over checkpoint sources, with a second recipe for scales; caches become states; step inputs and
+    and both leave their signature on the launches; weight shards become recipes over checkpoint sources, with a recipe for each companion; caches become states; step inputs and
     logits become bound io buffers. Equal kernels with equal constants are one `engine.kernel`. Nothing of the other dialects survives.
 
     ```mlir

@@ -4,7 +4,7 @@
 #include "passes/Engine/Passes.h"
 
 #include "dialects/Engine/IR/EngineDialect.h"
-#include "runtime/ops/Op.h"
+#include "passes/Target/KernelStorage.h"
 
 #include "llvm/ADT/DenseMap.h"
 
@@ -60,11 +60,12 @@ private:
   /// Whether the rows of an operand are the launch's. Kernels that the runtime
   /// does not have are refused elsewhere.
   static bool isCounted(KernelOp kernel, LaunchOp launch, size_t index) {
-    auto counts = [](StringRef op, size_t operands, size_t position) {
+    auto counts = [](StringRef op, size_t operands, DictionaryAttr constants,
+                     size_t position) {
       const saddle::ops::Op *definition = saddle::ops::findOp(op.str());
       if (!definition)
         return true;
-      auto all = definition->operandsOf(operands);
+      auto all = definition->operandsOf(operands, storagesOf(constants));
       return !all.ok() || (*all)[position].isCounted();
     };
     if (!kernel)
@@ -72,11 +73,12 @@ private:
     if (!kernel.getBody())
       return counts(kernel.getReference(),
                     launch.getInputs().size() + launch.getOutputs().size(),
-                    index);
+                    kernel.getConstants(), index);
     for (auto step : kernel.getBody()->getAsRange<StepAttr>())
       for (auto [position, value] : llvm::enumerate(step.getValues()))
         if (value == static_cast<int64_t>(index))
-          return counts(step.getOp(), step.getValues().size(), position);
+          return counts(step.getOp(), step.getValues().size(),
+                        step.getConstants(), position);
     return true;
   }
 

@@ -1,8 +1,10 @@
-// A recipe is a list of rectangles (docs/EngineFormat.md, "Recipes"). Values
-// and scales use one formula: scales are rectangles whose entries cover blocks
-// of cells instead of one.
+// A recipe is a list of rectangles (docs/EngineFormat.md, "Recipes"). Elements
+// and companions use one formula: companions are rectangles whose entries cover
+// blocks of cells instead of one.
 
 #include "passes/Engine/WeightRecipes.h"
+
+#include "passes/Target/KernelStorage.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/Support/MathExtras.h"
@@ -11,8 +13,9 @@ using namespace mlir;
 using namespace saddle;
 using namespace saddle::engine;
 
-std::string saddle::engine::scaleName(StringRef weight) {
-  return (weight + ".scale").str();
+std::string saddle::engine::companionName(StringRef weight,
+                                          model::CompanionKind kind) {
+  return (weight + "." + model::stringifyCompanionKind(kind)).str();
 }
 
 static RankedTensorType memberType(RankedTensorType type, Type element) {
@@ -27,19 +30,23 @@ void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
       builder.getI64IntegerAttr(type.getRank() == 3 ? type.getDimSize(0) : 0);
   RankedTensorType member = memberType(type, type.getElementType());
   SourceOp::create(builder, weight.getLoc(), weight.getSymNameAttr(),
-                   weight.getSourceAttr(), stack, /*ignored=*/StringAttr(),
+                   weight.getSourceAttr(), stack,
+                   /*companion=*/model::CompanionKindAttr(),
+                   /*of=*/FlatSymbolRefAttr(), /*ignored=*/StringAttr(),
                    TypeAttr::get(member));
-  ArrayRef<int64_t> blocks = weight.getWeightScaleBlock();
-  if (blocks.empty())
-    return;
-  auto grid = RankedTensorType::get(
-      {static_cast<int64_t>(llvm::divideCeil(member.getDimSize(0), blocks[0])),
-       static_cast<int64_t>(llvm::divideCeil(member.getDimSize(1), blocks[1]))},
-      builder.getF32Type());
-  SourceOp::create(builder, weight.getLoc(),
-                   builder.getStringAttr(scaleName(weight.getSymName())),
-                   weight.getScaleSourceAttr(), stack, StringAttr(),
-                   TypeAttr::get(grid));
+  for (model::CompanionAttr companion :
+       weight.getWeightStorage().getCompanions()) {
+    auto kind = model::CompanionKindAttr::get(builder.getContext(),
+                                              companion.getKind());
+    auto grid = RankedTensorType::get(companion.getShape(member.getShape()),
+                                      companion.getType());
+    SourceOp::create(builder, weight.getLoc(),
+                     builder.getStringAttr(companionName(weight.getSymName(),
+                                                         companion.getKind())),
+                     companion.getSource(), stack, kind,
+                     FlatSymbolRefAttr::get(weight.getSymNameAttr()),
+                     StringAttr(), TypeAttr::get(grid));
+  }
 }
 
 namespace {
@@ -80,19 +87,44 @@ static Part describePart(model::WeightOp weight, dist::ShardingAttr sharding,
   return part;
 }
 
+/// The piece of a companion's grid that serves `part`, with its first cell at
+/// `offset` of the whole weight.
+static PieceAttr companionPiece(model::WeightOp weight,
+                                model::CompanionAttr stored, const Part &part,
+                                std::array<int64_t, 2> blocks,
+                                bool alongColumns, int64_t offset) {
+  std::array<int64_t, 2> from =
+      stored.getBlocks(weight.getWeightType().getShape());
+  MLIRContext *context = weight.getContext();
+  return PieceAttr::get(
+      context,
+      FlatSymbolRefAttr::get(
+          context, companionName(weight.getSymName(), stored.getKind())),
+      part.member, part.members, part.row,
+      llvm::divideCeil(part.rows, blocks[0]), part.col,
+      llvm::divideCeil(part.cols, blocks[1]),
+      alongColumns ? 0 : offset / blocks[0],
+      alongColumns ? offset / blocks[1] : 0,
+      {from[0], from[1], blocks[0], blocks[1]});
+}
+
 LogicalResult saddle::engine::createWeights(OpBuilder &builder,
                                             dist::WeightShardOp shard,
                                             FlatSymbolRefAttr arena,
                                             const SymbolTable &symbols) {
   MLIRContext *context = builder.getContext();
   RankedTensorType type = shard.getWeightType();
-  ArrayRef<int64_t> blocks = shard.getWeightScaleBlock();
+  model::StorageAttr storage = shard.getWeightStorage();
+  if (std::optional<std::string> reason = whyNotExecutable(storage))
+    return shard.emitError("storage ")
+           << storage << " cannot be executed: " << *reason;
   // The last dimension counts columns, also of a vector, which is one row.
   int64_t concat = shard.getConcat();
   bool alongColumns = concat == type.getRank() - 1;
   if (shard.getParts().size() > 1 && concat < type.getRank() - 2)
     return shard.emitError("a recipe cannot concatenate members of stacks");
-  SmallVector<Attribute> values, scales;
+  SmallVector<Attribute> values;
+  SmallVector<SmallVector<Attribute>> pieces(storage.getCompanions().size());
   int64_t offset = 0;
   for (auto [symbol, attr] :
        llvm::zip_equal(shard.getParts(), shard.getShardings())) {
@@ -106,33 +138,26 @@ LogicalResult saddle::engine::createWeights(OpBuilder &builder,
                                     part.row, part.rows, part.col, part.cols,
                                     alongColumns ? 0 : offset,
                                     alongColumns ? offset : 0, {1, 1, 1, 1}));
-    if (!blocks.empty()) {
-      ArrayRef<int64_t> from = weight.getWeightScaleBlock();
-      scales.push_back(PieceAttr::get(
-          context,
-          FlatSymbolRefAttr::get(context, scaleName(source.getValue())),
-          part.member, part.members, part.row,
-          llvm::divideCeil(part.rows, blocks[0]), part.col,
-          llvm::divideCeil(part.cols, blocks[1]),
-          alongColumns ? 0 : offset / blocks[0],
-          alongColumns ? offset / blocks[1] : 0,
-          {from[0], from[1], blocks[0], blocks[1]}));
-    }
+    for (auto [list, ours, stored] :
+         llvm::zip_equal(pieces, storage.getCompanions(),
+                         weight.getWeightStorage().getCompanions()))
+      list.push_back(companionPiece(weight, stored, part,
+                                    ours.getBlocks(type.getShape()),
+                                    alongColumns, offset));
     offset += alongColumns ? part.cols : part.rows;
   }
   WeightOp::create(
       builder, shard.getLoc(), shard.getSymNameAttr(), arena,
       /*offset=*/IntegerAttr(), builder.getArrayAttr(values),
       TypeAttr::get(MemRefType::get(type.getShape(), type.getElementType())));
-  if (blocks.empty())
-    return success();
-  SmallVector<int64_t> grid(type.getShape());
-  int64_t rank = type.getRank();
-  for (int64_t i = 0; i < 2; ++i)
-    grid[rank - 2 + i] = llvm::divideCeil(grid[rank - 2 + i], blocks[i]);
-  WeightOp::create(builder, shard.getLoc(),
-                   builder.getStringAttr(scaleName(shard.getSymName())), arena,
-                   IntegerAttr(), builder.getArrayAttr(scales),
-                   TypeAttr::get(MemRefType::get(grid, builder.getF32Type())));
+  for (auto [list, companion] :
+       llvm::zip_equal(pieces, storage.getCompanions()))
+    WeightOp::create(
+        builder, shard.getLoc(),
+        builder.getStringAttr(
+            companionName(shard.getSymName(), companion.getKind())),
+        arena, IntegerAttr(), builder.getArrayAttr(list),
+        TypeAttr::get(MemRefType::get(companion.getShape(type.getShape()),
+                                      companion.getType())));
   return success();
 }

@@ -8,17 +8,18 @@
 
 namespace saddle::engine {
 
-/// The symbol of a weight's scales.
-std::string scaleName(llvm::StringRef weight);
+/// The symbol of a weight's companion.
+std::string companionName(llvm::StringRef weight, model::CompanionKind kind);
 
 /// Creates the `engine.source`s of a checkpoint weight at the builder's
-/// insertion point: its values and, when it has them, its scales.
+/// insertion point: its elements and its companions.
 void createSources(mlir::OpBuilder &builder, model::WeightOp weight);
 
 /// Creates the `engine.weight` of a shard in `arena` at the builder's insertion
-/// point and, for block-scaled storage, a second one for the scales. `symbols`
-/// finds `model.weight`s and the mesh. Fails with an error at the shard when
-/// its parts lie along a dimension that a recipe cannot express.
+/// point and one for each of its companions. `symbols` finds `model.weight`s
+/// and the mesh. Fails with an error at the shard when its parts lie along a
+/// dimension that a recipe cannot express, or when the runtime cannot execute
+/// its storage.
 llvm::LogicalResult createWeights(mlir::OpBuilder &builder,
                                   dist::WeightShardOp shard,
                                   mlir::FlatSymbolRefAttr arena,

@@ -7,6 +7,8 @@
 
 #include "mlir/IR/Builders.h"
 
+#include <algorithm>
+
 namespace saddle::model {
 #define GEN_PASS_DEF_ASSIGNQUANTIZATION
 #include "passes/Model/Passes.h.inc"
@@ -25,17 +27,23 @@ struct AssignQuantization
   }
 
 private:
-  /// Columns of the input that meet one block of the last weight share a scale.
+  /// Groups are as wide as the blocks of the scales; a whole row is one group,
+  /// whichever of the weights it meets.
   static void assign(MatmulOpInterface op, const SymbolTable &symbols) {
     if (!op.getInput().getType().getElementType().isBF16())
       return;
-    ArrayRef<int64_t> blocks;
+    int64_t group = 0;
     for (const WeightUse &use :
-         cast<WeightUserOpInterface>(*op).getWeightUses())
-      blocks = symbols.lookup<WeightOpInterface>(use.symbol.getValue())
-                   .getWeightScaleBlock();
-    if (!blocks.empty())
-      op.setActGroup(blocks.back());
+         cast<WeightUserOpInterface>(*op).getWeightUses()) {
+      auto weight = symbols.lookup<WeightOpInterface>(use.symbol.getValue());
+      CompanionAttr scale =
+          weight.getWeightStorage().find(CompanionKind::Scale);
+      if (!scale)
+        return;
+      group = std::max(group,
+                       scale.getBlocks(weight.getWeightType().getShape())[1]);
+    }
+    op.setActGroup(group);
   }
 };
 

@@ -35,9 +35,9 @@ def DecomposeQKNorm : Pass<"model-decompose-qk-norm", "::mlir::ModuleOp"> {
 }
 
 def AssignQuantization : Pass<"model-assign-quantization", "::mlir::ModuleOp"> {
-  let summary = "State how activations meet block-scaled weights";
+  let summary = "State how activations meet weights with scales";
   let description = [{
-    Every `model.linear` and `model.experts` with f8E4M3FN weights and bf16 activations gets `act_group`: the columns of one weight block. With f32
+    Every `model.linear` and `model.experts` over weights with scales and bf16 activations gets `act_group`: the columns that share a scale. With f32
     activations nothing is quantised on the fly: that is the oracle mode, in which weights are dequantised exactly.
 
     ```mlir

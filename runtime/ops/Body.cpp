@@ -15,20 +15,23 @@ StatusOr<Body> Body::of(const schema::Kernel &kernel, size_t operands) {
     std::vector<uint32_t> every(operands);
     std::iota(every.begin(), every.end(), 0u);
     SADDLE_RETURN_IF_ERROR(body.add(kernel.op()->c_str(), kernel.attributes(),
-                                    std::move(every), kernel));
+                                    kernel.storage(), std::move(every),
+                                    kernel));
     if (!body.rows.empty())
       return makeError(StatusCode::InvalidArgument,
                        "%s has temporaries, but no body that could use them",
                        kernel.op()->c_str());
   } else {
-    if (kernel.attributes() && kernel.attributes()->size() > 0)
-      return makeError(StatusCode::InvalidArgument,
-                       "%s has attributes beside a body, whose ops have their "
-                       "own",
-                       kernel.op()->c_str());
+    if ((kernel.attributes() && kernel.attributes()->size() > 0) ||
+        (kernel.storage() && kernel.storage()->size() > 0))
+      return makeError(
+          StatusCode::InvalidArgument,
+          "%s has attributes or storages beside a body, whose ops have their "
+          "own",
+          kernel.op()->c_str());
     for (const schema::BodyOp *op : *kernel.body())
       SADDLE_RETURN_IF_ERROR(
-          body.add(op->op()->c_str(), op->attributes(),
+          body.add(op->op()->c_str(), op->attributes(), op->storage(),
                    {op->operands()->begin(), op->operands()->end()}, kernel));
   }
   if (body.all.empty())
@@ -40,15 +43,19 @@ StatusOr<Body> Body::of(const schema::Kernel &kernel, size_t operands) {
 }
 
 Status Body::add(const char *name, AttributeList attributes,
-                 std::vector<uint32_t> operands, const schema::Kernel &kernel) {
+                 const Storage::Tables *tables, std::vector<uint32_t> operands,
+                 const schema::Kernel &kernel) {
   const Op *op = findOp(name);
   if (!op)
     return makeError(StatusCode::Unsupported,
                      "kernel \"%s\": op \"%s\" is not an op of this runtime",
                      kernel.name()->c_str(), name);
+  SADDLE_ASSIGN_OR_RETURN(std::vector<Storage> storages,
+                          Storage::of(tables, name));
   SADDLE_ASSIGN_OR_RETURN(std::vector<Operand> definitions,
-                          op->operandsOf(operands.size()));
-  all.push_back({op, attributes, std::move(operands), std::move(definitions)});
+                          op->operandsOf(operands.size(), storages));
+  all.push_back({op, attributes, std::move(storages), std::move(operands),
+                 std::move(definitions)});
   return {};
 }
 
@@ -64,25 +71,27 @@ Status Body::connect() {
         return makeError(StatusCode::InvalidArgument,
                          "%s: operand %zu (%s) is value %u of the body, which "
                          "has %zu operands and %zu temporaries",
-                         step.op->name, i, definition.name, index, count,
-                         rows.size());
+                         step.op->name, i, definition.name.c_str(), index,
+                         count, rows.size());
       bool isTemporary = index >= count;
       if (definition.isWritten() &&
           (uses[index] == kWritten || (uses[index] == kRead && isTemporary)))
         return makeError(StatusCode::InvalidArgument,
                          "%s: operand %zu (%s) is value %u of the body, which "
                          "has been written before",
-                         step.op->name, i, definition.name, index);
+                         step.op->name, i, definition.name.c_str(), index);
       if (isTemporary && !definition.isCounted())
         return makeError(StatusCode::InvalidArgument,
                          "%s: operand %zu (%s) has no run-time rows, so it "
                          "cannot be temporary %zu",
-                         step.op->name, i, definition.name, index - count);
+                         step.op->name, i, definition.name.c_str(),
+                         index - count);
       if (isTemporary && !definition.isWritten() && uses[index] != kWritten)
         return makeError(StatusCode::InvalidArgument,
                          "%s: operand %zu (%s) is temporary %zu, which nothing "
                          "has written",
-                         step.op->name, i, definition.name, index - count);
+                         step.op->name, i, definition.name.c_str(),
+                         index - count);
       if (definition.isWritten())
         uses[index] = kWritten;
       else if (uses[index] == kNever)
@@ -164,8 +173,8 @@ Status Body::check(schema::DType computeDType, schema::DType kvDType,
     std::vector<View> own;
     for (uint32_t operand : step.operands)
       own.push_back(values[operand]);
-    SADDLE_RETURN_IF_ERROR(
-        checkCall(*step.op, step.attributes, computeDType, kvDType, own));
+    SADDLE_RETURN_IF_ERROR(checkCall(*step.op, step.attributes, step.storages,
+                                     computeDType, kvDType, own));
   }
   return {};
 }

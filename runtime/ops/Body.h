@@ -11,6 +11,7 @@ namespace saddle::ops {
 struct Step {
   const Op *op;
   AttributeList attributes;
+  std::vector<Storage> storages;
   std::vector<uint32_t> operands;
   std::vector<Operand> definitions;
 };
@@ -49,7 +50,8 @@ public:
 
 private:
   Status add(const char *name, AttributeList attributes,
-             std::vector<uint32_t> operands, const schema::Kernel &kernel);
+             const Storage::Tables *storages, std::vector<uint32_t> operands,
+             const schema::Kernel &kernel);
   Status connect();
 
   size_t count = 0, written = 0, countedOperand = 0;

@@ -17,13 +17,12 @@ const char *describe(Type type) {
   case Type::AOrF32:
     return "the compute dtype or f32";
   case Type::W:
+  case Type::Values:
     return "f32, bf16, f16 or f8e4m3";
   case Type::KV:
     return "the KV dtype";
   case Type::F32:
     return "f32";
-  case Type::F8:
-    return "f8e4m3";
   case Type::I32:
     return "i32";
   }
@@ -37,14 +36,13 @@ static bool accepts(Type type, DType dtype, DType compute, DType kv) {
   case Type::AOrF32:
     return dtype == compute || dtype == DType::F32;
   case Type::W:
+  case Type::Values:
     return dtype == DType::F32 || dtype == DType::BF16 || dtype == DType::F16 ||
            dtype == DType::F8E4M3;
   case Type::KV:
     return dtype == kv;
   case Type::F32:
     return dtype == DType::F32;
-  case Type::F8:
-    return dtype == DType::F8E4M3;
   case Type::I32:
     return dtype == DType::I32;
   }
@@ -83,6 +81,8 @@ static Status checkOperand(const std::string &name, const Operand &operand,
                        "overflows",
                        name.c_str(), i, (unsigned long long)extent,
                        (unsigned long long)view.strides[i]);
+    if (operand.shape[i] == '*')
+      continue;
     uint64_t &known = extents[operand.shape[i]];
     if (known == 0)
       known = extent;
@@ -92,6 +92,27 @@ static Status checkOperand(const std::string &name, const Operand &operand,
                        "is %llu",
                        name.c_str(), i, (unsigned long long)extent,
                        operand.shape[i], (unsigned long long)known);
+  }
+  return {};
+}
+
+/// One element for each block of the weight.
+static Status checkBlocks(const std::string &name, const Companion &companion,
+                          const View &weight, const View &view) {
+  const uint64_t blocks[] = {companion.blockRows, companion.blockCols};
+  static constexpr const char *kAxes[] = {"rows", "columns"};
+  for (unsigned i = 0; i < 2; ++i) {
+    unsigned dim = view.rank - 2 + i;
+    uint64_t extent = weight.shape[dim];
+    uint64_t expected = extent / blocks[i] + (extent % blocks[i] != 0);
+    if (view.shape[dim] != expected)
+      return makeError(StatusCode::InvalidArgument,
+                       "%s has %llu %s, expected %llu: one for every %llu of "
+                       "the weight's %llu",
+                       name.c_str(), (unsigned long long)view.shape[dim],
+                       kAxes[i], (unsigned long long)expected,
+                       (unsigned long long)blocks[i],
+                       (unsigned long long)extent);
   }
   return {};
 }
@@ -142,16 +163,23 @@ static Status checkAttributes(const Op &op, AttributeList attributes) {
   return {};
 }
 
-Status checkCall(const Op &op, AttributeList attributes, DType computeDType,
+Status checkCall(const Op &op, AttributeList attributes,
+                 const std::vector<Storage> &storages, DType computeDType,
                  DType kvDType, const std::vector<View> &operands) {
   SADDLE_ASSIGN_OR_RETURN(std::vector<Operand> expected,
-                          op.operandsOf(operands.size()));
+                          op.operandsOf(operands.size(), storages));
   Call call{op.name, attributes, {}};
+  size_t weight = 0; // the last operand that is no companion
   for (size_t i = 0; i < operands.size(); ++i) {
     std::string name = std::string(op.name) + ": operand " + std::to_string(i) +
                        " (" + expected[i].name + ")";
     SADDLE_RETURN_IF_ERROR(checkOperand(name, expected[i], operands[i],
                                         computeDType, kvDType, call.extents));
+    if (!expected[i].companion)
+      weight = i;
+    else
+      SADDLE_RETURN_IF_ERROR(checkBlocks(name, *expected[i].companion,
+                                         operands[weight], operands[i]));
   }
   SADDLE_RETURN_IF_ERROR(checkAttributes(op, attributes));
   return op.relations ? op.relations(call) : Status();

@@ -6,10 +6,12 @@
 #define SADDLE_RUNTIME_OPS_OP_H
 
 #include "runtime/ops/Attributes.h"
+#include "runtime/ops/Storage.h"
 #include "runtime/src/base/Span.h"
 #include "runtime/src/base/Status.h"
 #include "runtime/src/base/View.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,10 +31,10 @@ enum class Role {
 enum class Type {
   A,      // the engine's compute dtype
   AOrF32, // a result that may stay fp32
-  W,      // any weight storage
+  W,      // weights of any storage, with their companions behind them
+  Values, // weights that are stored as their values
   KV,     // the engine's KV dtype
   F32,
-  F8,
   I32
 };
 
@@ -53,18 +55,22 @@ enum class Traffic {
 ///   p  pages of a cache, b  tokens of a page
 ///   S  batch slots, P  pages of a sequence at most
 ///   e  members of a stack held here, k  those that a row chooses
+///   *  any extent, another one wherever it stands
 struct Operand {
-  const char *name;
+  std::string name;
   Role role;
   Type type;
   const char *shape;
   Traffic traffic;
+  /// What it is to the weight before it; none of the op's own operands is one.
+  std::optional<Companion> companion;
 
-  constexpr Operand(const char *name, Role role, Type type, const char *shape,
-                    Traffic traffic)
-      : name(name), role(role), type(type), shape(shape), traffic(traffic) {}
-  constexpr Operand(const char *name, Role role, Type type, const char *shape)
-      : Operand(name, role, type, shape, usual(role)) {}
+  Operand(std::string name, Role role, Type type, const char *shape,
+          Traffic traffic)
+      : name(std::move(name)), role(role), type(type), shape(shape),
+        traffic(traffic) {}
+  Operand(std::string name, Role role, Type type, const char *shape)
+      : Operand(std::move(name), role, type, shape, usual(role)) {}
 
   bool isWritten() const {
     return role == Role::Output || role == Role::Update;
@@ -108,7 +114,7 @@ struct Call {
 
 struct Op {
   const char *name;
-  /// Inputs, weights and states, then outputs.
+  /// Inputs, weights and states, then outputs; companions are not among them.
   std::vector<Operand> operands;
   std::vector<Attribute> attributes;
   /// What letters cannot say; null when there is nothing. Operands and
@@ -122,9 +128,11 @@ struct Op {
   /// Needs the launch's rank groups: only part of a kernel's body.
   bool exchanges = false;
 
-  /// The operands of a call with `count` of them. InvalidArgument when it
-  /// cannot have so many.
-  StatusOr<std::vector<Operand>> operandsOf(size_t count) const;
+  /// The operands of a call with `count` of them, whose weights of type W are
+  /// stored so: one entry for each in order, or none when all are stored as
+  /// their values. InvalidArgument when it cannot have so many.
+  StatusOr<std::vector<Operand>>
+  operandsOf(size_t count, const std::vector<Storage> &storages = {}) const;
 };
 
 /// All ops, by name.
@@ -136,6 +144,7 @@ const Op *findOp(std::string_view name);
 /// Operands (data is not looked at) and attributes of one call against the op's
 /// definition. Errors name the op, the operand and both sides.
 Status checkCall(const Op &op, AttributeList attributes,
+                 const std::vector<Storage> &storages,
                  schema::DType computeDType, schema::DType kvDType,
                  const std::vector<View> &operands);
 

@@ -12,7 +12,7 @@ using schema::AttributeKind;
 
 // Letters besides those of Op.h: H, K, N, G widths, V vocabulary, E experts, k
 // chosen experts, e experts held here, D = 2I, g kv heads, d head dim, T tokens
-// of the step, r, c, s, u rows and columns of block scales.
+// of the step.
 static const std::vector<Op> &table() {
   constexpr auto kInt = AttributeKind::INT;
   constexpr auto kFloat = AttributeKind::FLOAT;
@@ -51,7 +51,7 @@ static const std::vector<Op> &table() {
        "uses kv head i/(h/g); softmax in fp32; N = h·d"},
       {"embedding",
        {{"tokens", kIn, Type::I32, "n"},
-        {"table", kWeight, Type::W, "VH", Traffic::Lookups},
+        {"table", kWeight, Type::Values, "VH", Traffic::Lookups},
         {"out", kOut, Type::A, "nH"}},
        {{"vocab_start", kRank}},
        nullptr,
@@ -67,23 +67,6 @@ static const std::vector<Op> &table() {
        expertsRelations,
        "Σ over chosen experts held here, in ascending order: weight · "
        "w2(silu(w1 x) ∘ (w3 x)); D = 2I, rows 0..I-1 of w13 are w1"},
-      {"experts_scaled",
-       {{"x", kIn, Type::A, "nH"},
-        {"weights", kIn, Type::F32, "nk"},
-        {"experts", kIn, Type::I32, "nk"},
-        {"w13", kWeight, Type::F8, "eDH", Traffic::Chosen},
-        {"scale13", kWeight, Type::F32, "erc", Traffic::Chosen},
-        {"w2", kWeight, Type::F8, "eHI", Traffic::Chosen},
-        {"scale2", kWeight, Type::F32, "esu", Traffic::Chosen},
-        {"out", kOut, Type::A, "nH"}},
-       {{"expert_start", kRank},
-        {"act_group", kInt},
-        {"block_rows13", kInt},
-        {"block_cols13", kInt},
-        {"block_rows2", kInt},
-        {"block_cols2", kInt}},
-       expertsScaledRelations,
-       "`experts` with block scales, which are multipliers"},
       {"kv_append",
        {{"k", kIn, Type::A, "nG"},
         {"v", kIn, Type::A, "nG"},
@@ -100,14 +83,6 @@ static const std::vector<Op> &table() {
        {{"act_group", kInt}},
        linearRelations,
        "x · wᵀ"},
-      {"linear_scaled",
-       {{"x", kIn, Type::A, "nK"},
-        {"w", kWeight, Type::F8, "NK"},
-        {"scale", kWeight, Type::F32, "rc"},
-        {"out", kOut, Type::AOrF32, "nN"}},
-       {{"act_group", kInt}, {"block_rows", kInt}, {"block_cols", kInt}},
-       linearScaledRelations,
-       "x · (w ∘ scale)ᵀ; the scale is a multiplier of a block"},
       {"merge_candidates",
        {{"values", kIn, Type::F32, "nM"},
         {"tokens", kIn, Type::I32, "nM"},
@@ -186,16 +161,46 @@ const Op *findOp(std::string_view name) {
   return found != ops.end() && found->name == name ? &*found : nullptr;
 }
 
-StatusOr<std::vector<Operand>> Op::operandsOf(size_t count) const {
+/// Puts companions behind their weights.
+static StatusOr<std::vector<Operand>>
+withCompanions(const char *op, const std::vector<Operand> &operands,
+               const std::vector<Storage> &storages) {
+  if (storages.empty())
+    return operands;
+  std::vector<Operand> all;
+  size_t weights = 0;
+  for (const Operand &operand : operands) {
+    all.push_back(operand);
+    if (operand.type != Type::W || weights++ >= storages.size())
+      continue;
+    for (const Companion &companion : storages[weights - 1].companions) {
+      const char *shape = operand.shape[2] ? "e**" : "**";
+      all.emplace_back(operand.name + companion.suffix(), operand.role,
+                       Type::F32, shape, operand.traffic);
+      all.back().companion = companion;
+    }
+  }
+  if (weights == storages.size())
+    return all;
+  return makeError(StatusCode::InvalidArgument,
+                   "%s: %zu storages, expected none or one for each of its "
+                   "%zu weights that may be stored in any way",
+                   op, storages.size(), weights);
+}
+
+StatusOr<std::vector<Operand>>
+Op::operandsOf(size_t count, const std::vector<Storage> &storages) const {
+  SADDLE_ASSIGN_OR_RETURN(std::vector<Operand> single,
+                          withCompanions(name, operands, storages));
   if (mostInputs == 0) {
-    if (count == operands.size())
-      return operands;
+    if (count == single.size())
+      return single;
     return makeError(StatusCode::InvalidArgument,
                      "%s: %zu operands, expected %zu", name, count,
-                     operands.size());
+                     single.size());
   }
   // The others stand behind the inputs.
-  size_t others = operands.size() - 1;
+  size_t others = single.size() - 1;
   if (count < others + 1 || count > others + mostInputs)
     return makeError(StatusCode::InvalidArgument,
                      "%s: %zu operands, expected 1 to %u inputs and %s", name,
@@ -207,9 +212,9 @@ StatusOr<std::vector<Operand>> Op::operandsOf(size_t count) const {
                                             "nE", "nF", "nG", "nH"};
   std::vector<Operand> all;
   for (size_t i = 0; i + others < count; ++i)
-    all.emplace_back(kNames[i], operands[0].role, operands[0].type, kShapes[i],
-                     operands[0].traffic);
-  all.insert(all.end(), operands.begin() + 1, operands.end());
+    all.emplace_back(kNames[i], single[0].role, single[0].type, kShapes[i],
+                     single[0].traffic);
+  all.insert(all.end(), single.begin() + 1, single.end());
   return all;
 }
 

@@ -15,12 +15,12 @@ static const char *symbolOf(Type type) {
     return "A or f32 ";
   case Type::W:
     return "W";
+  case Type::Values:
+    return "V";
   case Type::KV:
     return "KV";
   case Type::F32:
     return "f32";
-  case Type::F8:
-    return "f8e4m3";
   case Type::I32:
     return "i32";
   }
@@ -48,7 +48,7 @@ static const char *describe(Traffic traffic) {
 }
 
 static std::string print(const Operand &operand) {
-  std::string text = std::string(operand.name) + " " + symbolOf(operand.type);
+  std::string text = operand.name + " " + symbolOf(operand.type);
   for (const char *letter = operand.shape; *letter; ++letter)
     text += std::string(letter == operand.shape ? "[" : ",") + *letter;
   return text + "]" + describe(operand.traffic);
@@ -78,7 +78,9 @@ int main() {
       "target update-docs. -->\n"
       "# Ops of the runtime\n\n"
       "What a kernel can be made of. `A` is the engine's compute dtype (f32 or "
-      "bf16), `KV` its KV dtype, `W` any weight storage. A letter has the same "
+      "bf16), `KV` its KV dtype, `W` a weight of any storage, `V` one that is "
+      "stored as its values. The companions of a `W` (scales, in f32) stand "
+      "behind it\nand have its name with `_scale`. A letter has the same "
       "extent\nwherever it stands in an op: `n` is the run-time count of the "
       "launch, `p` pages and `b` tokens of a page of a cache, `S` batch slots, "
       "`P` pages of a\nsequence, `e` members of a stack on this rank, `k` "

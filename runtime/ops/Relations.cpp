@@ -95,35 +95,8 @@ Status attentionRelations(const Call &call) {
                        call.extents['g'] * call.extents['d']);
 }
 
-static Status checkScales(const Call &call, const char *scale, uint64_t rows,
-                          uint64_t columns, uint64_t scaleRows,
-                          uint64_t scaleColumns, const char *rowsName,
-                          const char *columnsName) {
-  SADDLE_RETURN_IF_ERROR(checkIntAtLeast(call, rowsName, 1));
-  SADDLE_RETURN_IF_ERROR(checkIntAtLeast(call, columnsName, 1));
-  auto blocks = [&](uint64_t extent, const char *name) {
-    uint64_t block = uint64_t(call.attributes.integer(name));
-    return extent / block + (extent % block != 0);
-  };
-  std::string what = std::string("rows of ") + scale;
-  SADDLE_RETURN_IF_ERROR(checkEqual(call, what.c_str(), scaleRows,
-                                    "one per block of the weight",
-                                    blocks(rows, rowsName)));
-  what = std::string("columns of ") + scale;
-  return checkEqual(call, what.c_str(), scaleColumns,
-                    "one per block of the weight",
-                    blocks(columns, columnsName));
-}
-
 Status linearRelations(const Call &call) {
   return checkIntAtLeast(call, "act_group", 0);
-}
-
-Status linearScaledRelations(const Call &call) {
-  SADDLE_RETURN_IF_ERROR(checkIntAtLeast(call, "act_group", 0));
-  return checkScales(call, "scale", call.extents['N'], call.extents['K'],
-                     call.extents['r'], call.extents['c'], "block_rows",
-                     "block_cols");
 }
 
 Status routerRelations(const Call &call) {
@@ -139,16 +112,6 @@ Status expertsRelations(const Call &call) {
   SADDLE_RETURN_IF_ERROR(checkIntAtLeast(call, "act_group", 0));
   return checkEqual(call, "rows of w13", call.extents['D'], "2 x columns of w2",
                     2 * call.extents['I']);
-}
-
-Status expertsScaledRelations(const Call &call) {
-  SADDLE_RETURN_IF_ERROR(expertsRelations(call));
-  SADDLE_RETURN_IF_ERROR(checkScales(
-      call, "scale13", call.extents['D'], call.extents['H'], call.extents['r'],
-      call.extents['c'], "block_rows13", "block_cols13"));
-  return checkScales(call, "scale2", call.extents['H'], call.extents['I'],
-                     call.extents['s'], call.extents['u'], "block_rows2",
-                     "block_cols2");
 }
 
 /// K candidates out of `given`.

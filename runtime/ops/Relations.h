@@ -15,10 +15,8 @@ Status ropeRelations(const Call &);
 Status kvAppendRelations(const Call &);
 Status attentionRelations(const Call &);
 Status linearRelations(const Call &);
-Status linearScaledRelations(const Call &);
 Status routerRelations(const Call &);
 Status expertsRelations(const Call &);
-Status expertsScaledRelations(const Call &);
 Status topCandidatesRelations(const Call &);
 Status mergeCandidatesRelations(const Call &);
 

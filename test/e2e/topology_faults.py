@@ -191,14 +191,15 @@ FAULTS = [
                   + "_norm")),
     # FP8 scales.
     Fault("rows of a scale block of w1 and w3 doubled", "fp8", "engine",
-          replace(r"block_rows13 = 16", "block_rows13 = 32")),
+          replace(r"(\"experts\" \{[^\n]*storage = \[#model.storage<scale f32 \[)16",
+                  r"\g<1>32")),
     Fault("columns of a scale block of o_proj halved", "fp8", "engine",
-          replace(r"(linear_scaled\" \{[^\n]*block_cols = )64", r"\g<1>32")),
+          replace(r"(\"linear\" \{[^\n]*<scale f32 \[\d+, )64", r"\g<1>32")),
     Fault("scales of w2 of rank 0 on all ranks", "fp8", "engine",
           replace(r"(source = @layers\.\d\.w2\.scale, [^\n]*col = <0 \+ \(rank div 1 "
                   r"mod )4(\) \* )48", r"\g<1>1\g<2>0")),
     Fault("scales of w1 and w3 at whole blocks of 128 rows", "fp8", "dist",
-          replace(r"(concat 1 blocks \[)16", r"\g<1>96")),
+          replace(r"(concat 1 stored <scale f32 \[)16", r"\g<1>96")),
     # Residual, stages, caches.
     Fault("residual behind attention is the reduction itself", "tp", "dist",
           replace(rf"({O_PROJ}[^\n]*\n[^\n]*\n[^\n]*model\.add )%\d+, (%\d+)",

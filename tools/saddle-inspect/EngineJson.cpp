@@ -58,7 +58,9 @@ static Json json(const Source *source) {
           {"dtype", dtypeName(source->dtype())},
           {"shape", numbers(source->shape())},
           {"ignored_reason", json(source->ignored_reason())},
-          {"checkpoint", source->checkpoint()}};
+          {"checkpoint", source->checkpoint()},
+          {"companion", EnumNameCompanionKind(source->companion())},
+          {"companion_of", source->companion_of()}};
 }
 
 static Json json(const Piece *piece) {
@@ -80,7 +82,8 @@ static Json json(const Piece *piece) {
 static Json json(const Weight *weight) {
   return {{"name", json(weight->name())},
           {"slice", json(weight->slice())},
-          {"pieces", tables(weight->pieces())}};
+          {"pieces", tables(weight->pieces())},
+          {"layout", EnumNameLayout(weight->layout())}};
 }
 
 /// Only the value that the kind names.
@@ -123,10 +126,23 @@ static Json json(const Function *function) {
       {"spill_bytes", function->spill_bytes()}};
 }
 
+static Json json(const Companion *companion) {
+  return {{"kind", EnumNameCompanionKind(companion->kind())},
+          {"block_rows", companion->block_rows()},
+          {"block_cols", companion->block_cols()},
+          {"divides", companion->divides()}};
+}
+
+static Json json(const Storage *storage) {
+  return {{"companions", tables(storage->companions())},
+          {"order", numbers(storage->order())}};
+}
+
 static Json json(const Kernel *kernel) {
   return {{"name", json(kernel->name())},
           {"op", json(kernel->op())},
           {"attributes", tables(kernel->attributes())},
+          {"storage", tables(kernel->storage())},
           {"functions", tables(kernel->functions())}};
 }
 

@@ -5,6 +5,7 @@
 #include "tools/saddle-inspect/Facts.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 
 namespace saddle::inspect {
@@ -294,6 +295,26 @@ void Report::memory() {
   }
 }
 
+/// " of weights stored <scale 128x128>, <>"; "" when all are their values.
+static std::string storageText(const Kernel &kernel) {
+  std::string text;
+  for (uint32_t i = 0; kernel.storage() && i < kernel.storage()->size(); ++i) {
+    text += text.empty() ? " of weights stored <" : ", <";
+    const auto *companions = kernel.storage()->Get(i)->companions();
+    for (uint32_t c = 0; companions && c < companions->size(); ++c) {
+      const Companion &companion = *companions->Get(c);
+      std::string kind = EnumNameCompanionKind(companion.kind());
+      for (char &letter : kind)
+        letter = char(std::tolower(letter));
+      text += (c ? ", " : "") + kind + " " +
+              std::to_string(companion.block_rows()) + "x" +
+              std::to_string(companion.block_cols());
+    }
+    text += ">";
+  }
+  return text;
+}
+
 void Report::kernels() {
   heading("kernels");
   std::vector<uint64_t> uses = kernelUses(engine);
@@ -320,7 +341,7 @@ void Report::kernels() {
     }
     line(1,
          kernel.name()->str() + ": " + kernel.op()->str() + "(" + attributes +
-             "), launches " + number(uses[i]),
+             ")" + storageText(kernel) + ", launches " + number(uses[i]),
          "");
     for (uint32_t f = 0; kernel.functions() && f < kernel.functions()->size();
          ++f)

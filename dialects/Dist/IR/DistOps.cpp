@@ -128,8 +128,43 @@ RankedTensorType WeightShardOp::getWeightType() {
   return cast<RankedTensorType>(getType());
 }
 
-ArrayRef<int64_t> WeightShardOp::getWeightScaleBlock() {
-  return getBlocks().value_or(ArrayRef<int64_t>());
+model::StorageAttr WeightShardOp::getWeightStorage() {
+  return getStorageAttr() ? getStorageAttr()
+                          : model::StorageAttr::get(getContext(), {}, {});
+}
+
+/// weight_shard_c7, of one part.
+static LogicalResult verifyStorage(WeightShardOp shard, model::WeightOp part) {
+  model::StorageAttr storage = shard.getWeightStorage(),
+                     stored = part.getWeightStorage();
+  auto differs = [&] {
+    return shard.emitOpError("expected the storage of part @")
+           << part.getSymName() << ", " << stored << ", but got " << storage;
+  };
+  if (storage.getPacking() != stored.getPacking() ||
+      storage.getCompanions().size() != stored.getCompanions().size())
+    return differs();
+  RankedTensorType type = shard.getWeightType(), global = part.getWeightType();
+  for (auto [ours, theirs] :
+       llvm::zip_equal(storage.getCompanions(), stored.getCompanions())) {
+    model::CompanionAttr widened = theirs;
+    if (ours.getType().isF32() && isa<FloatType>(theirs.getType()))
+      widened = theirs.withType(ours.getType());
+    std::array<int64_t, 2> blocks = {ours.getBlockRows(), ours.getBlockCols()};
+    if (ours != widened.withBlocks(blocks).withoutSource())
+      return differs();
+    std::array<int64_t, 2> local = ours.getBlocks(type.getShape()),
+                           whole = theirs.getBlocks(global.getShape());
+    if (whole[0] % local[0] != 0 || whole[1] % local[1] != 0)
+      return shard.emitOpError("expected blocks that divide [")
+             << whole[0] << ", " << whole[1] << "] of part @"
+             << part.getSymName() << ", but got " << storage;
+  }
+  if (!stored.isPlain() && type.getElementType() != global.getElementType())
+    return shard.emitOpError("part @")
+           << part.getSymName() << " is stored as " << stored
+           << ", so it cannot be widened to " << type.getElementType();
+  return success();
 }
 
 LogicalResult WeightShardOp::verify() {
@@ -191,17 +226,8 @@ LogicalResult WeightShardOp::verifySymbolUses(SymbolTableCollection &symbols) {
              << symbol << " (" << global.getElementType()
              << ") or f32, but got " << element;
     // weight_shard_c7
-    bool scaled = isa<Float8E4M3FNType>(element);
-    if (scaled != getBlocks().has_value())
-      return emitOpError("f8E4M3FN shards need blocks and others have none");
-    if (scaled) {
-      ArrayRef<int64_t> source = part.getWeightScaleBlock();
-      ArrayRef<int64_t> blocks = *getBlocks();
-      if (blocks.size() != 2 || blocks[0] <= 0 || blocks[1] <= 0 ||
-          source[0] % blocks[0] != 0 || source[1] % blocks[1] != 0)
-        return emitOpError("expected blocks that divide [")
-               << source[0] << ", " << source[1] << "] of part " << symbol;
-    }
+    if (failed(verifyStorage(*this, part)))
+      return failure();
   }
   // weight_shard_c5
   if (total != type.getDimSize(concat))

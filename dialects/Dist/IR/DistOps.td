@@ -3,6 +3,7 @@
 
 include "dialects/Dist/IR/DistAttrs.td"
 include "dialects/Dist/Interfaces/CollectiveOpInterface.td"
+include "dialects/Model/IR/ModelAttrs.td"
 include "dialects/Model/Interfaces/WeightOpInterface.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/OpBase.td"
@@ -39,13 +40,13 @@ def Dist_WeightShardOp : Dist_Op<"weight_shard",
   let summary = "one rank's share of one or more weights";
   let description = [{
     The parts are slices of `model.weight`s, each cut as its sharding says and concatenated along `concat`. The element type is the parts' storage, or f32
-    for an exact widening. With scales, `blocks` says how many rows and columns share one after slicing: a divisor of the source's, so that every part
-    boundary falls between blocks.
+    for an exact widening. `stored` is the parts' storage after slicing: blocks divide those of the source, so that every part boundary falls between
+    blocks, and companions may be widened to f32.
 
     ```mlir
     dist.weight_shard @layers.0.qkv of [@layers.0.q_proj, @layers.0.k_proj, @layers.0.v_proj]
         shardings [#dist.sharding<@mesh, ["tp", _]>, #dist.sharding<@mesh, ["tp", _]>, #dist.sharding<@mesh, ["tp", _]>]
-        concat 0 blocks [128, 128] : tensor<1024x3072xf8E4M3FN>
+        concat 0 stored <scale f32 [128, 128]> : tensor<1024x3072xf8E4M3FN>
     ```
 
     **Constraints**
@@ -55,11 +56,12 @@ def Dist_WeightShardOp : Dist_Op<"weight_shard",
     - (weight_shard_c4) a sharding names axes of its mesh that do not overlap, each divides its dimension, and nothing is unreduced;
     - (weight_shard_c5) the parts' local extents add up to the type along `concat` and equal it elsewhere;
     - (weight_shard_c6) the element type is every part's storage, or f32;
-    - (weight_shard_c7) f8E4M3FN shards have `blocks` that divide the parts' blocks, others have none.
+    - (weight_shard_c7) the storage is every part's, with blocks that divide theirs, scales as they are or in f32, and no sources; a weight that is not stored
+      as its values is not widened.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefArrayAttr:$parts, TypedArrayAttrBase<Dist_ShardingAttr, "shardings">:$shardings,
-      I64Attr:$concat, OptionalAttr<DenseI64ArrayAttr>:$blocks, TypeAttrOf<AnyRankedTensor>:$type);
-  let assemblyFormat = "$sym_name `of` $parts `shardings` $shardings `concat` $concat (`blocks` $blocks^)? attr-dict `:` $type";
+      I64Attr:$concat, OptionalAttr<Model_StorageAttr>:$storage, TypeAttrOf<AnyRankedTensor>:$type);
+  let assemblyFormat = "$sym_name `of` $parts `shardings` $shardings `concat` $concat (`stored` $storage^)? attr-dict `:` $type";
   let hasVerifier = 1;
 }
 

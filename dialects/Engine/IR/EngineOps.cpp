@@ -51,6 +51,15 @@ LogicalResult SourceOp::verify() {
   return success();
 }
 
+LogicalResult SourceOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // source_c3
+  if (!getOfAttr())
+    return success();
+  if (getOf() == getSymName())
+    return emitOpError("expected another source of which it is a companion");
+  return lookup<SourceOp>(*this, getOfAttr(), symbols);
+}
+
 LogicalResult ArenaOp::verify() {
   // arena_c1
   int64_t bytes = getBytes(), alignment = getAlignment();
@@ -61,11 +70,31 @@ LogicalResult ArenaOp::verify() {
   return success();
 }
 
+/// An array of storages as kernels have them.
+static bool isStorage(Attribute value) {
+  auto storages = dyn_cast<ArrayAttr>(value);
+  return storages && llvm::all_of(storages, [](Attribute each) {
+           auto storage = dyn_cast<model::StorageAttr>(each);
+           return storage &&
+                  llvm::all_of(storage.getCompanions(), [](auto companion) {
+                    return companion.getBlockRows() > 0 &&
+                           companion.getBlockCols() > 0 &&
+                           !companion.getSource();
+                  });
+         });
+}
+
 /// kernel_c1, of a kernel's or a step's attributes.
 static LogicalResult verifyConstants(KernelOp kernel,
                                      DictionaryAttr constants) {
   for (NamedAttribute attr : constants)
-    if (!isa<IntegerAttr, FloatAttr, dist::RankValueAttr>(attr.getValue()))
+    if (attr.getName() == EngineDialect::kStorageName) {
+      if (!isStorage(attr.getValue()))
+        return kernel.emitOpError("expected the storages of weights, with "
+                                  "numbers for blocks and no sources, but got ")
+               << attr.getValue();
+    } else if (!isa<IntegerAttr, FloatAttr, dist::RankValueAttr>(
+                   attr.getValue()))
       return kernel.emitOpError("expected attribute ")
              << attr.getName()
              << " to be an integer, a float or a #dist.rank_value, but got "

@@ -3,6 +3,7 @@
 
 include "dialects/Dist/IR/DistAttrs.td"
 include "dialects/Engine/IR/EngineEnums.td"
+include "dialects/Model/IR/ModelAttrs.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/OpBase.td"
@@ -20,6 +21,10 @@ def Engine_Dialect : Dialect {
   }];
   let useDefaultAttributePrinterParser = 1;
   let dependentDialects = ["::saddle::dist::DistDialect"];
+  let extraClassDeclaration = [{
+    /// Among a kernel's or a step's constants: an array of #model.storage.
+    static constexpr ::llvm::StringLiteral kStorageName = "storage";
+  }];
 }
 
 class Engine_Op<string mnemonic, list<Trait> traits = []> : Op<Engine_Dialect, mnemonic, traits>;
@@ -92,21 +97,26 @@ def Engine_StepAttr : AttrDef<Engine_Dialect, "Step"> {
 // Module-level symbols
 //===----------------------------------------------------------------------===//
 
-def Engine_SourceOp : Engine_Op<"source", [Symbol]> {
+def Engine_SourceOp : Engine_Op<"source", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "a checkpoint tensor that the engine reads or knowingly ignores";
   let description = [{
     ```mlir
     engine.source @w1 from "model.layers.0.block_sparse_moe.experts.{}.w1.weight" stack 256 : tensor<1536x3072xf8E4M3FN>
+    engine.source @w1.scale from "model.layers.0.block_sparse_moe.experts.{}.w1.weight_scale_inv" stack 256 companion scale of @w1 : tensor<12x24xf32>
     engine.source @inv_freq from "model.layers.0.self_attn.rotary_emb.inv_freq" ignored "derived from rope_theta" : tensor<32xf32>
     ```
 
     **Constraints**
     - (source_c1) the shape is static;
-    - (source_c2) `stack` is not negative; the name holds one `{}` when it is positive and none when it is 0.
+    - (source_c2) `stack` is not negative; the name holds one `{}` when it is positive and none when it is 0;
+    - (source_c3) the companion of a weight names another source.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, DefaultValuedAttr<I64Attr, "0">:$stack, OptionalAttr<StrAttr>:$ignored,
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, DefaultValuedAttr<I64Attr, "0">:$stack,
+      OptionalAttr<Model_CompanionKindAttr>:$companion, OptionalAttr<FlatSymbolRefAttr>:$of, OptionalAttr<StrAttr>:$ignored,
       TypeAttrOf<AnyRankedTensor>:$type);
-  let assemblyFormat = "$sym_name `from` $source (`stack` $stack^)? (`ignored` $ignored^)? attr-dict `:` $type";
+  let assemblyFormat = [{
+    $sym_name `from` $source (`stack` $stack^)? (`companion` $companion^ `of` $of)? (`ignored` $ignored^)? attr-dict `:` $type
+  }];
   let hasVerifier = 1;
 }
 
@@ -146,18 +156,20 @@ def Engine_KernelOp : Engine_Op<"kernel", [Symbol, DeclareOpInterfaceMethods<Sym
   let summary = "a kernel and its constants";
   let description = [{
     `reference` is an op of the runtime (docs/RuntimeOps.md), or the kind of the collective or transfer that the kernel runs. Attributes are
-    integers, floats and rank values. A kernel of several ops has a `body` in their place, of ops on the launch's operands and on `temporaries`, of which a row's
+    integers, floats and rank values; `storage`, if there is one, says how each weight is stored. A kernel of several ops has a `body` in their place, of ops on the launch's operands and on `temporaries`, of which a row's
     type is given; `reference` then is a name for reports. On the CPU target the op or the body runs; with `functions` these do, one after the other, and the
     op or the body says what they compute.
 
     ```mlir
     engine.kernel @rms_norm_0 op "rms_norm" {eps = 1.0e-6 : f64}
+    engine.kernel @linear_0 op "linear" {act_group = 128 : i64, storage = [#model.storage<scale f32 [128, 128]>]}
     engine.kernel @rms_norm_1 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm.cu, "rms_norm_1" grid[8, 1, 1] block 256 shared 0>]
     engine.kernel @add_rms_norm_0 op "add_rms_norm" {} body [#engine.step<"add"(0, 1, 3) {}>, #engine.step<"rms_norm"(3, 2, 4) {eps = 1.0e-6 : f64}>]
     ```
 
     **Constraints**
-    - (kernel_c1) every attribute, of the kernel or of a step, is an integer, a float or a #dist.rank_value;
+    - (kernel_c1) every attribute, of the kernel or of a step, is an integer, a float or a #dist.rank_value, or the array `storage` of
+      #model.storage with numbers for blocks and no sources;
     - (kernel_c2) the module of every function exists;
     - (kernel_c3) there is at least one function, if any are given;
     - (kernel_c4) a body has at least two steps and stands beside no attributes;

@@ -4,10 +4,14 @@
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace saddle::model;
+
+#include "dialects/Model/IR/ModelEnums.cpp.inc"
 
 #define GET_ATTRDEF_CLASSES
 #include "dialects/Model/IR/ModelAttrs.cpp.inc"
@@ -83,4 +87,270 @@ void saddle::model::printDims(OpAsmPrinter &printer, Operation *,
   llvm::interleaveComma(dims.getAsRange<DimAttr>(), printer,
                         [&](DimAttr dim) { printBareDim(printer, dim); });
   printer << ']';
+}
+
+//===----------------------------------------------------------------------===//
+// Storage of weights
+//===----------------------------------------------------------------------===//
+
+/// i32 [0, 1, 2, 3]. Null after an error.
+static PackingAttr parseBarePacking(AsmParser &parser) {
+  SMLoc loc = parser.getCurrentLocation();
+  IntegerType word;
+  SmallVector<int64_t> order;
+  if (parser.parseType(word) ||
+      parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
+        return parser.parseInteger(order.emplace_back());
+      }))
+    return {};
+  return PackingAttr::getChecked([&] { return parser.emitError(loc); },
+                                 parser.getContext(), word, order);
+}
+
+static void printBarePacking(AsmPrinter &printer, PackingAttr packing) {
+  printer << packing.getWord() << " [";
+  llvm::interleaveComma(packing.getOrder(), printer);
+  printer << ']';
+}
+
+Attribute PackingAttr::parse(AsmParser &parser, Type) {
+  if (parser.parseLess())
+    return {};
+  PackingAttr packing = parseBarePacking(parser);
+  if (!packing || parser.parseGreater())
+    return {};
+  return packing;
+}
+
+void PackingAttr::print(AsmPrinter &printer) const {
+  printer << '<';
+  printBarePacking(printer, *this);
+  printer << '>';
+}
+
+LogicalResult PackingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  IntegerType word, ArrayRef<int64_t> order) {
+  SmallVector<int64_t> places(order);
+  llvm::sort(places);
+  if (places.empty() || word.getWidth() % places.size() != 0 ||
+      !llvm::equal(places, llvm::seq<int64_t>(0, places.size())))
+    return emitError() << "expected the places 0 .. n-1 in some order, n a "
+                          "divisor of the bits of "
+                       << word;
+  return success();
+}
+
+/// 128, or * for the whole dimension.
+static ParseResult parseBlock(AsmParser &parser, int64_t &block) {
+  if (succeeded(parser.parseOptionalStar())) {
+    block = CompanionAttr::kWhole;
+    return success();
+  }
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseInteger(block))
+    return failure();
+  if (block == CompanionAttr::kWhole)
+    return parser.emitError(loc, "expected a positive block or '*'");
+  return success();
+}
+
+static void printBlock(AsmPrinter &printer, int64_t block) {
+  if (block == CompanionAttr::kWhole)
+    printer << '*';
+  else
+    printer << block;
+}
+
+/// scale f32 [128, *] divided from "key". Null after an error.
+static CompanionAttr parseBareCompanion(AsmParser &parser) {
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef word;
+  Type type;
+  int64_t rows, cols;
+  if (parser.parseKeyword(&word))
+    return {};
+  std::optional<CompanionKind> kind = symbolizeCompanionKind(word);
+  if (!kind) {
+    parser.emitError(loc, "expected scale, zero or global_scale, but got ")
+        << word;
+    return {};
+  }
+  if (parser.parseType(type) || parser.parseLSquare() ||
+      parseBlock(parser, rows) || parser.parseComma() ||
+      parseBlock(parser, cols) || parser.parseRSquare())
+    return {};
+  PackingAttr packing;
+  if (succeeded(parser.parseOptionalKeyword("packed")) &&
+      !(packing = parseBarePacking(parser)))
+    return {};
+  bool divides = succeeded(parser.parseOptionalKeyword("divided"));
+  StringAttr source;
+  std::string name;
+  if (succeeded(parser.parseOptionalKeyword("from"))) {
+    if (parser.parseString(&name))
+      return {};
+    source = parser.getBuilder().getStringAttr(name);
+  }
+  return CompanionAttr::getChecked([&] { return parser.emitError(loc); },
+                                   parser.getContext(), *kind, type, rows, cols,
+                                   packing, divides, source);
+}
+
+static void printBareCompanion(AsmPrinter &printer, CompanionAttr companion) {
+  printer << stringifyCompanionKind(companion.getKind()) << ' '
+          << companion.getType() << " [";
+  printBlock(printer, companion.getBlockRows());
+  printer << ", ";
+  printBlock(printer, companion.getBlockCols());
+  printer << ']';
+  if (companion.getPacking()) {
+    printer << " packed ";
+    printBarePacking(printer, companion.getPacking());
+  }
+  if (companion.getDivides())
+    printer << " divided";
+  if (companion.getSource())
+    printer << " from " << companion.getSource();
+}
+
+Attribute CompanionAttr::parse(AsmParser &parser, Type) {
+  if (parser.parseLess())
+    return {};
+  CompanionAttr companion = parseBareCompanion(parser);
+  if (!companion || parser.parseGreater())
+    return {};
+  return companion;
+}
+
+void CompanionAttr::print(AsmPrinter &printer) const {
+  printer << '<';
+  printBareCompanion(printer, *this);
+  printer << '>';
+}
+
+LogicalResult
+CompanionAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                      CompanionKind kind, Type type, int64_t blockRows,
+                      int64_t blockCols, PackingAttr packing, bool divides,
+                      StringAttr) {
+  if (!type.isIntOrFloat())
+    return emitError() << "expected elements that are numbers, but got "
+                       << type;
+  if (blockRows < 0 || blockCols < 0)
+    return emitError() << "expected positive blocks or '*', but got "
+                       << blockRows << " and " << blockCols;
+  if (divides && kind == CompanionKind::Zero)
+    return emitError() << "nothing is divided by a zero";
+  if (packing && packing.getOrder().size() * type.getIntOrFloatBitWidth() !=
+                     packing.getWord().getWidth())
+    return emitError() << packing.getOrder().size() << " values of " << type
+                       << " do not fill a word of " << packing.getWord();
+  return success();
+}
+
+std::array<int64_t, 2>
+CompanionAttr::getBlocks(ArrayRef<int64_t> weight) const {
+  auto extent = [](int64_t block, int64_t whole) {
+    return block == kWhole ? whole : block;
+  };
+  return {extent(getBlockRows(), weight[weight.size() - 2]),
+          extent(getBlockCols(), weight.back())};
+}
+
+SmallVector<int64_t> CompanionAttr::getShape(ArrayRef<int64_t> weight) const {
+  SmallVector<int64_t> shape(weight);
+  for (auto [extent, block] :
+       llvm::zip_equal(MutableArrayRef(shape).take_back(2), getBlocks(weight)))
+    extent = llvm::divideCeil(extent, block);
+  return shape;
+}
+
+CompanionAttr CompanionAttr::withBlocks(std::array<int64_t, 2> blocks) const {
+  return get(getContext(), getKind(), getType(), blocks[0], blocks[1],
+             getPacking(), getDivides(), getSource());
+}
+
+CompanionAttr CompanionAttr::withType(Type type) const {
+  return get(getContext(), getKind(), type, getBlockRows(), getBlockCols(),
+             getPacking(), getDivides(), getSource());
+}
+
+CompanionAttr CompanionAttr::withoutSource() const {
+  return get(getContext(), getKind(), getType(), getBlockRows(), getBlockCols(),
+             getPacking(), getDivides(), StringAttr());
+}
+
+Attribute StorageAttr::parse(AsmParser &parser, Type) {
+  if (parser.parseLess())
+    return {};
+  SMLoc loc = parser.getCurrentLocation();
+  PackingAttr packing;
+  SmallVector<CompanionAttr> companions;
+  auto parseCompanion = [&] {
+    companions.push_back(parseBareCompanion(parser));
+    return success(companions.back() != nullptr);
+  };
+  if (failed(parser.parseOptionalGreater())) {
+    bool packed = succeeded(parser.parseOptionalKeyword("packed"));
+    if (packed && !(packing = parseBarePacking(parser)))
+      return {};
+    if (!packed || succeeded(parser.parseOptionalComma()))
+      if (parser.parseCommaSeparatedList(parseCompanion))
+        return {};
+    if (parser.parseGreater())
+      return {};
+  }
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(),
+                    packing, companions);
+}
+
+void StorageAttr::print(AsmPrinter &printer) const {
+  printer << '<';
+  if (getPacking()) {
+    printer << "packed ";
+    printBarePacking(printer, getPacking());
+    if (!getCompanions().empty())
+      printer << ", ";
+  }
+  llvm::interleaveComma(getCompanions(), printer, [&](CompanionAttr companion) {
+    printBareCompanion(printer, companion);
+  });
+  printer << '>';
+}
+
+LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  PackingAttr,
+                                  ArrayRef<CompanionAttr> companions) {
+  for (size_t i = 0; i < companions.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (companions[i].getKind() == companions[j].getKind())
+        return emitError() << "expected at most one "
+                           << stringifyCompanionKind(companions[i].getKind());
+  return success();
+}
+
+CompanionAttr StorageAttr::find(CompanionKind kind) const {
+  for (CompanionAttr companion : getCompanions())
+    if (companion.getKind() == kind)
+      return companion;
+  return {};
+}
+
+bool StorageAttr::isLike(StorageAttr other) const {
+  auto withoutPlace = [](CompanionAttr companion) {
+    return companion.withBlocks({1, 1}).withoutSource();
+  };
+  return mapCompanions(withoutPlace) == other.mapCompanions(withoutPlace);
+}
+
+StorageAttr StorageAttr::mapCompanions(
+    function_ref<CompanionAttr(CompanionAttr)> change) const {
+  return get(getContext(), getPacking(),
+             llvm::map_to_vector(getCompanions(), change));
+}
+
+StorageAttr StorageAttr::resolved(ArrayRef<int64_t> weight) const {
+  return mapCompanions([&](CompanionAttr companion) {
+    return companion.withBlocks(companion.getBlocks(weight)).withoutSource();
+  });
 }

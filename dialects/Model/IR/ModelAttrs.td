@@ -2,6 +2,7 @@
 #define SADDLE_MODEL_ATTRS
 
 include "dialects/Model/IR/ModelBase.td"
+include "dialects/Model/IR/ModelEnums.td"
 include "mlir/IR/CommonAttrConstraints.td"
 
 class Model_Attr<string name, string attrMnemonic> : AttrDef<Model_Dialect, name> {
@@ -25,5 +26,85 @@ def Model_DimAttr : Model_Attr<"Dim", "dim"> {
   let genVerifyDecl = 1;
 }
 def Model_DimArrayAttr : TypedArrayAttrBase<Model_DimAttr, "names of dimensions">;
+
+//===----------------------------------------------------------------------===//
+// Storage of weights
+//===----------------------------------------------------------------------===//
+
+def Model_CompanionKindAttr : EnumAttr<Model_Dialect, Model_CompanionKind, "companion_kind">;
+
+def Model_PackingAttr : Model_Attr<"Packing", "packing"> {
+  let summary = "several values in one word";
+  let description = [{
+    `word` is the integer that a checkpoint stores, `order[i]` the place within a word of its i-th value, counted from the lowest bits.
+
+    ```mlir
+    #model.packing<i32 [0, 2, 4, 6, 1, 3, 5, 7]>
+    ```
+  }];
+  let parameters = (ins "::mlir::IntegerType":$word, ArrayRefParameter<"int64_t">:$order);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def Model_CompanionAttr : Model_Attr<"Companion", "companion"> {
+  let summary = "a tensor without which a weight's elements mean nothing";
+  let description = [{
+    One element serves a block of the weight's rows and columns; `*` is a whole dimension. Values are multiplied by a scale, or divided by one that is
+    `divided`; a zero is taken off before. `source` is the checkpoint key, of weights of a checkpoint only; `packed` says how elements share words.
+
+    ```mlir
+    #model.companion<scale f32 [128, 128] from "model.layers.0.self_attn.q_proj.weight_scale_inv">
+    #model.companion<zero i4 [1, 128] packed i32 [0, 2, 4, 6, 1, 3, 5, 7] from "model.layers.0.self_attn.q_proj.qzeros">
+    #model.companion<global_scale f32 [*, *] divided from "model.layers.0.self_attn.q_proj.weight_global_scale">
+    ```
+  }];
+  let parameters = (ins "::saddle::model::CompanionKind":$kind, "::mlir::Type":$type, "int64_t":$blockRows, "int64_t":$blockCols,
+      "::saddle::model::PackingAttr":$packing, "bool":$divides, "::mlir::StringAttr":$source);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// A block extent that is the whole dimension.
+    static constexpr int64_t kWhole = 0;
+
+    /// Rows and columns that share an element, of a weight of that shape.
+    std::array<int64_t, 2> getBlocks(::llvm::ArrayRef<int64_t> weight) const;
+    /// The companion of a weight of that shape, a stack's members included.
+    ::llvm::SmallVector<int64_t> getShape(::llvm::ArrayRef<int64_t> weight) const;
+
+    CompanionAttr withBlocks(std::array<int64_t, 2> blocks) const;
+    CompanionAttr withType(::mlir::Type type) const;
+    CompanionAttr withoutSource() const;
+  }];
+}
+
+def Model_StorageAttr : Model_Attr<"Storage", "storage"> {
+  let summary = "how the elements of a stored weight become its values";
+  let description = [{
+    Beside a weight's element type: how elements share words, if they do, and the companions that turn them into values. With neither, elements are the
+    values. In an op the attribute is written bare.
+
+    ```mlir
+    #model.storage<>
+    #model.storage<scale f32 [128, 128] from "model.layers.0.self_attn.q_proj.weight_scale_inv">
+    #model.storage<packed i32 [0, 2, 4, 6, 1, 3, 5, 7], scale f16 [1, 128], zero i4 [1, 128] packed i32 [0, 2, 4, 6, 1, 3, 5, 7]>
+    ```
+  }];
+  let parameters = (ins "::saddle::model::PackingAttr":$packing, ArrayRefParameter<"::saddle::model::CompanionAttr">:$companions);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Elements are the values.
+    bool isPlain() const { return !getPacking() && getCompanions().empty(); }
+    /// Null when there is none.
+    CompanionAttr find(CompanionKind kind) const;
+    /// Whether both can be one storage: all the same but blocks and sources.
+    bool isLike(StorageAttr other) const;
+    /// With companions changed one by one.
+    StorageAttr mapCompanions(::llvm::function_ref<CompanionAttr(CompanionAttr)> change) const;
+    /// With the blocks of a weight of that shape in numbers, and no sources.
+    StorageAttr resolved(::llvm::ArrayRef<int64_t> weight) const;
+  }];
+}
 
 #endif // SADDLE_MODEL_ATTRS

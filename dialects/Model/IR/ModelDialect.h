@@ -14,6 +14,7 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include "dialects/Model/IR/ModelEnums.h.inc"
 #include "dialects/Model/Interfaces/Launch.h"
 #include "dialects/Model/Interfaces/SymbolUses.h"
 
@@ -25,6 +26,8 @@
 
 #define GET_ATTRDEF_CLASSES
 #include "dialects/Model/IR/ModelAttrs.h.inc"
+
+#include "dialects/Model/Interfaces/WeightOpInterface.h.inc"
 
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Model/IR/ModelTypes.h.inc"

@@ -108,11 +108,10 @@ static LogicalResult verifyActGroup(Operation *op,
   auto weight = lookupWeight(op, symbol, symbols);
   if (failed(weight))
     return failure();
-  if (isa<Float8E4M3FNType>(weight->getWeightType().getElementType()))
+  if (weight->getWeightStorage().find(CompanionKind::Scale))
     return success();
-  return op->emitOpError()
-         << "act_group needs a weight stored as f8E4M3FN, but " << symbol
-         << " is " << weight->getWeightType();
+  return op->emitOpError() << "act_group needs a weight with a scale, but "
+                           << symbol << " has none";
 }
 
 static size_t countPlaceholders(StringRef source) { return source.count("{}"); }
@@ -125,8 +124,9 @@ RankedTensorType WeightOp::getWeightType() {
   return cast<RankedTensorType>(getType());
 }
 
-ArrayRef<int64_t> WeightOp::getWeightScaleBlock() {
-  return getScaleBlock().value_or(ArrayRef<int64_t>());
+StorageAttr WeightOp::getWeightStorage() {
+  return getStorageAttr() ? getStorageAttr()
+                          : StorageAttr::get(getContext(), {}, {});
 }
 
 LogicalResult WeightOp::verify() {
@@ -150,26 +150,29 @@ LogicalResult WeightOp::verify() {
            << expected << " '{}' in the source of a rank " << type.getRank()
            << " weight, but got " << getSourceAttr();
   // weight_c4
-  if (getScaleSource().has_value() != getScaleBlock().has_value())
-    return emitOpError("expected a scale source and scale blocks together");
-  if (auto block = getScaleBlock())
-    if (block->size() != 2 || (*block)[0] <= 0 || (*block)[1] <= 0)
-      return emitOpError("expected two positive block sizes");
-  // weight_c5
-  if (isa<Float8E4M3FNType>(element) != getScaleSource().has_value())
-    return emitOpError("f8E4M3FN storage needs scales and other storage has "
-                       "none, but got ")
-           << element
-           << (getScaleSource() ? " with scales" : " without scales");
-  // weight_c6
-  if (auto scale = getScaleSource())
-    if (countPlaceholders(*scale) != expected)
-      return emitOpError("expected ")
-             << expected << " '{}' in scale source \"" << *scale << "\"";
+  StorageAttr storage = getWeightStorage();
+  if (PackingAttr packing = storage.getPacking())
+    if (packing.getOrder().size() * element.getIntOrFloatBitWidth() !=
+        packing.getWord().getWidth())
+      return emitOpError() << packing.getOrder().size() << " values of "
+                           << element << " do not fill a word of "
+                           << packing.getWord();
   // weight_c7
-  if (getScaleSource() && type.getRank() < 2)
-    return emitOpError("expected rank 2 or 3 of a weight with scales, but got ")
+  if (!storage.isPlain() && type.getRank() < 2)
+    return emitOpError("expected rank 2 or 3 of a weight that is not stored as "
+                       "its values, but got ")
            << type;
+  for (CompanionAttr companion : storage.getCompanions()) {
+    StringRef kind = stringifyCompanionKind(companion.getKind());
+    // weight_c5
+    if (!companion.getSource())
+      return emitOpError("expected a source of the ") << kind;
+    // weight_c6
+    if (countPlaceholders(companion.getSource().getValue()) != expected)
+      return emitOpError("expected ")
+             << expected << " '{}' in the source of the " << kind << ", "
+             << companion.getSource();
+  }
   // weight_c8
   for (auto [dim, extent] :
        llvm::zip_equal(getDims().getAsRange<DimAttr>(), type.getShape()))
@@ -208,9 +211,17 @@ LogicalResult EmbeddingOp::verify() {
 
 LogicalResult EmbeddingOp::verifySymbolUses(SymbolTableCollection &symbols) {
   // embedding_c2
-  return verifyWeightShape(
-      *this, getTableAttr(), symbols,
-      {ShapedType::kDynamic, tensorType(getResult()).getDimSize(1)});
+  if (failed(verifyWeightShape(
+          *this, getTableAttr(), symbols,
+          {ShapedType::kDynamic, tensorType(getResult()).getDimSize(1)})))
+    return failure();
+  // embedding_c3
+  StorageAttr storage =
+      lookupWeight(*this, getTableAttr(), symbols)->getWeightStorage();
+  if (storage.isPlain())
+    return success();
+  return emitOpError("expected a table that is stored as its values, but ")
+         << getTableAttr() << " is stored as " << storage;
 }
 
 LogicalResult RMSNormOp::verify() {

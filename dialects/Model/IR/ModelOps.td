@@ -26,11 +26,11 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
   let description = [{
     Names parameters without holding their bytes. `source` is the checkpoint key; with one `{}` in it, the weight stacks one tensor for each index
     of dimension 0 (experts). `dims` gives every dimension its logical name and unit (`#model.dim`), from which `dist-seed-shardings` derives the split.
-    Block-scaled storage names the scale tensor and the rows and columns that share one scale, which is a multiplier.
+    `stored` says how the checkpoint's elements become values (`#model.storage`); without it they are the values.
 
     ```mlir
     model.weight @layers.0.q_proj from "model.layers.0.self_attn.q_proj.weight" dims ["q_heads" x 128, "hidden"]
-        scaled by "model.layers.0.self_attn.q_proj.weight_scale_inv" blocks [128, 128] : tensor<6144x3072xf8E4M3FN>
+        stored <scale f32 [128, 128] from "model.layers.0.self_attn.q_proj.weight_scale_inv"> : tensor<6144x3072xf8E4M3FN>
     model.weight @layers.0.w1 from "model.layers.0.block_sparse_moe.experts.{}.w1.weight" dims ["experts", "expert_width", "hidden"]
         : tensor<256x1536x3072xbf16>
     ```
@@ -39,16 +39,16 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
     - (weight_c1) the shape is static, of rank 1 to 3, and the element type is f32, bf16, f16 or f8E4M3FN;
     - (weight_c2) `dims` has one name for each dimension;
     - (weight_c3) the source has exactly one `{}` when the rank is 3, and none otherwise;
-    - (weight_c4) a scale source comes with two positive block sizes, and both or neither are present;
-    - (weight_c5) an f8E4M3FN weight has scales, any other weight has none;
-    - (weight_c6) a stacked weight's scale source has exactly one `{}` too;
-    - (weight_c7) a weight with scales has rows and columns: rank 2 or 3;
+    - (weight_c4) packed elements fill their words;
+    - (weight_c5) each companion names its source;
+    - (weight_c6) a stacked weight's companions have exactly one `{}` in their sources too;
+    - (weight_c7) a weight with companions has rows and columns: rank 2 or 3;
     - (weight_c8) each dimension is a multiple of its unit.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, Model_DimArrayAttr:$dims, OptionalAttr<StrAttr>:$scale_source,
-      OptionalAttr<DenseI64ArrayAttr>:$scale_block, TypeAttrOf<AnyRankedTensor>:$type);
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, Model_DimArrayAttr:$dims,
+      OptionalAttr<Model_StorageAttr>:$storage, TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = [{
-    $sym_name `from` $source `dims` custom<Dims>($dims) (`scaled` `by` $scale_source^)? (`blocks` $scale_block^)? attr-dict `:` $type
+    $sym_name `from` $source `dims` custom<Dims>($dims) (`stored` $storage^)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
 }
@@ -86,7 +86,8 @@ def Model_EmbeddingOp : Model_WeightedOp<"embedding", [Pure]> {
 
     **Constraints**
     - (embedding_c1) tokens have rank 1, the result rank 2, with the same token count;
-    - (embedding_c2) the table is a weight of rank 2 whose rows are as wide as the result.
+    - (embedding_c2) the table is a weight of rank 2 whose rows are as wide as the result;
+    - (embedding_c3) the table is stored as its values.
   }];
   let arguments = (ins Model_IndexTensor:$tokens, FlatSymbolRefAttr:$table);
   let results = (outs Model_Activation:$result);
@@ -127,7 +128,7 @@ def Model_LinearOp : Model_WeightedOp<"linear", [Pure, MatmulOpInterface]> {
     **Constraints**
     - (linear_c1) input and result have rank 2 and the same token count;
     - (linear_c2) the weight has rank 2, [result columns, input columns];
-    - (linear_c3) `act_group` is positive and the weight's storage is f8E4M3FN;
+    - (linear_c3) `act_group` is positive and the weight has a scale;
     - (linear_c4) the result's element type is the input's or f32.
   }];
   let arguments = (ins Model_Activation:$input, FlatSymbolRefAttr:$weight, OptionalAttr<I64Attr>:$act_group);
@@ -387,7 +388,7 @@ def Model_ExpertsOp : Model_WeightedOp<"experts", [Pure, AllTypesMatch<["input",
     - (experts_c1) input, weights and experts have rank 2 and the same token count, weights and experts the same columns;
     - (experts_c2) `gate_up` has one or two symbols; the stacks have rank 3 and as many members as `down`;
     - (experts_c3) gate and up are [E, width, columns] each, or together [E, 2 * width, columns], and down is [E, columns, width];
-    - (experts_c4) `act_group` is positive and the weights' storage is f8E4M3FN.
+    - (experts_c4) `act_group` is positive and the weights have scales.
   }];
   let arguments = (ins Model_Activation:$input, Model_Float32Tensor:$weights, Model_IndexTensor:$experts, FlatSymbolRefArrayAttr:$gate_up,
       FlatSymbolRefAttr:$down, OptionalAttr<I64Attr>:$act_group);

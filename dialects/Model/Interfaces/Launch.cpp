@@ -32,8 +32,8 @@ LaunchBuilder &LaunchBuilder::weight(FlatSymbolRefAttr symbol) {
   return *this;
 }
 
-LaunchBuilder &LaunchBuilder::scales(FlatSymbolRefAttr symbol) {
-  inputs.push_back({LaunchOperand::Kind::Scales, {}, symbol});
+LaunchBuilder &LaunchBuilder::stored(FlatSymbolRefAttr symbol) {
+  inputs.push_back({LaunchOperand::Kind::Stored, {}, symbol});
   return *this;
 }
 

@@ -16,8 +16,8 @@ class WeightOpInterface;
 struct LaunchOperand {
   enum class Kind {
     Value,     // `value`
-    Weight,    // the values of weight `symbol`
-    Scales,    // the scales of weight `symbol`
+    Weight,    // the values of weight `symbol`, which has no companions
+    Stored,    // weight `symbol` of any storage: its values, its companions
     State,     // `part` of state `symbol`
     StepInput, // the step's input named `part` (docs/Runtime.md)
   };
@@ -44,7 +44,8 @@ public:
   /// The op's weights, in the order in which it declares them.
   LaunchBuilder &weights();
   LaunchBuilder &weight(mlir::FlatSymbolRefAttr symbol);
-  LaunchBuilder &scales(mlir::FlatSymbolRefAttr symbol);
+  /// A weight of any storage.
+  LaunchBuilder &stored(mlir::FlatSymbolRefAttr symbol);
   LaunchBuilder &state(mlir::FlatSymbolRefAttr symbol, llvm::StringRef part);
   LaunchBuilder &stepInput(llvm::StringRef name);
 

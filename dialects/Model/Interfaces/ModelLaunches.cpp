@@ -39,18 +39,10 @@ SmallVector<WeightUse> LinearOp::getWeightUses() {
 }
 
 LogicalResult LinearOp::describeLaunch(LaunchBuilder &launch) {
-  int64_t actGroup = getActGroup().value_or(0);
-  launch.operands().weight(getWeightAttr()).constant("act_group", actGroup);
-  ArrayRef<int64_t> blocks =
-      launch.lookupWeight(getWeightAttr()).getWeightScaleBlock();
-  if (blocks.empty()) {
-    launch.calls("linear");
-    return success();
-  }
-  launch.calls("linear_scaled")
-      .scales(getWeightAttr())
-      .constant("block_rows", blocks[0])
-      .constant("block_cols", blocks[1]);
+  launch.calls("linear")
+      .operands()
+      .stored(getWeightAttr())
+      .constant("act_group", getActGroup().value_or(0));
   return success();
 }
 
@@ -138,30 +130,12 @@ LogicalResult ExpertsOp::describeLaunch(LaunchBuilder &launch) {
     return emitError("expected gate and up in one weight; run "
                      "dist-fuse-projections");
   auto gateUp = cast<FlatSymbolRefAttr>(getGateUp()[0]);
-  ArrayRef<int64_t> blocks13 =
-      launch.lookupWeight(gateUp).getWeightScaleBlock();
-  ArrayRef<int64_t> blocks2 =
-      launch.lookupWeight(getDownAttr()).getWeightScaleBlock();
-  if (blocks13.empty() != blocks2.empty())
-    return emitError("expected both or neither of ")
-           << gateUp << " and " << getDownAttr() << " to have scales";
-  int64_t actGroup = getActGroup().value_or(0);
-  launch.operands()
+  launch.calls("experts")
+      .operands()
+      .stored(gateUp)
+      .stored(getDownAttr())
       .rankConstant("expert_start")
-      .constant("act_group", actGroup);
-  if (blocks13.empty()) {
-    launch.calls("experts").weights();
-    return success();
-  }
-  launch.calls("experts_scaled")
-      .weight(gateUp)
-      .scales(gateUp)
-      .weight(getDownAttr())
-      .scales(getDownAttr())
-      .constant("block_rows13", blocks13[0])
-      .constant("block_cols13", blocks13[1])
-      .constant("block_rows2", blocks2[0])
-      .constant("block_cols2", blocks2[1]);
+      .constant("act_group", getActGroup().value_or(0));
   return success();
 }
 

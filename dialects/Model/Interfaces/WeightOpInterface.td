@@ -10,10 +10,10 @@ def WeightOpInterface : OpInterface<"WeightOpInterface"> {
     symbol and verify their shapes against it, so the same op serves before and after partitioning.
   }];
   let methods = [
-    InterfaceMethod<"Shape and storage dtype of the values.",
+    InterfaceMethod<"Shape of the values and type of the stored elements.",
                     "::mlir::RankedTensorType", "getWeightType">,
-    InterfaceMethod<"Rows and columns that share one scale; empty when the weight has no scales.",
-                    "::llvm::ArrayRef<int64_t>", "getWeightScaleBlock">,
+    InterfaceMethod<"How elements become values; never null.",
+                    "::saddle::model::StorageAttr", "getWeightStorage">,
   ];
 }
 

@@ -10,18 +10,21 @@ namespace {
 struct Method {
   const char *name; // quant_method
   StorageFormat (*read)(ConfigReader &quantization);
+  /// The list of modules that stay unquantised, and its old name, if any.
+  const char *unconverted, *oldUnconverted;
 };
 constexpr Method methods[] = {
-    {"fp8", readFp8},
+    {"fp8", readFp8, "modules_to_not_convert", "ignored_layers"},
 };
 constexpr const char *expectedMethod =
     "\"fp8\", the only quantisation implemented";
 
 /// The list under its present or its old name.
-ModuleNames readUnconverted(ConfigReader &quantization) {
-  constexpr const char *key = "modules_to_not_convert";
-  constexpr const char *oldKey = "ignored_layers";
+ModuleNames readUnconverted(ConfigReader &quantization, const Method &method) {
+  const char *key = method.unconverted, *oldKey = method.oldUnconverted;
   ModuleNames now = ModuleNames::read(quantization, key);
+  if (!oldKey)
+    return now;
   ModuleNames old = ModuleNames::read(quantization, oldKey);
   if (!quantization.isSet(key))
     return old;
@@ -47,10 +50,9 @@ Quantisation::formatOf(const std::string &module,
     break;
   }
   return Status(StatusCode::Unsupported,
-                configPath +
-                    ": quantization_config.modules_to_not_convert: names "
-                    "single members of \"" +
-                    module + "\", expected all or none of them");
+                configPath + ": quantization_config." + unconvertedField +
+                    ": names single members of \"" + module +
+                    "\", expected all or none of them");
 }
 
 void store(const StorageFormat &format, WeightSpec &spec) {
@@ -62,11 +64,14 @@ void store(const StorageFormat &format, WeightSpec &spec) {
     made.role = companion.role;
     made.name = spec.name + companion.suffix;
     made.dtype = companion.dtype;
-    made.blockRows = companion.blockRows ? companion.blockRows : rows;
-    made.blockColumns =
-        companion.blockColumns ? companion.blockColumns : columns;
-    made.shape = {(rows + made.blockRows - 1) / made.blockRows,
-                  (columns + made.blockColumns - 1) / made.blockColumns};
+    made.blockRows = companion.blockRows;
+    made.blockColumns = companion.blockColumns;
+    made.anyFloat = companion.anyFloat;
+    auto blocks = [](uint64_t extent, uint64_t block) {
+      return block ? (extent + block - 1) / block : 1;
+    };
+    made.shape = {blocks(rows, made.blockRows),
+                  blocks(columns, made.blockColumns)};
     spec.companions.push_back(std::move(made));
   }
 }
@@ -85,13 +90,15 @@ Quantisation readQuantisation(ConfigReader &reader,
   if (!name)
     return result;
   for (const Method &method : methods)
-    if (*name == method.name)
+    if (*name == method.name) {
       result.format = method.read(*quantization);
+      result.unconverted = readUnconverted(*quantization, method);
+      result.unconvertedField = method.unconverted;
+    }
   if (!result.format) {
     quantization->failExpected("quant_method", expectedMethod);
     return result;
   }
-  result.unconverted = readUnconverted(*quantization);
   if (reader.status().ok())
     warnUnknownFields(*quantization, warnings);
   return result;

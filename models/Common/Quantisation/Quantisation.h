@@ -20,6 +20,8 @@ struct CompanionFormat {
   const char *suffix;
   TensorDType dtype;
   uint64_t blockRows, blockColumns;
+  /// A checkpoint may store F32, BF16 or F16 instead.
+  bool anyFloat = false;
 };
 
 /// How a quantised matrix [rows, columns] lies in a checkpoint.
@@ -32,8 +34,9 @@ struct StorageFormat {
 struct Quantisation {
   /// Absent when the checkpoint stores all weights as their values.
   std::optional<StorageFormat> format;
-  /// Modules that stay unquantised.
+  /// Modules that stay unquantised, and the field that lists them.
   ModuleNames unconverted;
+  const char *unconvertedField = "modules_to_not_convert";
 
   explicit operator bool() const { return format.has_value(); }
 

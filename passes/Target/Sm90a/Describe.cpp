@@ -1,5 +1,6 @@
 #include "passes/Target/Sm90a/Describe.h"
 
+#include "passes/Target/KernelStorage.h"
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "runtime/kernels/abi.h"
 #include "runtime/ops/Op.h"
@@ -60,7 +61,7 @@ private:
         return launch.emitError("kernel ")
                << launch.getKernelAttr() << " is of op \"" << op
                << "\", which the runtime does not have";
-      auto operands = definition->operandsOf(indices.size());
+      auto operands = definition->operandsOf(indices.size(), storagesOf(constants));
       if (!operands.ok())
         return launch.emitError(operands.status().message());
       all.push_back(std::move(*operands));
@@ -98,6 +99,10 @@ private:
         counted = index;
       if (failed(addOperand(definitions[index]->name, value)))
         return failure();
+      if (const auto &companion = definitions[index]->companion) {
+        desc.operands.back().blockRows = companion->blockRows;
+        desc.operands.back().blockCols = companion->blockCols;
+      }
     }
     if (!counted)
       return launch.emitError("no operand has the rows of the launch");

@@ -23,6 +23,12 @@ int64_t Operand::elements() const {
   return count;
 }
 
+const Operand *LaunchDesc::find(StringRef name) const {
+  auto found = llvm::find_if(
+      operands, [&](const Operand &operand) { return operand.name == name; });
+  return found == operands.end() ? nullptr : &*found;
+}
+
 static int64_t integerOf(DictionaryAttr constants, StringRef name) {
   auto value = constants.getAs<IntegerAttr>(name);
   assert(value && "the op's signature has this constant");

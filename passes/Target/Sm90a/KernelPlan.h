@@ -16,13 +16,15 @@ namespace saddle::cuda {
 
 /// One operand: a strided view. Strides in elements, the last one is 1.
 struct Operand {
-  std::string name; // as in the op's signature: "x", "w", "out"
+  std::string name; // as in the op's signature: "x", "w", "w_scale", "out"
   mlir::Type element;
   llvm::SmallVector<int64_t> shape;
   llvm::SmallVector<int64_t> strides;
   /// The address is a multiple of this, a power of two up to 256, in bytes.
   /// Views of some columns can begin anywhere.
   int64_t alignment = 256;
+  /// Of a companion: rows and columns of its weight that share an element.
+  int64_t blockRows = 0, blockCols = 0;
 
   bool isContiguous() const;
   int64_t elements() const;
@@ -62,6 +64,8 @@ struct LaunchDesc {
   int64_t dim = 0;
   std::optional<dist::RowLayout> rows;
 
+  /// Null when there is none of that name.
+  const Operand *find(llvm::StringRef name) const;
   int64_t integer(llvm::StringRef name) const;
   double real(llvm::StringRef name) const;
 };

@@ -1,4 +1,4 @@
-// experts and experts_scaled for any shape, type and stride, and the sum over a
+// experts for any shape, type and stride, and the sum over a
 // token's experts that all versions share. Three functions: `up` makes the
 // gated activations of each (token, choice) pair, roundToGroups quantises them
 // when the op says so, `down` multiplies them and adds a token's experts.

@@ -1,4 +1,4 @@
-// experts and experts_scaled for a handful of tokens, in two functions:
+// experts for a handful of tokens, in two functions:
 //
 //   up    per (token, choice) pair and rows of w13: encodes the token, streams
 //         the rows, silu(gate) * up, fp32

@@ -1,4 +1,4 @@
-// experts and experts_scaled for few tokens per expert, in five functions:
+// experts for few tokens per expert, in five functions:
 //
 //   prepare  sorts the (token, choice) pairs by expert into blocks of tokens,
 //            and encodes x

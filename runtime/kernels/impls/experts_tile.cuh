@@ -1,7 +1,7 @@
-// experts_scaled for many tokens per expert. As experts_stream.cuh, with blocks
-// of 64 tokens and tensor core tiles (tile/product.cuh) for both products.
-// Floor: the larger of the weights' bytes and the products. Limits: as
-// linear_tile.cuh; rows of w1 and w3 are multiples of 64.
+// experts with scales for many tokens per expert. As experts_stream.cuh, with
+// blocks of 64 tokens and tensor core tiles (tile/product.cuh) for both
+// products. Floor: the larger of the weights' bytes and the products. Limits:
+// as linear_tile.cuh; rows of w1 and w3 are multiples of 64.
 
 #pragma once
 

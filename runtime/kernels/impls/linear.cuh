@@ -1,4 +1,4 @@
-// linear and linear_scaled for any shape, type and stride: a warp takes one row
+// linear for any shape, type and stride: a warp takes one row
 // of the weight and up to four tokens. The fast kernels are in
 // linear_stream.cuh; this one is for what they do not cover, and for f32.
 

@@ -1,4 +1,4 @@
-// linear and linear_scaled for few tokens: weights stream once through the
+// linear for few tokens: weights stream once through the
 // tensor cores (tile/stream.cuh). Rows of the weight are divided over the grid
 // and the warps of a CTA, columns over the other warps of a CTA, whose sums are
 // added in order. Quantised activations are encoded once, by a function before.

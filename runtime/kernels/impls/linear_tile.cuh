@@ -1,4 +1,4 @@
-// linear and linear_scaled for many tokens: a CTA takes 64 or 128 tokens and
+// linear for many tokens: a CTA takes 64 or 128 tokens and
 // 128 rows of the weight (tile/product.cuh). Quantised activations are encoded
 // once, by a function before. Floor: 2 tokens x rows x columns over the tensor
 // cores' rate. Limits: rows begin at multiples of 16 bytes; scales belong to at

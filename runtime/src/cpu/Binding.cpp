@@ -61,7 +61,8 @@ std::unique_ptr<BoundKernel> bindLaunch(const schema::Kernel &kernel,
     Factory factory = findFactory(step.op->name);
     if (!factory)
       return nullptr;
-    steps.kernels.push_back(factory({step.attributes, own, rank, scratch}));
+    steps.kernels.push_back(
+        factory({step.attributes, step.definitions, own, rank, scratch}));
   }
   if (steps.kernels.size() == 1)
     return std::move(steps.kernels.front());

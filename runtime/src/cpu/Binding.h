@@ -5,6 +5,7 @@
 #define SADDLE_RUNTIME_CPU_BINDING_H
 
 #include "runtime/src/cpu/Kernels.h"
+#include "runtime/src/cpu/Matrix.h"
 
 #include <utility>
 
@@ -14,11 +15,16 @@ namespace saddle::cpu {
 /// attributes.
 struct BindContext {
   ops::AttributeList attributes;
+  const std::vector<ops::Operand> &definitions; // of the operands
   const std::vector<View> &operands;
   uint32_t rank;
   Scratch &scratch;
 
   const View &operand(unsigned index) const { return operands[index]; }
+  /// The `nth` weight of any storage, with its companions.
+  StoredWeight weight(size_t nth) const {
+    return StoredWeight(definitions, operands, nth);
+  }
   uint64_t integer(const char *name) const {
     return uint64_t(attributes.integer(name));
   }
@@ -53,10 +59,8 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(attention, bindAttention)                                             \
   KERNEL(embedding, bindEmbedding)                                             \
   KERNEL(experts, bindExperts)                                                 \
-  KERNEL(experts_scaled, bindExpertsScaled)                                    \
   KERNEL(kv_append, bindKvAppend)                                              \
   KERNEL(linear, bindLinear)                                                   \
-  KERNEL(linear_scaled, bindLinearScaled)                                      \
   KERNEL(merge_candidates, bindMergeCandidates)                                \
   KERNEL(rms_norm, bindRmsNorm)                                                \
   KERNEL(rms_scale, bindRmsScale)                                              \

@@ -1,37 +1,16 @@
-// experts and experts_scaled: the gated MLPs that a token's router chose.
+// experts: the gated MLPs that a token's router chose.
 //
 // Experts are visited in ascending order and each expert's rows are widened
 // once for all tokens that chose it. A token adds its experts in that order
 // too, whatever else is in the batch.
 
 #include "runtime/src/cpu/Binding.h"
-#include "runtime/src/cpu/Matrix.h"
 
 #include <cmath>
 
 namespace saddle::cpu {
 
 namespace {
-/// The weights of all experts held here: matrix(e) is one expert's.
-struct ExpertMatrices {
-  View weights;
-  View scales; // without data: unscaled
-  uint64_t blockRows = 1, blockColumns = 1;
-
-  Matrix matrix(uint64_t expert) const {
-    Matrix result{weights.row(expert), weights.dtype, weights.shape[1],
-                  weights.shape[2],
-                  weights.strides[1] * elementBytes(weights.dtype)};
-    if (scales.data) {
-      result.scales = reinterpret_cast<const float *>(scales.row(expert));
-      result.scaleStride = scales.strides[1];
-      result.blockRows = blockRows;
-      result.blockColumns = blockColumns;
-    }
-    return result;
-  }
-};
-
 /// A token and the weight that its router gave to the current expert.
 struct Choice {
   uint64_t token;
@@ -41,15 +20,14 @@ struct Choice {
 
 static float silu(float x) { return x / (1.0f + std::exp(-x)); }
 
-static std::unique_ptr<BoundKernel> bindMlps(const BindContext &context,
-                                             const ExpertMatrices &w13,
-                                             const ExpertMatrices &w2) {
+std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
+  StoredWeight w13 = context.weight(0), w2 = context.weight(1);
   View x = context.operand(0), weights = context.operand(1),
        experts = context.operand(2), out = context.operands.back();
   auto expertStart = int64_t(context.rankValue("expert_start"));
   uint64_t group = context.integer("act_group");
   uint64_t tokens = x.shape[0], hidden = x.shape[1], k = experts.shape[1];
-  uint64_t held = w13.weights.shape[0], inner = w2.weights.shape[2];
+  uint64_t held = w13.members(), inner = w2.columns();
   uint64_t working = std::max(multiplyScratch(hidden), multiplyScratch(inner));
   context.scratch.require(double(tokens) * 2 * double(hidden + inner) +
                           double(working));
@@ -110,20 +88,6 @@ static std::unique_ptr<BoundKernel> bindMlps(const BindContext &context,
       storeRow(sums + t * hidden, out.dtype, out.row(t), hidden);
   };
   return makeKernel(std::move(run));
-}
-
-std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
-  return bindMlps(context, {context.operand(3), View()},
-                  {context.operand(4), View()});
-}
-
-std::unique_ptr<BoundKernel> bindExpertsScaled(const BindContext &context) {
-  return bindMlps(
-      context,
-      {context.operand(3), context.operand(4), context.integer("block_rows13"),
-       context.integer("block_cols13")},
-      {context.operand(5), context.operand(6), context.integer("block_rows2"),
-       context.integer("block_cols2")});
 }
 
 } // namespace saddle::cpu

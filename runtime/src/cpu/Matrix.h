@@ -1,12 +1,15 @@
-// Weight matrices of any storage, widened one row at a time, and the product
-// that linear and the experts share.
+// Weight matrices of any storage, turned into values one row at a time, and the
+// product that linear and the experts share. How elements become values is said
+// here and nowhere else on the host.
 
 #ifndef SADDLE_RUNTIME_CPU_MATRIX_H
 #define SADDLE_RUNTIME_CPU_MATRIX_H
 
+#include "runtime/ops/Op.h"
 #include "runtime/src/cpu/Vector.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace saddle::cpu {
 
@@ -28,6 +31,8 @@ struct Matrix {
         asFloats(data + index * rowBytes, dtype, scratch, columns);
     if (!scales)
       return values;
+    if (values != scratch)
+      std::copy_n(values, columns, scratch);
     const float *rowScales = scales + index / blockRows * scaleStride;
     for (uint64_t start = 0; start < columns; start += blockColumns) {
       float scale = *rowScales++;
@@ -37,6 +42,54 @@ struct Matrix {
     }
     return scratch;
   }
+};
+
+/// A weight operand and its companions, which stand behind it.
+struct StoredWeight {
+  /// The `nth` weight of any storage of a call that has at least so many.
+  StoredWeight(const std::vector<ops::Operand> &definitions,
+               const std::vector<View> &operands, size_t nth) {
+    size_t seen = 0;
+    for (size_t i = 0; i < definitions.size(); ++i) {
+      const ops::Operand &definition = definitions[i];
+      if (definition.type == ops::Type::W) {
+        ++seen;
+        if (seen == nth + 1)
+          elements = operands[i];
+      } else if (seen == nth + 1 && definition.companion &&
+                 definition.companion->kind == schema::CompanionKind::SCALE) {
+        scales = operands[i];
+        scale = *definition.companion;
+      }
+    }
+  }
+
+  /// Of a stack, its members; a matrix is the only one.
+  uint64_t members() const {
+    return elements.rank == 3 ? elements.shape[0] : 1;
+  }
+  uint64_t rows() const { return elements.shape[elements.rank - 2]; }
+  uint64_t columns() const { return elements.shape[elements.rank - 1]; }
+
+  Matrix matrix(uint64_t member = 0) const {
+    bool stack = elements.rank == 3;
+    Matrix result{stack ? elements.row(member) : elements.data, elements.dtype,
+                  rows(), columns(),
+                  elements.strides[elements.rank - 2] *
+                      elementBytes(elements.dtype)};
+    if (scales.rank != 0) {
+      result.scales = reinterpret_cast<const float *>(stack ? scales.row(member)
+                                                            : scales.data);
+      result.scaleStride = scales.strides[scales.rank - 2];
+      result.blockRows = scale.blockRows;
+      result.blockColumns = scale.blockCols;
+    }
+    return result;
+  }
+
+  View elements;
+  View scales; // of rank 0 when there are none
+  ops::Companion scale = {};
 };
 
 /// Floats of scratch that multiply() needs.

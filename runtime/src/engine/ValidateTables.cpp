@@ -164,6 +164,35 @@ Status validateSource(const Source &source) {
   return Status();
 }
 
+/// What it is to which weight.
+Status validateCompanion(const Engine &engine, uint32_t index) {
+  const Source &source = *engine.sources()->Get(index);
+  if (source.companion() == CompanionKind::UNKNOWN &&
+      source.companion_of() == 0)
+    return Status();
+  if (source.companion() != CompanionKind::SCALE)
+    return makeError(StatusCode::DataLoss,
+                     "is a companion of kind %u; this runtime reads kind 1, "
+                     "SCALE",
+                     unsigned(source.companion()));
+  if (source.companion_of() == 0 ||
+      source.companion_of() > engine.sources()->size() ||
+      source.companion_of() == index + 1)
+    return makeError(StatusCode::DataLoss,
+                     "is the companion of source %" PRIu32
+                     " - 1, expected another of the %u",
+                     source.companion_of(), engine.sources()->size());
+  const Source &weight = *engine.sources()->Get(source.companion_of() - 1);
+  if (weight.stack() != source.stack() || weight.companion_of() != 0)
+    return makeError(StatusCode::DataLoss,
+                     "has a stack of %" PRIu64
+                     ", but the weight %s, of which it is a companion, has "
+                     "%" PRIu64 "%s",
+                     source.stack(), quoted(weight).c_str(), weight.stack(),
+                     weight.companion_of() ? " and is a companion itself" : "");
+  return Status();
+}
+
 Status validateSources(const Engine &engine) {
   std::vector<UniqueNames> names(engine.checkpoints()->size(),
                                  UniqueNames("sources"));
@@ -183,6 +212,9 @@ Status validateSources(const Engine &engine) {
                        place.c_str(), kMaxTensors);
     tensors += members;
   }
+  for (uint32_t i = 0; i < engine.sources()->size(); ++i)
+    SADDLE_RETURN_IF_ERROR(prefix("source " + quoted(*engine.sources()->Get(i)),
+                                  validateCompanion(engine, i)));
   return Status();
 }
 

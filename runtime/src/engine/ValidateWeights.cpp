@@ -176,6 +176,11 @@ Status checkCover(const Weight &weight) {
 Status validateWeight(const Engine &engine, const Weight &weight,
                       StageRanks ranks) {
   const Slice &slice = *weight.slice();
+  if (weight.layout() != Layout::AS_STORED)
+    return makeError(StatusCode::DataLoss,
+                     "has layout %u; this runtime lays weights as they are "
+                     "stored, which is 0",
+                     unsigned(weight.layout()));
   SADDLE_RETURN_IF_ERROR(validateSlice(engine, slice));
   const Arena &arena = *engine.arenas()->Get(slice.arena());
   if (arena.kind() != ArenaKind::CONSTANT)

@@ -13,7 +13,6 @@ using schema::DType;
 namespace {
 
 constexpr size_t kListedDifferences = 4;
-const char *const kScaleSuffix = "_scale_inv";
 
 /// One tensor that the engine knows.
 struct Expected {
@@ -80,6 +79,14 @@ private:
   const schema::Source &sourceOf(const Expected &wanted) const {
     return *engine.sources()->Get(wanted.source);
   }
+  /// The name of a weight's scale; "" when it has none.
+  std::string scaleOf(const Expected &weight) const {
+    for (const schema::Source *source : *engine.sources())
+      if (source->companion_of() == weight.source + 1 &&
+          source->companion() == schema::CompanionKind::SCALE)
+        return memberName(*source, weight.member);
+    return "";
+  }
   bool folderHas(const std::string &name) const {
     return checkpoint.tensors.count(name) != 0;
   }
@@ -106,13 +113,14 @@ std::string describe(const schema::Source &source) {
   return dtypeName(source.dtype()) + (" " + formatShape(shape));
 }
 
-/// The weight that `name` scales; "" when it is no scale.
+/// The weight that a tensor which no engine knows scales, by its name:
+/// "x.weight" of "x.weight_scale" and "x.weight_scale_inv"; "" when it is no
+/// scale.
 std::string scaledBy(const std::string &name) {
-  std::string suffix = kScaleSuffix;
-  if (name.size() <= suffix.size() ||
-      name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0)
-    return "";
-  return name.substr(0, name.size() - suffix.size());
+  size_t end = name.rfind("_scale");
+  return end == std::string::npos || end < name.rfind('.') + 1
+             ? ""
+             : name.substr(0, end);
 }
 
 void Matcher::compare(const Expected &wanted, const TensorInfo &found) {
@@ -131,12 +139,14 @@ void Matcher::compare(const Expected &wanted, const TensorInfo &found) {
 void Matcher::missing(const Expected &wanted) {
   std::string message = "tensor \"" + wanted.name + "\" is missing, expected " +
                         describe(sourceOf(wanted));
-  std::string weight = scaledBy(wanted.name);
-  if (!weight.empty() && folderHas(weight))
+  uint32_t of = sourceOf(wanted).companion_of();
+  std::string weight =
+      of ? memberName(*engine.sources()->Get(of - 1), wanted.member) : "";
+  std::string scale = scaleOf(wanted);
+  if (of && folderHas(weight))
     message += " as the scale of \"" + weight + "\", which is there";
-  else if (folderHas(wanted.name + kScaleSuffix))
-    message +=
-        ", although its scale \"" + wanted.name + kScaleSuffix + "\" is there";
+  else if (!scale.empty() && folderHas(scale))
+    message += ", although its scale \"" + scale + "\" is there";
   add(message);
 }
 

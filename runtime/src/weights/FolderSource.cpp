@@ -1,5 +1,6 @@
 // Weights from the mapped shards of a checkpoint folder.
 
+#include "runtime/src/base/Convert.h"
 #include "runtime/src/base/DType.h"
 #include "runtime/src/base/File.h"
 #include "runtime/src/checkpoint/Checkpoint.h"
@@ -7,6 +8,7 @@
 #include "runtime/src/weights/RecipeSource.h"
 
 #include <cinttypes>
+#include <cmath>
 #include <cstring>
 
 namespace saddle::weights {
@@ -20,6 +22,11 @@ public:
   /// Maps the shards and notes where every member's bytes begin.
   Status map(const Checkpoint &checkpoint, const MatchedTensors &matched);
 
+  /// Looks at every scale: one that is no positive number would pass for
+  /// weights of nothing, or of no number.
+  Status checkScales() const;
+
+protected:
   void readCells(const CellRange &range, uint8_t *out) const override {
     const Tensor &tensor = tensors[range.source];
     // Members of a rank-3 tensor follow each other in one tensor.
@@ -31,6 +38,8 @@ public:
   }
 
 private:
+  Status checkScale(uint32_t source, uint64_t member) const;
+
   struct Tensor {
     uint64_t rows, cols, unit;
     std::vector<const uint8_t *> members; // of a stack
@@ -67,6 +76,36 @@ Status FolderSource::map(const Checkpoint &checkpoint,
   return Status();
 }
 
+Status FolderSource::checkScale(uint32_t index, uint64_t member) const {
+  const schema::Source &source = *engine.sources()->Get(index);
+  const Tensor &tensor = tensors[index];
+  std::vector<float> row(tensor.cols);
+  // Checkpoint bytes have no alignment.
+  std::vector<uint32_t> aligned((tensor.cols * tensor.unit + 3) / 4);
+  auto *bytes = reinterpret_cast<uint8_t *>(aligned.data());
+  for (uint64_t i = 0; i < tensor.rows; ++i) {
+    std::memcpy(bytes, tensor.members[member] + i * tensor.cols * tensor.unit,
+                tensor.cols * tensor.unit);
+    loadRow(bytes, source.dtype(), row.data(), tensor.cols);
+    for (uint64_t j = 0; j < tensor.cols; ++j)
+      if (!(row[j] > 0) || std::isinf(row[j]))
+        return makeError(
+            StatusCode::DataLoss,
+            "scale \"%s\" is %g at row %" PRIu64 ", column %" PRIu64
+            "; expected a positive finite number",
+            memberName(source, member).c_str(), double(row[j]), i, j);
+  }
+  return Status();
+}
+
+Status FolderSource::checkScales() const {
+  for (uint32_t i = 0; i < tensors.size(); ++i)
+    if (engine.sources()->Get(i)->companion() == schema::CompanionKind::SCALE)
+      for (uint64_t m = 0; m < tensors[i].members.size(); ++m)
+        SADDLE_RETURN_IF_ERROR(checkScale(i, m));
+  return Status();
+}
+
 } // namespace
 
 StatusOr<std::unique_ptr<RecipeSource>>
@@ -77,6 +116,10 @@ openFolder(const schema::Engine &engine, uint32_t index,
                           matchSources(engine, index, checkpoint));
   auto source = std::make_unique<FolderSource>(engine);
   SADDLE_RETURN_IF_ERROR(source->map(checkpoint, matched));
+  Status scales = source->checkScales();
+  if (!scales.ok())
+    return makeError(scales.code(), "%s: %s", directory.c_str(),
+                     scales.message().c_str());
   return std::unique_ptr<RecipeSource>(std::move(source));
 }
 

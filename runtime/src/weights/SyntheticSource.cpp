@@ -16,9 +16,9 @@ using schema::DType;
 
 namespace {
 
-/// Fp8 codes are spread by this factor, and their block scales take it back:
-/// unscaled they would sit among the subnormals.
-constexpr float kFp8Spread = 256;
+/// Elements that have a scale are spread by this factor, and their scales take
+/// it back: fp8 codes would sit among the subnormals without.
+constexpr float kCodeSpread = 256;
 
 /// Finalizer of the splitmix64 generator: neighbouring indices give unrelated
 /// bits.
@@ -63,18 +63,28 @@ struct Distribution {
   float spread;
 };
 
-Distribution distributionOf(const schema::Source &source) {
+/// Whether some source is the scale of source `index`.
+bool hasScale(const schema::Engine &engine, uint32_t index) {
+  for (const schema::Source *source : *engine.sources())
+    if (source->companion() == schema::CompanionKind::SCALE &&
+        source->companion_of() == index + 1)
+      return true;
+  return false;
+}
+
+Distribution distributionOf(const schema::Engine &engine, uint32_t index) {
+  const schema::Source &source = *engine.sources()->Get(index);
   const auto &shape = *source.shape();
   const std::string name = source.name()->str();
+  if (source.companion() == schema::CompanionKind::SCALE)
+    return {1 / kCodeSpread, 0.25f / kCodeSpread};
   if (shape.size() <= 1)
     return name.find("norm") != std::string::npos ? Distribution{1, 0.1f}
                                                   : Distribution{0, 0.1f};
-  if (name.find("scale") != std::string::npos)
-    return {1 / kFp8Spread, 0.25f / kFp8Spread};
   // Variance 1 / columns keeps the size of what a matrix multiplies.
   float spread = std::sqrt(3.0f / float(shape.Get(shape.size() - 1)));
-  if (source.dtype() == DType::F8E4M3)
-    spread *= kFp8Spread;
+  if (hasScale(engine, index))
+    spread *= kCodeSpread;
   return {0, spread};
 }
 
@@ -82,9 +92,10 @@ class SyntheticSource : public RecipeSource {
 public:
   SyntheticSource(const schema::Engine &engine, uint64_t seed)
       : RecipeSource(engine) {
-    for (const schema::Source *source : *engine.sources()) {
+    for (uint32_t s = 0; s < engine.sources()->size(); ++s) {
+      const schema::Source *source = engine.sources()->Get(s);
       SyntheticValues::Tensor tensor;
-      Distribution distribution = distributionOf(*source);
+      Distribution distribution = distributionOf(engine, s);
       tensor.center = distribution.center;
       tensor.spread = distribution.spread;
       tensor.dtype = source->dtype();

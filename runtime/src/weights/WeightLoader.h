@@ -64,7 +64,8 @@ public:
   /// Of a folder every tensor is compared with the checkpoint's sources first:
   /// missing, extra, mis-shaped or mis-typed tensors and another fingerprint
   /// are Mismatch errors that name the tensors, what the engine expects and
-  /// what the folder has.
+  /// what the folder has. Then all scales are looked at: one that is zero,
+  /// negative or no finite number is a DataLoss error that names it.
   ///
   /// Synthetic weights depend on (seed, checkpoint, tensor name, element) only,
   /// so every topology sees the same model; norms are near 1, matrices are

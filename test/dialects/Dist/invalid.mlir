@@ -149,18 +149,18 @@ module @weight_shard_c6 {
 
 module @weight_shard_c7 {
   dist.mesh @mesh ["tp" = 8]
-  model.weight @a from "a" dims ["out", "in"] scaled by "a_scale" blocks [128, 128] : tensor<768x256xf8E4M3FN>
+  model.weight @a from "a" dims ["out", "in"] stored <scale f32 [128, 128] from "a_scale"> : tensor<768x256xf8E4M3FN>
   // A rank has 768 / 8 = 96 rows, but 96 does not divide a block of 128.
   // expected-error @+1 {{expected blocks that divide [128, 128] of part @a}}
-  dist.weight_shard @s of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 blocks [96, 128] : tensor<96x256xf8E4M3FN>
+  dist.weight_shard @s of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f32 [96, 128]> : tensor<96x256xf8E4M3FN>
 }
 
 // -----
 
 module @weight_shard_c7_missing {
   dist.mesh @mesh ["tp" = 8]
-  model.weight @a from "a" dims ["out", "in"] scaled by "a_scale" blocks [128, 128] : tensor<768x256xf8E4M3FN>
-  // expected-error @+1 {{f8E4M3FN shards need blocks and others have none}}
+  model.weight @a from "a" dims ["out", "in"] stored <scale f32 [128, 128] from "a_scale"> : tensor<768x256xf8E4M3FN>
+  // expected-error @+1 {{expected the storage of part @a, #model.storage<scale f32 [128, 128] from "a_scale">, but got #model.storage<>}}
   dist.weight_shard @s of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 : tensor<96x256xf8E4M3FN>
 }
 
@@ -169,8 +169,27 @@ module @weight_shard_c7_missing {
 module @weight_shard_c7_plain {
   dist.mesh @mesh ["tp" = 8]
   model.weight @a from "a" dims ["out", "in"] : tensor<64x32xbf16>
-  // expected-error @+1 {{f8E4M3FN shards need blocks and others have none}}
-  dist.weight_shard @s of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 blocks [8, 8] : tensor<8x32xbf16>
+  // expected-error @+1 {{expected the storage of part @a, #model.storage<>, but got #model.storage<scale f32 [8, 8]>}}
+  dist.weight_shard @s of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f32 [8, 8]> : tensor<8x32xbf16>
+}
+
+// -----
+
+// A scale may become f32, not anything else, and loses its source.
+module @weight_shard_c7_companion {
+  dist.mesh @mesh ["tp" = 8]
+  model.weight @a from "a" dims ["out", "in"] stored <scale bf16 [1, *] from "a_scale"> : tensor<64x32xf8E4M3FN>
+  // expected-error @+1 {{expected the storage of part @a, #model.storage<scale bf16 [1, *] from "a_scale">, but got #model.storage<scale f16 [1, *]>}}
+  dist.weight_shard @s of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f16 [1, *]> : tensor<8x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_shard_c7_widened {
+  dist.mesh @mesh ["tp" = 8]
+  model.weight @a from "a" dims ["out", "in"] stored <scale f32 [1, *] from "a_scale"> : tensor<64x32xf8E4M3FN>
+  // expected-error @+1 {{part @a is stored as #model.storage<scale f32 [1, *] from "a_scale">, so it cannot be widened to 'f32'}}
+  dist.weight_shard @s of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f32 [1, *]> : tensor<8x32xf32>
 }
 
 // -----

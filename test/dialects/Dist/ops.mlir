@@ -14,7 +14,7 @@ dist.mesh @grid ["dp" = 2, "tp" = 4]
 model.weight @q from "q" dims ["q_heads", "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<64x32xbf16>
 // CHECK: model.weight @k {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)4, _]>}
 model.weight @k from "k" dims ["kv_heads", "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp":(1)4, _]>} : tensor<32x32xbf16>
-model.weight @f from "f" dims ["out", "in"] scaled by "f_scale" blocks [128, 128] : tensor<1024x256xf8E4M3FN>
+model.weight @f from "f" dims ["out", "in"] stored <scale f32 [128, 128] from "f_scale"> : tensor<1024x256xf8E4M3FN>
 
 // One rank of 8 has 64 / 8 = 8 rows of q, and 32 / 4 = 8 rows of k, which it
 // shares with a neighbour.
@@ -28,8 +28,8 @@ dist.weight_shard @qk of [@q, @k] shardings [#dist.sharding<@mesh, ["tp", _]>, #
 dist.weight_shard @wide of [@q, @q] shardings [#dist.sharding<@mesh, ["tp", _]>, #dist.sharding<@mesh, ["tp", _]>]
     concat 1 : tensor<8x64xf32>
 // 1024 rows over 2 x 4 ranks by rows and columns; blocks of 64 rows divide 128.
-// CHECK: dist.weight_shard @scaled of [@f] shardings [#dist.sharding<@grid, ["dp", "tp"]>] concat 0 blocks [64, 64] : tensor<512x64xf8E4M3FN>
-dist.weight_shard @scaled of [@f] shardings [#dist.sharding<@grid, ["dp", "tp"]>] concat 0 blocks [64, 64] : tensor<512x64xf8E4M3FN>
+// CHECK: dist.weight_shard @scaled of [@f] shardings [#dist.sharding<@grid, ["dp", "tp"]>] concat 0 stored <scale f32 [64, 64]> : tensor<512x64xf8E4M3FN>
+dist.weight_shard @scaled of [@f] shardings [#dist.sharding<@grid, ["dp", "tp"]>] concat 0 stored <scale f32 [64, 64]> : tensor<512x64xf8E4M3FN>
 
 // CHECK-LABEL: func.func @shardings
 // CHECK-SAME: %[[X:.*]]: tensor<8x32xf32>

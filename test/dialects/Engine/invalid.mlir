@@ -49,6 +49,41 @@ module @arena_c1_bytes {
 
 // -----
 
+module @source_c3 {
+  // expected-error @+1 {{@w is not an 'engine.source'}}
+  engine.source @s from "s" companion scale of @w : tensor<8xf32>
+}
+
+// -----
+
+module @source_c3_itself {
+  // expected-error @+1 {{expected another source of which it is a companion}}
+  engine.source @s from "s" companion scale of @s : tensor<8xf32>
+}
+
+// -----
+
+module @kernel_c1_storage {
+  // expected-error @+1 {{expected the storages of weights, with numbers for blocks and no sources, but got [#model.storage<scale f32 [1, *]>]}}
+  engine.kernel @k op "linear" {act_group = 0, storage = [#model.storage<scale f32 [1, *]>]}
+}
+
+// -----
+
+module @kernel_c1_storage_source {
+  // expected-error @+1 {{expected the storages of weights, with numbers for blocks and no sources, but got [#model.storage<scale f32 [1, 8] from "s">]}}
+  engine.kernel @k op "linear" {act_group = 0, storage = [#model.storage<scale f32 [1, 8] from "s">]}
+}
+
+// -----
+
+module @kernel_c1_storage_kind {
+  // expected-error @+1 {{expected the storages of weights, with numbers for blocks and no sources, but got 8 : i64}}
+  engine.kernel @k op "linear" {storage = 8}
+}
+
+// -----
+
 module @kernel_c1 {
   // expected-error @+1 {{expected attribute "mode" to be an integer, a float or a #dist.rank_value, but got "fast"}}
   engine.kernel @k op "add" {mode = "fast"}

@@ -6,6 +6,8 @@
 engine.source @norm from "norm.weight" : tensor<32xf32>
 // CHECK: engine.source @w1 from "experts.{}.w1" stack 6 : tensor<24x32xf8E4M3FN>
 engine.source @w1 from "experts.{}.w1" stack 6 : tensor<24x32xf8E4M3FN>
+// CHECK: engine.source @w1.scale from "experts.{}.w1_scale" stack 6 companion scale of @w1 : tensor<3x4xf32>
+engine.source @w1.scale from "experts.{}.w1_scale" stack 6 companion scale of @w1 : tensor<3x4xf32>
 // CHECK: engine.source @inv_freq from "rotary.inv_freq" ignored "derived from rope_theta" : tensor<8xf32>
 engine.source @inv_freq from "rotary.inv_freq" ignored "derived from rope_theta" : tensor<8xf32>
 // CHECK: engine.source @stack_ignored from "{}.x" stack 2 ignored "unused" : tensor<8xf32>
@@ -30,6 +32,8 @@ engine.kernel @linear_0 op "linear" {act_group = 0}
 // CHECK-SAME: body [#engine.step<"sum_of_squares"(0, 3) {}>, #engine.step<"rms_scale"(0, 3, 1, 2) {column = 0 : i64}>] temporaries [tensor<1xf32>]
 engine.kernel @scaled_0 op "scaled" {} body [#engine.step<"sum_of_squares"(0, 3) {}>,
                                              #engine.step<"rms_scale"(0, 3, 1, 2) {column = 0}>] temporaries [tensor<1xf32>]
+// CHECK: engine.kernel @linear_1 op "linear" {act_group = 0 : i64, storage = [#model.storage<scale f32 [8, 8]>]}
+engine.kernel @linear_1 op "linear" {act_group = 0, storage = [#model.storage<scale f32 [8, 8]>]}
 // CHECK: engine.kernel @add_0 op "add" {}
 engine.kernel @add_0 op "add" {}
 

@@ -50,43 +50,85 @@ module @weight_c3_flat {
 // -----
 
 module @weight_c4 {
-  // expected-error @+1 {{expected a scale source and scale blocks together}}
-  model.weight @w from "w" dims ["out", "in"] scaled by "w_scale" : tensor<96x32xf8E4M3FN>
-}
-
-// -----
-
-module @weight_c4_blocks {
-  // expected-error @+1 {{expected two positive block sizes}}
-  model.weight @w from "w" dims ["out", "in"] scaled by "w_scale" blocks [128, 0] : tensor<96x32xf8E4M3FN>
+  // expected-error @+1 {{3 values of 'f8E4M3FN' do not fill a word of 'i48'}}
+  model.weight @w from "w" dims ["out", "in"] stored <packed i48 [0, 1, 2]> : tensor<96x32xf8E4M3FN>
 }
 
 // -----
 
 module @weight_c5 {
-  // expected-error @+1 {{f8E4M3FN storage needs scales and other storage has none, but got 'f8E4M3FN' without scales}}
-  model.weight @w from "w" dims ["out", "in"] : tensor<96x32xf8E4M3FN>
-}
-
-// -----
-
-module @weight_c5_bf16 {
-  // expected-error @+1 {{f8E4M3FN storage needs scales and other storage has none, but got 'bf16' with scales}}
-  model.weight @w from "w" dims ["out", "in"] scaled by "w_scale" blocks [128, 128] : tensor<96x32xbf16>
+  // expected-error @+1 {{expected a source of the scale}}
+  model.weight @w from "w" dims ["out", "in"] stored <scale f32 [128, 128]> : tensor<96x32xf8E4M3FN>
 }
 
 // -----
 
 module @weight_c6 {
-  // expected-error @+1 {{expected 1 '{}' in scale source "w_scale"}}
-  model.weight @w from "w.{}" dims ["experts", "out", "in"] scaled by "w_scale" blocks [128, 128] : tensor<6x96x32xf8E4M3FN>
+  // expected-error @+1 {{expected 1 '{}' in the source of the scale, "w_scale"}}
+  model.weight @w from "w.{}" dims ["experts", "out", "in"] stored <scale f32 [128, 128] from "w_scale"> : tensor<6x96x32xf8E4M3FN>
 }
 
 // -----
 
 module @weight_c7 {
-  // expected-error @+1 {{expected rank 2 or 3 of a weight with scales, but got 'tensor<96xf8E4M3FN>'}}
-  model.weight @w from "w" dims ["out"] scaled by "w_scale" blocks [128, 128] : tensor<96xf8E4M3FN>
+  // expected-error @+1 {{expected rank 2 or 3 of a weight that is not stored as its values, but got 'tensor<96xf8E4M3FN>'}}
+  model.weight @w from "w" dims ["out"] stored <scale f32 [128, 128] from "w_scale"> : tensor<96xf8E4M3FN>
+}
+
+// -----
+
+module @weight_storage_block {
+  // expected-error @+1 {{expected a positive block or '*'}}
+  model.weight @w from "w" dims ["out", "in"] stored <scale f32 [128, 0] from "w_scale"> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_storage_negative_block {
+  // expected-error @+1 {{expected positive blocks or '*', but got -1 and 8}}
+  model.weight @w from "w" dims ["out", "in"] stored <scale f32 [-1, 8] from "w_scale"> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_storage_kind {
+  // expected-error @+1 {{expected scale, zero or global_scale, but got factor}}
+  model.weight @w from "w" dims ["out", "in"] stored <factor f32 [8, 8] from "w_scale"> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_storage_type {
+  // expected-error @+1 {{expected elements that are numbers, but got 'index'}}
+  model.weight @w from "w" dims ["out", "in"] stored <scale index [8, 8] from "w_scale"> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_storage_twice {
+  // expected-error @+1 {{expected at most one scale}}
+  model.weight @w from "w" dims ["out", "in"] stored <scale f32 [8, 8] from "s", scale f32 [1, *] from "t"> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_storage_divided_zero {
+  // expected-error @+1 {{nothing is divided by a zero}}
+  model.weight @w from "w" dims ["out", "in"] stored <zero f32 [8, 8] divided from "z"> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_storage_order {
+  // expected-error @+1 {{expected the places 0 .. n-1 in some order, n a divisor of the bits of 'i32'}}
+  model.weight @w from "w" dims ["out", "in"] stored <packed i32 [0, 1, 1, 3]> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_storage_packed_companion {
+  // expected-error @+1 {{4 values of 'i4' do not fill a word of 'i32'}}
+  model.weight @w from "w" dims ["out", "in"] stored <zero i4 [1, 8] packed i32 [0, 1, 2, 3] from "z"> : tensor<96x32xf8E4M3FN>
 }
 
 // -----
@@ -166,6 +208,15 @@ func.func @embedding_c2_undefined(%tokens: tensor<8xi32>) {
 
 // -----
 
+model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] stored <scale f32 [1, *] from "s"> : tensor<96x16xf8E4M3FN>
+func.func @embedding_c3(%tokens: tensor<8xi32>) {
+  // expected-error @+1 {{expected a table that is stored as its values, but @embed is stored as #model.storage<scale f32 [1, *] from "s">}}
+  %x = model.embedding %tokens, @embed : tensor<8xi32> -> tensor<8x16xbf16>
+  return
+}
+
+// -----
+
 // expected-note @+1 {{it is defined here}}
 model.kv_cache @embed heads 2 head_dim 16 : bf16
 func.func @embedding_c2_kind(%tokens: tensor<8xi32>) {
@@ -223,7 +274,7 @@ func.func @linear_c2(%x: tensor<8x64xbf16>) {
 
 // -----
 
-model.weight @w from "w" dims ["out", "in"] scaled by "w_scale" blocks [128, 128] : tensor<64x32xf8E4M3FN>
+model.weight @w from "w" dims ["out", "in"] stored <scale f32 [128, 128] from "w_scale"> : tensor<64x32xf8E4M3FN>
 func.func @linear_c3(%x: tensor<8x32xbf16>) {
   // expected-error @+1 {{expected a positive act_group}}
   %y = model.linear %x, @w act_group 0 : tensor<8x32xbf16> -> tensor<8x64xbf16>
@@ -234,7 +285,7 @@ func.func @linear_c3(%x: tensor<8x32xbf16>) {
 
 model.weight @w from "w" dims ["out", "in"] : tensor<64x32xbf16>
 func.func @linear_c3_storage(%x: tensor<8x32xbf16>) {
-  // expected-error @+1 {{act_group needs a weight stored as f8E4M3FN, but @w is 'tensor<64x32xbf16>'}}
+  // expected-error @+1 {{act_group needs a weight with a scale, but @w has none}}
   %y = model.linear %x, @w act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
   return
 }
@@ -638,10 +689,10 @@ func.func @experts_c3_down(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tenso
 
 // -----
 
-model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] scaled by "{}.w13_scale" blocks [8, 8] : tensor<6x48x32xf8E4M3FN>
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w13_scale"> : tensor<6x48x32xf8E4M3FN>
 model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] : tensor<6x32x24xbf16>
 func.func @experts_c4(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
-  // expected-error @+1 {{act_group needs a weight stored as f8E4M3FN, but @w2 is 'tensor<6x32x24xbf16>'}}
+  // expected-error @+1 {{act_group needs a weight with a scale, but @w2 has none}}
   %y = model.experts %x, %w, %e gate_up [@w13] down @w2 act_group 8 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
   return
 }
@@ -650,9 +701,9 @@ func.func @experts_c4(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2
 
 // Both stacks of a quantised pair have to be quantised.
 model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] : tensor<6x48x32xbf16>
-model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] scaled by "{}.w2_scale" blocks [8, 8] : tensor<6x32x24xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w2_scale"> : tensor<6x32x24xf8E4M3FN>
 func.func @experts_c4_gate_up(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
-  // expected-error @+1 {{act_group needs a weight stored as f8E4M3FN, but @w13 is 'tensor<6x48x32xbf16>'}}
+  // expected-error @+1 {{act_group needs a weight with a scale, but @w13 has none}}
   %y = model.experts %x, %w, %e gate_up [@w13] down @w2 act_group 8 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
   return
 }

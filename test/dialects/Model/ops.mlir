@@ -16,8 +16,24 @@ module attributes {
 model.weight @embed from "embed.weight" dims ["vocab", "hidden"] : tensor<96x32xbf16>
 // CHECK: model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
 model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
-// CHECK: model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] scaled by "s.weight_scale_inv" blocks [128, 128] : tensor<64x32xf8E4M3FN>
-model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] scaled by "s.weight_scale_inv" blocks [128, 128] : tensor<64x32xf8E4M3FN>
+// CHECK: model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] stored <scale f32 [128, 128] from "s.weight_scale_inv"> : tensor<64x32xf8E4M3FN>
+model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] stored <scale f32 [128, 128] from "s.weight_scale_inv"> : tensor<64x32xf8E4M3FN>
+// Storage that no pass makes yet has its form all the same.
+// CHECK: model.weight @channels from "c.weight" dims ["q_heads", "hidden"] stored <scale bf16 [1, *] from "c.weight_scale"> : tensor<64x32xf8E4M3FN>
+model.weight @channels from "c.weight" dims ["q_heads", "hidden"] stored <scale bf16 [1, *] from "c.weight_scale"> : tensor<64x32xf8E4M3FN>
+// CHECK: model.weight @packed from "p.weight" dims ["q_heads", "hidden"] stored <packed i32 [0, 2, 1, 3]> : tensor<64x32xf8E4M3FN>
+model.weight @packed from "p.weight" dims ["q_heads", "hidden"] stored <packed i32 [0, 2, 1, 3]> : tensor<64x32xf8E4M3FN>
+// CHECK: model.weight @values from "v.weight" dims ["q_heads", "hidden"] stored <> : tensor<64x32xbf16>
+model.weight @values from "v.weight" dims ["q_heads", "hidden"] stored <> : tensor<64x32xbf16>
+// CHECK: awq = #model.storage<packed i32 [0, 2, 4, 6, 1, 3, 5, 7], scale f16 [1, 128], zero i4 [1, 128] packed i32 [0, 2, 4, 6, 1, 3, 5, 7]>
+// CHECK-SAME: nvfp4 = #model.storage<packed i8 [0, 1], scale f8E4M3FN [1, 16], global_scale f32 [*, *] divided from "g">
+// CHECK-SAME: one = #model.companion<scale f8E8M0FNU [1, 32]>
+// CHECK-SAME: order = #model.packing<i8 [1, 0]>
+func.func private @storages() attributes {
+  awq = #model.storage<packed i32 [0, 2, 4, 6, 1, 3, 5, 7], scale f16 [1, 128], zero i4 [1, 128] packed i32 [0, 2, 4, 6, 1, 3, 5, 7]>,
+  nvfp4 = #model.storage<packed i8 [0, 1], scale f8E4M3FN [1, 16], global_scale f32 [*, *] divided from "g">,
+  one = #model.companion<scale f8E8M0FNU [1, 32]>, order = #model.packing<i8 [1, 0]>
+}
 // CHECK: model.weight @proj from "proj.weight" dims ["q_heads", "hidden"] : tensor<64x32xf16>
 model.weight @proj from "proj.weight" dims ["q_heads", "hidden"] : tensor<64x32xf16>
 // CHECK: model.weight @q_norm from "q_norm" dims ["q_heads" x 8] : tensor<64xbf16>
@@ -32,10 +48,10 @@ model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 model.weight @w1 from "experts.{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
 model.weight @w3 from "experts.{}.w3" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
 model.weight @w2 from "experts.{}.w2" dims ["experts", "hidden", "expert_width"] : tensor<6x32x24xbf16>
-// CHECK: model.weight @w13_scaled from "experts.{}.w13" {{.*}} scaled by "experts.{}.w13_scale" blocks [16, 8]
-model.weight @w13_scaled from "experts.{}.w13" dims ["experts", "expert_width", "hidden"] scaled by "experts.{}.w13_scale" blocks [16, 8]
+// CHECK: model.weight @w13_scaled from "experts.{}.w13" {{.*}} stored <scale f32 [16, 8] from "experts.{}.w13_scale">
+model.weight @w13_scaled from "experts.{}.w13" dims ["experts", "expert_width", "hidden"] stored <scale f32 [16, 8] from "experts.{}.w13_scale">
     : tensor<6x48x32xf8E4M3FN>
-model.weight @w2_scaled from "experts.{}.w2" dims ["experts", "hidden", "expert_width"] scaled by "experts.{}.w2_scale" blocks [16, 8]
+model.weight @w2_scaled from "experts.{}.w2" dims ["experts", "hidden", "expert_width"] stored <scale f32 [16, 8] from "experts.{}.w2_scale">
     : tensor<6x32x24xf8E4M3FN>
 // CHECK: model.kv_cache @kv heads 2 head_dim 16 : bf16
 model.kv_cache @kv heads 2 head_dim 16 : bf16

@@ -25,7 +25,7 @@ double boundOf(const LaunchCase &launch, size_t output) {
   const schema::Attribute *group =
       ops::AttributeList(launch.kernel->attributes()).find("act_group");
   bool quantises = group && group->int_value() > 0;
-  if (quantises && (op == "experts" || op == "experts_scaled"))
+  if (quantises && op == "experts")
     return 1e-2;
   switch (slice.dtype()) {
   case DType::F8E4M3: // one step of three mantissa bits

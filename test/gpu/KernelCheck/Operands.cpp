@@ -100,6 +100,15 @@ private:
                         : 1 / std::sqrt(float(w.shape[w.rank - 1])));
   }
 
+  /// Those of any storage, with their companions.
+  void weights() {
+    for (size_t i = 0; i < step->operands.size(); ++i)
+      if (step->definitions[i].companion)
+        positive(i, 0.2e-3f, 2e-3f);
+      else if (step->definitions[i].type == ops::Type::W)
+        weight(i);
+  }
+
   const LaunchCase &launch;
   Pattern pattern;
   bool shared;
@@ -297,24 +306,14 @@ void Filler::fillStep(const std::string &op) {
       indices(1, [&](uint64_t) { return int64_t(below(200064)); });
     return;
   }
-  if (op == "experts" || op == "experts_scaled") {
+  if (op == "experts") {
     normal(0);
     fillChoices(1, 2, view(3).shape[0]);
-    weight(3);
-    if (op == "experts")
-      return weight(4);
-    positive(4, 0.2e-3f, 2e-3f);
-    weight(5);
-    return positive(6, 0.2e-3f, 2e-3f);
-  }
-  if (op == "linear_scaled") {
-    normal(0);
-    weight(1);
-    return positive(2, 0.2e-3f, 2e-3f);
+    return weights();
   }
   if (op == "linear") {
     normal(0);
-    return weight(1);
+    return weights();
   }
   if (op == "rms_scale") {
     normal(0);

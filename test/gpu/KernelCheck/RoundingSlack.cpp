@@ -22,35 +22,6 @@ static constexpr float kWalk = 4;
 
 namespace {
 
-/// One of the two weights of all experts.
-struct Weights {
-  View weights, scales; // scales without data: none
-  uint64_t blockRows = 1, blockColumns = 1;
-
-  cpu::Matrix of(uint64_t expert) const {
-    cpu::Matrix result{weights.row(expert), weights.dtype, weights.shape[1],
-                       weights.shape[2],
-                       weights.strides[1] * elementBytes(weights.dtype)};
-    if (scales.data) {
-      result.scales = reinterpret_cast<const float *>(scales.row(expert));
-      result.scaleStride = scales.strides[1];
-      result.blockRows = blockRows;
-      result.blockColumns = blockColumns;
-    }
-    return result;
-  }
-};
-
-/// Row `row` of a matrix, with its scales.
-void loadScaled(const cpu::Matrix &matrix, uint64_t row,
-                std::vector<float> &values) {
-  loadRow(matrix.data + row * matrix.rowBytes, matrix.dtype, values.data(),
-          values.size());
-  for (uint64_t i = 0; matrix.scales && i < values.size(); ++i)
-    values[i] *= matrix.scales[row / matrix.blockRows * matrix.scaleStride +
-                               i / matrix.blockColumns];
-}
-
 float rootMeanSquare(const float *values, uint64_t count) {
   double sum = 0;
   for (uint64_t i = 0; i < count; ++i)
@@ -98,8 +69,7 @@ std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
                                               const std::vector<View> &operands,
                                               uint32_t rank, uint64_t count) {
   std::string op = kernel.op()->str();
-  bool scaled = op == "experts_scaled";
-  if (!scaled && op != "experts")
+  if (op != "experts")
     return {};
   auto integer = [&](const char *name) {
     return uint64_t(ops::AttributeList(kernel.attributes()).integer(name));
@@ -108,15 +78,12 @@ std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
   if (group == 0)
     return {};
   auto start = int64_t(firstExpert(kernel, rank));
-  Weights w13{operands[3], View()}, w2{operands[scaled ? 5 : 4], View()};
-  if (scaled) {
-    w13 = {operands[3], operands[4], integer("block_rows13"),
-           integer("block_cols13")};
-    w2 = {operands[5], operands[6], integer("block_rows2"),
-          integer("block_cols2")};
-  }
+  // The engine has been validated.
+  ops::Body body = *ops::Body::of(kernel, operands.size());
+  const std::vector<ops::Operand> &definitions = body.steps()[0].definitions;
+  cpu::StoredWeight w13(definitions, operands, 0), w2(definitions, operands, 1);
   const View &x = operands[0], &factors = operands[1], &chosen = operands[2];
-  uint64_t hidden = x.shape[1], inner = w2.weights.shape[2];
+  uint64_t hidden = x.shape[1], inner = w2.columns();
 
   std::vector<std::vector<float>> inputs, slack, squares;
   for (uint64_t t = 0; t < count; ++t) {
@@ -128,7 +95,7 @@ std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
   }
   std::vector<float> scratch(cpu::multiplyScratch(hidden));
   // As the reference does: an expert's weights are widened once for all.
-  for (uint64_t expert = 0; expert < w13.weights.shape[0]; ++expert) {
+  for (uint64_t expert = 0; expert < w13.members(); ++expert) {
     std::vector<const float *> rows;
     std::vector<std::pair<uint64_t, float>> choices; // token, weight
     for (uint64_t t = 0; t < count; ++t)
@@ -141,7 +108,7 @@ std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
         }
     std::vector<float> sums(rows.size() * 2 * inner);
     cpu::multiply(
-        w13.of(expert), rows.data(), rows.size(), scratch.data(),
+        w13.matrix(expert), rows.data(), rows.size(), scratch.data(),
         [&](uint64_t i, uint64_t row, const float *values, uint64_t n) {
           std::copy_n(values, n, &sums[i * 2 * inner + row]);
         });
@@ -153,10 +120,10 @@ std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
         if (all[j] != 0)
           jumps[i].emplace_back(j, choices[i].second * all[j]);
     }
-    cpu::Matrix down = w2.of(expert);
-    std::vector<float> row(inner);
+    cpu::Matrix down = w2.matrix(expert);
+    std::vector<float> widened(inner);
     for (uint64_t c = 0; c < hidden && !choices.empty(); ++c) {
-      loadScaled(down, c, row);
+      const float *row = down.row(c, widened.data());
       for (uint64_t i = 0; i < choices.size(); ++i)
         for (auto [j, jump] : jumps[i]) {
           float moved = std::fabs(row[j] * jump);

@@ -10,7 +10,7 @@
 
 namespace saddle::check {
 
-/// For the first `count` tokens of an experts or experts_scaled launch that
+/// For the first `count` tokens of an experts launch that
 /// quantises (act_group > 0): what each element of the output may move by
 /// because hidden values lie so near the middle of two e4m3 codes that another
 /// order of addition rounds them to the other one. Empty for other kernels.

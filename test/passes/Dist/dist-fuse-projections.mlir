@@ -101,11 +101,11 @@ func.func @users_in_between_follow(%x: tensor<8x32xbf16>) -> tensor<8x64xbf16> {
 // keep 128.
 
 dist.mesh @mesh ["tp" = 8]
-model.weight @a from "a" dims ["out", "in"] scaled by "a_s" blocks [128, 128] : tensor<1536x256xf8E4M3FN>
-model.weight @b from "b" dims ["out", "in"] scaled by "b_s" blocks [128, 128] : tensor<768x256xf8E4M3FN>
-// CHECK: dist.weight_shard @"a.shard+b.shard" {{.*}} concat 0 blocks [32, 128] : tensor<288x256xf8E4M3FN>
-dist.weight_shard @a.shard of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 blocks [64, 128] : tensor<192x256xf8E4M3FN>
-dist.weight_shard @b.shard of [@b] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 blocks [32, 128] : tensor<96x256xf8E4M3FN>
+model.weight @a from "a" dims ["out", "in"] stored <scale f32 [128, 128] from "a_s"> : tensor<1536x256xf8E4M3FN>
+model.weight @b from "b" dims ["out", "in"] stored <scale f32 [128, 128] from "b_s"> : tensor<768x256xf8E4M3FN>
+// CHECK: dist.weight_shard @"a.shard+b.shard" {{.*}} concat 0 stored <scale f32 [32, 128]> : tensor<288x256xf8E4M3FN>
+dist.weight_shard @a.shard of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f32 [64, 128]> : tensor<192x256xf8E4M3FN>
+dist.weight_shard @b.shard of [@b] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f32 [32, 128]> : tensor<96x256xf8E4M3FN>
 
 // CHECK-LABEL: func.func @scaled_parts_start_at_a_block
 func.func @scaled_parts_start_at_a_block(%x: tensor<8x256xbf16>) {
@@ -117,15 +117,40 @@ func.func @scaled_parts_start_at_a_block(%x: tensor<8x256xbf16>) {
 
 // -----
 
+// One scale for each tensor: 192 rows, then 96, are blocks of gcd(192, 96) = 96.
+// Weights with and without
+// scales are never one.
+
+dist.mesh @mesh ["tp" = 8]
+model.weight @a from "a" dims ["out", "in"] stored <scale f32 [*, *] from "a_s"> : tensor<1536x256xf8E4M3FN>
+model.weight @b from "b" dims ["out", "in"] stored <scale f32 [*, *] from "b_s"> : tensor<768x256xf8E4M3FN>
+model.weight @c from "c" dims ["out", "in"] : tensor<768x256xf8E4M3FN>
+// CHECK: dist.weight_shard @"a.shard+b.shard" {{.*}} concat 0 stored <scale f32 [96, 256]> : tensor<288x256xf8E4M3FN>
+dist.weight_shard @a.shard of [@a] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f32 [*, *]> : tensor<192x256xf8E4M3FN>
+dist.weight_shard @b.shard of [@b] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f32 [*, *]> : tensor<96x256xf8E4M3FN>
+dist.weight_shard @c.shard of [@c] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 : tensor<96x256xf8E4M3FN>
+
+// CHECK-LABEL: func.func @whole_blocks_become_numbers
+func.func @whole_blocks_become_numbers(%x: tensor<8x256xbf16>) {
+  // CHECK: model.linear {{.*}}, @"a.shard+b.shard" : {{.*}} -> tensor<8x288xbf16>
+  // CHECK: model.linear {{.*}}, @c.shard :
+  %a = model.linear %x, @a.shard : tensor<8x256xbf16> -> tensor<8x192xbf16>
+  %b = model.linear %x, @b.shard : tensor<8x256xbf16> -> tensor<8x96xbf16>
+  %c = model.linear %x, @c.shard : tensor<8x256xbf16> -> tensor<8x96xbf16>
+  return
+}
+
+// -----
+
 // Here both parts have blocks of 128, but the first has 200 rows: the second
 // starts at row 200, and gcd(128, 200) = 8.
 
 dist.mesh @mesh ["tp" = 1]
-model.weight @a from "a" dims ["out", "in"] scaled by "a_s" blocks [128, 128] : tensor<200x256xf8E4M3FN>
-model.weight @b from "b" dims ["out", "in"] scaled by "b_s" blocks [128, 128] : tensor<128x256xf8E4M3FN>
-// CHECK: dist.weight_shard @"a.shard+b.shard" {{.*}} blocks [8, 128] : tensor<328x256xf8E4M3FN>
-dist.weight_shard @a.shard of [@a] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 blocks [128, 128] : tensor<200x256xf8E4M3FN>
-dist.weight_shard @b.shard of [@b] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 blocks [128, 128] : tensor<128x256xf8E4M3FN>
+model.weight @a from "a" dims ["out", "in"] stored <scale f32 [128, 128] from "a_s"> : tensor<200x256xf8E4M3FN>
+model.weight @b from "b" dims ["out", "in"] stored <scale f32 [128, 128] from "b_s"> : tensor<128x256xf8E4M3FN>
+// CHECK: dist.weight_shard @"a.shard+b.shard" {{.*}} stored <scale f32 [8, 128]> : tensor<328x256xf8E4M3FN>
+dist.weight_shard @a.shard of [@a] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <scale f32 [128, 128]> : tensor<200x256xf8E4M3FN>
+dist.weight_shard @b.shard of [@b] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <scale f32 [128, 128]> : tensor<128x256xf8E4M3FN>
 
 func.func @a_ragged_part_makes_blocks_finer(%x: tensor<8x256xbf16>) {
   %a = model.linear %x, @a.shard act_group 128 : tensor<8x256xbf16> -> tensor<8x200xbf16>

@@ -142,17 +142,17 @@ func.func @a_complete_sum_keeps_its_divisor(%x: tensor<8x32xbf16>) {
 dist.mesh @mesh ["tp" = 8]
 // 1536 / 8 = 192 rows: rank 1 starts in the middle of a block, and 64 is the
 // largest size that divides 128 and 192.
-// CHECK: dist.weight_shard @rows.shard {{.*}} concat 0 blocks [64, 128] : tensor<192x256xf8E4M3FN>
-model.weight @rows from "rows" dims ["width", "hidden"] scaled by "rows_s" blocks [128, 128]
+// CHECK: dist.weight_shard @rows.shard {{.*}} concat 0 stored <scale f32 [64, 128]> : tensor<192x256xf8E4M3FN>
+model.weight @rows from "rows" dims ["width", "hidden"] stored <scale f32 [128, 128] from "rows_s">
     {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<1536x256xf8E4M3FN>
 // 3072 / 8 = 384 rows are three blocks.
-// CHECK: dist.weight_shard @aligned.shard {{.*}} concat 0 blocks [128, 128] : tensor<384x256xf8E4M3FN>
-model.weight @aligned from "aligned" dims ["width", "hidden"] scaled by "aligned_s" blocks [128, 128]
+// CHECK: dist.weight_shard @aligned.shard {{.*}} concat 0 stored <scale f32 [128, 128]> : tensor<384x256xf8E4M3FN>
+model.weight @aligned from "aligned" dims ["width", "hidden"] stored <scale f32 [128, 128] from "aligned_s">
     {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<3072x256xf8E4M3FN>
 // The same along columns. An unsplit dimension keeps its blocks, the last of
 // which may be short (200 = 128 + 72).
-// CHECK: dist.weight_shard @columns.shard {{.*}} concat 0 blocks [128, 64] : tensor<200x192xf8E4M3FN>
-model.weight @columns from "columns" dims ["hidden", "width"] scaled by "columns_s" blocks [128, 128]
+// CHECK: dist.weight_shard @columns.shard {{.*}} concat 0 stored <scale f32 [128, 64]> : tensor<200x192xf8E4M3FN>
+model.weight @columns from "columns" dims ["hidden", "width"] stored <scale f32 [128, 128] from "columns_s">
     {dist.sharding = #dist.sharding<@mesh, [_, "tp"]>} : tensor<200x1536xf8E4M3FN>
 
 // CHECK-LABEL: func.func @blocks_get_finer_where_a_share_starts_inside_one
@@ -165,15 +165,35 @@ func.func @blocks_get_finer_where_a_share_starts_inside_one(%x: tensor<8x256xbf1
 
 // -----
 
+// A scale for each row, or for all: whole dimensions stay whole, and bf16
+// scales become f32.
+
+dist.mesh @mesh ["tp" = 8]
+// CHECK: dist.weight_shard @rows.shard {{.*}} concat 0 stored <scale f32 [1, *]> : tensor<192x256xf8E4M3FN>
+model.weight @rows from "rows" dims ["width", "hidden"] stored <scale bf16 [1, *] from "rows_s">
+    {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<1536x256xf8E4M3FN>
+// CHECK: dist.weight_shard @columns.shard {{.*}} concat 0 stored <scale f32 [1, *]> : tensor<200x192xf8E4M3FN>
+model.weight @columns from "columns" dims ["hidden", "width"] stored <scale f32 [1, *] from "columns_s">
+    {dist.sharding = #dist.sharding<@mesh, [_, "tp"]>} : tensor<200x1536xf8E4M3FN>
+
+// CHECK-LABEL: func.func @whole_dimensions_stay_whole
+func.func @whole_dimensions_stay_whole(%x: tensor<8x256xbf16>) {
+  %y = model.linear %x, @rows : tensor<8x256xbf16> -> tensor<8x1536xbf16>
+  %z = model.linear %y, @columns : tensor<8x1536xbf16> -> tensor<8x200xbf16>
+  return
+}
+
+// -----
+
 // Stacks: blocks are those of the last two dimensions. 6 experts over the two
 // ranks of "ep" are 3 each, and rank r of 4 is in group r / 2 mod 2. Within it,
 // 384 / 2 = 192 columns make blocks of 64.
 
 dist.mesh @mesh ["ep" = 2, "tp" = 2]
-// CHECK: dist.weight_shard @w2.shard {{.*}} blocks [128, 64] : tensor<3x256x192xf8E4M3FN>
-model.weight @w2 from "{}.w2" dims ["experts", "hidden", "width"] scaled by "{}.w2_s" blocks [128, 128]
+// CHECK: dist.weight_shard @w2.shard {{.*}} stored <scale f32 [128, 64]> : tensor<3x256x192xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "hidden", "width"] stored <scale f32 [128, 128] from "{}.w2_s">
     {dist.sharding = #dist.sharding<@mesh, ["ep", _, "tp"]>} : tensor<6x256x384xf8E4M3FN>
-model.weight @w1 from "{}.w1" dims ["experts", "width", "hidden"] scaled by "{}.w1_s" blocks [128, 128]
+model.weight @w1 from "{}.w1" dims ["experts", "width", "hidden"] stored <scale f32 [128, 128] from "{}.w1_s">
     {dist.sharding = #dist.sharding<@mesh, ["ep", "tp", _]>} : tensor<6x384x256xf8E4M3FN>
 
 // CHECK-LABEL: func.func @experts_split_by_expert_and_width

@@ -195,25 +195,27 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
 
 module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
   dist.mesh @mesh ["tp" = 1]
-  model.weight @w13 from "{}.w13" dims ["experts", "width", "hidden"] scaled by "{}.w13_s" blocks [16, 8] : tensor<6x48x32xf8E4M3FN>
-  model.weight @w2 from "{}.w2" dims ["experts", "hidden", "width"] : tensor<6x32x24xf32>
-  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
-  model.weight @router from "router" dims ["router_experts", "hidden"] : tensor<6x32xf32>
-  model.weight @bias from "bias" dims ["router_experts"] : tensor<6xf32>
-  dist.weight_shard @w13.shard of [@w13] shardings [#dist.sharding<@mesh, [_, _, _]>] concat 0 blocks [16, 8] : tensor<6x48x32xf8E4M3FN>
-  dist.weight_shard @w2.shard of [@w2] shardings [#dist.sharding<@mesh, [_, _, _]>] concat 0 : tensor<6x32x24xf32>
-  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
-  dist.weight_shard @router.shard of [@router] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<6x32xf32>
-  dist.weight_shard @bias.shard of [@bias] shardings [#dist.sharding<@mesh, [_]>] concat 0 : tensor<6xf32>
-  func.func @scales_on_one_side(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
-      -> tensor<2x32xf32> attributes {model.phase = "decode"} {
-    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
-    %l = model.linear %x, @router.shard : tensor<2x32xf32> -> tensor<2x6xf32>
-    %w, %e = model.router %l, @bias.shard routed_scale 2.0 : tensor<2x6xf32> -> tensor<2x2xf32>, tensor<2x2xi32>
-    // expected-error @+1 {{expected both or neither of @w13.shard and @w2.shard to have scales}}
-    %y = model.experts %x, %w, %e gate_up [@w13.shard] down @w2.shard : tensor<2x32xf32>, tensor<2x2xf32>, tensor<2x2xi32>
-    return %y : tensor<2x32xf32>
-  }
+  model.weight @w from "w" dims ["out", "in"] stored <packed i32 [0, 1, 2, 3]> : tensor<48x32xf8E4M3FN>
+  // expected-error @+1 {{storage #model.storage<packed i32 [0, 1, 2, 3]> cannot be executed: several values in a word are not implemented}}
+  dist.weight_shard @packed of [@w] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <packed i32 [0, 1, 2, 3]> : tensor<48x32xf8E4M3FN>
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @w from "w" dims ["out", "in"] stored <zero f32 [1, 8] from "z"> : tensor<48x32xf8E4M3FN>
+  // expected-error @+1 {{cannot be executed: a zero is not implemented}}
+  dist.weight_shard @zeros of [@w] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <zero f32 [1, 8]> : tensor<48x32xf8E4M3FN>
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @w from "w" dims ["out", "in"] stored <scale f32 [1, *] divided from "s"> : tensor<48x32xf8E4M3FN>
+  // expected-error @+1 {{cannot be executed: only a scale in f32 that multiplies is implemented}}
+  dist.weight_shard @divided of [@w] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <scale f32 [1, *] divided> : tensor<48x32xf8E4M3FN>
 }
 
 // -----

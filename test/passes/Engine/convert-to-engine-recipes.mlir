@@ -87,32 +87,32 @@ module attributes {model.limits = {max_batch = 1, max_seq_len = 16, prefill_chun
 // CHECK: engine.source @w from "w" : tensor<1536x256xf8E4M3FN>
 // CHECK: engine.source @w.scale from "w_s" : tensor<12x2xf32>
 // A short last block has a scale too: ceil(200 / 128) = 2.
-// CHECK: engine.source @c.scale from "c_s" : tensor<2x12xf32>
-// CHECK: engine.source @e.scale from "{}.e_s" stack 6 : tensor<12x2xf32>
+// CHECK: engine.source @c.scale from "c_s" companion scale of @c : tensor<2x12xf32>
+// CHECK: engine.source @e.scale from "{}.e_s" stack 6 companion scale of @e : tensor<12x2xf32>
 dist.mesh @mesh ["tp" = 8]
-model.weight @w from "w" dims ["out", "in"] scaled by "w_s" blocks [128, 128] : tensor<1536x256xf8E4M3FN>
-model.weight @c from "c" dims ["out", "in"] scaled by "c_s" blocks [128, 128] : tensor<200x1536xf8E4M3FN>
-model.weight @b from "b" dims ["out", "in"] scaled by "b_s" blocks [128, 128] : tensor<768x256xf8E4M3FN>
-model.weight @e from "{}.e" dims ["experts", "out", "in"] scaled by "{}.e_s" blocks [128, 128] : tensor<6x1536x256xf8E4M3FN>
+model.weight @w from "w" dims ["out", "in"] stored <scale f32 [128, 128] from "w_s"> : tensor<1536x256xf8E4M3FN>
+model.weight @c from "c" dims ["out", "in"] stored <scale f32 [128, 128] from "c_s"> : tensor<200x1536xf8E4M3FN>
+model.weight @b from "b" dims ["out", "in"] stored <scale f32 [128, 128] from "b_s"> : tensor<768x256xf8E4M3FN>
+model.weight @e from "{}.e" dims ["experts", "out", "in"] stored <scale f32 [128, 128] from "{}.e_s"> : tensor<6x1536x256xf8E4M3FN>
 
 // CHECK: engine.weight @rows in @weights {{.*}} rows = 192, {{.*}} blocks = 1, 1, 1, 1>] : memref<192x256xf8E4M3FN>
 // CHECK-NEXT: engine.weight @rows.scale in @weights pieces [#engine.piece<source = @w.scale,
 // CHECK-SAME: row = <0 + (rank div 1 mod 8) * 192>, rows = 3, col = <0 + (rank div 1 mod 1) * 0>, cols = 2,
 // CHECK-SAME: dest_row = 0, dest_col = 0, blocks = 128, 128, 64, 128>] : memref<3x2xf32>
-dist.weight_shard @rows of [@w] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 blocks [64, 128] : tensor<192x256xf8E4M3FN>
+dist.weight_shard @rows of [@w] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f32 [64, 128]> : tensor<192x256xf8E4M3FN>
 
 // Columns: 1536 / 8 = 192 in blocks of 64 are 3; 200 rows in blocks of 128 are 2.
 // CHECK: engine.weight @columns.scale in @weights
 // CHECK-SAME: row = <0 + (rank div 1 mod 1) * 0>, rows = 2, col = <0 + (rank div 1 mod 8) * 192>, cols = 3,
 // CHECK-SAME: blocks = 128, 128, 128, 64>] : memref<2x3xf32>
-dist.weight_shard @columns of [@c] shardings [#dist.sharding<@mesh, [_, "tp"]>] concat 0 blocks [128, 64] : tensor<200x192xf8E4M3FN>
+dist.weight_shard @columns of [@c] shardings [#dist.sharding<@mesh, [_, "tp"]>] concat 0 stored <scale f32 [128, 64]> : tensor<200x192xf8E4M3FN>
 
 // 192 rows of w and 96 of b in blocks of 32: scale rows 0 to 5 and 6 to 8.
 // CHECK: engine.weight @two_parts.scale in @weights
 // CHECK-SAME: source = @w.scale, {{[^#]*}} row = <0 + (rank div 1 mod 8) * 192>, rows = 6, {{[^#]*}} dest_row = 0, dest_col = 0, blocks = 128, 128, 32, 128>
 // CHECK-SAME: source = @b.scale, {{[^#]*}} row = <0 + (rank div 1 mod 8) * 96>, rows = 3, {{[^#]*}} dest_row = 6, dest_col = 0, blocks = 128, 128, 32, 128>
 // CHECK-SAME: : memref<9x2xf32>
-dist.weight_shard @two_parts of [@w, @b] shardings [#dist.sharding<@mesh, ["tp", _]>, #dist.sharding<@mesh, ["tp", _]>] concat 0 blocks [32, 128]
+dist.weight_shard @two_parts of [@w, @b] shardings [#dist.sharding<@mesh, ["tp", _]>, #dist.sharding<@mesh, ["tp", _]>] concat 0 stored <scale f32 [32, 128]>
     : tensor<288x256xf8E4M3FN>
 
 // Side by side: 192 columns each, so the second part's scales start at column
@@ -121,10 +121,25 @@ dist.weight_shard @two_parts of [@w, @b] shardings [#dist.sharding<@mesh, ["tp",
 // CHECK-SAME: dest_row = 0, dest_col = 0, blocks = 128, 128, 128, 64>
 // CHECK-SAME: dest_row = 0, dest_col = 3, blocks = 128, 128, 128, 64>
 // CHECK-SAME: : memref<2x6xf32>
-dist.weight_shard @side_by_side of [@c, @c] shardings [#dist.sharding<@mesh, [_, "tp"]>, #dist.sharding<@mesh, [_, "tp"]>] concat 1 blocks [128, 64]
+dist.weight_shard @side_by_side of [@c, @c] shardings [#dist.sharding<@mesh, [_, "tp"]>, #dist.sharding<@mesh, [_, "tp"]>] concat 1 stored <scale f32 [128, 64]>
     : tensor<200x384xf8E4M3FN>
 
 // CHECK: engine.weight @stack.scale in @weights
 // CHECK-SAME: count = 6, row = <0 + (rank div 1 mod 8) * 192>, rows = 3, {{.*}} cols = 2, {{.*}} : memref<6x3x2xf32>
-dist.weight_shard @stack of [@e] shardings [#dist.sharding<@mesh, [_, "tp", _]>] concat 1 blocks [64, 128] : tensor<6x192x256xf8E4M3FN>
+dist.weight_shard @stack of [@e] shardings [#dist.sharding<@mesh, [_, "tp", _]>] concat 1 stored <scale f32 [64, 128]> : tensor<6x192x256xf8E4M3FN>
+}
+
+// -----
+
+// A bf16 scale for each row, cut along columns: every rank reads the one column
+// that there is, into f32.
+
+module attributes {model.limits = {max_batch = 1, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+// CHECK: engine.source @c.scale from "c_s" companion scale of @c : tensor<200x1xbf16>
+dist.mesh @mesh ["tp" = 8]
+model.weight @c from "c" dims ["out", "in"] stored <scale bf16 [1, *] from "c_s"> : tensor<200x1536xf8E4M3FN>
+// CHECK: engine.weight @columns.scale in @weights
+// CHECK-SAME: rows = 200, col = <0 + (rank div 1 mod 8) * 192>, cols = 1,
+// CHECK-SAME: blocks = 1, 1536, 1, 192>] : memref<200x1xf32>
+dist.weight_shard @columns of [@c] shardings [#dist.sharding<@mesh, [_, "tp"]>] concat 0 stored <scale f32 [1, *]> : tensor<200x192xf8E4M3FN>
 }

@@ -162,9 +162,9 @@ func.func @prefill_8(%tokens: tensor<8xi32>, %positions: tensor<8xi32>, %rows: t
 module attributes {model.limits = {max_batch = 4, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
 dist.mesh @mesh ["tp" = 1]
 model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xbf16>
-model.weight @head from "head" dims ["vocab", "hidden"] scaled by "head_s" blocks [16, 8] : tensor<96x32xf8E4M3FN>
+model.weight @head from "head" dims ["vocab", "hidden"] stored <scale f32 [16, 8] from "head_s"> : tensor<96x32xf8E4M3FN>
 dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xbf16>
-dist.weight_shard @head.shard of [@head] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 blocks [16, 8] : tensor<96x32xf8E4M3FN>
+dist.weight_shard @head.shard of [@head] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <scale f32 [16, 8]> : tensor<96x32xf8E4M3FN>
 
 // CHECK: engine.entry @decode_4 decode tokens 4 rows 4 {
 func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: tensor<4xi32>, %context: !model.context)
@@ -174,7 +174,7 @@ func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: te
   // CHECK: %[[W:.*]] = engine.global @head.shard : memref<96x32xf8E4M3FN>
   // CHECK: %[[S:.*]] = engine.global @head.shard.scale : memref<6x4xf32>
   // CHECK: %[[T:.*]] = engine.buffer in @activations : memref<4x96xf32>
-  // CHECK: engine.launch @linear_scaled_0(%{{.*}}, %[[W]], %[[S]]) outs(%[[T]]) tokens at "head" fusion @head_twice
+  // CHECK: engine.launch @linear_0(%{{.*}}, %[[W]], %[[S]]) outs(%[[T]]) tokens at "head" fusion @head_twice
   // CHECK: %[[LOGITS:.*]] = engine.buffer in @io : memref<4x96xf32>
   // CHECK: engine.launch @add_0(%[[T]], %[[T]]) outs(%[[LOGITS]]) tokens at "twice" fusion @head_twice
   // CHECK: engine.bind "logits", %[[LOGITS]]
@@ -187,19 +187,19 @@ func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: te
 }
 
 // CHECK: engine.kernel @embedding_0 op "embedding" {vocab_start = #dist.rank_value<0 + (rank div 1 mod 1) * 0>}
-// CHECK: engine.kernel @linear_scaled_0 op "linear_scaled" {act_group = 8 : i64, block_cols = 8 : i64, block_rows = 16 : i64}
+// CHECK: engine.kernel @linear_0 op "linear" {act_group = 8 : i64, storage = [#model.storage<scale f32 [16, 8]>]}
 }
 
 // -----
 
-// Scaled experts name the blocks of both stacks.
+// Scaled experts name the storage of both stacks.
 
 module attributes {model.limits = {max_batch = 4, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
 dist.mesh @mesh ["ep" = 2, "tp" = 2]
-model.weight @w13 from "{}.w13" dims ["experts", "width", "hidden"] scaled by "{}.w13_s" blocks [16, 8] : tensor<6x96x32xf8E4M3FN>
-model.weight @w2 from "{}.w2" dims ["experts", "hidden", "width"] scaled by "{}.w2_s" blocks [16, 8] : tensor<6x32x48xf8E4M3FN>
-dist.weight_shard @w13.shard of [@w13] shardings [#dist.sharding<@mesh, ["ep", _, _]>] concat 0 blocks [16, 8] : tensor<3x96x32xf8E4M3FN>
-dist.weight_shard @w2.shard of [@w2] shardings [#dist.sharding<@mesh, ["ep", _, _]>] concat 0 blocks [16, 4] : tensor<3x32x48xf8E4M3FN>
+model.weight @w13 from "{}.w13" dims ["experts", "width", "hidden"] stored <scale f32 [16, 8] from "{}.w13_s"> : tensor<6x96x32xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "hidden", "width"] stored <scale f32 [16, 8] from "{}.w2_s"> : tensor<6x32x48xf8E4M3FN>
+dist.weight_shard @w13.shard of [@w13] shardings [#dist.sharding<@mesh, ["ep", _, _]>] concat 0 stored <scale f32 [16, 8]> : tensor<3x96x32xf8E4M3FN>
+dist.weight_shard @w2.shard of [@w2] shardings [#dist.sharding<@mesh, ["ep", _, _]>] concat 0 stored <scale f32 [16, 4]> : tensor<3x32x48xf8E4M3FN>
 
 func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: tensor<4xi32>, %context: !model.context)
     -> tensor<4x32xf32> attributes {model.phase = "decode"} {
@@ -207,7 +207,7 @@ func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: te
   %l = model.linear %t, @router.shard : tensor<4x32xf32> -> tensor<4x6xf32>
   %w, %e = model.router %l, @bias.shard routed_scale 2.0 : tensor<4x6xf32> -> tensor<4x2xf32>, tensor<4x2xi32>
   // [96 / 16, 32 / 8] and [32 / 16, 48 / 4] scales for each of 3 experts.
-  // CHECK: engine.launch @experts_scaled_0({{.*}} memref<3x96x32xf8E4M3FN>, memref<3x6x4xf32>, memref<3x32x48xf8E4M3FN>, memref<3x2x12xf32>)
+  // CHECK: engine.launch @experts_0({{.*}} memref<3x96x32xf8E4M3FN>, memref<3x6x4xf32>, memref<3x32x48xf8E4M3FN>, memref<3x2x12xf32>)
   %y = model.experts %t, %w, %e gate_up [@w13.shard] down @w2.shard {dist.expert_start = #dist.rank_value<0 + (rank div 2 mod 2) * 3>}
       : tensor<4x32xf32>, tensor<4x2xf32>, tensor<4x2xi32>
   // Two axes and a factor make groups of their own: ranks 0, 1 | 2, 3 along
@@ -224,8 +224,8 @@ dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, 
 dist.weight_shard @router.shard of [@router] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<6x32xf32>
 dist.weight_shard @bias.shard of [@bias] shardings [#dist.sharding<@mesh, [_]>] concat 0 : tensor<6xf32>
 
-// CHECK: engine.kernel @experts_scaled_0 op "experts_scaled" {act_group = 0 : i64, block_cols13 = 8 : i64, block_cols2 = 4 : i64,
-// CHECK-SAME: block_rows13 = 16 : i64, block_rows2 = 16 : i64, expert_start = #dist.rank_value<0 + (rank div 2 mod 2) * 3>}
+// CHECK: engine.kernel @experts_0 op "experts" {act_group = 0 : i64, expert_start = #dist.rank_value<0 + (rank div 2 mod 2) * 3>,
+// CHECK-SAME: storage = [#model.storage<scale f32 [16, 8]>, #model.storage<scale f32 [16, 4]>]}
 // CHECK: engine.rank_groups @groups.tp axes "tp" size 2 ranks [0, 1, 2, 3]
 // CHECK: engine.rank_groups @groups.ep axes "ep" size 2 ranks [0, 2, 1, 3]
 // CHECK: engine.rank_groups @groups.ep_tp axes "ep_tp" size 4 ranks [0, 1, 2, 3]

@@ -153,10 +153,9 @@ TEST(ExpertsTest, BlockScalesOfBothMatrices) {
   Tensor scale2 = Tensor(DType::F32, {kHeld, 3, 4}, 1).random(7, 0.2);
   Tensor out(DType::F32, {kTokens, kHidden}, 1);
   for (int group : {0, 16}) {
-    KernelBuilder kernel("experts_scaled");
+    KernelBuilder kernel("experts");
     kernel.rank("expert_start", 1).integer("act_group", group);
-    kernel.integer("block_rows13", 3).integer("block_cols13", 8);
-    kernel.integer("block_rows2", 16).integer("block_cols2", 3);
+    kernel.scale(3, 8).scale(16, 3);
     launch(kernel, {&x, &weights, &experts, &w13, &scale13, &w2, &scale2, &out},
            kTokens - 1);
     expectMlps(
@@ -168,6 +167,26 @@ TEST(ExpertsTest, BlockScalesOfBothMatrices) {
           return w2.at(e, row, column) * scale2.at(e, row / 16, column / 3);
         });
   }
+}
+
+TEST(ExpertsTest, TheTwoMatricesMayBeStoredApart) {
+  Tensor x = Tensor(DType::F32, {kTokens, kHidden}).random(1);
+  Tensor weights = Tensor(DType::F32, {kTokens, kK}).random(2);
+  Tensor experts = chosenExperts();
+  Tensor w13 = Tensor(DType::BF16, {kHeld, 2 * kInner, kHidden}).random(3);
+  Tensor w2 = Tensor(DType::F8E4M3, {kHeld, kHidden, kInner}, 1).random(4);
+  Tensor scale = Tensor(DType::F32, {kHeld, kHidden, 1}, 1).random(7, 0.2);
+  Tensor out(DType::F32, {kTokens, kHidden}, 1);
+  KernelBuilder kernel("experts");
+  kernel.rank("expert_start", 1).integer("act_group", 0);
+  launch(kernel.plain().scale(1, kInner),
+         {&x, &weights, &experts, &w13, &w2, &scale, &out}, kTokens);
+  expectMlps(
+      x, weights, experts, out, kTokens, 1, 0,
+      [&](int e, int row, int column) { return w13.at(e, row, column); },
+      [&](int e, int row, int column) {
+        return w2.at(e, row, column) * scale.at(e, row, 0);
+      });
 }
 
 } // namespace

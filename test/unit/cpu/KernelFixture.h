@@ -177,13 +177,28 @@ public:
     temporaries.push_back(schema::CreateTemporaryDirect(builder, dtype, &row));
     return *this;
   }
+  /// The next weight of any storage has a scale for every block.
+  KernelBuilder &
+  scale(uint64_t blockRows, uint64_t blockCols,
+        schema::CompanionKind kind = schema::CompanionKind::SCALE) {
+    std::vector<flatbuffers::Offset<schema::Companion>> companions = {
+        schema::CreateCompanion(builder, kind, blockRows, blockCols)};
+    storages.push_back(schema::CreateStorageDirect(builder, &companions));
+    return *this;
+  }
+  /// The next weight of any storage is stored as its values.
+  KernelBuilder &plain() {
+    storages.push_back(schema::CreateStorage(builder));
+    return *this;
+  }
   const schema::Kernel &build() {
     if (!built) {
       finishStep();
       builder.Finish(schema::CreateKernelDirect(
           builder, "kernel under test", op, &attributes, nullptr,
           steps.empty() ? nullptr : &steps,
-          temporaries.empty() ? nullptr : &temporaries));
+          temporaries.empty() ? nullptr : &temporaries,
+          storages.empty() ? nullptr : &storages));
       built = true;
     }
     return *flatbuffers::GetRoot<schema::Kernel>(builder.GetBufferPointer());
@@ -206,6 +221,7 @@ private:
   std::vector<uint32_t> stepOperands;
   std::vector<flatbuffers::Offset<schema::BodyOp>> steps;
   std::vector<flatbuffers::Offset<schema::Temporary>> temporaries;
+  std::vector<flatbuffers::Offset<schema::Storage>> storages;
 };
 
 /// How a launch is checked and where it runs.

@@ -93,9 +93,8 @@ TEST_P(LinearScaledTest, ScalesAreMultipliersOfTheirBlocks) {
       Tensor weight = Tensor(DType::F8E4M3, {n, k}, 3).random(2);
       Tensor scale = Tensor(DType::F32, {scaleRows, scaleColumns}, 2).random(3);
       Tensor out(a, {3, n}, 1);
-      KernelBuilder kernel("linear_scaled");
-      kernel.integer("act_group", group).integer("block_rows", blockRows);
-      kernel.integer("block_cols", blockColumns);
+      KernelBuilder kernel("linear");
+      kernel.integer("act_group", group).scale(blockRows, blockColumns);
       launch(kernel, {&x, &weight, &scale, &out}, 3, {a});
       expectProduct(x, out, 3, group, [&](int row, int column) {
         return weight.at(row, column) *
@@ -107,7 +106,22 @@ TEST_P(LinearScaledTest, ScalesAreMultipliersOfTheirBlocks) {
 INSTANTIATE_TEST_SUITE_P(Blocks, LinearScaledTest,
                          testing::Values(Block{1, 1}, Block{3, 7},
                                          Block{13, 70}, Block{128, 128},
-                                         Block{4, 64}));
+                                         Block{4, 64}, Block{1, 70}));
+
+TEST(LinearTest, AnyElementsMayHaveScales) {
+  for (DType stored : {DType::F32, DType::BF16, DType::F16}) {
+    Tensor x = Tensor(DType::F32, {3, 70}, 1).random(1);
+    Tensor weight = Tensor(stored, {13, 70}, 3).random(2);
+    Tensor scale = Tensor(DType::F32, {13, 1}, 2).random(3);
+    Tensor out(DType::F32, {3, 13}, 1);
+    KernelBuilder kernel("linear");
+    launch(kernel.integer("act_group", 0).scale(1, 70),
+           {&x, &weight, &scale, &out}, 3);
+    expectProduct(x, out, 3, 0, [&](int row, int column) {
+      return weight.at(row, column) * scale.at(row, 0);
+    });
+  }
+}
 
 TEST(LinearTest, ARowHasTheSameBitsInEveryBatch) {
   constexpr uint64_t tokens = 9, k = 133, n = 11;

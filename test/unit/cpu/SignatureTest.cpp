@@ -198,19 +198,43 @@ TEST(SignatureTest, RefusesMoreChoicesThanExperts) {
 
 TEST(SignatureTest, RefusesScalesThatDoNotCoverTheWeight) {
   auto message = [&](std::vector<uint64_t> scale, int block) {
-    KernelBuilder kernel("linear_scaled");
-    kernel.integer("act_group", 0).integer("block_rows", block);
-    return check(kernel.integer("block_cols", 4),
+    KernelBuilder kernel("linear");
+    return check(kernel.integer("act_group", 0).scale(block, 4),
                  {f32({4, 8}), f8({6, 8}), f32(scale), f32({4, 6})});
   };
   EXPECT_EQ(message({2, 2}, 4), "");
-  EXPECT_EQ(message({1, 2}, 4), "linear_scaled: rows of scale is 1, expected "
-                                "one per block of the weight = 2");
+  EXPECT_EQ(message({1, 2}, 4),
+            "linear: operand 2 (w_scale) has 1 rows, expected 2: one for "
+            "every 4 of the weight's 6");
   EXPECT_EQ(message({2, 3}, 4),
-            "linear_scaled: columns of scale is 3, expected "
-            "one per block of the weight = 2");
+            "linear: operand 2 (w_scale) has 3 columns, expected 2: one for "
+            "every 4 of the weight's 8");
   EXPECT_EQ(message({2, 2}, 0),
-            "linear_scaled: attribute \"block_rows\" is 0, expected 1 or more");
+            "linear: a companion has blocks of 0 x 4, expected 1 or more");
+}
+
+TEST(SignatureTest, RefusesStorageThatItCannotRead) {
+  KernelBuilder zeros("linear");
+  zeros.integer("act_group", 0).scale(1, 8, schema::CompanionKind::ZERO);
+  EXPECT_EQ(check(zeros, {f32({4, 8}), f8({6, 8}), f32({6, 1}), f32({4, 6})}),
+            "linear: a weight has a companion of kind 2; this runtime reads "
+            "kind 1, SCALE, that multiplies");
+  KernelBuilder twice("linear");
+  twice.integer("act_group", 0).scale(1, 8).scale(1, 8);
+  EXPECT_EQ(check(twice, {f32({4, 8}), f8({6, 8}), f32({6, 1}), f32({4, 6})}),
+            "linear: 2 storages, expected none or one for each of its 1 "
+            "weights that may be stored in any way");
+  KernelBuilder half("experts");
+  half.rank("expert_start", 0).integer("act_group", 0).plain();
+  EXPECT_EQ(check(half, {f32({4, 8}), f32({4, 2}), i32({4, 2}), f32({3, 8, 8}),
+                         f32({3, 8, 4}), f32({4, 8})}),
+            "experts: 1 storages, expected none or one for each of its 2 "
+            "weights that may be stored in any way");
+  KernelBuilder table("embedding");
+  table.rank("vocab_start", 0).scale(1, 8);
+  EXPECT_EQ(check(table, {i32({4}), f32({6, 8}), f32({4, 8})}),
+            "embedding: 1 storages, expected none or one for each of its 0 "
+            "weights that may be stored in any way");
 }
 
 TEST(SignatureTest, RefusesExpertMatricesThatDoNotPair) {

@@ -39,6 +39,15 @@ protected:
     return result;
   }
 
+  /// A scale for blocks of `rows` x `cols` of the weight before it.
+  Operand scale(const char *name, llvm::ArrayRef<int64_t> shape, int64_t rows,
+                int64_t cols) {
+    Operand result = operand(name, f32(), shape);
+    result.blockRows = rows;
+    result.blockCols = cols;
+    return result;
+  }
+
   LaunchDesc launch(const char *op, std::vector<Operand> operands,
                     llvm::ArrayRef<std::pair<const char *, int64_t>> constants,
                     engine::Extent extent = engine::Extent::Tokens) {

@@ -26,10 +26,10 @@ TEST_F(ProductsPlanTest, OddLinearIsOneFunction) {
 
 TEST_F(ProductsPlanTest, OddScaledLinearRoundsFirst) {
   KernelPlan p = plan(launch(
-      "linear_scaled",
+      "linear",
       {operand("x", bf16(), {5, 35}), operand("w", e4m3(), {10, 35}),
-       operand("scale", f32(), {3, 5}), operand("out", bf16(), {5, 10}, 12)},
-      {{"act_group", 16}, {"block_rows", 4}, {"block_cols", 8}}));
+       scale("w_scale", {3, 5}, 4, 8), operand("out", bf16(), {5, 10}, 12)},
+      {{"act_group", 16}}));
   ASSERT_EQ(p.functions.size(), 2u);
   EXPECT_EQ(p.functions[0].body,
             "roundToGroups<1, 16, Matrix<bf16, 5, 35, 35>>(p, p.operands[0], "
@@ -72,36 +72,68 @@ TEST_F(ProductsPlanTest, ExpertsWithGapsAreRefused) {
       "other without a gap");
 }
 
+TEST_F(ProductsPlanTest, AScaleForEachRowTakesKernelsOfAnyShape) {
+  KernelPlan linear = plan(launch(
+      "linear",
+      {operand("x", bf16(), {5, 128}), operand("w", e4m3(), {16, 128}),
+       scale("w_scale", {16, 1}, 1, 128), operand("out", bf16(), {5, 16})},
+      {{"act_group", 128}}));
+  EXPECT_THAT(linear.headers, ElementsAre("impls/linear.cuh"));
+  EXPECT_THAT(linear.functions[1].body,
+              HasSubstr("BlockScaled<Matrix<f32, 16, 1, 1>, 1, 128>"));
+  KernelPlan experts = plan(launch(
+      "experts",
+      {operand("x", bf16(), {3, 128}), operand("weights", f32(), {3, 2}),
+       operand("experts", i32(), {3, 2}), operand("w13", e4m3(), {4, 64, 128}),
+       scale("w13_scale", {4, 64, 1}, 1, 128),
+       operand("w2", e4m3(), {4, 128, 32}),
+       scale("w2_scale", {4, 128, 1}, 1, 32), operand("out", bf16(), {3, 128})},
+      {{"act_group", 128}}));
+  EXPECT_THAT(experts.headers, ElementsAre("impls/experts.cuh"));
+  EXPECT_THAT(experts.functions[1].body,
+              HasSubstr("BlockScaled<Matrix<f32, 256, 1, 1>, 1, 128, 64>"));
+  EXPECT_THAT(experts.functions[3].body,
+              HasSubstr("BlockScaled<Matrix<f32, 512, 1, 1>, 1, 32, 128>"));
+}
+
+TEST_F(ProductsPlanTest, ExpertsHaveScalesOnBothSidesOrOnNone) {
+  EXPECT_EQ(errorOf(launch("experts",
+                           {operand("x", f32(), {3, 35}),
+                            operand("weights", f32(), {3, 2}),
+                            operand("experts", i32(), {3, 2}),
+                            operand("w13", f32(), {4, 20, 35}),
+                            operand("w2", e4m3(), {4, 35, 10}),
+                            scale("w2_scale", {4, 35, 1}, 1, 10),
+                            operand("out", f32(), {3, 35})},
+                           {{"act_group", 0}})),
+            "experts: expected scales of both w13 and w2, or of none");
+}
+
 //===--- MiniMax-M2.5 -----------------------------------------------------===//
 
 /// A projection of M2.5 with FP8 weights, `rows` x `cols` on this rank.
 class M25PlanTest : public PlanTest {
 protected:
   LaunchDesc projection(int64_t tokens, int64_t rows, int64_t cols) {
-    return launch(
-        "linear_scaled",
-        {operand("x", bf16(), {tokens, cols}),
-         operand("w", e4m3(), {rows, cols}),
-         operand("scale", f32(), {rows / 128, cols / 128}),
-         operand("out", bf16(), {tokens, rows})},
-        {{"act_group", 128}, {"block_rows", 128}, {"block_cols", 128}});
+    return launch("linear",
+                  {operand("x", bf16(), {tokens, cols}),
+                   operand("w", e4m3(), {rows, cols}),
+                   scale("w_scale", {rows / 128, cols / 128}, 128, 128),
+                   operand("out", bf16(), {tokens, rows})},
+                  {{"act_group", 128}});
   }
   /// The experts of one of eight ranks, each with an eighth of the width.
   LaunchDesc experts(int64_t tokens) {
-    return launch("experts_scaled",
+    return launch("experts",
                   {operand("x", bf16(), {tokens, 3072}),
                    operand("weights", f32(), {tokens, 8}),
                    operand("experts", i32(), {tokens, 8}),
                    operand("w13", e4m3(), {256, 384, 3072}),
-                   operand("scale13", f32(), {256, 6, 24}),
+                   scale("w13_scale", {256, 6, 24}, 64, 128),
                    operand("w2", e4m3(), {256, 3072, 192}),
-                   operand("scale2", f32(), {256, 24, 3}),
+                   scale("w2_scale", {256, 24, 3}, 128, 64),
                    operand("out", bf16(), {tokens, 3072})},
-                  {{"act_group", 128},
-                   {"block_rows13", 64},
-                   {"block_cols13", 128},
-                   {"block_rows2", 128},
-                   {"block_cols2", 64}});
+                  {{"act_group", 128}});
   }
 };
 

@@ -170,6 +170,46 @@ TEST(ValidateTables, arenas) {
             "281474976710656");
 }
 
+TEST(ValidateTables, companionsBelongToAnotherSource) {
+  // Source 0 becomes a companion of what the caller says.
+  auto message = [](CompanionKind kind, uint32_t of) {
+    return messageAfter([&](EngineT &e) {
+      e.sources[0]->companion = kind;
+      e.sources[0]->companion_of = of;
+    });
+  };
+  auto tree = tinyEngine();
+  const std::string place = "source \"" + tree->sources[0]->name + "\": ",
+                    count = std::to_string(tree->sources.size());
+  EXPECT_EQ(message(CompanionKind::SCALE, 2), "");
+  EXPECT_EQ(message(CompanionKind::ZERO, 2),
+            place + "is a companion of kind 2; this runtime reads kind 1, "
+                    "SCALE");
+  EXPECT_EQ(message(CompanionKind::SCALE, 0),
+            place +
+                "is the companion of source 0 - 1, expected another of "
+                "the " +
+                count);
+  EXPECT_EQ(message(CompanionKind::SCALE, 1),
+            place +
+                "is the companion of source 1 - 1, expected another of "
+                "the " +
+                count);
+  EXPECT_EQ(message(CompanionKind::SCALE, 999),
+            place +
+                "is the companion of source 999 - 1, expected another of "
+                "the " +
+                count);
+  uint32_t stack = 0;
+  while (tree->sources[stack]->stack == 0)
+    ++stack;
+  EXPECT_EQ(message(CompanionKind::SCALE, stack + 1),
+            place + "has a stack of 0, but the weight \"" +
+                tree->sources[stack]->name +
+                "\", of which it is a companion, has " +
+                std::to_string(tree->sources[stack]->stack));
+}
+
 TEST(ValidateTables, sources) {
   auto after = [](const std::function<void(SourceT &)> &mutate) {
     return messageAfter(

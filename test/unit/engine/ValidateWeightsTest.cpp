@@ -88,6 +88,15 @@ TEST(ValidateWeights, dtypesAreEqualOrWidenToF32) {
             place + "f8e4m3, but the weight is bf16" + rule);
 }
 
+TEST(ValidateWeights, otherLayoutsAreRefused) {
+  EXPECT_EQ(messageAfter([](EngineT &e) {
+              named(e.programs[0]->weights, "model.norm.weight").layout =
+                  Layout(3);
+            }),
+            "program 0: weight \"model.norm.weight\": has layout 3; this "
+            "runtime lays weights as they are stored, which is 0");
+}
+
 TEST(ValidateWeights, pieceSizesArePositive) {
   EXPECT_EQ(pieceAfter([](PieceT &p) { p.rows = 0; }),
             kPiece + "has 0 rows, 8 columns and 1 stack members, expected 1 or "

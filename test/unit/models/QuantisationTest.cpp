@@ -79,7 +79,7 @@ TEST(Store, ABlockOfZeroIsTheWholeExtent) {
   ASSERT_EQ(spec.companions.size(), 2u);
   EXPECT_THAT(spec.companions[0].shape, ElementsAre(12, 1));
   EXPECT_EQ(spec.companions[0].blockRows, 1u);
-  EXPECT_EQ(spec.companions[0].blockColumns, 40u);
+  EXPECT_EQ(spec.companions[0].blockColumns, 0u);
   EXPECT_EQ(spec.companions[0].dtype, TensorDType::BF16);
   EXPECT_EQ(spec.companions[1].name, "e.{}.weight_scale_2");
   EXPECT_THAT(spec.companions[1].shape, ElementsAre(1, 1));

@@ -54,13 +54,27 @@ TEST(CatalogueTest, TheFirstOperandOfAVariadicOpIsExpanded) {
   const Op &op = *findOp("sum_of_squares");
   auto three = op.operandsOf(4);
   ASSERT_TRUE(three.ok());
-  EXPECT_STREQ((*three)[0].name, "x1");
-  EXPECT_STREQ((*three)[2].name, "x3");
+  EXPECT_EQ((*three)[0].name, "x1");
+  EXPECT_EQ((*three)[2].name, "x3");
   EXPECT_STREQ((*three)[2].shape, "nC");
-  EXPECT_STREQ((*three)[3].name, "out");
+  EXPECT_EQ((*three)[3].name, "out");
   EXPECT_FALSE(op.operandsOf(1).ok());
   EXPECT_TRUE(op.operandsOf(9).ok());
   EXPECT_FALSE(op.operandsOf(10).ok());
+}
+
+TEST(CatalogueTest, CompanionsStandBehindTheirWeights) {
+  Storage scaled{{{schema::CompanionKind::SCALE, 1, 48}}};
+  auto operands = findOp("experts")->operandsOf(7, {Storage(), scaled});
+  ASSERT_TRUE(operands.ok()) << operands.status().message();
+  EXPECT_EQ((*operands)[3].name, "w13");
+  EXPECT_EQ((*operands)[4].name, "w2");
+  EXPECT_FALSE((*operands)[4].companion);
+  EXPECT_EQ((*operands)[5].name, "w2_scale");
+  EXPECT_EQ((*operands)[5].traffic, Traffic::Chosen);
+  EXPECT_EQ((*operands)[5].companion->blockCols, 48u);
+  EXPECT_EQ((*operands)[6].name, "out");
+  EXPECT_FALSE(findOp("experts")->operandsOf(6, {Storage(), scaled}).ok());
 }
 
 } // namespace

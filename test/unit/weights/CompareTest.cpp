@@ -53,6 +53,10 @@ protected:
     scale->name = kScale;
     scale->dtype = DType::F32;
     scale->shape = {2, 1};
+    scale->companion = schema::CompanionKind::SCALE;
+    for (uint32_t i = 0; i < tree->sources.size(); ++i)
+      if (tree->sources[i]->name == kWeight)
+        scale->companion_of = i + 1;
     uint32_t index = uint32_t(tree->sources.size());
     tree->sources.push_back(std::move(scale));
     auto piece = std::make_unique<schema::PieceT>();
@@ -178,6 +182,35 @@ TEST_F(Compare, scaleOfNothing) {
   tensors.push_back(testTensor("x_scale_inv", DType::F32, {1}));
   EXPECT_EQ(differences(), "tensor \"x_scale_inv\" is not part of the model: "
                            "it is a scale without its weight \"x\"");
+}
+
+TEST_F(Compare, scalesArePositiveNumbers) {
+  useFp8();
+  updateFingerprint(*tree);
+  auto message = [&](float second) {
+    tensors = testTensors(*tree);
+    tensor(kScale).data = bytesOf(std::vector<float>{0.5f, second});
+    return load().message();
+  };
+  EXPECT_EQ(message(1e-40f), "");
+  struct {
+    float value;
+    const char *text;
+  } refused[] = {{0, "0"}, {-1, "-1"}, {NAN, "nan"}, {INFINITY, "inf"}};
+  for (auto [value, text] : refused)
+    EXPECT_THAT(message(value),
+                EndsWith("scale \"" + kScale + "\" is " + text +
+                         " at row 1, column 0; expected a positive finite "
+                         "number"));
+}
+
+// The suffix is no rule: what an engine knows as a companion is one.
+TEST_F(Compare, otherNamesOfScales) {
+  tensors.push_back(testTensor(kWeight + "_scale", DType::F32, {16, 1}));
+  EXPECT_EQ(differences(), "tensor \"" + kWeight +
+                               "_scale\" is not part of the model: the engine "
+                               "reads \"" +
+                               kWeight + "\" without a scale");
 }
 
 TEST_F(Compare, ignoredTensorsMayBePresentOrAbsent) {

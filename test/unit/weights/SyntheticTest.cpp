@@ -62,14 +62,33 @@ TEST(Synthetic, valuesHaveTheirSize) {
   EXPECT_NEAR(squares / double(table.size()), 0.125, 0.04);
 }
 
-TEST(Synthetic, fp8MatricesUseTheRangeOfTheirScale) {
-  // Stored 256 times larger, so that codes are not subnormal.
-  Values table = load(1, 0, "synthetic:7", schema::DType::F8E4M3)
-                     .values("model.embed_tokens.weight");
-  double squares = 0;
-  for (float value : table)
-    squares += double(value) * value;
-  EXPECT_NEAR(squares / double(table.size()) / 65536, 0.125, 0.04);
+TEST(Synthetic, matricesWithAScaleUseItsRange) {
+  // Stored 256 times larger, so that codes are not subnormal; as they are
+  // without a scale.
+  TinyOptions options;
+  options.weights = schema::DType::F8E4M3;
+  auto tree = tinyEngine(options);
+  auto meanSquare = [&] {
+    LoadedWeights loaded(*tree, "synthetic:7", 0);
+    EXPECT_TRUE(loaded.status.ok()) << loaded.status.message();
+    Values table = loaded.values("model.embed_tokens.weight");
+    double squares = 0;
+    for (float value : table)
+      squares += double(value) * value;
+    return squares / double(table.size());
+  };
+  EXPECT_NEAR(meanSquare(), 0.125, 0.04);
+  auto scale = std::make_unique<schema::SourceT>();
+  scale->name = "the factors";
+  scale->dtype = schema::DType::F32;
+  scale->shape = {16, 1};
+  scale->companion = schema::CompanionKind::SCALE;
+  for (uint32_t i = 0; i < tree->sources.size(); ++i)
+    if (tree->sources[i]->name == "model.embed_tokens.weight")
+      scale->companion_of = i + 1;
+  scale->ignored_reason = "only its being there counts";
+  tree->sources.push_back(std::move(scale));
+  EXPECT_NEAR(meanSquare() / 65536, 0.125, 0.04);
 }
 
 TEST(Synthetic, seedMustBeANumber) {

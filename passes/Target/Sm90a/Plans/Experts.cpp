@@ -1,4 +1,4 @@
-// experts and experts_scaled: for any shape, and for a handful of tokens.
+// experts: for any shape, and for a handful of tokens.
 
 #include "passes/Target/Sm90a/Plans/ExpertsLaunch.h"
 
@@ -72,19 +72,20 @@ std::optional<StreamTypes> saddle::cuda::streamTypes(const ExpertsLaunch &op) {
   constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
   if (op.w13.element != op.w2.element || op.w13.element.isF32() ||
       !canStreamWeights(op.w13) || !canStreamWeights(op.w2) ||
-      types.codes != (op.group > 0) || types.codes != op.scaled ||
-      op.group > 512 || hidden > kLargest || inner > kLargest ||
-      op.pairs() > kLargest || op.held() > 2048)
+      types.codes != (op.group > 0) || types.codes != (op.scale13 != nullptr) ||
+      types.codes != (op.scale2 != nullptr) || op.group > 512 ||
+      hidden > kLargest || inner > kLargest || op.pairs() > kLargest ||
+      op.held() > 2048)
     return std::nullopt;
   if (!types.codes)
     return canStreamTokens(op.x, op.w13.element) ? std::optional(types)
                                                  : std::nullopt;
-  types.blockCols13 = op.launch.integer("block_cols13");
-  types.blockCols2 = op.launch.integer("block_cols2");
+  types.blockCols13 = op.scale13->blockCols;
+  types.blockCols2 = op.scale2->blockCols;
   // Eight rows from a multiple of eight on have one factor; the rows of w3
   // begin at `inner`.
-  int64_t rows2 = op.launch.integer("block_rows2");
-  if (op.launch.integer("block_rows13") % 8 != 0 || inner % 8 != 0 ||
+  int64_t rows2 = op.scale2->blockRows;
+  if (op.scale13->blockRows % 8 != 0 || inner % 8 != 0 ||
       (rows2 % 8 != 0 && rows2 < hidden))
     return std::nullopt;
   types.scaleUnits13 = streamScaleUnits(hidden, op.group, types.blockCols13);
@@ -96,16 +97,17 @@ std::optional<StreamTypes> saddle::cuda::streamTypes(const ExpertsLaunch &op) {
 
 std::string saddle::cuda::streamScale13(const ExpertsLaunch &op,
                                         const StreamTypes &types) {
-  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale13),
-                 op.launch.integer("block_rows13"),
+  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(*op.scale13),
+                 op.scale13->blockRows,
                  streamGroup(op.hidden(), types.blockCols13),
-                 op.scale13.shape[1]);
+                 op.scale13->shape[1]);
 }
 std::string saddle::cuda::streamScale2(const ExpertsLaunch &op,
                                        const StreamTypes &types) {
-  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(op.scale2),
-                 op.launch.integer("block_rows2"),
-                 streamGroup(op.inner(), types.blockCols2), op.scale2.shape[1]);
+  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(*op.scale2),
+                 op.scale2->blockRows,
+                 streamGroup(op.inner(), types.blockCols2),
+                 op.scale2->shape[1]);
 }
 
 /// Kernels of impls/experts_decode.cuh for a handful of tokens. Workspace: the
@@ -175,8 +177,13 @@ static bool isStack(const Operand &operand) {
          operand.shape[0] == 1;
 }
 
-static FailureOr<KernelPlan> planMlps(const LaunchDesc &launch,
-                                      std::string &error) {
+/// Which operand is which the device knows for both or no weights with scales.
+static bool haveScalesAlike(const ExpertsLaunch &op) {
+  return (op.scale13 != nullptr) == (op.scale2 != nullptr);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
+                                                std::string &error) {
   for (const Operand &operand : launch.operands) {
     if (operand.shape.size() != 3 || isStack(operand))
       continue;
@@ -189,19 +196,13 @@ static FailureOr<KernelPlan> planMlps(const LaunchDesc &launch,
     return failure();
   }
   ExpertsLaunch op(launch);
+  if (!haveScalesAlike(op)) {
+    error = "experts: expected scales of both w13 and w2, or of none";
+    return failure();
+  }
   if (std::optional<KernelPlan> plan = planDecode(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsStream(op))
     return std::move(*plan);
   return planAnyShape(op);
-}
-
-FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
-                                                std::string &error) {
-  return planMlps(launch, error);
-}
-
-FailureOr<KernelPlan> saddle::cuda::planExpertsScaled(const LaunchDesc &launch,
-                                                      std::string &error) {
-  return planMlps(launch, error);
 }

@@ -1,4 +1,4 @@
-// A launch of experts or experts_scaled as its planners see it.
+// A launch of experts as its planners see it.
 
 #ifndef SADDLE_PASSES_TARGET_SM90A_PLANS_EXPERTSLAUNCH_H
 #define SADDLE_PASSES_TARGET_SM90A_PLANS_EXPERTSLAUNCH_H
@@ -9,19 +9,14 @@
 
 namespace saddle::cuda {
 
-/// The operands by name; multipliers have no shape when there are none.
+/// The operands by name.
 struct ExpertsLaunch {
   explicit ExpertsLaunch(const LaunchDesc &launch)
-      : launch(launch), scaled(launch.op == "experts_scaled"),
-        x(launch.operands[0]), weights(launch.operands[1]),
-        experts(launch.operands[2]), w13(launch.operands[3]),
-        w2(launch.operands[scaled ? 5 : 4]), out(launch.operands.back()),
-        group(launch.integer("act_group")) {
-    if (!scaled)
-      return;
-    scale13 = launch.operands[4];
-    scale2 = launch.operands[6];
-  }
+      : launch(launch), x(launch.operands[0]), weights(launch.operands[1]),
+        experts(launch.operands[2]), w13(*launch.find("w13")),
+        w2(*launch.find("w2")), out(launch.operands.back()),
+        scale13(launch.find("w13_scale")), scale2(launch.find("w2_scale")),
+        group(launch.integer("act_group")) {}
 
   int64_t tokens() const { return x.shape[0]; }
   int64_t hidden() const { return x.shape[1]; }
@@ -38,17 +33,12 @@ struct ExpertsLaunch {
     return ceilDiv(pairs(), held() * parts);
   }
 
-  std::string scale13Type() const {
-    return scaleType(launch, scale13, "block_rows13", "block_cols13");
-  }
-  std::string scale2Type() const {
-    return scaleType(launch, scale2, "block_rows2", "block_cols2");
-  }
+  std::string scale13Type() const { return scaleType(scale13); }
+  std::string scale2Type() const { return scaleType(scale2); }
 
   const LaunchDesc &launch;
-  bool scaled;
   const Operand &x, &weights, &experts, &w13, &w2, &out;
-  Operand scale13, scale2;
+  const Operand *scale13, *scale2; // null for weights stored as their values
   int64_t group;
 };
 

@@ -1,4 +1,4 @@
-// experts and experts_scaled with tokens sorted by expert.
+// experts with tokens sorted by expert.
 
 #include "passes/Target/Sm90a/Plans/ExpertsLaunch.h"
 #include "runtime/kernels/shared/experts.h"
@@ -64,9 +64,11 @@ static int64_t tokenTilesFor(const ExpertsLaunch &op) {
 
 /// Whether tiles of 64 tokens are worth it, and fit: impls/experts_tile.cuh.
 static bool canTile(const ExpertsLaunch &op) {
-  int64_t rows2 = op.launch.integer("block_rows2");
+  if (!op.scale13)
+    return false;
+  int64_t rows2 = op.scale2->blockRows;
   return op.tokensPerExpert() > 12 && op.inner() % 64 == 0 &&
-         op.launch.integer("block_rows13") % 64 == 0 &&
+         op.scale13->blockRows % 64 == 0 &&
          (rows2 % 64 == 0 || rows2 >= op.hidden());
 }
 
@@ -204,7 +206,7 @@ void StreamPlanner::placeData() {
         formatv("Matrix<bf16, {0}, {1}, {2}>", 2 * pairs, width, stride);
     inner.data = workspace.add("uint8_t", 2 * pairs * stride * 2);
   }
-  if (op.scaled) {
+  if (op.scale13) {
     scale13 = streamScale13(op, types);
     scale2 = streamScale2(op, types);
   }

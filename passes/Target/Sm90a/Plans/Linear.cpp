@@ -1,4 +1,4 @@
-// linear and linear_scaled.
+// linear.
 
 #include "passes/Target/Sm90a/Plans/Products.h"
 
@@ -11,8 +11,7 @@ using llvm::formatv;
 using namespace saddle::cuda;
 
 /// Kernels of impls/linear.cuh: for every shape, type and stride.
-static KernelPlan planAnyShape(const LaunchDesc &launch,
-                               const Operand &multipliers) {
+static KernelPlan planAnyShape(const LaunchDesc &launch) {
   const Operand &x = launch.operands[0], &w = launch.operands[1],
                 &out = launch.operands.back();
   KernelPlan plan;
@@ -38,7 +37,7 @@ static KernelPlan planAnyShape(const LaunchDesc &launch,
   product.body =
       formatv("linearAnyShape<{0}, {1}, {2}, {3}, {4}>(p, {5});",
               extentNumber(launch), xType, matrixType(w), matrixType(out),
-              scaleType(launch, multipliers, "block_rows", "block_cols"), from);
+              scaleType(launch.find("w_scale")), from);
   product.block = kWarpsOfAnyShape * 32;
   product.grid[0] = blocksOfWarps(ceilDiv(rows, 4) * w.shape[0]);
   plan.functions.push_back(std::move(product));
@@ -157,13 +156,13 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
 /// codes of x, then their factors.
 static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
   const Operand &x = launch.operands[0], &w = launch.operands[1],
-                &scale = launch.operands[2], &out = launch.operands[3];
+                &scale = *launch.find("w_scale"), &out = launch.operands.back();
   int64_t group = launch.integer("act_group"), tokens = x.shape[0],
-          cols = x.shape[1], blockCols = launch.integer("block_cols"),
-          blockRows = launch.integer("block_rows");
+          cols = x.shape[1], blockCols = scale.blockCols,
+          blockRows = scale.blockRows;
   StreamShape shape(w.element);
-  if (!canStreamWeights(w) || group == 0 || group > 512 ||
-      (blockRows % 8 != 0 && blockRows < w.shape[0]))
+  if (!isa<Float8E4M3FNType>(w.element) || !canStreamWeights(w) || group == 0 ||
+      group > 512 || (blockRows % 8 != 0 && blockRows < w.shape[0]))
     return std::nullopt;
   shape.scaleUnits = streamScaleUnits(cols, group, blockCols);
   if (shape.scaleUnits == 0)
@@ -233,14 +232,8 @@ static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
 
 FailureOr<KernelPlan> saddle::cuda::planLinear(const LaunchDesc &launch,
                                                std::string &) {
-  if (std::optional<KernelPlan> plan = planPlainStream(launch))
-    return std::move(*plan);
-  return planAnyShape(launch, Operand());
-}
-
-FailureOr<KernelPlan> saddle::cuda::planLinearScaled(const LaunchDesc &launch,
-                                                     std::string &) {
-  if (std::optional<KernelPlan> plan = planScaledStream(launch))
-    return std::move(*plan);
-  return planAnyShape(launch, launch.operands[2]);
+  std::optional<KernelPlan> plan = launch.find("w_scale")
+                                       ? planScaledStream(launch)
+                                       : planPlainStream(launch);
+  return plan ? std::move(*plan) : planAnyShape(launch);
 }

@@ -18,12 +18,8 @@ llvm::FailureOr<KernelPlan> planCopy(const LaunchDesc &launch,
 // Linear.cpp, Experts.cpp
 llvm::FailureOr<KernelPlan> planLinear(const LaunchDesc &launch,
                                        std::string &error);
-llvm::FailureOr<KernelPlan> planLinearScaled(const LaunchDesc &launch,
-                                             std::string &error);
 llvm::FailureOr<KernelPlan> planExperts(const LaunchDesc &launch,
                                         std::string &error);
-llvm::FailureOr<KernelPlan> planExpertsScaled(const LaunchDesc &launch,
-                                              std::string &error);
 
 // Norm.cpp, Rope.cpp, Rows.cpp, Router.cpp, Attention.cpp
 llvm::FailureOr<KernelPlan> planEmbedding(const LaunchDesc &launch,

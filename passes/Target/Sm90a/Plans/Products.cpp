@@ -12,18 +12,15 @@ uint32_t saddle::cuda::blocksOfWarps(int64_t warps) {
       ceilDiv(warps, kWarpsOfAnyShape), 1, kMultiprocessors * 8));
 }
 
-std::string saddle::cuda::scaleType(const LaunchDesc &launch,
-                                    const Operand &multipliers,
-                                    llvm::StringRef blockRows,
-                                    llvm::StringRef blockCols) {
-  if (multipliers.shape.empty())
+std::string saddle::cuda::scaleType(const Operand *multipliers) {
+  if (!multipliers)
     return "Unscaled";
   std::string member;
-  if (multipliers.shape.size() == 3)
-    member = ", " + std::to_string(multipliers.shape[1]);
-  return llvm::formatv("BlockScaled<{0}, {1}, {2}{3}>", matrixType(multipliers),
-                       launch.integer(blockRows), launch.integer(blockCols),
-                       member);
+  if (multipliers->shape.size() == 3)
+    member = ", " + std::to_string(multipliers->shape[1]);
+  return llvm::formatv("BlockScaled<{0}, {1}, {2}{3}>",
+                       matrixType(*multipliers), multipliers->blockRows,
+                       multipliers->blockCols, member);
 }
 
 //===--- Streaming products -----------------------------------------------===//

@@ -25,11 +25,9 @@ inline int extentNumber(const LaunchDesc &launch) {
   return static_cast<int>(launch.extent);
 }
 
-/// "BlockScaled<Matrix<f32, ...>, 128, 128>" with the block extents of two
-/// constants of the launch, or "Unscaled" when `multipliers` has no shape. A
-/// stack of multipliers says the rows of a member too.
-std::string scaleType(const LaunchDesc &launch, const Operand &multipliers,
-                      llvm::StringRef blockRows, llvm::StringRef blockCols);
+/// "BlockScaled<Matrix<f32, ...>, 128, 128>", or "Unscaled" when there are no
+/// multipliers. A stack of multipliers says the rows of a member too.
+std::string scaleType(const Operand *multipliers);
 
 //===--- Streaming products (tile/stream.cuh) -----------------------------===//
 

@@ -1,0 +1,42 @@
+// How the elements of a stored weight become its values: companions that
+// operands carry behind the weight, as an engine file says them.
+
+#ifndef SADDLE_RUNTIME_OPS_STORAGE_H
+#define SADDLE_RUNTIME_OPS_STORAGE_H
+
+#include "runtime/schema/engine_generated.h"
+#include "runtime/src/base/Status.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace saddle::ops {
+
+/// One element of a companion serves a block of its weight.
+struct Companion {
+  schema::CompanionKind kind;
+  uint64_t blockRows, blockCols; // 1 or more
+
+  /// What it adds to the name of its weight: "_scale".
+  const char *suffix() const;
+};
+
+/// Of one weight operand. Without companions its elements are its values.
+struct Storage {
+  std::vector<Companion> companions;
+
+  bool isPlain() const { return companions.empty(); }
+  /// Null when there is none.
+  const Companion *find(schema::CompanionKind kind) const;
+
+  using Tables = flatbuffers::Vector<flatbuffers::Offset<schema::Storage>>;
+  /// Those of a call, in order; none when `tables` is null. Unsupported for
+  /// what no op of this runtime reads, InvalidArgument for blocks of 0 and
+  /// companions given twice; `op` begins the message.
+  static StatusOr<std::vector<Storage>> of(const Tables *tables,
+                                           const char *op);
+};
+
+} // namespace saddle::ops
+
+#endif // SADDLE_RUNTIME_OPS_STORAGE_H
