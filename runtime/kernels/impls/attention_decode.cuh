@@ -131,52 +131,63 @@ loadQuery(const LaunchParams &p, uint32_t token, int head, bool real,
   return power;
 }
 
+/// Where a CTA stands: its token, the range of its positions, and up to
+/// kDecodeHeads heads of one kv head.
+template <typename A>
+struct DecodePlace {
+  static constexpr int kGroups =
+      (A::kPerKvHead + kDecodeHeads - 1) / kDecodeHeads;
+
+  uint32_t token;
+  int visible, split, begin, end;
+  int kvHead, inGroup, firstHead;
+
+  __device__ __forceinline__ explicit DecodePlace(const LaunchParams &p)
+      : token(blockIdx.z), visible(A::visibleTo(p, token)),
+        split(static_cast<int>(blockIdx.x)) {
+    int length = A::rangeLength(visible);
+    begin = split * length;
+    end = min(begin + length, visible);
+    kvHead = static_cast<int>(blockIdx.y) / kGroups;
+    inGroup = static_cast<int>(blockIdx.y) % kGroups * kDecodeHeads;
+    firstHead = kvHead * A::kPerKvHead + inGroup;
+  }
+  __device__ __forceinline__ bool hasHead(int head) const {
+    return inGroup + head < A::kPerKvHead;
+  }
+};
+
+/// A warp's tiles of a range: every `warps`-th.
 template <typename A, int warps>
-__device__ void attentionDecode(const LaunchParams &p, float scale) {
-  using T = typename A::Keys::Element;
-  using Tile = CacheTile<T, A::kHeadDim>;
-  constexpr int kTile = 16;
-  constexpr int kGroups = (A::kPerKvHead + 7) / 8;
-  constexpr int kRows = A::kHeadDim / 16; // fragments of 16 dims
-  // A weight may exceed the running maximum's by 2^kSlack before sums are
-  // rescaled.
-  constexpr float kSlack = 8;
-  static_assert(A::kPageSize % kTile == 0, "a tile lies in one page");
-  static_assert(A::kUnit % (kTile * warps) == 0 || warps % 4 == 0,
+struct DecodeTiles {
+  static_assert(A::kPageSize % kDecodeTile == 0, "a tile lies in one page");
+  static_assert(A::kUnit % (kDecodeTile * warps) == 0 || warps % 4 == 0,
                 "ranges are whole tiles");
 
-  uint32_t token = blockIdx.z;
-  if (token >= A::tokens(p))
-    return;
-  int visible = A::visibleTo(p, token), length = A::rangeLength(visible);
-  int split = static_cast<int>(blockIdx.x);
-  int begin = split * length, end = min(begin + length, visible);
-  if (begin >= visible && A::kSplits > 1)
-    return;
-  int lane = static_cast<int>(threadIdx.x) % 32;
-  int warp = static_cast<int>(threadIdx.x) / 32;
-  int g = lane / 4, t = lane % 4;
-  int kvHead = static_cast<int>(blockIdx.y) / kGroups;
-  int inGroup = static_cast<int>(blockIdx.y) % kGroups * 8;
-  int firstHead = kvHead * A::kPerKvHead + inGroup;
-  bool real = inGroup + g < A::kPerKvHead;
+  int begin, count;
+  const i32 *table;
+  i32 pages = 0;    // of the next 32 tiles, one per lane
+  bool bad = false; // a page was outside the cache
 
-  uint32_t q[Tile::kKeyPieces][Tile::kQueryRegisters];
-  float factor = loadQuery<A, Tile>(p, token, firstHead + g, real, q);
-  factor *= scale * kLog2E;
+  __device__ __forceinline__ DecodeTiles(const LaunchParams &p,
+                                         const DecodePlace<A> &place)
+      : begin(place.begin + warp() * kTile),
+        count(max((place.end - place.begin + kTile - 1) / kTile - warp() +
+                      warps - 1,
+                  0) /
+              warps),
+        table(place.visible ? A::pagesOf(p, A::sequenceOf(p, place.token))
+                            : nullptr) {}
 
-  // This warp's tiles, and the pages of the next 32 of them, one per lane.
-  int tiles =
-      max((end - begin + kTile - 1) / kTile - warp + warps - 1, 0) / warps;
-  const i32 *table = visible ? A::pagesOf(p, A::sequenceOf(p, token)) : nullptr;
-  i32 pages = 0;
-  bool bad = false;
-  auto positionOf = [&](int tile) {
-    return begin + (tile * warps + warp) * kTile;
-  };
-  auto slotOf = [&](int tile) {
-    if (tile % 32 == 0 && tile < tiles) {
-      pages = tile + lane < tiles
+  /// The first position of a tile.
+  __device__ __forceinline__ int positionOf(int tile) const {
+    return begin + tile * (warps * kTile);
+  }
+  /// Its slot in the caches. Called for one tile after the other.
+  __device__ __forceinline__ int64_t slotOf(int tile) {
+    int lane = static_cast<int>(threadIdx.x) % 32;
+    if (tile % 32 == 0 && tile < count) {
+      pages = tile + lane < count
                   ? table[positionOf(tile + lane) / A::kPageSize]
                   : 0;
       bad |= !A::isPage(pages);
@@ -185,14 +196,49 @@ __device__ void attentionDecode(const LaunchParams &p, float scale) {
     i32 page = __shfl_sync(kFullWarp, pages, tile % 32);
     return static_cast<int64_t>(page) * A::kPageSize +
            positionOf(tile) % A::kPageSize;
-  };
-  const T *keyBase = static_cast<const T *>(p.operands[1]) +
-                     kvHead * A::kHeadDim + t * Tile::kElements;
-  const T *valueBase = static_cast<const T *>(p.operands[2]) +
-                       kvHead * A::kHeadDim + g * Tile::kElements;
+  }
 
+private:
+  static constexpr int kTile = kDecodeTile;
+  static __device__ __forceinline__ int warp() {
+    return static_cast<int>(threadIdx.x) / 32;
+  }
+};
+
+/// A warp's queries, a tile of keys and values in registers, and the result so
+/// far of its tiles: m, l and the sums of head g (lane 4 g + t).
+template <typename A>
+struct DecodeWarp {
+  using T = typename A::Keys::Element;
+  using Tile = CacheTile<T, A::kHeadDim>;
+  static constexpr int kRows = A::kHeadDim / 16; // fragments of 16 dims
+  /// A weight may exceed the running maximum's by 2^kSlack before sums are
+  /// rescaled.
+  static constexpr float kSlack = 8;
+
+  int g, t, end;
+  const T *keyBase, *valueBase;
+  float factor; // of scores
+  uint32_t q[Tile::kKeyPieces][Tile::kQueryRegisters];
   uint4 k[2][Tile::kKeyPieces], v[4][Tile::kValuePieces];
-  auto loadKeys = [&](int64_t slot) {
+  /// Columns 2 t and 2 t + 1 of O^T: heads.
+  float sum[kRows][4] = {}, m = -INFINITY, l = 0;
+
+  __device__ __forceinline__ DecodeWarp(const LaunchParams &p,
+                                        const DecodePlace<A> &place,
+                                        float scale)
+      : g(static_cast<int>(threadIdx.x) % 32 / 4),
+        t(static_cast<int>(threadIdx.x) % 4), end(place.end) {
+    factor = loadQuery<A, Tile>(p, place.token, place.firstHead + g,
+                                place.hasHead(g), q);
+    factor *= scale * kLog2E;
+    keyBase = static_cast<const T *>(p.operands[1]) +
+              place.kvHead * A::kHeadDim + t * Tile::kElements;
+    valueBase = static_cast<const T *>(p.operands[2]) +
+                place.kvHead * A::kHeadDim + g * Tile::kElements;
+  }
+
+  __device__ __forceinline__ void loadKeys(int64_t slot) {
 #pragma unroll
     for (int half = 0; half < 2; ++half)
 #pragma unroll
@@ -200,42 +246,37 @@ __device__ void attentionDecode(const LaunchParams &p, float scale) {
         k[half][i] =
             loadOnce(keyBase + (slot + half * 8 + g) * A::Keys::kStride +
                      i * 4 * Tile::kElements);
-  };
-  auto loadValues = [&](int64_t slot, int position) {
+  }
+  /// `position` is the tile's first one.
+  __device__ __forceinline__ void loadValues(int64_t slot, int position) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       int row = 2 * t + i % 2 + i / 2 * 8;
 #pragma unroll
-      for (int j = 0; j < Tile::kValuePieces; ++j) {
+      for (int j = 0; j < Tile::kValuePieces; ++j)
         v[i][j] = {};
-        // What lies behind the last position may be anything, NaN too.
-        if (position + row < end)
-          v[i][j] = loadOnce(valueBase + (slot + row) * A::Keys::kStride +
-                             j * 8 * Tile::kElements);
+      // What lies behind the last position may be anything, NaN too.
+      if (position + row < end) {
+        const T *from = valueBase + (slot + row) * A::Keys::kStride;
+#pragma unroll
+        for (int j = 0; j < Tile::kValuePieces; ++j)
+          v[i][j] = loadOnce(from + j * 8 * Tile::kElements);
       }
     }
-  };
-
-  float sum[kRows][4] = {}, m = -INFINITY, l = 0;
-  if (tiles > 0) {
-    int64_t slot = slotOf(0);
-    loadKeys(slot);
-    loadValues(slot, positionOf(0));
   }
-#pragma unroll 1
-  for (int tile = 0; tile < tiles; ++tile) {
-    int position = positionOf(tile);
-    float products[2][2][4] = {};
+
+  /// products[half][0] + products[half][1] is Q K^T of a half of the tile.
+  __device__ __forceinline__ void multiplyKeys(float (&products)[2][2][4]) {
 #pragma unroll
     for (int i = 0; i < Tile::kKeyPieces; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half)
         Tile::multiply(products[half][i % 2], q[i], k[half][i]);
-    int64_t next = slotOf(tile + 1);
-    if (tile + 1 < tiles)
-      loadKeys(next);
+  }
 
-    // Positions 2 t, 2 t + 1, 2 t + 8, 2 t + 9 of head g.
+  /// Products to weights of positions 2 t, 2 t + 1, 2 t + 8, 2 t + 9 of head g.
+  __device__ __forceinline__ void weigh(const float (&products)[2][2][4],
+                                        int position, float (&weights)[4]) {
     float scores[4], largest = -INFINITY;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -244,28 +285,17 @@ __device__ void attentionDecode(const LaunchParams &p, float scale) {
                                                              : -INFINITY;
       largest = fmaxf(largest, scores[i]);
     }
-    if (__any_sync(kFullWarp, largest > m + kSlack)) {
-      largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 1));
-      largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 2));
-      largest = fmaxf(largest, m);
-      float shrink = largest == m ? 1 : exp2Fast(m - largest);
-      m = largest;
-      l *= shrink;
-      float even = __shfl_sync(kFullWarp, shrink, 8 * t);
-      float odd = __shfl_sync(kFullWarp, shrink, 8 * t + 4);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        sum[r][0] *= even, sum[r][1] *= odd;
-        sum[r][2] *= even, sum[r][3] *= odd;
-      }
-    }
-    float weights[4];
+    if (__any_sync(kFullWarp, largest > m + kSlack))
+      raiseMaximum(largest);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       weights[i] = exp2Fast(scores[i] - m);
       l += weights[i];
     }
+  }
 
+  /// sum += V^T P^T of the tile.
+  __device__ __forceinline__ void addValues(const float (&weights)[4]) {
     uint32_t w[2], rest[2];
     if constexpr (Tile::kElements == 8) {
       w[0] = bf16Pair(weights[0], weights[1], rest[0]);
@@ -295,66 +325,137 @@ __device__ void attentionDecode(const LaunchParams &p, float scale) {
         }
       }
     }
-    if (tile + 1 < tiles)
-      loadValues(next, positionOf(tile + 1));
   }
 
-  // Meet: (m, l) of all warps, then each warp's sums at the common maximum.
-  __shared__ float2 warpStats[warps][8];
-  __shared__ float warpSums[warps][8][A::kHeadDim + 2];
-  l += __shfl_xor_sync(kFullWarp, l, 1);
-  l += __shfl_xor_sync(kFullWarp, l, 2);
-  if (t == 0)
-    warpStats[warp][g] = {m, l};
-  bad = __syncthreads_or(bad);
-  auto shareOf = [&](int w, int head) {
+private:
+  /// To the largest of all lanes of a head, when some head of the warp needs
+  /// it.
+  __device__ __forceinline__ void raiseMaximum(float largest) {
+    largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 1));
+    largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 2));
+    largest = fmaxf(largest, m);
+    float shrink = largest == m ? 1 : exp2Fast(m - largest);
+    m = largest;
+    l *= shrink;
+    float even = __shfl_sync(kFullWarp, shrink, 8 * t);
+    float odd = __shfl_sync(kFullWarp, shrink, 8 * t + 4);
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      sum[r][0] *= even, sum[r][1] *= odd;
+      sum[r][2] *= even, sum[r][3] *= odd;
+    }
+  }
+};
+
+/// The results of a CTA's warps as one: (m, l) of all warps, then each warp's
+/// sums at the common maximum.
+template <typename A, int warps>
+struct DecodeMeeting {
+  float2 stats[warps][kDecodeHeads];
+  float sums[warps][kDecodeHeads][A::kHeadDim + 2];
+
+  /// All threads of the CTA; whether `bad` is true for any.
+  __device__ __forceinline__ bool join(DecodeWarp<A> &own, bool bad) {
+    using Tile = typename DecodeWarp<A>::Tile;
+    int warp = static_cast<int>(threadIdx.x) / 32, g = own.g, t = own.t;
+    float l = own.l;
+    l += __shfl_xor_sync(kFullWarp, l, 1);
+    l += __shfl_xor_sync(kFullWarp, l, 2);
+    if (t == 0)
+      stats[warp][g] = {own.m, l};
+    bad = __syncthreads_or(bad);
+    float even = shareOf(warp, 2 * t), odd = shareOf(warp, 2 * t + 1);
+#pragma unroll
+    for (int r = 0; r < DecodeWarp<A>::kRows; ++r) {
+      int d = r / Tile::kPairs * 8 * Tile::kElements + g * Tile::kElements +
+              r % Tile::kPairs * 2;
+      const float (&sum)[4] = own.sum[r];
+      *reinterpret_cast<float2 *>(&sums[warp][2 * t][d]) = {sum[0] * even,
+                                                            sum[2] * even};
+      *reinterpret_cast<float2 *>(&sums[warp][2 * t + 1][d]) = {sum[1] * odd,
+                                                                sum[3] * odd};
+    }
+    __syncthreads();
+    return bad;
+  }
+
+  /// The result, or the range's part of it.
+  __device__ __forceinline__ void store(const LaunchParams &p,
+                                        const DecodePlace<A> &place, bool bad) {
+    constexpr int kPairsOfRow = A::kHeadDim / 2;
+    for (int i = static_cast<int>(threadIdx.x); i < kDecodeHeads * kPairsOfRow;
+         i += warps * 32) {
+      int head = i / kPairsOfRow, d = i % kPairsOfRow * 2;
+      if (!place.hasHead(head))
+        break;
+      float2 value = {0, 0};
+      float total = 0, most = -INFINITY;
+#pragma unroll
+      for (int w = 0; w < warps; ++w) {
+        float2 part = *reinterpret_cast<float2 *>(&sums[w][head][d]);
+        value.x += part.x;
+        value.y += part.y;
+        total += stats[w][head].y * shareOf(w, head);
+        most = fmaxf(most, stats[w][head].x);
+      }
+      if constexpr (A::kSplits == 1) {
+        bool zero = place.visible == 0 || bad;
+        bf16 *out = A::Result::row(p.operands[6], place.token) +
+                    (place.firstHead + head) * A::kHeadDim + d;
+        *reinterpret_cast<__nv_bfloat162 *>(out) = __floats2bfloat162_rn(
+            zero ? 0 : value.x / total, zero ? 0 : value.y / total);
+      } else {
+        int64_t part =
+            A::part(place.token, place.firstHead + head, place.split);
+        *reinterpret_cast<float2 *>(A::sums(p, part) + d) = value;
+        if (d == 0)
+          *A::stats(p, part) = {most, bad ? -1.0f : total};
+      }
+    }
+  }
+
+private:
+  /// What a warp's sums of a head count at the common maximum.
+  __device__ __forceinline__ float shareOf(int warp, int head) const {
     float most = -INFINITY;
 #pragma unroll
     for (int i = 0; i < warps; ++i)
-      most = fmaxf(most, warpStats[i][head].x);
-    float2 stat = warpStats[w][head];
+      most = fmaxf(most, stats[i][head].x);
+    float2 stat = stats[warp][head];
     return stat.y != 0 ? exp2Fast(stat.x - most) : 0;
-  };
-  float even = shareOf(warp, 2 * t), odd = shareOf(warp, 2 * t + 1);
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    int d = r / Tile::kPairs * 8 * Tile::kElements + g * Tile::kElements +
-            r % Tile::kPairs * 2;
-    *reinterpret_cast<float2 *>(&warpSums[warp][2 * t][d]) = {sum[r][0] * even,
-                                                              sum[r][2] * even};
-    *reinterpret_cast<float2 *>(&warpSums[warp][2 * t + 1][d]) = {
-        sum[r][1] * odd, sum[r][3] * odd};
   }
-  __syncthreads();
-  constexpr int kPairsOfRow = A::kHeadDim / 2;
-  for (int i = static_cast<int>(threadIdx.x); i < 8 * kPairsOfRow;
-       i += warps * 32) {
-    int head = i / kPairsOfRow, d = i % kPairsOfRow * 2;
-    if (inGroup + head >= A::kPerKvHead)
-      break;
-    float2 value = {0, 0};
-    float total = 0, most = -INFINITY;
-#pragma unroll
-    for (int w = 0; w < warps; ++w) {
-      float2 part = *reinterpret_cast<float2 *>(&warpSums[w][head][d]);
-      value.x += part.x;
-      value.y += part.y;
-      total += warpStats[w][head].y * shareOf(w, head);
-      most = fmaxf(most, warpStats[w][head].x);
-    }
-    if constexpr (A::kSplits == 1) {
-      bool zero = visible == 0 || bad;
-      bf16 *out = A::Result::row(p.operands[6], token) +
-                  (firstHead + head) * A::kHeadDim + d;
-      *reinterpret_cast<__nv_bfloat162 *>(out) = __floats2bfloat162_rn(
-          zero ? 0 : value.x / total, zero ? 0 : value.y / total);
-    } else {
-      int64_t part = A::part(token, firstHead + head, split);
-      *reinterpret_cast<float2 *>(A::sums(p, part) + d) = value;
-      if (d == 0)
-        *A::stats(p, part) = {most, bad ? -1.0f : total};
-    }
+};
+
+/// The grid: ranges, groups of heads, tokens.
+template <typename A, int warps>
+__device__ void attentionDecode(const LaunchParams &p, float scale) {
+  if (blockIdx.z >= A::tokens(p))
+    return;
+  DecodePlace<A> place(p);
+  if (place.begin >= place.visible && A::kSplits > 1)
+    return;
+  DecodeWarp<A> warp(p, place, scale);
+  DecodeTiles<A, warps> tiles(p, place);
+  if (tiles.count > 0) {
+    int64_t slot = tiles.slotOf(0);
+    warp.loadKeys(slot);
+    warp.loadValues(slot, tiles.positionOf(0));
   }
+#pragma unroll 1
+  for (int tile = 0; tile < tiles.count; ++tile) {
+    float products[2][2][4] = {}, weights[4];
+    warp.multiplyKeys(products);
+    int64_t next = tiles.slotOf(tile + 1);
+    if (tile + 1 < tiles.count)
+      warp.loadKeys(next);
+    warp.weigh(products, tiles.positionOf(tile), weights);
+    warp.addValues(weights);
+    if (tile + 1 < tiles.count)
+      warp.loadValues(next, tiles.positionOf(tile + 1));
+  }
+  __shared__ DecodeMeeting<A, warps> meeting;
+  bool bad = meeting.join(warp, tiles.bad);
+  meeting.store(p, place, bad);
 }
 
 } // namespace saddle::device

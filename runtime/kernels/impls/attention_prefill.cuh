@@ -33,21 +33,18 @@ struct PrefillBlock {
   static constexpr int kThreads = kWarps * 32;
   /// Tokens in blocks of 16 that the pairs of all warps can touch.
   static constexpr int kTokens =
-      ((kWarps + A::kPerKvHead - 2) / A::kPerKvHead + 1) * 16;
-  static constexpr int kTile = 64;
+      ((kWarps + A::kPerKvHead - 2) / A::kPerKvHead + 1) * kPrefillTokens;
+  static constexpr int kTile = kPrefillTile;
   /// Copies run kAhead tiles ahead of the values that are read.
-  static constexpr int kStages = 4, kAhead = 3;
+  static constexpr int kStages = kPrefillStages, kAhead = kStages - 1;
   // 16-byte pieces of a row in the cache, and of 64 bf16.
   static constexpr int kPieces = A::kHeadDim * sizeof(T) / 16;
   static constexpr int kElements = 16 / sizeof(T);
   static constexpr int kHalfBytes = kTile * 128; // 64 dims of all positions
   static constexpr int kMatrixBytes = kTile * A::kHeadDim * 2;
-  static constexpr int kRawBytes = 2 * kTile * A::kHeadDim * sizeof(T);
-  /// Stages as they lie in the cache; e4m3 is widened to f16 in places of its
-  /// own. The first one begins at a multiple of 1024.
-  static constexpr int kWidePlaces = kWidens ? 2 : 0;
+  static constexpr int kRawBytes = prefillTileBytes(A::kHeadDim, sizeof(T));
   static constexpr int kSharedBytes =
-      kStages * kRawBytes + kWidePlaces * 2 * kMatrixBytes + 1024;
+      prefillSharedBytes(A::kHeadDim, sizeof(T));
   static_assert(warps % 4 == 0, "four warps share a product");
   static_assert(A::kHeadDim % 64 == 0, "rows are swizzled in 64 elements");
 
@@ -131,6 +128,40 @@ __device__ __forceinline__ void widenTile(const uint8_t *raw, uint8_t *tile) {
   }
 }
 
+/// Where a warp stands: 16 tokens and one head, the warps of a CTA with
+/// successive pairs of these.
+template <typename Block>
+struct PrefillPlace {
+  using A = typename Block::Attention;
+
+  uint32_t tokens;               // of the step
+  uint32_t blockToken, blockEnd; // of the CTA
+  uint32_t firstToken;           // of the warp
+  int kvHead, head;
+  int g, t; // of the lane
+
+  __device__ __forceinline__ explicit PrefillPlace(const LaunchParams &p)
+      : tokens(A::tokens(p)), kvHead(static_cast<int>(blockIdx.y)),
+        g(static_cast<int>(threadIdx.x) % 32 / 4),
+        t(static_cast<int>(threadIdx.x) % 4) {
+    // Later tokens see more positions: they begin first.
+    uint32_t pairs = (gridDim.z - 1 - blockIdx.z) * Block::kWarps;
+    uint32_t pair = pairs + threadIdx.x / 32;
+    blockToken = pairs / A::kPerKvHead * kPrefillTokens;
+    // The last pair's block of tokens ends the CTA's.
+    blockEnd =
+        min((pairs + Block::kWarps - 1) / A::kPerKvHead * kPrefillTokens +
+                kPrefillTokens,
+            tokens);
+    firstToken = pair / A::kPerKvHead * kPrefillTokens;
+    head = kvHead * A::kPerKvHead + static_cast<int>(pair % A::kPerKvHead);
+  }
+  /// The lane's token of row g + 8 r.
+  __device__ __forceinline__ uint32_t tokenOf(int r) const {
+    return firstToken + g + 8 * r;
+  }
+};
+
 /// What a warp knows of its 16 rows: lane 4 g + t has rows g and g + 8.
 template <typename A>
 struct PrefillRows {
@@ -139,6 +170,67 @@ struct PrefillRows {
   float m[2], l[2];
   float factor[2]; // of scores, positive
   int visible[2];  // 0: not of the sequence at hand
+  bool bad[2];     // a page of a visible position was outside the cache
+
+  /// Fetches queries; nothing is summed yet.
+  template <typename Block>
+  __device__ __forceinline__ void
+  begin(const LaunchParams &p, const PrefillPlace<Block> &place, float scale) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      m[r] = -INFINITY;
+      factor[r] = scale * kLog2E;
+      uint32_t token = place.tokenOf(r);
+      if (token >= place.tokens)
+        continue;
+      const bf16 *row =
+          A::Query::row(p.operands[0], token) + place.head * A::kHeadDim;
+#pragma unroll
+      for (int step = 0; step < A::kHeadDim / 16; ++step) {
+        const auto *values =
+            reinterpret_cast<const uint32_t *>(row + step * 16);
+        q[step][r] = values[place.t];
+        q[step][2 + r] = values[4 + place.t];
+      }
+    }
+    if constexpr (Block::kWidens)
+      narrowQueries();
+  }
+
+  /// The result, or the range's part of it.
+  template <typename Block>
+  __device__ __forceinline__ void store(const LaunchParams &p,
+                                        const PrefillPlace<Block> &place) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float total = l[r];
+      total += __shfl_xor_sync(kFullWarp, total, 1);
+      total += __shfl_xor_sync(kFullWarp, total, 2);
+      uint32_t token = place.tokenOf(r);
+      if (token >= place.tokens)
+        continue;
+      if constexpr (A::kSplits == 1) {
+        bool zero = total == 0 || bad[r];
+        float share = zero ? 0 : 1 / total;
+        bf16 *out =
+            A::Result::row(p.operands[6], token) + place.head * A::kHeadDim;
+#pragma unroll
+        for (int n = 0; n < A::kHeadDim / 8; ++n)
+          *reinterpret_cast<__nv_bfloat162 *>(out + n * 8 + 2 * place.t) =
+              __floats2bfloat162_rn(zero ? 0 : sum[n][2 * r] * share,
+                                    zero ? 0 : sum[n][2 * r + 1] * share);
+      } else {
+        int64_t part = A::part(token, place.head, static_cast<int>(blockIdx.x));
+        float *sums = A::sums(p, part);
+#pragma unroll
+        for (int n = 0; n < A::kHeadDim / 8; ++n)
+          *reinterpret_cast<float2 *>(sums + n * 8 + 2 * place.t) = {
+              sum[n][2 * r], sum[n][2 * r + 1]};
+        if (place.t == 0)
+          *A::stats(p, part) = {m[r], bad[r] ? -1.0f : total};
+      }
+    }
+  }
 
   /// Queries from bf16 to f16, divided by the power of two that brings the
   /// largest of the row to [1, 2); `factor` makes up for it.
@@ -364,68 +456,25 @@ addPositions(const LaunchParams &p, PrefillRows<A> &rows,
   __syncthreads();
 }
 
-/// Grid: ranges, kv heads, groups of `warps` pairs of (16 tokens, head of a
-/// kv head). `sharedBytes` of dynamic shared memory.
-template <typename A, int warps, int sharedBytes>
-__device__ void attentionPrefill(const LaunchParams &p, float scale) {
-  using Block = PrefillBlock<A, warps>;
-  static_assert(Block::kSharedBytes == sharedBytes,
-                "the launch reserves what the tiles need");
-  extern __shared__ __align__(16) uint8_t shared[];
-  uint8_t *stages = shared + (-sharedAddress(shared) & 1023);
-  __shared__ int visibles[Block::kTokens];
-  __shared__ i32 sequences[Block::kTokens];
-  __shared__ int firstBad;
-  __shared__ int slots[Block::kStages][Block::kTile];
-  int lane = static_cast<int>(threadIdx.x) % 32;
-  int warp = static_cast<int>(threadIdx.x) / 32;
-  int g = lane / 4, t = lane % 4;
-  // Later tokens see more positions: they begin first.
-  uint32_t pairs = (gridDim.z - 1 - blockIdx.z) * Block::kWarps;
-  uint32_t blockToken = pairs / A::kPerKvHead * 16;
-  uint32_t tokens = A::tokens(p);
-  if (blockToken >= tokens)
-    return;
-  // Of this CTA's pairs; the last one's block of tokens ends it.
-  uint32_t blockEnd =
-      min((pairs + Block::kWarps - 1) / A::kPerKvHead * 16 + 16, tokens);
-  int kvHead = static_cast<int>(blockIdx.y);
-  uint32_t pair = pairs + warp;
-  int head = kvHead * A::kPerKvHead + static_cast<int>(pair % A::kPerKvHead);
-  uint32_t firstToken = pair / A::kPerKvHead * 16;
+/// What the tokens of a CTA see, and of which sequence, in shared memory.
+template <typename Block>
+struct PrefillTokens {
+  using A = typename Block::Attention;
+  int visibles[Block::kTokens];
+  i32 sequences[Block::kTokens];
 
-  for (int i = static_cast<int>(threadIdx.x); i < Block::kTokens;
-       i += Block::kThreads) {
-    bool real = blockToken + i < blockEnd;
-    visibles[i] = real ? A::visibleTo(p, blockToken + i) : 0;
-    sequences[i] = real ? A::sequenceOf(p, blockToken + i) : 0;
-  }
-
-  PrefillRows<A> rows = {};
-  bool bad[2] = {};
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    rows.m[r] = -INFINITY;
-    rows.factor[r] = scale * kLog2E;
-    uint32_t token = firstToken + g + 8 * r;
-    if (token >= tokens)
-      continue;
-    const bf16 *row = A::Query::row(p.operands[0], token) + head * A::kHeadDim;
-#pragma unroll
-    for (int step = 0; step < A::kHeadDim / 16; ++step) {
-      const auto *values = reinterpret_cast<const uint32_t *>(row + step * 16);
-      rows.q[step][r] = values[t];
-      rows.q[step][2 + r] = values[4 + t];
+  __device__ __forceinline__ void load(const LaunchParams &p,
+                                       const PrefillPlace<Block> &place) {
+    for (int i = static_cast<int>(threadIdx.x); i < Block::kTokens;
+         i += Block::kThreads) {
+      bool real = place.blockToken + i < place.blockEnd;
+      visibles[i] = real ? A::visibleTo(p, place.blockToken + i) : 0;
+      sequences[i] = real ? A::sequenceOf(p, place.blockToken + i) : 0;
     }
   }
-  if constexpr (Block::kWidens)
-    rows.narrowQueries();
-  __syncthreads();
-
-  // One sequence after the other: the one of the first token that no earlier
-  // token of the block shares.
-#pragma unroll 1
-  for (int leader = 0; leader < Block::kTokens; ++leader) {
+  /// The most that a token of `leader`'s sequence sees; 0 when an earlier token
+  /// shares it, or it sees nothing.
+  __device__ __forceinline__ int mostOf(int leader) const {
     i32 sequence = sequences[leader];
     int most = 0;
     bool repeated = visibles[leader] == 0;
@@ -435,58 +484,62 @@ __device__ void attentionPrefill(const LaunchParams &p, float scale) {
         repeated = i < leader;
         most = max(most, visibles[i]);
       }
-    if (repeated)
-      continue;
-    int length = A::rangeLength(most);
+    return repeated ? 0 : most;
+  }
+  /// What the lane's token of row g + 8 r sees of `sequence` before `end`.
+  __device__ __forceinline__ int visibleOf(const PrefillPlace<Block> &place,
+                                           int r, i32 sequence, int end) const {
+    uint32_t token = place.tokenOf(r);
+    int i = static_cast<int>(token - place.blockToken);
+    bool mine = token < place.tokens && sequences[i] == sequence;
+    return mine ? min(visibles[i], end) : 0;
+  }
+};
+
+/// Grid: ranges, kv heads, groups of `warps` pairs of (16 tokens, head of a
+/// kv head). `sharedBytes` of dynamic shared memory.
+template <typename A, int warps, int sharedBytes>
+__device__ void attentionPrefill(const LaunchParams &p, float scale) {
+  using Block = PrefillBlock<A, warps>;
+  static_assert(Block::kSharedBytes == sharedBytes,
+                "the launch reserves what the tiles need");
+  extern __shared__ __align__(16) uint8_t shared[];
+  uint8_t *stages = shared + (-sharedAddress(shared) & 1023);
+  __shared__ PrefillTokens<Block> tokens;
+  __shared__ int firstBad;
+  __shared__ int slots[Block::kStages][Block::kTile];
+  PrefillPlace<Block> place(p);
+  if (place.blockToken >= place.tokens)
+    return;
+  tokens.load(p, place);
+  PrefillRows<A> rows = {};
+  rows.begin(p, place, scale);
+  __syncthreads();
+
+  // One sequence after the other: the one of the first token that no earlier
+  // token of the block shares.
+#pragma unroll 1
+  for (int leader = 0; leader < Block::kTokens; ++leader) {
+    i32 sequence = tokens.sequences[leader];
+    int most = tokens.mostOf(leader), length = A::rangeLength(most);
     int begin = static_cast<int>(blockIdx.x) * length;
     int end = min(begin + length, most);
     if (begin >= most)
       continue;
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      int i = static_cast<int>(firstToken - blockToken) + g + 8 * r;
-      bool mine = firstToken + g + 8 * r < tokens && sequences[i] == sequence;
-      rows.visible[r] = mine ? min(visibles[i], end) : 0;
-    }
+    for (int r = 0; r < 2; ++r)
+      rows.visible[r] = tokens.visibleOf(place, r, sequence, end);
     if (threadIdx.x == 0)
       firstBad = 0x7fffffff;
     __syncthreads();
-    addPositions<Block>(p, rows, {A::pagesOf(p, sequence), begin, end}, kvHead,
-                        stages, slots, &firstBad);
+    addPositions<Block>(p, rows, {A::pagesOf(p, sequence), begin, end},
+                        place.kvHead, stages, slots, &firstBad);
 #pragma unroll
     for (int r = 0; r < 2; ++r)
-      bad[r] |= rows.visible[r] > firstBad;
+      rows.bad[r] |= rows.visible[r] > firstBad;
     __syncthreads();
   }
-
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    float l = rows.l[r];
-    l += __shfl_xor_sync(kFullWarp, l, 1);
-    l += __shfl_xor_sync(kFullWarp, l, 2);
-    uint32_t token = firstToken + g + 8 * r;
-    if (token >= tokens)
-      continue;
-    if constexpr (A::kSplits == 1) {
-      bool zero = l == 0 || bad[r];
-      float share = zero ? 0 : 1 / l;
-      bf16 *out = A::Result::row(p.operands[6], token) + head * A::kHeadDim;
-#pragma unroll
-      for (int n = 0; n < A::kHeadDim / 8; ++n)
-        *reinterpret_cast<__nv_bfloat162 *>(out + n * 8 + 2 * t) =
-            __floats2bfloat162_rn(zero ? 0 : rows.sum[n][2 * r] * share,
-                                  zero ? 0 : rows.sum[n][2 * r + 1] * share);
-    } else {
-      int64_t part = A::part(token, head, static_cast<int>(blockIdx.x));
-      float *sums = A::sums(p, part);
-#pragma unroll
-      for (int n = 0; n < A::kHeadDim / 8; ++n)
-        *reinterpret_cast<float2 *>(sums + n * 8 + 2 * t) = {
-            rows.sum[n][2 * r], rows.sum[n][2 * r + 1]};
-      if (t == 0)
-        *A::stats(p, part) = {rows.m[r], bad[r] ? -1.0f : l};
-    }
-  }
+  rows.store(p, place);
 }
 
 } // namespace saddle::device
