@@ -165,9 +165,7 @@ void Filler::fillChoices(size_t weights, size_t experts, uint64_t held) {
   if (shared)
     return;
   uint64_t k = view(experts).shape[1];
-  uint64_t start =
-      evaluate(cpu::findAttribute(*launch.kernel, "expert_start")->rank_value(),
-               launch.rank);
+  uint64_t start = firstExpert(*launch.kernel, launch.rank);
   uint64_t total = std::max(start + held + held / 2, k + 1);
   std::vector<uint64_t> ids(total);
   std::iota(ids.begin(), ids.end(), 0);
@@ -331,6 +329,11 @@ OperandBuffer::OperandBuffer(const OperandBuffer &other)
 size_t firstOutput(const LaunchCase &launch) {
   return launch.launch->operands()->size() -
          cpu::factsOf(*launch.kernel).outputs;
+}
+
+uint64_t firstExpert(const schema::Kernel &kernel, uint32_t rank) {
+  return evaluate(cpu::findAttribute(kernel, "expert_start")->rank_value(),
+                  rank);
 }
 
 bool updatesCaches(const LaunchCase &launch) {

@@ -63,6 +63,9 @@ using Operands = std::vector<std::shared_ptr<OperandBuffer>>;
 /// Index of the launch's first output operand.
 size_t firstOutput(const LaunchCase &launch);
 
+/// The first expert that a kernel of experts holds on that rank.
+uint64_t firstExpert(const schema::Kernel &kernel, uint32_t rank);
+
 /// Whether the launch writes into KV caches, which keep what it does not write.
 bool updatesCaches(const LaunchCase &launch);
 

@@ -3,6 +3,7 @@
 #include "runtime/src/base/Float.h"
 #include "runtime/src/cpu/Binding.h"
 #include "runtime/src/cpu/Matrix.h"
+#include "test/gpu/KernelCheck/Operands.h"
 
 #include <algorithm>
 #include <cmath>
@@ -106,10 +107,7 @@ std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
   uint64_t group = integer("act_group");
   if (group == 0)
     return {};
-  const schema::RankValue &first =
-      *cpu::findAttribute(kernel, "expert_start")->rank_value();
-  auto start = int64_t(first.base() +
-                       rank / first.divisor() % first.modulus() * first.step());
+  auto start = int64_t(firstExpert(kernel, rank));
   Weights w13{operands[3], View()}, w2{operands[scaled ? 5 : 4], View()};
   if (scaled) {
     w13 = {operands[3], operands[4], integer("block_rows13"),
