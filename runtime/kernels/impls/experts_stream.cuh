@@ -207,15 +207,10 @@ __device__ void encodeInner(const Plan *plan, const float *values, void *codes,
        i += warps) {
     int64_t pair = plan->order[i / kGroups];
     int first = i % kGroups * group;
-    const float *from = values + pair * inner + first;
-    e4m3 *to = Codes::row(codes, pair) + first;
-    int left = static_cast<int>(inner) - first;
-    GroupEncoder<group> encoder;
-    encoder.load(from, left);
-    float scale = groupScale(warpMax(encoder.largest()));
-    encoder.store(left, scale, [&](int k, e4m3 code) { to[k] = code; });
-    if (threadIdx.x % 32 == 0)
-      Factors::row(factors, pair)[i % kGroups] = scale;
+    encodeGroup<group>(values + pair * inner + first,
+                       static_cast<int>(inner) - first,
+                       Codes::row(codes, pair) + first,
+                       Factors::row(factors, pair) + i % kGroups);
   }
 }
 

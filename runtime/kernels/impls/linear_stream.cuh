@@ -27,16 +27,11 @@ __device__ void encodeRows(const LaunchParams &p, const void *x, void *codes,
   for (int64_t i = (block * blockDim.x + threadIdx.x) / 32; i < total;
        i += warps) {
     int64_t row = i / kGroups, first = i % kGroups * group;
-    const typename X::Element *from = X::row(x, row) + first;
-    e4m3 *to = Codes::row(codes, row) + first;
     int64_t left = X::kCols - first;
-    GroupEncoder<group> encoder;
-    int here = static_cast<int>(left < group ? left : group);
-    encoder.load(from, here);
-    float scale = groupScale(warpMax(encoder.largest()));
-    encoder.store(here, scale, [&](int k, e4m3 code) { to[k] = code; });
-    if (threadIdx.x % 32 == 0)
-      Factors::row(factors, row)[i % kGroups] = scale;
+    encodeGroup<group>(X::row(x, row) + first,
+                       static_cast<int>(left < group ? left : group),
+                       Codes::row(codes, row) + first,
+                       Factors::row(factors, row) + i % kGroups);
   }
 }
 

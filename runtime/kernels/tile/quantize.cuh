@@ -75,6 +75,18 @@ struct GroupEncoder {
   }
 };
 
+/// The same in one step: the codes of up to `most` values and their scale.
+template <int most, typename T>
+__device__ __forceinline__ void encodeGroup(const T *from, int count,
+                                            e4m3 *codes, float *scaleOut) {
+  GroupEncoder<most> encoder;
+  encoder.load(from, count);
+  float scale = groupScale(warpMax(encoder.largest()));
+  encoder.store(count, scale, [&](int k, e4m3 code) { codes[k] = code; });
+  if (threadIdx.x % 32 == 0)
+    *scaleOut = scale;
+}
+
 /// A warp encodes a group of any size: values read(i), write(i, code). A lane
 /// reads and writes the same i. Returns the scale.
 template <typename Read, typename Write>

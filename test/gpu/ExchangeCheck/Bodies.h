@@ -23,12 +23,12 @@ enum Way { OneShot, TwoShots, Bulk };
 
 template <Way way, int size, int extent, typename In, typename Out>
 struct SumBody {
-  static constexpr int64_t kUnits = Units<In, 8>::kTotal,
+  static constexpr int64_t kUnits = Units<In, kPacketPayload>::kTotal,
                            kShare = (kUnits + size - 1) / size;
   static constexpr uint64_t kMemory =
       way == OneShot    ? packetMemory(size * kUnits)
       : way == TwoShots ? packetMemory(2 * size * kShare)
-                        : sizeof(ExchangeState);
+                        : kBulkMemory;
   static __device__ void run(const LaunchParams &p) {
     if constexpr (way == OneShot)
       allReduceOneShot<size, extent, In, Out, kMemory>(p);
@@ -39,11 +39,16 @@ struct SumBody {
   }
 };
 
+/// What a gather or a scatter needs when `Part` is a member's side.
+template <bool bulk, int size, typename Part>
+constexpr uint64_t kJoinedMemory =
+    bulk ? kBulkMemory
+         : kPacketMemory<size * Units<Part, kPacketPayload>::kTotal>;
+
 template <bool bulk, int size, RowLayout layout, int extent, typename In,
           typename Out>
 struct GatherBody {
-  static constexpr uint64_t kMemory =
-      bulk ? sizeof(ExchangeState) : packetMemory(size * Units<In, 8>::kTotal);
+  static constexpr uint64_t kMemory = kJoinedMemory<bulk, size, In>;
   static __device__ void run(const LaunchParams &p) {
     if constexpr (bulk)
       allGatherBulk<size, layout, extent, In, Out, kMemory>(p);
@@ -55,8 +60,7 @@ struct GatherBody {
 template <bool bulk, int size, RowLayout layout, int extent, typename In,
           typename Out>
 struct ScatterBody {
-  static constexpr uint64_t kMemory =
-      bulk ? sizeof(ExchangeState) : packetMemory(size * Units<Out, 8>::kTotal);
+  static constexpr uint64_t kMemory = kJoinedMemory<bulk, size, Out>;
   static __device__ void run(const LaunchParams &p) {
     if constexpr (bulk)
       reduceScatterBulk<size, layout, extent, In, Out, kMemory>(p);
@@ -67,7 +71,8 @@ struct ScatterBody {
 
 template <typename M>
 struct Send {
-  static constexpr uint64_t kMemory = boundaryMemory(Units<M, 16>::kTotal);
+  static constexpr uint64_t kMemory =
+      boundaryMemory(Units<M, kMailboxUnitBytes>::kTotal);
   static __device__ void run(const LaunchParams &p) {
     sendRows<1, M, kMemory>(p);
   }
@@ -75,7 +80,8 @@ struct Send {
 
 template <typename M>
 struct Receive {
-  static constexpr uint64_t kMemory = boundaryMemory(Units<M, 16>::kTotal);
+  static constexpr uint64_t kMemory =
+      boundaryMemory(Units<M, kMailboxUnitBytes>::kTotal);
   static __device__ void run(const LaunchParams &p) {
     receiveRows<1, M, kMemory>(p);
   }

@@ -55,19 +55,24 @@ T sumOf(const std::vector<T> &terms) {
 
 inline constexpr unsigned char kPoison = 0xcd;
 
-/// Random values for every rank's matrix at `place`; what they are.
-template <typename M>
-std::vector<Host<typename M::Element>> upload(Ranks &ranks, uint64_t place) {
-  using T = typename M::Element;
-  std::vector<Host<T>> hosts(ranks.count);
+/// Every rank's matrix at `place` becomes that of `hosts`.
+template <typename T>
+void write(Ranks &ranks, uint64_t place, const std::vector<Host<T>> &hosts) {
   for (uint32_t r = 0; r < ranks.count; ++r) {
-    hosts[r].stride = M::kStride;
-    hosts[r].values = randomValues<T>(M::kRows * M::kStride);
     ranks.use(r);
     CUDA(cudaMemcpy(ranks.at(r, place), hosts[r].values.data(),
                     hosts[r].values.size() * sizeof(T),
                     cudaMemcpyHostToDevice));
   }
+}
+/// Random values for every rank's matrix at `place`; what they are.
+template <typename M>
+std::vector<Host<typename M::Element>> upload(Ranks &ranks, uint64_t place) {
+  using T = typename M::Element;
+  std::vector<Host<T>> hosts(ranks.count);
+  for (Host<T> &host : hosts)
+    host = {randomValues<T>(M::kRows * M::kStride), M::kStride};
+  write(ranks, place, hosts);
   return hosts;
 }
 /// Bytes that no result has, and some behind the matrix. A test writes the
@@ -75,18 +80,13 @@ std::vector<Host<typename M::Element>> upload(Ranks &ranks, uint64_t place) {
 template <typename M>
 std::vector<Host<typename M::Element>> poison(Ranks &ranks, uint64_t place) {
   using T = typename M::Element;
-  std::vector<Host<T>> hosts(ranks.count);
-  for (uint32_t r = 0; r < ranks.count; ++r) {
-    hosts[r].stride = M::kStride;
-    // 1 KiB of canary behind it.
-    hosts[r].values.resize(M::kRows * M::kStride + 1024 / sizeof(T));
-    std::memset(hosts[r].values.data(), kPoison,
-                hosts[r].values.size() * sizeof(T));
-    ranks.use(r);
-    CUDA(cudaMemcpy(ranks.at(r, place), hosts[r].values.data(),
-                    hosts[r].values.size() * sizeof(T),
-                    cudaMemcpyHostToDevice));
-  }
+  // 1 KiB of canary behind it.
+  Host<T> poisoned = {std::vector<T>(M::kRows * M::kStride + 1024 / sizeof(T)),
+                      M::kStride};
+  std::memset(poisoned.values.data(), kPoison,
+              poisoned.values.size() * sizeof(T));
+  std::vector<Host<T>> hosts(ranks.count, poisoned);
+  write(ranks, place, hosts);
   return hosts;
 }
 template <typename T>
