@@ -351,11 +351,6 @@ uint64_t firstExpert(const schema::Kernel &kernel, uint32_t rank) {
       .rankValue("expert_start", rank);
 }
 
-uint64_t firstExpert(const schema::Kernel &kernel, uint32_t rank) {
-  return evaluate(cpu::findAttribute(kernel, "expert_start")->rank_value(),
-                  rank);
-}
-
 bool updatesCaches(const LaunchCase &launch) {
   ops::Body body = bodyOf(launch);
   for (size_t i = firstOutput(launch); i < body.operands(); ++i)
