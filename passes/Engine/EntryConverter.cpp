@@ -102,8 +102,7 @@ void EntryConverter::bindInputs(const ops::Sizes &sizes) {
     SmallVector<int64_t> shape;
     for (ops::Dim dim : binding.dims)
       shape.push_back(static_cast<int64_t>(sizes.of(dim)));
-    Value bound =
-        buffer(function.getLoc(), io, shape, builder.getI32Type());
+    Value bound = buffer(function.getLoc(), io, shape, builder.getI32Type());
     BindOp::create(builder, function.getLoc(),
                    builder.getStringAttr(binding.name), bound);
     stepInputs[binding.name] = bound;

@@ -1,6 +1,7 @@
 #include "tools/saddle-inspect/Text.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Extents.h"
 #include "runtime/src/engine/Programs.h"
 #include "tools/saddle-inspect/Facts.h"
 

@@ -253,12 +253,14 @@ struct DecodeWarp {
     for (int i = 0; i < 4; ++i) {
       int row = 2 * t + i % 2 + i / 2 * 8;
 #pragma unroll
-      for (int j = 0; j < Tile::kValuePieces; ++j) {
+      for (int j = 0; j < Tile::kValuePieces; ++j)
         v[i][j] = {};
-        // What lies behind the last position may be anything, NaN too.
-        if (position + row < end)
-          v[i][j] = loadOnce(valueBase + (slot + row) * A::Keys::kStride +
-                             j * 8 * Tile::kElements);
+      // What lies behind the last position may be anything, NaN too.
+      if (position + row < end) {
+        const T *from = valueBase + (slot + row) * A::Keys::kStride;
+#pragma unroll
+        for (int j = 0; j < Tile::kValuePieces; ++j)
+          v[i][j] = loadOnce(from + j * 8 * Tile::kElements);
       }
     }
   }

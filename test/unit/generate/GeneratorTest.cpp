@@ -116,8 +116,7 @@ TEST(GeneratorTest, AnEndOfSequenceTokenEndsARequestUnlessIgnored) {
     ++last;
   ASSERT_NE(expected[last], expected[0]);
   auto description = tinyEngine({});
-  description->model->eos_token_ids = {15, uint32_t(expected[last])};
-  ASSERT_NE(expected[0], 15);
+  description->model->eos_token_ids = {uint32_t(expected[last])};
   auto session = session::Session::create(session::engineOf(*description),
                                           "synthetic:7", {});
   ASSERT_TRUE(session.ok()) << session.status().message();
@@ -213,6 +212,7 @@ TEST(GeneratorTest, CandidatesGiveTheSameTokens) {
   Recorder heard;
   Generator generator(*session, heard);
   RequestOptions drawing = newTokens(2);
+  drawing.ignoreEos = true;
   drawing.sampling = {1.0, 0, 0.9, 5};
   RequestId first = *generator.add(kFirst, newTokens(4));
   ASSERT_TRUE(generator.step().ok());

@@ -51,8 +51,8 @@ TEST(Diff, pairsNamelessTablesByPosition) {
               entry.commands[0]->place = "elsewhere";
               entry.commands.pop_back();
             }),
-            "programs[0].entries[decode].commands: 20 elements -> 19\n"
-            "programs[0].entries[decode].commands[0].location: "
+            "programs[main].entries[decode].commands: 20 elements -> 19\n"
+            "programs[main].entries[decode].commands[0].location: "
             "\"model.embed_tokens\" -> \"elsewhere\"\n");
 }
 
@@ -62,7 +62,7 @@ TEST(Diff, otherActionsShowTheirFields) {
     command.action.Reset();
     command.action.Set(schema::CopyT());
   });
-  std::string at = "programs[0].entries[decode].commands[0].";
+  std::string at = "programs[main].entries[decode].commands[0].";
   EXPECT_NE(text.find(at + "type: \"Launch\" -> \"Copy\"\n"),
             std::string::npos);
   EXPECT_NE(text.find(at + "action.workspace: only in the first\n"),

@@ -76,9 +76,10 @@ TEST(TransportTest, ASessionMeetsOnTheTransportThatItGets) {
   uint32_t sequence = *(*session)->addSequence();
   EXPECT_EQ(step(**session, {{sequence, kPrompt, LogitsWanted::All}}),
             wholePrompt(tiny, kPrompt));
-  // Eleven tokens are two prefill batches; a stage boundary is one message.
-  EXPECT_EQ(messages, 2 * 2 * 2);
-  EXPECT_GT(collectives, 2 * 2 * 2);
+  // Eleven rows are three batches, since an entry has four. Two ranks of the
+  // first stage send one tensor each, and two receive it.
+  EXPECT_EQ(messages, 3 * 2 * 2);
+  EXPECT_GT(collectives, 3 * 2 * 2);
 }
 
 struct NoRun {};

@@ -1,6 +1,7 @@
 // Weights cut into parts: every element in exactly one, and the same bytes.
 
 #include "runtime/src/engine/Engine.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/weights/WeightLoader.h"
 #include "test/unit/engine/TinyEngine.h"
 
@@ -75,18 +76,19 @@ TEST(PartsTest, PartsOfAnySizeGiveTheSameBytes) {
   auto file = engineFileOf(*tinyEngine(tiny));
   auto engine = Engine::fromBytes(file.data(), file.size(), "t");
   ASSERT_TRUE(engine.ok()) << engine.status().message();
-  const schema::Program &program = *(*engine)->root().programs()->Get(0);
+  std::vector<const schema::Weight *> weights =
+      engine::weightsOf((*engine)->root(), 0);
   auto source = WeightSource::open((*engine)->root(), "synthetic:3");
   ASSERT_TRUE(source.ok());
   constexpr uint32_t kRank = 1;
   uint64_t bytes = (*engine)->root().arenas()->Get(0)->bytes();
   std::vector<uint8_t> whole(bytes);
   std::vector<uint8_t *> arenas = {whole.data(), nullptr, nullptr, nullptr};
-  ASSERT_TRUE((*source)->load(program, kRank, arenas).ok());
+  ASSERT_TRUE((*source)->load(weights, kRank, arenas).ok());
   std::vector<uint8_t> scratch;
   for (uint64_t most : {1, 50, 200, 1 << 20}) {
     std::vector<uint8_t> parts(bytes);
-    for (const schema::Weight *weight : *program.weights()) {
+    for (const schema::Weight *weight : weights) {
       const schema::Slice &slice = *weight->slice();
       for (const WeightPart &part : splitWeight(slice, most))
         (*source)->loadPart(
