@@ -19,6 +19,7 @@ CASES = {
     "filecheck_typos": ["--root", "tree"],
     "format": ["--root", "tree"],
     "include_directions": ["--root", "tree"],
+    "op_names": ["--root", "tree"],
     "runtime_links": ["--ldd", "./ldd", "clean", "dynamic", "static", "unreadable"],
     "target_names": ["--root", "tree"],
     "top_level": ["--root", "tree"],
