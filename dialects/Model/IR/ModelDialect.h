@@ -20,7 +20,6 @@
 
 #include "dialects/Model/Interfaces/LaunchOpInterface.h.inc"
 #include "dialects/Model/Interfaces/SymbolUserInterfaces.h.inc"
-#include "dialects/Model/Interfaces/WeightOpInterface.h.inc"
 
 #include "dialects/Model/IR/ModelDialect.h.inc"
 

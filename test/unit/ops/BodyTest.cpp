@@ -99,7 +99,7 @@ TEST(BodyTest, FactsOfOperandsComeFromTheirFirstOp) {
   auto body = Body::of(kernel.build(), 5);
   ASSERT_TRUE(body.ok()) << body.status().message();
   EXPECT_EQ(body->outputs(), 2u);
-  EXPECT_STREQ(body->definition(2).name, "weight");
+  EXPECT_EQ(body->definition(2).name, "weight");
   EXPECT_EQ(body->definition(2).traffic, Traffic::Whole);
   // `sum` is written by the add, so that is what it is.
   EXPECT_EQ(body->definition(3).role, Role::Output);
@@ -245,8 +245,10 @@ TEST(BodyTest, WhatDoesNotFitTogetherIsRefused) {
   auto eps = std::make_unique<schema::AttributeT>();
   eps->name = "eps";
   attributes.table.attributes.push_back(std::move(eps));
-  EXPECT_EQ(messageOf(attributes, 5),
-            "fused has attributes beside a body, whose ops have their own");
+  EXPECT_EQ(
+      messageOf(attributes, 5),
+      "fused has attributes or storages beside a body, whose ops have their "
+      "own");
 
   KernelOf bodyless("add");
   bodyless.temporary(DType::F32, {2});
