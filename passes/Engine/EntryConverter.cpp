@@ -163,8 +163,8 @@ Value EntryConverter::state(Operation *op, StringRef symbol, StringRef part) {
   return global(op->getLoc(), (symbol + "." + part).str(), type);
 }
 
-SmallVector<Value>
-EntryConverter::place(Operation *op, const model::LaunchOperand &operand) {
+SmallVector<Value> EntryConverter::place(Operation *op,
+                                         const model::LaunchOperand &operand) {
   using Kind = model::LaunchOperand::Kind;
   switch (operand.kind) {
   case Kind::Value:

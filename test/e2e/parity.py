@@ -144,6 +144,7 @@ def main():
     parser.add_argument("--run", required=True, help="saddle-run")
     parser.add_argument("--case", required=True, type=pathlib.Path)
     parser.add_argument("--tp", default="1")
+    parser.add_argument("--ep", type=int, default=1)
     parser.add_argument("--compute-dtype", default="f32")
     parser.add_argument("--modes", default="decode")
     parser.add_argument("--chunk", type=int, help="prefill chunk")
@@ -157,6 +158,8 @@ def main():
         if dtype == "bf16" and not case["bf16"]:
             parser.error(f"{args.case}: has no bf16 goldens")
         for tp in map(int, args.tp.split(",")):
+            if args.ep > 1:
+                tp = f"tp={tp},ep={args.ep}"
             with tempfile.TemporaryDirectory() as tmp:
                 try:
                     failures += check(args, case, tp, dtype, tmp)

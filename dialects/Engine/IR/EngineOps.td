@@ -20,7 +20,7 @@ def Engine_Dialect : Dialect {
     Buffers have no offset until `engine-plan-memory`; `engine-verify-memory` checks the plan with code of its own and closes the level.
   }];
   let useDefaultAttributePrinterParser = 1;
-  let dependentDialects = ["::saddle::dist::DistDialect"];
+  let dependentDialects = ["::saddle::dist::DistDialect", "::saddle::model::ModelDialect"];
   let extraClassDeclaration = [{
     /// Among a kernel's or a step's constants: an array of #model.storage.
     static constexpr ::llvm::StringLiteral kStorageName = "storage";

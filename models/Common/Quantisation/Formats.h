@@ -14,6 +14,11 @@ namespace saddle {
 StorageFormat fp8Blocks();
 StorageFormat readFp8(ConfigReader &quantization);
 
+/// E4M3 with one factor of any float type per row; activations are quantised at
+/// run time per token.
+StorageFormat fp8Channels();
+StorageFormat readCompressedTensors(ConfigReader &quantization);
+
 } // namespace saddle
 
 #endif // SADDLE_MODELS_COMMON_QUANTISATION_FORMATS_H

@@ -15,9 +15,10 @@ struct Method {
 };
 constexpr Method methods[] = {
     {"fp8", readFp8, "modules_to_not_convert", "ignored_layers"},
+    {"compressed-tensors", readCompressedTensors, "ignore", nullptr},
 };
 constexpr const char *expectedMethod =
-    "\"fp8\", the only quantisation implemented";
+    "\"fp8\" or \"compressed-tensors\", the only ones implemented";
 
 /// The list under its present or its old name.
 ModuleNames readUnconverted(ConfigReader &quantization, const Method &method) {
@@ -78,8 +79,7 @@ void store(const StorageFormat &format, WeightSpec &spec) {
 
 Quantisation readQuantisation(ConfigReader &reader,
                               std::vector<std::string> &warnings) {
-  reader.accept("compression_config", "[]",
-                "only FP8 block quantisation is implemented");
+  reader.accept("compression_config", "[]", "only quantization_config is read");
   Quantisation result;
   std::optional<ConfigReader> quantization =
       reader.object("quantization_config");
@@ -105,7 +105,8 @@ Quantisation readQuantisation(ConfigReader &reader,
 }
 
 const std::vector<StorageFormat> &knownFormats() {
-  static const std::vector<StorageFormat> formats = {fp8Blocks()};
+  static const std::vector<StorageFormat> formats = {fp8Blocks(),
+                                                     fp8Channels()};
   return formats;
 }
 

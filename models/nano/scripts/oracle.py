@@ -4,8 +4,9 @@ FP8 weights are dequantised by hand to fp32 (value times block multiplier). The
 forward is the library's eager one. Two departures, both switches:
 - `bf16`: bf16 compute as published engines do it: the correction bias stays fp32, and
   FP8 linears multiply with their exact fp32 weights and round their output once.
-- `act_quant`: every FP8 linear fake-quantises its input, per token and per group of
-  128 along K: s = amax/448 (1 for a zero group), x -> e4m3(x/s) * s in fp32.
+- `act_quant`: every FP8 linear fake-quantises its input, per token and per group along
+  K: s = amax/448 (1 for a zero group), x -> e4m3(x/s) * s in fp32. A group is 128 wide
+  where weights have scales of blocks, a whole row where they have one per channel.
 """
 
 import json
@@ -21,6 +22,7 @@ from transformers import MiniMaxM2Config, MiniMaxM2ForCausalLM
 import quantize
 
 GROUP = 128
+WHOLE = 1 << 30
 
 
 def load_state(folder):
@@ -42,32 +44,34 @@ def config_of(folder):
     return MiniMaxM2Config(**raw)
 
 
-def fake_quantise(x):
+def fake_quantise(x, group=GROUP):
     shape = x.shape
     x = x.float()
-    pad = -shape[-1] % GROUP
-    x = F.pad(x, (0, pad)).unflatten(-1, (-1, GROUP))
+    group = min(group, shape[-1])
+    pad = -shape[-1] % group
+    x = F.pad(x, (0, pad)).unflatten(-1, (-1, group))
     top = x.abs().amax(-1, keepdim=True)
     scale = torch.where(top > 0, top / 448.0, torch.ones_like(top))
     x = (x / scale).clamp(-448, 448).to(torch.float8_e4m3fn).float() * scale
     return x.flatten(-2)[..., :shape[-1]]
 
 
-def exact_linear(x, weight, act_quant):
-    y = F.linear(fake_quantise(x) if act_quant else x.float(), weight)
+def exact_linear(x, weight, group):
+    """`group` 0 takes x as it is."""
+    y = F.linear(fake_quantise(x, group) if group else x.float(), weight)
     return y.to(x.dtype)
 
 
 class ExactLinear(torch.nn.Module):
     """A linear whose fp32 weight is kept whatever the model's dtype is."""
 
-    def __init__(self, weight, act_quant):
+    def __init__(self, weight, group):
         super().__init__()
         self.exact = weight
-        self.act_quant = act_quant
+        self.group = group
 
     def forward(self, x):
-        return exact_linear(x, self.exact, self.act_quant)
+        return exact_linear(x, self.exact, self.group)
 
 
 def exact_experts(self, hidden, top_k_index, top_k_weights):
@@ -77,10 +81,10 @@ def exact_experts(self, hidden, top_k_index, top_k_weights):
         token, slot = torch.where(top_k_index == e)
         if len(token) == 0:
             continue
-        both = exact_linear(hidden[token], self.exact_gate_up[e], self.exact_quant)
+        both = exact_linear(hidden[token], self.exact_gate_up[e], self.exact_group)
         gate, up = both.chunk(2, dim=-1)
         mid = self.act_fn(gate) * up
-        y = exact_linear(mid, self.exact_down[e], self.exact_quant)
+        y = exact_linear(mid, self.exact_down[e], self.exact_group)
         out.index_add_(0, token, y.float() * top_k_weights[token, slot, None])
     return out.to(hidden.dtype)
 
@@ -88,10 +92,13 @@ def exact_experts(self, hidden, top_k_index, top_k_weights):
 def load(folder, bf16=False, act_quant=False):
     """The model in eval mode on the CPU."""
     state = load_state(folder)
-    fp8 = any(name.endswith("_scale_inv") for name in state)
+    blocks = any(name.endswith("_scale_inv") for name in state)
+    channels = any(name.endswith("_scale") for name in state)
+    fp8 = blocks or channels
+    group = (GROUP if blocks else WHOLE) if act_quant else 0
     with tempfile.TemporaryDirectory() as tmp:
         save_file(quantize.dequantise_state(
-            {k: v if "float8" in str(v.dtype) or k.endswith("_scale_inv")
+            {k: v if "float8" in str(v.dtype) or "_scale" in k
              else v.float() for k, v in state.items()}),
             pathlib.Path(tmp) / "model.safetensors", metadata={"format": "pt"})
         (pathlib.Path(tmp) / "generation_config.json").write_text("{}")
@@ -120,11 +127,12 @@ def load(folder, bf16=False, act_quant=False):
         layer.mlp.e_score_correction_bias = biases[i]
         if exact:
             for name, weight in weights[i][0].items():
-                setattr(layer.self_attn, name, ExactLinear(weight, act_quant))
+                setattr(layer.self_attn, name, ExactLinear(weight, group))
             experts = layer.mlp.experts
             experts.exact_gate_up, experts.exact_down = weights[i][1:]
-            experts.exact_quant = act_quant
+            experts.exact_group = group
             experts.forward = types.MethodType(exact_experts, experts)
+    model.act_group = group
     return model
 
 

@@ -66,10 +66,16 @@ def quantise_state(state):
 def dequantise_state(state):
     out = {}
     for name, tensor in state.items():
-        if name.endswith("_scale_inv"):
+        if name.endswith(("_scale_inv", "_scale")):
             continue
         scale = state.get(name + "_scale_inv")
-        out[name] = tensor.float() if scale is None else dequantise(tensor, scale)
+        channels = state.get(name + "_scale")
+        if scale is not None:
+            out[name] = dequantise(tensor, scale)
+        elif channels is not None:
+            out[name] = tensor.float() * channels.float()
+        else:
+            out[name] = tensor.float()
     return out
 
 

@@ -61,7 +61,8 @@ private:
         return launch.emitError("kernel ")
                << launch.getKernelAttr() << " is of op \"" << op
                << "\", which the runtime does not have";
-      auto operands = definition->operandsOf(indices.size(), storagesOf(constants));
+      auto operands =
+          definition->operandsOf(indices.size(), storagesOf(constants));
       if (!operands.ok())
         return launch.emitError(operands.status().message());
       all.push_back(std::move(*operands));

@@ -122,8 +122,8 @@ Status CommandChecker::checkLimits(const ops::Body &body,
     for (uint32_t dim = 0; operand.shape[dim]; ++dim)
       for (const auto &limit : kLimits)
         if (operand.shape[dim] == limit.letter)
-          SADDLE_RETURN_IF_ERROR(
-              checkDim(operand.name.c_str(), index, dim, limit.extent, limit.rule));
+          SADDLE_RETURN_IF_ERROR(checkDim(operand.name.c_str(), index, dim,
+                                          limit.extent, limit.rule));
     if (!operand.isState())
       continue;
     const Arena &arena = *engine.arenas()->Get(slice(index).arena());

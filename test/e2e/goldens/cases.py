@@ -19,7 +19,7 @@ class Case:
     eps: float = 1e-6
     rotary: float = 0.5
     theta: float = 5e6
-    storage: str = "f32"  # f32, bf16, f16, bf16_gate_f32, fp8
+    storage: str = "f32"  # f32, bf16, f16, bf16_gate_f32, fp8, fp8_channels
     prompts: tuple = (16,)  # lengths; more than one is a batch
     tps: tuple = (1, 2, 4, 8)
     shards: int = 1
@@ -68,4 +68,7 @@ CASES = [
          2, 32, 4, 2, 128, 128, storage="fp8", published=True, margin=2e-2),
     Case("fp8-half-blocks", "tp = 8 cuts a block of 128 expert rows in two", 1, 256,
          8, 2, 32, 2, 1, 512, 96, storage="fp8", bias_spread=0.3, margin=2e-2),
+    Case("fp8-channels", "FP8 with a bf16 scale for each output channel, activations "
+         "per token", 2, 160, 8, 4, 24, 6, 2, 96, 96, storage="fp8_channels",
+         tps=(1, 2, 4), bias_base=8.0, margin=2e-2),
 ]

@@ -26,6 +26,7 @@ sys.path.insert(0, str(HERE.parents[2] / "models/nano/scripts"))
 import oracle  # noqa: E402
 import quantize  # noqa: E402
 
+import channels  # noqa: E402
 import variants  # noqa: E402
 from cases import CASES  # noqa: E402
 
@@ -155,6 +156,9 @@ def save_checkpoint(case, model, folder):
             fp32 = "e_score_correction_bias" in name or name.endswith("gate.weight")
             state[name] = tensor if fp32 else tensor.to(torch.bfloat16)
         config["dtype"] = "bfloat16"
+        if case.storage == "fp8_channels":
+            state = channels.quantise_state(state)
+            config["quantization_config"] = channels.CONFIG
         if case.storage == "fp8":
             state = quantize.quantise_state(state)
             config["quantization_config"] = quantize.CONFIG
@@ -183,8 +187,7 @@ def survive(case, models, ids, note):
         smallest, largest = 1.0, 0.0
         for parts in case.tps:
             for wide in (False, True):
-                model = variants.vary(models[kind], gates, parts, wide,
-                                      kind == "bf16_act")
+                model = variants.vary(models[kind], gates, parts, wide)
                 other, margin, choice = oracle.routing(model, ids)
                 smallest = min(smallest, float(margin.min()))
                 largest = max(largest, float(relative(other, value)))
@@ -272,7 +275,7 @@ def make(case, out):
         models = {"f32": oracle.load(folder)}
         if case.bf16:
             models["bf16"] = oracle.load(folder, bf16=True)
-        if case.storage == "fp8":
+        if case.storage.startswith("fp8"):
             models["f32_act"] = oracle.load(folder, act_quant=True)
             models["bf16_act"] = oracle.load(folder, bf16=True, act_quant=True)
         found = []
@@ -312,7 +315,7 @@ def make(case, out):
     save_file(tensors, folder / "goldens.safetensors")
     (folder / "case.json").write_text(json.dumps(
         {"about": case.about, "tp": list(case.tps), "bf16": case.bf16,
-         "fp8": case.storage == "fp8", "sequences": notes}, indent=1) + "\n")
+         "fp8": case.storage.startswith("fp8"), "sequences": notes}, indent=1) + "\n")
     size = sum(f.stat().st_size for f in folder.iterdir())
     print(f"{case.name}: {size / 1e3:.0f} kB", json.dumps(notes), flush=True)
 

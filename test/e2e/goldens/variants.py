@@ -18,24 +18,24 @@ import oracle
 NARROW = torch.bfloat16
 
 
-def linear(x, weight, act_quant):
+def linear(x, weight, group):
     """fp32 result of a product whose input may be quantised."""
-    return F.linear(oracle.fake_quantise(x) if act_quant else x.float(),
+    return F.linear(oracle.fake_quantise(x, group) if group else x.float(),
                     weight.float())
 
 
 class SplitLinear(torch.nn.Module):
     """A linear cut along K over `parts` ranks, each rounding its partial sum."""
 
-    def __init__(self, weight, parts, act_quant):
+    def __init__(self, weight, parts, group):
         super().__init__()
         self.exact = weight
         self.parts = parts
-        self.act_quant = act_quant
+        self.group = group
 
     def forward(self, x):
         pieces = zip(x.chunk(self.parts, -1), self.exact.chunk(self.parts, -1))
-        return sum(linear(a, b, self.act_quant).to(NARROW).float()
+        return sum(linear(a, b, self.group).to(NARROW).float()
                    for a, b in pieces).to(NARROW)
 
 
@@ -48,12 +48,12 @@ def split_experts(self, hidden, index, weights):
         token, slot = torch.where(index == e)
         if len(token) == 0:
             continue
-        both = rounded(linear(hidden[token], self.all_gate_up[e], self.act_quant))
+        both = rounded(linear(hidden[token], self.all_gate_up[e], self.act_group))
         gate, up = both.chunk(2, -1)
         mid = rounded(F.silu(gate) * up)
         for out, a, b in zip(outs, mid.chunk(self.parts, -1),
                              self.all_down[e].chunk(self.parts, -1)):
-            y = rounded(linear(a, b, self.act_quant))
+            y = rounded(linear(a, b, self.act_group))
             y = rounded(y.float() * weights[token, slot, None])
             out.index_add_(0, token, y.float())
             out.copy_(rounded(out))
@@ -81,7 +81,7 @@ AttentionInterface.register("wide", wide_attention)
 AttentionMaskInterface.register("wide", eager_mask)
 
 
-def vary(model, gates, parts, wide, act_quant):
+def vary(model, gates, parts, wide):
     """A copy of a bf16 `model` of oracle.load with other roundings.
 
     parts: ranks that o_proj and the experts' down are cut over. wide: operations are
@@ -100,11 +100,11 @@ def vary(model, gates, parts, wide, act_quant):
         attention, experts = layer.self_attn, layer.mlp.experts
         o_proj = attention.o_proj
         weight = o_proj.exact if hasattr(o_proj, "exact") else o_proj.weight
-        attention.o_proj = SplitLinear(weight, parts, act_quant)
+        attention.o_proj = SplitLinear(weight, parts, model.act_group)
         experts.all_gate_up = getattr(experts, "exact_gate_up", experts.gate_up_proj)
         experts.all_down = getattr(experts, "exact_down", experts.down_proj)
         experts.parts, experts.wide = parts, wide
-        experts.act_quant = act_quant
+        experts.act_group = model.act_group
         experts.forward = types.MethodType(split_experts, experts)
         if wide:
             layer.mlp.gate.weight = torch.nn.Parameter(gate)

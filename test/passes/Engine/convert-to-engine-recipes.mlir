@@ -85,7 +85,7 @@ dist.weight_shard @w13 of [@w1, @w3] shardings [#dist.sharding<@mesh, ["ep", "tp
 
 module attributes {model.limits = {max_batch = 1, max_seq_len = 16, prefill_chunk = 8, page_size = 16}} {
 // CHECK: engine.source @w from "w" : tensor<1536x256xf8E4M3FN>
-// CHECK: engine.source @w.scale from "w_s" : tensor<12x2xf32>
+// CHECK: engine.source @w.scale from "w_s" companion scale of @w : tensor<12x2xf32>
 // A short last block has a scale too: ceil(200 / 128) = 2.
 // CHECK: engine.source @c.scale from "c_s" companion scale of @c : tensor<2x12xf32>
 // CHECK: engine.source @e.scale from "{}.e_s" stack 6 companion scale of @e : tensor<12x2xf32>

@@ -139,8 +139,9 @@ TEST(Quantisation, AnUnknownMethodIsNamed) {
   Read found = read(R"({"quantization_config": {"quant_method": "gptq"}})");
   EXPECT_FALSE(found.quantisation);
   EXPECT_EQ(found.status.message(),
-            "c.json: quantization_config.quant_method: expected \"fp8\", the "
-            "only quantisation implemented, found \"gptq\"");
+            "c.json: quantization_config.quant_method: expected \"fp8\" or "
+            "\"compressed-tensors\", the only ones implemented, found "
+            "\"gptq\"");
   EXPECT_THAT(found.warnings, IsEmpty());
 }
 

@@ -245,8 +245,10 @@ TEST(BodyTest, WhatDoesNotFitTogetherIsRefused) {
   auto eps = std::make_unique<schema::AttributeT>();
   eps->name = "eps";
   attributes.table.attributes.push_back(std::move(eps));
-  EXPECT_EQ(messageOf(attributes, 5),
-            "fused has attributes beside a body, whose ops have their own");
+  EXPECT_EQ(
+      messageOf(attributes, 5),
+      "fused has attributes or storages beside a body, whose ops have their "
+      "own");
 
   KernelOf bodyless("add");
   bodyless.temporary(DType::F32, {2});
