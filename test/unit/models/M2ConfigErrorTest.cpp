@@ -269,8 +269,8 @@ INSTANTIATE_TEST_SUITE_P(
                   "final_logit_softcapping: expected nothing, found 30; capped "
                   "logits are not implemented"},
         BadConfig{R"({"compression_config": {}})",
-                  "compression_config: expected nothing, found {}; only FP8 "
-                  "block quantisation is implemented"},
+                  "compression_config: expected nothing, found {}; only "
+                  "quantization_config is read"},
         BadConfig{R"({"attn_type_list": [1, 0]})",
                   "attn_type_list[1]: expected 1 (full attention); other kinds "
                   "of layers are not implemented"},
