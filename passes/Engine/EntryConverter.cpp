@@ -221,18 +221,22 @@ Extent EntryConverter::scattered(Extent extent, dist::RowLayout layout) {
   return extent == Extent::AllRows ? Extent::Rows : Extent::Tokens;
 }
 
+Value EntryConverter::resultBuffer(Value result) {
+  auto type = cast<RankedTensorType>(result.getType());
+  bool isOutput = outputs.contains(result);
+  Value created = buffer(result.getLoc(), isOutput ? io : activations,
+                         type.getShape(), type.getElementType());
+  buffers[result] = created;
+  if (isOutput)
+    outputBuffers.insert(created);
+  return created;
+}
+
 SmallVector<Value> EntryConverter::results(Operation *op) {
   SmallVector<Value> made;
   for (Value result : op->getResults()) {
-    auto type = cast<RankedTensorType>(result.getType());
-    Value created =
-        buffer(op->getLoc(), outputs.contains(result) ? io : activations,
-               type.getShape(), type.getElementType());
-    buffers[result] = created;
-    if (outputs.contains(result))
-      outputBuffers.insert(created);
+    made.push_back(resultBuffer(result));
     extents[result] = extent(op);
-    made.push_back(created);
   }
   return made;
 }

@@ -80,7 +80,9 @@ private:
   Extent extent(mlir::Operation *op);
   static Extent gathered(Extent extent);
   static Extent scattered(Extent extent, dist::RowLayout layout);
-  /// Buffers for an op's results.
+  /// A new buffer for a result of an op.
+  mlir::Value resultBuffer(mlir::Value result);
+  /// Those of all results of an op, with their extents.
   llvm::SmallVector<mlir::Value> results(mlir::Operation *op);
   llvm::LogicalResult launch(mlir::Operation *op, llvm::StringRef reference,
                              llvm::ArrayRef<mlir::NamedAttribute> constants,

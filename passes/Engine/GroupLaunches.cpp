@@ -136,17 +136,9 @@ LogicalResult EntryConverter::launchBody(kernel::GroupOp group) {
       extents[result] = extent(&op);
   // Outputs first, in the order of the group's results.
   for (Value yielded : yield->getOperands()) {
-    Operation *op = yielded.getDefiningOp();
-    if (!op)
+    if (!yielded.getDefiningOp())
       return group.emitError("yields one of its inputs");
-    auto type = cast<RankedTensorType>(yielded.getType());
-    Value created =
-        buffer(op->getLoc(), outputs.contains(yielded) ? io : activations,
-               type.getShape(), type.getElementType());
-    buffers[yielded] = created;
-    if (outputs.contains(yielded))
-      outputBuffers.insert(created);
-    inner.try_emplace(yielded, values.output(created));
+    inner.try_emplace(yielded, values.output(resultBuffer(yielded)));
   }
   auto read = [&](Value value) {
     auto known = inner.find(value);

@@ -47,21 +47,3 @@ GroupOp saddle::kernel::formGroup(StringRef signature,
   YieldOp::create(builder, group.getLoc(), outputs.getArrayRef());
   return group;
 }
-
-SmallVector<Operation *> saddle::kernel::openGroup(GroupOp group) {
-  Block &body = group.getBody().front();
-  for (auto [argument, input] :
-       llvm::zip_equal(body.getArguments(), group.getInputs()))
-    argument.replaceAllUsesWith(input);
-  Operation *yield = body.getTerminator();
-  for (auto [inner, outer] :
-       llvm::zip_equal(yield->getOperands(), group.getResults()))
-    outer.replaceAllUsesWith(inner);
-  SmallVector<Operation *> ops;
-  for (Operation &op : llvm::make_early_inc_range(body.without_terminator())) {
-    op.moveBefore(group);
-    ops.push_back(&op);
-  }
-  group.erase();
-  return ops;
-}

@@ -1,4 +1,4 @@
-// Making groups of ops, and ops of groups.
+// Making groups of ops.
 
 #ifndef SADDLE_PASSES_KERNEL_GROUPS_H
 #define SADDLE_PASSES_KERNEL_GROUPS_H
@@ -11,9 +11,6 @@ namespace saddle::kernel {
 /// one. Nothing in between may use what they produce.
 GroupOp formGroup(llvm::StringRef signature,
                   llvm::ArrayRef<mlir::Operation *> ops);
-
-/// Moves the group's ops to its place and erases it; the ops in order.
-llvm::SmallVector<mlir::Operation *> openGroup(GroupOp group);
 
 } // namespace saddle::kernel
 

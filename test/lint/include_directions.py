@@ -60,7 +60,7 @@ ALLOWED = {
     "runtime/kernels/": ("runtime/kernels/",),
     "runtime/src/base/": floor(),
     # The limits of a launch on devices.
-    "runtime/src/engine/": floor("ops", "engine") + ("runtime/kernels/abi.h",),
+    "runtime/src/engine/": floor("ops", "engine") + ("runtime/kernels/abi.h", "runtime/kernels/shared/"),
     "runtime/src/checkpoint/": floor("checkpoint"),
     "runtime/src/weights/": floor("ops", "engine", "checkpoint", "weights"),
     "runtime/src/comm/": floor("comm"),

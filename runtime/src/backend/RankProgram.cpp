@@ -1,35 +1,20 @@
 #include "runtime/src/backend/RankProgram.h"
 
+#include "runtime/src/engine/CommandNames.h"
 #include "runtime/src/engine/Extents.h"
 #include "runtime/src/engine/Programs.h"
 
 namespace saddle::backend {
-
-using schema::CollectiveKind;
-
-const char *nameOf(CollectiveKind kind) {
-  switch (kind) {
-  case CollectiveKind::ALL_REDUCE_SUM:
-    return "all_reduce_sum";
-  case CollectiveKind::ALL_GATHER:
-    return "all_gather";
-  case CollectiveKind::REDUCE_SCATTER_SUM:
-    return "reduce_scatter_sum";
-  case CollectiveKind::UNKNOWN:
-    break;
-  }
-  return "unknown";
-}
 
 static const char *opOf(const schema::Engine &engine,
                         const schema::Command &command) {
   if (const schema::Launch *launch = command.action_as_Launch())
     return engine.kernels()->Get(launch->kernel())->op()->c_str();
   if (const schema::Collective *collective = command.action_as_Collective())
-    return nameOf(collective->kind());
+    return engine::opOf(collective->kind());
   if (const schema::Transfer *transfer = command.action_as_Transfer())
-    return transfer->kind() == schema::TransferKind::SEND ? "send" : "receive";
-  return "copy";
+    return engine::opOf(transfer->kind());
+  return engine::kCopyOp;
 }
 
 /// The kernel of a command, one behind its index; 0 for none.

@@ -87,9 +87,6 @@ const schema::Program &programOf(const schema::Engine &engine, uint32_t rank);
 std::vector<CommandName> namesOf(const schema::Engine &engine,
                                  const schema::Entry &entry);
 
-/// "all_reduce_sum", ...; "unknown" for values outside the enum.
-const char *nameOf(schema::CollectiveKind kind);
-
 /// The end of a run that the hook stops at `name`: the error, told to all
 /// ranks.
 Status failAt(const BatchRun &batchRun, uint32_t rank, const CommandName &name,

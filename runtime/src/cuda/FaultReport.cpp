@@ -2,6 +2,7 @@
 
 #include "runtime/src/backend/RankProgram.h"
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/CommandNames.h"
 
 namespace saddle::cuda {
 
@@ -36,7 +37,7 @@ static std::string describe(const FaultContext &context, uint32_t rank,
                        : ")");
   }
   if (const auto *collective = command.action_as_Collective())
-    return text + " (" + backend::nameOf(collective->kind()) + " over " +
+    return text + " (" + engine::opOf(collective->kind()) + " over " +
            axes(collective->groups()) + ", " + slice(collective->input()) + ")";
   if (const auto *transfer = command.action_as_Transfer()) {
     bool sends = transfer->kind() == schema::TransferKind::SEND;

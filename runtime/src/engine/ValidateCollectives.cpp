@@ -3,6 +3,7 @@
 
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/CommandCheck.h"
+#include "runtime/src/engine/CommandNames.h"
 #include "runtime/src/engine/Extents.h"
 
 #include <functional>
@@ -13,21 +14,6 @@ using namespace schema;
 using schema::Engine; // not saddle::Engine
 
 namespace {
-
-/// The op of the kernels that run a collective on devices.
-const char *opName(CollectiveKind kind) {
-  switch (kind) {
-  case CollectiveKind::ALL_REDUCE_SUM:
-    return "all_reduce_sum";
-  case CollectiveKind::ALL_GATHER:
-    return "all_gather";
-  case CollectiveKind::REDUCE_SCATTER_SUM:
-    return "reduce_scatter_sum";
-  case CollectiveKind::UNKNOWN:
-    break;
-  }
-  return "";
-}
 
 /// Whether `accepts(place, index in the group, the group's first place)` holds
 /// for every rank of every group.
@@ -196,7 +182,7 @@ Status validateCollective(const CommandContext &context,
   SADDLE_RETURN_IF_ERROR(checkAliasing(context, collective));
   SADDLE_RETURN_IF_ERROR(context.checkData("input", collective.input()));
   SADDLE_RETURN_IF_ERROR(
-      validateRunner(context, collective.kernel(), opName(collective.kind())));
+      validateRunner(context, collective.kernel(), opOf(collective.kind())));
   return validateMemory(context,
                         {collective.workspace(), collective.exchange()},
                         {collective.input(), collective.output()});
@@ -242,7 +228,7 @@ Status validateTransfer(const CommandContext &context,
       sends ? context.checkData("slice", transfer.slice())
             : context.checkWritable("slice", transfer.slice()));
   SADDLE_RETURN_IF_ERROR(
-      validateRunner(context, transfer.kernel(), sends ? "send" : "receive"));
+      validateRunner(context, transfer.kernel(), opOf(transfer.kind())));
   return validateMemory(context, {transfer.workspace(), transfer.exchange()},
                         {transfer.slice()});
 }

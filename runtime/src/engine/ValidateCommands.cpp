@@ -4,6 +4,7 @@
 #include "runtime/ops/Body.h"
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/CommandCheck.h"
+#include "runtime/src/engine/CommandNames.h"
 #include "runtime/src/engine/Extents.h"
 
 #include <cstring>
@@ -154,7 +155,7 @@ Status CommandChecker::checkCopy(const Copy &copy) {
                      "source and dest (slices %u and %u) share bytes",
                      copy.source(), copy.dest());
   SADDLE_RETURN_IF_ERROR(checkData("source", copy.source()));
-  return validateRunner(*this, copy.kernel(), "copy");
+  return validateRunner(*this, copy.kernel(), kCopyOp);
 }
 
 Status CommandChecker::check(const Command &command) {

@@ -2,6 +2,7 @@
 // the segments, functions of kernels, scratch and exchange memory.
 
 #include "runtime/kernels/abi.h"
+#include "runtime/kernels/shared/exchange.h"
 #include "runtime/ops/Body.h"
 #include "runtime/src/base/DType.h"
 #include "runtime/src/base/Hash.h"
@@ -25,8 +26,8 @@ constexpr uint64_t kMemoryAlignment = 256;
 // What sm_90 can launch.
 constexpr uint32_t kMostGrid[] = {INT32_MAX, 65535, 65535};
 constexpr uint32_t kMostThreads = 1024, kMostShared = 232448;
-/// CTAs that exchange memory has flags for (runtime/kernels/comm/exchange.cuh).
-constexpr uint32_t kMostExclusive = 128;
+/// CTAs that exchange memory has flags for.
+constexpr uint32_t kMostExclusive = device::kMaxWaitingBlocks;
 
 Status validateModule(const Module &module, Bytes segments) {
   if (module.offset() % kModuleAlignment != 0)

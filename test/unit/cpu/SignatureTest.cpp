@@ -1,6 +1,7 @@
 // ops::checkLaunch: what it refuses, and in which words.
 
 #include "test/unit/cpu/KernelFixture.h"
+#include "test/unit/ops/Views.h"
 
 #include <gmock/gmock.h>
 
@@ -9,21 +10,15 @@ namespace {
 
 using testing::HasSubstr;
 
-View viewOf(DType dtype, std::vector<uint64_t> shape) {
-  View view;
-  view.dtype = dtype;
-  view.rank = shape.size();
-  uint64_t stride = 1;
-  for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) {
-    view.shape[i] = shape[i];
-    view.strides[i] = stride;
-  }
-  return view;
+View f32(std::vector<uint64_t> shape) {
+  return ops::denseView(DType::F32, shape);
 }
-
-View f32(std::vector<uint64_t> shape) { return viewOf(DType::F32, shape); }
-View i32(std::vector<uint64_t> shape) { return viewOf(DType::I32, shape); }
-View f8(std::vector<uint64_t> shape) { return viewOf(DType::F8E4M3, shape); }
+View i32(std::vector<uint64_t> shape) {
+  return ops::denseView(DType::I32, shape);
+}
+View f8(std::vector<uint64_t> shape) {
+  return ops::denseView(DType::F8E4M3, shape);
+}
 
 /// The message of ops::checkLaunch, or "" when it accepts.
 std::string check(KernelBuilder &kernel, const std::vector<View> &operands,

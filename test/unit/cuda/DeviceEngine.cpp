@@ -1,7 +1,7 @@
 #include "test/unit/cuda/DeviceEngine.h"
 
-#include "runtime/src/backend/RankProgram.h"
 #include "runtime/src/base/Hash.h"
+#include "runtime/src/engine/CommandNames.h"
 #include "runtime/src/engine/EngineFile.h"
 
 #include <gtest/gtest.h>
@@ -68,14 +68,13 @@ void Specializer::specialize(CommandT &command, EntryT &entry) {
   if (LaunchT *launch = command.action.AsLaunch()) {
     launch->kernel = kernelLike(*engine.kernels[launch->kernel]);
   } else if (CollectiveT *collective = command.action.AsCollective()) {
-    collective->kernel = 1 + kernelOf(backend::nameOf(collective->kind));
+    collective->kernel = 1 + kernelOf(engine::opOf(collective->kind));
     collective->exchange = exchange(entry, collective->groups);
   } else if (TransferT *transfer = command.action.AsTransfer()) {
-    transfer->kernel =
-        1 + kernelOf(transfer->kind == TransferKind::SEND ? "send" : "receive");
+    transfer->kernel = 1 + kernelOf(engine::opOf(transfer->kind));
     transfer->exchange = exchange(entry, uint32_t(engine.rank_groups.size()));
   } else {
-    command.action.AsCopy()->kernel = 1 + kernelOf("copy");
+    command.action.AsCopy()->kernel = 1 + kernelOf(engine::kCopyOp);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "runtime/ops/Body.h"
 #include "runtime/src/cpu/Kernels.h"
+#include "test/unit/ops/Views.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -51,19 +52,6 @@ public:
 private:
   flatbuffers::FlatBufferBuilder builder;
 };
-
-View dense(DType dtype, std::vector<uint64_t> shape, void *data = nullptr) {
-  View view;
-  view.data = static_cast<uint8_t *>(data);
-  view.dtype = dtype;
-  view.rank = shape.size();
-  uint64_t stride = 1;
-  for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) {
-    view.shape[i] = shape[i];
-    view.strides[i] = stride;
-  }
-  return view;
-}
 
 /// a, b, weight -> sum, out.
 KernelOf addNorm() {
@@ -122,9 +110,9 @@ TEST(BodyTest, TheBodyRunsAsItsOpsDo) {
     bound->run(2);
   };
   auto rows = [](std::vector<float> &values) {
-    return dense(DType::F32, {2, 2}, values.data());
+    return denseView(DType::F32, {2, 2}, values.data());
   };
-  View weight = dense(DType::F32, {2}, w.data());
+  View weight = denseView(DType::F32, {2}, w.data());
   run(fused.build(), {rows(a), rows(b), weight, rows(sum), rows(out)});
   run(add.build(), {rows(a), rows(b), rows(aloneSum)});
   run(norm.build(), {rows(aloneSum), weight, rows(alone)});
@@ -139,9 +127,10 @@ TEST(BodyTest, TemporariesHoldRowsBetweenOps) {
       .step("rms_norm", {4, 2, 3}, {{"eps", 1e-6}})
       .temporary(DType::F32, {2});
   std::vector<float> a = {3, 0}, b = {0, 4}, w = {1, 1}, out(2);
-  std::vector<View> views = {
-      dense(DType::F32, {1, 2}, a.data()), dense(DType::F32, {1, 2}, b.data()),
-      dense(DType::F32, {2}, w.data()), dense(DType::F32, {1, 2}, out.data())};
+  std::vector<View> views = {denseView(DType::F32, {1, 2}, a.data()),
+                             denseView(DType::F32, {1, 2}, b.data()),
+                             denseView(DType::F32, {2}, w.data()),
+                             denseView(DType::F32, {1, 2}, out.data())};
   const schema::Kernel &built = kernel.build();
   ASSERT_EQ(checkLaunch(built, DType::F32, DType::F32, views).message(), "");
   cpu::Scratch scratch;
@@ -158,9 +147,9 @@ TEST(BodyTest, ATemporaryOfAnotherWidthIsRefused) {
   kernel.step("add", {0, 1, 4})
       .step("rms_norm", {4, 2, 3}, {{"eps", 1e-6}})
       .temporary(DType::F32, {3});
-  std::vector<View> views = {dense(DType::F32, {1, 2}),
-                             dense(DType::F32, {1, 2}), dense(DType::F32, {2}),
-                             dense(DType::F32, {1, 2})};
+  std::vector<View> views = {
+      denseView(DType::F32, {1, 2}), denseView(DType::F32, {1, 2}),
+      denseView(DType::F32, {2}), denseView(DType::F32, {1, 2})};
   EXPECT_EQ(
       checkLaunch(kernel.build(), DType::F32, DType::F32, views).message(),
       "add: operand 2 (out): dimension 1 is 3, but an earlier operand's "
@@ -172,9 +161,9 @@ TEST(BodyTest, TemporariesThatCannotBeAreRefused) {
   huge.step("add", {0, 1, 4})
       .step("rms_norm", {4, 2, 3}, {{"eps", 1e-6}})
       .temporary(DType::F32, {uint64_t(1) << 63});
-  std::vector<View> views = {dense(DType::F32, {8, 2}),
-                             dense(DType::F32, {8, 2}), dense(DType::F32, {2}),
-                             dense(DType::F32, {8, 2})};
+  std::vector<View> views = {
+      denseView(DType::F32, {8, 2}), denseView(DType::F32, {8, 2}),
+      denseView(DType::F32, {2}), denseView(DType::F32, {8, 2})};
   EXPECT_THAT(
       checkLaunch(huge.build(), DType::F32, DType::F32, views).message(),
       testing::StartsWith("temporary 0 is f32 with 1 dimensions besides"));
@@ -249,6 +238,17 @@ TEST(BodyTest, WhatDoesNotFitTogetherIsRefused) {
       messageOf(attributes, 5),
       "fused has attributes or storages beside a body, whose ops have their "
       "own");
+
+  flatbuffers::FlatBufferBuilder builder;
+  std::vector<flatbuffers::Offset<schema::BodyOp>> none;
+  builder.Finish(schema::CreateKernelDirect(builder, "k", "fused", nullptr,
+                                            nullptr, &none));
+  EXPECT_EQ(
+      Body::of(
+          *flatbuffers::GetRoot<schema::Kernel>(builder.GetBufferPointer()), 2)
+          .status()
+          .message(),
+      "fused has an empty body, expected 1 op or more");
 
   KernelOf bodyless("add");
   bodyless.temporary(DType::F32, {2});

@@ -95,19 +95,20 @@ std::optional<StreamTypes> saddle::cuda::streamTypes(const ExpertsLaunch &op) {
   return types;
 }
 
+/// Blocks of `blockCols` of the `columns` that a weight has.
+static std::string streamScale(const Operand &scale, int64_t columns,
+                               int64_t blockCols) {
+  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(scale),
+                 scale.blockRows, streamGroup(columns, blockCols),
+                 scale.shape[1]);
+}
 std::string saddle::cuda::streamScale13(const ExpertsLaunch &op,
                                         const StreamTypes &types) {
-  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(*op.scale13),
-                 op.scale13->blockRows,
-                 streamGroup(op.hidden(), types.blockCols13),
-                 op.scale13->shape[1]);
+  return streamScale(*op.scale13, op.hidden(), types.blockCols13);
 }
 std::string saddle::cuda::streamScale2(const ExpertsLaunch &op,
                                        const StreamTypes &types) {
-  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(*op.scale2),
-                 op.scale2->blockRows,
-                 streamGroup(op.inner(), types.blockCols2),
-                 op.scale2->shape[1]);
+  return streamScale(*op.scale2, op.inner(), types.blockCols2);
 }
 
 /// Kernels of impls/experts_decode.cuh for a handful of tokens. Workspace: the
