@@ -4,7 +4,7 @@
 `pack` compiles every engine of the list, and the CPU engines that they are
 compared with, into a folder beside the runtime's tools. `run` executes the folder
 on a machine with GPUs: all prompt positions and greedy continuations of the golden
-cases, and the bundled model's text. One line per comparison; exit 1 when one fails.
+cases, random checkpoints of other storage formats, and the bundled model's text. One line per comparison; exit 1 when one fails.
 
 Python's standard library only.
 """
@@ -14,6 +14,7 @@ import concurrent.futures
 import contextlib
 import json
 import pathlib
+import random
 import re
 import shutil
 import sys
@@ -25,6 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "e2e"))
 
 import parity  # noqa: E402
+import storages  # noqa: E402
 from saddle_e2e import Failure, compile_engine, run_engine, run_text  # noqa: E402
 
 GOLDENS = ROOT / "test" / "e2e" / "goldens"
@@ -73,12 +75,21 @@ bf16 | f32 | tp=1 tp=2 tp=4 tp=8 tp=8,dp=8,ep=8 tp=4,pp=2
 fp8  | f32 | tp=1 tp=8
 """
 
+# Storage formats without a golden: random codes, which only the CPU target is asked
+# about, with the same topology. Where a row of activations is split over ranks, each
+# rank's share has a scale, so in bf16 topologies differ among themselves.
+STORED = """
+fp8-channels | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
+"""
+
 # kind -> its list, and what saddle-compile is told besides
 KINDS = {"parity": (PARITY, []),
          "fp8_cache": (FP8_CACHE, ["--kv-dtype", "fp8"]),
          "greedy": (GREEDY, []),
-         "candidates": (CANDIDATES, ["--candidates", 64])}
+         "candidates": (CANDIDATES, ["--candidates", 64]),
+         "stored": (STORED, [])}
 OF_NANO = ("greedy", "candidates")
+STORED_TOKENS = 8  # decoded after storages.PROMPT
 
 
 def rows(table):
@@ -99,8 +110,17 @@ def file_name(kind, name, dtype, topology):
     return f"{kind}.{name}.{dtype}.{topology.replace('=', '').replace(',', '-')}"
 
 
-def model_of(kind, name):
+def model_of(kind, name, pack):
+    if kind == "stored":
+        return pack / f"stored.{name}" / "stored"
     return (NANO if kind in OF_NANO else GOLDENS) / name
+
+
+def make_stored(name, pack):
+    folder = pack / f"stored.{name}"
+    if not folder.exists():
+        folder.mkdir()
+        storages.Maker(random.Random(1), name, folder).make()
 
 
 def sequences_of(name, dtype):
@@ -112,6 +132,11 @@ def sequences_of(name, dtype):
 def greedy_rows(variant):
     golden = json.loads((NANO / "greedy.json").read_text())
     return golden["variants"][variant], golden["max_new_tokens"]
+
+
+def cpu_topology(kind, topology):
+    """Of the CPU engine that a CUDA engine is compared with."""
+    return topology if kind == "stored" else "tp=1"
 
 
 def world(topology):
@@ -126,6 +151,8 @@ def limits_of(kind, name, dtype):
     """(max sequence length, max batch)."""
     if kind in OF_NANO:
         return 128, len(greedy_rows(name)[0])
+    if kind == "stored":
+        return len(storages.PROMPT) + STORED_TOKENS, 1
     _, sequences = sequences_of(name, dtype)
     return max(len(s[1]) for s in sequences) + 1, len(sequences)
 
@@ -134,8 +161,11 @@ def pack(args):
     args.out.mkdir(parents=True, exist_ok=True)
     chosen = [t for t in tests() if re.search(args.only, file_name(*t))]
     jobs = [(*test, "sm_90a") for test in chosen]
-    jobs += sorted({(kind, name, dtype, "tp=1", "cpu")
-                    for kind, name, dtype, _ in chosen if kind not in OF_NANO})
+    jobs += sorted({(kind, name, dtype, cpu_topology(kind, topology), "cpu")
+                    for kind, name, dtype, topology in chosen
+                    if kind not in OF_NANO})
+    for name in sorted({name for kind, name, *_ in chosen if kind == "stored"}):
+        make_stored(name, args.out)
     cache = ["--kernel-cache", args.kernel_cache] if args.kernel_cache else []
     start = time.time()
     for index, (*test, target) in enumerate(jobs):
@@ -146,7 +176,7 @@ def pack(args):
         # One decode bucket and one prefill bucket: fewer kernels to build.
         extra = ["--buckets", batch, *KINDS[kind][1],
                  *(cache if target != "cpu" else [])]
-        compile_engine(args.bin / "saddle-compile", model_of(kind, name),
+        compile_engine(args.bin / "saddle-compile", model_of(kind, name, args.out),
                        args.out / f"{file_name(*test)}.{target}.saddle", topology,
                        dtype, length, batch, min(length, 32), target, extra)
         print(f"{index + 1}/{len(jobs)} {time.time() - start:.0f} s "
@@ -226,7 +256,7 @@ class Runner:
         """Of each sequence tokens and logits, or its new tokens only."""
         kind, name, _, _ = test
         first = (self.pack / "saddle-run", self.engine(test, target),
-                 model_of(kind, name), inputs, count)
+                 model_of(kind, name, self.pack), inputs, count)
         last = ["--timeout", 20, *options], environment
         if not with_logits:
             return run_text(*first, *last)
@@ -234,11 +264,12 @@ class Runner:
             return run_engine(*first, pathlib.Path(tmp) / "logits.safetensors",
                               *last)
 
-    def on_gpus(self, test, inputs, count, with_logits=True):
+    def on_gpus(self, test, inputs, count, options=(), with_logits=True):
         with self.gpus.take(world(test[3])) as gpus:
             if time.time() > self.end:
                 raise Failure("not run: out of time")
-            options = ["--share-devices"] if len(gpus) < world(test[3]) else []
+            if len(gpus) < world(test[3]):
+                options = [*options, "--share-devices"]
             return self.execute(
                 test, "sm_90a", inputs, count, options,
                 {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}, with_logits)
@@ -285,6 +316,18 @@ class Runner:
                     start, bound, None if dtype == "f32" else cpu_logits)
                 done.append((f"{mode}, CPU", error, bound))
         return done
+
+    def stored(self, test):
+        inputs, options = [storages.PROMPT], ["--ignore-eos"]
+        (tokens, logits), = self.on_gpus(test, inputs, STORED_TOKENS, options)
+        (expected, reference), = self.execute(
+            (*test[:3], cpu_topology(*test[::3])), "cpu", inputs, STORED_TOKENS,
+            options, {})
+        bound = parity.BOUNDS["f32" if test[2] == "f32" else "bf16_act"]
+        _, error = parity.compare(tokens, logits, expected, reference,
+                                  len(storages.PROMPT), bound,
+                                  None if test[2] == "f32" else reference)
+        return [("decode, CPU", error, bound)]
 
     def fp8_cache(self, test):
         return self.parity(test, with_transformers=False)

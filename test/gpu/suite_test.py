@@ -74,7 +74,7 @@ class WholeProgram(unittest.TestCase):
         shutil.copy2(TOOLS["run"], self.pack / "saddle-run")
         length, batch = suite.limits_of(*TEST[:3])
         cpu = self.pack / f"{suite.file_name(*TEST)}.cpu.saddle"
-        suite.compile_engine(TOOLS["compile"], suite.model_of(*TEST[:2]), cpu,
+        suite.compile_engine(TOOLS["compile"], suite.model_of(*TEST[:2], self.pack), cpu,
                              "tp=1", "f32", length, batch)
         self.cuda = self.pack / f"{suite.file_name(*TEST)}.sm_90a.saddle"
         shutil.copy2(cpu, self.cuda)
@@ -102,12 +102,25 @@ class WholeProgram(unittest.TestCase):
         test = ("candidates", "bf16", "f32", "tp=1")
         length, batch = suite.limits_of(*test[:3])
         engine = self.pack / f"{suite.file_name(*test)}.sm_90a.saddle"
-        suite.compile_engine(TOOLS["compile"], suite.model_of(*test[:2]), engine,
+        suite.compile_engine(TOOLS["compile"], suite.model_of(*test[:2], self.pack), engine,
                              "tp=1", "f32", length, batch, None, "cpu",
                              suite.KINDS["candidates"][1])
         result = self.run_suite("--only", "^candidates")
         self.assertEqual(result.returncode, 0, result.stdout)
         self.assertIn("1 of 1 pass", result.stdout)
+
+    def test_stored_weights_are_compared_with_the_same_topology(self):
+        test = ("stored", "fp8-channels", "bf16", "tp=2")
+        suite.make_stored(test[1], self.pack)
+        length, batch = suite.limits_of(*test[:3])
+        for target in ("cpu", "sm_90a"):
+            suite.compile_engine(
+                TOOLS["compile"], suite.model_of(*test[:2], self.pack),
+                self.pack / f"{suite.file_name(*test)}.{target}.saddle",
+                test[3], test[2], length, batch)
+        result = self.run_suite("--only", "^stored")
+        self.assertEqual(result.returncode, 0, result.stdout)
+        self.assertIn("decode, CPU 0.0e+00", result.stdout)
 
     def test_other_text_fails(self):
         expected = [{"prompt": "p", "new_ids": [1, 2, 3]}]
@@ -125,7 +138,7 @@ class WholeProgram(unittest.TestCase):
 
     def test_an_engine_of_another_model_fails(self):
         length, batch = suite.limits_of("parity", "near-tie", "f32")
-        suite.compile_engine(TOOLS["compile"], suite.model_of("parity", "near-tie"),
+        suite.compile_engine(TOOLS["compile"], suite.model_of("parity", "near-tie", self.pack),
                              self.cuda, "tp=1", "f32", length, batch)
         result = self.run_suite()
         self.assertEqual(result.returncode, 1)
