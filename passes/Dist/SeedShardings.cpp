@@ -180,8 +180,8 @@ struct SeedShardings : saddle::dist::impl::SeedShardingsBase<SeedShardings> {
         dims.push_back(plan.axisOf(dim));
       set(weight, dims);
     }
-    for (auto cache : module.getOps<model::KVCacheOp>())
-      set(cache, plan.axisOf("kv_heads"));
+    for (auto cached : module.getOps<model::StateOpInterface>())
+      set(cached, plan.axisOf(cached.getStateHeadsDim()));
     // Replicas differ in their tokens: every index tensor is split by them.
     if (AxisRef replicas = plan.replicas())
       for (auto function : module.getOps<func::FuncOp>())

@@ -82,6 +82,7 @@ public:
             .Case<model::RopeOp>([&](auto op) { return rope(op); })
             .Case<model::KVAppendOp>([&](auto op) { return kvAppend(op); })
             .Case<model::AttentionOp>([&](auto op) { return attention(op); })
+            .Case<model::DecayScanOp>([&](auto op) { return decayScan(op); })
             .Case<model::ExpertsOp>([&](auto op) { return experts(op); })
             .Case<model::RMSNormOp, model::AddOp, model::LayerBoundaryOp>(
                 [&](auto) { return rowByRow(); })
@@ -118,7 +119,7 @@ private:
     return success();
   }
 
-  /// Sharding of a weight or cache, or an error that asks for seeding.
+  /// Sharding of a weight or state, or an error that asks for seeding.
   FailureOr<ShardingAttr> weight(FlatSymbolRefAttr symbol) {
     if (ShardingAttr sharding = state.ofSymbol(symbol)) {
       auto weight = dyn_cast<model::WeightOp>(state.symbol(symbol.getValue()));
@@ -284,10 +285,11 @@ private:
     ShardingAttr input = state.ofValue(attention.getQ());
     AxisRef queries = input.getDims()[1];
     AxisRef heads = cache->getDims()[0];
-    auto symbol = cast<model::KVCacheOp>(state.symbol(attention.getCache()));
+    auto symbol =
+        cast<model::StateOpInterface>(state.symbol(attention.getCache()));
     // Replicas of one head serve any query head; otherwise the cache must be
     // split alike, or by the major factor of what splits the queries.
-    bool fits = queries == heads || (!heads && symbol.getHeads() == 1) ||
+    bool fits = queries == heads || (!heads && symbol.getStateHeads() == 1) ||
                 mesh.isMajorFactor(heads, queries);
     if (!fits) {
       InFlightDiagnostic diag = op->emitError("query heads are split by ")
@@ -298,6 +300,17 @@ private:
     }
     ShardingAttr matrix = state.matrix(input.getDims()[0], queries);
     rule.operands = {matrix, ShardingAttr()};
+    rule.results.push_back(matrix);
+    return success();
+  }
+
+  /// Heads do not mix: each rank scans those whose state it holds.
+  LogicalResult decayScan(model::DecayScanOp scan) {
+    auto held = weight(scan.getStateAttr());
+    if (failed(held))
+      return failure();
+    ShardingAttr matrix = state.matrix(rowsOf(scan.getQ()), held->getDims()[0]);
+    rule.operands = {matrix, matrix, matrix, ShardingAttr()};
     rule.results.push_back(matrix);
     return success();
   }

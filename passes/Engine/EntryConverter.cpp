@@ -119,14 +119,13 @@ Value EntryConverter::scales(Operation *op, StringRef symbol) {
                 MemRefType::get(shape, builder.getF32Type()));
 }
 
-std::pair<Value, Value> EntryConverter::cache(Operation *op, StringRef symbol) {
-  auto kv = symbols.lookup<model::KVCacheOp>(symbol);
-  auto type = MemRefType::get({limits.numPages(), limits.pageSize,
-                               static_cast<int64_t>(kv.getHeads()),
-                               static_cast<int64_t>(kv.getHeadDim())},
-                              kv.getType());
-  return {global(op->getLoc(), (symbol + ".k").str(), type),
-          global(op->getLoc(), (symbol + ".v").str(), type)};
+SmallVector<Value> EntryConverter::state(Operation *op, StringRef symbol) {
+  auto state = symbols.lookup<model::StateOpInterface>(symbol);
+  SmallVector<Value> buffers;
+  for (const auto &buffer : state.getStateBuffers(limits.pageSize))
+    buffers.push_back(
+        global(op->getLoc(), (symbol + buffer.suffix).str(), buffer.type));
+  return buffers;
 }
 
 NamedAttribute EntryConverter::constant(StringRef name, Operation *op,
@@ -237,10 +236,10 @@ LogicalResult EntryConverter::convertAny(Operation *op) {
       .Case<kernel::GroupOp, model::EmbeddingOp, model::RMSNormOp, model::AddOp,
             model::LinearOp, model::SplitOp, model::SelectRowsOp,
             model::SumOfSquaresOp, model::RMSScaleOp, model::RopeOp,
-            model::KVAppendOp, model::AttentionOp, model::RouterOp,
-            model::ExpertsOp, model::TopCandidatesOp, model::MergeCandidatesOp,
-            dist::AllReduceOp, dist::AllGatherOp, dist::ReduceScatterOp,
-            dist::SendOp, dist::ReceiveOp>(
+            model::KVAppendOp, model::AttentionOp, model::DecayScanOp,
+            model::RouterOp, model::ExpertsOp, model::TopCandidatesOp,
+            model::MergeCandidatesOp, dist::AllReduceOp, dist::AllGatherOp,
+            dist::ReduceScatterOp, dist::SendOp, dist::ReceiveOp>(
           [&](auto op) { return convertOp(op); })
       .Default([](Operation *op) {
         return op->emitError("op '")
@@ -254,6 +253,8 @@ SmallVector<StringRef> EntryConverter::weightSymbols(Operation *op) {
           [](auto op) { return SmallVector<StringRef>{op.getTable()}; })
       .Case<model::RMSNormOp, model::LinearOp, model::RMSScaleOp>(
           [](auto op) { return SmallVector<StringRef>{op.getWeight()}; })
+      .Case<model::DecayScanOp>(
+          [](auto op) { return SmallVector<StringRef>{op.getDecay()}; })
       .Case<model::RouterOp>(
           [](auto op) { return SmallVector<StringRef>{op.getBias()}; })
       .Case<model::ExpertsOp>([](auto op) {
@@ -314,22 +315,32 @@ LogicalResult EntryConverter::convertOp(model::RopeOp op) {
 }
 
 LogicalResult EntryConverter::convertOp(model::KVAppendOp op) {
-  auto [k, v] = cache(op, op.getCache());
   return launch(op, "kv_append", {},
                 {buffers.lookup(op.getK()), buffers.lookup(op.getV()), slots},
-                {k, v});
+                state(op, op.getCache()));
 }
 
 LogicalResult EntryConverter::convertOp(model::AttentionOp op) {
-  auto [k, v] = cache(op, op.getCache());
-  auto kv = symbols.lookup<model::KVCacheOp>(op.getCache());
+  SmallVector<Value> kv = state(op, op.getCache());
+  int64_t headDim = cast<MemRefType>(kv[0].getType()).getShape().back();
   Value positions = buffers.lookup(function.getBody().front().getArgument(1));
   return launch(
       op, "attention",
-      {constant("head_dim", kv.getHeadDim()),
-       constant("scale", op.getScaleAttr())},
-      {buffers.lookup(op.getQ()), k, v, positions, sequences, blockTable},
+      {constant("head_dim", headDim), constant("scale", op.getScaleAttr())},
+      {buffers.lookup(op.getQ()), kv[0], kv[1], positions, sequences,
+       blockTable},
       results(op));
+}
+
+LogicalResult EntryConverter::convertOp(model::DecayScanOp op) {
+  Value positions = buffers.lookup(function.getBody().front().getArgument(1));
+  SmallVector<Value> outputs = results(op);
+  llvm::append_range(outputs, state(op, op.getState()));
+  return launch(op, "decay_scan", {},
+                {buffers.lookup(op.getQ()), buffers.lookup(op.getK()),
+                 buffers.lookup(op.getV()), weight(op, op.getDecay()),
+                 positions, sequences},
+                outputs);
 }
 
 LogicalResult EntryConverter::convertOp(model::RouterOp op) {

@@ -44,8 +44,9 @@ private:
     return symbols.lookup<dist::WeightShardOp>(symbol);
   }
   mlir::Value scales(mlir::Operation *op, llvm::StringRef symbol);
-  std::pair<mlir::Value, mlir::Value> cache(mlir::Operation *op,
-                                            llvm::StringRef symbol);
+  /// The buffers of the state that a symbol names, in its order.
+  llvm::SmallVector<mlir::Value> state(mlir::Operation *op,
+                                       llvm::StringRef symbol);
   mlir::NamedAttribute constant(llvm::StringRef name, int64_t value) {
     return builder.getNamedAttr(name, builder.getI64IntegerAttr(value));
   }
@@ -113,6 +114,7 @@ private:
   llvm::LogicalResult convertOp(model::RopeOp op);
   llvm::LogicalResult convertOp(model::KVAppendOp op);
   llvm::LogicalResult convertOp(model::AttentionOp op);
+  llvm::LogicalResult convertOp(model::DecayScanOp op);
   llvm::LogicalResult convertOp(model::RouterOp op);
   llvm::LogicalResult convertOp(model::ExpertsOp op);
   llvm::LogicalResult convertOp(model::TopCandidatesOp op) {

@@ -83,7 +83,7 @@ LogicalResult EntryConverter::launchQKNorm(kernel::GroupOp group) {
   for (auto scale : group.getBody().front().getOps<model::RMSScaleOp>())
     scales[scale.getColumn()] = scale;
   auto ropeQ = cast<model::RopeOp>(*scales[0]->user_begin());
-  auto [kCache, vCache] = cache(append, append.getCache());
+  SmallVector<Value> kv = state(append, append.getCache());
   Value q = buffers.lookup(sums.getInputs()[0]);
   Value k = buffers.lookup(sums.getInputs()[1]);
   Value v = buffers.lookup(append.getV());
@@ -102,5 +102,5 @@ LogicalResult EntryConverter::launchQKNorm(kernel::GroupOp group) {
                 {q, k, v, weight(scales[0], scales[0].getWeight()),
                  weight(scales[1], scales[1].getWeight()),
                  buffers.lookup(ropeQ.getPositions()), slots},
-                {out, kCache, vCache}, groups);
+                {out, kv[0], kv[1]}, groups);
 }

@@ -4,8 +4,6 @@
 #include "runtime/src/engine/Extents.h"
 #include "tools/saddle-inspect/Facts.h"
 
-#include <numeric>
-
 namespace saddle::inspect {
 
 using namespace schema;
@@ -80,6 +78,12 @@ static Json json(const Weight *weight) {
   return {{"name", json(weight->name())},
           {"slice", json(weight->slice())},
           {"pieces", tables(weight->pieces())}};
+}
+
+static Json json(const State *state) {
+  return {{"name", json(state->name())},
+          {"kind", EnumNameStateKind(state->kind())},
+          {"slice", json(state->slice())}};
 }
 
 /// Only the value that the kind names.
@@ -200,7 +204,8 @@ static Json json(const Entry *entry) {
 static Json json(const Program *program) {
   return {{"stage", program->stage()},
           {"weights", tables(program->weights())},
-          {"entries", tables(program->entries())}};
+          {"entries", tables(program->entries())},
+          {"states", tables(program->states())}};
 }
 
 static Json json(const RankGroups *groups) {
@@ -227,8 +232,7 @@ static Json json(const Limits *limits) {
   return {{"max_batch", limits->max_batch()},
           {"max_seq_len", limits->max_seq_len()},
           {"prefill_chunk", limits->prefill_chunk()},
-          {"page_size", limits->page_size()},
-          {"num_pages", limits->num_pages()}};
+          {"page_size", limits->page_size()}};
 }
 
 static Json json(const Model *model) {
@@ -314,17 +318,17 @@ Json engineJson(const Engine &engine) {
   uint64_t largest = 0;
   Json entries = Json::array(), stages = Json::array();
   for (const Program *program : *engine.programs()) {
-    std::vector<uint64_t> arenas =
-        saddle::engine::arenaBytesOf(engine, *program);
-    uint64_t memory =
-        std::accumulate(arenas.begin(), arenas.end(), uint64_t(0));
-    largest = std::max(largest, memory);
+    MemoryFacts memory = memoryOf(engine, *program);
+    largest = std::max(largest, memory.full);
     LayerRange layers = layersOf(*program);
     stages.push_back({{"stage", program->stage()},
                       {"first_layer", layers.first},
                       {"layers", layers.last - layers.first + 1},
-                      {"arena_bytes", arenas},
-                      {"memory_per_rank", memory}});
+                      {"arena_bytes", memory.arenas},
+                      {"fixed_bytes", memory.fixed},
+                      {"page_bytes", memory.page},
+                      {"full_pages", memory.fullPages},
+                      {"memory_per_rank", memory.full}});
     for (const Entry *entry : *program->entries())
       entries.push_back(entryFactsJson(engine, *program, *entry));
   }

@@ -35,7 +35,8 @@ public:
             const GenerateOptions &options,
             std::vector<Continuation> &continuations)
       : session(session), info(info), options(options),
-        continuations(continuations), reserved(info.dp),
+        continuations(continuations),
+        numPages(saddle_session_num_pages(session)), reserved(info.dp),
         output(info, info.candidates > 0 && !options.keepLogits &&
                          saddle_sampler_needs_only(&options.sampling,
                                                    info.candidates)) {}
@@ -59,6 +60,7 @@ private:
   const GenerateOptions &options;
   std::vector<Continuation> &continuations;
 
+  const uint64_t numPages;        // of each attention replica
   size_t next = 0;                // prompt to admit
   std::vector<uint64_t> reserved; // pages, by attention replica
   std::vector<Active> active;
@@ -73,17 +75,17 @@ Status Generator::admit() {
         info.max_seq_len, continuations[next].promptTokens +
                               std::max<uint64_t>(options.maxNewTokens, 1) - 1);
     uint64_t pages = (longest + info.page_size - 1) / info.page_size;
-    if (pages > info.num_pages)
+    if (pages > numPages)
       return makeError(StatusCode::ResourceExhausted,
                        "prompt %zu may need %" PRIu64
-                       " KV pages, but the engine has %" PRIu64
-                       "; ask for fewer new tokens",
-                       next, pages, info.num_pages);
+                       " KV pages, but the session has %" PRIu64
+                       "; ask for fewer new tokens or more --kv-tokens",
+                       next, pages, numPages);
     Active entry;
     SADDLE_RETURN_IF_ERROR(
         fromC(saddle_session_add_sequence(session, &entry.sequence)));
     entry.replica = saddle_session_sequence_replica(session, entry.sequence);
-    if (reserved[entry.replica] + pages > info.num_pages)
+    if (reserved[entry.replica] + pages > numPages)
       return fromC(saddle_session_remove_sequence(session, entry.sequence));
     entry.prompt = next++;
     entry.pages = pages;
@@ -164,6 +166,7 @@ generate(saddle_session_t *session, const saddle_engine_info_t &info,
     text.promptTokens = prompt.size();
     continuations.push_back(std::move(text));
   }
+  timing.kvTokens = saddle_session_num_pages(session) * info.page_size;
   Generator generator(session, info, options, continuations);
   while (!generator.done()) {
     SADDLE_RETURN_IF_ERROR(generator.admit());

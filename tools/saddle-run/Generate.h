@@ -34,6 +34,7 @@ struct Continuation {
 struct Timing {
   double prefillSeconds = 0, decodeSeconds = 0;
   uint64_t prefillTokens = 0, decodeTokens = 0;
+  uint64_t kvTokens = 0; // that an attention replica's pages hold
 };
 
 /// Calls onToken(prompt, token) as tokens come. A generated end-of-sequence

@@ -112,6 +112,7 @@ void printJson(const std::vector<Continuation> &continuations,
     json["prompts"].push_back(std::move(entry));
   }
   json["stats"] = {{"load_seconds", loadSeconds},
+                   {"kv_tokens", timing.kvTokens},
                    {"prefill_tokens", timing.prefillTokens},
                    {"prefill_seconds", timing.prefillSeconds},
                    {"decode_tokens", timing.decodeTokens},

@@ -9,6 +9,7 @@ using namespace mlir;
 using namespace saddle::model;
 
 #include "dialects/Model/IR/ModelDialect.cpp.inc"
+#include "dialects/Model/Interfaces/StateOpInterface.cpp.inc"
 #include "dialects/Model/Interfaces/WeightOpInterface.cpp.inc"
 
 #define GET_TYPEDEF_CLASSES

@@ -169,6 +169,7 @@ __device__ void attentionDecode(const LaunchParams &p, float scale) {
   int tiles =
       max((end - begin + kTile - 1) / kTile - warp + warps - 1, 0) / warps;
   const i32 *table = visible ? A::pagesOf(p, A::sequenceOf(p, token)) : nullptr;
+  const uint32_t pageCount = A::pageCount(p);
   i32 pages = 0;
   bool bad = false;
   auto positionOf = [&](int tile) {
@@ -179,8 +180,9 @@ __device__ void attentionDecode(const LaunchParams &p, float scale) {
       pages = tile + lane < tiles
                   ? table[positionOf(tile + lane) / A::kPageSize]
                   : 0;
-      bad |= !A::isPage(pages);
-      pages = A::isPage(pages) ? pages : 0;
+      bool isPage = static_cast<uint32_t>(pages) < pageCount;
+      bad |= !isPage;
+      pages = isPage ? pages : 0;
     }
     i32 page = __shfl_sync(kFullWarp, pages, tile % 32);
     return static_cast<int64_t>(page) * A::kPageSize +

@@ -62,6 +62,7 @@ struct PrefillBlock {
 /// A sequence's positions, tile by tile.
 struct PrefillTiles {
   const i32 *pages;
+  uint32_t pageCount; // of the cache
   int begin, end;
 };
 
@@ -76,7 +77,7 @@ __device__ __forceinline__ int slotOf(const PrefillTiles &tiles, int tile,
   if (row >= Block::kTile || position >= tiles.end)
     return -1;
   i32 page = tiles.pages[position / A::kPageSize];
-  if (A::isPage(page))
+  if (static_cast<uint32_t>(page) < tiles.pageCount)
     return page * A::kPageSize + position % A::kPageSize;
   atomicMin(firstBad, position);
   return -1;
@@ -451,8 +452,9 @@ __device__ void attentionPrefill(const LaunchParams &p, float scale) {
     if (threadIdx.x == 0)
       firstBad = 0x7fffffff;
     __syncthreads();
-    addPositions<Block>(p, rows, {A::pagesOf(p, sequence), begin, end}, kvHead,
-                        stages, slots, &firstBad);
+    addPositions<Block>(p, rows,
+                        {A::pagesOf(p, sequence), A::pageCount(p), begin, end},
+                        kvHead, stages, slots, &firstBad);
 #pragma unroll
     for (int r = 0; r < 2; ++r)
       bad[r] |= rows.visible[r] > firstBad;

@@ -73,7 +73,7 @@ public:
   __device__ __forceinline__ void finish(const float (&factors)[2],
                                          const Rotation *rotations) {
     i32 slot = static_cast<const i32 *>(p.operands[6])[row];
-    bool cached = slot >= 0 && slot < Cache::kRows;
+    bool cached = static_cast<uint32_t>(slot) < p.step->slots;
     forEach([&](int i, const auto &place) {
       constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
       if constexpr (kOperand == 2) {

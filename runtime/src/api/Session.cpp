@@ -23,6 +23,7 @@ optionsOf(const saddle_session_options_t *options) {
   if (options->nccl_library)
     result.ncclLibrary = options->nccl_library;
   result.ncclAboveBytes = options->nccl_above_bytes;
+  result.kvTokens = options->kv_tokens;
   return result;
 }
 
@@ -34,6 +35,7 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   options->share_devices = defaults.shareDevices;
   options->nccl_library = nullptr;
   options->nccl_above_bytes = defaults.ncclAboveBytes;
+  options->kv_tokens = defaults.kvTokens;
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
@@ -79,6 +81,35 @@ uint32_t saddle_session_sequence_replica(const saddle_session_t *session,
 
 uint64_t saddle_session_free_pages(const saddle_session_t *session) {
   return session->session->freePages();
+}
+
+uint64_t saddle_session_num_pages(const saddle_session_t *session) {
+  return session->session->numPages();
+}
+
+saddle_status_t saddle_session_truncate(saddle_session_t *session,
+                                        uint32_t sequence, uint64_t length) {
+  return toC(session->session->truncate(sequence, length));
+}
+
+saddle_status_t saddle_session_keep(saddle_session_t *session,
+                                    uint32_t sequence, uint32_t *snapshot) {
+  if (!snapshot)
+    return nullArgument("snapshot");
+  auto kept = session->session->keep(sequence);
+  if (kept.ok())
+    *snapshot = *kept;
+  return toC(kept.status());
+}
+
+saddle_status_t saddle_session_restore(saddle_session_t *session,
+                                       uint32_t sequence, uint32_t snapshot) {
+  return toC(session->session->restore(sequence, snapshot));
+}
+
+saddle_status_t saddle_session_release(saddle_session_t *session,
+                                       uint32_t snapshot) {
+  return toC(session->session->release(snapshot));
 }
 
 static session::SequenceInput fromC(const saddle_input_t &input) {

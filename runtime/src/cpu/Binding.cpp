@@ -49,6 +49,7 @@ static constexpr struct {
     {"add", bindAdd},
     {"add_rms_norm", bindAddRmsNorm},
     {"attention", bindAttention},
+    {"decay_scan", bindDecayScan},
     {"embedding", bindEmbedding},
     {"experts", bindExperts},
     {"experts_scaled", bindExpertsScaled},

@@ -50,6 +50,7 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
 std::unique_ptr<BoundKernel> bindAdd(const BindContext &);
 std::unique_ptr<BoundKernel> bindAddRmsNorm(const BindContext &);
 std::unique_ptr<BoundKernel> bindAttention(const BindContext &);
+std::unique_ptr<BoundKernel> bindDecayScan(const BindContext &);
 std::unique_ptr<BoundKernel> bindEmbedding(const BindContext &);
 std::unique_ptr<BoundKernel> bindExperts(const BindContext &);
 std::unique_ptr<BoundKernel> bindExpertsScaled(const BindContext &);

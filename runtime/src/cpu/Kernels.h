@@ -35,9 +35,10 @@ struct OpFacts {
   unsigned counted = 0;
   /// How many operands, the last ones, are written.
   unsigned outputs = 1;
-  /// The first of the two KV caches, and the block table.
+  /// The first of the two KV caches, the block table, and state of sequences.
   unsigned cache = kNone;
   unsigned blockTable = kNone;
+  unsigned sequenceState = kNone;
   /// Needs its peers in the middle; device targets only.
   bool exchanges = false;
 };

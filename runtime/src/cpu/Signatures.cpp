@@ -118,6 +118,16 @@ static Status attentionRelations(const schema::Kernel &kernel,
                        "kv heads x head_dim", extents['g'] * extents['d']);
 }
 
+static Status decayScanRelations(const schema::Kernel &kernel,
+                                 const Extents &extents) {
+  SADDLE_RETURN_IF_ERROR(checkEqual(kernel, "the width of q and k",
+                                    extents['K'], "heads x rows of the state",
+                                    extents['h'] * extents['d']));
+  return checkEqual(kernel, "the width of v", extents['N'],
+                    "heads x columns of the state",
+                    extents['h'] * extents['v']);
+}
+
 static Status qkNormRelations(const schema::Kernel &kernel,
                               const Extents &extents) {
   SADDLE_RETURN_IF_ERROR(checkNonNegativeEps(kernel));
@@ -214,7 +224,7 @@ static Status mergeCandidatesRelations(const schema::Kernel &kernel,
 // Symbols: n the run-time count, H/K/N widths, V vocabulary, E experts, k
 // chosen experts, e experts held here, D = 2I, p pages, b page size, g kv
 // heads, d head dim, B batch slots, P blocks of a sequence, T tokens of the
-// step.
+// step, S sequences with state of h heads, d by v.
 static const std::vector<OpSpec> &signatures() {
   constexpr auto kInt = AttributeKind::INT;
   constexpr auto kFloat = AttributeKind::FLOAT;
@@ -306,6 +316,17 @@ static const std::vector<OpSpec> &signatures() {
         {"out", Type::A, "nN"}},
        {{"head_dim", kInt}, {"scale", kFloat}},
        attentionRelations},
+      {"decay_scan",
+       {{"q", Type::A, "nK"},
+        {"k", Type::A, "nK"},
+        {"v", Type::A, "nN"},
+        {"decay", Type::F32, "h"},
+        {"positions", Type::I32, "n"},
+        {"sequences", Type::I32, "n"},
+        {"out", Type::A, "nN"},
+        {"state", Type::F32, "Shdv"}},
+       {},
+       decayScanRelations},
       {"router_topk",
        {{"logits", Type::F32, "nE"},
         {"bias", Type::F32, "E"},
@@ -414,9 +435,10 @@ const OpFacts &factsOf(const schema::Kernel &kernel) {
   static constexpr OpFacts kTable[] = {
       {"add_rms_norm", 0, 2, kNone, kNone},
       {"attention", 0, 1, 1, 5},
+      {"decay_scan", 0, 2, kNone, kNone, 7},
       {"kv_append", 0, 2, 3, kNone},
       {"merge_candidates", 0, 2, kNone, kNone},
-      {"qk_norm_all_reduce_rope_kv_append", 0, 3, 8, kNone, true},
+      {"qk_norm_all_reduce_rope_kv_append", 0, 3, 8, kNone, kNone, true},
       {"qk_norm_rope_kv_append", 0, 3, 8, kNone},
       {"router_topk", 0, 2, kNone, kNone},
       {"select_rows", 1, 1, kNone, kNone},

@@ -82,7 +82,8 @@ StagingLayout::StagingLayout(const schema::Entry &entry,
 
 StepStaging::StepStaging(const schema::Entry &entry,
                          const MemoryPlan &memoryPlan, uint8_t *memory)
-    : plan(entry, memoryPlan), memory(memory) {
+    : plan(entry, memoryPlan), slots(uint32_t(memoryPlan.slots())),
+      memory(memory) {
   std::vector<View> views;
   for (uint32_t i = 0; i < entry.slices()->size(); ++i) {
     View view = engine::viewOf(*entry.slices()->Get(i));
@@ -108,8 +109,7 @@ void StepStaging::writeTable(const backend::ReplicaBatch &batch,
     const std::vector<int32_t> &held = pages.pagesOf(replica, uint32_t(slot));
     auto *row = reinterpret_cast<int32_t *>(table.row(uint64_t(slot)));
     // Most often a sequence has got one page more, or none.
-    auto [known, differs] =
-        std::mismatch(row, row + held.size(), held.begin());
+    auto [known, differs] = std::mismatch(row, row + held.size(), held.begin());
     if (isFresh)
       known = row;
     if (known == row + held.size())
@@ -144,6 +144,7 @@ void StepStaging::write(const backend::Batch &batch,
     step.counts[extent] = uint32_t(counts.of(schema::Extent(extent)));
   step.timeoutNs = timeoutNs;
   step.replicas = uint32_t(batch.replicas.size());
+  step.slots = slots;
   for (uint32_t i = 0; i < step.replicas; ++i) {
     step.tokens[i] = uint32_t(batch.tokenCounts[i]);
     step.rows[i] = uint32_t(batch.rowCounts[i]);

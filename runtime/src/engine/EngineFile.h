@@ -13,7 +13,7 @@
 namespace saddle {
 
 /// The format that this build writes, and the newest that it reads.
-constexpr uint16_t kEngineMajor = 1;
+constexpr uint16_t kEngineMajor = 2;
 constexpr uint16_t kEngineMinor = 0;
 
 constexpr size_t kEngineHeaderBytes = 64;

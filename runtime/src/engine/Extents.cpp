@@ -1,9 +1,5 @@
 #include "runtime/src/engine/Extents.h"
 
-#include "runtime/src/engine/Validate.h"
-
-#include <algorithm>
-
 namespace saddle::engine {
 
 using namespace schema;
@@ -75,21 +71,6 @@ RowLayout layoutOf(const Entry &entry, Extent all) {
       return collective->layout();
   }
   return RowLayout::PACKED;
-}
-
-std::vector<uint64_t> arenaBytesOf(const Engine &engine,
-                                   const Program &program) {
-  std::vector<uint64_t> bytes(engine.arenas()->size());
-  auto add = [&](const Slice &slice) {
-    uint64_t &end = bytes[slice.arena()];
-    end = std::max(end, slice.offset() + spanBytes(slice));
-  };
-  for (const Weight *weight : *program.weights())
-    add(*weight->slice());
-  for (const Entry *entry : *program.entries())
-    for (const Slice *slice : *entry->slices())
-      add(*slice);
-  return bytes;
 }
 
 } // namespace saddle::engine

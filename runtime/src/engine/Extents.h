@@ -6,8 +6,6 @@
 
 #include "runtime/schema/engine_generated.h"
 
-#include <vector>
-
 namespace saddle::engine {
 
 /// Where a rank stands. The topology is valid.
@@ -38,10 +36,6 @@ bool isAlongRows(const schema::Collective &collective);
 /// How the rows of all replicas lie in the entry's buffers of extent `all`,
 /// ALL_TOKENS or ALL_ROWS; PACKED when no collective says.
 schema::RowLayout layoutOf(const schema::Entry &entry, schema::Extent all);
-
-/// Bytes of each arena that `program` uses: up to the end of its last slice.
-std::vector<uint64_t> arenaBytesOf(const schema::Engine &engine,
-                                   const schema::Program &program);
 
 } // namespace saddle::engine
 

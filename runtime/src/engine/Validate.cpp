@@ -136,6 +136,7 @@ Status validate(const Engine &engine, Bytes segments) {
   for (const Program *program : *engine.programs()) {
     std::string place = "program " + std::to_string(program->stage());
     SADDLE_RETURN_IF_ERROR(prefix(place, validateWeights(engine, *program)));
+    SADDLE_RETURN_IF_ERROR(prefix(place, validateStates(engine, *program)));
     SADDLE_RETURN_IF_ERROR(prefix(place, validateEntries(engine, *program)));
   }
   SADDLE_RETURN_IF_ERROR(validateStages(engine));

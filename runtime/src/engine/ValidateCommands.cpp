@@ -26,6 +26,7 @@ public:
 private:
   Status checkLaunch(const Launch &launch);
   Status checkLimits(const cpu::OpFacts &facts, const Launch &launch);
+  Status checkStateOperand(uint32_t index, ArenaKind expected);
   Status checkGroups(const cpu::OpFacts &facts, const Launch &launch);
   Status checkCopy(const Copy &copy);
 };
@@ -94,26 +95,29 @@ Status CommandChecker::checkGroups(const cpu::OpFacts &facts,
       (long long)launch.groups() - 1, engine.rank_groups()->size());
 }
 
+/// A state's shape is right where it lies in the arena of its kind.
+Status CommandChecker::checkStateOperand(uint32_t index, ArenaKind expected) {
+  const Arena &arena = *engine.arenas()->Get(slice(index).arena());
+  if (arena.kind() == expected)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "state (slice %u) lies in arena %s of kind %s, expected %s",
+                   index, quoted(arena).c_str(),
+                   EnumNameArenaKind(arena.kind()),
+                   EnumNameArenaKind(expected));
+}
+
 Status CommandChecker::checkLimits(const cpu::OpFacts &facts,
                                    const Launch &launch) {
   const Limits &limits = *engine.limits();
   if (facts.cache != cpu::OpFacts::kNone) {
-    // The signature makes both caches equal, so the first speaks for both.
     uint32_t cache = launch.operands()->Get(facts.cache);
-    SADDLE_RETURN_IF_ERROR(
-        checkDim("cache", cache, 0, limits.num_pages(), "num_pages"));
-    SADDLE_RETURN_IF_ERROR(
-        checkDim("cache", cache, 1, limits.page_size(), "page_size"));
-    for (uint32_t index : {cache, launch.operands()->Get(facts.cache + 1)}) {
-      const Arena &arena = *engine.arenas()->Get(slice(index).arena());
-      if (arena.kind() != ArenaKind::STATE)
-        return makeError(StatusCode::DataLoss,
-                         "cache (slice %u) lies in arena %s of kind %s, "
-                         "expected STATE",
-                         index, quoted(arena).c_str(),
-                         EnumNameArenaKind(arena.kind()));
-    }
+    for (uint32_t index : {cache, launch.operands()->Get(facts.cache + 1)})
+      SADDLE_RETURN_IF_ERROR(checkStateOperand(index, ArenaKind::PAGES));
   }
+  if (facts.sequenceState != cpu::OpFacts::kNone)
+    SADDLE_RETURN_IF_ERROR(checkStateOperand(
+        launch.operands()->Get(facts.sequenceState), ArenaKind::SEQUENCES));
   if (facts.blockTable != cpu::OpFacts::kNone) {
     uint32_t table = launch.operands()->Get(facts.blockTable);
     uint64_t blocks = (limits.max_seq_len() - 1) / limits.page_size() + 1;

@@ -44,6 +44,8 @@ private:
   double expertShare(const Launch &launch) const;
   /// Tokens that the batch's sequences hold, its own included.
   uint64_t heldTokens() const;
+  /// Sequences of the batch.
+  uint64_t heldSequences() const;
 
   const Engine &engine;
   const Entry &entry;
@@ -71,6 +73,13 @@ uint64_t Traffic::heldTokens() const {
   return held;
 }
 
+uint64_t Traffic::heldSequences() const {
+  uint64_t held = 0;
+  for (size_t i = 0; i < batch.sequences.size(); ++i)
+    held += i == 0 || batch.sequences[i] != batch.sequences[i - 1];
+  return held;
+}
+
 /// Of the experts here, how many some token chooses: x, weights [n, k],
 /// experts, then the experts' own operands.
 double Traffic::expertShare(const Launch &launch) const {
@@ -92,9 +101,11 @@ uint64_t Traffic::of(const Launch &launch) const {
     uint32_t slice = operands.Get(i);
     bool isLookedUp =
         (op == "embedding" && i == 1) || (op == "select_rows" && i == 0);
-    if (isIn(ArenaKind::STATE, slice)) // a cache, [pages, page, heads, dim]
+    if (isIn(ArenaKind::PAGES, slice)) // [page, tokens, heads, dim]
       bytes += (op == "attention" ? heldTokens() : count) *
                (rowBytes(slice) / dim(slice, 1));
+    else if (isIn(ArenaKind::SEQUENCES, slice)) // once in and once out
+      bytes += 2 * heldSequences() * rowBytes(slice);
     else if (op == "attention" && i == 5) // the block table
       bytes += heldTokens() / engine.limits()->page_size() * sizeof(int32_t);
     else if (isLookedUp)

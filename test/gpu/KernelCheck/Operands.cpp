@@ -28,6 +28,22 @@ uint64_t spanOf(const View &view) {
   return (last + 1) * elementBytes(view.dtype);
 }
 
+engine::StateCounts statesOf(const LaunchCase &launch) {
+  constexpr uint64_t kMostPages = 16384;
+  const schema::Limits &limits = *launch.engine->limits();
+  engine::StateCounts counts;
+  counts.pages = std::min(engine::mostPages(limits), kMostPages);
+  counts.sequences = limits.max_batch();
+  return counts;
+}
+
+static View operandView(const LaunchCase &launch, size_t operand) {
+  return engine::viewOf(*launch.engine,
+                        *launch.entry->slices()->Get(
+                            launch.launch->operands()->Get(uint32_t(operand))),
+                        statesOf(launch));
+}
+
 /// Fills the operands of one launch, by op and place: the shared ones or the
 /// others. Operands of the other kind are passed over.
 class Filler {
@@ -40,10 +56,7 @@ public:
   void fill();
 
 private:
-  View view(size_t operand) const {
-    return engine::viewOf(*launch.entry->slices()->Get(
-        launch.launch->operands()->Get(uint32_t(operand))));
-  }
+  View view(size_t operand) const { return operandView(launch, operand); }
   uint64_t below(uint64_t bound) { return random() % bound; }
   bool isOurs(size_t operand) const {
     return isShared(launch, operand) == shared;
@@ -358,9 +371,7 @@ bool isReadOnly(const LaunchCase &launch, size_t operand) {
 
 static std::shared_ptr<OperandBuffer> makeBuffer(const LaunchCase &launch,
                                                  size_t operand) {
-  return std::make_shared<OperandBuffer>(
-      engine::viewOf(*launch.entry->slices()->Get(
-          launch.launch->operands()->Get(uint32_t(operand)))));
+  return std::make_shared<OperandBuffer>(operandView(launch, operand));
 }
 
 Operands makeShared(const LaunchCase &launch, uint64_t seed, unsigned threads) {

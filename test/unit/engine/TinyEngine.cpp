@@ -36,9 +36,11 @@ void Builder::addArenas() {
     engine->arenas.push_back(std::move(arena));
   };
   add("weights", ArenaKind::CONSTANT, weightBytes);
-  add("kv", ArenaKind::STATE, stateBytes);
+  add("kv", ArenaKind::PAGES, stateBytes);
   add("activations", ArenaKind::TRANSIENT, scratchBytes);
   add("io", ArenaKind::IO, ioBytes);
+  if (options.recurrent)
+    add("sequences", ArenaKind::SEQUENCES, sequenceBytes);
 }
 
 void Builder::addRankGroups() {
@@ -69,13 +71,14 @@ void Builder::addProgram(uint32_t stage) {
   endLayer = (options.layers * (stage + 1) + options.pp - 1) / options.pp;
   isFirst = stage == 0;
   isLast = stage + 1 == options.pp;
-  weightUsed = stateUsed = 0;
+  weightUsed = stateUsed = sequenceUsed = 0;
   weightSlices.clear();
   addWeights();
   addEntry("decode", Phase::DECODE, options.maxBatch, options.maxBatch);
   addEntry("prefill", Phase::PREFILL, options.prefillChunk, options.maxBatch);
   weightBytes = std::max(weightBytes, weightUsed);
   stateBytes = std::max(stateBytes, stateUsed);
+  sequenceBytes = std::max(sequenceBytes, sequenceUsed);
 }
 
 std::unique_ptr<EngineT> Builder::build() {
@@ -100,7 +103,6 @@ std::unique_ptr<EngineT> Builder::build() {
   engine->limits->max_seq_len = options.maxSeqLen;
   engine->limits->prefill_chunk = options.prefillChunk;
   engine->limits->page_size = options.pageSize;
-  engine->limits->num_pages = options.numPages;
   addRankGroups();
   auto fusion = std::make_unique<FusionT>();
   fusion->signature = "add_rms_norm";

@@ -33,8 +33,10 @@ struct TinyOptions {
   uint64_t maxSeqLen = 16;
   uint64_t prefillChunk = 8;
   uint64_t pageSize = 4;
-  uint64_t numPages = 16;
   uint64_t candidates = 0; // of each row, up to a rank's vocabulary
+  /// Attention's output goes through a decay_scan, whose state is the
+  /// sequence's.
+  bool recurrent = false;
 };
 
 /// Entries "decode" (max_batch tokens) and "prefill" (prefill_chunk tokens),

@@ -189,7 +189,7 @@ TEST(ValidateDevice, workspace) {
             at + "workspace: slice 9998");
   EXPECT_NE(deviceMessage([](EngineT &e) {
               launch(e).workspace = bytes(e, "kv", kFree, 256);
-            }).find("lies in arena \"kv\" of kind STATE, expected TRANSIENT"),
+            }).find("lies in arena \"kv\" of kind PAGES, expected TRANSIENT"),
             std::string::npos);
   EXPECT_NE(deviceMessage([](EngineT &e) {
               launch(e).workspace =
