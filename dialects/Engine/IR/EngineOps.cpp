@@ -206,8 +206,7 @@ LogicalResult StateOp::verifySymbolUses(SymbolTableCollection &symbols) {
           {ArenaKind::Pages, ArenaKind::Sequences, ArenaKind::Exchange})))
     return failure();
   // state_c3
-  ArenaKind arena =
-      symbols.lookupNearestSymbolFrom<ArenaOp>(*this, getArenaAttr()).getKind();
+  ArenaKind arena = lookup<ArenaOp>(*this, getArenaAttr(), symbols)->getKind();
   bool fits =
       arena == ArenaKind::Exchange ? !getKind()
       : arena == ArenaKind::Sequences
