@@ -36,13 +36,14 @@ model.recurrent_state @layers.2.state heads 4 rows 4 cols 8 dim "q_heads"
 func.func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %rows: tensor<?xi32>, %context: !model.context) -> tensor<?x32xf32> {
   %x0 = model.embedding %tokens, @embed : tensor<?xi32> -> tensor<?x16xf32> loc("embed")
 
-  %n0 = model.rms_norm %x0, @layers.0.norm eps 1.0e-6 : tensor<?x16xf32> loc("layers.0.norm")
+  %b0 = model.layer_boundary %x0 layer 0 : tensor<?x16xf32> loc("layers.0.boundary")
+  %n0 = model.rms_norm %b0, @layers.0.norm eps 1.0e-6 : tensor<?x16xf32> loc("layers.0.norm")
   %q0 = model.linear %n0, @layers.0.q : tensor<?x16xf32> -> tensor<?x16xf32> loc("layers.0.q")
   %k0 = model.linear %n0, @layers.0.k : tensor<?x16xf32> -> tensor<?x16xf32> loc("layers.0.k")
   %v0 = model.linear %n0, @layers.0.v : tensor<?x16xf32> -> tensor<?x32xf32> loc("layers.0.v")
   %y0 = model.decay_scan %q0, %k0, %v0, @layers.0.decay, @layers.0.state, %context : tensor<?x16xf32>, tensor<?x32xf32> loc("layers.0.scan")
   %o0 = model.linear %y0, @layers.0.o : tensor<?x32xf32> -> tensor<?x16xf32> loc("layers.0.o")
-  %x1 = model.add %x0, %o0 : tensor<?x16xf32> loc("layers.0.residual")
+  %x1 = model.add %b0, %o0 : tensor<?x16xf32> loc("layers.0.residual")
   %b1 = model.layer_boundary %x1 layer 1 : tensor<?x16xf32> loc("layers.1.boundary")
 
   %n1 = model.rms_norm %b1, @layers.1.norm eps 1.0e-6 : tensor<?x16xf32> loc("layers.1.norm")

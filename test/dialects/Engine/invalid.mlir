@@ -141,7 +141,7 @@ module @weight_c1 {
   engine.arena @a pages bytes 4096 align 256
   engine.source @src from "src" : tensor<32xf32>
   engine.program @stage_0 stage 0 {
-    // expected-error @+1 {{expected arena @a to be constant, but it is state}}
+    // expected-error @+1 {{expected arena @a to be constant, but it is pages}}
     engine.weight @w in @a pieces [#piece] : memref<32xf32>
   }
 }
@@ -699,7 +699,7 @@ module @launch_c6_arena {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %e = engine.global @cache : memref<1xi8>
-      // expected-error @+1 {{expected arena @kv to be exchange, but it is state}}
+      // expected-error @+1 {{expected arena @kv to be exchange, but it is pages}}
       engine.launch @add(%x) outs(%x) over @tp exchange(%e : memref<1xi8>) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
     }
   }
@@ -858,7 +858,7 @@ module @collective_c6 {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %e = engine.global @cache : memref<1xi8>
-      // expected-error @+1 {{expected arena @kv to be exchange, but it is state}}
+      // expected-error @+1 {{expected arena @kv to be exchange, but it is pages}}
       engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens by @reduce exchange(%e : memref<1xi8>) at "p" : memref<8x32xf32> to memref<8x32xf32>
     }
   }
@@ -926,7 +926,7 @@ module @transfer_c2_exchange {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %e = engine.global @cache : memref<1xi8>
-      // expected-error @+1 {{expected arena @kv to be exchange, but it is state}}
+      // expected-error @+1 {{expected arena @kv to be exchange, but it is pages}}
       engine.transfer send %x tokens by @send exchange(%e : memref<1xi8>) at "p" : memref<8x32xf32>
     }
   }
