@@ -2,6 +2,7 @@
 
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/Extents.h"
+#include "runtime/src/engine/States.h"
 #include "tools/saddle-inspect/Facts.h"
 
 #include <algorithm>
