@@ -2,6 +2,7 @@
 
 #include "runtime/src/backend/RowCounts.h"
 #include "runtime/src/cpu/Kernels.h"
+#include "runtime/src/engine/States.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <gtest/gtest.h>

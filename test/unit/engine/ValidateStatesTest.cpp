@@ -57,16 +57,19 @@ TEST(ValidateStates, areDisjoint) {
 
 TEST(ValidateStates, commandsReachStatesOnly) {
   // The same bytes in another shape would be other bytes with more pages.
-  EXPECT_EQ(messageAfter([](EngineT &e) {
-              for (auto &slice : e.programs[0]->entries[0]->slices)
-                if (slice->arena == 1 && slice->offset == 0)
-                  slice->shape = {1, 4, 2, 2}, slice->strides = {16, 4, 2, 1};
-            }).substr(0, 40),
-            "program 0: entry \"decode\": slice ");
+  auto isRefused = testing::HasSubstr(
+      "lies in arena \"kv\" of kind PAGES, but is no state of the program");
+  EXPECT_THAT(messageAfter([](EngineT &e) {
+                for (auto &slice : e.programs[0]->entries[0]->slices)
+                  if (slice->arena == 1 && slice->offset == 0) {
+                    slice->shape = {1, 4, 2, 2};
+                    slice->strides = {16, 4, 2, 1};
+                  }
+              }),
+              isRefused);
   EXPECT_THAT(
       messageAfter([](EngineT &e) { e.programs[0]->states.pop_back(); }),
-      testing::HasSubstr("lies in arena \"kv\" of kind PAGES, but is "
-                         "no state of the program"));
+      isRefused);
 }
 
 } // namespace
