@@ -19,15 +19,6 @@ namespace saddle::check {
 
 using schema::DType;
 
-namespace {
-
-uint64_t spanOf(const View &view) {
-  uint64_t last = 0;
-  for (unsigned i = 0; i < view.rank; ++i)
-    last += (view.shape[i] - 1) * view.strides[i];
-  return (last + 1) * elementBytes(view.dtype);
-}
-
 engine::StateCounts statesOf(const LaunchCase &launch) {
   constexpr uint64_t kMostPages = 16384;
   const schema::Limits &limits = *launch.engine->limits();
@@ -42,6 +33,15 @@ static View operandView(const LaunchCase &launch, size_t operand) {
                         *launch.entry->slices()->Get(
                             launch.launch->operands()->Get(uint32_t(operand))),
                         statesOf(launch));
+}
+
+namespace {
+
+uint64_t spanOf(const View &view) {
+  uint64_t last = 0;
+  for (unsigned i = 0; i < view.rank; ++i)
+    last += (view.shape[i] - 1) * view.strides[i];
+  return (last + 1) * elementBytes(view.dtype);
 }
 
 /// Fills the operands of one launch, by op and place: the shared ones or the

@@ -8,6 +8,7 @@
 
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/base/View.h"
+#include "runtime/src/engine/States.h"
 
 #include <memory>
 #include <vector>
