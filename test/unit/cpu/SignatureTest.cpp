@@ -192,9 +192,9 @@ TEST(SignatureTest, RefusesHeadsThatDoNotFitTheCache) {
 TEST(SignatureTest, RefusesScansOfOtherWidthsThanTheState) {
   auto message = [&](uint64_t keys, uint64_t values) {
     KernelBuilder kernel("decay_scan");
-    return check(kernel, {f32({4, keys}), f32({4, keys}), f32({4, values}),
-                          f32({2}), i32({4}), i32({4}), f32({4, values}),
-                          f32({1, 2, 3, 5})});
+    return check(kernel,
+                 {f32({4, keys}), f32({4, keys}), f32({4, values}), f32({2}),
+                  i32({4}), i32({4}), f32({4, values}), f32({1, 2, 3, 5})});
   };
   EXPECT_EQ(message(6, 10), "");
   EXPECT_EQ(message(8, 10), "decay_scan: the width of q and k is 8, expected "
