@@ -89,7 +89,6 @@ private:
     root.limits->max_seq_len = limits->maxSeqLen;
     root.limits->prefill_chunk = limits->prefillChunk;
     root.limits->page_size = limits->pageSize;
-    root.limits->num_pages = limits->numPages();
     return success();
   }
 
@@ -349,7 +348,7 @@ private:
       if (auto weight = dyn_cast<engine::WeightOp>(inner)) {
         writeWeight(weight, *table);
       } else if (auto state = dyn_cast<engine::StateOp>(inner)) {
-        globals[state.getSymName()] = {state.getArena(), *state.getOffset()};
+        writeState(state, *table);
       } else if (failed(writeEntry(cast<engine::EntryOp>(inner), *table))) {
         return failure();
       }
@@ -372,6 +371,18 @@ private:
     table->shape.assign(type.getShape().begin(), type.getShape().end());
     table->strides.assign(strides.begin(), strides.end());
     return table;
+  }
+
+  void writeState(engine::StateOp op, schema::ProgramT &program) {
+    globals[op.getSymName()] = {op.getArena(), *op.getOffset()};
+    if (!op.getKind())
+      return; // exchange memory
+    auto table = std::make_unique<schema::StateT>();
+    table->name = op.getSymName().str();
+    table->kind = static_cast<schema::StateKind>(*op.getKind());
+    table->slice =
+        slice(op.getArena(), *op.getOffset(), cast<MemRefType>(op.getType()));
+    program.states.push_back(std::move(table));
   }
 
   void writeWeight(engine::WeightOp op, schema::ProgramT &program) {

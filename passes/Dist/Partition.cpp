@@ -43,8 +43,8 @@ public:
       if (failed(partitionSignature(function)))
         return failure();
     }
-    for (auto cache : module.getOps<model::KVCacheOp>())
-      if (failed(partition(cache)))
+    for (auto cached : module.getOps<model::StateOpInterface>())
+      if (failed(partition(cached)))
         return failure();
     for (auto weight : module.getOps<model::WeightOp>())
       weight->removeAttr(DistDialect::kShardingAttrName);
@@ -52,21 +52,21 @@ public:
   }
 
 private:
-  LogicalResult partition(model::KVCacheOp cache) {
+  LogicalResult partition(model::StateOpInterface cached) {
     ShardingAttr sharding =
-        cache->getAttrOfType<ShardingAttr>(DistDialect::kShardingAttrName);
+        cached->getAttrOfType<ShardingAttr>(DistDialect::kShardingAttrName);
     if (!sharding)
-      return cache.emitError("cache @")
-             << cache.getSymName()
+      return cached.emitError("state @")
+             << SymbolTable::getSymbolName(cached).getValue()
              << " has no sharding; run dist-seed-shardings first";
-    auto heads = RankedTensorType::get({static_cast<int64_t>(cache.getHeads())},
-                                       builder.getF32Type());
+    auto heads =
+        RankedTensorType::get({cached.getStateHeads()}, builder.getF32Type());
     RankedTensorType local = state.shareOf(heads, sharding);
     if (!local)
-      return cache.emitError("heads = ")
-             << cache.getHeads() << " cannot be split by " << sharding;
-    cache.setHeads(local.getDimSize(0));
-    cache->removeAttr(DistDialect::kShardingAttrName);
+      return cached.emitError("heads = ")
+             << cached.getStateHeads() << " cannot be split by " << sharding;
+    cached.setStateHeads(local.getDimSize(0));
+    cached->removeAttr(DistDialect::kShardingAttrName);
     return success();
   }
 

@@ -1,7 +1,7 @@
 // Logical dimensions to mesh axes: tensor parallelism after Shoeybi et al. 2019
 // (column-parallel q/k/v and gate/up, row-parallel o and down, vocab split).
 // The table of dimension names is the only place that knows how one is split;
-// how many units there are to share out, weights and caches say themselves.
+// how many units there are to share out, weights and states say themselves.
 
 #include "passes/Dist/Passes.h"
 
@@ -60,8 +60,6 @@ constexpr DimensionName kDimensions[] = {
     {"vocab", Split::Vocab, "vocab_size", "lm_head"},
 };
 
-constexpr StringLiteral kCacheDimension = "kv_heads";
-
 const DimensionName *findDimension(StringRef name) {
   for (const DimensionName &known : kDimensions)
     if (known.name == name)
@@ -99,7 +97,7 @@ struct Dimension {
 };
 
 /// Decides the axis of each logical dimension once, so that weights, norms and
-/// caches agree.
+/// states agree.
 class Plan {
 public:
   Plan(ModuleOp module, const ShardingState &state)
@@ -141,10 +139,10 @@ private:
         if (failed(count(weight, dim.getName(), extent / dim.getUnit())))
           return failure();
     }
-    for (auto cache : module.getOps<model::KVCacheOp>())
-      if (failed(count(cache, kCacheDimension,
-                       static_cast<int64_t>(cache.getHeads()))))
-        return failure();
+    for (auto held : module.getOps<model::StateOpInterface>())
+      if (StringRef dim = held.getStateHeadsDim(); !dim.empty())
+        if (failed(count(held, dim, held.getStateHeads())))
+          return failure();
     return success();
   }
 
@@ -334,8 +332,8 @@ struct SeedShardings : saddle::dist::impl::SeedShardingsBase<SeedShardings> {
         dims.push_back(plan.axisOf(dim.getName()));
       set(weight, dims);
     }
-    for (auto cache : module.getOps<model::KVCacheOp>())
-      set(cache, plan.axisOf(kCacheDimension));
+    for (auto cached : module.getOps<model::StateOpInterface>())
+      set(cached, plan.axisOf(cached.getStateHeadsDim()));
     // Replicas differ in their tokens: every index tensor is split by them.
     if (AxisRef replicas = plan.replicas())
       for (auto function : module.getOps<func::FuncOp>())

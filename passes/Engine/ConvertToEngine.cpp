@@ -41,7 +41,7 @@ private:
     for (Operation &op : *module.getBody()) {
       // What is not known here must not be dropped.
       if (!isa<dist::MeshOp, dist::WeightShardOp, model::WeightOp,
-               model::KVCacheOp, func::FuncOp>(op))
+               model::StateOpInterface, func::FuncOp>(op))
         return op.emitError("op '")
                << op.getName() << "' has no engine counterpart";
       old.push_back(&op);
@@ -53,7 +53,10 @@ private:
     SymbolTable symbols(module);
     SharedSymbols shared(module, symbols, stages);
     FlatSymbolRefAttr weights = shared.arena("weights", ArenaKind::Constant);
-    FlatSymbolRefAttr kv = shared.arena("kv", ArenaKind::State);
+    FlatSymbolRefAttr kv = shared.arena("kv", ArenaKind::Pages);
+    FlatSymbolRefAttr sequences;
+    if (llvm::any_of(module.getOps<model::StateOpInterface>(), isOfSequences))
+      sequences = shared.arena("sequences", ArenaKind::Sequences);
     FlatSymbolRefAttr activations =
         shared.arena("activations", ArenaKind::Transient);
     FlatSymbolRefAttr io = shared.arena("io", ArenaKind::IO);
@@ -86,9 +89,10 @@ private:
         if (holds(shard.getSymNameAttr()) &&
             failed(createWeights(inside, shard, weights, symbols)))
           return failure();
-      for (auto cache : module.getOps<model::KVCacheOp>())
-        if (holds(cache.getSymNameAttr()))
-          createStates(inside, cache, *limits, kv);
+      for (auto state : module.getOps<model::StateOpInterface>())
+        if (holds(SymbolTable::getSymbolName(state)))
+          createStates(inside, state, *limits,
+                       isOfSequences(state) ? sequences : kv);
       for (func::FuncOp function : functions)
         if (failed(EntryConverter(function, *limits, symbols, shared,
                                   activations, io, target)
@@ -115,17 +119,32 @@ private:
     return stage ? stage.getInt() : 0;
   }
 
-  /// The keys and values of a cache.
-  static void createStates(OpBuilder &builder, model::KVCacheOp cache,
-                           const model::Limits &limits, FlatSymbolRefAttr kv) {
-    auto type = MemRefType::get({limits.numPages(), limits.pageSize,
-                                 static_cast<int64_t>(cache.getHeads()),
-                                 static_cast<int64_t>(cache.getHeadDim())},
-                                cache.getType());
-    for (StringRef part : {".k", ".v"})
-      StateOp::create(builder, cache.getLoc(),
-                      builder.getStringAttr(cache.getSymName() + part), kv,
-                      IntegerAttr(), TypeAttr::get(type));
+  static bool isOfSequences(model::StateOpInterface state) {
+    return state.getStateKind() == model::StateKind::Sequence;
+  }
+
+  static StateKind kindOf(model::StateOpInterface state) {
+    switch (state.getStateKind()) {
+    case model::StateKind::Paged:
+      return StateKind::Paged;
+    case model::StateKind::Sequence:
+      return StateKind::Sequence;
+    case model::StateKind::IndexKeys:
+      return StateKind::IndexKeys;
+    }
+    llvm_unreachable("all kinds are listed");
+  }
+
+  /// One page or sequence of each buffer.
+  static void createStates(OpBuilder &builder, model::StateOpInterface state,
+                           const model::Limits &limits,
+                           FlatSymbolRefAttr arena) {
+    StringRef name = SymbolTable::getSymbolName(state);
+    auto kind = StateKindAttr::get(builder.getContext(), kindOf(state));
+    for (const auto &buffer : state.getStateBuffers(limits.pageSize))
+      StateOp::create(builder, state.getLoc(),
+                      builder.getStringAttr(name + buffer.suffix), kind, arena,
+                      IntegerAttr(), TypeAttr::get(buffer.type));
   }
 
   /// Tensors that may be present and that nothing reads.

@@ -155,12 +155,11 @@ EntryConverter::constantsOf(Operation *op,
 }
 
 Value EntryConverter::state(Operation *op, StringRef symbol, StringRef part) {
-  auto kv = symbols.lookup<model::KVCacheOp>(symbol);
-  auto type = MemRefType::get({limits.numPages(), limits.pageSize,
-                               static_cast<int64_t>(kv.getHeads()),
-                               static_cast<int64_t>(kv.getHeadDim())},
-                              kv.getType());
-  return global(op->getLoc(), (symbol + "." + part).str(), type);
+  auto state = symbols.lookup<model::StateOpInterface>(symbol);
+  for (const auto &buffer : state.getStateBuffers(limits.pageSize))
+    if (buffer.suffix.drop_front() == part)
+      return global(op->getLoc(), (symbol + buffer.suffix).str(), buffer.type);
+  llvm_unreachable("an op knows the parts of its state");
 }
 
 SmallVector<Value> EntryConverter::place(Operation *op,

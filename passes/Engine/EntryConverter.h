@@ -52,6 +52,7 @@ private:
   /// A weight of any storage: its values, then its companions.
   llvm::SmallVector<mlir::Value> stored(mlir::Operation *op,
                                         llvm::StringRef symbol);
+  /// A buffer of the state that a symbol names.
   mlir::Value state(mlir::Operation *op, llvm::StringRef symbol,
                     llvm::StringRef part);
   /// An operand as an op described it.

@@ -39,7 +39,7 @@ private:
           return function.emitError("expected one function, @step, but got @")
                  << function.getName();
         step = function;
-      } else if (!isa<WeightOp, KVCacheOp>(op)) {
+      } else if (!isa<WeightOp, StateOpInterface>(op)) {
         return op.emitError("op '")
                << op.getName() << "' is not allowed in a model module";
       }

@@ -31,7 +31,9 @@ struct alignas(256) Step {
   /// How long a kernel may wait for a peer, in nanoseconds of %globaltimer.
   uint64_t timeoutNs;
   uint32_t replicas;
-  uint32_t reserved;
+  /// Token slots of each paged state: pages times page size. Page and slot
+  /// numbers beyond are never followed.
+  uint32_t slots;
   /// Tokens and logits rows of each attention replica.
   uint32_t tokens[kMaxReplicas];
   uint32_t rows[kMaxReplicas];

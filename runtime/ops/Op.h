@@ -47,15 +47,18 @@ enum class Traffic {
   Tokens,  // of a cache, n tokens
   Context, // of a cache, all tokens that the batch's sequences hold
   Blocks,  // of a block table, the pages that those tokens fill
+  Slots,   // of a state of sequences, those of the batch's, in and out
 };
 
 /// One operand. `shape` has one letter per dimension; a letter has the same
 /// extent wherever it stands in an op. A few letters mean the same in all ops:
 ///   n  the run-time count of the launch's extent
 ///   p  pages of a cache, b  tokens of a page
+///   q  sequences of a state that is not of tokens: the batch slots
 ///   S  batch slots, P  pages of a sequence at most
 ///   e  members of a stack held here, k  those that a row chooses
 ///   *  any extent, another one wherever it stands
+/// Of p and q a file describes one; sessions have as many as they like.
 struct Operand {
   std::string name;
   Role role;
@@ -76,6 +79,8 @@ struct Operand {
     return role == Role::Output || role == Role::Update;
   }
   bool isState() const { return role == Role::State || role == Role::Update; }
+  /// Of a state: it is of sequences as a whole, not of tokens in pages.
+  bool isOfSequences() const { return shape[0] == 'q'; }
   /// Whether dimension 0 is the run-time count.
   bool isCounted() const { return shape[0] == 'n'; }
 

@@ -12,7 +12,7 @@ using schema::AttributeKind;
 
 // Letters besides those of Op.h: H, K, N, G widths, V vocabulary, E experts, k
 // chosen experts, e experts held here, D = 2I, g kv heads, d head dim, T tokens
-// of the step.
+// of the step, h heads of a recurrent state, d by v each.
 static const std::vector<Op> &table() {
   constexpr auto kInt = AttributeKind::INT;
   constexpr auto kFloat = AttributeKind::FLOAT;
@@ -49,6 +49,19 @@ static const std::vector<Op> &table() {
        "causal: token t sees positions 0..positions[t] of its sequence; q head "
        "i "
        "uses kv head i/(h/g); softmax in fp32; N = h·d"},
+      {"decay_scan",
+       {{"q", kIn, Type::A, "nK"},
+        {"k", kIn, Type::A, "nK"},
+        {"v", kIn, Type::A, "nN"},
+        {"decay", kWeight, Type::F32, "h"},
+        {"positions", kIn, Type::I32, "n"},
+        {"sequences", kIn, Type::I32, "n"},
+        {"state", Role::Update, Type::F32, "qhdv", Traffic::Slots},
+        {"out", kOut, Type::A, "nN"}},
+       {},
+       decayScanRelations,
+       "per head, token by token of a sequence: state = decay · state + kᵀ v, "
+       "zero before position 0; out = q · state; K = h·d, N = h·v"},
       {"embedding",
        {{"tokens", kIn, Type::I32, "n"},
         {"table", kWeight, Type::Values, "VH", Traffic::Lookups},

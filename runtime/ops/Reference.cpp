@@ -43,6 +43,8 @@ static const char *describe(Traffic traffic) {
     return " context";
   case Traffic::Blocks:
     return " blocks";
+  case Traffic::Slots:
+    return " updated";
   }
   return "";
 }
@@ -82,12 +84,14 @@ int main() {
       "stored as its values. The companions of a `W` (scales, in f32) stand "
       "behind it\nand have its name with `_scale`. A letter has the same "
       "extent\nwherever it stands in an op: `n` is the run-time count of the "
-      "launch, `p` pages and `b` tokens of a page of a cache, `S` batch slots, "
-      "`P` pages of a\nsequence, `e` members of a stack on this rank, `k` "
+      "launch, `p` pages and `b` tokens of a page of a cache, `q` sequences of "
+      "a state, `S` batch slots, `P` pages of a\nsequence, `e` members of a "
+      "stack on this rank, `k` "
       "choices of a row. Operands stand inputs first, then outputs; how much "
       "of one a launch touches stands\nbehind it where that is not n rows, or "
       "all of a weight: members that are *chosen*, rows that are *looked up*, "
-      "tokens of a cache that are *updated*, its\nsequences' *context*, and "
+      "tokens of a cache or sequences of a state that are *updated*, a "
+      "cache's sequences' *context*, and "
       "the *blocks* that these fill in a table. Attributes are INT unless the "
       "table says otherwise.\n\n"
       "| op | inputs | outputs | attributes | result |\n"

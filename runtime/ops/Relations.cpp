@@ -95,6 +95,15 @@ Status attentionRelations(const Call &call) {
                        call.extents['g'] * call.extents['d']);
 }
 
+Status decayScanRelations(const Call &call) {
+  SADDLE_RETURN_IF_ERROR(checkEqual(
+      call, "the width of q and k", call.extents['K'],
+      "heads x rows of the state", call.extents['h'] * call.extents['d']));
+  return checkEqual(call, "the width of v", call.extents['N'],
+                    "heads x columns of the state",
+                    call.extents['h'] * call.extents['v']);
+}
+
 Status linearRelations(const Call &call) {
   return checkIntAtLeast(call, "act_group", 0);
 }

@@ -14,6 +14,7 @@ Status sumOfSquaresRelations(const Call &);
 Status ropeRelations(const Call &);
 Status kvAppendRelations(const Call &);
 Status attentionRelations(const Call &);
+Status decayScanRelations(const Call &);
 Status linearRelations(const Call &);
 Status routerRelations(const Call &);
 Status expertsRelations(const Call &);

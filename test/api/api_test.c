@@ -104,7 +104,7 @@ static void test_session(const char *path) {
   void *buffer = NULL;
   saddle_sampler_options_t sampling;
   saddle_sampler_t *sampler = NULL;
-  uint32_t sequence = 99;
+  uint32_t sequence = 99, snapshot = 99;
   size_t events = 0;
   int32_t token = -1;
 
@@ -115,7 +115,7 @@ static void test_session(const char *path) {
   EXPECT(session == NULL);
   saddle_session_options_init(&options);
   EXPECT(options.timeout_ms == 10000 && options.prefill_chunk == 0);
-  EXPECT(options.micro_batches == 0);
+  EXPECT(options.micro_batches == 0 && options.kv_tokens == 0);
   EXPECT(options.nccl_library == NULL && options.nccl_above_bytes == 16 << 20);
   options.nccl_library = "libnccl.so.2";
   expect_error(saddle_session_create(engine, "synthetic:1", &options, &session),
@@ -164,6 +164,26 @@ static void test_session(const char *path) {
   EXPECT(saddle_session_sequence_length(session, sequence) == 6);
   EXPECT(saddle_session_free_pages(session) == 14);
   EXPECT(saddle_session_sequence_replica(session, sequence) == 0);
+
+  /* The last token again, from a snapshot and by cutting it off. */
+  EXPECT(saddle_session_num_pages(session) == 16);
+  expect_error(saddle_session_truncate(session, sequence, 7),
+               SADDLE_INVALID_ARGUMENT, "it holds 6");
+  EXPECT_OK(saddle_session_truncate(session, sequence, 5));
+  EXPECT(saddle_session_sequence_length(session, sequence) == 5);
+  expect_error(saddle_session_keep(session, sequence, NULL),
+               SADDLE_INVALID_ARGUMENT, "snapshot");
+  EXPECT_OK(saddle_session_keep(session, sequence, &snapshot));
+  output.data = again;
+  output.bytes = sizeof(again);
+  EXPECT_OK(saddle_session_step(session, &input, 1, &output, 1));
+  EXPECT(memcmp(again, logits + 5 * VOCAB, VOCAB * sizeof(float)) == 0);
+  EXPECT_OK(saddle_session_restore(session, sequence, snapshot));
+  EXPECT_OK(saddle_session_step(session, &input, 1, &output, 1));
+  EXPECT(memcmp(again, logits + 5 * VOCAB, VOCAB * sizeof(float)) == 0);
+  EXPECT_OK(saddle_session_release(session, snapshot));
+  expect_error(saddle_session_restore(session, sequence, snapshot),
+               SADDLE_INVALID_ARGUMENT, "does not exist");
   EXPECT_OK(saddle_session_step(session, NULL, 0, NULL, 0));
   expect_error(saddle_session_step(session, NULL, 1, NULL, 0),
                SADDLE_INVALID_ARGUMENT, "inputs must not be NULL");

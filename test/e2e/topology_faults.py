@@ -251,7 +251,7 @@ FAULTS = [
     Fault("the residual shares memory with a reduction's result", "tp", "engine",
           overlap("attention_residual")),
     Fault("two layers share a KV cache", "tp", "engine",
-          replace(r"(engine\.state @layers\.)(1)(\.kv\.k in @kv at )\d+", r"\1\2\g<3>0")),
+          replace(r"(engine\.state @layers\.)(1)(\.kv\.k kind  paged in @kv at )\d+", r"\1\2\g<3>0")),
     Fault("arena one page too small", "tp", "engine",
           replace(r"(engine\.arena @activations  transient bytes )\d+", r"\g<1>1024")),
 ]

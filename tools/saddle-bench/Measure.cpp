@@ -33,14 +33,20 @@ Status checkDecode(const saddle_engine_info_t &info, uint64_t batch,
                      " steps (--steps, warm-up, trace) do not fit the "
                      "engine's max_seq_len = %" PRIu64,
                      context, extra, info.max_seq_len);
+  return {};
+}
+
+Status checkPages(const saddle_engine_info_t &info, uint64_t numPages,
+                  uint64_t batch, uint64_t context, uint64_t steps) {
+  uint64_t extra = kWarmUpSteps + steps + kTracedSteps;
   uint64_t pages = (context + extra + info.page_size - 1) / info.page_size;
   uint64_t share = (batch + info.dp - 1) / info.dp; // of the fullest replica
-  if (pages > info.num_pages / share)
+  if (pages > numPages / share)
     return makeError(StatusCode::InvalidArgument,
                      "--batch %" PRIu64 " at --context %" PRIu64
                      " needs %" PRIu64 " KV pages of an attention replica, but "
-                     "it has %" PRIu64,
-                     batch, context, pages * share, info.num_pages);
+                     "it has %" PRIu64 "; load with more --kv-tokens",
+                     batch, context, pages * share, numPages);
   return {};
 }
 

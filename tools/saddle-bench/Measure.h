@@ -44,6 +44,10 @@ constexpr uint64_t kWarmUpSteps = 2, kTracedSteps = 1;
 Status checkDecode(const saddle_engine_info_t &info, uint64_t batch,
                    uint64_t context, uint64_t steps);
 Status checkPrefill(const saddle_engine_info_t &info, uint64_t tokens);
+/// Refuses what a session's `numPages` KV pages of each attention replica do
+/// not hold.
+Status checkPages(const saddle_engine_info_t &info, uint64_t numPages,
+                  uint64_t batch, uint64_t context, uint64_t steps);
 
 /// `batch` sequences of `context` tokens take `steps` single tokens each; the
 /// first timed token stands at position `context`, counted without warm-up.

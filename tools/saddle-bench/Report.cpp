@@ -159,6 +159,7 @@ std::string reportJson(const Report &report) {
                     {"ep", info.ep},
                     {"pp", info.pp},
                     {"world_size", info.world_size}};
+  json["kv_tokens"] = report.kvTokens;
   json["load_seconds"] = report.loadSeconds;
   json["decode"] = Json::array();
   for (size_t i = 0; i < report.decode.size(); ++i) {

@@ -24,6 +24,7 @@ constexpr double kDeviceBytesPerSecond = 4.3e12;
 /// All measurements of one run of the tool.
 struct Report {
   saddle_engine_info_t info;
+  uint64_t kvTokens = 0; // that an attention replica's pages hold
   double loadSeconds = 0;
   std::vector<DecodeResult> decode;
   std::vector<std::vector<KernelTime>> decodeKernels; // as `decode`

@@ -92,6 +92,12 @@ Status run(const Options &options) {
       SessionOwner session,
       createSession(engine.get(), options.weights, sessionOptions));
   report.loadSeconds = now() - start;
+  uint64_t pages = saddle_session_num_pages(session.get());
+  report.kvTokens = pages * report.info.page_size;
+  for (uint64_t batch : batches)
+    for (uint64_t context : contexts)
+      SADDLE_RETURN_IF_ERROR(
+          checkPages(report.info, pages, batch, context, options.steps));
 
   std::vector<Event> events, all;
   auto collect = [&](std::vector<std::vector<KernelTime>> &kernels) {

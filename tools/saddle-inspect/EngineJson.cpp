@@ -5,8 +5,6 @@
 #include "runtime/src/engine/Programs.h"
 #include "tools/saddle-inspect/Facts.h"
 
-#include <numeric>
-
 namespace saddle::inspect {
 
 using namespace schema;
@@ -85,6 +83,12 @@ static Json json(const Weight *weight) {
           {"slice", json(weight->slice())},
           {"pieces", tables(weight->pieces())},
           {"layout", EnumNameLayout(weight->layout())}};
+}
+
+static Json json(const State *state) {
+  return {{"name", json(state->name())},
+          {"kind", EnumNameStateKind(state->kind())},
+          {"slice", json(state->slice())}};
 }
 
 /// Only the value that the kind names.
@@ -219,7 +223,8 @@ static Json json(const Program *program) {
   return {{"name", json(program->name())},
           {"stage", program->stage()},
           {"weights", tables(program->weights())},
-          {"entries", tables(program->entries())}};
+          {"entries", tables(program->entries())},
+          {"states", tables(program->states())}};
 }
 
 static Json json(const RankGroups *groups) {
@@ -246,8 +251,7 @@ static Json json(const Limits *limits) {
   return {{"max_batch", limits->max_batch()},
           {"max_seq_len", limits->max_seq_len()},
           {"prefill_chunk", limits->prefill_chunk()},
-          {"page_size", limits->page_size()},
-          {"num_pages", limits->num_pages()}};
+          {"page_size", limits->page_size()}};
 }
 
 static Json json(const Model *model) {
@@ -339,16 +343,17 @@ Json engineJson(const Engine &engine) {
   uint64_t largest = 0;
   Json entries = Json::array(), stages = Json::array();
   for (uint32_t stage = 0; stage < engine.topology()->pp(); ++stage) {
-    std::vector<uint64_t> arenas = saddle::engine::arenaBytesOf(engine, stage);
-    uint64_t memory =
-        std::accumulate(arenas.begin(), arenas.end(), uint64_t(0));
-    largest = std::max(largest, memory);
+    MemoryFacts memory = memoryOf(engine, stage);
+    largest = std::max(largest, memory.full);
     LayerRange layers = layersOf(saddle::engine::mainProgram(engine, stage));
     stages.push_back({{"stage", stage},
                       {"first_layer", layers.first},
                       {"layers", layers.last - layers.first + 1},
-                      {"arena_bytes", arenas},
-                      {"memory_per_rank", memory}});
+                      {"arena_bytes", memory.arenas},
+                      {"fixed_bytes", memory.fixed},
+                      {"page_bytes", memory.page},
+                      {"full_pages", memory.fullPages},
+                      {"memory_per_rank", memory.full}});
   }
   for (const Program *program : *engine.programs())
     for (const Entry *entry : *program->entries())

@@ -1,6 +1,7 @@
 #include "tools/saddle-inspect/Facts.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
@@ -92,6 +93,22 @@ LayerRange layersOf(const Program &program) {
       range.last = isFirst ? layer : std::max(range.last, layer);
     }
   return range;
+}
+
+MemoryFacts memoryOf(const Engine &engine, uint32_t stage) {
+  MemoryFacts facts;
+  const Limits &limits = *engine.limits();
+  facts.arenas = saddle::engine::arenaBytesOf(engine, stage);
+  facts.fullPages = saddle::engine::mostPages(limits);
+  saddle::engine::StateCounts one{1, limits.max_batch()};
+  std::vector<uint64_t> bytes =
+      saddle::engine::arenaBytesOf(engine, stage, one);
+  for (uint32_t i = 0; i < bytes.size(); ++i)
+    (engine.arenas()->Get(i)->kind() == ArenaKind::PAGES ? facts.page
+                                                         : facts.fixed) +=
+        bytes[i];
+  facts.full = facts.fixed + facts.page * facts.fullPages;
+  return facts;
 }
 
 std::vector<uint64_t> kernelUses(const Engine &engine) {

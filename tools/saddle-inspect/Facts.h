@@ -55,6 +55,16 @@ struct LayerRange {
 };
 LayerRange layersOf(const schema::Program &program);
 
+/// What one rank of a stage needs, for all its programs.
+struct MemoryFacts {
+  std::vector<uint64_t> arenas; // of state: one page or sequence
+  uint64_t fixed = 0;           // all but pages
+  uint64_t page = 0;
+  /// Pages of max_batch sequences of max_seq_len, and all bytes with them.
+  uint64_t fullPages = 0, full = 0;
+};
+MemoryFacts memoryOf(const schema::Engine &engine, uint32_t stage);
+
 /// Commands that each kernel runs, over all programs and entries.
 std::vector<uint64_t> kernelUses(const schema::Engine &engine);
 

@@ -3,6 +3,7 @@
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/Extents.h"
 #include "runtime/src/engine/Programs.h"
+#include "runtime/src/engine/States.h"
 #include "tools/saddle-inspect/Facts.h"
 
 #include <algorithm>
@@ -100,6 +101,8 @@ private:
   void piece(const Piece &piece);
   void function(const Function &function);
   std::string codeText() const;
+  /// " per page of 16 tokens" behind bytes of state.
+  std::string unitText(ArenaKind kind) const;
   std::string memoryText(const Entry &entry, uint32_t kernel,
                          uint32_t workspace, uint32_t exchange) const;
   std::string actionText(const Entry &entry, const Command &command) const;
@@ -142,8 +145,7 @@ void Report::summary(const std::string &path) {
        "max_batch=" + number(limits.max_batch()) +
            " max_seq_len=" + number(limits.max_seq_len()) +
            " prefill_chunk=" + number(limits.prefill_chunk()) +
-           " page_size=" + number(limits.page_size()) +
-           " num_pages=" + number(limits.num_pages()));
+           " page_size=" + number(limits.page_size()));
   for (uint32_t i = 0; i < engine.checkpoints()->size(); ++i) {
     const Checkpoint &checkpoint = *engine.checkpoints()->Get(i);
     uint64_t tensors = 0, ignored = 0;
@@ -249,22 +251,37 @@ void Report::fusions(const EntryFacts &facts) {
   }
 }
 
+std::string Report::unitText(ArenaKind kind) const {
+  if (kind == ArenaKind::PAGES)
+    return " per page of " + number(engine.limits()->page_size()) + " tokens";
+  return kind == ArenaKind::SEQUENCES
+             ? " per sequence, " + number(engine.limits()->max_batch()) +
+                   " sequences"
+             : "";
+}
+
 void Report::memorySummary() {
   for (uint32_t s = 0; s < engine.topology()->pp(); ++s) {
     std::string stage;
     if (engine.topology()->pp() > 1)
       stage = " of stage " + number(s);
     heading("memory per rank" + stage);
-    std::vector<uint64_t> bytes = saddle::engine::arenaBytesOf(engine, s);
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < bytes.size(); ++i) {
+    MemoryFacts facts = memoryOf(engine, s);
+    for (uint32_t i = 0; i < facts.arenas.size(); ++i) {
       const Arena &arena = *engine.arenas()->Get(i);
       line(1, arena.name()->str(),
            std::string(EnumNameArenaKind(arena.kind())) + ", " +
-               bytesText(bytes[i]));
-      total += bytes[i];
+               bytesText(facts.arenas[i]) + unitText(arena.kind()));
     }
-    line(1, "total", bytesText(total));
+    line(1, "without pages", bytesText(facts.fixed));
+    if (facts.page == 0)
+      continue;
+    constexpr uint64_t kGiB = uint64_t(1) << 30;
+    line(1, "all pages",
+         number(facts.fullPages) + " for max_batch x max_seq_len, " +
+             bytesText(facts.full) + " in all");
+    line(1, "tokens per GiB",
+         number(kGiB / facts.page * engine.limits()->page_size()));
   }
 }
 
@@ -274,8 +291,8 @@ void Report::memory() {
     const Arena &arena = *engine.arenas()->Get(i);
     line(1,
          arena.name()->str() + ": " + EnumNameArenaKind(arena.kind()) + ", " +
-             bytesText(arena.bytes()) + ", aligned to " +
-             number(arena.alignment()),
+             bytesText(arena.bytes()) + unitText(arena.kind()) +
+             ", aligned to " + number(arena.alignment()),
          "");
     for (const Program *program : *engine.programs()) {
       uint64_t count = 0, bytes = 0;
@@ -288,6 +305,13 @@ void Report::memory() {
         line(2, saddle::engine::describe(*program),
              "weights " + number(count) + ", " + bytesText(bytes));
       if (arena.kind() == ArenaKind::CONSTANT)
+        continue;
+      for (const State *state : *program->states())
+        if (state->slice()->arena() == i)
+          line(2, "state " + state->name()->str(),
+               std::string(EnumNameStateKind(state->kind())) + ", " +
+                   bytesText(payloadBytes(*state->slice())));
+      if (saddle::engine::holdsState(arena.kind()))
         continue;
       for (const Entry *entry : *program->entries())
         line(2, "entry " + entry->name()->str(),

@@ -96,7 +96,7 @@ private:
 };
 
 void printJson(const std::vector<Continuation> &continuations,
-               const saddle_tokenizer_t *tokenizer,
+               const saddle_tokenizer_t *tokenizer, uint64_t kvTokens,
                const saddle_timing_t &timing, double loadSeconds) {
   nlohmann::ordered_json json;
   json["prompts"] = nlohmann::ordered_json::array();
@@ -112,6 +112,7 @@ void printJson(const std::vector<Continuation> &continuations,
     json["prompts"].push_back(std::move(entry));
   }
   json["stats"] = {{"load_seconds", loadSeconds},
+                   {"kv_tokens", kvTokens},
                    {"prefill_tokens", timing.prefill_tokens},
                    {"prefill_seconds", timing.prefill_seconds},
                    {"decode_tokens", timing.decode_tokens},
@@ -190,7 +191,9 @@ Status run(Options &options) {
     SADDLE_RETURN_IF_ERROR(
         writeLogits(options.logitsOut, continuations, info.vocab_size));
   if (options.json)
-    printJson(continuations, tokenizer.get(), timing, loadSeconds);
+    printJson(continuations, tokenizer.get(),
+              saddle_session_num_pages(session.get()) * info.page_size, timing,
+              loadSeconds);
   else
     printer.finish(continuations);
   // Before anything goes to standard error, so that the two keep their order.

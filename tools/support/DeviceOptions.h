@@ -1,4 +1,4 @@
-// Options of sessions on GPUs, alike in all tools that run engines.
+// Options of a session's memory and GPUs, alike in all tools that run engines.
 
 #ifndef SADDLE_TOOLS_SUPPORT_DEVICEOPTIONS_H
 #define SADDLE_TOOLS_SUPPORT_DEVICEOPTIONS_H
@@ -23,6 +23,11 @@ public:
     app.add_flag(
         "--share-devices", shareDevices,
         "Several ranks may share a GPU where there are too few (slow)");
+    app.add_option("--kv-tokens", kvTokens,
+                   "Tokens that the KV pages of an attention replica hold "
+                   "(default: full batch of longest sequences, or what memory "
+                   "has left)")
+        ->check(CLI::PositiveNumber);
     CLI::Option *library = app.add_option(
         "--nccl", nccl,
         "Library of NCCL (libnccl.so.2) for large all-reduces on GPUs");
@@ -35,12 +40,14 @@ public:
 
   /// `session` borrows from this object.
   void applyTo(saddle_session_options_t &session) const {
+    session.kv_tokens = kvTokens;
     session.share_devices = shareDevices;
     session.nccl_library = nccl.c_str();
     session.nccl_above_bytes = ncclAbove;
   }
 
 private:
+  uint64_t kvTokens = 0;
   bool shareDevices = false;
   std::string nccl;
   uint64_t ncclAbove;

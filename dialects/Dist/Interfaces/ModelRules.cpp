@@ -240,10 +240,11 @@ struct Rule<model::AttentionOp>
     const ShardingState &state = rule.getState();
     AxisRef queries = rule.columnsOf(attention.getQ());
     AxisRef heads = cache->getDims()[0];
-    auto symbol = cast<model::KVCacheOp>(state.symbol(attention.getCache()));
+    auto symbol =
+        cast<model::StateOpInterface>(state.symbol(attention.getCache()));
     // Replicas of one head serve any query head; otherwise the cache must be
     // split alike, or by the major factor of what splits the queries.
-    bool fits = queries == heads || (!heads && symbol.getHeads() == 1) ||
+    bool fits = queries == heads || (!heads && symbol.getStateHeads() == 1) ||
                 rule.mesh().isMajorFactor(heads, queries);
     if (!fits) {
       InFlightDiagnostic diag = op->emitError("query heads are split by ")
@@ -256,6 +257,25 @@ struct Rule<model::AttentionOp>
     rule.operand(rows, queries);
     rule.operandAsIs(attention.getContext());
     rule.result(rows, queries);
+    return success();
+  }
+};
+
+/// Heads do not mix: each rank scans those whose state it holds.
+template <>
+struct Rule<model::DecayScanOp>
+    : RuleOf<Rule<model::DecayScanOp>, model::DecayScanOp> {
+  LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
+    auto scan = cast<model::DecayScanOp>(op);
+    auto held = rule.weight(scan.getStateAttr());
+    if (failed(held))
+      return failure();
+    AxisRef rows = rule.rowsOf(scan.getQ());
+    AxisRef heads = held->getDims()[0];
+    for (int i = 0; i < 3; ++i) // q, k, v
+      rule.operand(rows, heads);
+    rule.operandAsIs(scan.getContext());
+    rule.result(rows, heads);
     return success();
   }
 };

@@ -10,9 +10,12 @@ class Engine_Enum<string name, string summary, list<I32EnumAttrCase> cases> : I3
 
 // Values are those of the schema's enums.
 def Engine_ArenaKind : Engine_Enum<"ArenaKind", "what an arena holds and for how long",
-    [I32EnumAttrCase<"Constant", 1, "constant">, I32EnumAttrCase<"State", 2, "state">,
+    [I32EnumAttrCase<"Constant", 1, "constant">, I32EnumAttrCase<"Pages", 2, "pages">,
      I32EnumAttrCase<"Transient", 3, "transient">, I32EnumAttrCase<"IO", 4, "io">,
-     I32EnumAttrCase<"Exchange", 5, "exchange">]>;
+     I32EnumAttrCase<"Exchange", 5, "exchange">, I32EnumAttrCase<"Sequences", 6, "sequences">]>;
+def Engine_StateKind : Engine_Enum<"StateKind", "what one unit of a state belongs to",
+    [I32EnumAttrCase<"Paged", 1, "paged">, I32EnumAttrCase<"Sequence", 2, "sequence">,
+     I32EnumAttrCase<"IndexKeys", 3, "index_keys">]>;
 def Engine_Phase : Engine_Enum<"Phase", "what an entry is for",
     [I32EnumAttrCase<"Decode", 1, "decode">, I32EnumAttrCase<"Prefill", 2, "prefill">]>;
 def Engine_Extent : Engine_Enum<"Extent", "which run-time count bounds dimension 0",

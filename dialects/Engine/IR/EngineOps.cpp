@@ -261,13 +261,39 @@ LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
 
 LogicalResult StateOp::verify() {
   // state_c2
-  return verifyDense(*this, getType());
+  if (failed(verifyDense(*this, getType())))
+    return failure();
+  // state_c4
+  auto type = cast<MemRefType>(getType());
+  if (!getKind() || (type.getRank() > 0 && type.getDimSize(0) == 1))
+    return success();
+  return emitOpError("expected one page or sequence in dimension 0, but got ")
+         << type;
 }
 
 LogicalResult StateOp::verifySymbolUses(SymbolTableCollection &symbols) {
   // state_c1
-  return verifyArena(*this, getArenaAttr(), symbols,
-                     {ArenaKind::State, ArenaKind::Exchange});
+  if (failed(verifyArena(
+          *this, getArenaAttr(), symbols,
+          {ArenaKind::Pages, ArenaKind::Sequences, ArenaKind::Exchange})))
+    return failure();
+  // state_c3
+  ArenaKind arena = lookup<ArenaOp>(*this, getArenaAttr(), symbols)->getKind();
+  bool fits =
+      arena == ArenaKind::Exchange ? !getKind()
+      : arena == ArenaKind::Sequences
+          ? getKind() == StateKind::Sequence
+          : getKind() == StateKind::Paged || getKind() == StateKind::IndexKeys;
+  if (fits)
+    return success();
+  StringRef expected = arena == ArenaKind::Exchange    ? "no kind"
+                       : arena == ArenaKind::Sequences ? "kind sequence"
+                                                       : "kind paged or "
+                                                         "index_keys";
+  return emitOpError("expected ")
+         << expected << " in arena " << getArenaAttr() << " of "
+         << stringifyArenaKind(arena) << ", but got "
+         << (getKind() ? stringifyStateKind(*getKind()) : "none");
 }
 
 LogicalResult EntryOp::verify() {

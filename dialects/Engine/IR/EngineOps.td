@@ -34,6 +34,7 @@ class Engine_Op<string mnemonic, list<Trait> traits = []> : Op<Engine_Dialect, m
 //===----------------------------------------------------------------------===//
 
 def Engine_ArenaKindAttr : EnumAttr<Engine_Dialect, Engine_ArenaKind, "arena_kind">;
+def Engine_StateKindAttr : EnumAttr<Engine_Dialect, Engine_StateKind, "state_kind">;
 def Engine_PhaseAttr : EnumAttr<Engine_Dialect, Engine_Phase, "phase">;
 def Engine_ExtentAttr : EnumAttr<Engine_Dialect, Engine_Extent, "extent">;
 def Engine_TransferKindAttr : EnumAttr<Engine_Dialect, Engine_TransferKind, "transfer_kind">;
@@ -126,6 +127,8 @@ def Engine_ArenaOp : Engine_Op<"arena", [Symbol]> {
     ```mlir
     engine.arena @activations transient bytes 1048576 align 256
     ```
+
+    Arenas of pages and of sequences hold state, and their bytes are those of one page or one sequence (`engine.state`).
 
     **Constraints**
     - (arena_c1) bytes are not negative and the alignment is a power of two.
@@ -262,16 +265,22 @@ def Engine_WeightOp : Engine_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Sym
 def Engine_StateOp : Engine_Op<"state", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "memory that survives steps";
   let description = [{
+    One page of tokens or one sequence; how many of them there are is decided when the engine is loaded, and then offset, dimension 0 and the arena
+    are so many times as large. Exchange memory has no kind and is what it says.
+
     ```mlir
-    engine.state @layers.0.k in @kv at 0 : memref<64x16x1x32xbf16>
+    engine.state @layers.0.kv.k kind paged in @kv at 0 : memref<1x16x1x32xbf16>
     ```
 
     **Constraints**
-    - (state_c1) the arena exists and is a state or exchange arena;
-    - (state_c2) the shape is static.
+    - (state_c1) the arena exists and is one of pages, sequences or exchange memory;
+    - (state_c2) the shape is static;
+    - (state_c3) the kind is paged or index_keys in an arena of pages, sequence in one of sequences, and absent in one of exchange memory;
+    - (state_c4) with a kind, dimension 0 is 1.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$arena, OptionalAttr<I64Attr>:$offset, TypeAttrOf<AnyMemRef>:$type);
-  let assemblyFormat = "$sym_name `in` $arena (`at` $offset^)? attr-dict `:` $type";
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<Engine_StateKindAttr>:$kind, FlatSymbolRefAttr:$arena, OptionalAttr<I64Attr>:$offset,
+      TypeAttrOf<AnyMemRef>:$type);
+  let assemblyFormat = "$sym_name (`kind` $kind^)? `in` $arena (`at` $offset^)? attr-dict `:` $type";
   let hasVerifier = 1;
 }
 

@@ -10,6 +10,7 @@ using namespace saddle::model;
 
 #include "dialects/Model/IR/ModelDialect.cpp.inc"
 #include "dialects/Model/Interfaces/LaunchOpInterface.cpp.inc"
+#include "dialects/Model/Interfaces/StateOpInterface.cpp.inc"
 #include "dialects/Model/Interfaces/SymbolUserInterfaces.cpp.inc"
 #include "dialects/Model/Interfaces/WeightOpInterface.cpp.inc"
 

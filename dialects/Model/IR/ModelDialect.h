@@ -15,7 +15,25 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "dialects/Model/IR/ModelEnums.h.inc"
+namespace saddle::model {
+
+/// What one unit of a state belongs to.
+enum class StateKind {
+  Paged,     // a page of tokens: keys and values
+  Sequence,  // a sequence as a whole: recurrent
+  IndexKeys, // a page of tokens; read to choose what attention reads
+};
+
+/// A buffer of a state; its name is the symbol's with `suffix`.
+struct StateBuffer {
+  llvm::StringRef suffix;
+  mlir::MemRefType type;
+};
+
+} // namespace saddle::model
+
 #include "dialects/Model/Interfaces/Launch.h"
+#include "dialects/Model/Interfaces/StateOpInterface.h.inc"
 #include "dialects/Model/Interfaces/SymbolUses.h"
 
 #include "dialects/Model/Interfaces/LaunchOpInterface.h.inc"
@@ -56,8 +74,6 @@ struct Limits {
   int64_t pagesPerSequence() const {
     return (maxSeqLen + pageSize - 1) / pageSize;
   }
-  /// Pages of a full batch of longest sequences.
-  int64_t numPages() const { return maxBatch * pagesPerSequence(); }
 
   static llvm::FailureOr<Limits> get(mlir::ModuleOp module);
   void set(mlir::ModuleOp module) const;

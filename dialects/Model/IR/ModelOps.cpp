@@ -183,17 +183,75 @@ LogicalResult WeightOp::verify() {
   return success();
 }
 
-LogicalResult KVCacheOp::verify() {
-  // kv_cache_c1
-  if (static_cast<int64_t>(getHeads()) <= 0 ||
-      static_cast<int64_t>(getHeadDim()) <= 0)
-    return emitOpError("expected positive heads and head_dim, but got ")
-           << static_cast<int64_t>(getHeads()) << " and "
-           << static_cast<int64_t>(getHeadDim());
-  // kv_cache_c2
-  if (!isa<Float32Type, BFloat16Type, Float8E4M3FNType>(getType()))
-    return emitOpError("expected f32, bf16 or f8E4M3FN, but got ") << getType();
+/// kv_cache_c1, kv_cache_c2, index_keys_c1, index_keys_c2: vectors of tokens.
+template <typename OpTy>
+static LogicalResult verifyTokenState(OpTy op) {
+  auto heads = static_cast<int64_t>(op.getHeads());
+  auto headDim = static_cast<int64_t>(op.getHeadDim());
+  if (heads <= 0 || headDim <= 0)
+    return op.emitOpError("expected positive heads and head_dim, but got ")
+           << heads << " and " << headDim;
+  if (!isa<Float32Type, BFloat16Type, Float8E4M3FNType>(op.getType()))
+    return op.emitOpError("expected f32, bf16 or f8E4M3FN, but got ")
+           << op.getType();
   return success();
+}
+
+template <typename OpTy>
+static MemRefType tokenPage(OpTy op, int64_t pageSize) {
+  return MemRefType::get({1, pageSize, static_cast<int64_t>(op.getHeads()),
+                          static_cast<int64_t>(op.getHeadDim())},
+                         op.getType());
+}
+
+LogicalResult KVCacheOp::verify() {
+  // kv_cache_c1, kv_cache_c2
+  return verifyTokenState(*this);
+}
+
+StateKind KVCacheOp::getStateKind() { return StateKind::Paged; }
+int64_t KVCacheOp::getStateHeads() { return getHeads(); }
+void KVCacheOp::setStateHeads(int64_t heads) { setHeads(heads); }
+StringRef KVCacheOp::getStateHeadsDim() { return "kv_heads"; }
+SmallVector<StateBuffer> KVCacheOp::getStateBuffers(int64_t pageSize) {
+  MemRefType page = tokenPage(*this, pageSize);
+  return {{".k", page}, {".v", page}};
+}
+
+LogicalResult IndexKeysOp::verify() {
+  // index_keys_c1, index_keys_c2
+  return verifyTokenState(*this);
+}
+
+StateKind IndexKeysOp::getStateKind() { return StateKind::IndexKeys; }
+int64_t IndexKeysOp::getStateHeads() { return getHeads(); }
+void IndexKeysOp::setStateHeads(int64_t heads) { setHeads(heads); }
+StringRef IndexKeysOp::getStateHeadsDim() { return getDim().value_or(""); }
+SmallVector<StateBuffer> IndexKeysOp::getStateBuffers(int64_t pageSize) {
+  return {{".keys", tokenPage(*this, pageSize)}};
+}
+
+LogicalResult RecurrentStateOp::verify() {
+  // recurrent_state_c1
+  auto heads = static_cast<int64_t>(getHeads());
+  auto rows = static_cast<int64_t>(getRows());
+  auto cols = static_cast<int64_t>(getCols());
+  if (heads > 0 && rows > 0 && cols > 0)
+    return success();
+  return emitOpError("expected positive heads, rows and cols, but got ")
+         << heads << ", " << rows << " and " << cols;
+}
+
+StateKind RecurrentStateOp::getStateKind() { return StateKind::Sequence; }
+int64_t RecurrentStateOp::getStateHeads() { return getHeads(); }
+void RecurrentStateOp::setStateHeads(int64_t heads) { setHeads(heads); }
+StringRef RecurrentStateOp::getStateHeadsDim() { return getDim(); }
+SmallVector<StateBuffer> RecurrentStateOp::getStateBuffers(int64_t) {
+  auto type = MemRefType::get({1, static_cast<int64_t>(getHeads()),
+                               static_cast<int64_t>(getRows()),
+                               static_cast<int64_t>(getCols())},
+                              Float32Type::get(getContext()));
+  return {{".state", type}};
 }
 
 //===----------------------------------------------------------------------===//
@@ -461,6 +519,40 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return emitOpError("expected query heads in multiples of ")
            << heads << " cache heads, but got " << columns / headDim;
   return success();
+}
+
+LogicalResult DecayScanOp::verify() {
+  // decay_scan_c1
+  if (failed(verifyRank(*this, getQ().getType(), "q and k", 2)) ||
+      failed(verifyRank(*this, getV().getType(), "v", 2)))
+    return failure();
+  return verifySameTokens(*this, getQ().getType(), "q", getV().getType(), "v");
+}
+
+LogicalResult DecayScanOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // decay_scan_c2
+  auto state =
+      symbols.lookupNearestSymbolFrom<RecurrentStateOp>(*this, getStateAttr());
+  if (!state)
+    return emitOpError() << getStateAttr()
+                         << " is not a 'model.recurrent_state'";
+  int64_t heads = state.getHeads();
+  auto check = [&](Value value, StringRef what, int64_t each) -> LogicalResult {
+    int64_t columns = tensorType(value).getDimSize(1);
+    if (columns == heads * each)
+      return success();
+    InFlightDiagnostic diag = emitOpError("expected ")
+                              << what << " of " << heads << " x " << each
+                              << " = " << heads * each << " columns, but got "
+                              << columns;
+    diag.attachNote(state.getLoc()) << "state defined here";
+    return diag;
+  };
+  if (failed(check(getQ(), "q and k", state.getRows())) ||
+      failed(check(getV(), "v", state.getCols())))
+    return failure();
+  // decay_scan_c3
+  return verifyWeightShape(*this, getDecayAttr(), symbols, {heads});
 }
 
 //===----------------------------------------------------------------------===//

@@ -2,6 +2,7 @@
 #define SADDLE_MODEL_OPS
 
 include "dialects/Model/IR/ModelAttrs.td"
+include "dialects/Model/Interfaces/StateOpInterface.td"
 include "dialects/Model/Interfaces/WeightOpInterface.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/SymbolInterfaces.td"
@@ -53,10 +54,11 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
   let hasVerifier = 1;
 }
 
-def Model_KVCacheOp : Model_Op<"kv_cache", [Symbol]> {
+def Model_KVCacheOp : Model_Op<"kv_cache", [Symbol, DeclareOpInterfaceMethods<StateOpInterface>]> {
   let summary = "the key/value cache of one attention layer";
   let description = [{
-    State that survives steps: keys and values of every cached token, `heads` heads of `head_dim` values each, paged by the runtime.
+    State of tokens: keys and values of each, `heads` heads of `head_dim` values, in pages. Its buffers are `.k` and `.v`; its heads are split as the
+    dimension `"kv_heads"`.
 
     ```mlir
     model.kv_cache @layers.0.kv heads 8 head_dim 128 : bf16
@@ -68,6 +70,43 @@ def Model_KVCacheOp : Model_Op<"kv_cache", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$head_dim, TypeAttr:$type);
   let assemblyFormat = "$sym_name `heads` $heads `head_dim` $head_dim attr-dict `:` $type";
+  let hasVerifier = 1;
+}
+
+def Model_IndexKeysOp : Model_Op<"index_keys", [Symbol, DeclareOpInterfaceMethods<StateOpInterface>]> {
+  let summary = "the index keys of one sparse attention layer";
+  let description = [{
+    State of tokens: keys that are compared first, to choose which blocks of a `model.kv_cache` attention reads. In pages as the cache is, the same
+    pages. Its buffer is `.keys`. Without `dim` every rank holds all heads, as where one key serves all index heads.
+
+    ```mlir
+    model.index_keys @layers.3.index heads 1 head_dim 128 : bf16
+    ```
+
+    **Constraints**
+    - (index_keys_c1) `heads` and `head_dim` are positive;
+    - (index_keys_c2) the element type is f32, bf16 or f8E4M3FN.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$head_dim, OptionalAttr<StrAttr>:$dim, TypeAttr:$type);
+  let assemblyFormat = "$sym_name `heads` $heads `head_dim` $head_dim (`dim` $dim^)? attr-dict `:` $type";
+  let hasVerifier = 1;
+}
+
+def Model_RecurrentStateOp : Model_Op<"recurrent_state", [Symbol, DeclareOpInterfaceMethods<StateOpInterface>]> {
+  let summary = "what a recurrent layer remembers of a sequence";
+  let description = [{
+    State of a sequence as a whole: `heads` matrices of `rows` by `cols`, in fp32 whatever the compute dtype is, because its rounding errors would
+    pile up. Before a sequence's first token it is zero. Its buffer is `.state`; its heads are split as the dimension `dim`.
+
+    ```mlir
+    model.recurrent_state @layers.0.state heads 64 rows 128 cols 128 dim "q_heads"
+    ```
+
+    **Constraints**
+    - (recurrent_state_c1) `heads`, `rows` and `cols` are positive.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$rows, I64Attr:$cols, StrAttr:$dim);
+  let assemblyFormat = "$sym_name `heads` $heads `rows` $rows `cols` $cols `dim` $dim attr-dict";
   let hasVerifier = 1;
 }
 
@@ -344,6 +383,29 @@ def Model_AttentionOp : Model_StepOp<"attention", [MemoryEffects<[MemRead]>, All
   let arguments = (ins Model_Activation:$q, FlatSymbolRefAttr:$cache, Model_ContextType:$context, F64Attr:$scale);
   let results = (outs Model_Activation:$result);
   let assemblyFormat = "$q `,` $cache `,` $context `scale` $scale attr-dict `:` type($q)";
+  let hasVerifier = 1;
+}
+
+def Model_DecayScanOp : Model_WeightedOp<"decay_scan", [MemoryEffects<[MemRead, MemWrite]>, AllTypesMatch<["q", "k"]>,
+    AllTypesMatch<["v", "result"]>, DeclareOpInterfaceMethods<StateUserOpInterface>]> {
+  let summary = "linear attention with a decay for each head";
+  let description = [{
+    Per head and sequence, token by token: `S = decay * S + k^T v`, then `result = q S`, in fp32; S is the state, [rows, cols] for k of `rows` and v of
+    `cols` values. It is zero before position 0, and survives steps, so that chunks of a prompt give what the whole prompt gives.
+
+    ```mlir
+    %y = model.decay_scan %q, %k, %v, @layers.0.decay, @layers.0.state, %context : tensor<?x1024xbf16>, tensor<?x2048xbf16>
+    ```
+
+    **Constraints**
+    - (decay_scan_c1) q, k and v have rank 2 and the same token count;
+    - (decay_scan_c2) the symbol is a recurrent state with heads x rows equal to the columns of q and k, heads x cols to those of v;
+    - (decay_scan_c3) the decay has rank 1 and one value for each head.
+  }];
+  let arguments = (ins Model_Activation:$q, Model_Activation:$k, Model_Activation:$v, FlatSymbolRefAttr:$decay, FlatSymbolRefAttr:$state,
+      Model_ContextType:$context);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$q `,` $k `,` $v `,` $decay `,` $state `,` $context attr-dict `:` type($q) `,` type($v)";
   let hasVerifier = 1;
 }
 

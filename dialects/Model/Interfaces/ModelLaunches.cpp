@@ -108,6 +108,24 @@ LogicalResult AttentionOp::describeLaunch(LaunchBuilder &launch) {
   return success();
 }
 
+SmallVector<WeightUse> DecayScanOp::getWeightUses() {
+  return vectors(getDecayAttr());
+}
+
+SmallVector<StateUse> DecayScanOp::getStateUses() {
+  return {{getStateAttr(), /*reads=*/true, /*writes=*/true}};
+}
+
+LogicalResult DecayScanOp::describeLaunch(LaunchBuilder &launch) {
+  launch.calls("decay_scan")
+      .operands()
+      .weights()
+      .stepInput("positions")
+      .stepInput("sequences")
+      .writesState(getStateAttr(), "state");
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Mixture of experts
 //===----------------------------------------------------------------------===//

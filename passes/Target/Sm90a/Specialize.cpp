@@ -218,7 +218,8 @@ private:
         builder.setInsertionPoint(*entries.begin());
       for (const auto &[name, need] : exchangeNeeds)
         StateOp::create(builder, program.getLoc(), builder.getStringAttr(name),
-                        arena, /*offset=*/IntegerAttr(),
+                        /*kind=*/StateKindAttr(), arena,
+                        /*offset=*/IntegerAttr(),
                         TypeAttr::get(bytesType(need)));
     }
   }

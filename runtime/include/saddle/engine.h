@@ -45,7 +45,6 @@ typedef struct saddle_engine_info_t {
   uint64_t max_seq_len;   /* tokens of one sequence */
   uint64_t prefill_chunk; /* most tokens of one launch */
   uint64_t page_size;     /* tokens of one KV page */
-  uint64_t num_pages;     /* of one attention replica */
   uint64_t max_sequences; /* at a time: dp * max_batch */
   uint32_t world_size;    /* ranks */
   uint32_t tp, dp, ep, pp;

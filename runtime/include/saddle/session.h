@@ -46,10 +46,16 @@ typedef struct saddle_session_options_t {
      what is missing here is made from the same seed. */
   const saddle_weights_t *other_weights;
   size_t num_other_weights;
+  /* Tokens that the KV pages of each attention replica have room for, rounded
+     up to pages, and at most what max_batch sequences of max_seq_len fill. 0:
+     as many as these fill, or else what the memory has left beside weights and
+     activations (nine tenths of it on the CPU). */
+  uint64_t kv_tokens;
 } saddle_session_options_t;
 
 /* Fills in the defaults: 10 s, the engine's chunk, one launch per stage, a
-   device for each rank, no NCCL (16 MiB), no other weights. */
+   device for each rank, no NCCL (16 MiB), no other weights, KV pages by the
+   rule above. */
 void saddle_session_options_init(saddle_session_options_t *options);
 
 /* Allocates memory and loads weights. `weights` is the folder of the main
@@ -87,6 +93,35 @@ uint32_t saddle_session_sequence_replica(const saddle_session_t *session,
 
 /* KV pages that no sequence holds, of all replicas together. */
 uint64_t saddle_session_free_pages(const saddle_session_t *session);
+
+/* KV pages of each attention replica, of page_size tokens. */
+uint64_t saddle_session_num_pages(const saddle_session_t *session);
+
+/* Makes a sequence forget all but its first `length` tokens: the next step goes
+   on from there as if the others had never been, to the bit. Pages that hold
+   none of its tokens any more are free again. An engine with recurrent state
+   takes 0, all tokens, or the length of a snapshot of the sequence.
+   INVALID_ARGUMENT otherwise, for more tokens than the sequence holds, and for
+   a sequence that does not exist; nothing has changed then. */
+saddle_status_t saddle_session_truncate(saddle_session_t *session,
+                                        uint32_t sequence, uint64_t length);
+
+/* Keeps the sequence as it is for a later restore: a copy of its recurrent
+   state on every rank; keys and values stay in their pages. Snapshots have
+   numbers, which are reused; they live until they are released or their
+   sequence is removed. RESOURCE_EXHAUSTED for too little memory. */
+saddle_status_t saddle_session_keep(saddle_session_t *session,
+                                    uint32_t sequence, uint32_t *snapshot);
+
+/* Brings the sequence back to what it was; as often as wanted, as long as it
+   was not cut to fewer tokens in between. INVALID_ARGUMENT then, and for a
+   snapshot that does not exist or is of another sequence. */
+saddle_status_t saddle_session_restore(saddle_session_t *session,
+                                       uint32_t sequence, uint32_t snapshot);
+
+/* Frees a snapshot. INVALID_ARGUMENT when there is none of that number. */
+saddle_status_t saddle_session_release(saddle_session_t *session,
+                                       uint32_t snapshot);
 
 /* Which of an input's tokens a row of each output is wanted of. */
 typedef enum saddle_logits_t {

@@ -23,7 +23,8 @@ namespace saddle::device {
 constexpr float kLog2E = 1.44269504f;
 
 /// One attention launch. Operands q, kcache, vcache, positions, sequences,
-/// block_table, out; a cache has one row for each token slot.
+/// block_table, out; a cache has one row for each token slot, and its type
+/// those of one page.
 template <int extent, int headDim, int pageSize, int splits, typename Q,
           typename Cache, typename Table, typename Out>
 struct Attention {
@@ -37,7 +38,6 @@ struct Attention {
   static constexpr int kHeads = Q::kCols / headDim;
   static constexpr int kKvHeads = Cache::kCols / headDim;
   static constexpr int kPerKvHead = kHeads / kKvHeads;
-  static constexpr int kPages = Cache::kRows / pageSize;
   static constexpr int64_t kMaxContext = Table::kCols * pageSize;
   /// Ranges begin at multiples of this many positions.
   static constexpr int kUnit = kRangeUnit;
@@ -66,8 +66,9 @@ struct Attention {
                                                        i32 sequence) {
     return Table::row(p.operands[5], sequence);
   }
-  static __device__ __forceinline__ bool isPage(i32 page) {
-    return page >= 0 && page < kPages;
+  /// A page number below this is one of the cache's.
+  static __device__ __forceinline__ uint32_t pageCount(const LaunchParams &p) {
+    return p.step->slots / pageSize;
   }
 
   /// Positions of a range when `visible` positions are cut.
@@ -126,6 +127,7 @@ __device__ void attentionAny(const LaunchParams &p, float scale) {
     int d = i * 32 + lane;
     q[i] = d < A::kHeadDim ? toFloat(query[d]) : 0;
   }
+  const uint32_t pageCount = A::pageCount(p);
   float m = -INFINITY, l = 0;
   bool bad = false;
   for (int position = begin + warp * kBatch; position < end;
@@ -135,8 +137,9 @@ __device__ void attentionAny(const LaunchParams &p, float scale) {
     for (int b = 0; b < kBatch; ++b) {
       int at = position + b;
       i32 page = at < end ? pages[at / A::kPageSize] : 0;
-      bad |= !A::isPage(page);
-      bool real = at < end && A::isPage(page);
+      bool isPage = static_cast<uint32_t>(page) < pageCount;
+      bad |= !isPage;
+      bool real = at < end && isPage;
       int64_t slot =
           static_cast<int64_t>(page) * A::kPageSize + at % A::kPageSize;
 #pragma unroll

@@ -166,8 +166,9 @@ struct DecodeTiles {
 
   int begin, count;
   const i32 *table;
-  i32 pages = 0;    // of the next 32 tiles, one per lane
-  bool bad = false; // a page was outside the cache
+  uint32_t pageCount; // of the cache
+  i32 pages = 0;      // of the next 32 tiles, one per lane
+  bool bad = false;   // a page was outside the cache
 
   __device__ __forceinline__ DecodeTiles(const LaunchParams &p,
                                          const DecodePlace<A> &place)
@@ -177,7 +178,8 @@ struct DecodeTiles {
                   0) /
               warps),
         table(place.visible ? A::pagesOf(p, A::sequenceOf(p, place.token))
-                            : nullptr) {}
+                            : nullptr),
+        pageCount(A::pageCount(p)) {}
 
   /// The first position of a tile.
   __device__ __forceinline__ int positionOf(int tile) const {
@@ -190,8 +192,9 @@ struct DecodeTiles {
       pages = tile + lane < count
                   ? table[positionOf(tile + lane) / A::kPageSize]
                   : 0;
-      bad |= !A::isPage(pages);
-      pages = A::isPage(pages) ? pages : 0;
+      bool isPage = static_cast<uint32_t>(pages) < pageCount;
+      bad |= !isPage;
+      pages = isPage ? pages : 0;
     }
     i32 page = __shfl_sync(kFullWarp, pages, tile % 32);
     return static_cast<int64_t>(page) * A::kPageSize +

@@ -59,6 +59,7 @@ struct PrefillBlock {
 /// A sequence's positions, tile by tile.
 struct PrefillTiles {
   const i32 *pages;
+  uint32_t pageCount; // of the cache
   int begin, end;
 };
 
@@ -73,7 +74,7 @@ __device__ __forceinline__ int slotOf(const PrefillTiles &tiles, int tile,
   if (row >= Block::kTile || position >= tiles.end)
     return -1;
   i32 page = tiles.pages[position / A::kPageSize];
-  if (A::isPage(page))
+  if (static_cast<uint32_t>(page) < tiles.pageCount)
     return page * A::kPageSize + position % A::kPageSize;
   atomicMin(firstBad, position);
   return -1;
@@ -532,7 +533,8 @@ __device__ void attentionPrefill(const LaunchParams &p, float scale) {
     if (threadIdx.x == 0)
       firstBad = 0x7fffffff;
     __syncthreads();
-    addPositions<Block>(p, rows, {A::pagesOf(p, sequence), begin, end},
+    addPositions<Block>(p, rows,
+                        {A::pagesOf(p, sequence), A::pageCount(p), begin, end},
                         place.kvHead, stages, slots, &firstBad);
 #pragma unroll
     for (int r = 0; r < 2; ++r)

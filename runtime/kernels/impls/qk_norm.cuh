@@ -89,7 +89,7 @@ public:
   __device__ __forceinline__ void finish(const float (&factors)[2],
                                          const Rotation *rotations) {
     i32 slot = static_cast<const i32 *>(p.operands[qk_norm::kSlots])[row];
-    bool cached = slot >= 0 && slot < Cache::kRows;
+    bool cached = static_cast<uint32_t>(slot) < p.step->slots;
     forEach([&](int i, const auto &place) {
       constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
       if constexpr (kOperand == qk_norm::kV) {

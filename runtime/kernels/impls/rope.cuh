@@ -105,7 +105,7 @@ __device__ void kvAppend(const LaunchParams &p) {
   forEachVector<Cache::kCols, kCount>(
       p.step->counts[extent], [&](int64_t row, int64_t column) {
         i32 slot = static_cast<const i32 *>(p.operands[2])[row];
-        if (slot < 0 || slot >= Cache::kRows)
+        if (static_cast<uint32_t>(slot) >= p.step->slots)
           return;
         appendVector<K, Cache, kCount>(p.operands[0], row, p.operands[3], slot,
                                        column);

@@ -52,7 +52,6 @@ void saddle_engine_info(const saddle_engine_t *engine,
   info->max_seq_len = limits.max_seq_len();
   info->prefill_chunk = limits.prefill_chunk();
   info->page_size = limits.page_size();
-  info->num_pages = limits.num_pages();
   info->max_sequences = topology.dp() * limits.max_batch();
   info->world_size = engine->engine->worldSize();
   info->tp = topology.tp();

@@ -20,6 +20,7 @@ optionsOf(const saddle_session_options_t *options) {
   for (size_t i = 0; i < options->num_other_weights; ++i)
     result.otherWeights.push_back({options->other_weights[i].checkpoint,
                                    options->other_weights[i].place});
+  result.kvTokens = options->kv_tokens;
   return result;
 }
 
@@ -33,6 +34,7 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   options->nccl_above_bytes = defaults.ncclAboveBytes;
   options->other_weights = nullptr;
   options->num_other_weights = 0;
+  options->kv_tokens = defaults.kvTokens;
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
@@ -82,6 +84,35 @@ uint32_t saddle_session_sequence_replica(const saddle_session_t *session,
 
 uint64_t saddle_session_free_pages(const saddle_session_t *session) {
   return session->session->freePages();
+}
+
+uint64_t saddle_session_num_pages(const saddle_session_t *session) {
+  return session->session->numPages();
+}
+
+saddle_status_t saddle_session_truncate(saddle_session_t *session,
+                                        uint32_t sequence, uint64_t length) {
+  return toC(session->session->truncate(sequence, length));
+}
+
+saddle_status_t saddle_session_keep(saddle_session_t *session,
+                                    uint32_t sequence, uint32_t *snapshot) {
+  if (!snapshot)
+    return nullArgument("snapshot");
+  auto kept = session->session->keep(sequence);
+  if (kept.ok())
+    *snapshot = *kept;
+  return toC(kept.status());
+}
+
+saddle_status_t saddle_session_restore(saddle_session_t *session,
+                                       uint32_t sequence, uint32_t snapshot) {
+  return toC(session->session->restore(sequence, snapshot));
+}
+
+saddle_status_t saddle_session_release(saddle_session_t *session,
+                                       uint32_t snapshot) {
+  return toC(session->session->release(snapshot));
 }
 
 static session::SequenceInput fromC(const saddle_input_t &input) {

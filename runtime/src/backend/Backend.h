@@ -6,6 +6,7 @@
 
 #include "runtime/src/backend/RankProgram.h"
 #include "runtime/src/engine/Engine.h"
+#include "runtime/src/engine/States.h"
 
 namespace saddle::backend {
 
@@ -19,6 +20,7 @@ struct BackendOptions {
   bool shareDevices = false;
   std::string ncclLibrary = {};
   uint64_t ncclAboveBytes = kNcclAboveBytes;
+  uint64_t kvTokens = 0;
 };
 
 /// Memory of the host, freed when destroyed.
@@ -32,6 +34,9 @@ public:
 class Backend {
 public:
   virtual ~Backend() = default;
+
+  /// How much state each rank has room for.
+  virtual engine::StateCounts states() const = 0;
 
   /// Allocates and resolves what `rank` needs. Ranks may be made at the same
   /// time, each on the thread of its own.

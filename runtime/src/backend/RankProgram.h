@@ -69,6 +69,14 @@ public:
   virtual const uint8_t *outputRow(ops::BindingId output,
                                    uint64_t row) const = 0;
 
+  /// Keeps a copy of the state of the sequence in a batch slot, under a number
+  /// of the caller's that is not in use; restores it to the same slot; frees
+  /// it. State of sequences only: tokens' pages are the scheduler's business.
+  /// Between runs. Errors: ResourceExhausted, or the device's.
+  virtual Status keepState(uint32_t slot, uint32_t snapshot) = 0;
+  virtual Status restoreState(uint32_t slot, uint32_t snapshot) = 0;
+  virtual void releaseState(uint32_t snapshot) = 0;
+
   /// How long the device was busy with the last run; 0 when there is none.
   virtual std::chrono::nanoseconds deviceTime() const { return {}; }
 

@@ -1,7 +1,7 @@
 #include "runtime/src/cpu/Arenas.h"
 
+#include "runtime/src/backend/PagePool.h"
 #include "runtime/src/engine/Programs.h"
-#include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
 #include <cinttypes>
@@ -11,46 +11,79 @@
 
 namespace saddle::cpu {
 
-Status checkMemory(const schema::Engine &engine) {
-  uint64_t total = 0, largestRank = 0, largestArena = 0;
-  uint32_t largest = 0;
-  uint64_t ranksOfStage = engine.topology()->tp();
-  bool fits = true;
-  for (uint32_t s = 0; s < engine.topology()->pp(); ++s) {
-    std::vector<uint64_t> arenas = engine::arenaBytesOf(engine, s);
-    uint64_t perRank = 0, stage = 0;
+/// Bytes of all ranks together, and of the rank that needs most; saturated.
+struct MemoryNeed {
+  uint64_t total = 0, ofRank = 0, ofArena = 0;
+  uint32_t largest = 0; // arena
+};
+
+static uint64_t add(uint64_t a, uint64_t b) {
+  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static MemoryNeed needOf(const schema::Engine &engine,
+                         const engine::StateCounts &counts) {
+  MemoryNeed need;
+  for (uint32_t stage = 0; stage < engine.topology()->pp(); ++stage) {
+    std::vector<uint64_t> arenas = engine::arenaBytesOf(engine, stage, counts);
+    uint64_t perRank = 0;
     for (uint32_t i = 0; i < arenas.size(); ++i) {
-      fits &= !__builtin_add_overflow(perRank, arenas[i], &perRank);
-      if (arenas[i] > largestArena) {
-        largest = i;
-        largestArena = arenas[i];
+      perRank = add(perRank, arenas[i]);
+      if (arenas[i] > need.ofArena) {
+        need.largest = i;
+        need.ofArena = arenas[i];
       }
     }
-    largestRank = std::max(largestRank, perRank);
-    fits &= !__builtin_mul_overflow(perRank, ranksOfStage, &stage) &&
-            !__builtin_add_overflow(total, stage, &total);
+    need.ofRank = std::max(need.ofRank, perRank);
+    for (uint32_t rank = 0; rank < engine.topology()->tp(); ++rank)
+      need.total = add(need.total, perRank);
   }
+  return need;
+}
+
+StatusOr<engine::StateCounts> planStates(const schema::Engine &engine,
+                                         uint64_t kvTokens) {
   uint64_t machine =
       uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
-  if (fits && total <= machine)
-    return {};
+  engine::StateCounts counts;
+  counts.sequences = engine.limits()->max_batch();
+  counts.pages = 0;
+  uint64_t rest = needOf(engine, counts).total;
+  counts.pages = 1;
+  uint64_t page = needOf(engine, counts).total - rest;
+  uint64_t room = rest > machine ? 0
+                  : page == 0    ? UINT64_MAX
+                                 : (machine - rest) / page;
+  // An engine that does not fit at all is told so below, with what it needs.
+  if (rest <= machine || kvTokens != 0) {
+    // A pool that takes what is left leaves the machine a tenth of it.
+    bool takesRest = room < engine::mostPages(*engine.limits());
+    SADDLE_ASSIGN_OR_RETURN(
+        counts.pages,
+        backend::choosePages(engine, kvTokens,
+                             takesRest ? room - room / 10 : room));
+  }
+  if (counts.pages <= room)
+    return counts;
+  MemoryNeed need = needOf(engine, counts);
   constexpr double kGiB = 1 << 30;
   return makeError(
       StatusCode::ResourceExhausted,
       "the engine needs %.2f GiB per rank on %u ranks (arena \"%s\" alone %.2f "
-      "GiB), but this machine has %.2f GiB; compile with a smaller --max-batch "
-      "or --max-seq-len, or fewer layers",
-      double(largestRank) / kGiB,
+      "GiB), but this machine has %.2f GiB; ask for fewer --kv-tokens, compile "
+      "with a smaller --max-batch, or fewer layers",
+      double(need.ofRank) / kGiB,
       engine.topology()->tp() * engine.topology()->pp(),
-      engine.arenas()->Get(largest)->name()->c_str(),
-      double(largestArena) / kGiB, double(machine) / kGiB);
+      engine.arenas()->Get(need.largest)->name()->c_str(),
+      double(need.ofArena) / kGiB, double(machine) / kGiB);
 }
 
 StatusOr<Arenas> Arenas::allocate(const schema::Engine &engine, uint32_t stage,
+                                  const engine::StateCounts &counts,
                                   uint32_t rank) {
   uint64_t page = uint64_t(sysconf(_SC_PAGESIZE));
-  std::vector<uint64_t> sizes = engine::arenaBytesOf(engine, stage);
-  Arenas arenas;
+  std::vector<uint64_t> sizes = engine::arenaBytesOf(engine, stage, counts);
+  Arenas arenas(engine, counts);
   for (uint32_t i = 0; i < sizes.size(); ++i) {
     const schema::Arena *arena = engine.arenas()->Get(i);
     // mmap aligns to pages; more is room to move up in.
@@ -78,6 +111,8 @@ Arenas &Arenas::operator=(Arenas &&other) noexcept {
   if (this == &other)
     return *this;
   release();
+  engine = other.engine;
+  counts = other.counts;
   blocks = std::exchange(other.blocks, {});
   aligned = std::exchange(other.aligned, {});
   return *this;
@@ -91,8 +126,8 @@ void Arenas::release() {
 }
 
 View Arenas::view(const schema::Slice &slice) const {
-  View view = engine::viewOf(slice);
-  view.data = aligned[slice.arena()] + slice.offset();
+  View view = engine::viewOf(*engine, slice, counts);
+  view.data = aligned[slice.arena()] + engine::offsetOf(*engine, slice, counts);
   return view;
 }
 

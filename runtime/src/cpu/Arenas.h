@@ -6,20 +6,24 @@
 
 #include "runtime/src/base/Status.h"
 #include "runtime/src/base/View.h"
+#include "runtime/src/engine/States.h"
 
 #include <vector>
 
 namespace saddle::cpu {
 
-/// Refuses an engine whose ranks need more than this machine's memory;
-/// ResourceExhausted names both sizes and the largest arena.
-Status checkMemory(const schema::Engine &engine);
+/// How much state the ranks keep in this machine's memory: the pages are
+/// backend::choosePages' for `kvTokens`. ResourceExhausted names what the ranks
+/// need, what the machine has, and the largest arena.
+StatusOr<engine::StateCounts> planStates(const schema::Engine &engine,
+                                         uint64_t kvTokens);
 
 /// Owns the arenas of one rank. All bytes are zero at first, and pages that
 /// nobody touches cost nothing.
 class Arenas {
 public:
   static StatusOr<Arenas> allocate(const schema::Engine &engine, uint32_t stage,
+                                   const engine::StateCounts &counts,
                                    uint32_t rank);
   Arenas(Arenas &&other) noexcept { *this = std::move(other); }
   Arenas &operator=(Arenas &&other) noexcept;
@@ -27,17 +31,20 @@ public:
 
   /// Base of each arena, in the engine's order.
   const std::vector<uint8_t *> &bases() const { return aligned; }
-  /// The memory that `slice` names.
+  /// The memory that `slice` names: of state, all of it.
   View view(const schema::Slice &slice) const;
 
 private:
-  Arenas() = default;
+  Arenas(const schema::Engine &engine, const engine::StateCounts &counts)
+      : engine(&engine), counts(counts) {}
   void release();
 
   struct Block {
     void *start;
     size_t bytes;
   };
+  const schema::Engine *engine = nullptr;
+  engine::StateCounts counts;
   std::vector<Block> blocks;
   std::vector<uint8_t *> aligned;
 };

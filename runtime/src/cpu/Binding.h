@@ -57,6 +57,7 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
 #define SADDLE_CPU_KERNELS(KERNEL)                                             \
   KERNEL(add, bindAdd)                                                         \
   KERNEL(attention, bindAttention)                                             \
+  KERNEL(decay_scan, bindDecayScan)                                            \
   KERNEL(embedding, bindEmbedding)                                             \
   KERNEL(experts, bindExperts)                                                 \
   KERNEL(kv_append, bindKvAppend)                                              \

@@ -1,19 +1,25 @@
 #include "runtime/src/cpu/CpuProgram.h"
 
+#include <cinttypes>
 #include <cstring>
+#include <new>
 
 namespace saddle::cpu {
 
 StatusOr<std::unique_ptr<backend::Backend>>
-CpuBackend::create(std::shared_ptr<const Engine> engine) {
-  if (Status status = checkMemory(engine->root()); !status.ok())
-    return Status(status.code(), engine->path() + ": " + status.message());
-  return std::unique_ptr<backend::Backend>(new CpuBackend(std::move(engine)));
+CpuBackend::create(std::shared_ptr<const Engine> engine,
+                   const backend::BackendOptions &options) {
+  auto counts = planStates(engine->root(), options.kvTokens);
+  if (!counts.ok())
+    return Status(counts.status().code(),
+                  engine->path() + ": " + counts.status().message());
+  return std::unique_ptr<backend::Backend>(
+      new CpuBackend(std::move(engine), *counts));
 }
 
 StatusOr<std::unique_ptr<backend::RankProgram>>
 CpuBackend::makeRank(uint32_t rank) {
-  return CpuProgram::create(engine->root(), rank);
+  return CpuProgram::create(engine->root(), counts, rank);
 }
 
 CpuProgram::Command CpuProgram::resolve(const schema::Engine &engine,
@@ -46,12 +52,16 @@ CpuProgram::Command CpuProgram::resolve(const schema::Engine &engine,
 }
 
 StatusOr<std::unique_ptr<backend::RankProgram>>
-CpuProgram::create(const schema::Engine &engine, uint32_t rank) {
+CpuProgram::create(const schema::Engine &engine,
+                   const engine::StateCounts &counts, uint32_t rank) {
   const schema::Program &program = backend::programOf(engine, rank);
-  SADDLE_ASSIGN_OR_RETURN(Arenas arenas,
-                          Arenas::allocate(engine, program.stage(), rank));
+  SADDLE_ASSIGN_OR_RETURN(
+      Arenas arenas, Arenas::allocate(engine, program.stage(), counts, rank));
   std::unique_ptr<CpuProgram> result(
       new CpuProgram(engine, rank, std::move(arenas)));
+  for (const schema::State *state :
+       engine::sequenceStatesOf(engine, program.stage()))
+    result->sequenceStates.push_back(result->arenas.view(*state->slice()));
   for (const schema::Entry *entry : *program.entries()) {
     std::vector<View> views;
     for (const schema::Slice *slice : *entry->slices())
@@ -66,6 +76,42 @@ CpuProgram::create(const schema::Engine &engine, uint32_t rank) {
   SADDLE_RETURN_IF_ERROR(result->scratch.allocate());
   return std::unique_ptr<backend::RankProgram>(std::move(result));
 }
+
+//===--- Copies of state -------------------------------------------------===//
+
+static uint64_t bytesOfSlot(const View &state) {
+  return state.strides[0] * elementBytes(state.dtype);
+}
+
+Status CpuProgram::keepState(uint32_t slot, uint32_t snapshot) {
+  uint64_t bytes = 0;
+  for (const View &state : sequenceStates)
+    bytes += bytesOfSlot(state);
+  std::unique_ptr<uint8_t[]> kept(new (std::nothrow) uint8_t[bytes]);
+  if (!kept)
+    return makeError(StatusCode::ResourceExhausted,
+                     "rank %u: no memory for a copy of state of %" PRIu64
+                     " bytes; release a snapshot first",
+                     rank, bytes);
+  uint8_t *to = kept.get();
+  for (const View &state : sequenceStates) {
+    std::memcpy(to, state.row(slot), bytesOfSlot(state));
+    to += bytesOfSlot(state);
+  }
+  snapshots[snapshot] = std::move(kept);
+  return {};
+}
+
+Status CpuProgram::restoreState(uint32_t slot, uint32_t snapshot) {
+  const uint8_t *kept = snapshots[snapshot].get();
+  for (const View &state : sequenceStates) {
+    std::memcpy(state.row(slot), kept, bytesOfSlot(state));
+    kept += bytesOfSlot(state);
+  }
+  return {};
+}
+
+//===--- Commands --------------------------------------------------------===//
 
 /// Copies the first `count` entries of dimension 0.
 static void copyRows(const View &source, const View &dest, unsigned dimension,

@@ -12,27 +12,35 @@
 #include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/Programs.h"
 
+#include <map>
+
 namespace saddle::cpu {
 
 class CpuBackend : public backend::Backend {
 public:
+  /// Of the options, what is not about devices.
   static StatusOr<std::unique_ptr<backend::Backend>>
-  create(std::shared_ptr<const Engine> engine);
+  create(std::shared_ptr<const Engine> engine,
+         const backend::BackendOptions &options);
 
+  engine::StateCounts states() const override { return counts; }
   StatusOr<std::unique_ptr<backend::RankProgram>>
   makeRank(uint32_t rank) override;
 
 private:
-  explicit CpuBackend(std::shared_ptr<const Engine> engine)
-      : engine(std::move(engine)) {}
+  CpuBackend(std::shared_ptr<const Engine> engine,
+             const engine::StateCounts &counts)
+      : engine(std::move(engine)), counts(counts) {}
 
   std::shared_ptr<const Engine> engine;
+  engine::StateCounts counts;
 };
 
 class CpuProgram : public backend::RankProgram {
 public:
   static StatusOr<std::unique_ptr<backend::RankProgram>>
-  create(const schema::Engine &engine, uint32_t rank);
+  create(const schema::Engine &engine, const engine::StateCounts &counts,
+         uint32_t rank);
 
   Status load(const WeightSource &source) override {
     return source.load(weights, rank, arenas.bases());
@@ -42,6 +50,9 @@ public:
   const uint8_t *outputRow(ops::BindingId output, uint64_t row) const override {
     return entries[lastEntry].bindings.of(output).row(row);
   }
+  Status keepState(uint32_t slot, uint32_t snapshot) override;
+  Status restoreState(uint32_t slot, uint32_t snapshot) override;
+  void releaseState(uint32_t snapshot) override { snapshots.erase(snapshot); }
 
 private:
   /// What is behind one command; exactly one of kernel, collective and copy is
@@ -76,6 +87,8 @@ private:
   Arenas arenas;
   cpu::Scratch scratch;
   HostCollectives collectives;
+  std::vector<View> sequenceStates; // [slots, ...], dense
+  std::map<uint32_t, std::unique_ptr<uint8_t[]>> snapshots;
   std::vector<ResolvedEntry> entries;
   backend::RowCounts counts; // of the current batch
   uint32_t lastEntry = 0;

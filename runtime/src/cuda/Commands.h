@@ -6,6 +6,7 @@
 
 #include "runtime/kernels/abi.h"
 #include "runtime/schema/engine_generated.h"
+#include "runtime/src/engine/States.h"
 
 #include <vector>
 
@@ -13,6 +14,8 @@ namespace saddle::cuda {
 
 /// Where things are in the devices' memory, as one rank sees it.
 struct RankAddresses {
+  const schema::Engine *engine = nullptr;
+  engine::StateCounts counts;
   uint32_t rank = 0;
   std::vector<uint64_t> arenas; // by arena
   uint64_t step = 0;            // device::Step
@@ -20,7 +23,7 @@ struct RankAddresses {
   uint64_t fault = 0;           // device::Fault
 
   uint64_t of(const schema::Slice &slice) const {
-    return arenas[slice.arena()] + slice.offset();
+    return arenas[slice.arena()] + engine::offsetOf(*engine, slice, counts);
   }
 };
 

@@ -1,5 +1,6 @@
 #include "runtime/src/cuda/CudaBackend.h"
 
+#include "runtime/src/backend/PagePool.h"
 #include "runtime/src/cuda/DeviceProgram.h"
 
 #include <algorithm>
@@ -49,7 +50,7 @@ CudaBackend::create(const Driver &driver, std::shared_ptr<const Engine> engine,
                        "NCCL needs a device for each rank, but %u ranks share "
                        "%zu; do without --nccl or without --share-devices",
                        backend->worldSize(), backend->devices.size());
-    SADDLE_RETURN_IF_ERROR(backend->checkRoom());
+    SADDLE_RETURN_IF_ERROR(backend->planState());
     SADDLE_RETURN_IF_ERROR(backend->allocate(images));
     return nccl ? backend->connectNccl(std::move(nccl)) : Status();
   };
@@ -91,12 +92,20 @@ uint32_t CudaBackend::ownMultiprocessors() const {
   return uint32_t(fewest);
 }
 
-Status CudaBackend::checkRoom() const {
+Status CudaBackend::planState() {
   std::vector<DeviceRoom> room;
   for (const auto &device : devices) {
     SADDLE_ASSIGN_OR_RETURN(uint64_t bytes, device->freeBytes());
     room.push_back({device->describe(), bytes});
   }
+  Status others = checkMemory(engine(), *plan, deviceOfRank, room);
+  uint64_t pages = roomForPages(engine(), *plan, deviceOfRank, room);
+  // With one page it must fit; what does not says by how much.
+  if (pages == 0 && !others.ok())
+    return others;
+  SADDLE_ASSIGN_OR_RETURN(
+      plan->counts.pages,
+      backend::choosePages(engine(), options.kvTokens, pages));
   return checkMemory(engine(), *plan, deviceOfRank, room);
 }
 

@@ -31,6 +31,7 @@ public:
 
   StatusOr<std::unique_ptr<backend::RankProgram>>
   makeRank(uint32_t rank) override;
+  engine::StateCounts states() const override { return plan->counts; }
   StatusOr<std::unique_ptr<backend::HostMemory>>
   makeHostMemory(uint64_t bytes) override;
 
@@ -66,7 +67,8 @@ private:
       : loaded(std::move(engine)), options(options),
         running(new std::atomic<uint32_t>[loaded->worldSize()]()) {}
   Status openDevices(const Driver &driver);
-  Status checkRoom() const;
+  /// How many pages there are, and that everything fits.
+  Status planState();
   Status allocate(const std::vector<Bytes> &images);
   Status connectNccl(std::unique_ptr<Nccl> library);
 

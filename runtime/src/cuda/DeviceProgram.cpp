@@ -67,6 +67,8 @@ Status DeviceProgram::allocate() {
   SADDLE_ASSIGN_OR_RETURN(stream, makeStream(device));
   uint64_t heap = backend.heap().of(rank);
   SADDLE_RETURN_IF_ERROR(zero(heap, plan.heapBytes));
+  addresses.engine = &engine;
+  addresses.counts = plan.counts;
   addresses.rank = rank;
   addresses.step = heap + plan.stepOffset;
   addresses.fault = reinterpret_cast<uintptr_t>(backend.fault());
@@ -76,13 +78,14 @@ Status DeviceProgram::allocate() {
       continue;
     }
     const schema::Arena &arena = *engine.arenas()->Get(i);
-    uint64_t bytes = plan.arenas[program.stage()][i];
+    uint64_t bytes =
+        plan.arenas[program.stage()][i] * plan.counts.of(arena.kind());
     SADDLE_ASSIGN_OR_RETURN(
         DeviceMemory memory,
         allocateDevice(device, bytes, "arena \"" + arena.name()->str() + "\""));
     addresses.arenas.push_back(memory.get());
     arenas.push_back(std::move(memory));
-    if (arena.kind() == schema::ArenaKind::STATE)
+    if (engine::holdsState(arena.kind()))
       SADDLE_RETURN_IF_ERROR(zero(addresses.arenas.back(), bytes));
   }
 
@@ -164,7 +167,7 @@ void DeviceProgram::resolveCommands(
   providers.push_back(&kernelCollectives);
   std::vector<View> slices;
   for (const schema::Slice *slice : *entry.entry->slices()) {
-    slices.push_back(engine::viewOf(*slice));
+    slices.push_back(engine::viewOf(engine, *slice, addresses.counts));
     slices.back().data = reinterpret_cast<uint8_t *>(addresses.of(*slice));
   }
   for (uint32_t i = 0; i < entry.entry->commands()->size(); ++i) {
@@ -228,6 +231,40 @@ Status DeviceProgram::load(const WeightSource &source) {
     return status;
   return makeError(status.code(), "rank %u: %s", rank,
                    status.message().c_str());
+}
+
+//===--- Copies of state -------------------------------------------------===//
+
+Status DeviceProgram::copyState(uint32_t slot, uint64_t kept, bool restores) {
+  ContextScope scope(device);
+  for (const schema::State *state :
+       engine::sequenceStatesOf(backend.engine(), program.stage())) {
+    uint64_t bytes = engine::spanBytes(*state->slice());
+    uint64_t live = addresses.of(*state->slice()) + slot * bytes;
+    SADDLE_CUDA(device.driver, cuMemcpyDtoDAsync, restores ? live : kept,
+                restores ? kept : live, bytes, stream.get());
+    kept += bytes;
+  }
+  SADDLE_CUDA(device.driver, cuStreamSynchronize, stream.get());
+  return {};
+}
+
+Status DeviceProgram::keepState(uint32_t slot, uint32_t snapshot) {
+  uint64_t bytes = 0;
+  for (const schema::State *state :
+       engine::sequenceStatesOf(backend.engine(), program.stage()))
+    bytes += engine::spanBytes(*state->slice());
+  SADDLE_ASSIGN_OR_RETURN(
+      DeviceMemory memory,
+      allocateDevice(device, bytes,
+                     "rank " + std::to_string(rank) + ": a copy of state"));
+  SADDLE_RETURN_IF_ERROR(copyState(slot, memory.get(), /*restores=*/false));
+  snapshots[snapshot] = std::move(memory);
+  return {};
+}
+
+Status DeviceProgram::restoreState(uint32_t slot, uint32_t snapshot) {
+  return copyState(slot, snapshots[snapshot].get(), /*restores=*/true);
 }
 
 const uint8_t *DeviceProgram::outputRow(ops::BindingId output,

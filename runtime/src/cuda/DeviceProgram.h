@@ -14,6 +14,8 @@
 #include "runtime/src/cuda/Launcher.h"
 #include "runtime/src/cuda/StepStaging.h"
 
+#include <map>
+
 namespace saddle::cuda {
 
 class DeviceProgram : public backend::RankProgram {
@@ -28,6 +30,9 @@ public:
   StatusOr<bool> run(const backend::BatchRun &batchRun,
                      backend::CommandTime *times) override;
   const uint8_t *outputRow(ops::BindingId output, uint64_t row) const override;
+  Status keepState(uint32_t slot, uint32_t snapshot) override;
+  Status restoreState(uint32_t slot, uint32_t snapshot) override;
+  void releaseState(uint32_t snapshot) override { snapshots.erase(snapshot); }
   std::chrono::nanoseconds deviceTime() const override { return lastTime; }
 
   /// Where the rank's arenas are, for tests.
@@ -65,6 +70,9 @@ private:
   /// Puts a command into the stream; `follows` the one before it directly.
   Status launch(const DeviceEntry &entry, size_t command, bool follows);
   Status zero(uint64_t address, uint64_t bytes);
+  /// Between a batch slot and a copy at address `kept`; complete when it
+  /// returns.
+  Status copyState(uint32_t slot, uint64_t kept, bool restores);
 
   Status copyInputs(const CopyRange &range);
   Status copyInputs(const DeviceEntry &entry);
@@ -105,6 +113,7 @@ private:
   std::vector<DeviceMemory> arenas, tables;
   PinnedMemory staging;
   backend::PerBinding<PinnedMemory> outputs;
+  std::map<uint32_t, DeviceMemory> snapshots;
   Stream stream;
   Event begin, end;          // of a batch
   std::vector<Event> events; // [0] at the start, [i + 1] behind command i

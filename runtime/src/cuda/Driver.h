@@ -42,6 +42,7 @@ namespace saddle::cuda {
   CALL(cuMemsetD8Async)                                                        \
   CALL(cuMemcpyHtoDAsync)                                                      \
   CALL(cuMemcpyDtoHAsync)                                                      \
+  CALL(cuMemcpyDtoDAsync)                                                      \
   CALL(cuMemcpy2DAsync)                                                        \
   CALL(cuStreamCreate)                                                         \
   CALL(cuStreamDestroy)                                                        \

@@ -1,7 +1,6 @@
 #include "runtime/src/cuda/MemoryPlan.h"
 
 #include "runtime/kernels/abi.h"
-#include "runtime/src/engine/Extents.h"
 #include "runtime/src/engine/Programs.h"
 
 #include <algorithm>
@@ -39,21 +38,39 @@ static uint64_t alignUp(uint64_t value, uint64_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
 }
 
+static uint64_t times(uint64_t a, uint64_t b) {
+  uint64_t product;
+  return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
+static uint64_t plus(uint64_t a, uint64_t b) {
+  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+uint64_t MemoryPlan::stateBytes(uint32_t stage) const {
+  return plus(times(pageBytes[stage], counts.pages),
+              times(sequenceBytes[stage], counts.sequences));
+}
+
 MemoryPlan::MemoryPlan(const schema::Engine &engine, uint64_t granularity) {
+  counts.sequences = engine.limits()->max_batch();
+  pageSize = engine.limits()->page_size();
   const auto &tables = *engine.arenas();
   std::vector<uint64_t> largest(tables.size());
   for (uint32_t stage = 0; stage < engine.topology()->pp(); ++stage) {
     arenas.push_back(engine::arenaBytesOf(engine, stage));
-    uint64_t weights = 0, state = 0;
+    uint64_t weights = 0, page = 0, sequence = 0;
     for (uint32_t i = 0; i < tables.size(); ++i) {
       uint64_t bytes = arenas.back()[i];
       largest[i] = std::max(largest[i], bytes);
       ArenaKind kind = tables.Get(i)->kind();
       weights += kind == ArenaKind::CONSTANT ? bytes : 0;
-      state += kind == ArenaKind::STATE ? bytes : 0;
+      page += kind == ArenaKind::PAGES ? bytes : 0;
+      sequence += kind == ArenaKind::SEQUENCES ? bytes : 0;
     }
     weightBytes.push_back(weights);
-    stateBytes.push_back(state);
+    pageBytes.push_back(page);
+    sequenceBytes.push_back(sequence);
   }
 
   heapOffsets.assign(tables.size(), kNotInHeap);
@@ -81,6 +98,31 @@ MemoryPlan::MemoryPlan(const schema::Engine &engine, uint64_t granularity) {
   heapBytes = alignUp(used, granularity);
 }
 
+uint64_t roomForPages(const schema::Engine &engine, const MemoryPlan &plan,
+                      const std::vector<uint32_t> &deviceOfRank,
+                      const std::vector<DeviceRoom> &devices) {
+  uint32_t tp = engine.topology()->tp();
+  uint64_t room = UINT64_MAX;
+  for (uint32_t device = 0; device < devices.size(); ++device) {
+    uint64_t page = 0, rest = 0;
+    for (uint32_t rank = 0; rank < deviceOfRank.size(); ++rank) {
+      if (deviceOfRank[rank] != device)
+        continue;
+      uint32_t stage = rank / tp;
+      page += plan.pageBytes[stage];
+      rest = plus(
+          rest, plus(plan.weightBytes[stage] + plan.heapBytes,
+                     times(plan.sequenceBytes[stage], plan.counts.sequences)));
+    }
+    if (page == 0)
+      continue;
+    uint64_t used = plus(rest, kReservedBytes);
+    uint64_t free = devices[device].freeBytes;
+    room = std::min(room, free > used ? (free - used) / page : 0);
+  }
+  return room;
+}
+
 Status checkMemory(const schema::Engine &engine, const MemoryPlan &plan,
                    const std::vector<uint32_t> &deviceOfRank,
                    const std::vector<DeviceRoom> &devices) {
@@ -93,10 +135,10 @@ Status checkMemory(const schema::Engine &engine, const MemoryPlan &plan,
         continue;
       first = ranks++ == 0 ? rank : first;
       weights += plan.weightBytes[rank / tp];
-      state += plan.stateBytes[rank / tp];
+      state = plus(state, plan.stateBytes(rank / tp));
       heap += plan.heapBytes;
     }
-    uint64_t needed = weights + state + heap + kReservedBytes;
+    uint64_t needed = plus(state, weights + heap + kReservedBytes);
     if (ranks == 0 || needed <= devices[device].freeBytes)
       continue;
     constexpr double kGiB = 1 << 30;
@@ -108,8 +150,8 @@ Status checkMemory(const schema::Engine &engine, const MemoryPlan &plan,
         StatusCode::ResourceExhausted,
         "%s: %s %.2f GiB (weights %.2f, KV cache %.2f, activations and "
         "exchanges %.2f, reserved %.2f), but %.2f GiB are free, %.2f GiB too "
-        "few; compile with a smaller --max-batch or --max-seq-len, or for more "
-        "ranks",
+        "few; ask for fewer --kv-tokens, or compile with a smaller --max-batch "
+        "or for more ranks",
         devices[device].name.c_str(), which.c_str(), double(needed) / kGiB,
         double(weights) / kGiB, double(state) / kGiB, double(heap) / kGiB,
         double(kReservedBytes) / kGiB, double(devices[device].freeBytes) / kGiB,

@@ -6,6 +6,7 @@
 
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/base/Status.h"
+#include "runtime/src/engine/States.h"
 
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ StatusOr<std::vector<uint32_t>> placeRanks(uint32_t world, uint32_t devices,
 
 /// Where each rank's arenas are.
 struct MemoryPlan {
+  /// With one page until choosePages has decided.
   MemoryPlan(const schema::Engine &engine, uint64_t granularity);
 
   /// The part that lies at the same place on every rank: the step header, then
@@ -33,15 +35,18 @@ struct MemoryPlan {
   std::vector<uint64_t> heapOffsets;
   uint64_t stepOffset = 0;
   uint64_t heapBytes = 0;
-  /// Bytes of each arena by program; of CONSTANT and STATE arenas each is an
-  /// allocation of its own.
+  engine::StateCounts counts;
+  uint64_t pageSize = 0; // tokens
+  /// Bytes of each arena by stage; of state, of one unit. CONSTANT arenas and
+  /// those of state are allocations of their own.
   std::vector<std::vector<uint64_t>> arenas;
-  /// Sums over those, by program.
-  std::vector<uint64_t> weightBytes, stateBytes;
+  /// Sums over those, by stage.
+  std::vector<uint64_t> weightBytes, pageBytes, sequenceBytes;
 
-  uint64_t bytesOfRank(uint32_t program) const {
-    return weightBytes[program] + stateBytes[program] + heapBytes;
-  }
+  /// Token slots of a paged state.
+  uint64_t slots() const { return counts.pages * pageSize; }
+  /// State of a rank; saturates.
+  uint64_t stateBytes(uint32_t stage) const;
 };
 
 /// What a device has left.
@@ -52,6 +57,12 @@ struct DeviceRoom {
 
 /// Kept free on each device for code, graphs, staging tables and the driver.
 constexpr uint64_t kReservedBytes = 512u << 20;
+
+/// Pages that every device has room for beside all else of its ranks;
+/// UINT64_MAX when pages need none.
+uint64_t roomForPages(const schema::Engine &engine, const MemoryPlan &plan,
+                      const std::vector<uint32_t> &deviceOfRank,
+                      const std::vector<DeviceRoom> &devices);
 
 /// ResourceExhausted when the ranks of a device need more than it has; names
 /// the device, the ranks, the parts and by how much.

@@ -83,7 +83,8 @@ StagingLayout::StagingLayout(const schema::Entry &entry,
 
 StepStaging::StepStaging(const schema::Entry &entry,
                          const MemoryPlan &memoryPlan, uint8_t *memory)
-    : plan(entry, memoryPlan), memory(memory) {
+    : plan(entry, memoryPlan), slots(uint32_t(memoryPlan.slots())),
+      memory(memory) {
   std::vector<View> views;
   for (uint32_t i = 0; i < entry.slices()->size(); ++i) {
     View view = engine::viewOf(*entry.slices()->Get(i));
@@ -144,6 +145,7 @@ void StepStaging::write(const backend::Batch &batch,
     step.counts[extent] = uint32_t(counts.of(schema::Extent(extent)));
   step.timeoutNs = timeoutNs;
   step.replicas = uint32_t(batch.replicas.size());
+  step.slots = slots;
   for (uint32_t i = 0; i < step.replicas; ++i) {
     step.tokens[i] = uint32_t(batch.tokenCounts[i]);
     step.rows[i] = uint32_t(batch.rowCounts[i]);

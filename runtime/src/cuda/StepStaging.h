@@ -63,6 +63,7 @@ private:
                   bool isFresh, std::vector<CopyRange> &changes) const;
 
   StagingLayout plan;
+  uint32_t slots; // of paged states
   uint8_t *memory;
   std::optional<backend::StepBindings> bindings;
   View table; // without data when it is not copied by rows

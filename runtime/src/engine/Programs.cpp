@@ -42,28 +42,36 @@ std::vector<const Weight *> weightsOf(const Engine &engine, uint32_t stage) {
   return weights;
 }
 
-std::vector<uint64_t> arenaBytesOf(const Engine &engine,
-                                   const Program &program) {
+std::vector<const State *> sequenceStatesOf(const Engine &engine,
+                                            uint32_t stage) {
+  std::vector<const State *> states;
+  for (const Program *program : programsOf(engine, stage))
+    for (const State *state : *program->states())
+      if (state->kind() == StateKind::SEQUENCE)
+        states.push_back(state);
+  return states;
+}
+
+std::vector<uint64_t> arenaBytesOf(const Engine &engine, uint32_t stage,
+                                   const StateCounts &counts) {
   std::vector<uint64_t> bytes(engine.arenas()->size());
   auto add = [&](const Slice &slice) {
     uint64_t &end = bytes[slice.arena()];
     end = std::max(end, slice.offset() + spanBytes(slice));
   };
-  for (const Weight *weight : *program.weights())
-    add(*weight->slice());
-  for (const Entry *entry : *program.entries())
-    for (const Slice *slice : *entry->slices())
-      add(*slice);
-  return bytes;
-}
-
-std::vector<uint64_t> arenaBytesOf(const Engine &engine, uint32_t stage) {
-  std::vector<uint64_t> bytes(engine.arenas()->size());
   for (const Program *program : programsOf(engine, stage)) {
-    std::vector<uint64_t> own = arenaBytesOf(engine, *program);
-    for (size_t i = 0; i < own.size(); ++i)
-      bytes[i] = std::max(bytes[i], own[i]);
+    for (const Weight *weight : *program->weights())
+      add(*weight->slice());
+    for (const State *state : *program->states())
+      add(*state->slice());
+    for (const Entry *entry : *program->entries())
+      for (const Slice *slice : *entry->slices())
+        add(*slice);
   }
+  for (uint32_t i = 0; i < bytes.size(); ++i)
+    if (__builtin_mul_overflow(
+            bytes[i], counts.of(engine.arenas()->Get(i)->kind()), &bytes[i]))
+      bytes[i] = UINT64_MAX;
   return bytes;
 }
 

@@ -4,7 +4,7 @@
 #ifndef SADDLE_RUNTIME_ENGINE_PROGRAMS_H
 #define SADDLE_RUNTIME_ENGINE_PROGRAMS_H
 
-#include "runtime/schema/engine_generated.h"
+#include "runtime/src/engine/States.h"
 
 #include <string>
 #include <string_view>
@@ -34,12 +34,15 @@ std::vector<const schema::Program *> programsOf(const schema::Engine &engine,
 std::vector<const schema::Weight *> weightsOf(const schema::Engine &engine,
                                               uint32_t stage);
 
-/// Bytes of each arena that a program uses: up to the end of its last slice.
-std::vector<uint64_t> arenaBytesOf(const schema::Engine &engine,
-                                   const schema::Program &program);
-/// Those that a rank of a stage needs for all its programs.
-std::vector<uint64_t> arenaBytesOf(const schema::Engine &engine,
-                                   uint32_t stage);
+/// The states of sequences of all programs of a stage.
+std::vector<const schema::State *>
+sequenceStatesOf(const schema::Engine &engine, uint32_t stage);
+
+/// Bytes of each arena that a rank of a stage needs for all its programs: up to
+/// the end of the last slice, of so many units of state. The largest number
+/// when that does not fit in 64 bits.
+std::vector<uint64_t> arenaBytesOf(const schema::Engine &engine, uint32_t stage,
+                                   const StateCounts &counts = {});
 
 /// "program 1", or "program "draft" 1" for another one than the main program:
 /// name and stage, for messages.

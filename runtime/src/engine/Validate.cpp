@@ -137,9 +137,11 @@ Status validate(const Engine &engine, Bytes segments) {
   for (const Program *program : *engine.programs()) {
     std::string place = describe(*program);
     SADDLE_RETURN_IF_ERROR(prefix(place, validateWeights(engine, *program)));
+    SADDLE_RETURN_IF_ERROR(prefix(place, validateStates(engine, *program)));
     SADDLE_RETURN_IF_ERROR(prefix(place, validateEntries(engine, *program)));
   }
   SADDLE_RETURN_IF_ERROR(validateSharedWeights(engine));
+  SADDLE_RETURN_IF_ERROR(validateStagesStates(engine));
   SADDLE_RETURN_IF_ERROR(validateStages(engine));
   SADDLE_RETURN_IF_ERROR(validateExchanges(engine));
   return validateSourcesAreRead(engine);

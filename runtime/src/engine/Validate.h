@@ -82,6 +82,15 @@ Status validateRankValue(const schema::RankValue *value, uint64_t worldSize);
 /// elements. Call before the first look at a vector of uint64.
 Status checkAligned(const flatbuffers::Vector<uint64_t> &dims);
 
+/// The states of `program`: units, dense, disjoint.
+Status validateStates(const schema::Engine &engine,
+                      const schema::Program &program);
+/// Programs of a stage, which lie in the same arenas, have states of their own.
+Status validateStagesStates(const schema::Engine &engine);
+/// A valid slice in an arena of state is one of the program's states.
+Status checkIsState(const schema::Engine &engine,
+                    const schema::Program &program, const schema::Slice &slice);
+
 /// Shape, strides, arena range, alignment of one slice.
 Status validateSlice(const schema::Engine &engine, const schema::Slice &slice);
 

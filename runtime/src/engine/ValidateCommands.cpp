@@ -111,7 +111,6 @@ Status CommandChecker::checkLimits(const ops::Body &body,
     uint64_t extent;
     const char *rule;
   } kLimits[] = {
-      {'p', limits.num_pages(), "num_pages"},
       {'b', limits.page_size(), "page_size"},
       {'S', limits.max_batch(), "max_batch"},
       {'P', (limits.max_seq_len() - 1) / limits.page_size() + 1,
@@ -127,13 +126,16 @@ Status CommandChecker::checkLimits(const ops::Body &body,
                                           limit.extent, limit.rule));
     if (!operand.isState())
       continue;
+    // Its units are right where it lies in the arena of its kind (State).
     const Arena &arena = *engine.arenas()->Get(slice(index).arena());
-    if (arena.kind() != ArenaKind::STATE)
+    ArenaKind expected =
+        operand.isOfSequences() ? ArenaKind::SEQUENCES : ArenaKind::PAGES;
+    if (arena.kind() != expected)
       return makeError(StatusCode::DataLoss,
-                       "%s (slice %u) lies in arena %s of kind %s, expected "
-                       "STATE",
+                       "%s (slice %u) lies in arena %s of kind %s, expected %s",
                        operand.name.c_str(), index, quoted(arena).c_str(),
-                       EnumNameArenaKind(arena.kind()));
+                       EnumNameArenaKind(arena.kind()),
+                       EnumNameArenaKind(expected));
   }
   return Status();
 }

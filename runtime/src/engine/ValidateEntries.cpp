@@ -149,10 +149,12 @@ Status validateEntry(const Engine &engine, const Program &program,
                      unsigned(entry.phase()));
   SADDLE_RETURN_IF_ERROR(checkCount("tokens", entry.tokens()));
   SADDLE_RETURN_IF_ERROR(checkCount("rows", entry.rows()));
-  for (uint32_t i = 0; i < entry.slices()->size(); ++i)
-    SADDLE_RETURN_IF_ERROR(
-        prefix("slice " + std::to_string(i),
-               validateSlice(engine, *entry.slices()->Get(i))));
+  for (uint32_t i = 0; i < entry.slices()->size(); ++i) {
+    const Slice &slice = *entry.slices()->Get(i);
+    std::string place = "slice " + std::to_string(i);
+    SADDLE_RETURN_IF_ERROR(prefix(place, validateSlice(engine, slice)));
+    SADDLE_RETURN_IF_ERROR(prefix(place, checkIsState(engine, program, slice)));
+  }
   SADDLE_RETURN_IF_ERROR(validateBindings(engine, program, entry));
   for (uint32_t i = 0; i < entry.commands()->size(); ++i) {
     const Command &command = *entry.commands()->Get(i);

@@ -92,19 +92,7 @@ Status validateLimits(const Limits &limits) {
       checkRange("limits: max_seq_len", limits.max_seq_len(), kMaxIndex));
   SADDLE_RETURN_IF_ERROR(
       checkRange("limits: prefill_chunk", limits.prefill_chunk(), kMaxIndex));
-  SADDLE_RETURN_IF_ERROR(
-      checkRange("limits: page_size", limits.page_size(), kMaxIndex));
-  SADDLE_RETURN_IF_ERROR(checkRange("limits: num_pages", limits.num_pages(),
-                                    kMaxIndex / limits.page_size()));
-  uint64_t tokens = limits.num_pages() * limits.page_size();
-  if (tokens < limits.max_seq_len())
-    return makeError(StatusCode::DataLoss,
-                     "limits: %" PRIu64 " pages of %" PRIu64
-                     " tokens do not hold one sequence of max_seq_len = "
-                     "%" PRIu64,
-                     limits.num_pages(), limits.page_size(),
-                     limits.max_seq_len());
-  return Status();
+  return checkRange("limits: page_size", limits.page_size(), kMaxIndex);
 }
 
 Status validateArenas(const Engine &engine) {
@@ -113,7 +101,7 @@ Status validateArenas(const Engine &engine) {
     SADDLE_RETURN_IF_ERROR(names.add(*arena->name()));
     std::string place = "arena " + quoted(*arena);
     if (arena->kind() < ArenaKind::CONSTANT ||
-        arena->kind() > ArenaKind::EXCHANGE)
+        arena->kind() > ArenaKind::SEQUENCES)
       return makeError(StatusCode::DataLoss, "%s: unknown kind %u",
                        place.c_str(), unsigned(arena->kind()));
     if (arena->kind() == ArenaKind::EXCHANGE && !isDeviceTarget(engine))

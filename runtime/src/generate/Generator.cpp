@@ -12,7 +12,7 @@ Generator::Generator(session::Session &session, Listener &listener)
       candidates(backend::candidatesOf(session.engine().root())),
       maxSeqLen(session.engine().root().limits()->max_seq_len()),
       pageSize(session.engine().root().limits()->page_size()),
-      pagesPerReplica(session.pagesPerReplica()),
+      pagesPerReplica(session.numPages()),
       reserved(session.engine().root().topology()->dp()) {}
 
 Generator::~Generator() {
@@ -46,7 +46,7 @@ StatusOr<RequestId> Generator::add(Span<const int32_t> prompt,
     return makeError(StatusCode::ResourceExhausted,
                      "the request may need %" PRIu64
                      " KV pages, but an attention replica has %" PRIu64
-                     "; ask for fewer new tokens",
+                     "; ask for fewer new tokens or more --kv-tokens",
                      pages, pagesPerReplica);
   waiting.push_back({nextId,
                      options,

@@ -19,7 +19,7 @@ makeBackend(std::shared_ptr<const Engine> engine,
         "do without NCCL (--nccl)",
         engine->path().c_str());
   if (target == "cpu")
-    return cpu::CpuBackend::create(std::move(engine));
+    return cpu::CpuBackend::create(std::move(engine), options);
 #ifdef SADDLE_HAS_CUDA
   if (target == "sm_90a")
     return cuda::CudaBackend::create(std::move(engine), options);

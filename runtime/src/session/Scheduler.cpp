@@ -9,7 +9,7 @@
 namespace saddle::session {
 
 StatusOr<Scheduler> Scheduler::create(const schema::Engine &engine,
-                                      uint64_t prefillChunk,
+                                      uint64_t pages, uint64_t prefillChunk,
                                       uint64_t microBatches) {
   const schema::Limits &limits = *engine.limits();
   if (prefillChunk > limits.prefill_chunk())
@@ -21,13 +21,14 @@ StatusOr<Scheduler> Scheduler::create(const schema::Engine &engine,
   Scheduler scheduler;
   scheduler.maxSeqLen = limits.max_seq_len();
   scheduler.pageSize = limits.page_size();
+  scheduler.pages = pages;
   scheduler.vocab = engine.model()->vocab_size();
   scheduler.chunk = prefillChunk ? prefillChunk : limits.prefill_chunk();
   scheduler.microBatches = std::max<uint64_t>(1, microBatches);
   scheduler.replicas.resize(engine.topology()->dp());
   for (Replica &replica : scheduler.replicas) {
     replica.slots.resize(limits.max_batch());
-    for (uint64_t page = limits.num_pages(); page-- > 0;)
+    for (uint64_t page = pages; page-- > 0;)
       replica.unused.push_back(int32_t(page));
   }
   // Every stage has the same entries.
@@ -77,17 +78,43 @@ StatusOr<uint32_t> Scheduler::addSequence() {
                    replicas.size() * least->slots.size());
 }
 
+Status Scheduler::checkExists(uint32_t sequence) const {
+  if (find(sequence))
+    return {};
+  return makeError(StatusCode::InvalidArgument, "sequence %u does not exist",
+                   sequence);
+}
+
 Status Scheduler::removeSequence(uint32_t sequence) {
+  SADDLE_RETURN_IF_ERROR(checkExists(sequence));
   Slot *slot = find(sequence);
-  if (!slot)
-    return makeError(StatusCode::InvalidArgument, "sequence %u does not exist",
-                     sequence);
   Replica &replica = replicas[replicaOf(sequence)];
   replica.unused.insert(replica.unused.end(), slot->pages.rbegin(),
                         slot->pages.rend());
   --replica.live;
   *slot = {};
   return {};
+}
+
+Status Scheduler::checkCut(uint32_t sequence, uint64_t length) const {
+  SADDLE_RETURN_IF_ERROR(checkExists(sequence));
+  uint64_t held = find(sequence)->length;
+  if (length <= held)
+    return {};
+  return makeError(StatusCode::InvalidArgument,
+                   "sequence %u cannot be cut to %" PRIu64
+                   " tokens: it holds %" PRIu64,
+                   sequence, length, held);
+}
+
+void Scheduler::cut(uint32_t sequence, uint64_t length) {
+  Slot &slot = *find(sequence);
+  Replica &replica = replicas[replicaOf(sequence)];
+  slot.length = length;
+  while (slot.pages.size() > blocksFor(length)) {
+    replica.unused.push_back(slot.pages.back());
+    slot.pages.pop_back();
+  }
 }
 
 uint64_t Scheduler::length(uint32_t sequence) const {
@@ -146,7 +173,8 @@ Status Scheduler::checkPages(Span<const SequenceInput> inputs) const {
       where = " of attention replica " + std::to_string(i);
     return makeError(StatusCode::ResourceExhausted,
                      "the step needs %" PRIu64 " KV pages%s of %" PRIu64
-                     " tokens, but %zu are free; remove a sequence first",
+                     " tokens, but %zu are free; remove or cut a "
+                     "sequence first, or load with more --kv-tokens",
                      needed[i], where.c_str(), pageSize,
                      replicas[i].unused.size());
   }
@@ -180,9 +208,8 @@ Status Scheduler::begin(Span<const SequenceInput> inputs) {
       slot.pages.push_back(replica.unused.back());
       replica.unused.pop_back();
     }
-    replica.pending.push_back({input.sequence / uint32_t(replicas.size()),
-                               input.tokens.data(), input.tokens.size(),
-                               input.logits, row});
+    replica.pending.push_back({slotOf(input.sequence), input.tokens.data(),
+                               input.tokens.size(), input.logits, row});
     row += input.rows();
   }
   uint64_t most = 0;

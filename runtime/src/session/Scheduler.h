@@ -45,12 +45,12 @@ inline size_t rowsOf(Span<const SequenceInput> inputs) {
 /// Not thread-safe.
 class Scheduler final : public backend::PageTables {
 public:
-  /// `prefillChunk` bounds a replica's tokens of a prefill batch; 0 means the
-  /// engine's limit. Steps of several sequences are cut into up to
-  /// `microBatches` batches of about equal size. Errors: a chunk beyond the
-  /// engine's limit.
+  /// Each replica has `pages` pages. `prefillChunk` bounds a replica's tokens
+  /// of a prefill batch; 0 means the engine's limit. Steps of several sequences
+  /// are cut into up to `microBatches` batches of about equal size. Errors: a
+  /// chunk beyond the engine's limit.
   static StatusOr<Scheduler> create(const schema::Engine &engine,
-                                    uint64_t prefillChunk,
+                                    uint64_t pages, uint64_t prefillChunk,
                                     uint64_t microBatches);
 
   /// An empty sequence of the replica with the fewest sequences (then the most
@@ -58,10 +58,22 @@ public:
   StatusOr<uint32_t> addSequence();
   /// Frees the slot and its pages.
   Status removeSequence(uint32_t sequence);
+  /// Whether the sequence can keep its first `length` tokens only.
+  Status checkCut(uint32_t sequence, uint64_t length) const;
+  /// Forgets the others, and frees the pages that then hold none.
+  void cut(uint32_t sequence, uint64_t length);
   /// Tokens that the sequence holds; 0 when it does not exist.
   uint64_t length(uint32_t sequence) const;
   /// Of all replicas.
   uint64_t freePages() const;
+  /// Of each replica, free or not.
+  uint64_t numPages() const { return pages; }
+  /// InvalidArgument when there is no such sequence.
+  Status checkExists(uint32_t sequence) const;
+  /// Its batch slot in its replica.
+  uint32_t slotOf(uint32_t sequence) const {
+    return sequence / uint32_t(replicas.size());
+  }
   uint32_t replicaOf(uint32_t sequence) const {
     return sequence % uint32_t(replicas.size());
   }
@@ -119,7 +131,8 @@ private:
   void append(Replica &replica, backend::ReplicaBatch &batch, Pending &from,
               uint64_t count);
 
-  uint64_t maxSeqLen = 0, pageSize = 0, vocab = 0, chunk = 0, microBatches = 1;
+  uint64_t maxSeqLen = 0, pageSize = 0, pages = 0, vocab = 0, chunk = 0,
+           microBatches = 1;
   std::vector<Replica> replicas;
   // Ascending in tokens, then rows.
   std::vector<EntryShape> decode, prefill;

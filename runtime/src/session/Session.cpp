@@ -59,18 +59,20 @@ Session::create(std::shared_ptr<const Engine> engine,
                      "micro-batches: %" PRIu64 ", expected 1 to %" PRIu64
                      ", or 0 for one per pipeline stage",
                      options.microBatches, kMostMicroBatches);
-  SADDLE_ASSIGN_OR_RETURN(
-      Scheduler scheduler,
-      Scheduler::create(root, options.prefillChunk, options.microBatches));
   if (!backend) {
     SADDLE_ASSIGN_OR_RETURN(
         backend,
-        makeBackend(engine, {options.timeout, options.shareDevices,
-                             options.ncclLibrary, options.ncclAboveBytes}));
+        makeBackend(engine,
+                    {options.timeout, options.shareDevices, options.ncclLibrary,
+                     options.ncclAboveBytes, options.kvTokens}));
   }
   if (!transport)
     transport = std::make_unique<comm::ThreadTransport>(
         engine->worldSize(), partitionsOf(root), transportOptions(options));
+  SADDLE_ASSIGN_OR_RETURN(Scheduler scheduler,
+                          Scheduler::create(root, backend->states().pages,
+                                            options.prefillChunk,
+                                            options.microBatches));
   std::unique_ptr<Session> session(
       new Session(std::move(engine), std::move(scheduler), std::move(backend),
                   std::move(transport), options));
@@ -98,7 +100,92 @@ StatusOr<uint32_t> Session::addSequence() {
 
 Status Session::removeSequence(uint32_t sequence) {
   SADDLE_RETURN_IF_ERROR(broken);
+  SADDLE_RETURN_IF_ERROR(scheduler.checkExists(sequence));
+  for (uint32_t snapshot : snapshots.of(sequence))
+    SADDLE_RETURN_IF_ERROR(drop(sequence, snapshot));
   return scheduler.removeSequence(sequence);
+}
+
+//===--- Cutting back ----------------------------------------------------===//
+
+Status Session::onRanksOf(uint32_t sequence, const Workers::Job &job) {
+  uint32_t replica = replicaOf(sequence);
+  auto ofReplica = [&](uint32_t rank) -> Status {
+    const schema::Topology &topology = *loaded->root().topology();
+    return engine::coordinatesOf(topology, rank).replica == replica ? job(rank)
+                                                                    : Status();
+  };
+  // Copies take a moment, and they wait for nobody.
+  return workers.run(ofReplica,
+                     [](const std::vector<uint32_t> &) { return false; });
+}
+
+Status Session::bringBack(uint32_t sequence, uint32_t snapshot,
+                          uint64_t length) {
+  // Half restored, the sequence would be neither.
+  broken = onRanksOf(sequence, [&](uint32_t rank) {
+    return ranks[rank]->restoreState(scheduler.slotOf(sequence), snapshot);
+  });
+  SADDLE_RETURN_IF_ERROR(broken);
+  scheduler.cut(sequence, length);
+  snapshots.cut(sequence, length);
+  return {};
+}
+
+Status Session::truncate(uint32_t sequence, uint64_t length) {
+  SADDLE_RETURN_IF_ERROR(broken);
+  SADDLE_RETURN_IF_ERROR(scheduler.checkCut(sequence, length));
+  if (length == scheduler.length(sequence))
+    return {};
+  // State of sequences begins anew at position 0, whatever was there.
+  if (length != 0 && engine::hasSequenceState(loaded->root())) {
+    if (auto snapshot = snapshots.at(sequence, length))
+      return bringBack(sequence, *snapshot, length);
+    return makeError(StatusCode::InvalidArgument,
+                     "sequence %u cannot be cut to %" PRIu64
+                     " tokens: the engine has recurrent state, and no snapshot "
+                     "of that length was kept",
+                     sequence, length);
+  }
+  scheduler.cut(sequence, length);
+  snapshots.cut(sequence, length);
+  return {};
+}
+
+StatusOr<uint32_t> Session::keep(uint32_t sequence) {
+  SADDLE_RETURN_IF_ERROR(broken);
+  SADDLE_RETURN_IF_ERROR(scheduler.checkExists(sequence));
+  uint32_t snapshot = snapshots.add(sequence, scheduler.length(sequence));
+  Status status = onRanksOf(sequence, [&](uint32_t rank) {
+    return ranks[rank]->keepState(scheduler.slotOf(sequence), snapshot);
+  });
+  if (status.ok())
+    return snapshot;
+  // Some ranks may have their copy.
+  SADDLE_RETURN_IF_ERROR(drop(sequence, snapshot));
+  return status;
+}
+
+Status Session::restore(uint32_t sequence, uint32_t snapshot) {
+  SADDLE_RETURN_IF_ERROR(broken);
+  SADDLE_RETURN_IF_ERROR(scheduler.checkExists(sequence));
+  SADDLE_ASSIGN_OR_RETURN(Snapshot found,
+                          snapshots.findFor(sequence, snapshot));
+  return bringBack(sequence, snapshot, found.length);
+}
+
+Status Session::release(uint32_t snapshot) {
+  SADDLE_RETURN_IF_ERROR(broken);
+  SADDLE_ASSIGN_OR_RETURN(Snapshot found, snapshots.find(snapshot));
+  return drop(found.sequence, snapshot);
+}
+
+Status Session::drop(uint32_t sequence, uint32_t snapshot) {
+  snapshots.remove(snapshot);
+  return onRanksOf(sequence, [&](uint32_t rank) {
+    ranks[rank]->releaseState(snapshot);
+    return Status();
+  });
 }
 
 //===--- Steps -----------------------------------------------------------===//

@@ -6,6 +6,7 @@
 
 #include "runtime/src/backend/Backend.h"
 #include "runtime/src/session/Scheduler.h"
+#include "runtime/src/session/Snapshots.h"
 #include "runtime/src/session/Workers.h"
 
 #include <chrono>
@@ -34,6 +35,9 @@ struct SessionOptions {
   uint64_t ncclAboveBytes = backend::kNcclAboveBytes;
   /// Weights of the engine's checkpoints beside the main one.
   std::vector<CheckpointPlace> otherWeights;
+  /// Tokens that each attention replica's KV pages have room for, rounded up to
+  /// pages; 0: backend::choosePages says.
+  uint64_t kvTokens = 0;
   backend::CommandHook beforeCommand;
 };
 
@@ -88,10 +92,27 @@ public:
     return scheduler.replicaOf(sequence);
   }
   uint64_t freePages() const { return scheduler.freePages(); }
-  /// KV pages of an attention replica, free or not.
-  uint64_t pagesPerReplica() const {
-    return loaded->root().limits()->num_pages();
-  }
+  /// Of each attention replica.
+  uint64_t numPages() const { return scheduler.numPages(); }
+
+  /// Makes a sequence forget all but its first `length` tokens, so that the
+  /// next step goes on from there as if the others had never been. Exact for
+  /// paged state. With state of sequences (hasSequenceState) `length` is 0, all
+  /// tokens, or what a snapshot of the sequence holds. InvalidArgument
+  /// otherwise, for a sequence that does not exist, and for more tokens than it
+  /// holds.
+  Status truncate(uint32_t sequence, uint64_t length);
+
+  /// A snapshot of the sequence as it is: a copy of its own state, on every
+  /// rank; pages are not copied. It lives until it is released or its sequence
+  /// removed. Errors: InvalidArgument, ResourceExhausted.
+  StatusOr<uint32_t> keep(uint32_t sequence);
+  /// Cuts the sequence back to what it was. Any number of times, but not after
+  /// it was cut to fewer tokens: InvalidArgument, as for a snapshot that does
+  /// not exist or is of another sequence.
+  Status restore(uint32_t sequence, uint32_t snapshot);
+  /// InvalidArgument when there is no such snapshot.
+  Status release(uint32_t snapshot);
 
   /// Appends tokens to sequences and computes the wanted outputs; only those
   /// leave the devices. Errors that refuse the inputs (InvalidArgument,
@@ -137,6 +158,11 @@ private:
   };
 
   Status load(const std::string &weights);
+  /// Runs `job` on the ranks of a sequence's attention replica, between steps.
+  Status onRanksOf(uint32_t sequence, const Workers::Job &job);
+  /// Cuts back to a snapshot that the sequence can be cut to.
+  Status bringBack(uint32_t sequence, uint32_t snapshot, uint64_t length);
+  Status drop(uint32_t sequence, uint32_t snapshot);
   Status runBatches();
   Status runRank(uint32_t rank);
   bool areStuck(const std::vector<uint32_t> &missing);
@@ -153,6 +179,7 @@ private:
   std::shared_ptr<const Engine> loaded;
   SessionOptions options;
   Scheduler scheduler;
+  Snapshots snapshots;
   TraceSink trace;
   // Of the current step. Ranks may still read them after a failure.
   std::vector<backend::Batch> batches;

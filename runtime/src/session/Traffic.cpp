@@ -41,6 +41,8 @@ private:
   double chosenShare(const Launch &launch, const ops::Body &body) const;
   /// Tokens that the batch's sequences hold, its own included.
   uint64_t heldTokens() const;
+  /// Sequences of the batch.
+  uint64_t heldSequences() const;
 
   const Engine &engine;
   const Entry &entry;
@@ -65,6 +67,13 @@ uint64_t Traffic::heldTokens() const {
     if (i + 1 == batch.sequences.size() ||
         batch.sequences[i + 1] != batch.sequences[i])
       held += uint64_t(batch.positions[i]) + 1;
+  return held;
+}
+
+uint64_t Traffic::heldSequences() const {
+  uint64_t held = 0;
+  for (size_t i = 0; i < batch.sequences.size(); ++i)
+    held += i == 0 || batch.sequences[i] != batch.sequences[i - 1];
   return held;
 }
 
@@ -114,6 +123,9 @@ uint64_t Traffic::of(const Launch &launch) const {
       break;
     case ops::Traffic::Context:
       bytes += heldTokens() * (rowBytes(slice) / dim(slice, 1));
+      break;
+    case ops::Traffic::Slots:
+      bytes += 2 * heldSequences() * rowBytes(slice);
       break;
     case ops::Traffic::Blocks:
       bytes += heldTokens() / engine.limits()->page_size() * sizeof(int32_t);

@@ -37,14 +37,14 @@ module @source_c2_negative {
 
 module @arena_c1 {
   // expected-error @+1 {{expected bytes of at least 0 and an alignment that is a power of two, but got 4096 and 48}}
-  engine.arena @a state bytes 4096 align 48
+  engine.arena @a pages bytes 4096 align 48
 }
 
 // -----
 
 module @arena_c1_bytes {
   // expected-error @+1 {{expected bytes of at least 0 and an alignment that is a power of two, but got -1 and 64}}
-  engine.arena @a state bytes -1 align 64
+  engine.arena @a pages bytes -1 align 64
 }
 
 // -----
@@ -190,7 +190,7 @@ module @program_c1 {
   // expected-error @+1 {{expected only weights, states and entries}}
   engine.program @stage_0 stage 0 {
     // expected-note @+1 {{found 'engine.arena' here}}
-    engine.arena @a state bytes 0 align 64
+    engine.arena @a pages bytes 0 align 64
   }
 }
 
@@ -223,10 +223,10 @@ module @program_c3 {
 #piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0,
     blocks = 1, 1, 1, 1>
 module @weight_c1 {
-  engine.arena @a state bytes 4096 align 256
+  engine.arena @a pages bytes 4096 align 256
   engine.source @src from "src" : tensor<32xf32>
   engine.program @stage_0 stage 0 {
-    // expected-error @+1 {{expected arena @a to be constant, but it is state}}
+    // expected-error @+1 {{expected arena @a to be constant, but it is pages}}
     engine.weight @w in @a pieces [#piece] : memref<32xf32>
   }
 }
@@ -286,18 +286,68 @@ module @weight_c3 {
 module @state_c1 {
   engine.arena @a transient bytes 4096 align 256
   engine.program @stage_0 stage 0 {
-    // expected-error @+1 {{expected arena @a to be state or exchange, but it is transient}}
-    engine.state @s in @a : memref<4x16x2x8xbf16>
+    // expected-error @+1 {{expected arena @a to be pages or sequences or exchange, but it is transient}}
+    engine.state @s kind paged in @a : memref<1x16x2x8xbf16>
   }
 }
 
 // -----
 
 module @state_c2 {
-  engine.arena @a state bytes 4096 align 256
+  engine.arena @a pages bytes 4096 align 256
   engine.program @stage_0 stage 0 {
     // expected-error @+1 {{expected a static shape and an identity layout, but got 'memref<?x16x2x8xbf16>'}}
-    engine.state @s in @a : memref<?x16x2x8xbf16>
+    engine.state @s kind paged in @a : memref<?x16x2x8xbf16>
+  }
+}
+
+// -----
+
+module @state_c3 {
+  engine.arena @a pages bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected kind paged or index_keys in arena @a of pages, but got sequence}}
+    engine.state @s kind sequence in @a : memref<1x16x2x8xbf16>
+  }
+}
+
+// -----
+
+module @state_c3_sequences {
+  engine.arena @a sequences bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected kind sequence in arena @a of sequences, but got paged}}
+    engine.state @s kind paged in @a : memref<1x2x8x8xf32>
+  }
+}
+
+// -----
+
+module @state_c3_exchange {
+  engine.arena @a exchange bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected no kind in arena @a of exchange, but got paged}}
+    engine.state @s kind paged in @a : memref<1x64xi8>
+  }
+}
+
+// -----
+
+module @state_c3_none {
+  engine.arena @a pages bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected kind paged or index_keys in arena @a of pages, but got none}}
+    engine.state @s in @a : memref<1x16x2x8xbf16>
+  }
+}
+
+// -----
+
+module @state_c4 {
+  engine.arena @a pages bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    // expected-error @+1 {{expected one page or sequence in dimension 0, but got 'memref<4x16x2x8xbf16>'}}
+    engine.state @s kind paged in @a : memref<4x16x2x8xbf16>
   }
 }
 
@@ -409,13 +459,13 @@ module @global_c1 {
 // -----
 
 module @global_c1_type {
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.program @stage_0 stage 0 {
     // expected-note @+1 {{defined here}}
-    engine.state @s in @kv : memref<4x16x2x8xbf16>
+    engine.state @s kind paged in @kv : memref<1x16x2x8xbf16>
     engine.entry @e decode tokens 8 rows 8 {
-      // expected-error @+1 {{expected type 'memref<4x16x2x8xbf16>' of @s, but got 'memref<4x16x2x8xf32>'}}
-      %x = engine.global @s : memref<4x16x2x8xf32>
+      // expected-error @+1 {{expected type 'memref<1x16x2x8xbf16>' of @s, but got 'memref<1x16x2x8xf32>'}}
+      %x = engine.global @s : memref<1x16x2x8xf32>
     }
   }
 }
@@ -663,7 +713,7 @@ module @copy_c1 {
 module @launch_c4 {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -671,7 +721,7 @@ module @launch_c4 {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %w = engine.buffer in @act : memref<64xf32>
@@ -685,13 +735,13 @@ module @launch_c4 {
 
 module @launch_c5 {
   engine.arena @act transient bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       // expected-error @+1 {{@ep is not an 'engine.rank_groups'}}
@@ -704,13 +754,13 @@ module @launch_c5 {
 
 module @launch_c6 {
   engine.arena @act transient bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %e = engine.global @exchange : memref<64xi8>
@@ -724,18 +774,18 @@ module @launch_c6 {
 
 module @launch_c6_arena {
   engine.arena @act transient bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
-      %e = engine.global @cache : memref<64xi8>
-      // expected-error @+1 {{expected arena @kv to be exchange, but it is state}}
-      engine.launch @add(%x) outs(%x) over @tp exchange(%e : memref<64xi8>) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
+      %e = engine.global @cache : memref<1xi8>
+      // expected-error @+1 {{expected arena @kv to be exchange, but it is pages}}
+      engine.launch @add(%x) outs(%x) over @tp exchange(%e : memref<1xi8>) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
     }
   }
 }
@@ -745,7 +795,7 @@ module @launch_c6_arena {
 module @launch_c4_global {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -753,12 +803,12 @@ module @launch_c4_global {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
-      %w = engine.global @cache : memref<64xi8>
-      // expected-error @+1 {{expected the workspace to be an 'engine.buffer', a vector of i8, but got 'memref<64xi8>'}}
-      engine.launch @add(%x, %x) outs(%x) workspace(%w : memref<64xi8>) tokens at "p" : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
+      %w = engine.global @cache : memref<1xi8>
+      // expected-error @+1 {{expected the workspace to be an 'engine.buffer', a vector of i8, but got 'memref<1xi8>'}}
+      engine.launch @add(%x, %x) outs(%x) workspace(%w : memref<1xi8>) tokens at "p" : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
     }
   }
 }
@@ -768,7 +818,7 @@ module @launch_c4_global {
 module @launch_c4_arena {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -776,7 +826,7 @@ module @launch_c4_arena {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %w = engine.buffer in @step : memref<64xi8>
@@ -791,7 +841,7 @@ module @launch_c4_arena {
 module @collective_c4 {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -799,7 +849,7 @@ module @collective_c4 {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       // expected-error @+1 {{expected a kernel of op "all_reduce_sum", but @add is of "add"}}
@@ -813,7 +863,7 @@ module @collective_c4 {
 module @collective_c4_missing {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -821,7 +871,7 @@ module @collective_c4_missing {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       // expected-error @+1 {{@nobody is not an 'engine.kernel'}}
@@ -835,7 +885,7 @@ module @collective_c4_missing {
 module @collective_c4_alone {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -843,7 +893,7 @@ module @collective_c4_alone {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %w = engine.buffer in @act : memref<64xi8>
@@ -858,7 +908,7 @@ module @collective_c4_alone {
 module @collective_c5 {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -866,7 +916,7 @@ module @collective_c5 {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %w = engine.buffer in @step : memref<64xi8>
@@ -881,7 +931,7 @@ module @collective_c5 {
 module @collective_c6 {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -889,12 +939,12 @@ module @collective_c6 {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
-      %e = engine.global @cache : memref<64xi8>
-      // expected-error @+1 {{expected arena @kv to be exchange, but it is state}}
-      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens by @reduce exchange(%e : memref<64xi8>) at "p" : memref<8x32xf32> to memref<8x32xf32>
+      %e = engine.global @cache : memref<1xi8>
+      // expected-error @+1 {{expected arena @kv to be exchange, but it is pages}}
+      engine.collective all_reduce_sum %x to %x over @tp dim 0 tokens by @reduce exchange(%e : memref<1xi8>) at "p" : memref<8x32xf32> to memref<8x32xf32>
     }
   }
 }
@@ -904,7 +954,7 @@ module @collective_c6 {
 module @collective_c6_buffer {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -912,7 +962,7 @@ module @collective_c6_buffer {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %w = engine.buffer in @act : memref<64xi8>
@@ -927,7 +977,7 @@ module @collective_c6_buffer {
 module @transfer_c2 {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -935,7 +985,7 @@ module @transfer_c2 {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       // expected-error @+1 {{expected a kernel of op "send", but @reduce is of "all_reduce_sum"}}
@@ -949,7 +999,7 @@ module @transfer_c2 {
 module @transfer_c2_exchange {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -957,12 +1007,12 @@ module @transfer_c2_exchange {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
-      %e = engine.global @cache : memref<64xi8>
-      // expected-error @+1 {{expected arena @kv to be exchange, but it is state}}
-      engine.transfer send %x tokens by @send exchange(%e : memref<64xi8>) at "p" : memref<8x32xf32>
+      %e = engine.global @cache : memref<1xi8>
+      // expected-error @+1 {{expected arena @kv to be exchange, but it is pages}}
+      engine.transfer send %x tokens by @send exchange(%e : memref<1xi8>) at "p" : memref<8x32xf32>
     }
   }
 }
@@ -972,7 +1022,7 @@ module @transfer_c2_exchange {
 module @copy_c2 {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @step io bytes 4096 align 256
-  engine.arena @kv state bytes 4096 align 256
+  engine.arena @kv pages bytes 4096 align 256
   engine.arena @peers exchange bytes 4096 align 256
   engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
   engine.kernel @add op "add" {}
@@ -980,7 +1030,7 @@ module @copy_c2 {
   engine.kernel @send op "send" {}
   engine.program @stage_0 stage 0 {
     engine.state @exchange in @peers : memref<64xi8>
-    engine.state @cache in @kv : memref<64xi8>
+    engine.state @cache kind paged in @kv : memref<1xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       // expected-error @+1 {{expected a kernel of op "copy", but @add is of "add"}}

@@ -15,8 +15,10 @@ engine.source @stack_ignored from "{}.x" stack 2 ignored "unused" : tensor<8xf32
 
 // CHECK: engine.arena @weights constant bytes 4096 align 256
 engine.arena @weights constant bytes 4096 align 256
-// CHECK: engine.arena @kv state bytes 0 align 1
-engine.arena @kv state bytes 0 align 1
+// CHECK: engine.arena @kv pages bytes 0 align 1
+engine.arena @kv pages bytes 0 align 1
+// CHECK: engine.arena @sequences sequences bytes 0 align 1
+engine.arena @sequences sequences bytes 0 align 1
 // CHECK: engine.arena @activations transient bytes 8192 align 256
 engine.arena @activations transient bytes 8192 align 256
 // CHECK: engine.arena @step io bytes 1024 align 64
@@ -68,10 +70,14 @@ engine.program @stage_0 stage 0 {
   engine.weight @unplaced in @weights pieces [#engine.piece<source = @w1, member = <0 + (rank div 1 mod 2) * 3>, count = 3,
       row = <0 + (rank div 1 mod 1) * 0>, rows = 24, col = <0 + (rank div 1 mod 1) * 0>, cols = 32, dest_row = 0, dest_col = 0,
       blocks = 1, 1, 1, 1>] : memref<3x24x32xf8E4M3FN>
-  // CHECK: engine.state @k_cache in @kv at 0 : memref<64x16x1x32xbf16>
-  engine.state @k_cache in @kv at 0 : memref<64x16x1x32xbf16>
-  // CHECK: engine.state @v_cache in @kv : memref<64x16x1x32xbf16>
-  engine.state @v_cache in @kv : memref<64x16x1x32xbf16>
+  // CHECK: engine.state @k_cache kind paged in @kv at 0 : memref<1x16x1x32xbf16>
+  engine.state @k_cache kind paged in @kv at 0 : memref<1x16x1x32xbf16>
+  // CHECK: engine.state @v_cache kind paged in @kv : memref<1x16x1x32xbf16>
+  engine.state @v_cache kind paged in @kv : memref<1x16x1x32xbf16>
+  // CHECK: engine.state @index kind index_keys in @kv : memref<1x16x1x16xbf16>
+  engine.state @index kind index_keys in @kv : memref<1x16x1x16xbf16>
+  // CHECK: engine.state @recurrent kind sequence in @sequences : memref<1x2x8x8xf32>
+  engine.state @recurrent kind sequence in @sequences : memref<1x2x8x8xf32>
 
   // CHECK: engine.state @exchange in @exchanges at 0 : memref<65536xi8>
   engine.state @exchange in @exchanges at 0 : memref<65536xi8>
@@ -87,8 +93,8 @@ engine.program @stage_0 stage 0 {
     %y = engine.buffer in @activations at 5120 : memref<8x32xf32>
     // CHECK: %[[W:.*]] = engine.global @placed : memref<32xf32>
     %w = engine.global @placed : memref<32xf32>
-    // CHECK: %[[KC:.*]] = engine.global @k_cache : memref<64x16x1x32xbf16>
-    %kc = engine.global @k_cache : memref<64x16x1x32xbf16>
+    // CHECK: %[[KC:.*]] = engine.global @k_cache : memref<1x16x1x32xbf16>
+    %kc = engine.global @k_cache : memref<1x16x1x32xbf16>
     // CHECK: %[[V:.*]] = engine.view %[[X]] column 16 : memref<8x32xf32> -> memref<8x16xf32, strided<[32, 1], offset: 16>>
     %v = engine.view %x column 16 : memref<8x32xf32> -> memref<8x16xf32, strided<[32, 1], offset: 16>>
     // A view of a view: offset 16 + 8.
@@ -99,8 +105,8 @@ engine.program @stage_0 stage 0 {
     engine.launch @rms_norm_0(%x, %w) outs(%y) tokens at "layers.0.input_norm" : (memref<8x32xf32>, memref<32xf32>) outs(memref<8x32xf32>)
     // CHECK: engine.launch @add_0(%[[X]], %[[X]]) outs(%[[Y]]) rows at "head" fusion @add_rms_norm :
     engine.launch @add_0(%x, %x) outs(%y) rows at "head" fusion @add_rms_norm : (memref<8x32xf32>, memref<8x32xf32>) outs(memref<8x32xf32>)
-    // CHECK: engine.launch @add_0(%[[X]]) outs(%[[Y]], %[[KC]]) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>, memref<64x16x1x32xbf16>)
-    engine.launch @add_0(%x) outs(%y, %kc) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>, memref<64x16x1x32xbf16>)
+    // CHECK: engine.launch @add_0(%[[X]]) outs(%[[Y]], %[[KC]]) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>, memref<1x16x1x32xbf16>)
+    engine.launch @add_0(%x) outs(%y, %kc) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>, memref<1x16x1x32xbf16>)
     // CHECK: engine.collective all_reduce_sum %[[X]] to %[[Y]] over @tp dim 0 tokens at "o_proj" : memref<8x32xf32> to memref<8x32xf32>
     engine.collective all_reduce_sum %x to %y over @tp dim 0 tokens at "o_proj" : memref<8x32xf32> to memref<8x32xf32>
     %wide = engine.buffer in @activations : memref<8x64xf32>

@@ -161,6 +161,27 @@ module @kv_cache_c1 {
 
 // -----
 
+module @index_keys_c1 {
+  // expected-error @+1 {{expected positive heads and head_dim, but got 1 and 0}}
+  model.index_keys @index heads 1 head_dim 0 : bf16
+}
+
+// -----
+
+module @index_keys_c2 {
+  // expected-error @+1 {{expected f32, bf16 or f8E4M3FN, but got 'f16'}}
+  model.index_keys @index heads 1 head_dim 16 : f16
+}
+
+// -----
+
+module @recurrent_state_c1 {
+  // expected-error @+1 {{expected positive heads, rows and cols, but got 2, -4 and 8}}
+  model.recurrent_state @state heads 2 rows -4 cols 8 dim "q_heads"
+}
+
+// -----
+
 module @kv_cache_c2 {
   // expected-error @+1 {{expected f32, bf16 or f8E4M3FN, but got 'f16'}}
   model.kv_cache @kv heads 2 head_dim 16 : f16
@@ -560,6 +581,48 @@ model.kv_cache @kv heads 2 head_dim 16 : bf16
 func.func @attention_c3(%q: tensor<8x64xbf16>, %context: !model.context) {
   // expected-error @+1 {{expected a positive scale}}
   %a = model.attention %q, @kv, %context scale 0.0 : tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @decay from "decay" dims ["q_heads"] : tensor<2xf32>
+model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
+func.func @decay_scan_c1(%q: tensor<8x8xbf16>, %v: tensor<4x16xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected as many tokens in q as in v, but got 8 and 4}}
+  %y = model.decay_scan %q, %q, %v, @decay, @state, %context : tensor<8x8xbf16>, tensor<4x16xbf16>
+  return
+}
+
+// -----
+
+model.weight @decay from "decay" dims ["q_heads"] : tensor<2xf32>
+// expected-note @+1 {{state defined here}}
+model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
+func.func @decay_scan_c2(%q: tensor<8x8xbf16>, %v: tensor<8x8xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected v of 2 x 8 = 16 columns, but got 8}}
+  %y = model.decay_scan %q, %q, %v, @decay, @state, %context : tensor<8x8xbf16>, tensor<8x8xbf16>
+  return
+}
+
+// -----
+
+model.weight @decay from "decay" dims ["q_heads"] : tensor<2xf32>
+model.kv_cache @state heads 2 head_dim 4 : bf16
+func.func @decay_scan_c2_cache(%q: tensor<8x8xbf16>, %v: tensor<8x16xbf16>, %context: !model.context) {
+  // expected-error @+1 {{@state is not a 'model.recurrent_state'}}
+  %y = model.decay_scan %q, %q, %v, @decay, @state, %context : tensor<8x8xbf16>, tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @decay from "decay" dims ["q_heads"] : tensor<3xf32>
+model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
+func.func @decay_scan_c3(%q: tensor<8x8xbf16>, %v: tensor<8x16xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected weight @decay of shape [2], but it is 'tensor<3xf32>'}}
+  %y = model.decay_scan %q, %q, %v, @decay, @state, %context : tensor<8x8xbf16>, tensor<8x16xbf16>
   return
 }
 

@@ -57,6 +57,13 @@ model.weight @w2_scaled from "experts.{}.w2" dims ["experts", "hidden", "expert_
 model.kv_cache @kv heads 2 head_dim 16 : bf16
 // CHECK: model.kv_cache @kv_fp8 heads 2 head_dim 16 : f8E4M3FN
 model.kv_cache @kv_fp8 heads 2 head_dim 16 : f8E4M3FN
+// CHECK: model.index_keys @index heads 1 head_dim 16 : bf16
+model.index_keys @index heads 1 head_dim 16 : bf16
+// CHECK: model.index_keys @index_split heads 2 head_dim 16 dim "kv_heads" : f8E4M3FN
+model.index_keys @index_split heads 2 head_dim 16 dim "kv_heads" : f8E4M3FN
+// CHECK: model.recurrent_state @state heads 4 rows 16 cols 8 dim "q_heads"
+model.recurrent_state @state heads 4 rows 16 cols 8 dim "q_heads"
+model.weight @decay from "decay" dims ["q_heads"] : tensor<4xf32>
 
 // CHECK-LABEL: func.func @dense
 // CHECK-SAME: %[[TOKENS:.*]]: tensor<?xi32>, %[[ROWS:.*]]: tensor<?xi32>
@@ -98,6 +105,8 @@ func.func @attention(%q: tensor<8x64xf32>, %k: tensor<8x32xf32>, %positions: ten
   model.kv_append %k, %k, @kv, %context : tensor<8x32xf32>
   // CHECK: model.attention %[[Q]], @kv, %[[CTX]] scale 2.500000e-01 : tensor<8x64xf32>
   %o = model.attention %q, @kv, %context scale 0.25 : tensor<8x64xf32>
+  // CHECK: model.decay_scan %[[Q]], %[[Q]], %[[K]], @decay, @state, %[[CTX]] : tensor<8x64xf32>, tensor<8x32xf32>
+  %y = model.decay_scan %q, %q, %k, @decay, @state, %context : tensor<8x64xf32>, tensor<8x32xf32>
   return
 }
 

@@ -41,8 +41,11 @@ std::vector<uint64_t> sampleOf(uint64_t count, uint64_t wanted) {
 
 uint64_t operandBytes(const LaunchCase &launch) {
   uint64_t bytes = 0;
-  for (uint32_t index : *launch.launch->operands())
-    bytes += engine::spanBytes(*launch.entry->slices()->Get(index));
+  for (uint32_t index : *launch.launch->operands()) {
+    const schema::Slice &slice = *launch.entry->slices()->Get(index);
+    const schema::Arena &arena = *launch.engine->arenas()->Get(slice.arena());
+    bytes += engine::spanBytes(slice) * statesOf(launch).of(arena.kind());
+  }
   return bytes;
 }
 

@@ -87,6 +87,8 @@ Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
   step.counts[size_t(launch.launch->extent())] = uint32_t(count);
   step.timeoutNs = 1000000000;
   step.replicas = 1;
+  step.slots =
+      uint32_t(statesOf(launch).pages * launch.engine->limits()->page_size());
   step.tokens[0] = uint32_t(count);
   device::LaunchParams params{};
   params.operands[0] = nullptr;

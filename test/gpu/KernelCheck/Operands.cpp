@@ -23,6 +23,22 @@ static ops::Body bodyOf(const LaunchCase &launch) {
   return *ops::Body::of(*launch.kernel, launch.launch->operands()->size());
 }
 
+engine::StateCounts statesOf(const LaunchCase &launch) {
+  constexpr uint64_t kMostPages = 16384;
+  const schema::Limits &limits = *launch.engine->limits();
+  engine::StateCounts counts;
+  counts.pages = std::min(engine::mostPages(limits), kMostPages);
+  counts.sequences = limits.max_batch();
+  return counts;
+}
+
+static View operandView(const LaunchCase &launch, size_t operand) {
+  return engine::viewOf(*launch.engine,
+                        *launch.entry->slices()->Get(
+                            launch.launch->operands()->Get(uint32_t(operand))),
+                        statesOf(launch));
+}
+
 namespace {
 
 uint64_t spanOf(const View &view) {
@@ -61,10 +77,7 @@ public:
 private:
   void fillStep(const std::string &op);
   size_t at(size_t operand) const { return step->operands[operand]; }
-  View view(size_t operand) const {
-    return engine::viewOf(*launch.entry->slices()->Get(
-        launch.launch->operands()->Get(uint32_t(at(operand)))));
-  }
+  View view(size_t operand) const { return operandView(launch, at(operand)); }
   OperandBuffer &buffer(size_t operand) { return *operands[at(operand)]; }
   uint64_t below(uint64_t bound) { return random() % bound; }
   bool isOurs(size_t operand) const {
@@ -376,9 +389,7 @@ bool isReadOnly(const LaunchCase &launch, size_t operand) {
 
 static std::shared_ptr<OperandBuffer> makeBuffer(const LaunchCase &launch,
                                                  size_t operand) {
-  return std::make_shared<OperandBuffer>(
-      engine::viewOf(*launch.entry->slices()->Get(
-          launch.launch->operands()->Get(uint32_t(operand)))));
+  return std::make_shared<OperandBuffer>(operandView(launch, operand));
 }
 
 Operands makeShared(const LaunchCase &launch, uint64_t seed, unsigned threads) {

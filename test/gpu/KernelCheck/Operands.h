@@ -8,6 +8,7 @@
 
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/base/View.h"
+#include "runtime/src/engine/States.h"
 
 #include <memory>
 #include <vector>
@@ -31,6 +32,11 @@ struct LaunchCase {
   uint64_t capacity; // rows of its extent
   uint32_t rank;
 };
+
+/// Units of state that the launch's operands have: all pages of a full batch,
+/// or as many as the block table could number without repeating and a GPU can
+/// hold.
+engine::StateCounts statesOf(const LaunchCase &launch);
 
 /// Memory of one operand: guard, the operand's span, guard. All of the span is
 /// poison at first.

@@ -79,7 +79,7 @@ func.func @value_of_another_rank(%x: tensor<8x32xbf16>) {
 // -----
 
 dist.mesh @mesh ["tp" = 2]
-// expected-error @+1 {{cache @kv has no sharding; run dist-seed-shardings first}}
+// expected-error @+1 {{state @kv has no sharding; run dist-seed-shardings first}}
 model.kv_cache @kv heads 2 head_dim 16 : bf16
 
 // -----
@@ -87,3 +87,9 @@ model.kv_cache @kv heads 2 head_dim 16 : bf16
 dist.mesh @mesh ["tp" = 2]
 // expected-error @+1 {{heads = 3 cannot be split by #dist.sharding<@mesh, ["tp"]>}}
 model.kv_cache @kv heads 3 head_dim 16 {dist.sharding = #dist.sharding<@mesh, ["tp"]>} : bf16
+
+// -----
+
+dist.mesh @mesh ["tp" = 2]
+// expected-error @+1 {{heads = 5 cannot be split by #dist.sharding<@mesh, ["tp"]>}}
+model.recurrent_state @state heads 5 rows 4 cols 4 dim "q_heads" {dist.sharding = #dist.sharding<@mesh, ["tp"]>}

@@ -12,6 +12,8 @@ model.weight @v_one from "v" dims ["kv_heads", "hidden"] {dist.sharding = #dist.
 model.weight @q_norm from "q_norm" dims ["q_heads"] {dist.sharding = #dist.sharding<@mesh, ["tp"]>} : tensor<64xbf16>
 model.weight @k_norm from "k_norm" dims ["kv_heads"] {dist.sharding = #dist.sharding<@mesh, ["tp":(1)2]>} : tensor<32xbf16>
 model.weight @o_proj from "o" dims ["hidden", "q_heads"] {dist.sharding = #dist.sharding<@mesh, [_, "tp"]>} : tensor<32x64xbf16>
+model.weight @decay from "decay" dims ["q_heads"] {dist.sharding = #dist.sharding<@mesh, ["tp"]>} : tensor<4xf32>
+model.recurrent_state @state heads 4 rows 16 cols 8 dim "q_heads" {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
 model.weight @bias from "bias" dims ["router_experts"] {dist.sharding = #dist.sharding<@mesh, [_]>} : tensor<6xf32>
 model.weight @router from "router" dims ["router_experts", "hidden"] {dist.sharding = #dist.sharding<@mesh, [_, _]>} : tensor<6x32xf32>
 model.weight @w1 from "{}.w1" dims ["experts", "width", "hidden"] {dist.sharding = #dist.sharding<@mesh, [_, "tp", _]>} : tensor<6x24x32xbf16>
@@ -68,6 +70,16 @@ func.func @attention_with_replicated_kv_heads(%x: tensor<8x32xbf16>, %positions:
   model.kv_append %kr, %k, @kv, %context : tensor<8x32xbf16>
   // CHECK: model.attention {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, "tp"]>]}
   %a = model.attention %qr, @kv, %context scale 0.25 : tensor<8x64xbf16>
+  return
+}
+
+// Heads of a scan do not mix. What is whole on every rank has to be split as the
+// state is; dist-insert-reshards will do it.
+// CHECK-LABEL: func.func @scans_are_split_by_heads
+func.func @scans_are_split_by_heads(%x: tensor<8x32xbf16>, %context: !model.context) {
+  %q = model.linear %x, @q_proj : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  // CHECK: model.decay_scan {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, "tp"]>]}
+  %y = model.decay_scan %q, %q, %x, @decay, @state, %context : tensor<8x64xbf16>, tensor<8x32xbf16>
   return
 }
 

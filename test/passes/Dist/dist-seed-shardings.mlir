@@ -27,6 +27,13 @@ model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tenso
 model.weight @w2 from "{}.w2" dims ["experts", "hidden", "expert_width"] : tensor<6x32x24xbf16>
 // CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
 model.kv_cache @kv heads 4 head_dim 8 : bf16
+// One index key serves all heads.
+// CHECK: model.index_keys @index {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
+model.index_keys @index heads 1 head_dim 8 : bf16
+// CHECK: model.index_keys @split_index {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
+model.index_keys @split_index heads 4 head_dim 8 dim "kv_heads" : bf16
+// CHECK: model.recurrent_state @state {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
+model.recurrent_state @state heads 8 rows 8 cols 4 dim "q_heads"
 }
 
 // -----

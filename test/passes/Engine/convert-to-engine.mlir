@@ -1,7 +1,7 @@
 // RUN: saddle-opt %s --split-input-file --convert-to-engine | FileCheck %s
 
-// One entry of every kind of op, for two ranks. KV: max_batch 2 sequences of
-// ceil(40 / 16) = 3 pages each are 6 pages.
+// One entry of every kind of op, for two ranks. States are those of one page of
+// 16 tokens.
 
 // CHECK: module attributes {
 // CHECK-NOT: model.ignored_sources
@@ -17,7 +17,7 @@ module attributes {
 // CHECK: engine.source @ignored.0 from "inv_freq" ignored "derived from rope_theta" : tensor<8xf32>
 
 // CHECK: engine.arena @weights constant bytes 0 align 1
-// CHECK: engine.arena @kv state bytes 0 align 1
+// CHECK: engine.arena @kv pages bytes 0 align 1
 // CHECK: engine.arena @activations transient bytes 0 align 1
 // CHECK: engine.arena @io io bytes 0 align 1
 
@@ -43,8 +43,8 @@ dist.weight_shard @w2.shard of [@w2] shardings [#dist.sharding<@mesh, [_, _, "tp
 
 // CHECK: engine.program @stage_0 stage 0 {
 // CHECK: engine.weight @table.shard in @weights pieces {{.*}} : memref<48x32xbf16>
-// CHECK: engine.state @kv.k in @kv : memref<6x16x1x16xbf16>
-// CHECK-NEXT: engine.state @kv.v in @kv : memref<6x16x1x16xbf16>
+// CHECK: engine.state @kv.k kind paged in @kv : memref<1x16x1x16xbf16>
+// CHECK-NEXT: engine.state @kv.v kind paged in @kv : memref<1x16x1x16xbf16>
 model.kv_cache @kv heads 1 head_dim 16 : bf16
 
 // CHECK: engine.entry @prefill_8 prefill tokens 8 rows 4 {
@@ -101,8 +101,8 @@ func.func @prefill_8(%tokens: tensor<8xi32>, %positions: tensor<8xi32>, %rows: t
   // CHECK: engine.launch @rope_0(
   %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x16xbf16>, tensor<8xi32>
   // The context becomes step inputs; caches are written in place.
-  // CHECK: %[[KC:.*]] = engine.global @kv.k : memref<6x16x1x16xbf16>
-  // CHECK-NEXT: %[[VC:.*]] = engine.global @kv.v : memref<6x16x1x16xbf16>
+  // CHECK: %[[KC:.*]] = engine.global @kv.k : memref<1x16x1x16xbf16>
+  // CHECK-NEXT: %[[VC:.*]] = engine.global @kv.v : memref<1x16x1x16xbf16>
   // CHECK: engine.launch @kv_append_0(%{{.*}}, %[[K]], %[[SLOTS]]) outs(%[[KC]], %[[VC]]) tokens
   model.kv_append %kr, %k, @kv, %context : tensor<8x16xbf16>
   // CHECK: engine.launch @attention_0(%[[QR]], %{{.*}}, %{{.*}}, %[[POS]], %[[SEQ]], %[[BLOCKS]]) outs(%[[A:.*]]) tokens

@@ -8,8 +8,8 @@ engine.source @s from "s" : tensor<25xf32>
 // CHECK: engine.arena @weights constant bytes 260 align 64
 engine.arena @weights constant bytes 0 align 1
 // States of 200 bytes: 0, and 256 (200 align 64), end 456
-// CHECK: engine.arena @kv state bytes 456 align 64
-engine.arena @kv state bytes 0 align 1
+// CHECK: engine.arena @kv pages bytes 456 align 64
+engine.arena @kv pages bytes 0 align 1
 // The larger of @decode_1 (228) and @prefill_8 (640), see below.
 // CHECK: engine.arena @activations transient bytes 640 align 64
 engine.arena @activations transient bytes 0 align 1
@@ -28,10 +28,10 @@ engine.program @stage_0 stage 0 {
   // CHECK: engine.weight @c in @weights at 256 pieces
   engine.weight @c in @weights pieces [#engine.piece<source = @s, member = <0 + (rank div 1 mod 1) * 0>, count = 1, row = <0 + (rank div 1 mod 1) * 0>,
       rows = 1, col = <0 + (rank div 1 mod 1) * 0>, cols = 1, dest_row = 0, dest_col = 0, blocks = 1, 1, 1, 1>] : memref<1xf32>
-  // CHECK: engine.state @kv.k in @kv at 0
-  engine.state @kv.k in @kv : memref<100xbf16>
-  // CHECK: engine.state @kv.v in @kv at 256
-  engine.state @kv.v in @kv : memref<100xbf16>
+  // CHECK: engine.state @kv.k kind paged in @kv at 0
+  engine.state @kv.k kind paged in @kv : memref<1x100xbf16>
+  // CHECK: engine.state @kv.v kind paged in @kv at 256
+  engine.state @kv.v kind paged in @kv : memref<1x100xbf16>
 
   // A chain x -> y -> z of 100 bytes each, %tokens and logits in io. Lives, by
   // command (c0 writes x, c1 y, c2 z, c3 logits):

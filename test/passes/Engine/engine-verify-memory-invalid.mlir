@@ -24,10 +24,10 @@ engine.program @stage_0 stage 0 {
 
 // -----
 
-engine.arena @kv state bytes 256 align 64
+engine.arena @kv pages bytes 256 align 64
 engine.program @stage_0 stage 0 {
   // expected-error @+1 {{has no offset; run engine-plan-memory}}
-  engine.state @kv.k in @kv : memref<16xf32>
+  engine.state @kv.k kind paged in @kv : memref<1x16xf32>
 }
 
 // -----
@@ -53,51 +53,51 @@ engine.program @stage_0 stage 0 {
 
 // -----
 
-engine.arena @kv state bytes 256 align 64
+engine.arena @kv pages bytes 256 align 64
 engine.program @stage_0 stage 0 {
   // expected-error @+1 {{expected an offset aligned to 64, but got -64}}
-  engine.state @kv.k in @kv at -64 : memref<16xf32>
+  engine.state @kv.k kind paged in @kv at -64 : memref<1x16xf32>
 }
 
 // -----
 
 // 192 + 4 * 17 = 260.
-engine.arena @kv state bytes 256 align 64
+engine.arena @kv pages bytes 256 align 64
 engine.program @stage_0 stage 0 {
   // expected-error @+1 {{ends at byte 260 of arena @kv, which has 256}}
-  engine.state @kv.k in @kv at 192 : memref<17xf32>
+  engine.state @kv.k kind paged in @kv at 192 : memref<1x17xf32>
 }
 
 // -----
 
 // 2^63 - 64 + 128: an end past 2^63 is outside too.
-engine.arena @kv state bytes 256 align 64
+engine.arena @kv pages bytes 256 align 64
 engine.program @stage_0 stage 0 {
   // expected-error @+1 {{ends at byte 9223372036854775872 of arena @kv, which has 256}}
-  engine.state @kv.k in @kv at 9223372036854775744 : memref<32xf32>
+  engine.state @kv.k kind paged in @kv at 9223372036854775744 : memref<1x32xf32>
 }
 
 // -----
 
-engine.arena @kv state bytes 256 align 64
+engine.arena @kv pages bytes 256 align 64
 engine.program @stage_0 stage 0 {
-  engine.state @kv.k in @kv at 64 : memref<16xf32>
+  engine.state @kv.k kind paged in @kv at 64 : memref<1x16xf32>
   // expected-error @+1 {{starts at byte 64 of arena @kv, where another weight or state starts}}
-  engine.state @kv.v in @kv at 64 : memref<8xf32>
+  engine.state @kv.v kind paged in @kv at 64 : memref<1x8xf32>
 }
 
 // -----
 
 // 68 bytes from 0 on reach into the second weight; states do not matter to it.
 engine.arena @weights constant bytes 256 align 64
-engine.arena @kv state bytes 256 align 64
+engine.arena @kv pages bytes 256 align 64
 engine.source @s from "s" : tensor<16xf32>
 engine.program @stage_0 stage 0 {
   // expected-note @+1 {{the neighbour}}
   engine.weight @first in @weights at 0 pieces [#engine.piece<source = @s, member = <0 + (rank div 1 mod 1) * 0>, count = 1,
       row = <0 + (rank div 1 mod 1) * 0>, rows = 1, col = <0 + (rank div 1 mod 1) * 0>, cols = 16, dest_row = 0, dest_col = 0, blocks = 1, 1, 1, 1>]
       : memref<17xf32>
-  engine.state @kv.k in @kv at 64 : memref<16xf32>
+  engine.state @kv.k kind paged in @kv at 64 : memref<1x16xf32>
   // expected-error @+1 {{starts at byte 64 of arena @weights, inside its neighbour, which ends at 68}}
   engine.weight @second in @weights at 64 pieces [#engine.piece<source = @s, member = <0 + (rank div 1 mod 1) * 0>, count = 1,
       row = <0 + (rank div 1 mod 1) * 0>, rows = 1, col = <0 + (rank div 1 mod 1) * 0>, cols = 16, dest_row = 0, dest_col = 0, blocks = 1, 1, 1, 1>]

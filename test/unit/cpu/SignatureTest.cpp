@@ -184,6 +184,20 @@ TEST(SignatureTest, RefusesHeadsThatDoNotFitTheCache) {
       "of the caches = 16");
 }
 
+TEST(SignatureTest, RefusesScansOfOtherWidthsThanTheState) {
+  auto message = [&](uint64_t keys, uint64_t values) {
+    KernelBuilder kernel("decay_scan");
+    return check(kernel,
+                 {f32({4, keys}), f32({4, keys}), f32({4, values}), f32({2}),
+                  i32({4}), i32({4}), f32({1, 2, 3, 5}), f32({4, values})});
+  };
+  EXPECT_EQ(message(6, 10), "");
+  EXPECT_EQ(message(8, 10), "decay_scan: the width of q and k is 8, expected "
+                            "heads x rows of the state = 6");
+  EXPECT_EQ(message(6, 6), "decay_scan: the width of v is 6, expected heads x "
+                           "columns of the state = 10");
+}
+
 TEST(SignatureTest, RefusesMoreChoicesThanExperts) {
   KernelBuilder kernel("router_topk");
   EXPECT_EQ(check(kernel.real("routed_scale", 1),

@@ -26,7 +26,6 @@ TinyOptions tinyOf(const Shape &shape) {
   tiny.layers = 2;
   tiny.tokenBlocks = shape.tokenBlocks;
   tiny.maxSeqLen = shape.maxSeqLen;
-  tiny.numPages = shape.maxSeqLen; // of four tokens
   return tiny;
 }
 
@@ -279,7 +278,6 @@ TEST_F(DeviceCandidatesTest, SeveralOutputsOfOneStep) {
 TEST(DeviceSessionDetailTest, ALongBlockTableTravelsWhenItChanges) {
   TinyOptions tiny;
   tiny.maxSeqLen = 20000;
-  tiny.numPages = 20000;
   auto engine = load(*deviceEngine(tiny));
   FakeDevice fake(engine, 1);
   auto session = makeSession(fake, engine);
@@ -300,6 +298,51 @@ TEST(DeviceSessionDetailTest, ALongBlockTableTravelsWhenItChanges) {
   // token 5 on.
   EXPECT_EQ(copies, (std::vector<size_t>{3, 2, 2, 2, 3, 2}));
   EXPECT_EQ(tableBytes, (std::vector<uint64_t>{4, 4}));
+}
+
+TEST(DeviceSessionDetailTest, StateOfSequencesIsKeptAndRestored) {
+  TinyOptions tiny;
+  tiny.tp = tiny.pp = 2;
+  tiny.layers = 2;
+  tiny.recurrent = true;
+  auto run = [&](session::Session &session) {
+    Rows all;
+    auto add = [&](uint32_t sequence, size_t first, size_t count) {
+      Rows rows = session::step(
+          session,
+          {{sequence, {kPrompt.data() + first, count}, LogitsWanted::All}});
+      all.insert(all.end(), rows.begin(), rows.end());
+    };
+    uint32_t other = *session.addSequence(), sequence = *session.addSequence();
+    add(other, 0, 3);
+    add(sequence, 0, 5);
+    auto snapshot = session.keep(sequence);
+    EXPECT_TRUE(snapshot.ok()) << snapshot.status().message();
+    add(sequence, 5, 4);
+    EXPECT_TRUE(session.restore(sequence, *snapshot).ok());
+    add(sequence, 2, 3);
+    add(other, 3, 2);
+    EXPECT_TRUE(session.release(*snapshot).ok());
+    return all;
+  };
+  auto engine = load(*deviceEngine(tiny));
+  FakeDevice fake(engine, 4);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  EXPECT_EQ(run(**session), run(*session::open(tiny)));
+}
+
+TEST(DeviceSessionDetailTest, PagesAreAsManyAsAskedFor) {
+  auto engine = load(*deviceEngine({}));
+  FakeDevice fake(engine, 1);
+  SessionOptions options;
+  options.kvTokens = 9;
+  auto session = makeSession(fake, engine, options);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  EXPECT_EQ((*session)->numPages(), 3u);
+  uint32_t sequence = *(*session)->addSequence();
+  EXPECT_EQ(session::step(**session, {{sequence, kPrompt, LogitsWanted::All}}),
+            session::wholePrompt({}, kPrompt));
 }
 
 TEST(DeviceSessionDetailTest, TraceReportsEveryCommand) {
@@ -328,7 +371,7 @@ TEST(DeviceSessionDetailTest, TraceReportsEveryCommand) {
 TEST(DeviceSessionDetailTest, ManyChangesOfALongTableAreOneCopy) {
   TinyOptions tiny;
   tiny.maxBatch = tiny.prefillChunk = 16;
-  tiny.maxSeqLen = tiny.numPages = 20000;
+  tiny.maxSeqLen = 20000;
   auto engine = load(*deviceEngine(tiny));
   for (size_t sequences : {8, 9}) {
     FakeDevice fake(engine, 1);

@@ -32,7 +32,7 @@ makeSession(FakeDevice &fake, std::shared_ptr<const Engine> engine,
       std::unique_ptr<CudaBackend> backend,
       makeBackend(fake, engine,
                   {options.timeout, options.shareDevices, options.ncclLibrary,
-                   options.ncclAboveBytes}));
+                   options.ncclAboveBytes, options.kvTokens}));
   return session::Session::create(engine, "synthetic:7", options,
                                   std::move(backend));
 }

@@ -2,6 +2,7 @@
 
 #include "runtime/src/backend/RowCounts.h"
 #include "runtime/src/cpu/Kernels.h"
+#include "runtime/src/engine/States.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <gtest/gtest.h>
@@ -88,7 +89,9 @@ void FakeDevice::Implementation::run(const std::string &function,
     slices = {transfer->slice()};
   std::vector<View> views;
   for (size_t i = 0; i < slices.size(); ++i) {
-    View view = engine::viewOf(*entry.slices()->Get(slices[i]));
+    engine::StateCounts states{params.step->slots / root.limits()->page_size(),
+                               root.limits()->max_batch()};
+    View view = engine::viewOf(root, *entry.slices()->Get(slices[i]), states);
     view.data = static_cast<uint8_t *>(params.operands[i]);
     views.push_back(view);
   }
@@ -327,6 +330,13 @@ static void fillCopies(Driver &driver) {
       std::lock_guard<std::mutex> lock(state.mutex);
       state.copies.push_back({to, bytes, isReplay});
     });
+    return CUDA_SUCCESS;
+  };
+  driver.cuMemcpyDtoDAsync = [](CUdeviceptr to, CUdeviceptr from, size_t bytes,
+                                CUstream) {
+    FAKE_CALL();
+    std::memcpy(reinterpret_cast<void *>(to),
+                reinterpret_cast<const void *>(from), bytes);
     return CUDA_SUCCESS;
   };
   driver.cuMemcpyDtoHAsync = [](void *to, CUdeviceptr from, size_t bytes,

@@ -69,9 +69,47 @@ TEST(MemoryPlanTest, TheHeapIsTheSameForAllStages) {
   EXPECT_GE(plan.heapBytes, plan.heapOffsets[4] + 2 * kExchangeBytes);
   EXPECT_EQ(plan.heapBytes % kGranularity, 0u);
   // The stage of two layers has more of both.
-  EXPECT_GT(plan.stateBytes[0], plan.stateBytes[1]);
-  EXPECT_EQ(plan.bytesOfRank(1),
-            plan.weightBytes[1] + plan.stateBytes[1] + plan.heapBytes);
+  EXPECT_GT(plan.stateBytes(0), plan.stateBytes(1));
+  // Two caches of a layer, of 4 tokens of one head of 4 floats.
+  EXPECT_EQ(plan.pageBytes[1], 2 * 4 * 4 * 4u);
+  plan.counts.pages = 10;
+  EXPECT_EQ(plan.stateBytes(1), 10 * plan.pageBytes[1]);
+  EXPECT_EQ(plan.slots(), 40u);
+  plan.counts.pages = UINT64_MAX;
+  EXPECT_EQ(plan.stateBytes(1), UINT64_MAX);
+}
+
+TEST(MemoryPlanTest, StateOfSequencesIsForEachSlot) {
+  TinyOptions tiny;
+  tiny.recurrent = true;
+  auto description = deviceEngine(tiny);
+  auto engine = load(*description);
+  MemoryPlan plan(engine->root(), 4096);
+  // 4 heads of 4 x 4 floats, for 4 slots; one page.
+  EXPECT_EQ(plan.sequenceBytes[0], 4 * 4 * 4 * 4u);
+  EXPECT_EQ(plan.stateBytes(0), plan.pageBytes[0] + 4 * plan.sequenceBytes[0]);
+}
+
+TEST(MemoryPlanTest, PagesTakeWhatIsLeft) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  auto description = deviceEngine(tiny);
+  auto engine = load(*description);
+  MemoryPlan plan(engine->root(), 4096);
+  uint64_t rest = plan.weightBytes[0] + plan.heapBytes;
+  uint64_t page = plan.pageBytes[0];
+  auto room = [&](std::vector<uint32_t> deviceOf, uint64_t first,
+                  uint64_t second) {
+    return roomForPages(engine->root(), plan, deviceOf,
+                        {{"a", first}, {"b", second}});
+  };
+  // The device with the least decides.
+  uint64_t enough = kReservedBytes + rest + 7 * page;
+  EXPECT_EQ(room({0, 1}, enough, enough + page), 7u);
+  EXPECT_EQ(room({0, 1}, enough + page - 1, enough - 1), 6u);
+  EXPECT_EQ(room({0, 1}, enough, kReservedBytes), 0u);
+  // Two ranks on one.
+  EXPECT_EQ(room({0, 0}, enough + rest, 0), 3u);
 }
 
 TEST(MemoryPlanTest, TheStepHeaderKeepsALargeAlignment) {
@@ -87,14 +125,19 @@ TEST(MemoryPlanTest, WhatDoesNotFitIsNamed) {
   TinyOptions tiny;
   tiny.tp = 4;
   auto description = deviceEngine(tiny);
-  // 3 GiB of KV cache for each rank: one more value of it at the end.
+  // A page of 3 GiB for each rank: one more state at its end.
   auto far = std::make_unique<schema::SliceT>();
   far->arena = 1;
   far->dtype = schema::DType::F32;
-  far->shape = far->strides = {1};
-  far->offset = (3ull << 30) - 4;
+  far->shape = {1, 4, 1};
+  far->strides = {4, 1, 1};
+  far->offset = (3ull << 30) - 16;
   description->arenas[1]->bytes = 3ull << 30;
-  description->programs[0]->entries[0]->slices.push_back(std::move(far));
+  auto state = std::make_unique<schema::StateT>();
+  state->name = "far";
+  state->kind = schema::StateKind::PAGED;
+  state->slice = std::move(far);
+  description->programs[0]->states.push_back(std::move(state));
   auto engine = load(*description);
   MemoryPlan plan(engine->root(), 4096);
   std::vector<DeviceRoom> devices = {{"device 0 (Fake)", 8ull << 30},
@@ -105,11 +148,12 @@ TEST(MemoryPlanTest, WhatDoesNotFitIsNamed) {
   // 2 x 3 GiB and 0.5 GiB in reserve, of 4 GiB.
   Status status = checkMemory(engine->root(), plan, {0, 0, 1, 1}, devices);
   EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
-  EXPECT_EQ(status.message(),
-            "device 1 (Fake): ranks 2 to 3 need 6.50 GiB (weights 0.00, KV "
-            "cache 6.00, activations and exchanges 0.00, reserved 0.50), but "
-            "4.00 GiB are free, 2.50 GiB too few; compile with a smaller "
-            "--max-batch or --max-seq-len, or for more ranks");
+  EXPECT_EQ(
+      status.message(),
+      "device 1 (Fake): ranks 2 to 3 need 6.50 GiB (weights 0.00, KV "
+      "cache 6.00, activations and exchanges 0.00, reserved 0.50), but "
+      "4.00 GiB are free, 2.50 GiB too few; ask for fewer --kv-tokens, or "
+      "compile with a smaller --max-batch or for more ranks");
   devices[0].freeBytes = 3ull << 30;
   status = checkMemory(engine->root(), plan, {0, 1, 2, 3},
                        {devices[0], devices[1], devices[1], devices[1]});

@@ -15,7 +15,8 @@ using namespace schema;
 
 constexpr uint64_t kVocab = 16, kHidden = 8, kHeads = 4, kKvHeads = 2,
                    kHeadDim = 4, kExperts = 4, kExpertWidth = 4, kTopK = 2;
-constexpr uint32_t kWeights = 0, kState = 1, kScratch = 2, kIo = 3;
+constexpr uint32_t kWeights = 0, kState = 1, kScratch = 2, kIo = 3,
+                   kSequences = 4;
 constexpr uint32_t kTpGroups = 0, kAttentionGroups = 1, kReplicaGroups = 2;
 
 using Shape = std::vector<uint64_t>;
@@ -66,6 +67,7 @@ private:
   void addWeight(const std::string &name, const Shape &shape, DType dtype,
                  const std::vector<PiecePlan> &plans);
   void addWeights();
+  void addState(const std::string &name, StateKind kind, SliceT slice);
   void addLayerWeights(uint32_t layer);
   uint32_t kernel(const std::string &op, std::vector<AttributeT> attributes,
                   const std::string &variant = "");
@@ -109,16 +111,20 @@ private:
   const uint32_t expertParts; // ep
   const uint64_t heads, kvHeads, kvCopies;
   // Of the arenas: the most that any program needs.
-  uint64_t weightBytes = 0, stateBytes = 0, scratchBytes = 0, ioBytes = 0;
-  // Where weights and states of the main program end, by stage.
-  std::vector<std::pair<uint64_t, uint64_t>> mainEnds;
-  uint32_t checkpoint = 0; // of the program being built
+  uint64_t weightBytes = 0, stateBytes = 0, sequenceBytes = 0, scratchBytes = 0,
+           ioBytes = 0;
+  // How much of the arenas a program uses.
+  struct Used {
+    uint64_t weights = 0, states = 0, sequences = 0;
+  };
+  std::vector<Used> mainUses; // by stage
+  uint32_t checkpoint = 0;    // of the program being built
   // Of the program being built.
   ProgramT *program = nullptr;
   uint32_t firstLayer = 0, endLayer = 0;
   bool isFirst = true, isLast = true;
-  uint64_t weightUsed = 0, stateUsed = 0;
-  std::map<std::string, SliceT> weightSlices, caches;
+  Used used;
+  std::map<std::string, SliceT> weightSlices, states;
   std::map<std::pair<uint32_t, std::string>, uint32_t> sourceIndex;
   // Of the entry being built.
   EntryT *entry = nullptr;

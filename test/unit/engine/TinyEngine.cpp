@@ -36,9 +36,11 @@ void Builder::addArenas() {
     engine->arenas.push_back(std::move(arena));
   };
   add("weights", ArenaKind::CONSTANT, weightBytes);
-  add("kv", ArenaKind::STATE, stateBytes);
+  add("kv", ArenaKind::PAGES, stateBytes);
   add("activations", ArenaKind::TRANSIENT, scratchBytes);
   add("io", ArenaKind::IO, ioBytes);
+  if (options.recurrent)
+    add("sequences", ArenaKind::SEQUENCES, sequenceBytes);
 }
 
 void Builder::addRankGroups() {
@@ -71,16 +73,16 @@ void Builder::addProgram(const char *name, uint32_t stage) {
   isFirst = stage == 0;
   isLast = stage + 1 == options.pp;
   // Programs of a stage lie beside each other.
-  weightUsed = checkpoint == 0 ? 0 : mainEnds[stage].first;
-  stateUsed = checkpoint == 0 ? 0 : mainEnds[stage].second;
+  used = checkpoint == 0 ? Used() : mainUses[stage];
   weightSlices.clear();
   addWeights();
   if (checkpoint == 0)
-    mainEnds.push_back({weightUsed, stateUsed});
+    mainUses.push_back(used);
   addEntry("decode", Phase::DECODE, options.maxBatch, options.maxBatch);
   addEntry("prefill", Phase::PREFILL, options.prefillChunk, options.maxBatch);
-  weightBytes = std::max(weightBytes, weightUsed);
-  stateBytes = std::max(stateBytes, stateUsed);
+  weightBytes = std::max(weightBytes, used.weights);
+  stateBytes = std::max(stateBytes, used.states);
+  sequenceBytes = std::max(sequenceBytes, used.sequences);
 }
 
 std::unique_ptr<EngineT> Builder::build() {
@@ -105,7 +107,6 @@ std::unique_ptr<EngineT> Builder::build() {
   engine->limits->max_seq_len = options.maxSeqLen;
   engine->limits->prefill_chunk = options.prefillChunk;
   engine->limits->page_size = options.pageSize;
-  engine->limits->num_pages = options.numPages;
   addRankGroups();
   auto fusion = std::make_unique<FusionT>();
   fusion->signature = "add_rms_norm";

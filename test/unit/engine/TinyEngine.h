@@ -33,11 +33,13 @@ struct TinyOptions {
   uint64_t maxSeqLen = 16;
   uint64_t prefillChunk = 8;
   uint64_t pageSize = 4;
-  uint64_t numPages = 16;
   uint64_t candidates = 0; // of each row, up to a rank's vocabulary
   /// A second program, "draft": the same model with weights of a checkpoint of
   /// its own, "draft", but for the embedding, which it shares.
   bool draft = false;
+  /// Attention's output goes through a decay_scan, whose state is the
+  /// sequence's.
+  bool recurrent = false;
 };
 
 /// Entries "decode" (max_batch tokens) and "prefill" (prefill_chunk tokens),

@@ -231,8 +231,8 @@ uint32_t Builder::addAttention(const std::string &at, uint32_t layer,
            kRotated = activation(A, tokens, kv);
   launch(attention + "rope", rope, {qNormed, positions, qRotated});
   launch(attention + "rope", rope, {kNormed, positions, kRotated});
-  uint32_t kCache = slice(caches.at(at + "k")),
-           vCache = slice(caches.at(at + "v"));
+  uint32_t kCache = slice(states.at(at + "k")),
+           vCache = slice(states.at(at + "v"));
   launch(attention + "kv", kernel("kv_append", {}),
          {kRotated, vPart, slots, kCache, vCache});
   uint32_t mixed = activation(A, tokens, q);
@@ -240,6 +240,13 @@ uint32_t Builder::addAttention(const std::string &at, uint32_t layer,
          kernel("attention", {intAttribute("head_dim", kHeadDim),
                               floatAttribute("scale", 0.5)}),
          {qRotated, kCache, vCache, positions, sequences, blockTable, mixed});
+  if (options.recurrent) {
+    uint32_t scanned = activation(A, tokens, q);
+    launch(attention + "scan", kernel("decay_scan", {}),
+           {qRotated, qNormed, mixed, weight(at + "decay"), positions,
+            sequences, slice(states.at(at + "state")), scanned});
+    mixed = scanned;
+  }
   uint32_t partial = activation(A, tokens, kHidden);
   launch(attention + "o_proj", linear(),
          {mixed, weight(attention + "o_proj.weight"), partial});

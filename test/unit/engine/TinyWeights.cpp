@@ -25,7 +25,7 @@ void Builder::addWeight(const std::string &name, const Shape &shape,
   auto weight = std::make_unique<WeightT>();
   weight->name = name;
   weight->slice =
-      std::make_unique<SliceT>(place(kWeights, dtype, shape, weightUsed));
+      std::make_unique<SliceT>(place(kWeights, dtype, shape, used.weights));
   for (const PiecePlan &plan : plans) {
     auto piece = std::make_unique<PieceT>();
     piece->source = addSource(plan);
@@ -40,6 +40,15 @@ void Builder::addWeight(const std::string &name, const Shape &shape,
   }
   weightSlices[name] = *weight->slice;
   program->weights.push_back(std::move(weight));
+}
+
+void Builder::addState(const std::string &name, StateKind kind, SliceT slice) {
+  states[name] = slice;
+  auto state = std::make_unique<StateT>();
+  state->name = name;
+  state->kind = kind;
+  state->slice = std::make_unique<SliceT>(std::move(slice));
+  program->states.push_back(std::move(state));
 }
 
 void Builder::addLayerWeights(uint32_t layer) {
@@ -126,9 +135,19 @@ void Builder::addLayerWeights(uint32_t layer) {
   addWeight(moe + "w2", {held, kHidden, sliceWidth}, options.weights,
             {stacked("w2", tall, kHidden, sliceWidth, zero, sliceStart, 0)});
 
-  Shape cache = {options.numPages, options.pageSize, kvHeads, kHeadDim};
-  caches[at + "k"] = place(kState, options.kv, cache, stateUsed);
-  caches[at + "v"] = place(kState, options.kv, cache, stateUsed);
+  for (const char *part : {"k", "v"})
+    addState(at + part, StateKind::PAGED,
+             place(kState, options.kv, {1, options.pageSize, kvHeads, kHeadDim},
+                   used.states));
+  if (!options.recurrent)
+    return;
+  PiecePlan decay{at + "decay", {kHeads}, 1,
+                  heads,        zero,     rankValue(heads, width)};
+  decay.sourceDType = DType::F32;
+  addWeight(decay.source, {heads}, DType::F32, {decay});
+  addState(at + "state", StateKind::SEQUENCE,
+           place(kSequences, DType::F32, {1, heads, kHeadDim, kHeadDim},
+                 used.sequences));
 }
 
 void Builder::addWeights() {

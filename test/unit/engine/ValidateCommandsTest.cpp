@@ -122,18 +122,6 @@ TEST(ValidateCommands, countedDimensionIsTheEntrys) {
 }
 
 TEST(ValidateCommands, cachesAndBlockTableFollowTheLimits) {
-  auto both = [](Found &f, size_t first, std::vector<uint64_t> shape) {
-    f.operand(first).shape = shape;
-    f.operand(first + 1).shape = shape;
-  };
-  refusesLaunch(
-      "kv_append", [&](Found &f) { both(f, 3, {15, 4, 1, 4}); },
-      "kernel \"kv_append\": kcache (slice 45): dimension 0 is 15, expected "
-      "num_pages = 16");
-  refusesLaunch(
-      "attention", [&](Found &f) { both(f, 1, {16, 2, 1, 4}); },
-      "kernel \"attention\": kcache (slice 45): dimension 1 is 2, expected "
-      "page_size = 4");
   refusesLaunch(
       "attention", [](Found &f) { f.operand(5).shape = {3, 4}; },
       "kernel \"attention\": block_table (slice 45): dimension 0 is 3, "
@@ -149,7 +137,7 @@ TEST(ValidateCommands, cachesAndBlockTableFollowTheLimits) {
         f.operand(2).arena = 2;
       },
       "kernel \"attention\": vcache (slice 45) lies in arena \"activations\" "
-      "of kind TRANSIENT, expected STATE");
+      "of kind TRANSIENT, expected PAGES");
 }
 
 TEST(ValidateCommands, constantsAreNotWritten) {

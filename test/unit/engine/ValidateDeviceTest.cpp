@@ -188,8 +188,8 @@ TEST(ValidateDevice, workspace) {
             }).substr(0, at.size() + 21),
             at + "workspace: slice 9998");
   EXPECT_NE(deviceMessage([](EngineT &e) {
-              launch(e).workspace = bytes(e, "kv", kFree, 256);
-            }).find("lies in arena \"kv\" of kind STATE, expected TRANSIENT"),
+              launch(e).workspace = bytes(e, "io", kFree, 256);
+            }).find("lies in arena \"io\" of kind IO, expected TRANSIENT"),
             std::string::npos);
   EXPECT_NE(deviceMessage([](EngineT &e) {
               launch(e).workspace =

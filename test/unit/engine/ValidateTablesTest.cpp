@@ -50,12 +50,6 @@ TEST(ValidateFacts, limits) {
       "limits: prefill_chunk is 2147483648, expected 1 to 2147483647");
   EXPECT_EQ(messageAfter([](EngineT &e) { e.limits->page_size = 0; }),
             "limits: page_size is 0, expected 1 to 2147483647");
-  // 2^31 - 1 slots in pages of 4.
-  EXPECT_EQ(messageAfter([](EngineT &e) { e.limits->num_pages = 536870912; }),
-            "limits: num_pages is 536870912, expected 1 to 536870911");
-  EXPECT_EQ(messageAfter([](EngineT &e) { e.limits->num_pages = 3; }),
-            "limits: 3 pages of 4 tokens do not hold one sequence of "
-            "max_seq_len = 16");
 }
 
 TEST(ValidateFacts, model) {

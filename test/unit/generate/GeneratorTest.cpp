@@ -101,7 +101,7 @@ TEST(GeneratorTest, MaxNewTokensEndARequest) {
   EXPECT_EQ(heard.heard[none].tokens, Tokens{});
   EXPECT_EQ(heard.heard[none].stop, Stop::Length);
   EXPECT_EQ(heard.order, (std::vector<RequestId>{none, some}));
-  EXPECT_EQ(session->freePages(), 16u);
+  EXPECT_EQ(session->freePages(), session->numPages());
   // Both prompts in the first step, then one token at a time.
   EXPECT_EQ(generator.timing().prefillTokens, 5u);
   EXPECT_EQ(generator.timing().decodeTokens, 4u);
@@ -163,14 +163,14 @@ TEST(GeneratorTest, MorePromptsThanSlotsTakeTurns) {
               greedy(tiny, prompts[i % 3], 1 + i % 4));
   // Lengths are 1 2 3 4 1 2 3: 2 runs in steps 2 to 4, 3 in 3 to 6, 4 in 5.
   EXPECT_EQ(heard.order, (std::vector<RequestId>{0, 1, 2, 4, 3, 5, 6}));
-  EXPECT_EQ(session->freePages(), 16u);
+  EXPECT_EQ(session->freePages(), session->numPages());
 }
 
 /// Pages for the whole life are kept, so that nobody runs out in the middle.
 TEST(GeneratorTest, ARequestWaitsForItsPages) {
-  TinyOptions tiny;
-  tiny.numPages = 4; // 16 tokens in all
-  auto session = session::open(tiny);
+  session::SessionOptions options;
+  options.kvTokens = 16; // 4 pages
+  auto session = session::open({}, options);
   Recorder heard;
   Generator generator(*session, heard);
   RequestId large = *generator.add(kFirst, newTokens(8)), // 10 tokens, 3 pages
@@ -282,7 +282,7 @@ TEST(GeneratorTest, RequestsComeAndGoAtAnyTime) {
   ASSERT_TRUE(generator.step().ok());
   EXPECT_TRUE(generator.remove(stepped).ok());
   EXPECT_EQ(generator.live(), 0u);
-  EXPECT_EQ(session->freePages(), 16u);
+  EXPECT_EQ(session->freePages(), session->numPages());
 }
 
 TEST(GeneratorTest, DestructionFreesItsSequences) {
@@ -294,7 +294,7 @@ TEST(GeneratorTest, DestructionFreesItsSequences) {
     ASSERT_TRUE(generator.step().ok());
     EXPECT_EQ(session->freePages(), 15u);
   }
-  EXPECT_EQ(session->freePages(), 16u);
+  EXPECT_EQ(session->freePages(), session->numPages());
 }
 
 TEST(GeneratorTest, BadRequestsAreRefused) {

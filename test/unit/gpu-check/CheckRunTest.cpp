@@ -41,7 +41,6 @@ protected:
     TinyOptions options;
     options.prefillChunk = 64;
     options.maxSeqLen = 64;
-    options.numPages = 64;
     options.maxBatch = 8; // rows of logits, more than a sample has
     options.candidates = 4;
     file = flatBufferOf(*tinyEngine(options));

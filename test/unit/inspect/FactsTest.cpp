@@ -111,9 +111,13 @@ TEST_F(Facts, stagesHaveTheirOwnTrafficLayersAndMemory) {
   const Json &stages = json["facts"]["stages"];
   EXPECT_EQ(stages[1]["first_layer"], 2);
   EXPECT_EQ(stages[1]["layers"], 1);
-  // Both K and V of 16 pages x 4 tokens x 2 heads x 4 floats, per layer.
-  EXPECT_EQ(stages[0]["arena_bytes"][1], 2 * 2 * 2048);
-  EXPECT_EQ(stages[1]["arena_bytes"][1], 2 * 2048);
+  // Both K and V of a page of 4 tokens x 2 heads x 4 floats, per layer.
+  EXPECT_EQ(stages[0]["arena_bytes"][1], 2 * 2 * 128);
+  EXPECT_EQ(stages[1]["arena_bytes"][1], 2 * 128);
+  EXPECT_EQ(stages[1]["page_bytes"], 2 * 128);
+  EXPECT_EQ(stages[1]["full_pages"], 16);
+  EXPECT_EQ(stages[1]["memory_per_rank"].get<uint64_t>(),
+            stages[1]["fixed_bytes"].get<uint64_t>() + 16 * 2 * 128);
   EXPECT_EQ(json["facts"]["entries"][2]["received"]["bytes_per_rank"], 128);
 }
 

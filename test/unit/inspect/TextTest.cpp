@@ -33,7 +33,7 @@ TEST(Text, summary) {
         "  rank groups     tp: 1 group of 2, {0, 1}\n",
         ", entries 2, ranks 0..1, layers 0..1\n", "  compute dtype   f32\n",
         "  limits          max_batch=4 max_seq_len=16 prefill_chunk=8 "
-        "page_size=4 num_pages=16\n",
+        "page_size=4\n",
         // 3 outside; 10 + 12 expert matrices in each of two layers.
         "  checkpoint      47 tensors read, 0 ignored\n",
         "  entry decode: DECODE, tokens 4, rows 4\n",
@@ -44,7 +44,10 @@ TEST(Text, summary) {
         "memory per rank\n",
         "    fusion          add_rms_norm: groups 2, commands 4 (add "
         "rms_norm)\n",
-        "  kv              STATE, 4096 bytes\n"})
+        // 4 caches of 4 tokens of one head of 4 floats; 16 pages.
+        "  kv              PAGES, 256 bytes per page of 4 tokens\n",
+        "  all pages       16 for max_batch x max_seq_len, ",
+        "  tokens per GiB  16777216\n"})
     EXPECT_THAT(text, HasSubstr(line));
   for (const char *section : {"arenas", "kernels", "weights of", "commands of"})
     EXPECT_THAT(text, Not(HasSubstr(std::string("\n") + section)));
@@ -54,8 +57,10 @@ TEST(Text, memory) {
   Sections sections;
   sections.memory = true;
   std::string text = report(sections);
-  EXPECT_THAT(text, HasSubstr("  kv: STATE, 4096 bytes, aligned to 64\n"
-                              "    entry decode    highest byte 4096\n"));
+  EXPECT_THAT(text,
+              HasSubstr("  kv: PAGES, 256 bytes per page of 4 tokens, aligned "
+                        "to 64\n"
+                        "    state model.layers.0.k PAGED, 64 bytes\n"));
   EXPECT_THAT(text, HasSubstr("    program 0       weights 23, "));
 }
 
@@ -184,8 +189,8 @@ TEST(Text, largeSizesAreRounded) {
   last->offset = (3ull << 30) - 4;
   tree->programs[0]->entries[0]->slices.push_back(std::move(last));
   EXPECT_THAT(report({}, tree.get()),
-              HasSubstr("  kv              STATE, 3221225472 bytes (3.00 "
-                        "GiB)\n"));
+              HasSubstr("  kv              PAGES, 3221225472 bytes (3.00 "
+                        "GiB) per page of 4 tokens\n"));
 }
 
 } // namespace

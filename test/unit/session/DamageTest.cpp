@@ -13,10 +13,10 @@ TEST(DamageTest, EnginesThatLoadAlsoRun) {
   tiny.tp = 4;
   tiny.dp = tiny.pp = tiny.layers = 2;
   tiny.tokenBlocks = true;
-  tiny.numPages = 8;
   std::vector<uint8_t> buffer = flatBufferOf(*tinyEngine(tiny));
   SessionOptions options;
   options.timeout = 5s;
+  options.kvTokens = 32;
   unsigned ran = 0;
   constexpr size_t kStride = 61; // a prime, so that all kinds of bytes are met
   for (size_t byte = 0; byte < buffer.size(); byte += kStride) {

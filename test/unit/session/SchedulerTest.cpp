@@ -26,12 +26,14 @@ struct SingleBatch : backend::ReplicaBatch {
 class SchedulerTest : public testing::Test {
 protected:
   void make(uint64_t chunk = 0,
-            const std::function<void(schema::EngineT &)> &bend = {}) {
+            const std::function<void(schema::EngineT &)> &bend = {},
+            uint64_t pages = 16) {
     auto engine = tinyEngine();
     if (bend)
       bend(*engine);
     buffer = flatBufferOf(*engine);
-    auto made = Scheduler::create(*schema::GetEngine(buffer.data()), chunk, 1);
+    auto made =
+        Scheduler::create(*schema::GetEngine(buffer.data()), pages, chunk, 1);
     ASSERT_TRUE(made.ok()) << made.status().message();
     scheduler = std::make_unique<Scheduler>(std::move(*made));
   }
@@ -264,7 +266,7 @@ TEST_F(SchedulerTest, RefusesMoreSequencesThanSlots) {
 }
 
 TEST_F(SchedulerTest, RefusesAStepWithoutEnoughPages) {
-  make(0, [](schema::EngineT &engine) { engine.limits->num_pages = 3; });
+  make(0, {}, 3);
   std::vector<int32_t> nine = counting(9), four = counting(4);
   uint32_t a = add(), b = add();
   step({{a, four, LogitsWanted::None}});
@@ -281,7 +283,7 @@ TEST_F(SchedulerTest, RefusesAChunkBeyondTheEngine) {
   auto engine = tinyEngine();
   buffer = flatBufferOf(*engine);
   Status status =
-      Scheduler::create(*schema::GetEngine(buffer.data()), 9, 1).status();
+      Scheduler::create(*schema::GetEngine(buffer.data()), 16, 9, 1).status();
   EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("prefill chunk 9: the engine was "
                                           "compiled for up to 8"));
@@ -295,10 +297,9 @@ protected:
   void make(uint64_t microBatches = 1, uint64_t pages = 16) {
     TinyOptions options;
     options.tp = options.dp = 2;
-    options.numPages = pages;
     buffer = flatBufferOf(*tinyEngine(options));
-    auto made =
-        Scheduler::create(*schema::GetEngine(buffer.data()), 0, microBatches);
+    auto made = Scheduler::create(*schema::GetEngine(buffer.data()), pages, 0,
+                                  microBatches);
     ASSERT_TRUE(made.ok()) << made.status().message();
     scheduler = std::make_unique<Scheduler>(std::move(*made));
   }
@@ -389,7 +390,8 @@ TEST_F(ReplicaSchedulerTest, PagesAreThoseOfTheReplica) {
   EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
   EXPECT_EQ(status.message(),
             "the step needs 1 KV pages of attention replica 0 of 4 tokens, but "
-            "0 are free; remove a sequence first");
+            "0 are free; remove or cut a sequence first, or load with more "
+            "--kv-tokens");
   EXPECT_EQ(step({{b, sixteen, LogitsWanted::None}}).size(), 2u);
 }
 

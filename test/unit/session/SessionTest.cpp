@@ -99,9 +99,9 @@ INSTANTIATE_TEST_SUITE_P(
                                      schema::DType::F8E4M3)));
 
 TEST(SessionTest, ReusedPagesDoNotLeak) {
-  TinyOptions tiny;
-  tiny.numPages = 5; // room for one sequence and a bit
-  auto session = open(tiny);
+  SessionOptions options;
+  options.kvTokens = 20; // room for one sequence and a bit
+  auto session = open({}, options);
   uint32_t first = *session->addSequence();
   Tokens other = {7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
   step(*session, {{first, other, LogitsWanted::None}});
@@ -258,11 +258,11 @@ TEST(SessionTest, TraceReportsEveryCommandOfEveryRank) {
 TEST(SessionTest, AnEngineLargerThanTheMachineIsRefused) {
   auto description = tinyEngine();
   // What a program does not use is not allocated.
-  description->arenas[1]->bytes = 1ull << 46;
+  description->arenas[2]->bytes = 1ull << 46;
   EXPECT_TRUE(
       Session::create(engineOf(*description), "synthetic:1", {}).status().ok());
   auto last = std::make_unique<schema::SliceT>();
-  last->arena = 1;
+  last->arena = 2;
   last->dtype = schema::DType::F32;
   last->shape = last->strides = {1};
   last->offset = (1ull << 46) - 4;
@@ -272,7 +272,7 @@ TEST(SessionTest, AnEngineLargerThanTheMachineIsRefused) {
   EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
   EXPECT_THAT(status.message(),
               HasSubstr("tiny: the engine needs 65536.00 GiB per rank on 1 "
-                        "ranks (arena \"kv\" alone"));
+                        "ranks (arena \"activations\" alone"));
 }
 
 TEST(SessionTest, UnknownWeightsAreRefused) {

@@ -91,28 +91,28 @@ TEST_F(BenchTest, LimitsAreCheckedFirst) {
             "16\n");
   EXPECT_EQ(errorOf("--batch 0"), "error: --batch 0: expected 1 or more\n");
   EXPECT_THAT(errorOf("--context 1,x"), HasSubstr("--context: expected whole"));
-  TinyOptions small = twoRanks();
-  small.numPages = 4;
-  writeEngine("tiny.saddle", *tinyEngine(small));
-  EXPECT_EQ(errorOf("--batch 3 --context 5 --steps 2 --prefill 2"),
+  // Rounded up to 4 pages of 4 tokens.
+  EXPECT_EQ(errorOf("--batch 3 --context 5 --steps 2 --prefill 2 "
+                    "--kv-tokens 13"),
             "error: --batch 3 at --context 5 needs 9 KV pages of an attention "
-            "replica, but it has 4\n");
+            "replica, but it has 4; load with more --kv-tokens\n");
 }
 
 TEST_F(BenchTest, ReplicasAndStages) {
   TinyOptions options;
   options.tp = 4;
   options.dp = options.pp = options.layers = 2;
-  options.numPages = 8;
   writeEngine("tiny.saddle", *tinyEngine(options));
   // 8 sequences are 4 of each replica.
   Outcome outcome = run(kBench + "--batch 8 --context 2 --steps 2 --prefill 3 "
                                  "--micro-batches 3 --json");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(Json::parse(outcome.out)["engine"]["dp"], 2);
-  EXPECT_EQ(errorOf("--batch 8 --context 5 --steps 2 --prefill 3"),
+  EXPECT_EQ(Json::parse(outcome.out)["kv_tokens"], 64);
+  EXPECT_EQ(errorOf("--batch 8 --context 5 --steps 2 --prefill 3 "
+                    "--kv-tokens 32"),
             "error: --batch 8 at --context 5 needs 12 KV pages of an attention "
-            "replica, but it has 8\n");
+            "replica, but it has 8; load with more --kv-tokens\n");
 }
 
 TEST_F(BenchTest, WrongCommandLinesExitWith2) {

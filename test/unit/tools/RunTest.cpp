@@ -70,11 +70,11 @@ TEST_F(RunTest, JsonTellsPromptTokensAndStop) {
 TEST_F(RunTest, ReplicasAndStagesGenerateTheSame) {
   TinyOptions options;
   options.layers = 2;
-  options.numPages = 4; // of a replica: two short prompts at a time
   writeEngine("tiny.saddle", *tinyEngine(options));
   const std::string arguments =
       "--tokens 1 --tokens 2,3 --tokens 4,5,6 --tokens 7,8,9,10 --tokens 11 "
-      "--max-new-tokens 6 --ignore-eos";
+      "--max-new-tokens 6 --ignore-eos "
+      "--kv-tokens 16"; // of a replica: two short prompts at a time
   Json one = jsonOf(arguments)["prompts"];
   options.tp = 4;
   options.dp = options.pp = 2;
