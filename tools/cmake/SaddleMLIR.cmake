@@ -24,6 +24,8 @@ include(AddLLVM)
 include(AddMLIR)
 include_directories(SYSTEM ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
 
+saddle_precompiled(Mlir LIBRARY OPTIONS ${SADDLE_NO_EXCEPTIONS} -fno-rtti)
+
 # saddle_mlir_library(NAME SOURCES... [DEPENDS targets] [LINK ours...] [MLIR upstream...])
 # A static library of ours on the LLVM side.
 function(saddle_mlir_library name)
@@ -37,6 +39,7 @@ function(saddle_mlir_library name)
   if(ARG_DEPENDS)
     add_dependencies(${name} ${ARG_DEPENDS})
   endif()
+  saddle_use_precompiled(${name} Mlir)
 endfunction()
 
 # saddle_tablegen(INPUT OUTPUT ARGS...): runs mlir-tblgen and appends OUTPUT to TABLEGEN_OUTPUT of the caller.
