@@ -1,6 +1,6 @@
 // How each op of the `model` dialect may be sharded, and what changes in it
-// when it is. An op that is model::RowByRow needs nothing here; any other has a
-// `Rule`, or attachModelRules does not compile.
+// when it is. An op that is model::RowByRow or model::Pointwise needs nothing
+// here; any other has a `Rule`, or attachModelRules does not compile.
 
 #include "dialects/Dist/Interfaces/Sharding.h"
 
@@ -18,6 +18,14 @@ template <typename Op>
 struct RowByRowRule : RuleOf<RowByRowRule<Op>, Op> {
   LogicalResult buildRule(Operation *, RuleBuilder &rule) const {
     rule.rowByRow();
+    return success();
+  }
+};
+
+template <typename Op>
+struct PointwiseRule : RuleOf<PointwiseRule<Op>, Op> {
+  LogicalResult buildRule(Operation *, RuleBuilder &rule) const {
+    rule.pointwise();
     return success();
   }
 };
@@ -401,6 +409,8 @@ void attach(MLIRContext *context) {
     return;
   else if constexpr (Op::template hasTrait<model::RowByRow>())
     Op::template attachInterface<RowByRowRule<Op>>(*context);
+  else if constexpr (Op::template hasTrait<model::Pointwise>())
+    Op::template attachInterface<PointwiseRule<Op>>(*context);
   else
     Op::template attachInterface<Rule<Op>>(*context);
 }

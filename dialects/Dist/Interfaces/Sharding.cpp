@@ -127,6 +127,15 @@ void RuleBuilder::rowByRow() {
     result(rows, AxisRef());
 }
 
+void RuleBuilder::pointwise() {
+  AxisRef rows = rowsOf(op->getOperand(0)),
+          columns = columnsOf(op->getOperand(0));
+  for (size_t i = 0; i < op->getNumOperands(); ++i)
+    operand(rows, columns);
+  for (size_t i = 0; i < op->getNumResults(); ++i)
+    result(rows, columns);
+}
+
 LogicalResult RuleBuilder::verifyOperands() const {
   for (auto [index, operand] : llvm::enumerate(op->getOperands())) {
     auto type = dyn_cast<RankedTensorType>(operand.getType());

@@ -105,6 +105,8 @@ public:
   /// Operands and results of whole rows, split as dist-choose-exchanges says,
   /// or else as the operand that is split.
   void rowByRow();
+  /// Operands and results split as the first operand is.
+  void pointwise();
 
 private:
   friend llvm::FailureOr<ShardingRule> getShardingRule(mlir::Operation *,

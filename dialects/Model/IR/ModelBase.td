@@ -43,6 +43,8 @@ class Model_Trait<string name> : NativeOpTrait<name> {
 def DeclaresSymbols : Model_Trait<"DeclaresSymbols">;
 /// Each row of the result comes from the same row of the operands, whole. No sharding rule has to be written then.
 def RowByRow : Model_Trait<"RowByRow">;
+/// Each element of the result comes from those in its place: the rule splits rows and columns alike, as the first operand is split.
+def Pointwise : Model_Trait<"Pointwise">;
 def NormalizesRows : Model_Trait<"NormalizesRows">;
 
 /// An op of a step. It says what it launches, and which weights and state it uses when it names any; how it may be sharded stands in

@@ -69,6 +69,10 @@ DeclaresSymbols<ConcreteType>::verifyTrait(mlir::Operation *op) {
 template <typename ConcreteType>
 struct RowByRow : mlir::OpTrait::TraitBase<ConcreteType, RowByRow> {};
 
+/// Each element of the result comes from those in its place.
+template <typename ConcreteType>
+struct Pointwise : mlir::OpTrait::TraitBase<ConcreteType, Pointwise> {};
+
 /// Normalises each row of its input.
 template <typename ConcreteType>
 struct NormalizesRows : mlir::OpTrait::TraitBase<ConcreteType, NormalizesRows> {
