@@ -466,6 +466,13 @@ LogicalResult RopeOp::verify() {
   return verifyPositive(*this, "theta", getTheta().convertToDouble());
 }
 
+LogicalResult SwiGLUOAIOp::verify() {
+  // swiglu_oai_c2
+  if (failed(verifyPositive(*this, "alpha", getAlpha().convertToDouble())))
+    return failure();
+  return verifyPositive(*this, "limit", getLimit().convertToDouble());
+}
+
 static FailureOr<KVCacheOp> lookupCache(Operation *op, FlatSymbolRefAttr symbol,
                                         SymbolTableCollection &symbols) {
   auto cache = symbols.lookupNearestSymbolFrom<KVCacheOp>(op, symbol);

@@ -213,6 +213,28 @@ def Model_AddOp : Model_StepOp<"add", [Pure, Commutative, SameOperandsAndResultT
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
 }
 
+// swiglu_oai_c1: SameOperandsAndResultType.
+def Model_SwiGLUOAIOp : Model_StepOp<"swiglu_oai", [Pure, SameOperandsAndResultType, Pointwise]>, Launches<"swiglu_oai", ["alpha", "limit"]> {
+  let summary = "clamped SwiGLU with a bias of one";
+  let description = [{
+    `g * sigmoid(alpha * g) * (u + 1)` with `g = min(gate, limit)` and `u = clamp(up, -limit, limit)`, in fp32: the activation of gpt-oss and MiniMax-M3. The
+    gate is bounded above only, the up projection on both sides. Neither constant has a default: a model that drops one computes something else without a
+    word.
+
+    ```mlir
+    %h = model.swiglu_oai %gate, %up alpha 1.702 limit 7.0 : tensor<?x3072xbf16>
+    ```
+
+    **Constraints**
+    - (swiglu_oai_c1) operands and result have one type;
+    - (swiglu_oai_c2) `alpha` and `limit` are positive.
+  }];
+  let arguments = (ins Model_Activation:$gate, Model_Activation:$up, F64Attr:$alpha, F64Attr:$limit);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$gate `,` $up `alpha` $alpha `limit` $limit attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
 def Model_SelectRowsOp : Model_StepOp<"select_rows", [Pure, DeclareOpInterfaceMethods<LaunchOpInterface, ["getRowOperand"]>]>,
     Launches<"select_rows"> {
   let summary = "rows of a tensor by index";

@@ -37,6 +37,7 @@ constexpr CatalogueEntry kCatalogue[] = {
     {"select_rows", planSelectRows},
     {"send", planSend},
     {"sum_of_squares", planSumOfSquares},
+    {"swiglu_oai", planSwiGLUOAI},
     {"top_candidates", planTopCandidates},
 };
 

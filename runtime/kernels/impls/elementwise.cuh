@@ -1,6 +1,7 @@
-// add and copy: every thread takes vectors of up to 16 bytes of the output, the
-// grid strides over the rows that are real. Floor: the bytes of all operands
-// over the memory bandwidth. Any shape; scalar where rows do not allow vectors.
+// add, swiglu_oai and copy: every thread takes vectors of up to 16 bytes of the
+// output, the grid strides over the rows that are real. Floor: the bytes of all
+// operands over the memory bandwidth. Any shape; scalar where rows do not allow
+// vectors.
 
 #pragma once
 
@@ -9,11 +10,11 @@
 
 namespace saddle::device {
 
-/// out = a + b; may work in place.
-template <int extent, typename A, typename B, typename Out>
-__device__ void add(const LaunchParams &p) {
+/// out = combine(a, b) element by element, in fp32; may work in place.
+template <int extent, typename A, typename B, typename Out, typename Combine>
+__device__ void zip(const LaunchParams &p, Combine combine) {
   static_assert(A::kCols == Out::kCols && B::kCols == Out::kCols,
-                "the operands of a sum have one width");
+                "the operands have one width");
   constexpr int kCount = commonVector<A, B, Out>();
   forEachVector<Out::kCols, kCount>(
       p.step->counts[extent], [&](int64_t row, int64_t column) {
@@ -21,14 +22,29 @@ __device__ void add(const LaunchParams &p) {
             A::row(p.operands[0], row) + column);
         auto b = *reinterpret_cast<const Vector<typename B::Element, kCount> *>(
             B::row(p.operands[1], row) + column);
-        Vector<typename Out::Element, kCount> sum;
+        Vector<typename Out::Element, kCount> result;
 #pragma unroll
         for (int i = 0; i < kCount; ++i)
-          sum[i] =
-              fromFloat<typename Out::Element>(toFloat(a[i]) + toFloat(b[i]));
+          result[i] = fromFloat<typename Out::Element>(
+              combine(toFloat(a[i]), toFloat(b[i])));
         *reinterpret_cast<Vector<typename Out::Element, kCount> *>(
-            Out::row(p.operands[2], row) + column) = sum;
+            Out::row(p.operands[2], row) + column) = result;
       });
+}
+
+template <int extent, typename A, typename B, typename Out>
+__device__ void add(const LaunchParams &p) {
+  zip<extent, A, B, Out>(p, [](float a, float b) { return a + b; });
+}
+
+/// g * sigmoid(alpha * g) * (u + 1), g = min(gate, limit), u = up clamped.
+template <int extent, typename Gate, typename Up, typename Out>
+__device__ void swigluOAI(const LaunchParams &p, float alpha, float limit) {
+  zip<extent, Gate, Up, Out>(p, [=](float gate, float up) {
+    float g = fminf(gate, limit);
+    float u = fmaxf(-limit, fminf(up, limit));
+    return g / (1.0f + expf(-alpha * g)) * (u + 1.0f);
+  });
 }
 
 template <int extent, typename In, typename Out>

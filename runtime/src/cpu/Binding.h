@@ -69,6 +69,7 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(router_topk, bindRouterTopk)                                          \
   KERNEL(select_rows, bindSelectRows)                                          \
   KERNEL(sum_of_squares, bindSumOfSquares)                                     \
+  KERNEL(swiglu_oai, bindSwiGLUOAI)                                            \
   KERNEL(top_candidates, bindTopCandidates)
 
 #define SADDLE_DECLARE(op, factory)                                            \

@@ -1,8 +1,9 @@
-// add and rope.
+// add, rope and swiglu_oai.
 
 #include "runtime/src/cpu/Binding.h"
 #include "runtime/src/cpu/Vector.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace saddle::cpu {
@@ -55,6 +56,28 @@ std::unique_ptr<BoundKernel> bindRope(const BindContext &context) {
           head[j + half] = high * cosines[j] + low * sines[j];
         }
       storeRow(values, out.dtype, out.row(t), width);
+    }
+  });
+}
+
+std::unique_ptr<BoundKernel> bindSwiGLUOAI(const BindContext &context) {
+  View gate = context.operand(0), up = context.operand(1),
+       out = context.operand(2);
+  uint64_t width = gate.shape[1];
+  auto alpha = float(context.attributes.real("alpha"));
+  auto limit = float(context.attributes.real("limit"));
+  context.scratch.require(double(3 * width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *gates = scratch->data(), *ups = gates + width, *result = ups + width;
+    for (uint64_t t = 0; t < count; ++t) {
+      const float *left = asFloats(gate.row(t), gate.dtype, gates, width);
+      const float *right = asFloats(up.row(t), up.dtype, ups, width);
+      for (uint64_t i = 0; i < width; ++i) {
+        float g = std::min(left[i], limit);
+        float u = std::max(-limit, std::min(right[i], limit));
+        result[i] = g / (1.0f + std::exp(-alpha * g)) * (u + 1.0f);
+      }
+      storeRow(result, out.dtype, out.row(t), width);
     }
   });
 }

@@ -531,6 +531,30 @@ func.func @rope_c4(%q: tensor<8x64xbf16>, %p: tensor<8xi32>) {
 
 // -----
 
+func.func @swiglu_oai_c1(%x: tensor<8x32xbf16>, %y: tensor<4x32xbf16>) {
+  // expected-error @+1 {{requires the same type for all operands and results}}
+  %z = "model.swiglu_oai"(%x, %y) {alpha = 1.702 : f64, limit = 7.0 : f64} : (tensor<8x32xbf16>, tensor<4x32xbf16>) -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+func.func @swiglu_oai_c2(%g: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected a positive alpha}}
+  %y = model.swiglu_oai %g, %g alpha 0.0 limit 7.0 : tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+func.func @swiglu_oai_c2_limit(%g: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected a positive limit}}
+  %y = model.swiglu_oai %g, %g alpha 1.702 limit -7.0 : tensor<8x64xbf16>
+  return
+}
+
+// -----
+
 model.kv_cache @kv heads 2 head_dim 16 : bf16
 func.func @kv_append_c1(%k: tensor<32xbf16>, %context: !model.context) {
   // expected-error @+1 {{expected k and v of rank 2, but got rank 1}}

@@ -99,6 +99,8 @@ func.func @attention(%q: tensor<8x64xf32>, %k: tensor<8x32xf32>, %positions: ten
   %sums = model.sum_of_squares %q, %k : (tensor<8x64xf32>, tensor<8x32xf32>) -> tensor<8x2xf32>
   // CHECK: model.rms_scale %[[K]], %[[SUMS]][1], @k_norm divisor 64 eps 5.000000e-01 : tensor<8x32xf32>, tensor<8x2xf32> -> tensor<8x32xf32>
   %ks = model.rms_scale %k, %sums[1], @k_norm divisor 64 eps 0.5 : tensor<8x32xf32>, tensor<8x2xf32> -> tensor<8x32xf32>
+  // CHECK: model.swiglu_oai %[[Q]], %[[Q]] alpha 1.702000e+00 limit 7.000000e+00 : tensor<8x64xf32>
+  %act = model.swiglu_oai %q, %q alpha 1.702 limit 7.0 : tensor<8x64xf32>
   // CHECK: model.rope %[[Q]], %[[POS]] head_dim 16 rotary_dim 8 theta 1.000000e+04 : tensor<8x64xf32>, tensor<8xi32>
   %qr = model.rope %q, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x64xf32>, tensor<8xi32>
   // CHECK: model.kv_append %[[K]], %[[K]], @kv, %[[CTX]] : tensor<8x32xf32>

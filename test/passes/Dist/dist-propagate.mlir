@@ -73,6 +73,17 @@ func.func @attention_with_replicated_kv_heads(%x: tensor<8x32xbf16>, %positions:
   return
 }
 
+// What works element by element stays as it is split.
+// CHECK-LABEL: func.func @pointwise_ops_pass_splits_through
+func.func @pointwise_ops_pass_splits_through(%x: tensor<8x32xbf16>) {
+  %g = model.linear %x, @q_proj : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  // CHECK: model.swiglu_oai {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, "tp"]>]}
+  %y = model.swiglu_oai %g, %g alpha 1.702 limit 7.0 : tensor<8x64xbf16>
+  // CHECK: model.swiglu_oai {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, _]>]}
+  %z = model.swiglu_oai %x, %x alpha 1.702 limit 7.0 : tensor<8x32xbf16>
+  return
+}
+
 // Heads of a scan do not mix. What is whole on every rank has to be split as the
 // state is; dist-insert-reshards will do it.
 // CHECK-LABEL: func.func @scans_are_split_by_heads

@@ -1,4 +1,4 @@
-// add, rope, embedding, select_rows.
+// add, swiglu_oai, rope, embedding, select_rows.
 
 #include "test/unit/cpu/KernelFixture.h"
 
@@ -24,6 +24,34 @@ TEST_P(ElementwiseTest, AddRoundsOnce) {
   for (int t = 0; t < 3; ++t)
     for (int i = 0; i < 11; ++i)
       EXPECT_EQ(x.at(t, i), out.at(t, i)) << "in place";
+}
+
+TEST_P(ElementwiseTest, SwiGLUClampsTheGateAboveAndTheOtherOnBothSides) {
+  DType a = GetParam();
+  constexpr double alpha = 1.702, limit = 1.5;
+  // -4, -3.25 ... 3.5: on both sides of both limits.
+  Tensor gate(a, {3, 11}, 1), up(a, {3, 11}), out(a, {3, 11}, 2);
+  for (int t = 0; t < 3; ++t)
+    for (int i = 0; i < 11; ++i) {
+      gate.set(-4 + 0.75 * i, t, i);
+      up.set(4 - 0.75 * ((i + 3 * t) % 11), t, i);
+    }
+  KernelBuilder kernel("swiglu_oai");
+  kernel.real("alpha", alpha).real("limit", limit);
+  launch(kernel, {&gate, &up, &out}, 3, {a});
+  for (int t = 0; t < 3; ++t)
+    for (int i = 0; i < 11; ++i) {
+      double g = std::min(gate.at(t, i), limit);
+      double u = std::clamp(up.at(t, i), -limit, limit);
+      double expected = g / (1 + std::exp(-alpha * g)) * (u + 1);
+      EXPECT_NEAR(out.at(t, i), expected, tolerance(a, expected, 3));
+    }
+  // By hand: gate 3.5 is cut to 1.5, up -3.5 to -1.5; sigmoid(2.553) = 0.92776.
+  EXPECT_NEAR(out.at(0, 10), 1.5 * 0.92776 * (1 - 1.5), 0.02);
+  launch(kernel, {&gate, &up, &gate}, 3, {a});
+  for (int t = 0; t < 3; ++t)
+    for (int i = 0; i < 11; ++i)
+      EXPECT_EQ(gate.at(t, i), out.at(t, i)) << "in place";
 }
 
 TEST_P(ElementwiseTest, RopeRotatesTheFirstDimsOfEachHead) {

@@ -192,6 +192,18 @@ TEST_F(RowsPlanTest, RmsScaleNamesColumnAndDivisor) {
               HasSubstr("(p, 1, 1024.0f, 9.99999997e-07f);"));
 }
 
+TEST_F(RowsPlanTest, SwiGLUCarriesItsConstants) {
+  KernelPlan p = plan(with(with(launch("swiglu_oai",
+                                       {operand("gate", bf16(), {4, 768}),
+                                        operand("up", bf16(), {4, 768}),
+                                        operand("out", bf16(), {4, 768})},
+                                       {}),
+                                "alpha", 1.702),
+                           "limit", 7));
+  EXPECT_THAT(p.functions[0].body, StartsWith("swigluOAI<1, "));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("(p, 1.70200002f, 7.0f);"));
+}
+
 TEST_F(RowsPlanTest, RopeCarriesItsFrequencies) {
   KernelPlan p = plan(with(
       launch("rope",

@@ -1,5 +1,6 @@
-// add and copy.
+// add, swiglu_oai and copy.
 
+#include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -16,9 +17,11 @@ static Operand asRows(const Operand &operand) {
   return rows;
 }
 
-/// A kernel of impls/elementwise.cuh over all operands.
+/// A kernel of impls/elementwise.cuh over all operands; `constants` follow
+/// them.
 static FailureOr<KernelPlan> planElementwise(const LaunchDesc &launch,
                                              StringRef function,
+                                             StringRef constants,
                                              std::string &error) {
   std::string types;
   for (const Operand &operand : launch.operands) {
@@ -33,8 +36,8 @@ static FailureOr<KernelPlan> planElementwise(const LaunchDesc &launch,
   KernelPlan plan;
   plan.headers = {"impls/elementwise.cuh"};
   FunctionPlan only;
-  only.body = llvm::formatv("{0}<{1}{2}>(p);", function,
-                            static_cast<int>(launch.extent), types);
+  only.body = llvm::formatv("{0}<{1}{2}>(p{3});", function,
+                            static_cast<int>(launch.extent), types, constants);
   // About eight vectors for each thread at most, until the machine is full.
   constexpr int64_t kThreads = 256, kMostBlocks = kMultiprocessors * 8;
   int64_t vectors = launch.operands.back().elements() / 4;
@@ -47,10 +50,17 @@ static FailureOr<KernelPlan> planElementwise(const LaunchDesc &launch,
 
 FailureOr<KernelPlan> saddle::cuda::planAdd(const LaunchDesc &launch,
                                             std::string &error) {
-  return planElementwise(launch, "add", error);
+  return planElementwise(launch, "add", "", error);
 }
 
 FailureOr<KernelPlan> saddle::cuda::planCopy(const LaunchDesc &launch,
                                              std::string &error) {
-  return planElementwise(launch, "copy", error);
+  return planElementwise(launch, "copy", "", error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planSwiGLUOAI(const LaunchDesc &launch,
+                                                  std::string &error) {
+  std::string constants = ", " + floatLiteral(launch.real("alpha")) + ", " +
+                          floatLiteral(launch.real("limit"));
+  return planElementwise(launch, "swigluOAI", constants, error);
 }

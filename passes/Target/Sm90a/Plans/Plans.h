@@ -14,6 +14,8 @@ llvm::FailureOr<KernelPlan> planAdd(const LaunchDesc &launch,
                                     std::string &error);
 llvm::FailureOr<KernelPlan> planCopy(const LaunchDesc &launch,
                                      std::string &error);
+llvm::FailureOr<KernelPlan> planSwiGLUOAI(const LaunchDesc &launch,
+                                          std::string &error);
 
 // Linear.cpp, Experts.cpp
 llvm::FailureOr<KernelPlan> planLinear(const LaunchDesc &launch,
