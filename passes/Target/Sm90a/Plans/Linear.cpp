@@ -152,81 +152,110 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
   return plan;
 }
 
-/// The same for scaled weights. Workspace, unless CTAs encode for themselves:
-/// codes of x, then their factors.
-static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
-  const Operand &x = launch.operands[0], &w = launch.operands[1],
-                &scale = *launch.find("w_scale"), &out = launch.operands.back();
-  int64_t group = launch.integer("act_group"), tokens = x.shape[0],
-          cols = x.shape[1], blockCols = scale.blockCols,
-          blockRows = scale.blockRows;
-  StreamShape shape(w.element);
-  if (!isa<Float8E4M3FNType>(w.element) || !canStreamWeights(w) || group == 0 ||
-      group > 512 || (blockRows % 8 != 0 && blockRows < w.shape[0]))
-    return std::nullopt;
-  shape.scaleUnits = streamScaleUnits(cols, group, blockCols);
-  if (shape.scaleUnits == 0)
-    return std::nullopt;
-  int64_t groups = ceilDiv(cols, group);
-  std::string scales = formatv("BlockScaled<{0}, {1}, {2}>", matrixType(scale),
-                               blockRows, streamGroup(cols, blockCols));
+namespace {
 
+/// What a product of encoded tokens and scaled weights is about.
+struct ScaledLinear {
+  explicit ScaledLinear(const LaunchDesc &launch)
+      : launch(launch), x(launch.operands[0]), w(launch.operands[1]),
+        scale(*launch.find("w_scale")), out(launch.operands.back()),
+        group(launch.integer("act_group")), tokens(x.shape[0]),
+        cols(x.shape[1]) {}
+
+  /// Whether rows can stream; sets how scales lie in the shape.
+  bool canStream(StreamShape &shape) const {
+    if (!isa<Float8E4M3FNType>(w.element) || !canStreamWeights(w) ||
+        group == 0 || group > 512 ||
+        (scale.blockRows % 8 != 0 && scale.blockRows < w.shape[0]))
+      return false;
+    shape.scaleUnits = streamScaleUnits(cols, group, scale.blockCols);
+    return shape.scaleUnits != 0;
+  }
+
+  std::string scales() const {
+    return formatv("BlockScaled<{0}, {1}, {2}>", matrixType(scale),
+                   scale.blockRows, streamGroup(cols, scale.blockCols));
+  }
+
+  const LaunchDesc &launch;
+  const Operand &x, &w, &scale, &out;
+  int64_t group, tokens, cols;
+};
+
+} // namespace
+
+std::optional<KernelPlan>
+saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
+  ScaledLinear op(launch);
+  StreamShape shape(op.w.element);
+  if (!op.canStream(shape))
+    return std::nullopt;
+  std::optional<TileShape> tile;
+  if (op.scale.blockRows % 64 == 0 || op.scale.blockRows >= op.w.shape[0])
+    tile = chooseTile(op.tokens, op.w.shape[0]);
+  if (!tile && !chooseShape(shape, op.tokens, op.w))
+    return std::nullopt;
+  EncodedTokens encoded(op.tokens, op.cols, op.group);
   KernelPlan plan;
   plan.headers = {"impls/linear_stream.cuh"};
-  // Encoding a group for each warp again in every CTA is cheaper than a launch.
-  if (tokens * groups <= 8) {
-    shape.keepTokens(tokens, cols, group);
-    if (chooseShape(shape, tokens, w)) {
-      plan.functions.push_back(productFunction(
-          formatv("linearEncodeStream<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p);",
-                  extentNumber(launch), group, matrixType(x), matrixType(w),
-                  matrixType(out), shape.text(), scales),
-          shape, w.shape[0], tokens));
-      return plan;
-    }
-    shape.fetchTokens();
-  }
-  std::optional<TileShape> tile;
-  if (blockRows % 64 == 0 || blockRows >= w.shape[0])
-    tile = chooseTile(tokens, w.shape[0]);
-  if (!tile && !chooseShape(shape, tokens, w))
-    return std::nullopt;
-  int64_t stride = roundUp(cols, 16), codeBytes = roundUp(tokens * stride, 256);
-  std::string codesType =
-      formatv("Matrix<e4m3, {0}, {1}, {2}>", tokens, cols, stride);
-  std::string factorsType =
-      formatv("Matrix<f32, {0}, {1}, {1}>", tokens, groups);
-  std::string factors =
-      formatv("static_cast<uint8_t *>(p.workspace) + {0}", codeBytes);
-  plan.workspaceBytes = codeBytes + tokens * groups * sizeof(float);
-  FunctionPlan encode;
-  encode.suffix = "encode";
-  encode.body = formatv("encodeRows<{0}, {1}, {2}, {3}, {4}>(p, "
-                        "p.operands[0], p.workspace, {5});",
-                        extentNumber(launch), group, matrixType(x), codesType,
-                        factorsType, factors);
-  encode.block = kWarpsOfAnyShape * 32;
-  encode.grid[0] = blocksOfWarps(tokens * groups);
-  plan.functions.push_back(std::move(encode));
+  plan.workspaceBytes = encoded.bytes;
   std::string shapeText = shape.text();
   if (tile) {
     plan.headers = {"impls/linear_tile.cuh"};
     tile->scaleColumns = shape.scaleUnits * 64;
-    tile->tokenGroup = streamGroup(cols, group);
-    tile->weightGroup = streamGroup(cols, blockCols);
-    shapeText = tile->text(codesType, matrixType(w));
+    tile->tokenGroup = streamGroup(op.cols, op.group);
+    tile->weightGroup = streamGroup(op.cols, op.scale.blockCols);
+    shapeText = tile->text(encoded.codes, matrixType(op.w));
   }
-  std::string body =
-      formatv("{0}<{1}, {2}, {3}, {4}, {5}, {6}, ScaledTokens<{7}, {8}>>(p, "
-              "p.workspace, {9});",
-              tile ? "linearTile" : "linearStream", extentNumber(launch),
-              codesType, matrixType(w), matrixType(out), shapeText, scales,
-              factorsType, streamGroup(cols, group), factors);
-  FunctionPlan product = tile
-                             ? tileFunction(body, *tile, w.shape[0], tokens)
-                             : productFunction(body, shape, w.shape[0], tokens);
+  std::string body = formatv(
+      "{0}<{1}, {2}, {3}, {4}, {5}, {6}, ScaledTokens<{7}, {8}>>(p, "
+      "p.workspace, {9});",
+      tile ? "linearTile" : "linearStream", extentNumber(launch), encoded.codes,
+      matrixType(op.w), matrixType(op.out), shapeText, op.scales(),
+      encoded.factors, streamGroup(op.cols, op.group), encoded.factorsAt);
+  FunctionPlan product =
+      tile ? tileFunction(body, *tile, op.w.shape[0], op.tokens)
+           : productFunction(body, shape, op.w.shape[0], op.tokens);
   product.suffix = "product";
   plan.functions.push_back(std::move(product));
+  return plan;
+}
+
+/// The same for scaled weights: CTAs encode tokens for themselves, or a
+/// function before does.
+static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
+  ScaledLinear op(launch);
+  StreamShape shape(op.w.element);
+  if (!op.canStream(shape))
+    return std::nullopt;
+  // Encoding a group for each warp again in every CTA is cheaper than a launch.
+  if (op.tokens * ceilDiv(op.cols, op.group) <= 8) {
+    shape.keepTokens(op.tokens, op.cols, op.group);
+    if (chooseShape(shape, op.tokens, op.w)) {
+      KernelPlan plan;
+      plan.headers = {"impls/linear_stream.cuh"};
+      plan.functions.push_back(productFunction(
+          formatv("linearEncodeStream<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p);",
+                  extentNumber(launch), op.group, matrixType(op.x),
+                  matrixType(op.w), matrixType(op.out), shape.text(),
+                  op.scales()),
+          shape, op.w.shape[0], op.tokens));
+      return plan;
+    }
+  }
+  std::optional<KernelPlan> plan = planLinearOfEncoded(launch);
+  if (!plan)
+    return std::nullopt;
+  EncodedTokens encoded(op.tokens, op.cols, op.group);
+  FunctionPlan encode;
+  encode.suffix = "encode";
+  encode.body = formatv("encodeRows<{0}, {1}, {2}, {3}, {4}>(p, "
+                        "p.operands[0], p.workspace, {5});",
+                        extentNumber(launch), op.group, matrixType(op.x),
+                        encoded.codes, encoded.factors, encoded.factorsAt);
+  encode.block = kWarpsOfAnyShape * 32;
+  encode.grid[0] = blocksOfWarps(op.tokens * ceilDiv(op.cols, op.group));
+  plan->functions.insert(plan->functions.begin(), std::move(encode));
   return plan;
 }
 

@@ -23,6 +23,18 @@ std::string saddle::cuda::scaleType(const Operand *multipliers) {
                        multipliers->blockCols, member);
 }
 
+EncodedTokens::EncodedTokens(int64_t tokens, int64_t cols, int64_t group) {
+  int64_t stride = roundUp(cols, 16), codeBytes = roundUp(tokens * stride, 256),
+          groups = ceilDiv(cols, group);
+  codes =
+      llvm::formatv("Matrix<e4m3, {0}, {1}, {2}>", tokens, cols, stride).str();
+  factors = llvm::formatv("Matrix<f32, {0}, {1}, {1}>", tokens, groups).str();
+  factorsAt =
+      llvm::formatv("static_cast<uint8_t *>(p.workspace) + {0}", codeBytes)
+          .str();
+  bytes = codeBytes + tokens * groups * sizeof(float);
+}
+
 //===--- Streaming products -----------------------------------------------===//
 
 static int64_t elementBytes(mlir::Type type) {

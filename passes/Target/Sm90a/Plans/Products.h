@@ -8,6 +8,7 @@
 #include "runtime/kernels/shared/tile.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace saddle::cuda {
 
@@ -28,6 +29,21 @@ inline int extentNumber(const LaunchDesc &launch) {
 /// "BlockScaled<Matrix<f32, ...>, 128, 128>", or "Unscaled" when there are no
 /// multipliers. A stack of multipliers says the rows of a member too.
 std::string scaleType(const Operand *multipliers);
+
+/// Tokens in the workspace as e4m3 codes with a factor for each group of
+/// columns (tile/quantize.cuh): codes first, then factors.
+struct EncodedTokens {
+  EncodedTokens(int64_t tokens, int64_t cols, int64_t group);
+
+  std::string codes, factors; // types
+  std::string factorsAt;      // an expression; codes are at p.workspace
+  uint64_t bytes;
+};
+
+/// The product of a linear with scaled weights whose tokens a function before
+/// it has encoded: its only function, with the workspace of EncodedTokens. None
+/// where no kernel takes such tokens.
+std::optional<KernelPlan> planLinearOfEncoded(const LaunchDesc &launch);
 
 //===--- Streaming products (tile/stream.cuh) -----------------------------===//
 
