@@ -1,13 +1,14 @@
-// rms_norm, add_rms_norm, sum_of_squares and rms_scale. The norms take one CTA
-// per row: a row is read once, held in registers, summed over the CTA in a
-// fixed order and written. Floor: the bytes of the rows; a single row costs a
-// load, a reduction and a store, about 2 us. Rows of up to 32 values per thread
-// (32768 for a CTA of 1024).
+// rms_norm, add_rms_norm (also with its result encoded), sum_of_squares and
+// rms_scale. The norms take one CTA per row: a row is read once, held in
+// registers, summed over the CTA in a fixed order and written. Floor: the bytes
+// of the rows; a single row costs a load, a reduction and a store, about 2 us.
+// Rows of up to 32 values per thread (32768 for a CTA of 1024).
 
 #pragma once
 
 #include "runtime/kernels/abi.h"
 #include "runtime/kernels/shared/limits.h"
+#include "runtime/kernels/tile/quantize.cuh"
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/vectors.cuh"
 
@@ -87,32 +88,67 @@ __device__ void rmsNorm(const LaunchParams &p, float eps) {
   }
 }
 
-/// Operands a, b, weight, sum, out: sum = a + b, rounded; out = the norm of the
-/// rounded sum. Either output may be exactly a or b.
-template <int extent, int threads, typename A, typename B, typename Sum,
-          typename Out>
-__device__ void addRmsNorm(const LaunchParams &p, float eps) {
-  static_assert(A::kCols == B::kCols && A::kCols == Sum::kCols &&
-                    A::kCols == Out::kCols,
+/// Operands a, b, weight, sum: sum = a + b, rounded, which may be exactly a or
+/// b. Calls store(row, share, factor): the norm of the rounded sum is the share
+/// times factor and weight.
+template <int extent, int threads, int count, typename A, typename B,
+          typename Sum, typename Store>
+__device__ __forceinline__ void addRows(const LaunchParams &p, float eps,
+                                        Store store) {
+  static_assert(A::kCols == B::kCols && A::kCols == Sum::kCols,
                 "the operands of a sum have one width");
-  constexpr int kCount = commonVector<A, B, Sum, Out>();
   __shared__ float scratch[threads / 32];
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
        row += gridDim.x) {
-    RowShare<A::kCols, kCount, threads> share;
+    RowShare<A::kCols, count, threads> share;
     share.forEach([&](int i, int column) {
-      auto a = loadVector<A, kCount>(p.operands[0], row, column);
-      auto b = loadVector<B, kCount>(p.operands[1], row, column);
+      auto a = loadVector<A, count>(p.operands[0], row, column);
+      auto b = loadVector<B, count>(p.operands[1], row, column);
 #pragma unroll
-      for (int j = 0; j < kCount; ++j)
+      for (int j = 0; j < count; ++j)
         share.values[i][j] = toFloat(
             fromFloat<typename Sum::Element>(toFloat(a[j]) + toFloat(b[j])));
-      storeVector<Sum, kCount>(p.operands[3], row, column, share.values[i]);
+      storeVector<Sum, count>(p.operands[3], row, column, share.values[i]);
     });
     float sum = share.sumOfSquares(scratch);
-    share.template storeScaled<Out>(rmsFactor(sum, A::kCols, eps),
-                                    p.operands[2], p.operands[4], row);
+    store(row, share, rmsFactor(sum, A::kCols, eps));
   }
+}
+
+/// The norm is operand 4; it, too, may be exactly a or b.
+template <int extent, int threads, typename A, typename B, typename Sum,
+          typename Out>
+__device__ void addRmsNorm(const LaunchParams &p, float eps) {
+  static_assert(A::kCols == Out::kCols, "a norm keeps the width");
+  constexpr int kCount = commonVector<A, B, Sum, Out>();
+  addRows<extent, threads, kCount, A, B, Sum>(
+      p, eps, [&](uint32_t row, auto &share, float factor) {
+        share.template storeScaled<Out>(factor, p.operands[2], p.operands[4],
+                                        row);
+      });
+}
+
+/// The norm, rounded as elements of Sum, leaves as codes and the factors of
+/// groups of `group` columns.
+template <int extent, int threads, int group, typename A, typename B,
+          typename Sum, typename Codes, typename Factors>
+__device__ void addRmsNormEncode(const LaunchParams &p, float eps, void *codes,
+                                 void *factors) {
+  using Element = typename Sum::Element;
+  using Row = Matrix<Element, 1, A::kCols, A::kCols>;
+  __shared__ __align__(16) Element normed[A::kCols];
+  addRows<extent, threads, commonVector<A, B, Sum>(), A, B, Sum>(
+      p, eps, [&](uint32_t row, auto &share, float factor) {
+        share.template storeScaled<Row>(factor, p.operands[2], normed, 0);
+        __syncthreads();
+        for (int i = threadIdx.x / 32; i < Factors::kCols; i += threads / 32) {
+          int first = i * group, left = static_cast<int>(A::kCols) - first;
+          encodeGroup<group>(normed + first, left < group ? left : group,
+                             Codes::row(codes, row) + first,
+                             Factors::row(factors, row) + i);
+        }
+        __syncthreads(); // before the next row takes its place
+      });
 }
 
 /// The sum of squares of row `row` of one input, in every thread.

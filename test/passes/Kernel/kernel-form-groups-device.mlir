@@ -5,6 +5,7 @@ model.weight @norm from "norm" dims ["hidden"] : tensor<32xf32>
 model.weight @q_norm from "q_norm" dims ["q_heads"] : tensor<64xf32>
 model.weight @k_norm from "k_norm" dims ["kv_heads"] : tensor<32xf32>
 model.weight @router from "router" dims ["experts", "hidden"] : tensor<6x32xbf16>
+model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] stored <scale f32 [128, 128] from "s.weight_scale_inv"> : tensor<64x32xf8E4M3FN>
 model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 model.kv_cache @kv heads 2 head_dim 16 : bf16
 
@@ -14,6 +15,41 @@ func.func @residual_and_norm_are_one_kernel(%x: tensor<8x32xbf16>, %o: tensor<8x
   %s = model.add %x, %o : tensor<8x32xbf16>
   %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
   return %s, %n : tensor<8x32xbf16>, tensor<8x32xbf16>
+}
+
+// With the product that alone reads the norm and quantises what it reads; its weight needs no norm in memory.
+// CHECK-LABEL: func.func @a_quantised_product_goes_with_its_norm
+func.func @a_quantised_product_goes_with_its_norm(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x64xbf16>) {
+  // CHECK-NEXT: %[[G:.*]]:2 = kernel.group "add_rms_norm_linear" using "add_rms_norm_linear"
+  // CHECK: return %[[G]]#0, %[[G]]#1
+  %s = model.add %x, %o : tensor<8x32xbf16>
+  %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
+  %q = model.linear %n, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  return %s, %q : tensor<8x32xbf16>, tensor<8x64xbf16>
+}
+
+// Who else reads the norm needs it in memory.
+// CHECK-LABEL: func.func @a_norm_of_two_readers_stays
+func.func @a_norm_of_two_readers_stays(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>) {
+  // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
+  // CHECK: model.linear
+  // CHECK: model.linear
+  %s = model.add %x, %o : tensor<8x32xbf16>
+  %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
+  %q = model.linear %n, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  %r = model.linear %n, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  return %q, %r : tensor<8x64xbf16>, tensor<8x64xbf16>
+}
+
+// A product that reads it as it is gains nothing.
+// CHECK-LABEL: func.func @a_plain_product_stays_alone
+func.func @a_plain_product_stays_alone(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> tensor<8x6xf32> {
+  // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
+  // CHECK: model.linear
+  %s = model.add %x, %o : tensor<8x32xbf16>
+  %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
+  %r = model.linear %n, @router : tensor<8x32xbf16> -> tensor<8x6xf32>
+  return %r : tensor<8x6xf32>
 }
 
 // No kernel sums over ranks and normalises, so the sum runs alone.

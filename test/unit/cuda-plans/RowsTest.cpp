@@ -168,6 +168,59 @@ TEST_F(RowsPlanTest, AddRmsNormHasBothOutputs) {
                             "than the body has");
 }
 
+/// add, norm and a quantised product: two functions instead of three.
+TEST_F(RowsPlanTest, ANormLeavesAsTheCodesOfItsProduct) {
+  auto fused = [&](int64_t width, int64_t blockRows) {
+    LaunchDesc result = launch(
+        "add_rms_norm_linear",
+        {operand("a", bf16(), {4, width}), operand("b", bf16(), {4, width}),
+         operand("weight", f32(), {width}), operand("w", e4m3(), {256, width}),
+         scale("w_scale", {256 / blockRows, width / 128}, blockRows, 128),
+         operand("out", bf16(), {4, width}), operand("out", bf16(), {4, 256})},
+        {});
+    result.body = {step("add", {0, 1, 5}, {}),
+                   step("rms_norm", {5, 2, 7}, {}, {{"eps", 1e-5}}),
+                   step("linear", {7, 3, 4, 6}, {{"act_group", 128}})};
+    return result;
+  };
+  KernelPlan p = plan(fused(3072, 128));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_EQ(p.functions[0].suffix, "norm");
+  // 3072 / 8 vectors. The sum is the launch's operand 5.
+  EXPECT_EQ(p.functions[0].block, 384u);
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("p.operands[3] = launch.operands[5];"));
+  EXPECT_THAT(
+      p.functions[0].body,
+      HasSubstr("addRmsNormEncode<1, 384, 128, Matrix<bf16, 4, 3072, "));
+  // 4 rows of 3072 codes, then 24 factors each.
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("static_cast<uint8_t *>(p.workspace) + 12288"));
+  EXPECT_EQ(p.workspaceBytes, 12288u + 4 * 24 * 4);
+  EXPECT_EQ(p.functions[1].suffix, "product");
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("p.operands[3] = launch.operands[6];"));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("linearStream<"));
+
+  // Scales of single rows are for the kernel of any shape, which rounds the
+  // norm from the workspace: rounded values first, then the norm.
+  p = plan(fused(3072, 1));
+  ASSERT_EQ(p.functions.size(), 3u);
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("p.operands[4] = static_cast<uint8_t "
+                        "*>(launch.workspace) + 49152;"));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("addRmsNorm<1, 384, "));
+  EXPECT_EQ(p.workspaceBytes, 4u * 3072 * 4 + 4 * 3072 * 2);
+
+  // So is a row that shared memory does not hold.
+  p = plan(fused(24576, 128));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("addRmsNorm<"));
+
+  EXPECT_EQ(errorOf(fused(65536, 128)),
+            "add_rms_norm_linear has rows of 65536 elements, expected 32768 at "
+            "most");
+}
+
 TEST_F(RowsPlanTest, SumOfSquaresTakesTheWidestInputsThreads) {
   KernelPlan p = plan(launch("sum_of_squares",
                              {operand("x", bf16(), {4, 768}, 1024),

@@ -25,11 +25,14 @@ public:
 };
 
 const DeviceFusion *addRMSNorm();
+const DeviceFusion *addRMSNormLinear();
 const DeviceFusion *qkNormRopeKVAppend();
 
-/// Registration: what is listed here is formed and planned.
+/// Registration: what is listed here is formed and planned. Of two that begin
+/// at one op, the larger stands first.
 inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
-  static const DeviceFusion *const all[] = {addRMSNorm(), qkNormRopeKVAppend()};
+  static const DeviceFusion *const all[] = {addRMSNormLinear(), addRMSNorm(),
+                                            qkNormRopeKVAppend()};
   return all;
 }
 
