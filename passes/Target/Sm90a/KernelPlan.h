@@ -81,6 +81,8 @@ struct FunctionPlan {
   /// Of a kernel that waits for peers: CTAs in place of grid[0] when every rank
   /// has a device of its own; 0: the same.
   uint32_t exclusiveGrid = 0;
+  /// CTAs of a cluster, which divide grid[0]; 1: no clusters.
+  uint32_t cluster = 1;
   uint32_t block = 1;
   /// Dynamic shared memory.
   uint32_t sharedBytes = 0;

@@ -86,7 +86,10 @@ static void printFunction(llvm::raw_ostream &os, StringRef name,
   if (function.exclusiveGrid > 0)
     os << ", with a device for each rank " << function.exclusiveGrid;
   os << ", " << function.sharedBytes << " bytes of dynamic shared memory.\n";
-  os << "extern \"C\" __global__ void __launch_bounds__(" << function.block;
+  os << "extern \"C\" __global__ void ";
+  if (function.cluster > 1)
+    os << "__cluster_dims__(" << function.cluster << ", 1, 1) ";
+  os << "__launch_bounds__(" << function.block;
   if (function.residentBlocks > 0)
     os << ", " << function.residentBlocks;
   os << ")\n    " << name << "(const __grid_constant__ LaunchParams p) {\n";

@@ -107,9 +107,9 @@ private:
     for (const FunctionPlan &function : plan.functions)
       os << function.suffix << " " << function.grid[0] << " "
          << function.grid[1] << " " << function.grid[2] << " "
-         << function.exclusiveGrid << " " << function.block << " "
-         << function.sharedBytes << " " << function.residentBlocks << " "
-         << function.waitsItself << "\n"
+         << function.exclusiveGrid << " " << function.cluster << " "
+         << function.block << " " << function.sharedBytes << " "
+         << function.residentBlocks << " " << function.waitsItself << "\n"
          << function.body << "\n";
     return content;
   }

@@ -15,6 +15,7 @@
 #include "runtime/kernels/abi.h"
 #include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/shared/attention.h"
+#include "runtime/kernels/tile/quantize.cuh"
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/vectors.cuh"
 
@@ -217,16 +218,18 @@ __device__ void attentionAny(const LaunchParams &p, float scale) {
 
 /// One CTA of `warps` warps per (head, token) in the grid's x, y. `everySplit`:
 /// the kernel before wrote all ranges, with l = 0 for those that do not exist;
-/// `binary`: scores are times log2 e.
-template <typename A, int warps, bool everySplit, bool binary>
-__device__ void combineSplits(const LaunchParams &p) {
+/// `binary`: scores are times log2 e. Calls store(token, head, d, value), a
+/// value for each thread at a time, and returns whether the token is there.
+template <typename A, int warps, bool everySplit, bool binary, typename Store>
+__device__ __forceinline__ bool combineEach(const LaunchParams &p,
+                                            Store store) {
   // Values of a lane lie beside each other.
   constexpr int kWide = A::kHeadDim % 128 == 0 ? 4 : 1;
   constexpr int kPerLane = (A::kHeadDim + 32 * kWide - 1) / (32 * kWide);
   using Values = Vector<float, kWide>;
   uint32_t token = blockIdx.y;
   if (token >= A::tokens(p))
-    return;
+    return false;
   int head = static_cast<int>(blockIdx.x);
   int lane = static_cast<int>(threadIdx.x) % 32;
   int warp = static_cast<int>(threadIdx.x) / 32;
@@ -285,10 +288,37 @@ __device__ void combineSplits(const LaunchParams &p) {
       value += warpSums[w][d];
       total += warpTotals[w];
     }
-    A::Result::row(p.operands[6], token)[head * A::kHeadDim + d] =
-        fromFloat<typename A::Result::Element>(
-            used == 0 || bad ? 0 : value / total);
+    store(token, head, d,
+          fromFloat<typename A::Result::Element>(
+              used == 0 || bad ? 0 : value / total));
   }
+  return true;
+}
+
+template <typename A, int warps, bool everySplit, bool binary>
+__device__ void combineSplits(const LaunchParams &p) {
+  combineEach<A, warps, everySplit, binary>(
+      p, [&](uint32_t token, int head, int d, auto value) {
+        A::Result::row(p.operands[6], token)[head * A::kHeadDim + d] = value;
+      });
+}
+
+/// The same as codes and factors; a head is a group.
+template <typename A, int warps, bool everySplit, bool binary, typename Codes,
+          typename Factors>
+__device__ void combineSplitsEncode(const LaunchParams &p, void *codes,
+                                    void *factors) {
+  static_assert(Factors::kCols == A::kHeads, "a head is a group");
+  __shared__ typename A::Result::Element row[A::kHeadDim];
+  bool real = combineEach<A, warps, everySplit, binary>(
+      p, [&](uint32_t, int, int d, auto value) { row[d] = value; });
+  __syncthreads();
+  if (!real || threadIdx.x >= 32)
+    return;
+  uint32_t token = blockIdx.y, head = blockIdx.x;
+  encodeGroup<A::kHeadDim>(row, A::kHeadDim,
+                           Codes::row(codes, token) + head * A::kHeadDim,
+                           Factors::row(factors, token) + head);
 }
 
 } // namespace saddle::device

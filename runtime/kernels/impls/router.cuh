@@ -61,31 +61,30 @@ __device__ __forceinline__ int countBefore(uint32_t mine, int number,
   return before;
 }
 
-/// Operands logits, bias, weights, experts; CTAs of `threads`.
-template <int extent, int threads, typename Logits, typename Weights,
-          typename Experts>
-__device__ void routerTopK(const LaunchParams &p, float routedScale) {
-  constexpr int kExperts = Logits::kCols, kChosen = Weights::kCols;
-  static_assert(kExperts <= threads && threads % 32 == 0,
+/// The experts of one token, by the first `threads` threads of a CTA; the
+/// others meet them at two barriers. logitOf(expert) is asked for each once.
+/// Between two calls of a CTA there is a barrier.
+template <int threads, int experts, int chosen, typename LogitOf>
+__device__ __forceinline__ void
+chooseExperts(LogitOf logitOf, const float *bias, float routedScale,
+              float *weightsOut, int32_t *expertsOut) {
+  static_assert(experts <= threads && threads % 32 == 0,
                 "each expert has a thread");
-  static_assert(kChosen <= kExperts && Experts::kCols == kChosen,
-                "as many weights as chosen experts");
-  constexpr int kOfWarp = kChosen < 32 ? kChosen : 32;
+  static_assert(chosen <= experts, "nobody chooses an expert twice");
+  constexpr int kOfWarp = chosen < 32 ? chosen : 32;
   constexpr int kFinalists = threads / 32 * kOfWarp;
   __shared__ uint32_t keys[kFinalists]; // 0: no expert
   __shared__ int numbers[kFinalists];
   __shared__ float scores[kFinalists];
-  __shared__ float chosen[kChosen]; // scores, best first
+  __shared__ float best[chosen]; // scores, best first
   int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
 
-  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
-       row += gridDim.x) {
+  if (thread < threads) {
     float score = 0;
     uint32_t key = 0;
-    if (thread < kExperts) {
-      float decay = -Logits::row(p.operands[0], row)[thread];
-      score = 1.0f / (1.0f + expRounded(decay));
-      key = sortable(score + static_cast<const float *>(p.operands[1])[thread]);
+    if (thread < experts) {
+      score = 1.0f / (1.0f + expRounded(-logitOf(thread)));
+      key = sortable(score + bias[thread]);
     }
     int place = countBefore<32>(
         key, lane, [&](int i) { return __shfl_sync(kFullWarp, key, i); });
@@ -95,25 +94,42 @@ __device__ void routerTopK(const LaunchParams &p, float routedScale) {
       numbers[finalist] = thread;
       scores[finalist] = score;
     }
-    __syncthreads();
-    // In the order of warps, so that of equal keys the lower expert still has
-    // the lower number.
-    if (thread < kFinalists && keys[thread] != 0) {
-      place = countBefore<kFinalists>(keys[thread], thread,
-                                      [&](int i) { return keys[i]; });
-      if (place < kChosen) {
-        Experts::row(p.operands[3], row)[place] = numbers[thread];
-        chosen[place] = scores[thread];
-      }
+  }
+  __syncthreads();
+  // In the order of warps, so that of equal keys the lower expert still has
+  // the lower number. There may be more finalists than `threads`.
+  for (int i = thread; i < kFinalists; i += blockDim.x) {
+    if (keys[i] == 0)
+      continue;
+    int place = countBefore<kFinalists>(keys[i], i,
+                                        [&](int other) { return keys[other]; });
+    if (place < chosen) {
+      expertsOut[place] = numbers[i];
+      best[place] = scores[i];
     }
+  }
+  __syncthreads();
+  for (int i = thread; i < chosen; i += blockDim.x) {
+    float sum = 0;
+    for (int j = 0; j < chosen; ++j)
+      sum += best[j];
+    weightsOut[i] = best[i] / sum * routedScale;
+  }
+}
+
+/// Operands logits, bias, weights, experts; CTAs of `threads`.
+template <int extent, int threads, typename Logits, typename Weights,
+          typename Experts>
+__device__ void routerTopK(const LaunchParams &p, float routedScale) {
+  static_assert(Experts::kCols == Weights::kCols,
+                "as many weights as chosen experts");
+  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
+       row += gridDim.x) {
+    chooseExperts<threads, Logits::kCols, Weights::kCols>(
+        [&](int expert) { return Logits::row(p.operands[0], row)[expert]; },
+        static_cast<const float *>(p.operands[1]), routedScale,
+        Weights::row(p.operands[2], row), Experts::row(p.operands[3], row));
     __syncthreads();
-    if (thread < kChosen) {
-      float sum = 0;
-      for (int i = 0; i < kChosen; ++i)
-        sum += chosen[i];
-      Weights::row(p.operands[2], row)[thread] =
-          chosen[thread] / sum * routedScale;
-    }
   }
 }
 

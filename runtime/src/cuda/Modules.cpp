@@ -17,6 +17,10 @@ static Status resolve(const Device &device, CUmodule module,
   SADDLE_CUDA(driver, cuModuleGetFunction, &result, module,
               function.name()->c_str());
   SADDLE_CUDA(driver, cuFuncLoad, result);
+  // Functions in clusters say so in their code. Up to 8 CTAs every device takes
+  // unasked.
+  SADDLE_CUDA(driver, cuFuncSetAttribute, result,
+              CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1);
   // What every function may use unasked.
   constexpr uint32_t kOrdinarySharedBytes = 48 << 10;
   if (function.shared_bytes() > kOrdinarySharedBytes)

@@ -6,6 +6,8 @@ model.weight @q_norm from "q_norm" dims ["q_heads"] : tensor<64xf32>
 model.weight @k_norm from "k_norm" dims ["kv_heads"] : tensor<32xf32>
 model.weight @router from "router" dims ["experts", "hidden"] : tensor<6x32xbf16>
 model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] stored <scale f32 [128, 128] from "s.weight_scale_inv"> : tensor<64x32xf8E4M3FN>
+model.weight @wide_norm from "wide_norm" dims ["hidden"] : tensor<128xf32>
+model.weight @wide_router from "wide_router" dims ["experts", "hidden"] : tensor<6x128xf32>
 model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 model.kv_cache @kv heads 2 head_dim 16 : bf16
 
@@ -26,6 +28,82 @@ func.func @a_quantised_product_goes_with_its_norm(%x: tensor<8x32xbf16>, %o: ten
   %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
   %q = model.linear %n, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
   return %s, %q : tensor<8x32xbf16>, tensor<8x64xbf16>
+}
+
+// The router's product and choice go with the norm before them, for few tokens; experts read the norm, so it is a result, too.
+// CHECK-LABEL: func.func @a_router_goes_with_its_norm
+func.func @a_router_goes_with_its_norm(%x: tensor<2x128xbf16>, %o: tensor<2x128xbf16>) -> (tensor<2x128xbf16>, tensor<2x128xbf16>, tensor<2x2xf32>, tensor<2x2xi32>) {
+  // CHECK-NEXT: %[[G:.*]]:4 = kernel.group "add_rms_norm_router" using "add_rms_norm_router"
+  // CHECK: return %[[G]]#0, %[[G]]#1, %[[G]]#2, %[[G]]#3
+  %s = model.add %x, %o : tensor<2x128xbf16>
+  %n = model.rms_norm %s, @wide_norm eps 0.5 : tensor<2x128xbf16>
+  %l = model.linear %n, @wide_router : tensor<2x128xbf16> -> tensor<2x6xf32>
+  %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<2x6xf32> -> tensor<2x2xf32>, tensor<2x2xi32>
+  return %s, %n, %w, %e : tensor<2x128xbf16>, tensor<2x128xbf16>, tensor<2x2xf32>, tensor<2x2xi32>
+}
+
+// Three tokens are one too many.
+// CHECK-LABEL: func.func @many_tokens_route_op_by_op
+func.func @many_tokens_route_op_by_op(%x: tensor<3x128xbf16>, %o: tensor<3x128xbf16>) -> tensor<3x2xi32> {
+  // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
+  // CHECK: model.linear
+  // CHECK: model.router
+  %s = model.add %x, %o : tensor<3x128xbf16>
+  %n = model.rms_norm %s, @wide_norm eps 0.5 : tensor<3x128xbf16>
+  %l = model.linear %n, @wide_router : tensor<3x128xbf16> -> tensor<3x6xf32>
+  %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<3x6xf32> -> tensor<3x2xf32>, tensor<3x2xi32>
+  return %e : tensor<3x2xi32>
+}
+
+// Rows of 32 are no whole warp of the kernel's.
+// CHECK-LABEL: func.func @narrow_rows_route_op_by_op
+func.func @narrow_rows_route_op_by_op(%x: tensor<2x32xbf16>, %o: tensor<2x32xbf16>) -> tensor<2x2xi32> {
+  // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
+  // CHECK: model.router
+  %s = model.add %x, %o : tensor<2x32xbf16>
+  %n = model.rms_norm %s, @norm eps 0.5 : tensor<2x32xbf16>
+  %l = model.linear %n, @router : tensor<2x32xbf16> -> tensor<2x6xf32>
+  %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<2x6xf32> -> tensor<2x2xf32>, tensor<2x2xi32>
+  return %e : tensor<2x2xi32>
+}
+
+// Logits that somebody else wants are in no group.
+// CHECK-LABEL: func.func @logits_of_two_readers_stay
+func.func @logits_of_two_readers_stay(%x: tensor<2x128xbf16>, %o: tensor<2x128xbf16>) -> (tensor<2x6xf32>, tensor<2x2xi32>) {
+  // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
+  // CHECK: model.router
+  %s = model.add %x, %o : tensor<2x128xbf16>
+  %n = model.rms_norm %s, @wide_norm eps 0.5 : tensor<2x128xbf16>
+  %l = model.linear %n, @wide_router : tensor<2x128xbf16> -> tensor<2x6xf32>
+  %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<2x6xf32> -> tensor<2x2xf32>, tensor<2x2xi32>
+  return %l, %e : tensor<2x6xf32>, tensor<2x2xi32>
+}
+
+// Attention of few tokens goes with the quantised product that alone reads it.
+// CHECK-LABEL: func.func @a_quantised_product_goes_with_its_attention
+func.func @a_quantised_product_goes_with_its_attention(%q: tensor<16x32xbf16>, %context: !model.context) -> tensor<16x64xbf16> {
+  // CHECK-NEXT: kernel.group "attention_linear" using "attention_linear"
+  %a = model.attention %q, @kv, %context scale 0.25 : tensor<16x32xbf16>
+  %y = model.linear %a, @scaled act_group 32 : tensor<16x32xbf16> -> tensor<16x64xbf16>
+  return %y : tensor<16x64xbf16>
+}
+
+// CHECK-LABEL: func.func @attention_of_many_tokens_stays_alone
+func.func @attention_of_many_tokens_stays_alone(%q: tensor<17x32xbf16>, %context: !model.context) -> tensor<17x64xbf16> {
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %a = model.attention %q, @kv, %context scale 0.25 : tensor<17x32xbf16>
+  %y = model.linear %a, @scaled act_group 32 : tensor<17x32xbf16> -> tensor<17x64xbf16>
+  return %y : tensor<17x64xbf16>
+}
+
+// CHECK-LABEL: func.func @attention_before_a_plain_product_stays_alone
+func.func @attention_before_a_plain_product_stays_alone(%q: tensor<8x32xbf16>, %context: !model.context) -> tensor<8x6xf32> {
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %a = model.attention %q, @kv, %context scale 0.25 : tensor<8x32xbf16>
+  %y = model.linear %a, @router : tensor<8x32xbf16> -> tensor<8x6xf32>
+  return %y : tensor<8x6xf32>
 }
 
 // Who else reads the norm needs it in memory.

@@ -59,6 +59,56 @@ TEST_F(AttentionPlanTest, OneTokenFillsTheMachine) {
   EXPECT_EQ(p.workspaceBytes, 6u * 128 * 130 * 4);
 }
 
+/// With the quantised product behind it: the ranges of a head leave as codes.
+TEST_F(AttentionPlanTest, AHeadLeavesAsTheCodesOfItsProduct) {
+  auto fused = [&](int64_t headDim) {
+    int64_t width = 48 * headDim, pages = 256;
+    LaunchDesc result = launch(
+        "attention_linear",
+        {operand("q", bf16(), {1, width}),
+         operand("kcache", bf16(), {pages, 16, 8, headDim}),
+         operand("vcache", bf16(), {pages, 16, 8, headDim}),
+         operand("positions", i32(), {1}), operand("sequences", i32(), {1}),
+         operand("block_table", i32(), {1, pages}),
+         operand("w", e4m3(), {256, width}),
+         scale("w_scale", {2, width / 128}, 128, 128),
+         operand("out", bf16(), {1, 256})},
+        {});
+    LaunchStep attend, product;
+    attend.op = "attention";
+    attend.constants = builder.getDictionaryAttr(
+        {builder.getNamedAttr("head_dim", builder.getI64IntegerAttr(headDim)),
+         builder.getNamedAttr("scale", builder.getF64FloatAttr(0.125))});
+    attend.values = {0, 1, 2, 3, 4, 5, 9};
+    product.op = "linear";
+    product.constants = builder.getDictionaryAttr(
+        {builder.getNamedAttr("act_group", builder.getI64IntegerAttr(128))});
+    product.values = {9, 6, 7, 8};
+    result.body = {attend, product};
+    return result;
+  };
+  KernelPlan p = plan(fused(128));
+  ASSERT_EQ(p.functions.size(), 3u);
+  EXPECT_EQ(p.functions[0].suffix, "ranges");
+  EXPECT_EQ(p.functions[1].suffix, "combine");
+  EXPECT_THAT(p.functions[1].body, HasSubstr("combineSplitsEncode<A, "));
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("Matrix<e4m3, 1, 6144, 6144>, Matrix<f32, 1, 48, 48>"));
+  EXPECT_EQ(p.functions[2].suffix, "product");
+  EXPECT_THAT(p.functions[2].body,
+              HasSubstr("p.operands[3] = launch.operands[8];"));
+  // The product's workspace begins behind the partial results.
+  EXPECT_THAT(p.functions[2].body, HasSubstr("p.workspace = "));
+  uint64_t codes = 6144, factors = 48 * 4;
+  EXPECT_EQ(p.workspaceBytes % 256, (codes + factors) % 256);
+
+  // Two heads are a group: rows are encoded by a function of their own.
+  p = plan(fused(64));
+  ASSERT_EQ(p.functions.size(), 4u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr("combineSplits<A, "));
+  EXPECT_EQ(p.functions[2].suffix, "encode");
+}
+
 TEST_F(AttentionPlanTest, ManyTokensNeedNoRanges) {
   Shape s;
   s.tokens = s.sequences = 64;

@@ -221,6 +221,44 @@ TEST_F(RowsPlanTest, ANormLeavesAsTheCodesOfItsProduct) {
             "most");
 }
 
+/// add, norm, router and choice by a cluster of as many CTAs as experts need.
+TEST_F(RowsPlanTest, ARouterHasAWarpForEachExpert) {
+  auto fused = [&](int64_t experts, int64_t stride = 0) {
+    LaunchDesc result = launch(
+        "add_rms_norm_router",
+        {operand("a", bf16(), {2, 3072}), operand("b", bf16(), {2, 3072}),
+         operand("weight", f32(), {3072}),
+         operand("w", f32(), {experts, 3072}, stride),
+         operand("bias", f32(), {experts}), operand("out", bf16(), {2, 3072}),
+         operand("out", bf16(), {2, 3072}), operand("weights", f32(), {2, 8}),
+         operand("experts", i32(), {2, 8})},
+        {});
+    result.body = {
+        step("add", {0, 1, 5}, {}),
+        step("rms_norm", {5, 2, 6}, {}, {{"eps", 1e-5}}),
+        step("linear", {6, 3, 9}, {{"act_group", 0}}),
+        step("router_topk", {9, 4, 7, 8}, {}, {{"routed_scale", 2.0}})};
+    return result;
+  };
+  KernelPlan p = plan(fused(256));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_EQ(p.functions[0].cluster, 16u);
+  EXPECT_EQ(p.functions[0].grid[0], 16u);
+  EXPECT_EQ(p.functions[0].block, 512u);
+  EXPECT_TRUE(p.functions[0].waitsItself);
+  // Sums and norms of two tokens.
+  EXPECT_EQ(p.functions[0].sharedBytes, 2u * 3072 * (2 + 2));
+  EXPECT_THAT(p.functions[0].body, StartsWith("addRmsNormRouter<1, "));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("(p, 9.99999975e-06f, 2.0f);"));
+  // 33 warps are 3 CTAs, and clusters are powers of two.
+  EXPECT_EQ(plan(fused(33)).functions[0].cluster, 4u);
+  EXPECT_EQ(plan(fused(4)).functions[0].cluster, 1u);
+
+  EXPECT_EQ(errorOf(fused(256, 3074)),
+            "add_rms_norm_router needs rows of \"w\" that begin at multiples "
+            "of four elements");
+}
+
 TEST_F(RowsPlanTest, SumOfSquaresTakesTheWidestInputsThreads) {
   KernelPlan p = plan(launch("sum_of_squares",
                              {operand("x", bf16(), {4, 768}, 1024),

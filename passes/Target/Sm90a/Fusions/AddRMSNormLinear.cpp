@@ -3,6 +3,7 @@
 // codes, so that no function in between encodes it.
 
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
+#include "passes/Target/Sm90a/Fusions/Steps.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Products.h"
 #include "passes/Target/Sm90a/Plans/RowPlan.h"
@@ -13,24 +14,6 @@ using namespace mlir;
 using namespace saddle;
 using namespace saddle::cuda;
 using llvm::formatv;
-
-/// A step's function within the launch: its operands are those of numbers
-/// `from`; kInWorkspace is the workspace from `offset` on.
-constexpr int64_t kInWorkspace = -1;
-static std::string withOperands(StringRef body, ArrayRef<int64_t> from,
-                                uint64_t offset) {
-  std::string text = "const LaunchParams &launch = p;\n{\n"
-                     "LaunchParams p = launch;\n";
-  for (auto [index, value] : llvm::enumerate(from)) {
-    std::string operand =
-        value == kInWorkspace
-            ? formatv("static_cast<uint8_t *>(launch.workspace) + {0}", offset)
-                  .str()
-            : formatv("launch.operands[{0}]", value).str();
-    text += formatv("p.operands[{0}] = {1};\n", index, operand);
-  }
-  return text + body.str() + "\n}";
-}
 
 namespace {
 
@@ -73,7 +56,9 @@ public:
     uint32_t threads = threadsOfRow(launch, {&a, &b, &sum}, error);
     if (threads == 0)
       return failure();
-    LaunchDesc linear = linearOf(launch);
+    LaunchDesc linear = stepOf(launch, 2,
+                               {valueBetween(sum, "x"), launch.operands[3],
+                                launch.operands[4], launch.operands[6]});
     std::string sumTypes =
         formatv("{0}, {1}, {2}", matrixType(a), matrixType(b), matrixType(sum));
     std::string eps = floatLiteral(launch.body[1].real("eps"));
@@ -89,58 +74,36 @@ public:
           "p.workspace, {7});",
           extentNumber(launch), threads, linear.integer("act_group"), sumTypes,
           encoded.codes, encoded.factors, eps, encoded.factorsAt);
-      return join(launch, body, threads, std::move(*product), 0, 0);
+      uint64_t bytes = product->workspaceBytes;
+      return join(launch, body, threads, *product, 0, bytes);
     }
     // Other layouts: the norm itself is in the workspace, behind what the
     // product needs there.
     FailureOr<KernelPlan> any = planLinear(linear, error);
     if (failed(any))
       return failure();
-    uint64_t offset = roundUp(any->workspaceBytes, 256);
+    uint64_t between = roundUp(any->workspaceBytes, 256);
     std::string body =
         formatv("addRmsNorm<{0}, {1}, {2}, {3}>(p, {4});", extentNumber(launch),
                 threads, sumTypes, matrixType(linear.operands[0]), eps);
-    return join(launch, body, threads, std::move(*any), offset,
-                sum.shape[0] * rowBytes);
+    return join(launch, body, threads, *any, between,
+                between + sum.shape[0] * rowBytes);
   }
 
 private:
-  /// The last step as a launch of its own.
-  static LaunchDesc linearOf(const LaunchDesc &launch) {
-    const Operand &sum = launch.operands[5];
-    LaunchDesc linear = launch;
-    linear.op = launch.body[2].op;
-    linear.constants = launch.body[2].constants;
-    linear.body.clear();
-    Operand norm = sum;
-    norm.name = "x";
-    norm.strides = {norm.shape[1], 1};
-    norm.alignment = 256;
-    linear.operands = {norm, launch.operands[3], launch.operands[4],
-                       launch.operands[6]};
-    return linear;
-  }
-
   /// The norm's function in front of the product's. The norm itself, if it is
-  /// in memory, is in the workspace from `offset` on.
+  /// in memory, is in the workspace from `between` on.
   static KernelPlan join(const LaunchDesc &launch, std::string body,
-                         uint32_t threads, KernelPlan product, uint64_t offset,
-                         uint64_t normBytes) {
-    KernelPlan plan = planOfRows(
-        launch, withOperands(body, {0, 1, 2, 5, kInWorkspace}, offset),
-        threads);
-    plan.functions.front().suffix = "norm";
-    llvm::append_range(plan.headers, product.headers);
-    plan.workspaceBytes = offset + normBytes;
-    if (normBytes == 0)
-      plan.workspaceBytes = product.workspaceBytes;
-    for (FunctionPlan &function : product.functions) {
-      function.body =
-          withOperands(function.body, {kInWorkspace, 3, 4, 6}, offset);
-      if (function.suffix.empty())
-        function.suffix = "product";
-      plan.functions.push_back(std::move(function));
-    }
+                         uint32_t threads, const KernelPlan &product,
+                         uint64_t between, uint64_t bytes) {
+    constexpr int64_t kBetween = StepPlace::kBetween;
+    StepPlace first = {{0, 1, 2, 5, kBetween}, between},
+              second = {{kBetween, 3, 4, 6}, between};
+    KernelPlan plan;
+    appendStep(plan, planOfRows(launch, std::move(body), threads), first,
+               "norm");
+    appendStep(plan, product, second, "product");
+    plan.workspaceBytes = bytes;
     return plan;
   }
 };

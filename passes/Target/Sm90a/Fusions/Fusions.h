@@ -26,13 +26,16 @@ public:
 
 const DeviceFusion *addRMSNorm();
 const DeviceFusion *addRMSNormLinear();
+const DeviceFusion *addRMSNormRouter();
+const DeviceFusion *attentionLinear();
 const DeviceFusion *qkNormRopeKVAppend();
 
 /// Registration: what is listed here is formed and planned. Of two that begin
 /// at one op, the larger stands first.
 inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
-  static const DeviceFusion *const all[] = {addRMSNormLinear(), addRMSNorm(),
-                                            qkNormRopeKVAppend()};
+  static const DeviceFusion *const all[] = {
+      addRMSNormRouter(), addRMSNormLinear(), addRMSNorm(), attentionLinear(),
+      qkNormRopeKVAppend()};
   return all;
 }
 

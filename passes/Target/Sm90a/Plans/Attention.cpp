@@ -3,7 +3,7 @@
 
 #include "runtime/kernels/shared/attention.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
-#include "passes/Target/Sm90a/Plans/Plans.h"
+#include "passes/Target/Sm90a/Plans/Products.h"
 
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -31,6 +31,8 @@ struct Shape {
   int64_t tokens;
   double scale;
   int64_t headDim, heads, pageSize, kvHeads, perKvHead, maxContext;
+  /// What combined rows leave as; null: as they are.
+  const EncodedTokens *encoded = nullptr;
 
   /// Ranges that fill the machine: `target` CTAs when there are `others` for
   /// each, but none shorter than a unit.
@@ -107,12 +109,17 @@ static KernelPlan assemble(const LaunchDesc &launch, const Shape &shape,
         std::clamp<int64_t>(llvm::bit_ceil(uint64_t(splits)) / 8, 4, 32);
     FunctionPlan combine;
     combine.suffix = "combine";
-    combine.body =
-        alias + llvm::formatv("combineSplits<A, {0}, /*everySplit=*/{1}, "
-                              "/*binary=*/{2}>(p);",
-                              warps, everySplit ? "true" : "false",
-                              binary ? "true" : "false")
-                    .str();
+    std::string arguments =
+        llvm::formatv("A, {0}, /*everySplit=*/{1}, /*binary=*/{2}", warps,
+                      everySplit ? "true" : "false", binary ? "true" : "false");
+    combine.body = alias;
+    if (const EncodedTokens *encoded = shape.encoded)
+      combine.body +=
+          llvm::formatv("combineSplitsEncode<{0}, {1}, {2}>(p, {3}, {4});",
+                        arguments, encoded->codes, encoded->factors,
+                        encoded->codesAt, encoded->factorsAt);
+    else
+      combine.body += llvm::formatv("combineSplits<{0}>(p);", arguments);
     combine.block = static_cast<uint32_t>(warps * 32);
     combine.grid[0] = static_cast<uint32_t>(shape.heads);
     combine.grid[1] = static_cast<uint32_t>(shape.tokens);
@@ -181,9 +188,8 @@ static KernelPlan planPrefill(const LaunchDesc &launch, const Shape &shape) {
                   std::move(attend), true, true);
 }
 
-FailureOr<KernelPlan> saddle::cuda::planAttention(const LaunchDesc &launch,
-                                                  std::string &error) {
-  Shape shape(launch);
+static FailureOr<KernelPlan> planShape(const LaunchDesc &launch,
+                                       const Shape &shape, std::string &error) {
   for (const Operand *cache : {&shape.kCache, &shape.vCache})
     if (!cache->isContiguous()) {
       error = "attention needs dense caches, but \"" + cache->name +
@@ -204,4 +210,23 @@ FailureOr<KernelPlan> saddle::cuda::planAttention(const LaunchDesc &launch,
   if (shape.pageSize % device::kDecodeTile == 0)
     return planDecode(launch, shape);
   return planAny(launch, shape);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planAttention(const LaunchDesc &launch,
+                                                  std::string &error) {
+  return planShape(launch, Shape(launch), error);
+}
+
+std::optional<KernelPlan>
+saddle::cuda::planAttentionEncoded(const LaunchDesc &launch,
+                                   const EncodedTokens &encoded) {
+  Shape shape(launch);
+  shape.encoded = &encoded;
+  std::string error;
+  FailureOr<KernelPlan> plan = planShape(launch, shape, error);
+  // Rows that no function combines leave as they are.
+  if (failed(plan) || plan->functions.size() < 2 ||
+      shape.headDim != encoded.group)
+    return std::nullopt;
+  return std::move(*plan);
 }

@@ -23,15 +23,22 @@ std::string saddle::cuda::scaleType(const Operand *multipliers) {
                        multipliers->blockCols, member);
 }
 
-EncodedTokens::EncodedTokens(int64_t tokens, int64_t cols, int64_t group) {
+EncodedTokens::EncodedTokens(int64_t tokens, int64_t cols, int64_t group,
+                             uint64_t offset)
+    : group(group) {
   int64_t stride = roundUp(cols, 16), codeBytes = roundUp(tokens * stride, 256),
           groups = ceilDiv(cols, group);
+  auto at = [](uint64_t bytes) -> std::string {
+    return bytes == 0 ? "p.workspace"
+                      : llvm::formatv(
+                            "static_cast<uint8_t *>(p.workspace) + {0}", bytes)
+                            .str();
+  };
   codes =
       llvm::formatv("Matrix<e4m3, {0}, {1}, {2}>", tokens, cols, stride).str();
   factors = llvm::formatv("Matrix<f32, {0}, {1}, {1}>", tokens, groups).str();
-  factorsAt =
-      llvm::formatv("static_cast<uint8_t *>(p.workspace) + {0}", codeBytes)
-          .str();
+  codesAt = at(offset);
+  factorsAt = at(offset + codeBytes);
   bytes = codeBytes + tokens * groups * sizeof(float);
 }
 

@@ -33,10 +33,13 @@ std::string scaleType(const Operand *multipliers);
 /// Tokens in the workspace as e4m3 codes with a factor for each group of
 /// columns (tile/quantize.cuh): codes first, then factors.
 struct EncodedTokens {
-  EncodedTokens(int64_t tokens, int64_t cols, int64_t group);
+  /// From `offset` on, a multiple of 256.
+  EncodedTokens(int64_t tokens, int64_t cols, int64_t group,
+                uint64_t offset = 0);
 
-  std::string codes, factors; // types
-  std::string factorsAt;      // an expression; codes are at p.workspace
+  int64_t group;
+  std::string codes, factors;     // types
+  std::string codesAt, factorsAt; // expressions
   uint64_t bytes;
 };
 
@@ -44,6 +47,12 @@ struct EncodedTokens {
 /// it has encoded: its only function, with the workspace of EncodedTokens. None
 /// where no kernel takes such tokens.
 std::optional<KernelPlan> planLinearOfEncoded(const LaunchDesc &launch);
+
+/// Attention whose rows a last function leaves as `encoded`, in place of its
+/// last operand; the tokens have the width of attention's output. None where
+/// rows are not combined from ranges, or a head is no group.
+std::optional<KernelPlan> planAttentionEncoded(const LaunchDesc &launch,
+                                               const EncodedTokens &encoded);
 
 //===--- Streaming products (tile/stream.cuh) -----------------------------===//
 
