@@ -122,20 +122,41 @@ protected:
                    operand("out", bf16(), {tokens, rows})},
                   {{"act_group", 128}});
   }
-  /// The experts of one of eight ranks, each with an eighth of the width.
-  LaunchDesc experts(int64_t tokens) {
+  /// The experts of one of eight ranks, each with an eighth of the width; or
+  /// of fewer.
+  LaunchDesc experts(int64_t tokens, int64_t inner = 192) {
     return launch("experts",
                   {operand("x", bf16(), {tokens, 3072}),
                    operand("weights", f32(), {tokens, 8}),
                    operand("experts", i32(), {tokens, 8}),
-                   operand("w13", e4m3(), {256, 384, 3072}),
-                   scale("w13_scale", {256, 6, 24}, 64, 128),
-                   operand("w2", e4m3(), {256, 3072, 192}),
-                   scale("w2_scale", {256, 24, 3}, 128, 64),
+                   operand("w13", e4m3(), {256, 2 * inner, 3072}),
+                   scale("w13_scale", {256, inner / 32, 24}, 64, 128),
+                   operand("w2", e4m3(), {256, 3072, inner}),
+                   scale("w2_scale", {256, 24, inner / 64}, 128, 64),
                    operand("out", bf16(), {tokens, 3072})},
                   {{"act_group", 128}});
   }
 };
+
+TEST_F(M25PlanTest, ExpertsOfOneTokenTakeTheWidestRowsThatFillTheMachine) {
+  auto up = [&](int64_t tokens, int64_t inner) {
+    return plan(experts(tokens, inner)).functions[0];
+  };
+  // 48 rows are 24 columns: 32 blocks of 768 for each of 8 choices.
+  EXPECT_THAT(up(1, 768).body, HasSubstr("StreamShape<48, 1, 2, 2, 2, 1, 8>"));
+  EXPECT_THAT(up(1, 768).grid, ElementsAre(32, 8, 1));
+  // Two of them fit on a multiprocessor.
+  EXPECT_LE(2 * up(1, 768).sharedBytes, 225u * 1024);
+  // At tp=4 there would be 128, or 192 of 32 rows: too few. Of 16 there are
+  // 384, and of two tokens 256 of 48.
+  EXPECT_THAT(up(1, 384).body, HasSubstr("StreamShape<16, 1, 2, 2, 3, 1, 8>"));
+  EXPECT_THAT(up(1, 384).grid, ElementsAre(48, 8, 1));
+  EXPECT_LE(4 * up(1, 384).sharedBytes, 225u * 1024);
+  EXPECT_THAT(up(2, 384).grid, ElementsAre(16, 8, 2));
+  // 640 is no multiple of 24: 40 blocks of 16 columns.
+  EXPECT_THAT(up(1, 640).body, HasSubstr("StreamShape<32, 1, 2, 2, 2, 1, 8>"));
+  EXPECT_THAT(up(1, 640).grid, ElementsAre(40, 8, 1));
+}
 
 TEST_F(M25PlanTest, OProjOfOneTokenEncodesForItself) {
   KernelPlan p = plan(projection(1, 3072, 768));

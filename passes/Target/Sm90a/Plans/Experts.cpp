@@ -111,6 +111,25 @@ std::string saddle::cuda::streamScale2(const ExpertsLaunch &op,
   return streamScale(*op.scale2, op.inner(), types.blockCols2);
 }
 
+/// Rows of w13 that a CTA of expertsUpDecode takes, and how many such CTAs a
+/// multiprocessor holds. A CTA has costs of its own (it encodes its token), and
+/// the last round of CTAs leaves multiprocessors idle: the widest of which
+/// there are nearly two for each multiprocessor. M2.5 at tp=2, one token, one
+/// H200: 27.1, 25.5, 23.6 and 23.0 us for 16 rows in three and in four CTAs,
+/// 32 and 48.
+struct UpRows {
+  int64_t rows, resident;
+};
+static UpRows chooseUpRows(const ExpertsLaunch &op) {
+  for (UpRows choice : {UpRows{48, 2}, UpRows{32, 3}}) {
+    int64_t columns = choice.rows / 2;
+    int64_t ctas = op.inner() / columns * op.slots() * op.tokens();
+    if (op.inner() % columns == 0 && ctas * 10 >= kMultiprocessors * 19)
+      return choice;
+  }
+  return {16, 4};
+}
+
 /// Kernels of impls/experts_decode.cuh for a handful of tokens. Workspace: the
 /// activations of all pairs, in fp32.
 static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
@@ -123,7 +142,9 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
   int64_t unit = streamUnitColumns(op.w13.element);
   up.units = streamUnits(op.hidden(), unit, up.scaleUnits, 2);
   down.units = streamUnits(op.inner(), unit, down.scaleUnits, 4);
-  up.rows = down.rows = 16;
+  UpRows upRows = chooseUpRows(op);
+  up.rows = upRows.rows;
+  down.rows = 16;
   up.tokenTiles = down.tokenTiles = 1;
   up.keepTokens(1, op.hidden(), op.group);
   down.keepTokens(1, op.inner(), op.group);
@@ -132,7 +153,8 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
   up.columnWarps = std::min<int64_t>(8, stages13);
   down.rowWarps = down.columnWarps = 1; // of each choice's warp
   int64_t warps = std::min<int64_t>(op.slots(), 8);
-  if (!up.chooseDepth(ceilDiv(stages13, up.columnWarps), 74 * 1024) ||
+  if (!up.chooseDepth(ceilDiv(stages13, up.columnWarps),
+                      kSharedMemory / upRows.resident) ||
       !down.chooseDepth(ceilDiv(op.inner(), down.units * unit),
                         110 * 1024 / warps))
     return std::nullopt;
@@ -150,7 +172,7 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
       matrixType(op.w13), op.held(), up.text(), streamScale13(op, *types));
   first.block = up.warps() * 32;
   first.sharedBytes = up.sharedBytes();
-  first.grid[0] = ceilDiv(op.inner(), 8);
+  first.grid[0] = ceilDiv(op.inner(), up.rows / 2);
   first.grid[1] = op.slots();
   first.grid[2] = op.tokens();
   plan.functions.push_back(std::move(first));
