@@ -48,6 +48,7 @@ epsilon         | f32      | tp=1 tp=2
 fp8-odd         | f32 bf16 | tp=1 tp=4 tp=8 tp=4,pp=2
 fp8-published   | f32 bf16 | tp=1 tp=2 tp=8 tp=8,ep=2
 fp8-half-blocks | f32 bf16 | tp=1 tp=4 tp=8
+fp8-channels    | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
 """
 
 # An fp8 KV cache: transformers has none, so only the CPU target is asked.
@@ -75,8 +76,8 @@ bf16 | f32 | tp=1 tp=2 tp=4 tp=8 tp=8,dp=8,ep=8 tp=4,pp=2
 fp8  | f32 | tp=1 tp=8
 """
 
-# Storage formats without a golden: random codes, which only the CPU target is asked
-# about, with the same topology. Where a row of activations is split over ranks, each
+# Storage formats with random codes, harsher than a golden's; only the CPU target is
+# asked, with the same topology. Where a row of activations is split over ranks, each
 # rank's share has a scale, so in bf16 topologies differ among themselves.
 STORED = """
 fp8-channels | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
