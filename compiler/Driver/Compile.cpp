@@ -2,6 +2,7 @@
 
 #include "compiler/Cuda/CompileModules.h"
 #include "compiler/Cuda/KernelCache.h"
+#include "compiler/Driver/Effects.h"
 #include "compiler/Pipelines/Pipelines.h"
 #include "compiler/Serialize/EngineWriter.h"
 #include "dialects/Engine/IR/EngineDialect.h"
@@ -14,6 +15,8 @@
 #include "passes/Model/Passes.h"
 #include "runtime/src/base/File.h"
 
+#include "runtime/src/base/Printable.h"
+#include "runtime/src/engine/Engine.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Diagnostics.h"
@@ -402,7 +405,7 @@ Status saddle::checkOptions(const CompileOptions &options) {
                      "--compile-to %s lies before --compile-from %s",
                      phaseName(*options.compileTo).str().c_str(),
                      phaseName(*options.compileFrom).str().c_str());
-  return Status();
+  return checkEffects(options);
 }
 
 bool saddle::compile(const CompileOptions &options) {
@@ -416,9 +419,21 @@ bool saddle::applyMlirFlags(const std::vector<std::string> &flags) {
   registerPassManagerCLOptions();
   registerDefaultTimingManagerCLOptions();
   std::vector<const char *> arguments = {"saddle-compile --mlir"};
+    // Whoever loads the file has no say in how it was made: what its loader
+    // would refuse is refused here.
+    if (Status status = checkLoads(*bytes); !status.ok()) {
+      printError("not written, since it could not be loaded: " +
+                 llvm::Twine(status.message()));
+      return false;
+    }
   for (const std::string &flag : flags)
     arguments.push_back(flag.c_str());
   return llvm::cl::ParseCommandLineOptions(arguments.size(), arguments.data(),
+  Status checkLoads(const std::vector<uint8_t> &bytes) const {
+    return Engine::fromBytes(bytes.data(), bytes.size(), options.output)
+        .status();
+  }
+
                                            "MLIR's own options\n",
                                            &llvm::errs());
 }

@@ -90,6 +90,13 @@ struct SpecializeBuckets
     auto add = [&](StringRef phase, int64_t tokens, int64_t rowCount) {
       auto clone = cast<func::FuncOp>(builder.clone(*step));
       clone.setName((phase + "_" + Twine(tokens)).str());
+    if (*decode.rbegin() < limits->maxBatch) {
+      asUserError(module.emitError(
+          "expected the largest decode bucket to be max_batch = "))
+          << limits->maxBatch << ", so that a step of all sequences has an "
+          << "entry, but got " << *decode.rbegin();
+      return signalPassFailure();
+    }
       clone->setAttr(ModelDialect::kPhaseAttrName,
                      builder.getStringAttr(phase));
       makeStatic(clone, tokens, rowCount);
