@@ -13,6 +13,7 @@
 #include "passes/InitAllPasses.h"
 #include "passes/Kernel/Passes.h"
 #include "passes/Model/Passes.h"
+#include "passes/UserError.h"
 #include "runtime/src/base/File.h"
 
 #include "runtime/src/base/Printable.h"
@@ -23,12 +24,14 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
 #include "mlir/Support/Timing.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/ToolOutputFile.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -63,7 +66,10 @@ class DiagnosticPrinter : public ScopedDiagnosticHandler {
 public:
   DiagnosticPrinter(MLIRContext *context, bool remarks)
       : ScopedDiagnosticHandler(context) {
-    setHandler([remarks](Diagnostic &diagnostic) {
+    setHandler([this, remarks](Diagnostic &diagnostic) {
+      if (isUsersFault())
+        return success();
+      usersFault = isUserError(diagnostic);
       StringRef severity;
       switch (diagnostic.getSeverity()) {
       case DiagnosticSeverity::Error:
@@ -89,6 +95,9 @@ public:
   }
 
 private:
+  /// Whether an error came that asUserError() had marked.
+  bool isUsersFault() const { return usersFault; }
+
   static void print(StringRef severity, Diagnostic &diagnostic) {
     llvm::errs() << "saddle-compile: " << severity;
     printPlace(llvm::errs(), diagnostic.getLocation());
@@ -97,6 +106,21 @@ private:
 };
 
 class Compilation {
+
+  bool usersFault = false;
+};
+
+/// A file that is kept once something was written to it.
+class ReproducerFile : public ReproducerStream {
+public:
+  explicit ReproducerFile(std::unique_ptr<llvm::ToolOutputFile> file)
+      : file(std::move(file)) {}
+  ~ReproducerFile() override { file->keep(); }
+  StringRef description() override { return file->getFilename(); }
+  raw_ostream &os() override { return file->os(); }
+
+private:
+  std::unique_ptr<llvm::ToolOutputFile> file;
 public:
   explicit Compilation(const CompileOptions &options)
       : options(options),
@@ -272,7 +296,17 @@ private:
     std::string reproducer =
         (options.output == "-" ? "saddle" : options.output) +
         ".reproducer.mlir";
-    pm.enableCrashReproducerGeneration(reproducer);
+    // For crashes and violated invariants: what the user asked for is no
+    // defect that anybody could reproduce.
+    pm.enableCrashReproducerGeneration(
+        [this,
+         reproducer](std::string &error) -> std::unique_ptr<ReproducerStream> {
+          if (diagnostics.isUsersFault())
+            return nullptr;
+          auto file = openOutputFile(reproducer, &error);
+          return file ? std::make_unique<ReproducerFile>(std::move(file))
+                      : nullptr;
+        });
     if (!options.dumpPassesTo.empty() && !verify) {
       std::string folder = options.dumpPassesTo + "/" +
                            std::to_string(static_cast<int>(phase)) + "-" +
@@ -287,8 +321,9 @@ private:
     }
     if (succeeded(pm.run(*module)))
       return true;
-    printError("phase " + phaseName(phase) + " of " + options.input +
-               " stopped");
+    if (!diagnostics.isUsersFault())
+      printError("phase " + phaseName(phase) + " of " + options.input +
+                 " stopped");
     return false;
   }
 

@@ -3,6 +3,8 @@
 #include "passes/Dist/Passes.h"
 
 #include "dialects/Dist/IR/DistDialect.h"
+#include "passes/StraightLine.h"
+#include "passes/UserError.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
@@ -57,10 +59,10 @@ private:
     int64_t sum = std::accumulate(counts.begin(), counts.end(), int64_t(0));
     if (static_cast<int64_t>(counts.size()) != stages || sum != total ||
         llvm::any_of(counts, [](int64_t count) { return count < 1; })) {
-      InFlightDiagnostic diag = function.emitError("num_hidden_layers = ")
-                                << total
-                                << " cannot be dealt over pp = " << stages
-                                << " stages, at least one layer each";
+      InFlightDiagnostic diag =
+          asUserError(function.emitError("num_hidden_layers = "))
+          << total << " cannot be dealt over pp = " << stages
+          << " stages, at least one layer each";
       if (!layers.empty()) {
         diag << "; the given layers are ";
         llvm::interleaveComma(counts, diag);

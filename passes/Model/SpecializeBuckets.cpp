@@ -5,6 +5,8 @@
 #include "passes/Model/Passes.h"
 
 #include "dialects/Model/IR/ModelDialect.h"
+#include "passes/StraightLine.h"
+#include "passes/UserError.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
@@ -76,7 +78,8 @@ struct SpecializeBuckets
       decode.insert(limits->maxBatch);
     }
     if (*decode.begin() < 1 || *decode.rbegin() > limits->maxBatch) {
-      module.emitError("expected decode buckets from 1 to max_batch = ")
+      asUserError(
+          module.emitError("expected decode buckets from 1 to max_batch = "))
           << limits->maxBatch << ", but got "
           << (*decode.begin() < 1 ? *decode.begin() : *decode.rbegin());
       return signalPassFailure();
@@ -87,9 +90,6 @@ struct SpecializeBuckets
                        : std::max(limits->maxBatch, kMinPrefillRows);
 
     OpBuilder builder(step);
-    auto add = [&](StringRef phase, int64_t tokens, int64_t rowCount) {
-      auto clone = cast<func::FuncOp>(builder.clone(*step));
-      clone.setName((phase + "_" + Twine(tokens)).str());
     if (*decode.rbegin() < limits->maxBatch) {
       asUserError(module.emitError(
           "expected the largest decode bucket to be max_batch = "))
@@ -97,6 +97,9 @@ struct SpecializeBuckets
           << "entry, but got " << *decode.rbegin();
       return signalPassFailure();
     }
+    auto add = [&](StringRef phase, int64_t tokens, int64_t rowCount) {
+      auto clone = cast<func::FuncOp>(builder.clone(*step));
+      clone.setName((phase + "_" + Twine(tokens)).str());
       clone->setAttr(ModelDialect::kPhaseAttrName,
                      builder.getStringAttr(phase));
       makeStatic(clone, tokens, rowCount);
