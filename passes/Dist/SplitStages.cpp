@@ -27,6 +27,8 @@ struct SplitStages : saddle::dist::impl::SplitStagesBase<SplitStages> {
   using Base::Base;
 
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     ModuleOp module = getOperation();
     auto topology =
         module->getAttrOfType<DictionaryAttr>(DistDialect::kTopologyAttrName);
@@ -53,7 +55,7 @@ private:
     int64_t total =
         llvm::range_size(function.getBody().getOps<model::LayerBoundaryOp>());
     SmallVector<int64_t> counts(layers.begin(), layers.end());
-    if (counts.empty())
+    if (counts.empty() && stages <= total)
       for (int64_t stage = 0; stage < stages; ++stage)
         counts.push_back(total / stages + (stage < total % stages));
     int64_t sum = std::accumulate(counts.begin(), counts.end(), int64_t(0));

@@ -19,6 +19,7 @@ namespace saddle::model {
 } // namespace saddle::model
 
 using namespace mlir;
+using namespace saddle;
 using namespace saddle::model;
 
 /// Fewest logits rows that a prefill function offers, chunk permitting: a
@@ -61,6 +62,8 @@ struct SpecializeBuckets
   using Base::Base;
 
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     ModuleOp module = getOperation();
     auto limits = Limits::get(module);
     auto step = module.lookupSymbol<func::FuncOp>("step");
@@ -73,7 +76,10 @@ struct SpecializeBuckets
 
     std::set<int64_t> decode(buckets.begin(), buckets.end());
     if (decode.empty()) {
-      for (int64_t size = 1; size < limits->maxBatch; size *= 2)
+      int64_t size = 1;
+      for (; size <= limits->maxBatch / 2; size *= 2) // which cannot overflow
+        decode.insert(size);
+      if (size < limits->maxBatch)
         decode.insert(size);
       decode.insert(limits->maxBatch);
     }
@@ -84,12 +90,6 @@ struct SpecializeBuckets
           << (*decode.begin() < 1 ? *decode.begin() : *decode.rbegin());
       return signalPassFailure();
     }
-    int64_t chunk = limits->prefillChunk;
-    int64_t rows = prefillRows > 0
-                       ? prefillRows.getValue()
-                       : std::max(limits->maxBatch, kMinPrefillRows);
-
-    OpBuilder builder(step);
     if (*decode.rbegin() < limits->maxBatch) {
       asUserError(module.emitError(
           "expected the largest decode bucket to be max_batch = "))
@@ -97,6 +97,12 @@ struct SpecializeBuckets
           << "entry, but got " << *decode.rbegin();
       return signalPassFailure();
     }
+    int64_t chunk = limits->prefillChunk;
+    int64_t rows = prefillRows > 0
+                       ? prefillRows.getValue()
+                       : std::max(limits->maxBatch, kMinPrefillRows);
+
+    OpBuilder builder(step);
     auto add = [&](StringRef phase, int64_t tokens, int64_t rowCount) {
       auto clone = cast<func::FuncOp>(builder.clone(*step));
       clone.setName((phase + "_" + Twine(tokens)).str());
