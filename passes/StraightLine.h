@@ -7,8 +7,7 @@
 
 namespace saddle {
 
-/// Fails with an error at the function unless its body is one block. Each pass
-/// that opens or closes a level calls it, so that the passes between need not.
+/// Fails with an error at the function unless its body is one block.
 inline llvm::LogicalResult verifyStraightLine(mlir::func::FuncOp function) {
   if (function.isExternal())
     return function.emitError("function @")
@@ -17,6 +16,15 @@ inline llvm::LogicalResult verifyStraightLine(mlir::func::FuncOp function) {
     return function.emitError("function @")
            << function.getName()
            << " has more than one block; expected straight-line code";
+  return llvm::success();
+}
+
+/// The same of all functions. Every pass that looks into bodies begins with it:
+/// IR that others write may enter anywhere.
+inline llvm::LogicalResult verifyStraightLine(mlir::ModuleOp module) {
+  for (auto function : module.getOps<mlir::func::FuncOp>())
+    if (failed(verifyStraightLine(function)))
+      return llvm::failure();
   return llvm::success();
 }
 

@@ -2,6 +2,7 @@
 
 #include "compiler/Cuda/CompileModules.h"
 #include "compiler/Cuda/KernelCache.h"
+#include "compiler/Driver/Effects.h"
 #include "compiler/Pipelines/Pipelines.h"
 #include "compiler/Serialize/EngineWriter.h"
 #include "dialects/Engine/IR/EngineDialect.h"
@@ -12,20 +13,25 @@
 #include "passes/InitAllPasses.h"
 #include "passes/Kernel/Passes.h"
 #include "passes/Model/Passes.h"
+#include "passes/UserError.h"
 #include "runtime/src/base/File.h"
 
+#include "runtime/src/base/Printable.h"
+#include "runtime/src/engine/Engine.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
 #include "mlir/Support/Timing.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/ToolOutputFile.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -60,7 +66,10 @@ class DiagnosticPrinter : public ScopedDiagnosticHandler {
 public:
   DiagnosticPrinter(MLIRContext *context, bool remarks)
       : ScopedDiagnosticHandler(context) {
-    setHandler([remarks](Diagnostic &diagnostic) {
+    setHandler([this, remarks](Diagnostic &diagnostic) {
+      if (isUsersFault())
+        return success();
+      usersFault = isUserError(diagnostic);
       StringRef severity;
       switch (diagnostic.getSeverity()) {
       case DiagnosticSeverity::Error:
@@ -86,6 +95,9 @@ public:
   }
 
 private:
+  /// Whether an error came that asUserError() had marked.
+  bool isUsersFault() const { return usersFault; }
+
   static void print(StringRef severity, Diagnostic &diagnostic) {
     llvm::errs() << "saddle-compile: " << severity;
     printPlace(llvm::errs(), diagnostic.getLocation());
@@ -94,6 +106,21 @@ private:
 };
 
 class Compilation {
+
+  bool usersFault = false;
+};
+
+/// A file that is kept once something was written to it.
+class ReproducerFile : public ReproducerStream {
+public:
+  explicit ReproducerFile(std::unique_ptr<llvm::ToolOutputFile> file)
+      : file(std::move(file)) {}
+  ~ReproducerFile() override { file->keep(); }
+  StringRef description() override { return file->getFilename(); }
+  raw_ostream &os() override { return file->os(); }
+
+private:
+  std::unique_ptr<llvm::ToolOutputFile> file;
 public:
   explicit Compilation(const CompileOptions &options)
       : options(options),
@@ -269,7 +296,17 @@ private:
     std::string reproducer =
         (options.output == "-" ? "saddle" : options.output) +
         ".reproducer.mlir";
-    pm.enableCrashReproducerGeneration(reproducer);
+    // For crashes and violated invariants: what the user asked for is no
+    // defect that anybody could reproduce.
+    pm.enableCrashReproducerGeneration(
+        [this,
+         reproducer](std::string &error) -> std::unique_ptr<ReproducerStream> {
+          if (diagnostics.isUsersFault())
+            return nullptr;
+          auto file = openOutputFile(reproducer, &error);
+          return file ? std::make_unique<ReproducerFile>(std::move(file))
+                      : nullptr;
+        });
     if (!options.dumpPassesTo.empty() && !verify) {
       std::string folder = options.dumpPassesTo + "/" +
                            std::to_string(static_cast<int>(phase)) + "-" +
@@ -284,8 +321,9 @@ private:
     }
     if (succeeded(pm.run(*module)))
       return true;
-    printError("phase " + phaseName(phase) + " of " + options.input +
-               " stopped");
+    if (!diagnostics.isUsersFault())
+      printError("phase " + phaseName(phase) + " of " + options.input +
+                 " stopped");
     return false;
   }
 
@@ -402,7 +440,7 @@ Status saddle::checkOptions(const CompileOptions &options) {
                      "--compile-to %s lies before --compile-from %s",
                      phaseName(*options.compileTo).str().c_str(),
                      phaseName(*options.compileFrom).str().c_str());
-  return Status();
+  return checkEffects(options);
 }
 
 bool saddle::compile(const CompileOptions &options) {
@@ -416,9 +454,21 @@ bool saddle::applyMlirFlags(const std::vector<std::string> &flags) {
   registerPassManagerCLOptions();
   registerDefaultTimingManagerCLOptions();
   std::vector<const char *> arguments = {"saddle-compile --mlir"};
+    // Whoever loads the file has no say in how it was made: what its loader
+    // would refuse is refused here.
+    if (Status status = checkLoads(*bytes); !status.ok()) {
+      printError("not written, since it could not be loaded: " +
+                 llvm::Twine(status.message()));
+      return false;
+    }
   for (const std::string &flag : flags)
     arguments.push_back(flag.c_str());
   return llvm::cl::ParseCommandLineOptions(arguments.size(), arguments.data(),
+  Status checkLoads(const std::vector<uint8_t> &bytes) const {
+    return Engine::fromBytes(bytes.data(), bytes.size(), options.output)
+        .status();
+  }
+
                                            "MLIR's own options\n",
                                            &llvm::errs());
 }

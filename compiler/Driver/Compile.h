@@ -56,9 +56,12 @@ struct CompileOptions {
   std::function<void(size_t done, size_t total)> kernelProgress;
   /// Print the reasons of decisions (remarks) to standard error.
   bool explain = false;
+  /// Flags that the user gave, "--topology".
+  std::vector<std::string> given;
 };
 
-/// What is wrong with the options themselves, whatever the input holds.
+/// What is wrong with the options themselves, whatever the input holds; an
+/// option without effect is wrong, too.
 Status checkOptions(const CompileOptions &options);
 
 /// Runs options that are in order. Everything for people goes to standard

@@ -4,6 +4,7 @@
 
 #include "dialects/Dist/IR/DistDialect.h"
 #include "dialects/Dist/Interfaces/Sharding.h"
+#include "passes/UserError.h"
 
 #include "mlir/IR/Builders.h"
 
@@ -13,7 +14,11 @@ namespace saddle::dist {
 } // namespace saddle::dist
 
 using namespace mlir;
+using namespace saddle;
 using namespace saddle::dist;
+
+/// Of each count of a topology; what is listed and looped over stays small.
+static constexpr int64_t kMost = 65536;
 
 static std::string listDivisors(int64_t value) {
   std::string text;
@@ -35,16 +40,16 @@ struct AttachMesh : saddle::dist::impl::AttachMeshBase<AttachMesh> {
     OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
     SmallVector<NamedAttribute> topology;
     for (auto [name, size] : sizes) {
-      if (size < 1) {
-        module.emitError("topology: expected ")
-            << name << " of at least 1, but got " << size;
+      if (size < 1 || size > kMost) {
+        asUserError(module.emitError("topology: expected "))
+            << name << " from 1 to " << kMost << ", but got " << size;
         return signalPassFailure();
       }
       if ((name == "dp" || name == "ep") && tp % size != 0) {
-        module.emitError("topology: ")
+        asUserError(module.emitError("topology: "))
             << name << " = " << size
-            << " does not divide tp = " << tp.getValue() << "; legal " << name
-            << ": " << listDivisors(tp);
+            << " does not divide tp = " << tp.getValue()
+            << "; its divisors: " << listDivisors(tp);
         return signalPassFailure();
       }
       topology.push_back(

@@ -3,9 +3,11 @@
 // fastest consistent plan of each entry wins; ExchangePlan.h holds the costs.
 
 #include "passes/Dist/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "dialects/Dist/Interfaces/Sharding.h"
 #include "passes/Dist/ExchangePlan.h"
+#include "passes/UserError.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -233,6 +235,8 @@ struct ChooseExchanges
   using Base::Base;
 
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     ModuleOp module = getOperation();
     const Target *found = findTarget(target, module);
     if (!found)
@@ -273,8 +277,8 @@ private:
       std::string value = wishes.lookup(choice.name);
       if (value == "auto" || llvm::is_contained(choice.values, value))
         continue;
-      InFlightDiagnostic diag = getOperation().emitError(choice.name)
-                                << " must be auto";
+      InFlightDiagnostic diag =
+          asUserError(getOperation().emitError(choice.name)) << " must be auto";
       for (StringRef legal : choice.values)
         diag << (legal == choice.values.back() ? " or " : ", ") << legal;
       return diag << ", but got \"" << value << "\"";
@@ -283,7 +287,7 @@ private:
                 tokens = wishes.lookup("experts");
     bool scatters = sums == kReduceScatter;
     if (sums != "auto" && tokens != "auto" && scatters != (tokens == kGathered))
-      return getOperation().emitError("experts = ")
+      return asUserError(getOperation().emitError("experts = "))
              << tokens << " does not go with reduction = " << sums
              << ": tokens are gathered where sums are scattered, and only "
                 "there; leave one of them at auto";

@@ -1,6 +1,7 @@
 // Bucket shapes are one replica's; global shapes are all replicas'.
 
 #include "passes/Dist/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "dialects/Dist/IR/DistDialect.h"
 
@@ -27,6 +28,8 @@ namespace {
 
 struct ExpandReplicas : saddle::dist::impl::ExpandReplicasBase<ExpandReplicas> {
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     auto topology = getOperation()->getAttrOfType<DictionaryAttr>(
         DistDialect::kTopologyAttrName);
     auto dp = topology ? topology.getAs<IntegerAttr>("dp") : IntegerAttr();

@@ -3,6 +3,7 @@
 // recipe says how to lay them down.
 
 #include "passes/Dist/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "dialects/Dist/IR/DistDialect.h"
 
@@ -184,7 +185,11 @@ private:
 
 struct FuseProjections
     : saddle::dist::impl::FuseProjectionsBase<FuseProjections> {
-  void runOnOperation() override { Fuser(getOperation()).run(); }
+  void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
+    Fuser(getOperation()).run();
+  }
 };
 
 } // namespace

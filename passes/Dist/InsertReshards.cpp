@@ -2,6 +2,7 @@
 // asks for on the other.
 
 #include "passes/Dist/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "dialects/Dist/Interfaces/Sharding.h"
 
@@ -20,6 +21,8 @@ namespace {
 
 struct InsertReshards : saddle::dist::impl::InsertReshardsBase<InsertReshards> {
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     ShardingState state(getOperation());
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       // One reshard for each (value, wanted sharding).

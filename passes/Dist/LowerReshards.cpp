@@ -1,6 +1,7 @@
 // Reshards to collectives.
 
 #include "passes/Dist/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "dialects/Dist/Interfaces/Sharding.h"
 
@@ -133,6 +134,8 @@ private:
 
 struct LowerReshards : saddle::dist::impl::LowerReshardsBase<LowerReshards> {
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     ShardingState state(getOperation());
     auto topology = getOperation()->getAttrOfType<DictionaryAttr>(
         DistDialect::kTopologyAttrName);

@@ -2,6 +2,7 @@
 // is rewritten on its own: local types from its shardings, weights to shards.
 
 #include "passes/Dist/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "dialects/Dist/Interfaces/Sharding.h"
 
@@ -199,7 +200,8 @@ private:
 
 struct Partition : saddle::dist::impl::PartitionBase<Partition> {
   void runOnOperation() override {
-    if (failed(Partitioner(getOperation()).run()))
+    if (failed(saddle::verifyStraightLine(getOperation())) ||
+        failed(Partitioner(getOperation()).run()))
       signalPassFailure();
   }
 };

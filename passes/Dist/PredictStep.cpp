@@ -3,6 +3,7 @@
 // its remarks let topologies be compared before anything runs.
 
 #include "passes/Dist/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "dialects/Dist/Interfaces/Sharding.h"
 #include "passes/Dist/CostModel.h"
@@ -115,6 +116,8 @@ struct PredictStep : saddle::dist::impl::PredictStepBase<PredictStep> {
   using Base::Base;
 
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     const Target *found = findTarget(target, getOperation());
     if (!found)
       return signalPassFailure();

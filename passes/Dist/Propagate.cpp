@@ -1,6 +1,7 @@
 // Forward inference of shardings by the ops' rules (ShardingRuleOpInterface).
 
 #include "passes/Dist/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "dialects/Dist/Interfaces/Sharding.h"
 
@@ -19,6 +20,8 @@ namespace {
 
 struct Propagate : saddle::dist::impl::PropagateBase<Propagate> {
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     ShardingState state(getOperation());
     Builder builder(&getContext());
     for (auto function : getOperation().getOps<func::FuncOp>())

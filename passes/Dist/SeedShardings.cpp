@@ -6,6 +6,7 @@
 #include "passes/Dist/Passes.h"
 
 #include "dialects/Dist/Interfaces/Sharding.h"
+#include "passes/UserError.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
@@ -74,11 +75,11 @@ std::string listKnownNames() {
   return text;
 }
 
-/// Widths up to 64 that `legal` accepts, for messages.
+/// Widths up to `most` that `legal` accepts, for messages.
 template <typename Predicate>
-std::string listLegal(Predicate legal) {
+std::string listLegal(int64_t most, Predicate legal) {
   std::string text;
-  for (int64_t width = 1; width <= 64; ++width)
+  for (int64_t width = 1; width <= most; ++width)
     if (legal(width))
       text += (text.empty() ? "" : ", ") + std::to_string(width);
   return text;
@@ -207,18 +208,23 @@ private:
                  [&](int64_t heads) { return placesKVHeads(heads, ways); });
   }
 
-  LogicalResult planAttention() {
-    int64_t wanted = tp / dp;
+  /// Into how many shares `wanted` ranks split the heads. More ranks than
+  /// heads: groups of ranks repeat one share.
+  int64_t sharesOfHeads(int64_t wanted) const {
     int64_t fewest = wanted;
     forEach(Split::Heads, [&](const Dimension &dim) {
       fewest = std::min(fewest, dim.units);
     });
-    // More ranks than heads: groups of ranks repeat one share.
-    int64_t ways = wanted;
-    if (wanted > fewest)
-      for (ways = fewest; ways > 1; --ways)
-        if (wanted % ways == 0 && placesHeads(ways))
-          break;
+    if (wanted <= fewest)
+      return wanted;
+    int64_t ways = fewest;
+    while (ways > 1 && (wanted % ways != 0 || !placesHeads(ways)))
+      --ways;
+    return ways;
+  }
+
+  LogicalResult planAttention() {
+    int64_t ways = sharesOfHeads(tp / dp);
     if (const Dimension *dim = findFailing(
             Split::Heads, [&](int64_t heads) { return heads % ways == 0; }))
       return refuse(*dim, "dp", dp);
@@ -241,16 +247,18 @@ private:
     bool any = false;
     forEach(Split::Experts, [&](const Dimension &) { any = true; });
     if (!any && ep > 1)
-      return module.emitError("the model has no experts to deal to ep = ")
+      return asUserError(
+                 module.emitError("the model has no experts to deal to ep = "))
              << ep << " groups; use ep = 1";
     auto deals = [](int64_t groups) {
       return [groups](int64_t experts) { return experts % groups == 0; };
     };
     if (const Dimension *dim = findFailing(Split::Experts, deals(ep)))
-      return module.emitError(dim->name->field)
+      return asUserError(module.emitError(dim->name->field))
              << " = " << dim->units << " cannot be dealt to ep = " << ep
-             << " groups; legal ep: " << listLegal([&](int64_t n) {
-                  return tp % n == 0 && allOf(Split::Experts, deals(n));
+             << " groups; legal ep: " << listLegal(tp, [&](int64_t n) {
+                  return tp % n == 0 && allOf(Split::Experts, deals(n)) &&
+                         placesWidth(tp, n);
                 });
     if (const Dimension *dim =
             findFailing(Split::ExpertWidth, [&](int64_t width) {
@@ -266,9 +274,9 @@ private:
     return success();
   }
 
-  bool placesWidth(int64_t ranks) const {
-    return ranks % ep == 0 && allOf(Split::ExpertWidth, [&](int64_t width) {
-             return width % (ranks / ep) == 0;
+  bool placesWidth(int64_t ranks, int64_t groups) const {
+    return ranks % groups == 0 && allOf(Split::ExpertWidth, [&](int64_t width) {
+             return width % (ranks / groups) == 0;
            });
   }
 
@@ -290,16 +298,19 @@ private:
   }
 
   /// Messages offer widths that place everything, not just the dimension at
-  /// hand.
+  /// hand. There is no largest one: shares of heads can be repeated.
   LogicalResult refuse(const Dimension &dim, StringRef divisor, int64_t by) {
-    InFlightDiagnostic diag = module.emitError(dim.name->field)
+    constexpr int64_t kMostListed = 64;
+    InFlightDiagnostic diag = asUserError(module.emitError(dim.name->field))
                               << " = " << dim.units
                               << " cannot be split over tp = " << tp;
     if (by > 1)
       diag << ", " << divisor << " = " << by;
-    return diag << "; legal tp: " << listLegal([&](int64_t n) {
-             return n % dp == 0 && placesHeads(n / dp) && placesWidth(n);
-           });
+    return diag << "; legal tp up to " << kMostListed << ": "
+                << listLegal(kMostListed, [&](int64_t n) {
+                     return n % dp == 0 && placesHeads(sharesOfHeads(n / dp)) &&
+                            placesWidth(n, ep);
+                   });
   }
 
   ModuleOp module;

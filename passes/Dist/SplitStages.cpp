@@ -3,6 +3,8 @@
 #include "passes/Dist/Passes.h"
 
 #include "dialects/Dist/IR/DistDialect.h"
+#include "passes/StraightLine.h"
+#include "passes/UserError.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
@@ -25,6 +27,8 @@ struct SplitStages : saddle::dist::impl::SplitStagesBase<SplitStages> {
   using Base::Base;
 
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     ModuleOp module = getOperation();
     auto topology =
         module->getAttrOfType<DictionaryAttr>(DistDialect::kTopologyAttrName);
@@ -51,16 +55,16 @@ private:
     int64_t total =
         llvm::range_size(function.getBody().getOps<model::LayerBoundaryOp>());
     SmallVector<int64_t> counts(layers.begin(), layers.end());
-    if (counts.empty())
+    if (counts.empty() && stages <= total)
       for (int64_t stage = 0; stage < stages; ++stage)
         counts.push_back(total / stages + (stage < total % stages));
     int64_t sum = std::accumulate(counts.begin(), counts.end(), int64_t(0));
     if (static_cast<int64_t>(counts.size()) != stages || sum != total ||
         llvm::any_of(counts, [](int64_t count) { return count < 1; })) {
-      InFlightDiagnostic diag = function.emitError("num_hidden_layers = ")
-                                << total
-                                << " cannot be dealt over pp = " << stages
-                                << " stages, at least one layer each";
+      InFlightDiagnostic diag =
+          asUserError(function.emitError("num_hidden_layers = "))
+          << total << " cannot be dealt over pp = " << stages
+          << " stages, at least one layer each";
       if (!layers.empty()) {
         diag << "; the given layers are ";
         llvm::interleaveComma(counts, diag);

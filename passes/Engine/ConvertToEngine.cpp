@@ -2,6 +2,7 @@
 // commands; where bytes lie is decided later (engine-plan-memory).
 
 #include "passes/Engine/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "passes/Engine/EntryConverter.h"
 #include "passes/Engine/SharedSymbols.h"
@@ -27,6 +28,8 @@ struct ConvertToEngine
   using Base::Base;
 
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     const Target *found = findTarget(target, getOperation());
     if (!found || failed(convert(getOperation(), *found)))
       signalPassFailure();

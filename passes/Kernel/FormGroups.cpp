@@ -3,6 +3,7 @@
 // all.
 
 #include "passes/Kernel/Passes.h"
+#include "passes/StraightLine.h"
 
 #include "passes/Kernel/Groups.h"
 
@@ -54,6 +55,8 @@ struct FormGroups : saddle::kernel::impl::FormGroupsBase<FormGroups> {
   using Base::Base;
 
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     const Target *found = findTarget(target, getOperation());
     if (!found)
       return signalPassFailure();

@@ -5,6 +5,8 @@
 #include "passes/Model/Passes.h"
 
 #include "dialects/Model/IR/ModelDialect.h"
+#include "passes/StraightLine.h"
+#include "passes/UserError.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
@@ -17,6 +19,7 @@ namespace saddle::model {
 } // namespace saddle::model
 
 using namespace mlir;
+using namespace saddle;
 using namespace saddle::model;
 
 /// Fewest logits rows that a prefill function offers, chunk permitting: a
@@ -59,6 +62,8 @@ struct SpecializeBuckets
   using Base::Base;
 
   void runOnOperation() override {
+    if (failed(saddle::verifyStraightLine(getOperation())))
+      return signalPassFailure();
     ModuleOp module = getOperation();
     auto limits = Limits::get(module);
     auto step = module.lookupSymbol<func::FuncOp>("step");
@@ -71,14 +76,25 @@ struct SpecializeBuckets
 
     std::set<int64_t> decode(buckets.begin(), buckets.end());
     if (decode.empty()) {
-      for (int64_t size = 1; size < limits->maxBatch; size *= 2)
+      int64_t size = 1;
+      for (; size <= limits->maxBatch / 2; size *= 2) // which cannot overflow
+        decode.insert(size);
+      if (size < limits->maxBatch)
         decode.insert(size);
       decode.insert(limits->maxBatch);
     }
     if (*decode.begin() < 1 || *decode.rbegin() > limits->maxBatch) {
-      module.emitError("expected decode buckets from 1 to max_batch = ")
+      asUserError(
+          module.emitError("expected decode buckets from 1 to max_batch = "))
           << limits->maxBatch << ", but got "
           << (*decode.begin() < 1 ? *decode.begin() : *decode.rbegin());
+      return signalPassFailure();
+    }
+    if (*decode.rbegin() < limits->maxBatch) {
+      asUserError(module.emitError(
+          "expected the largest decode bucket to be max_batch = "))
+          << limits->maxBatch << ", so that a step of all sequences has an "
+          << "entry, but got " << *decode.rbegin();
       return signalPassFailure();
     }
     int64_t chunk = limits->prefillChunk;

@@ -338,7 +338,7 @@ static void test_tokenizer(const char *folder) {
   saddle_text_stream_t *stream = NULL;
   int32_t ids[64];
   char decoded[64], streamed[64] = "";
-  size_t count = 0, length = 0, i;
+  size_t count = 0, length = 0, total, i;
 
   EXPECT_OK(saddle_tokenizer_load(folder, &tokenizer));
   EXPECT_OK(saddle_tokenizer_encode(tokenizer, text, strlen(text), 1, NULL, 0,
@@ -354,9 +354,18 @@ static void test_tokenizer(const char *folder) {
   EXPECT(strcmp(decoded, text) == 0);
   EXPECT_OK(saddle_text_stream_create(tokenizer, 1, &stream));
   for (i = 0; i < count; ++i)
-    strcat(streamed, saddle_text_stream_push(stream, ids[i]));
-  strcat(streamed, saddle_text_stream_finish(stream));
+    strcat(streamed, saddle_text_stream_push(stream, ids[i], NULL));
+  strcat(streamed, saddle_text_stream_finish(stream, &length));
+  EXPECT(length == 0);
   EXPECT(strcmp(streamed, text) == 0);
+  /* U+0000 is a character like any other. */
+  EXPECT_OK(saddle_tokenizer_encode(tokenizer, "a\0b", 3, 0, ids, 64, &count));
+  for (i = 0, total = 0; i < count; ++i) {
+    const char *piece = saddle_text_stream_push(stream, ids[i], &length);
+    memcpy(streamed + total, piece, length);
+    total += length;
+  }
+  EXPECT(total == 3 && memcmp(streamed, "a\0b", 3) == 0);
   saddle_text_stream_destroy(stream);
   EXPECT(saddle_tokenizer_token_id(tokenizer, "[e~[") > 0);
   EXPECT(saddle_tokenizer_token_id(tokenizer, "no such token") == -1);
@@ -370,6 +379,135 @@ static void test_tokenizer(const char *folder) {
   EXPECT(tokenizer == NULL);
 }
 
+#define EXPECT_NULL_REFUSED(call)                                              \
+  expect_error(call, SADDLE_INVALID_ARGUMENT, "must not be NULL")
+
+/* Every pointer that may be NULL by mistake, in every function. */
+static void test_nulls(const char *path) {
+  saddle_engine_t *engine = NULL;
+  saddle_session_t *session = NULL;
+  saddle_engine_info_t info;
+  saddle_output_info_t output;
+  saddle_timing_t timing;
+  saddle_request_t request;
+  saddle_listener_t listener = {NULL, NULL, NULL, NULL};
+  saddle_generator_t *generator = NULL;
+  saddle_text_stream_t *stream = NULL;
+  const float logits[] = {1, 2};
+  const int32_t tokens[] = {1, 2};
+  uint32_t number = 0;
+  uint64_t request_number = 0;
+  size_t size = 7;
+  int32_t token = 0;
+  char text[4];
+  void *data = &size;
+
+  memset(&info, 1, sizeof info);
+  saddle_engine_info(NULL, &info);
+  EXPECT(info.vocab_size == 0 && info.target == NULL);
+  saddle_engine_info(NULL, NULL);
+  EXPECT(saddle_engine_num_outputs(NULL) == 0);
+  EXPECT_NULL_REFUSED(saddle_engine_output(NULL, 0, &output));
+  EXPECT_OK(saddle_engine_load(path, &engine));
+  EXPECT_NULL_REFUSED(saddle_engine_output(engine, 0, NULL));
+  saddle_engine_info(engine, NULL);
+
+  saddle_session_options_init(NULL);
+  EXPECT_NULL_REFUSED(saddle_session_create(NULL, "x", NULL, &session));
+  EXPECT_NULL_REFUSED(saddle_session_create(engine, NULL, NULL, &session));
+  EXPECT_NULL_REFUSED(saddle_session_create(engine, "x", NULL, NULL));
+  EXPECT_NULL_REFUSED(saddle_session_add_sequence(NULL, &number));
+  EXPECT_NULL_REFUSED(saddle_session_remove_sequence(NULL, 0));
+  EXPECT(saddle_session_sequence_length(NULL, 0) == 0);
+  EXPECT(saddle_session_sequence_replica(NULL, 0) == 0);
+  EXPECT(saddle_session_free_pages(NULL) == 0);
+  EXPECT(saddle_session_num_pages(NULL) == 0);
+  EXPECT(saddle_session_device_ns(NULL) == 0);
+  EXPECT(saddle_session_logits_rows(NULL, 1) == SIZE_MAX);
+  EXPECT_NULL_REFUSED(saddle_session_truncate(NULL, 0, 0));
+  EXPECT_NULL_REFUSED(saddle_session_keep(NULL, 0, &number));
+  EXPECT_NULL_REFUSED(saddle_session_restore(NULL, 0, 0));
+  EXPECT_NULL_REFUSED(saddle_session_release(NULL, 0));
+  EXPECT_NULL_REFUSED(saddle_session_step(NULL, NULL, 0, NULL, 0));
+  EXPECT_NULL_REFUSED(saddle_session_output_buffer(NULL, "logits", 1, &data));
+  EXPECT(data == NULL);
+  saddle_session_set_trace(NULL, NULL, NULL);
+  EXPECT_OK(saddle_session_create(engine, "synthetic:1", NULL, &session));
+  EXPECT_NULL_REFUSED(saddle_session_add_sequence(session, NULL));
+  EXPECT_NULL_REFUSED(saddle_session_output_buffer(session, "logits", 1, NULL));
+
+  saddle_sampler_options_init(NULL);
+  EXPECT(saddle_sampler_needs_only(NULL, 1) == 0);
+  EXPECT_NULL_REFUSED(saddle_sampler_sample(NULL, logits, 2, &token));
+  EXPECT_NULL_REFUSED(
+      saddle_sampler_sample_candidates(NULL, logits, tokens, 2, &token));
+
+  saddle_request_init(NULL);
+  saddle_request_init(&request);
+  EXPECT_NULL_REFUSED(saddle_generator_create(NULL, &listener, &generator));
+  EXPECT_NULL_REFUSED(saddle_generator_create(session, NULL, &generator));
+  EXPECT_NULL_REFUSED(saddle_generator_create(session, &listener, NULL));
+  EXPECT_NULL_REFUSED(saddle_generator_add(NULL, &request, &request_number));
+  EXPECT_NULL_REFUSED(saddle_generator_remove(NULL, 0));
+  EXPECT_NULL_REFUSED(saddle_generator_step(NULL));
+  EXPECT(saddle_generator_live(NULL) == 0);
+  memset(&timing, 1, sizeof timing);
+  saddle_generator_timing(NULL, &timing);
+  EXPECT(timing.prefill_tokens == 0 && timing.decode_seconds == 0);
+  EXPECT_OK(saddle_generator_create(session, &listener, &generator));
+  EXPECT_NULL_REFUSED(saddle_generator_add(generator, NULL, &request_number));
+  EXPECT_NULL_REFUSED(saddle_generator_add(generator, &request, NULL));
+  saddle_generator_timing(generator, NULL);
+  saddle_generator_destroy(generator);
+
+  EXPECT_NULL_REFUSED(saddle_tokenizer_load("x", NULL));
+  EXPECT_NULL_REFUSED(
+      saddle_tokenizer_encode(NULL, "a", 1, 0, &token, 1, &size));
+  EXPECT_NULL_REFUSED(
+      saddle_tokenizer_decode(NULL, tokens, 2, 0, text, sizeof text, &size));
+  EXPECT(saddle_tokenizer_token_id(NULL, "a") == -1);
+  EXPECT(saddle_tokenizer_vocab_size(NULL) == 0);
+  EXPECT_NULL_REFUSED(saddle_text_stream_create(NULL, 0, &stream));
+  size = 7;
+  EXPECT(saddle_text_stream_push(NULL, 0, &size)[0] == '\0' && size == 0);
+  size = 7;
+  EXPECT(saddle_text_stream_finish(NULL, &size)[0] == '\0' && size == 0);
+
+  saddle_session_destroy(session);
+  saddle_engine_destroy(engine);
+}
+
+/* Numbers that no caller means: enums without a name, sizes beyond memory. */
+static void test_numbers_out_of_range(const char *path) {
+  const int32_t prompt[] = {3};
+  const size_t rows[] = {(size_t)1 << 57, (size_t)1 << 61, SIZE_MAX};
+  saddle_engine_t *engine = NULL;
+  saddle_session_t *session = NULL;
+  saddle_input_t input = {0, prompt, 1, SADDLE_LOGITS_NONE};
+  void *data = NULL;
+  size_t i;
+
+  EXPECT_OK(saddle_engine_load(path, &engine));
+  EXPECT_OK(saddle_session_create(engine, "synthetic:1", NULL, &session));
+  EXPECT_OK(saddle_session_add_sequence(session, &input.sequence));
+  for (i = 0; i < 2; ++i) {
+    input.logits = (saddle_logits_t)(i == 0 ? 3 : -1);
+    EXPECT(saddle_session_logits_rows(&input, 1) == SIZE_MAX);
+    expect_error(saddle_session_step(session, &input, 1, NULL, 0),
+                 SADDLE_INVALID_ARGUMENT, "input 0: logits is");
+  }
+  for (i = 0; i < sizeof rows / sizeof rows[0]; ++i) {
+    expect_error(
+        saddle_session_output_buffer(session, "logits", rows[i], &data),
+        SADDLE_RESOURCE_EXHAUSTED, "could not be allocated");
+    EXPECT(data == NULL);
+  }
+  input.logits = SADDLE_LOGITS_LAST;
+  EXPECT_OK(saddle_session_step(session, &input, 1, NULL, 0));
+  saddle_session_destroy(session);
+  saddle_engine_destroy(engine);
+}
+
 int main(int argc, char **argv) {
   if (argc != 3) {
     fprintf(stderr, "usage: %s TINY.saddle TOKENIZER_FOLDER\n", argv[0]);
@@ -379,6 +517,8 @@ int main(int argc, char **argv) {
   test_session(argv[1]);
   test_generator(argv[1]);
   test_tokenizer(argv[2]);
+  test_nulls(argv[1]);
+  test_numbers_out_of_range(argv[1]);
   if (failures == 0)
     puts("all well");
   return failures != 0;

@@ -173,6 +173,9 @@ int main(int argc, char **argv) {
   if (Status status = checkOptions(options); !status.ok())
     return usage(status.message());
   if (!applyMlirFlags(mlirFlags))
+  for (const CLI::Option *option : app.get_options())
+    if (option->count() > 0)
+      options.given.push_back(option->get_name());
     return 2;
   return compile(options) ? 0 : 1;
 }

@@ -61,7 +61,7 @@ public:
     if (!streams)
       return;
     if (asText)
-      std::fputs(saddle_text_stream_push(stream.get(), id), stdout);
+      write(push(stream.get(), id));
     else
       std::printf("%s%d", first ? "" : ",", id);
     first = false;
@@ -69,16 +69,19 @@ public:
   }
   void finish(const std::vector<Continuation> &continuations) {
     if (streams) {
-      std::printf("%s\n",
-                  asText ? saddle_text_stream_finish(stream.get()) : "");
+      write((asText ? tools::finish(stream.get()) : "") + "\n");
       return;
     }
     for (size_t i = 0; i < continuations.size(); ++i)
-      std::printf("[%zu] %s\n", i, text(continuations[i]).c_str());
+      write("[" + std::to_string(i) + "] " + text(continuations[i]) + "\n");
   }
   bool isStreaming() const { return streams; }
 
 private:
+  /// All of it, U+0000 too.
+  static void write(const std::string &text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  }
   std::string text(const Continuation &continuation) const {
     std::vector<int32_t> ids(continuation.tokens.begin() +
                                  continuation.promptTokens,

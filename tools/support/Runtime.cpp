@@ -56,6 +56,18 @@ StatusOr<std::vector<int32_t>> encode(const saddle_tokenizer_t *tokenizer,
   return ids;
 }
 
+std::string push(saddle_text_stream_t *stream, int32_t id) {
+  size_t length = 0;
+  const char *text = saddle_text_stream_push(stream, id, &length);
+  return std::string(text, length);
+}
+
+std::string finish(saddle_text_stream_t *stream) {
+  size_t length = 0;
+  const char *text = saddle_text_stream_finish(stream, &length);
+  return std::string(text, length);
+}
+
 std::string decode(const saddle_tokenizer_t *tokenizer,
                    const std::vector<int32_t> &ids) {
   saddle_text_stream_t *raw = nullptr;
@@ -63,8 +75,8 @@ std::string decode(const saddle_tokenizer_t *tokenizer,
   StreamOwner stream(raw);
   std::string text;
   for (int32_t id : ids)
-    text += saddle_text_stream_push(stream.get(), id);
-  return text + saddle_text_stream_finish(stream.get());
+    text += push(stream.get(), id);
+  return text + finish(stream.get());
 }
 
 uint32_t toMilliseconds(double seconds) {

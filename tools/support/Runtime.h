@@ -41,6 +41,9 @@ StatusOr<SamplerOwner> createSampler(const saddle_sampler_options_t &options);
 
 StatusOr<std::vector<int32_t>> encode(const saddle_tokenizer_t *tokenizer,
                                       const std::string &text);
+/// The text of a stream with all its characters, U+0000 too.
+std::string push(saddle_text_stream_t *stream, int32_t id);
+std::string finish(saddle_text_stream_t *stream);
 std::string decode(const saddle_tokenizer_t *tokenizer,
                    const std::vector<int32_t> &ids);
 

@@ -139,7 +139,8 @@ typedef struct saddle_input_t {
 } saddle_input_t;
 
 /* Rows of outputs that a step with these inputs yields: one for each token that
-   `logits` names, inputs in order, tokens in order. */
+   `logits` names, inputs in order, tokens in order. SIZE_MAX for inputs that a
+   step would refuse, or rows that no memory could hold. */
 size_t saddle_session_logits_rows(const saddle_input_t *inputs,
                                   size_t num_inputs);
 

@@ -7,6 +7,10 @@
 extern "C" {
 #endif
 
+/* In all of the library: a NULL handle or pointer where one is needed, and an
+   enum that has none of its values, are INVALID_ARGUMENT; functions that return
+   no status answer 0, "" or -1 and leave zeroes. */
+
 /* Values never change. */
 typedef enum saddle_code_t {
   SADDLE_OK = 0,

@@ -59,12 +59,15 @@ saddle_status_t saddle_text_stream_create(const saddle_tokenizer_t *tokenizer,
 /* NULL is fine. */
 void saddle_text_stream_destroy(saddle_text_stream_t *stream);
 
-/* The text that became complete with `id`, perhaps none: NUL-terminated,
-   borrowed until the next call on the stream. */
-const char *saddle_text_stream_push(saddle_text_stream_t *stream, int32_t id);
+/* The text that became complete with `id`, perhaps none: *length bytes and a
+   NUL, borrowed until the next call on the stream. U+0000 is a character like
+   any other; who passes NULL as `length` sees the text end there. */
+const char *saddle_text_stream_push(saddle_text_stream_t *stream, int32_t id,
+                                    size_t *length);
 
 /* What is still held back, as U+FFFD; borrowed likewise. */
-const char *saddle_text_stream_finish(saddle_text_stream_t *stream);
+const char *saddle_text_stream_finish(saddle_text_stream_t *stream,
+                                      size_t *length);
 
 #ifdef __cplusplus
 }

@@ -34,11 +34,15 @@ void saddle_engine_destroy(saddle_engine_t *engine) { delete engine; }
 
 void saddle_engine_info(const saddle_engine_t *engine,
                         saddle_engine_info_t *info) {
+  if (!info)
+    return;
+  *info = {};
+  if (!engine)
+    return;
   const schema::Engine &root = engine->engine->root();
   const schema::Model &model = *root.model();
   const schema::Limits &limits = *root.limits();
   const schema::Topology &topology = *root.topology();
-  *info = {};
   info->producer = root.producer()->c_str();
   info->target = root.target()->c_str();
   info->compute_dtype = dtypeName(root.compute_dtype());
@@ -67,14 +71,14 @@ void saddle_engine_info(const saddle_engine_t *engine,
 }
 
 size_t saddle_engine_num_outputs(const saddle_engine_t *engine) {
-  return backend::outputsOf(engine->engine->root()).size();
+  return engine ? backend::outputsOf(engine->engine->root()).size() : 0;
 }
 
 saddle_status_t saddle_engine_output(const saddle_engine_t *engine,
                                      size_t index, saddle_output_info_t *info) {
-  if (!info)
-    return nullArgument("info");
+  SADDLE_REQUIRE(info);
   *info = {};
+  SADDLE_REQUIRE(engine);
   std::vector<backend::StepOutput> outputs =
       backend::outputsOf(engine->engine->root());
   if (index >= outputs.size())

@@ -47,6 +47,8 @@ struct saddle_generator_t {
 };
 
 void saddle_request_init(saddle_request_t *request) {
+  if (!request)
+    return;
   *request = {};
   saddle_sampler_options_init(&request->sampling);
 }
@@ -69,8 +71,9 @@ void saddle_generator_destroy(saddle_generator_t *generator) {
 saddle_status_t saddle_generator_add(saddle_generator_t *generator,
                                      const saddle_request_t *request,
                                      uint64_t *number) {
-  if (!request || !number)
-    return nullArgument(request ? "number" : "request");
+  SADDLE_REQUIRE(generator);
+  SADDLE_REQUIRE(request);
+  SADDLE_REQUIRE(number);
   if (!request->tokens && request->num_tokens != 0)
     return nullArgument("tokens");
   generate::RequestOptions options;
@@ -87,19 +90,26 @@ saddle_status_t saddle_generator_add(saddle_generator_t *generator,
 
 saddle_status_t saddle_generator_remove(saddle_generator_t *generator,
                                         uint64_t number) {
+  SADDLE_REQUIRE(generator);
   return toC(generator->generator.remove(number));
 }
 
 size_t saddle_generator_live(const saddle_generator_t *generator) {
-  return generator->generator.live();
+  return generator ? generator->generator.live() : 0;
 }
 
 saddle_status_t saddle_generator_step(saddle_generator_t *generator) {
+  SADDLE_REQUIRE(generator);
   return toC(generator->generator.step());
 }
 
 void saddle_generator_timing(const saddle_generator_t *generator,
                              saddle_timing_t *timing) {
+  if (!timing)
+    return;
+  *timing = {};
+  if (!generator)
+    return;
   const generate::Timing &times = generator->generator.timing();
   *timing = {times.prefillSeconds, times.decodeSeconds, times.prefillTokens,
              times.decodeTokens};

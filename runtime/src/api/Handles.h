@@ -37,4 +37,11 @@ saddle_status_t nullArgument(const char *what);
 
 } // namespace saddle::api
 
+/// Refuses an argument that is NULL, by its name.
+#define SADDLE_REQUIRE(argument)                                               \
+  do {                                                                         \
+    if (!(argument))                                                           \
+      return ::saddle::api::nullArgument(#argument);                           \
+  } while (false)
+
 #endif // SADDLE_RUNTIME_API_HANDLES_H

@@ -11,6 +11,8 @@ struct saddle_sampler_t {
 };
 
 void saddle_sampler_options_init(saddle_sampler_options_t *options) {
+  if (!options)
+    return;
   sample::SamplerOptions defaults;
   *options = {defaults.temperature, defaults.topK, defaults.topP,
               defaults.seed};
@@ -42,6 +44,7 @@ void saddle_sampler_destroy(saddle_sampler_t *sampler) { delete sampler; }
 saddle_status_t saddle_sampler_sample(saddle_sampler_t *sampler,
                                       const float *logits, size_t count,
                                       int32_t *token) {
+  SADDLE_REQUIRE(sampler);
   if (!logits || !token)
     return nullArgument(logits ? "token" : "logits");
   auto chosen = sampler->sampler.sample(logits, count);
@@ -52,13 +55,14 @@ saddle_status_t saddle_sampler_sample(saddle_sampler_t *sampler,
 
 int saddle_sampler_needs_only(const saddle_sampler_options_t *options,
                               size_t count) {
-  return sample::needsOnly(samplingOf(*options), count);
+  return options && sample::needsOnly(samplingOf(*options), count);
 }
 
 saddle_status_t saddle_sampler_sample_candidates(saddle_sampler_t *sampler,
                                                  const float *values,
                                                  const int32_t *tokens,
                                                  size_t count, int32_t *token) {
+  SADDLE_REQUIRE(sampler);
   if (!values || !tokens || !token)
     return nullArgument(!values ? "values" : !tokens ? "tokens" : "token");
   auto chosen = sampler->sampler.sampleCandidates(values, tokens, count);

@@ -25,6 +25,8 @@ optionsOf(const saddle_session_options_t *options) {
 }
 
 void saddle_session_options_init(saddle_session_options_t *options) {
+  if (!options)
+    return;
   session::SessionOptions defaults;
   options->timeout_ms = uint32_t(defaults.timeout.count());
   options->prefill_chunk = defaults.prefillChunk;
@@ -59,8 +61,8 @@ void saddle_session_destroy(saddle_session_t *session) { delete session; }
 
 saddle_status_t saddle_session_add_sequence(saddle_session_t *session,
                                             uint32_t *sequence) {
-  if (!sequence)
-    return nullArgument("sequence");
+  SADDLE_REQUIRE(session);
+  SADDLE_REQUIRE(sequence);
   auto added = session->session->addSequence();
   if (added.ok())
     *sequence = *added;
@@ -69,36 +71,38 @@ saddle_status_t saddle_session_add_sequence(saddle_session_t *session,
 
 saddle_status_t saddle_session_remove_sequence(saddle_session_t *session,
                                                uint32_t sequence) {
+  SADDLE_REQUIRE(session);
   return toC(session->session->removeSequence(sequence));
 }
 
 uint64_t saddle_session_sequence_length(const saddle_session_t *session,
                                         uint32_t sequence) {
-  return session->session->length(sequence);
+  return session ? session->session->length(sequence) : 0;
 }
 
 uint32_t saddle_session_sequence_replica(const saddle_session_t *session,
                                          uint32_t sequence) {
-  return session->session->replicaOf(sequence);
+  return session ? session->session->replicaOf(sequence) : 0;
 }
 
 uint64_t saddle_session_free_pages(const saddle_session_t *session) {
-  return session->session->freePages();
+  return session ? session->session->freePages() : 0;
 }
 
 uint64_t saddle_session_num_pages(const saddle_session_t *session) {
-  return session->session->numPages();
+  return session ? session->session->numPages() : 0;
 }
 
 saddle_status_t saddle_session_truncate(saddle_session_t *session,
                                         uint32_t sequence, uint64_t length) {
+  SADDLE_REQUIRE(session);
   return toC(session->session->truncate(sequence, length));
 }
 
 saddle_status_t saddle_session_keep(saddle_session_t *session,
                                     uint32_t sequence, uint32_t *snapshot) {
-  if (!snapshot)
-    return nullArgument("snapshot");
+  SADDLE_REQUIRE(session);
+  SADDLE_REQUIRE(snapshot);
   auto kept = session->session->keep(sequence);
   if (kept.ok())
     *snapshot = *kept;
@@ -107,27 +111,37 @@ saddle_status_t saddle_session_keep(saddle_session_t *session,
 
 saddle_status_t saddle_session_restore(saddle_session_t *session,
                                        uint32_t sequence, uint32_t snapshot) {
+  SADDLE_REQUIRE(session);
   return toC(session->session->restore(sequence, snapshot));
 }
 
 saddle_status_t saddle_session_release(saddle_session_t *session,
                                        uint32_t snapshot) {
+  SADDLE_REQUIRE(session);
   return toC(session->session->release(snapshot));
 }
 
+static_assert(int(session::LogitsWanted::None) == SADDLE_LOGITS_NONE &&
+              int(session::LogitsWanted::Last) == SADDLE_LOGITS_LAST &&
+              int(session::LogitsWanted::All) == SADDLE_LOGITS_ALL);
+
+/// C lets an enum hold any number.
+static bool isLegal(saddle_logits_t logits) {
+  return logits >= SADDLE_LOGITS_NONE && logits <= SADDLE_LOGITS_ALL;
+}
+
 static session::SequenceInput fromC(const saddle_input_t &input) {
-  session::LogitsWanted wanted =
-      input.logits == SADDLE_LOGITS_ALL    ? session::LogitsWanted::All
-      : input.logits == SADDLE_LOGITS_LAST ? session::LogitsWanted::Last
-                                           : session::LogitsWanted::None;
-  return {input.sequence, {input.tokens, input.num_tokens}, wanted};
+  return {input.sequence,
+          {input.tokens, input.num_tokens},
+          session::LogitsWanted(input.logits)};
 }
 
 size_t saddle_session_logits_rows(const saddle_input_t *inputs,
                                   size_t num_inputs) {
   size_t rows = 0;
   for (size_t i = 0; i < num_inputs; ++i)
-    if (__builtin_add_overflow(rows, fromC(inputs[i]).rows(), &rows))
+    if (!inputs || !isLegal(inputs[i].logits) ||
+        __builtin_add_overflow(rows, fromC(inputs[i]).rows(), &rows))
       return SIZE_MAX;
   return rows;
 }
@@ -142,6 +156,12 @@ static saddle_status_t takeInputs(saddle_session_t *session,
   for (size_t i = 0; i < num_inputs; ++i) {
     if (!inputs[i].tokens && inputs[i].num_tokens != 0)
       return nullArgument("an input's tokens");
+    if (!isLegal(inputs[i].logits))
+      return toC(makeError(StatusCode::InvalidArgument,
+                           "input %zu: logits is %d, expected %d (none), %d "
+                           "(last) or %d (all)",
+                           i, int(inputs[i].logits), SADDLE_LOGITS_NONE,
+                           SADDLE_LOGITS_LAST, SADDLE_LOGITS_ALL));
     session->inputs.push_back(fromC(inputs[i]));
   }
   return toC(Status());
@@ -168,6 +188,7 @@ saddle_status_t saddle_session_step(saddle_session_t *session,
                                     size_t num_inputs,
                                     const saddle_output_t *outputs,
                                     size_t num_outputs) {
+  SADDLE_REQUIRE(session);
   saddle_status_t status = takeInputs(session, inputs, num_inputs);
   if (status.code == SADDLE_OK)
     status = takeOutputs(session, outputs, num_outputs);
@@ -179,9 +200,10 @@ saddle_status_t saddle_session_step(saddle_session_t *session,
 saddle_status_t saddle_session_output_buffer(saddle_session_t *session,
                                              const char *name, size_t rows,
                                              void **data) {
-  if (!name || !data)
-    return nullArgument(name ? "data" : "name");
+  SADDLE_REQUIRE(data);
   *data = nullptr;
+  SADDLE_REQUIRE(session);
+  SADDLE_REQUIRE(name);
   auto buffer = session->session->outputBuffer(name, rows);
   if (buffer.ok())
     *data = *buffer;
@@ -189,11 +211,13 @@ saddle_status_t saddle_session_output_buffer(saddle_session_t *session,
 }
 
 uint64_t saddle_session_device_ns(const saddle_session_t *session) {
-  return uint64_t(session->session->deviceTime().count());
+  return session ? uint64_t(session->session->deviceTime().count()) : 0;
 }
 
 void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
                               void *user) {
+  if (!session)
+    return;
   if (!sink) {
     session->session->setTrace(nullptr);
     return;

@@ -41,6 +41,7 @@ saddle_status_t saddle_tokenizer_encode(const saddle_tokenizer_t *tokenizer,
                                         const char *text, size_t length,
                                         int add_special, int32_t *ids,
                                         size_t capacity, size_t *count) {
+  SADDLE_REQUIRE(tokenizer);
   if (!text || !count || (!ids && capacity))
     return nullArgument(!text ? "text" : !count ? "count" : "ids");
   *count = 0;
@@ -56,6 +57,7 @@ saddle_status_t saddle_tokenizer_decode(const saddle_tokenizer_t *tokenizer,
                                         const int32_t *ids, size_t count,
                                         int skip_special, char *text,
                                         size_t capacity, size_t *length) {
+  SADDLE_REQUIRE(tokenizer);
   if ((!ids && count) || !length || (!text && capacity))
     return nullArgument(!length ? "length" : !text ? "text" : "ids");
   std::string decoded =
@@ -68,11 +70,12 @@ saddle_status_t saddle_tokenizer_decode(const saddle_tokenizer_t *tokenizer,
 
 int32_t saddle_tokenizer_token_id(const saddle_tokenizer_t *tokenizer,
                                   const char *content) {
-  return tokenizer->tokenizer->addedTokenId(content);
+  return tokenizer && content ? tokenizer->tokenizer->addedTokenId(content)
+                              : -1;
 }
 
 int32_t saddle_tokenizer_vocab_size(const saddle_tokenizer_t *tokenizer) {
-  return tokenizer->tokenizer->vocabSize();
+  return tokenizer ? tokenizer->tokenizer->vocabSize() : 0;
 }
 
 saddle_status_t saddle_text_stream_create(const saddle_tokenizer_t *tokenizer,
@@ -87,12 +90,23 @@ saddle_status_t saddle_text_stream_create(const saddle_tokenizer_t *tokenizer,
 
 void saddle_text_stream_destroy(saddle_text_stream_t *stream) { delete stream; }
 
-const char *saddle_text_stream_push(saddle_text_stream_t *stream, int32_t id) {
-  stream->last = stream->decoder.push(id);
-  return stream->last.c_str();
+/// The text that a stream hands out; empty without a stream.
+static const char *handText(saddle_text_stream_t *stream, size_t *length) {
+  if (length)
+    *length = stream ? stream->last.size() : 0;
+  return stream ? stream->last.c_str() : "";
 }
 
-const char *saddle_text_stream_finish(saddle_text_stream_t *stream) {
-  stream->last = stream->decoder.finish();
-  return stream->last.c_str();
+const char *saddle_text_stream_push(saddle_text_stream_t *stream, int32_t id,
+                                    size_t *length) {
+  if (stream)
+    stream->last = stream->decoder.push(id);
+  return handText(stream, length);
+}
+
+const char *saddle_text_stream_finish(saddle_text_stream_t *stream,
+                                      size_t *length) {
+  if (stream)
+    stream->last = stream->decoder.finish();
+  return handText(stream, length);
 }

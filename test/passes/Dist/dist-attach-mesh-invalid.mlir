@@ -4,10 +4,10 @@
 // RUN: not saddle-opt %s --dist-attach-mesh="tp=4 ep=8" 2>&1 | FileCheck %s --check-prefix=EP
 // RUN: not saddle-opt %s --dist-attach-mesh="tp=4 pp=0" 2>&1 | FileCheck %s --check-prefix=PP
 
-// ZERO: error: topology: expected tp of at least 1, but got 0
-// DP: error: topology: dp = 3 does not divide tp = 4; legal dp: 1, 2, 4
-// EP: error: topology: ep = 8 does not divide tp = 4; legal ep: 1, 2, 4
-// PP: error: topology: expected pp of at least 1, but got 0
+// ZERO: error: topology: expected tp from 1 to 65536, but got 0
+// DP: error: topology: dp = 3 does not divide tp = 4; its divisors: 1, 2, 4
+// EP: error: topology: ep = 8 does not divide tp = 4; its divisors: 1, 2, 4
+// PP: error: topology: expected pp from 1 to 65536, but got 0
 
 // expected-error @+1 {{module has a symbol @mesh already}}
 module {

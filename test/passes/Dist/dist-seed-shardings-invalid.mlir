@@ -15,7 +15,7 @@ dist.mesh @mesh ["x" = 2]
 
 // The divisors of 12 are 1, 2, 3, 4, 6 and 12; 2 KV heads divide all but 3,
 // and 3 neither divides nor is a multiple of 2. Width 24 allows them all.
-// expected-error @+1 {{num_attention_heads = 12 cannot be split over tp = 8; legal tp: 1, 2, 4, 6, 12}}
+// expected-error @+1 {{num_attention_heads = 12 cannot be split over tp = 8; legal tp up to 64: 1, 2, 4, 6, 12, 24}}
 module {
 dist.mesh @mesh ["tp" = 8]
 model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<96x32xbf16>
@@ -27,7 +27,7 @@ model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tenso
 
 // 6 KV heads over 4 ranks are neither partitioned (6 mod 4 = 2) nor replicated
 // (4 mod 6 = 4). Of the divisors of 24, those that divide 6 or that 6 divides.
-// expected-error @+1 {{num_key_value_heads = 6 cannot be split over tp = 4; legal tp: 1, 2, 3, 6, 12, 24}}
+// expected-error @+1 {{num_key_value_heads = 6 cannot be split over tp = 4; legal tp up to 64: 1, 2, 3, 6, 12, 24}}
 module {
 dist.mesh @mesh ["tp" = 4]
 model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<192x32xbf16>
@@ -38,7 +38,7 @@ model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tenso
 // -----
 
 // Of the divisors of 20, those of 8.
-// expected-error @+1 {{intermediate_size = 20 cannot be split over tp = 8; legal tp: 1, 2, 4}}
+// expected-error @+1 {{intermediate_size = 20 cannot be split over tp = 8; legal tp up to 64: 1, 2, 4, 10, 20}}
 module {
 dist.mesh @mesh ["tp" = 8]
 model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
@@ -59,8 +59,9 @@ model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tenso
 
 // -----
 
-// Two replicas of width 6 over 8 heads; legal tp are twice the widths 1, 2, 4, 8.
-// expected-error @+1 {{num_attention_heads = 8 cannot be split over tp = 12, dp = 2; legal tp: 2, 4, 8, 16}}
+// Two replicas of width 6 over 8 heads; legal tp are twice the widths 1, 2, 4, 8,
+// and 12 and 24, where three ranks hold one share each.
+// expected-error @+1 {{num_attention_heads = 8 cannot be split over tp = 12, dp = 2; legal tp up to 64: 2, 4, 8, 16, 24, 48}}
 module attributes {dist.topology = {tp = 12, dp = 2, ep = 1, pp = 1}} {
 dist.mesh @mesh ["tp" = 12]
 model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>

@@ -1,5 +1,7 @@
 // RUN: saddle-opt %s --model-specialize-buckets="buckets=2,9" --split-input-file --verify-diagnostics
 // RUN: not saddle-opt %s --model-specialize-buckets="buckets=0" --split-input-file 2>&1 | FileCheck %s
+// RUN: not saddle-opt %s --model-specialize-buckets="buckets=2,4" --split-input-file 2>&1 | FileCheck %s --check-prefix=SMALL
+// SMALL: error: expected the largest decode bucket to be max_batch = 8, so that a step of all sequences has an entry, but got 4
 
 // A bucket is a number of sequences in flight.
 // CHECK: error: expected decode buckets from 1 to max_batch = 8, but got 0

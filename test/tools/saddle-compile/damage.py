@@ -69,7 +69,9 @@ def main():
         path = os.path.join(folder, "config.json" if phase == "config" else "damaged.mlir")
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
-        command = [compiler, path, "-o", os.path.join(folder, "out"), "--topology", f"tp={rng.choice([1, 2, 8])}"]
+        command = [compiler, path, "-o", os.path.join(folder, "out")]
+        if phase in ("config", "start", "model"):  # others have a topology
+            command += ["--topology", f"tp={rng.choice([1, 2, 8])}"]
         if phase != "config":
             command += ["--compile-from", phase]
         try:
