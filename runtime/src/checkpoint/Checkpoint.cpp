@@ -4,7 +4,7 @@
 #include "runtime/src/checkpoint/Checkpoint.h"
 
 #include "runtime/src/base/File.h"
-#include "runtime/src/checkpoint/JsonEvents.h"
+#include "runtime/src/base/Json.h"
 
 #include <sys/stat.h>
 

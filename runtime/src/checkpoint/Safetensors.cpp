@@ -3,8 +3,8 @@
 // it that the file's real size does not confirm.
 
 #include "runtime/src/base/File.h"
+#include "runtime/src/base/Json.h"
 #include "runtime/src/checkpoint/Checkpoint.h"
-#include "runtime/src/checkpoint/JsonEvents.h"
 
 #include <algorithm>
 #include <cinttypes>

@@ -104,7 +104,8 @@ TEST_F(CheckpointFolder, malformedIndexIsRefused) {
   std::string noObject = index() + ": expected a JSON object";
   std::string noMap = index() + ": weight_map must be an object that maps "
                                 "tensor names to file names";
-  refuses("", index() + ": JSON syntax error at byte 1, near \"\"");
+  refuses("", index() + ": line 1, column 1 (byte 0): not valid JSON, "
+                        "unexpected end of file");
   refuses("[]", noObject);
   refuses("1", noObject);
   refuses("{}", index() + ": has no \"weight_map\"");

@@ -105,10 +105,12 @@ TEST_F(Safetensors, refusesOtherJson) {
   refuses("7", "", ": the header is a number, expected a JSON object");
   refuses("null", "", ": the header is null, expected a JSON object");
   refuses("{\"x\"", "",
-          ": header: JSON syntax error at byte 5, near \"\"x\"\"");
-  refuses("{} {}", "", ": header: JSON syntax error at byte 4, near \"{} {\"");
+          place + "5 (byte 4): not valid JSON, unexpected end of file");
+  refuses("{} {}", "", place + "4 (byte 3): not valid JSON, unexpected '{'");
   refuses("{\"\xff\":1}", "",
-          ": header: JSON syntax error at byte 3, near \"\"\xff\"");
+          place + "3 (byte 2): not valid JSON, unexpected byte 0xff");
+  refuses(std::string("{}\0", 3), "",
+          place + "3 (byte 2): not valid JSON, unexpected byte 0x00");
   refuses(std::string(100000, '['), "",
           ": the header is an array, expected a JSON object");
 }
