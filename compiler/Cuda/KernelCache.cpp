@@ -104,10 +104,16 @@ Status KernelCache::open() const {
 std::optional<CachedBinary> KernelCache::load(StringRef key) const {
   if (folder.empty())
     return std::nullopt;
-  auto file = MappedFile::open(path(key));
-  if (!file.ok())
+  // Code of others is not run for a file that somebody else, or a link, put
+  // here.
+  auto file = InputFile::open(path(key), Links::Replace);
+  if (!file.ok() || !file->isOwn())
     return std::nullopt;
-  StringRef bytes(reinterpret_cast<const char *>(file->data()), file->size());
+  std::optional<OwnedBytes> content = OwnedBytes::allocate(file->size());
+  if (!content || !file->read(0, content->data(), content->size()).ok())
+    return std::nullopt;
+  StringRef bytes(reinterpret_cast<const char *>(content->data()),
+                  content->size());
   if (!bytes.consume_front(kMagic) || bytes.size() < kHashDigits)
     return std::nullopt;
   StringRef recorded = bytes.take_front(kHashDigits);

@@ -68,8 +68,8 @@ ConfigReader::ConfigReader(std::shared_ptr<File> file, const json *object,
     : file(std::move(file)), node(object), prefix(std::move(prefix)) {}
 
 StatusOr<ConfigReader> ConfigReader::open(const std::string &path) {
-  SADDLE_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(path));
-  return parse({reinterpret_cast<const char *>(mapped.data()), mapped.size()},
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(path));
+  return parse({reinterpret_cast<const char *>(text.data()), text.size()},
                path);
 }
 
@@ -81,14 +81,13 @@ StatusOr<ConfigReader> ConfigReader::parse(std::string_view text,
     return Status(StatusCode::InvalidArgument, root.status().message());
   auto file = std::make_shared<File>();
   file->path = path;
-  file->root = json::parse(text.begin(), text.end(), nullptr,
-                           /*allow_exceptions=*/false);
+  file->root = std::move(*root);
   if (!file->root.is_object())
     return Status(StatusCode::InvalidArgument,
                   path + ": expected a JSON object, found " +
                       describe(file->root));
-  const json *root = &file->root;
-  return ConfigReader(std::move(file), root, "");
+  const json *object = &file->root;
+  return ConfigReader(std::move(file), object, "");
 }
 
 const std::string &ConfigReader::path() const { return file->path; }

@@ -8,12 +8,9 @@
 namespace saddle::tools {
 
 static StatusOr<std::string> readText(const std::string &path) {
-  if (path == "-") {
-    SADDLE_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, readStandardInput());
-    return std::string(bytes.begin(), bytes.end());
-  }
-  SADDLE_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
-  return std::string(file.bytes().begin(), file.bytes().end());
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text,
+                          path == "-" ? readStandardInput() : readFile(path));
+  return std::string(text.bytes().begin(), text.bytes().end());
 }
 
 static StatusOr<std::vector<std::string>> readLines(const std::string &path) {

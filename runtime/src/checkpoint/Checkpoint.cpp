@@ -161,9 +161,9 @@ Status compareWithIndex(const Checkpoint &checkpoint,
 }
 
 Status openIndexed(Checkpoint &checkpoint, const std::string &indexPath) {
-  SADDLE_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(indexPath));
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(indexPath));
   IndexReader index(indexPath);
-  SADDLE_RETURN_IF_ERROR(parseJson(indexPath, mapped.bytes(), index));
+  SADDLE_RETURN_IF_ERROR(parseJson(indexPath, text.bytes(), index));
   if (!index.hasMap)
     return makeError(StatusCode::DataLoss, "%s: has no \"weight_map\"",
                      indexPath.c_str());

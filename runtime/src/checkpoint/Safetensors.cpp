@@ -327,8 +327,8 @@ private:
 
 Status readSafetensorsHeader(const std::string &path, uint32_t file,
                              std::map<std::string, TensorInfo> &tensors) {
-  SADDLE_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(path));
-  uint64_t size = mapped.size();
+  SADDLE_ASSIGN_OR_RETURN(InputFile opened, InputFile::open(path));
+  uint64_t size = opened.size();
   if (size < 8)
     return makeError(StatusCode::DataLoss,
                      "%s: %" PRIu64
@@ -348,11 +348,12 @@ Status readSafetensorsHeader(const std::string &path, uint32_t file,
     return makeError(StatusCode::DataLoss,
                      "%s: truncated: the header needs %" PRIu64
                      " bytes, but the file has %" PRIu64,
+  uint8_t lengthField[8];
+  SADDLE_RETURN_IF_ERROR(opened.read(0, lengthField, sizeof lengthField));
                      path.c_str(), headerBytes + 8, size);
   uint64_t dataOffset = 8 + headerBytes;
   HeaderReader reader(path, file, dataOffset, size - dataOffset, tensors);
-  SADDLE_RETURN_IF_ERROR(parseJson(
-      path + ": header", Bytes(mapped.data() + 8, headerBytes), reader));
+  SADDLE_RETURN_IF_ERROR(parseJson(path + ": header", header->bytes(), reader));
   return reader.checkCoverage();
 }
 
@@ -366,6 +367,12 @@ uint64_t elementBytes(TensorDType dtype) {
 const char *dtypeName(TensorDType dtype) {
   switch (dtype) {
   case TensorDType::F32:
+  std::optional<OwnedBytes> header = OwnedBytes::allocate(headerBytes);
+  if (!header)
+    return makeError(StatusCode::ResourceExhausted,
+                     "%s: no memory for its header of %" PRIu64 " bytes",
+                     path.c_str(), headerBytes);
+  SADDLE_RETURN_IF_ERROR(opened.read(8, header->data(), header->size()));
     return "f32";
   case TensorDType::BF16:
     return "bf16";

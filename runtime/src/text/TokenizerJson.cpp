@@ -508,7 +508,7 @@ Tokenizer::fromJson(Bytes json, const std::string &name) {
 }
 
 StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string &path) {
-  SADDLE_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes file, readFile(path));
   return fromJson(file.bytes(), path);
 }
 
