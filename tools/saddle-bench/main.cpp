@@ -6,6 +6,8 @@
 #include "tools/support/DeviceOptions.h"
 #include "tools/support/Lists.h"
 #include "tools/support/Progress.h"
+#include "tools/support/Memory.h"
+#include "tools/support/Print.h"
 
 #include <CLI/CLI.hpp>
 
@@ -136,6 +138,7 @@ Status run(const Options &options) {
 
 int main(int argc, char **argv) {
   Options options;
+  tools::endWhenOutOfMemory();
   CLI::App app("Measures decode steps and prefill of a compiled engine.");
   app.footer(kNotes);
   app.set_version_flag("--version", "saddle-bench " SADDLE_VERSION);

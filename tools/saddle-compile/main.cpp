@@ -2,6 +2,8 @@
 // the input or the run failed, 2 the command line was wrong.
 
 #include "compiler/Driver/Compile.h"
+#include "runtime/src/base/Printable.h"
+#include "tools/support/Memory.h"
 #include "tools/support/Progress.h"
 
 #include <CLI/CLI.hpp>
@@ -27,6 +29,7 @@ static std::vector<std::string> phaseNames() {
 }
 
 int main(int argc, char **argv) {
+  tools::endWhenOutOfMemory();
   CompileOptions options;
   std::string topology = "tp=1", computeDType = "bf16", kvDType;
   std::string compileTo, compileFrom, kernelCache;

@@ -5,6 +5,8 @@
 #include "tools/saddle-inspect/Diff.h"
 #include "tools/saddle-inspect/EngineJson.h"
 #include "tools/saddle-inspect/Text.h"
+#include "tools/support/Memory.h"
+#include "tools/support/Print.h"
 
 #include <CLI/CLI.hpp>
 
@@ -61,6 +63,7 @@ int main(int argc, char **argv) {
   app.set_version_flag("--version", "saddle-inspect 0.1.0");
   std::string file;
   std::vector<std::string> pair;
+  tools::endWhenOutOfMemory();
   bool asJson = false;
   inspect::Sections sections;
   auto *fileOption =

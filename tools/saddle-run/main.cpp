@@ -6,6 +6,8 @@
 #include "tools/saddle-run/Prompts.h"
 #include "tools/support/DeviceOptions.h"
 #include "tools/support/Progress.h"
+#include "tools/support/Memory.h"
+#include "tools/support/Print.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -216,6 +218,7 @@ Status run(Options &options) {
 
 int main(int argc, char **argv) {
   Options options;
+  tools::endWhenOutOfMemory();
   saddle_session_options_init(&options.session);
   saddle_request_init(&options.request);
   options.request.max_new_tokens = 32;
