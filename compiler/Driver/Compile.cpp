@@ -38,7 +38,7 @@ using namespace mlir;
 using namespace saddle;
 
 static void printError(const llvm::Twine &message) {
-  llvm::errs() << "saddle-compile: error: " << message << "\n";
+  llvm::errs() << "saddle-compile: error: " << printable(message.str()) << "\n";
 }
 
 static bool report(const Status &status) {
@@ -99,9 +99,11 @@ private:
   bool isUsersFault() const { return usersFault; }
 
   static void print(StringRef severity, Diagnostic &diagnostic) {
-    llvm::errs() << "saddle-compile: " << severity;
-    printPlace(llvm::errs(), diagnostic.getLocation());
-    llvm::errs() << diagnostic.str() << "\n";
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    printPlace(os, diagnostic.getLocation());
+    os << diagnostic.str();
+    llvm::errs() << "saddle-compile: " << severity << printable(text) << "\n";
   }
 };
 
@@ -193,7 +195,7 @@ private:
       return report(imported.status());
     const Importer &importer = **imported;
     for (const std::string &warning : importer.warnings())
-      llvm::errs() << "saddle-compile: warning: " << warning << "\n";
+      llvm::errs() << "saddle-compile: warning: " << printable(warning) << "\n";
     BuildOptions build = options.build;
     int64_t longest = importer.facts().maxPositions;
     if (options.maxSeqLenIsDefault)
@@ -217,7 +219,8 @@ private:
     StringRef name = llvm::sys::path::filename(path);
     if (name == ".")
       name = llvm::sys::path::filename(llvm::sys::path::parent_path(path));
-    return name.empty() ? "model" : name.str();
+    // The name goes into the engine, where others read it.
+    return name.empty() ? "model" : printable(name);
   }
 
   bool parseInput() {
@@ -370,7 +373,7 @@ private:
     Status status = cuda::KernelCache(folder).open();
     if (status.ok())
       return folder;
-    llvm::errs() << "saddle-compile: warning: " << status.message()
+    llvm::errs() << "saddle-compile: warning: " << printable(status.message())
                  << "; compiling without a cache\n";
     return "";
   }
@@ -394,6 +397,9 @@ private:
     if (!report(compiled.status()))
       return std::nullopt;
     for (size_t i = 0; i < sources.size(); ++i)
+    if (!statistics.cacheError.ok())
+      llvm::errs() << "saddle-compile: warning: kernel cache: "
+                   << printable(statistics.cacheError.message()) << "\n";
       binaries[sources[i].name] = std::move((*compiled)[i]);
     if (options.explain)
       llvm::errs() << "saddle-compile: remark: "

@@ -180,6 +180,6 @@ int main(int argc, char **argv) {
   Status status = run(options);
   if (status.ok())
     return kFine;
-  std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  printError(status);
   return kFailed;
 }

@@ -145,7 +145,7 @@ int main(int argc, char **argv) {
   }
 
   auto usage = [](const std::string &message) {
-    std::cerr << "saddle-compile: error: " << message << "\n";
+    std::cerr << "saddle-compile: error: " << printable(message) << "\n";
     return 2;
   };
   auto parsed = parseTopology(topology);

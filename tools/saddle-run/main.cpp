@@ -122,7 +122,7 @@ void printJson(const std::vector<Continuation> &continuations,
                    {"prefill_seconds", timing.prefill_seconds},
                    {"decode_tokens", timing.decode_tokens},
                    {"decode_seconds", timing.decode_seconds}};
-  std::printf("%s\n", json.dump(2).c_str());
+  std::fputs(jsonText(json, 2).c_str(), stdout);
 }
 
 void printStats(const saddle_timing_t &timing, double loadSeconds) {
@@ -296,6 +296,6 @@ int main(int argc, char **argv) {
   Status status = run(options);
   if (status.ok())
     return kFine;
-  std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  printError(status);
   return kFailed;
 }
