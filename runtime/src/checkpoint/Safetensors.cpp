@@ -10,6 +10,7 @@
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -325,6 +326,18 @@ private:
 
 } // namespace
 
+/// What a download leaves in the place of a file, by its first 8 bytes.
+static const char *describeOtherFile(const uint8_t *start) {
+  auto begins = [&](const char *text) {
+    return std::memcmp(start, text, std::strlen(text)) == 0;
+  };
+  if (begins("version "))
+    return "a pointer of Git LFS; fetch the file itself with \"git lfs pull\"";
+  if (begins("<!DOCTYP") || begins("<!doctyp") || begins("<html"))
+    return "a web page; download the file again, perhaps after logging in";
+  return nullptr;
+}
+
 Status readSafetensorsHeader(const std::string &path, uint32_t file,
                              std::map<std::string, TensorInfo> &tensors) {
   SADDLE_ASSIGN_OR_RETURN(InputFile opened, InputFile::open(path));
@@ -335,9 +348,15 @@ Status readSafetensorsHeader(const std::string &path, uint32_t file,
                      " bytes are too few for a safetensors file, which "
                      "begins with 8 bytes of header length",
                      path.c_str(), size);
+  uint8_t lengthField[8];
+  SADDLE_RETURN_IF_ERROR(opened.read(0, lengthField, sizeof lengthField));
   uint64_t headerBytes = 0;
   for (unsigned i = 0; i < 8; ++i)
-    headerBytes |= uint64_t(mapped.data()[i]) << (8 * i);
+    headerBytes |= uint64_t(lengthField[i]) << (8 * i);
+  if (const char *found = describeOtherFile(lengthField))
+    return makeError(StatusCode::DataLoss,
+                     "%s: expected a safetensors file, but this is %s",
+                     path.c_str(), found);
   if (headerBytes > kMaxHeaderBytes)
     return makeError(StatusCode::DataLoss,
                      "%s: a header of %" PRIu64
@@ -348,9 +367,13 @@ Status readSafetensorsHeader(const std::string &path, uint32_t file,
     return makeError(StatusCode::DataLoss,
                      "%s: truncated: the header needs %" PRIu64
                      " bytes, but the file has %" PRIu64,
-  uint8_t lengthField[8];
-  SADDLE_RETURN_IF_ERROR(opened.read(0, lengthField, sizeof lengthField));
                      path.c_str(), headerBytes + 8, size);
+  std::optional<OwnedBytes> header = OwnedBytes::allocate(headerBytes);
+  if (!header)
+    return makeError(StatusCode::ResourceExhausted,
+                     "%s: no memory for its header of %" PRIu64 " bytes",
+                     path.c_str(), headerBytes);
+  SADDLE_RETURN_IF_ERROR(opened.read(8, header->data(), header->size()));
   uint64_t dataOffset = 8 + headerBytes;
   HeaderReader reader(path, file, dataOffset, size - dataOffset, tensors);
   SADDLE_RETURN_IF_ERROR(parseJson(path + ": header", header->bytes(), reader));
@@ -367,12 +390,6 @@ uint64_t elementBytes(TensorDType dtype) {
 const char *dtypeName(TensorDType dtype) {
   switch (dtype) {
   case TensorDType::F32:
-  std::optional<OwnedBytes> header = OwnedBytes::allocate(headerBytes);
-  if (!header)
-    return makeError(StatusCode::ResourceExhausted,
-                     "%s: no memory for its header of %" PRIu64 " bytes",
-                     path.c_str(), headerBytes);
-  SADDLE_RETURN_IF_ERROR(opened.read(8, header->data(), header->size()));
     return "f32";
   case TensorDType::BF16:
     return "bf16";

@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include <chrono>
 
 using namespace saddle;
@@ -98,6 +100,28 @@ TEST_F(CheckpointFolder, tensorInTwoShardsIsRefused) {
   refusesMap(R"("a":"one","b":"two")",
              folder.path("two") + ": tensor \"a\" is also in \"one\"; every "
                                   "tensor must be in one file only");
+}
+
+TEST_F(CheckpointFolder, whatIsThereInsteadIsNamed) {
+  std::filesystem::create_directory(folder.path("shards"));
+  folder.write("shards/model-00001-of-00002.safetensors", "");
+  EXPECT_EQ(Checkpoint::open(folder.path("shards")).status().message(),
+            folder.path("shards") +
+                ": holds neither model.safetensors.index.json nor "
+                "model.safetensors, but "
+                "\"model-00001-of-00002.safetensors\"; download the index, "
+                "which says which tensors there are");
+  std::filesystem::create_directories(folder.path("hub/snapshots"));
+  EXPECT_EQ(Checkpoint::open(folder.path("hub")).status().message(),
+            folder.path("hub") +
+                ": holds neither model.safetensors.index.json nor "
+                "model.safetensors; this is a folder of a hub's cache: give a "
+                "folder of its snapshots/");
+  // What cannot be looked at is not absent.
+  std::filesystem::create_symlink("loop", folder.path("loop"));
+  EXPECT_EQ(Checkpoint::open(folder.path("loop")).status().message(),
+            folder.path("loop") +
+                ": cannot be opened: Too many levels of symbolic links");
 }
 
 TEST_F(CheckpointFolder, malformedIndexIsRefused) {
