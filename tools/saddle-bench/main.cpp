@@ -3,11 +3,12 @@
 
 #include "runtime/src/base/File.h"
 #include "tools/saddle-bench/Report.h"
+#include "tools/support/Checks.h"
 #include "tools/support/DeviceOptions.h"
 #include "tools/support/Lists.h"
-#include "tools/support/Progress.h"
 #include "tools/support/Memory.h"
 #include "tools/support/Print.h"
+#include "tools/support/Progress.h"
 
 #include <CLI/CLI.hpp>
 
@@ -137,8 +138,8 @@ Status run(const Options &options) {
 } // namespace
 
 int main(int argc, char **argv) {
-  Options options;
   tools::endWhenOutOfMemory();
+  Options options;
   CLI::App app("Measures decode steps and prefill of a compiled engine.");
   app.footer(kNotes);
   app.set_version_flag("--version", "saddle-bench " SADDLE_VERSION);
@@ -164,7 +165,7 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--timeout", options.timeout,
                  "Seconds that a rank may make no progress")
-      ->check(CLI::PositiveNumber)
+      ->check(seconds())
       ->capture_default_str();
   app.add_option("--trace", options.trace, "Write a Chrome trace to this file");
   options.device.addTo(app);

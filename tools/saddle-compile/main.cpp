@@ -173,12 +173,12 @@ int main(int argc, char **argv) {
       progress.reset();
   };
   options.maxSeqLenIsDefault = maxSeqLen->count() == 0;
-  if (Status status = checkOptions(options); !status.ok())
-    return usage(status.message());
-  if (!applyMlirFlags(mlirFlags))
   for (const CLI::Option *option : app.get_options())
     if (option->count() > 0)
       options.given.push_back(option->get_name());
+  if (Status status = checkOptions(options); !status.ok())
+    return usage(status.message());
+  if (!applyMlirFlags(mlirFlags))
     return 2;
   return compile(options) ? 0 : 1;
 }
