@@ -90,7 +90,8 @@ std::string KernelCache::path(StringRef key) const {
 Status KernelCache::open() const {
   if (folder.empty())
     return Status();
-  std::error_code error = llvm::sys::fs::create_directories(folder);
+  std::error_code error = llvm::sys::fs::create_directories(
+      folder, /*IgnoreExisting=*/true, llvm::sys::fs::owner_all);
   // A file of that name counts as existing.
   if (!error && !llvm::sys::fs::is_directory(folder))
     error = std::make_error_code(std::errc::not_a_directory);
@@ -148,5 +149,6 @@ Status KernelCache::store(StringRef key, const CachedBinary &binary) const {
   std::string file = kMagic.str() + hasher.hex() + rest;
   return writeFileAtomically(
       path(key),
-      Bytes(reinterpret_cast<const uint8_t *>(file.data()), file.size()));
+      Bytes(reinterpret_cast<const uint8_t *>(file.data()), file.size()),
+      Links::Replace);
 }
