@@ -9,6 +9,7 @@ Workers::Workers(uint32_t ranks)
 
 // std::thread throws where there is no thread to be had.
 Status Workers::start() {
+  stopping = false; // of an attempt that failed
   seats.resize(ranks);
   for (uint32_t rank = 0; rank < ranks; ++rank) {
     seats[rank] = {this, rank, {}};
