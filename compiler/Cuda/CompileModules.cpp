@@ -100,7 +100,8 @@ public:
     if (!made) {
       made.emplace();
       SADDLE_RETURN_IF_ERROR(build(source, *made));
-      SADDLE_RETURN_IF_ERROR(cache.store(key, *made));
+      // A cache helps or does not; the kernel is there.
+      keepCacheError(cache.store(key, *made));
     }
     binary.cubin = std::move(made->cubin);
     binary.functions = parsePtxasReport(made->log);
@@ -108,7 +109,19 @@ public:
     return binary;
   }
 
+  /// Why some binary could not be cached; ok when all were.
+  Status cacheError() const {
+    std::lock_guard<std::mutex> lock(mutex);
+    return firstCacheError;
+  }
+
 private:
+  void keepCacheError(Status status) const {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (firstCacheError.ok())
+      firstCacheError = std::move(status);
+  }
+
   Status build(const ModuleSource &source, CachedBinary &made) const {
     std::string file = folder.path(source.name);
     std::string ptx = file + ".ptx", cubin = file + ".cubin",
@@ -170,6 +183,8 @@ private:
   const Toolkit &toolkit;
   const KernelCache &cache;
   const TemporaryFolder &folder;
+  mutable std::mutex mutex;
+  mutable Status firstCacheError; // guarded
 };
 
 } // namespace
@@ -253,6 +268,7 @@ saddle::cuda::compileModules(llvm::ArrayRef<ModuleSource> sources,
   statistics.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
           .count();
+  statistics.cacheError = compiler.cacheError();
   statistics.toolkit = "nvcc " + toolkit.version + " (" + toolkit.nvcc + ")";
   return binaries;
 }

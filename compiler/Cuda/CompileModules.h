@@ -39,6 +39,7 @@ struct CompileModulesOptions {
 struct CompileModulesStatistics {
   size_t fromCache = 0;
   double seconds = 0;
+  Status cacheError;   // why some binary could not be cached
   std::string toolkit; // "nvcc V13.0.88 (/usr/local/cuda/bin/nvcc)"
 };
 

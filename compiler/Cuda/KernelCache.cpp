@@ -90,7 +90,8 @@ std::string KernelCache::path(StringRef key) const {
 Status KernelCache::open() const {
   if (folder.empty())
     return Status();
-  std::error_code error = llvm::sys::fs::create_directories(folder);
+  std::error_code error = llvm::sys::fs::create_directories(
+      folder, /*IgnoreExisting=*/true, llvm::sys::fs::owner_all);
   // A file of that name counts as existing.
   if (!error && !llvm::sys::fs::is_directory(folder))
     error = std::make_error_code(std::errc::not_a_directory);
@@ -104,10 +105,16 @@ Status KernelCache::open() const {
 std::optional<CachedBinary> KernelCache::load(StringRef key) const {
   if (folder.empty())
     return std::nullopt;
-  auto file = MappedFile::open(path(key));
-  if (!file.ok())
+  // Code of others is not run for a file that somebody else, or a link, put
+  // here.
+  auto file = InputFile::open(path(key), Links::Replace);
+  if (!file.ok() || !file->isOwn())
     return std::nullopt;
-  StringRef bytes(reinterpret_cast<const char *>(file->data()), file->size());
+  std::optional<OwnedBytes> content = OwnedBytes::allocate(file->size());
+  if (!content || !file->read(0, content->data(), content->size()).ok())
+    return std::nullopt;
+  StringRef bytes(reinterpret_cast<const char *>(content->data()),
+                  content->size());
   if (!bytes.consume_front(kMagic) || bytes.size() < kHashDigits)
     return std::nullopt;
   StringRef recorded = bytes.take_front(kHashDigits);
@@ -142,5 +149,6 @@ Status KernelCache::store(StringRef key, const CachedBinary &binary) const {
   std::string file = kMagic.str() + hasher.hex() + rest;
   return writeFileAtomically(
       path(key),
-      Bytes(reinterpret_cast<const uint8_t *>(file.data()), file.size()));
+      Bytes(reinterpret_cast<const uint8_t *>(file.data()), file.size()),
+      Links::Replace);
 }

@@ -39,11 +39,13 @@ public:
   /// ~/.cache/saddle/kernels of the user; empty when there is no home.
   static std::string defaultFolder();
 
-  /// Creates the folder.
+  /// Creates the folder, for this user alone.
   Status open() const;
-  /// The entry, unless it is absent or damaged.
+  /// The entry, unless it is absent or damaged, not a file, or of another user:
+  /// who can write an entry decides what runs on the GPU.
   std::optional<CachedBinary> load(llvm::StringRef key) const;
-  /// Others that read the cache see the whole entry or none.
+  /// Others that read the cache see the whole entry or none. Links are
+  /// replaced, not followed.
   Status store(llvm::StringRef key, const CachedBinary &binary) const;
 
 private:

@@ -15,9 +15,9 @@
 #include "passes/Model/Passes.h"
 #include "passes/UserError.h"
 #include "runtime/src/base/File.h"
-
 #include "runtime/src/base/Printable.h"
 #include "runtime/src/engine/Engine.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Diagnostics.h"
@@ -38,7 +38,7 @@ using namespace mlir;
 using namespace saddle;
 
 static void printError(const llvm::Twine &message) {
-  llvm::errs() << "saddle-compile: error: " << message << "\n";
+  llvm::errs() << "saddle-compile: error: " << printable(message.str()) << "\n";
 }
 
 static bool report(const Status &status) {
@@ -61,7 +61,8 @@ static void printPlace(llvm::raw_ostream &os, Location loc) {
 
 namespace {
 
-/// Prints diagnostics in the tools' form; remarks only when asked.
+/// Prints diagnostics in the tools' form; remarks only when asked. Behind an
+/// error of the user's nothing is printed: what follows are its consequences.
 class DiagnosticPrinter : public ScopedDiagnosticHandler {
 public:
   DiagnosticPrinter(MLIRContext *context, bool remarks)
@@ -94,18 +95,17 @@ public:
     });
   }
 
-private:
   /// Whether an error came that asUserError() had marked.
   bool isUsersFault() const { return usersFault; }
 
+private:
   static void print(StringRef severity, Diagnostic &diagnostic) {
-    llvm::errs() << "saddle-compile: " << severity;
-    printPlace(llvm::errs(), diagnostic.getLocation());
-    llvm::errs() << diagnostic.str() << "\n";
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    printPlace(os, diagnostic.getLocation());
+    os << diagnostic.str();
+    llvm::errs() << "saddle-compile: " << severity << printable(text) << "\n";
   }
-};
-
-class Compilation {
 
   bool usersFault = false;
 };
@@ -121,6 +121,9 @@ public:
 
 private:
   std::unique_ptr<llvm::ToolOutputFile> file;
+};
+
+class Compilation {
 public:
   explicit Compilation(const CompileOptions &options)
       : options(options),
@@ -193,7 +196,7 @@ private:
       return report(imported.status());
     const Importer &importer = **imported;
     for (const std::string &warning : importer.warnings())
-      llvm::errs() << "saddle-compile: warning: " << warning << "\n";
+      llvm::errs() << "saddle-compile: warning: " << printable(warning) << "\n";
     BuildOptions build = options.build;
     int64_t longest = importer.facts().maxPositions;
     if (options.maxSeqLenIsDefault)
@@ -217,7 +220,8 @@ private:
     StringRef name = llvm::sys::path::filename(path);
     if (name == ".")
       name = llvm::sys::path::filename(llvm::sys::path::parent_path(path));
-    return name.empty() ? "model" : name.str();
+    // The name goes into the engine, where others read it.
+    return name.empty() ? "model" : printable(name);
   }
 
   bool parseInput() {
@@ -370,7 +374,7 @@ private:
     Status status = cuda::KernelCache(folder).open();
     if (status.ok())
       return folder;
-    llvm::errs() << "saddle-compile: warning: " << status.message()
+    llvm::errs() << "saddle-compile: warning: " << printable(status.message())
                  << "; compiling without a cache\n";
     return "";
   }
@@ -393,6 +397,9 @@ private:
     auto compiled = cuda::compileModules(sources, compile, statistics);
     if (!report(compiled.status()))
       return std::nullopt;
+    if (!statistics.cacheError.ok())
+      llvm::errs() << "saddle-compile: warning: kernel cache: "
+                   << printable(statistics.cacheError.message()) << "\n";
     for (size_t i = 0; i < sources.size(); ++i)
       binaries[sources[i].name] = std::move((*compiled)[i]);
     if (options.explain)
@@ -412,7 +419,19 @@ private:
     auto bytes = serializeEngine(*module, options.target, *binaries);
     if (failed(bytes))
       return false;
+    // Whoever loads the file has no say in how it was made: what its loader
+    // would refuse is refused here.
+    if (Status status = checkLoads(*bytes); !status.ok()) {
+      printError("not written, since it could not be loaded: " +
+                 llvm::Twine(status.message()));
+      return false;
+    }
     return report(writeFileAtomically(options.output, Bytes(*bytes)));
+  }
+
+  Status checkLoads(const std::vector<uint8_t> &bytes) const {
+    return Engine::fromBytes(bytes.data(), bytes.size(), options.output)
+        .status();
   }
 
   const CompileOptions &options;
@@ -454,21 +473,9 @@ bool saddle::applyMlirFlags(const std::vector<std::string> &flags) {
   registerPassManagerCLOptions();
   registerDefaultTimingManagerCLOptions();
   std::vector<const char *> arguments = {"saddle-compile --mlir"};
-    // Whoever loads the file has no say in how it was made: what its loader
-    // would refuse is refused here.
-    if (Status status = checkLoads(*bytes); !status.ok()) {
-      printError("not written, since it could not be loaded: " +
-                 llvm::Twine(status.message()));
-      return false;
-    }
   for (const std::string &flag : flags)
     arguments.push_back(flag.c_str());
   return llvm::cl::ParseCommandLineOptions(arguments.size(), arguments.data(),
-  Status checkLoads(const std::vector<uint8_t> &bytes) const {
-    return Engine::fromBytes(bytes.data(), bytes.size(), options.output)
-        .status();
-  }
-
                                            "MLIR's own options\n",
                                            &llvm::errs());
 }

@@ -1,6 +1,7 @@
 #include "models/Common/ConfigReader.h"
 
 #include "runtime/src/base/File.h"
+#include "runtime/src/base/Json.h"
 
 #include <nlohmann/json.hpp>
 
@@ -20,92 +21,6 @@ struct ConfigReader::File {
 };
 
 namespace {
-
-/// `line L, column C (byte B)` of a byte offset; lines and columns count
-/// from 1.
-std::string describePosition(std::string_view text, size_t offset) {
-  std::string_view before = text.substr(0, offset);
-  size_t line = 1 + std::count(before.begin(), before.end(), '\n');
-  size_t lineStart = before.rfind('\n');
-  size_t column =
-      lineStart == std::string_view::npos ? offset + 1 : offset - lineStart;
-  return "line " + std::to_string(line) + ", column " + std::to_string(column) +
-         " (byte " + std::to_string(offset) + ")";
-}
-
-std::string describeCharacter(std::string_view text, size_t offset) {
-  if (offset >= text.size())
-    return "end of file";
-  unsigned char c = text[offset];
-  if (c > ' ' && c < 0x7f)
-    return std::string("'") + char(c) + "'";
-  char code[16];
-  std::snprintf(code, sizeof code, "byte 0x%02x", c);
-  return code;
-}
-
-/// nlohmann's DOM keeps the last of several equal keys without a word, and
-/// without exceptions it does not say where the text is wrong; this does both.
-class Linter : public nlohmann::json_sax<json> {
-public:
-  explicit Linter(std::string_view text) : text(text) {}
-
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t &) override { return true; }
-  bool string(string_t &) override { return true; }
-  bool binary(binary_t &) override { return true; }
-  bool start_array(size_t) override { return descend(); }
-  bool end_array() override {
-    --depth;
-    return true;
-  }
-  bool start_object(size_t) override {
-    objects.emplace_back();
-    return descend();
-  }
-  bool end_object() override {
-    objects.pop_back();
-    --depth;
-    return true;
-  }
-  bool key(string_t &name) override {
-    if (objects.back().insert(name).second)
-      return true;
-    problem = "key \"" + name + "\" appears twice in one object";
-    return false;
-  }
-  bool parse_error(size_t position, const std::string &,
-                   const nlohmann::detail::exception &error) override {
-    // The library counts the bytes it has read, the wrong one included.
-    size_t offset = std::min(position ? position - 1 : 0, text.size());
-    constexpr int numberOverflow = 406;
-    problem = describePosition(text, offset) + ": not valid JSON, ";
-    if (error.id == numberOverflow)
-      problem += "number out of range";
-    else
-      problem += "unexpected " + describeCharacter(text, offset);
-    return false;
-  }
-
-  std::string problem;
-
-private:
-  /// Printing a value recurses; no config comes near the limit.
-  bool descend() {
-    constexpr unsigned limit = 64;
-    if (++depth <= limit)
-      return true;
-    problem = "nested deeper than " + std::to_string(limit) + " levels";
-    return false;
-  }
-
-  std::string_view text;
-  std::vector<std::set<std::string>> objects;
-  unsigned depth = 0;
-};
 
 /// The value as JSON, shortened.
 std::string describe(const json &value) {
@@ -153,26 +68,26 @@ ConfigReader::ConfigReader(std::shared_ptr<File> file, const json *object,
     : file(std::move(file)), node(object), prefix(std::move(prefix)) {}
 
 StatusOr<ConfigReader> ConfigReader::open(const std::string &path) {
-  SADDLE_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(path));
-  return parse({reinterpret_cast<const char *>(mapped.data()), mapped.size()},
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(path));
+  return parse({reinterpret_cast<const char *>(text.data()), text.size()},
                path);
 }
 
 StatusOr<ConfigReader> ConfigReader::parse(std::string_view text,
                                            const std::string &path) {
-  Linter linter(text);
-  if (!json::sax_parse(text.begin(), text.end(), &linter))
-    return Status(StatusCode::InvalidArgument, path + ": " + linter.problem);
+  Bytes bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size());
+  StatusOr<json> root = readJson(path, bytes);
+  if (!root.ok())
+    return Status(StatusCode::InvalidArgument, root.status().message());
   auto file = std::make_shared<File>();
   file->path = path;
-  file->root = json::parse(text.begin(), text.end(), nullptr,
-                           /*allow_exceptions=*/false);
+  file->root = std::move(*root);
   if (!file->root.is_object())
     return Status(StatusCode::InvalidArgument,
                   path + ": expected a JSON object, found " +
                       describe(file->root));
-  const json *root = &file->root;
-  return ConfigReader(std::move(file), root, "");
+  const json *object = &file->root;
+  return ConfigReader(std::move(file), object, "");
 }
 
 const std::string &ConfigReader::path() const { return file->path; }

@@ -51,7 +51,8 @@ def pack(args):
         # Limits of an engine hold for each attention replica.
         sizes = dict(part.split("=") for part in topology.split(","))
         batch = max(1, args.max_batch // int(sizes.get("dp", 1)))
-        buckets = [n for n in args.buckets.split(",") if int(n) <= batch]
+        buckets = [n for n in args.buckets.split(",") if int(n) < batch]
+        buckets.append(str(batch))  # a step of all sequences needs an entry
         command = [args.bin / "saddle-compile", CONFIG, "--topology", topology,
                    "--target", "sm_90a", "--compute-dtype", "bf16", "--max-batch",
                    batch, "--max-seq-len", args.max_seq_len, "--buckets",

@@ -1,5 +1,7 @@
 #include "tools/saddle-bench/Report.h"
 
+#include "tools/support/Print.h"
+
 #include <algorithm>
 #include <cstdarg>
 #include <nlohmann/json.hpp>
@@ -117,7 +119,7 @@ std::string reportText(const Report &report) {
     appendDevice(text, result.times, report.onDevices());
     appendKernels(text, report.prefillKernels[i], report.onDevices());
   }
-  return text;
+  return printable(text, /*indent=*/"");
 }
 
 /// Under "ops" or, on devices, "kernels".
@@ -188,7 +190,7 @@ std::string reportJson(const Report &report) {
     addKernels(entry, report.prefillKernels[i], report.onDevices());
     json["prefill"].push_back(std::move(entry));
   }
-  return json.dump(2) + "\n";
+  return jsonText(json, 2);
 }
 
 std::string chromeTrace(const std::vector<Event> &events) {
@@ -219,7 +221,7 @@ std::string chromeTrace(const std::vector<Event> &events) {
                       {"kernel", event.kernel},
                       {"tokens", event.tokens},
                       {"bytes", event.bytes}}}});
-  return Json({{"traceEvents", list}, {"displayTimeUnit", "ns"}}).dump() + "\n";
+  return jsonText({{"traceEvents", list}, {"displayTimeUnit", "ns"}}, -1);
 }
 
 } // namespace saddle::tools

@@ -3,8 +3,11 @@
 
 #include "runtime/src/base/File.h"
 #include "tools/saddle-bench/Report.h"
+#include "tools/support/Checks.h"
 #include "tools/support/DeviceOptions.h"
 #include "tools/support/Lists.h"
+#include "tools/support/Memory.h"
+#include "tools/support/Print.h"
 #include "tools/support/Progress.h"
 
 #include <CLI/CLI.hpp>
@@ -135,6 +138,7 @@ Status run(const Options &options) {
 } // namespace
 
 int main(int argc, char **argv) {
+  tools::endWhenOutOfMemory();
   Options options;
   CLI::App app("Measures decode steps and prefill of a compiled engine.");
   app.footer(kNotes);
@@ -161,7 +165,7 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--timeout", options.timeout,
                  "Seconds that a rank may make no progress")
-      ->check(CLI::PositiveNumber)
+      ->check(seconds())
       ->capture_default_str();
   app.add_option("--trace", options.trace, "Write a Chrome trace to this file");
   options.device.addTo(app);
@@ -177,6 +181,6 @@ int main(int argc, char **argv) {
   Status status = run(options);
   if (status.ok())
     return kFine;
-  std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  printError(status);
   return kFailed;
 }

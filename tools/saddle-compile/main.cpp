@@ -2,6 +2,8 @@
 // the input or the run failed, 2 the command line was wrong.
 
 #include "compiler/Driver/Compile.h"
+#include "runtime/src/base/Printable.h"
+#include "tools/support/Memory.h"
 #include "tools/support/Progress.h"
 
 #include <CLI/CLI.hpp>
@@ -27,6 +29,7 @@ static std::vector<std::string> phaseNames() {
 }
 
 int main(int argc, char **argv) {
+  tools::endWhenOutOfMemory();
   CompileOptions options;
   std::string topology = "tp=1", computeDType = "bf16", kvDType;
   std::string compileTo, compileFrom, kernelCache;
@@ -142,7 +145,7 @@ int main(int argc, char **argv) {
   }
 
   auto usage = [](const std::string &message) {
-    std::cerr << "saddle-compile: error: " << message << "\n";
+    std::cerr << "saddle-compile: error: " << printable(message) << "\n";
     return 2;
   };
   auto parsed = parseTopology(topology);
@@ -170,12 +173,12 @@ int main(int argc, char **argv) {
       progress.reset();
   };
   options.maxSeqLenIsDefault = maxSeqLen->count() == 0;
-  if (Status status = checkOptions(options); !status.ok())
-    return usage(status.message());
-  if (!applyMlirFlags(mlirFlags))
   for (const CLI::Option *option : app.get_options())
     if (option->count() > 0)
       options.given.push_back(option->get_name());
+  if (Status status = checkOptions(options); !status.ok())
+    return usage(status.message());
+  if (!applyMlirFlags(mlirFlags))
     return 2;
   return compile(options) ? 0 : 1;
 }

@@ -5,6 +5,8 @@
 #include "tools/saddle-inspect/Diff.h"
 #include "tools/saddle-inspect/EngineJson.h"
 #include "tools/saddle-inspect/Text.h"
+#include "tools/support/Memory.h"
+#include "tools/support/Print.h"
 
 #include <CLI/CLI.hpp>
 
@@ -18,7 +20,7 @@ namespace {
 constexpr int kFine = 0, kFailed = 1, kUsage = 2;
 
 int fail(const Status &status) {
-  std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  tools::printError(status);
   return kFailed;
 }
 
@@ -28,17 +30,21 @@ int print(const std::string &text) {
   return status.ok() ? kFine : fail(status);
 }
 
+/// Text with names of others in it.
+int printText(const std::string &text) {
+  return print(printable(text, /*indent=*/""));
+}
+
 int inspectFile(const std::string &path, bool asJson,
                 const inspect::Sections &sections) {
   auto engine = Engine::load(path);
   if (!engine.ok())
     return fail(engine.status());
   if (!asJson)
-    return print(
+    return printText(
         inspect::reportText((*engine)->root(), (*engine)->path(), sections));
   inspect::Json json = inspect::engineJson((*engine)->root());
-  return print(
-      json.dump(2, ' ', false, inspect::Json::error_handler_t::replace) + "\n");
+  return print(tools::jsonText(json, 2));
 }
 
 int diffFiles(const std::string &first, const std::string &second) {
@@ -50,13 +56,14 @@ int diffFiles(const std::string &first, const std::string &second) {
     return fail(b.status());
   std::string differences = inspect::diffText(
       inspect::tablesJson((*a)->root()), inspect::tablesJson((*b)->root()));
-  int result = print(differences);
+  int result = printText(differences);
   return differences.empty() ? result : kFailed;
 }
 
 } // namespace
 
 int main(int argc, char **argv) {
+  tools::endWhenOutOfMemory();
   CLI::App app("Prints what a Saddle engine file says.");
   app.set_version_flag("--version", "saddle-inspect 0.1.0");
   std::string file;

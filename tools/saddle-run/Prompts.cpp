@@ -8,20 +8,22 @@
 namespace saddle::tools {
 
 static StatusOr<std::string> readText(const std::string &path) {
-  if (path == "-") {
-    SADDLE_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, readStandardInput());
-    return std::string(bytes.begin(), bytes.end());
-  }
-  SADDLE_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
-  return std::string(file.bytes().begin(), file.bytes().end());
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text,
+                          path == "-" ? readStandardInput() : readFile(path));
+  return std::string(text.bytes().begin(), text.bytes().end());
 }
 
 static StatusOr<std::vector<std::string>> readLines(const std::string &path) {
   SADDLE_ASSIGN_OR_RETURN(std::string text, readText(path));
   std::vector<std::string> lines;
-  for (size_t start = 0; start < text.size();) {
+  // A byte order mark and the CR of a line end are not the prompts'; both would
+  // become tokens.
+  const std::string mark = "\xef\xbb\xbf";
+  size_t first = text.compare(0, mark.size(), mark) == 0 ? mark.size() : 0;
+  for (size_t start = first; start < text.size();) {
     size_t end = std::min(text.find('\n', start), text.size());
-    lines.push_back(text.substr(start, end - start));
+    size_t behind = end > start && text[end - 1] == '\r' ? end - 1 : end;
+    lines.push_back(text.substr(start, behind - start));
     if (lines.back().empty())
       return makeError(StatusCode::InvalidArgument,
                        "%s: line %zu is empty, expected a prompt", path.c_str(),

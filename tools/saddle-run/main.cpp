@@ -4,7 +4,10 @@
 #include "tools/saddle-run/Generate.h"
 #include "tools/saddle-run/LogitsFile.h"
 #include "tools/saddle-run/Prompts.h"
+#include "tools/support/Checks.h"
 #include "tools/support/DeviceOptions.h"
+#include "tools/support/Memory.h"
+#include "tools/support/Print.h"
 #include "tools/support/Progress.h"
 
 #include <CLI/CLI.hpp>
@@ -120,7 +123,7 @@ void printJson(const std::vector<Continuation> &continuations,
                    {"prefill_seconds", timing.prefill_seconds},
                    {"decode_tokens", timing.decode_tokens},
                    {"decode_seconds", timing.decode_seconds}};
-  std::printf("%s\n", json.dump(2).c_str());
+  std::fputs(jsonText(json, 2).c_str(), stdout);
 }
 
 void printStats(const saddle_timing_t &timing, double loadSeconds) {
@@ -215,6 +218,7 @@ Status run(Options &options) {
 } // namespace
 
 int main(int argc, char **argv) {
+  tools::endWhenOutOfMemory();
   Options options;
   saddle_session_options_init(&options.session);
   saddle_request_init(&options.request);
@@ -238,12 +242,13 @@ int main(int argc, char **argv) {
       ->add_option("--tokens", options.prompts.tokens,
                    "Token ids to continue, 1,2,3; may be repeated")
       ->allow_extra_args(false);
-  inputs->add_option("--prompts-file", options.prompts.file,
-                     "One prompt per line; - is standard input");
+  inputs->add_option(
+      "--prompts-file", options.prompts.file,
+      "One prompt per line, with LF or CRLF; - is standard input");
   inputs->require_option(1);
   app.add_option("--max-new-tokens", options.request.max_new_tokens,
                  "Tokens to generate for each prompt")
-      ->check(CLI::NonNegativeNumber)
+      ->check(wholeNumber())
       ->capture_default_str();
   app.add_flag_callback(
       "--ignore-eos", [&] { options.request.ignore_eos = 1; },
@@ -252,7 +257,7 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--top-k", sampling.top_k,
                  "Choose among the k likeliest; 0 is all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(wholeNumber())
       ->capture_default_str();
   app.add_option("--top-p", sampling.top_p,
                  "Choose among the likeliest that together have this "
@@ -260,11 +265,11 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--seed", sampling.seed,
                  "Of the random draws; every prompt draws the same stream")
-      ->check(CLI::NonNegativeNumber)
+      ->check(wholeNumber())
       ->capture_default_str();
   app.add_option("--prefill-chunk", options.session.prefill_chunk,
                  "Most tokens of a prefill launch; 0 is the engine's")
-      ->check(CLI::NonNegativeNumber)
+      ->check(wholeNumber())
       ->capture_default_str();
   app.add_option("--tokenizer", options.tokenizer,
                  "tokenizer.json or its folder; default: the weights folder");
@@ -277,7 +282,7 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--timeout", options.timeout,
                  "Seconds that a rank may make no progress")
-      ->check(CLI::PositiveNumber)
+      ->check(seconds())
       ->capture_default_str();
   options.device.addTo(app);
   app.add_flag("--json", options.json, "Results as JSON on stdout");
@@ -293,6 +298,6 @@ int main(int argc, char **argv) {
   Status status = run(options);
   if (status.ok())
     return kFine;
-  std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  printError(status);
   return kFailed;
 }

@@ -3,6 +3,8 @@
 #ifndef SADDLE_TOOLS_SUPPORT_DEVICEOPTIONS_H
 #define SADDLE_TOOLS_SUPPORT_DEVICEOPTIONS_H
 
+#include "tools/support/Checks.h"
+
 #include <saddle/session.h>
 
 #include <CLI/CLI.hpp>
@@ -27,13 +29,13 @@ public:
                    "Tokens that the KV pages of an attention replica hold "
                    "(default: full batch of longest sequences, or what memory "
                    "has left)")
-        ->check(CLI::PositiveNumber);
+        ->check(wholeNumber(1));
     CLI::Option *library = app.add_option(
         "--nccl", nccl,
         "Library of NCCL (libnccl.so.2) for large all-reduces on GPUs");
     app.add_option("--nccl-above", ncclAbove,
                    "Bytes on each rank from which on NCCL does an all-reduce")
-        ->check(CLI::NonNegativeNumber)
+        ->check(wholeNumber())
         ->capture_default_str()
         ->needs(library);
   }

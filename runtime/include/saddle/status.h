@@ -29,7 +29,8 @@ typedef enum saddle_code_t {
 
 /* A result by value. `message` is empty on success, and otherwise borrowed: it
    belongs to the calling thread and stays valid until that thread's next call
-   into the library. */
+   into the library. It is UTF-8 without control characters but line ends, also
+   where it quotes a file that holds anything else. */
 typedef struct saddle_status_t {
   saddle_code_t code;
   const char *message;

@@ -1,6 +1,8 @@
 #include "runtime/src/base/File.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cinttypes>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
@@ -81,10 +83,14 @@ Status writeDirectly(const std::string &path, Bytes bytes) {
   return Status();
 }
 
-/// Creates a new file beside `path`; its name goes to `name`.
+/// Creates a new file in the folder of `path`; its name goes to `name`. The
+/// name is short: that of `path` may be as long as the system allows.
 int createBeside(const std::string &path, std::string &name) {
+  size_t slash = path.rfind('/');
+  std::string folder =
+      slash == std::string::npos ? "" : path.substr(0, slash + 1);
   for (unsigned attempt = 0;; ++attempt) {
-    name = path + ".tmp" + std::to_string(::getpid());
+    name = folder + ".saddle-" + std::to_string(::getpid());
     if (attempt)
       name += "." + std::to_string(attempt);
     int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
@@ -101,62 +107,151 @@ Status systemError(const std::string &path, const char *action, int error) {
                    std::strerror(error));
 }
 
-StatusOr<MappedFile> MappedFile::open(const std::string &path) {
+//===--- Reading ---------------------------------------------------------===//
+
+std::optional<OwnedBytes> OwnedBytes::allocate(size_t count) {
+  OwnedBytes bytes;
+  if (count == 0)
+    return bytes;
+  void *memory = ::mmap(nullptr, count, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED)
+    return std::nullopt;
+  // An engine of 100 MiB is 25,000 small pages, which are slow to get.
+  constexpr size_t kHugePage = 2 << 20;
+  if (count >= 2 * kHugePage)
+    ::madvise(memory, count, MADV_HUGEPAGE);
+  bytes.first = static_cast<uint8_t *>(memory);
+  bytes.count = bytes.room = count;
+  return bytes;
+}
+
+OwnedBytes &OwnedBytes::operator=(OwnedBytes &&other) noexcept {
+  std::swap(first, other.first);
+  std::swap(count, other.count);
+  std::swap(room, other.room);
+  return *this;
+}
+
+OwnedBytes::~OwnedBytes() {
+  if (first)
+    ::munmap(first, room);
+}
+
+StatusOr<InputFile> InputFile::open(const std::string &path, Links links) {
   // O_NONBLOCK: opening a pipe must not wait for a writer.
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file.ok())
-    return systemError(path, "cannot be opened", errno);
+  InputFile file;
+  file.path = path;
+  file.fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK |
+                                     (links == Links::Follow ? 0 : O_NOFOLLOW));
   struct stat info;
-  if (::fstat(file.get(), &info) != 0)
+  if (file.fd < 0 || ::fstat(file.fd, &info) != 0)
     return systemError(path, "cannot be opened", errno);
   if (!S_ISREG(info.st_mode))
     return makeError(StatusCode::InvalidArgument,
                      "%s: expected a file, but this is a %s", path.c_str(),
                      S_ISDIR(info.st_mode) ? "folder" : "device or pipe");
-  MappedFile mapped;
-  if (info.st_size == 0)
-    return mapped;
-  void *address = ::mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE,
-                         file.get(), 0);
-  if (address == MAP_FAILED)
-    return systemError(path, "cannot be mapped", errno);
-  mapped.first = static_cast<const uint8_t *>(address);
-  mapped.count = size_t(info.st_size);
-  return mapped;
+  file.own = info.st_uid == ::geteuid();
+  file.length = uint64_t(info.st_size);
+  file.seconds = info.st_mtim.tv_sec;
+  file.nanoseconds = info.st_mtim.tv_nsec;
+  return file;
 }
 
-MappedFile &MappedFile::operator=(MappedFile &&other) noexcept {
-  std::swap(first, other.first);
-  std::swap(count, other.count);
+InputFile &InputFile::operator=(InputFile &&other) noexcept {
+  std::swap(path, other.path);
+  std::swap(fd, other.fd);
+  std::swap(own, other.own);
+  std::swap(length, other.length);
+  std::swap(seconds, other.seconds);
+  std::swap(nanoseconds, other.nanoseconds);
   return *this;
 }
 
-MappedFile::~MappedFile() {
-  if (first)
-    ::munmap(const_cast<uint8_t *>(first), count);
+InputFile::~InputFile() {
+  if (fd >= 0)
+    ::close(fd);
 }
 
-StatusOr<std::vector<uint8_t>> readStandardInput() {
-  std::vector<uint8_t> bytes;
+Status InputFile::read(uint64_t offset, uint8_t *to, size_t count) const {
+  while (count > 0) {
+    ssize_t got = ::pread(fd, to, count, off_t(offset));
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0)
+      return systemError(path, "cannot be read", errno);
+    if (got == 0)
+      return makeError(StatusCode::DataLoss,
+                       "%s: ends at byte %" PRIu64 ", but had %" PRIu64
+                       " bytes when it was opened; leave files alone while "
+                       "they are read",
+                       path.c_str(), offset, length);
+    to += got;
+    offset += uint64_t(got);
+    count -= size_t(got);
+  }
+  return Status();
+}
+
+Status InputFile::checkUnchanged() const {
+  struct stat info;
+  if (::fstat(fd, &info) != 0)
+    return systemError(path, "cannot be read", errno);
+  if (uint64_t(info.st_size) == length && info.st_mtim.tv_sec == seconds &&
+      info.st_mtim.tv_nsec == nanoseconds)
+    return Status();
+  return makeError(StatusCode::DataLoss,
+                   "%s: was changed while it was read; leave files alone while "
+                   "they are read",
+                   path.c_str());
+}
+
+static Status noMemoryFor(const std::string &path, uint64_t bytes) {
+  return makeError(StatusCode::ResourceExhausted,
+                   "%s: no memory for its %" PRIu64 " bytes", path.c_str(),
+                   bytes);
+}
+
+StatusOr<OwnedBytes> readFile(const std::string &path) {
+  SADDLE_ASSIGN_OR_RETURN(InputFile file, InputFile::open(path));
+  std::optional<OwnedBytes> bytes = OwnedBytes::allocate(file.size());
+  if (!bytes)
+    return noMemoryFor(path, file.size());
+  SADDLE_RETURN_IF_ERROR(file.read(0, bytes->data(), bytes->size()));
+  SADDLE_RETURN_IF_ERROR(file.checkUnchanged());
+  return std::move(*bytes);
+}
+
+StatusOr<OwnedBytes> readStandardInput() {
+  const std::string name = "standard input";
+  OwnedBytes bytes;
   size_t used = 0;
   while (true) {
-    if (bytes.size() - used < 65536)
-      bytes.resize(bytes.size() * 2 + 65536);
+    if (used == bytes.size()) {
+      std::optional<OwnedBytes> larger =
+          OwnedBytes::allocate(bytes.size() * 2 + 65536);
+      if (!larger)
+        return noMemoryFor(name, bytes.size() * 2 + 65536);
+      std::copy_n(bytes.data(), used, larger->data());
+      bytes = std::move(*larger);
+    }
     ssize_t got =
         ::read(STDIN_FILENO, bytes.data() + used, bytes.size() - used);
     if (got < 0 && errno == EINTR)
       continue;
     if (got < 0)
-      return systemError("standard input", "cannot be read", errno);
+      return systemError(name, "cannot be read", errno);
     if (got == 0)
       break;
     used += size_t(got);
   }
-  bytes.resize(used);
+  bytes.cut(used);
   return bytes;
 }
 
-Status writeFileAtomically(const std::string &path, Bytes bytes) {
+//===--- Writing ---------------------------------------------------------===//
+
+Status writeFileAtomically(const std::string &path, Bytes bytes, Links links) {
   if (path == "-") {
     if (!writeAll(STDOUT_FILENO, bytes))
       return systemError("standard output", "cannot be written", errno);
@@ -164,7 +259,7 @@ Status writeFileAtomically(const std::string &path, Bytes bytes) {
   }
   std::string target = path;
   struct stat info;
-  if (::stat(path.c_str(), &info) == 0) {
+  if (links == Links::Follow && ::stat(path.c_str(), &info) == 0) {
     if (S_ISDIR(info.st_mode))
       return systemError(path, "cannot be written", EISDIR);
     if (!S_ISREG(info.st_mode))

@@ -1,4 +1,4 @@
-// Files: read-only mappings, whole reads of standard input, atomic writes.
+// Files: reads of parts and of everything, atomic writes.
 // Every errno becomes a Status here and nowhere else.
 
 #ifndef SADDLE_RUNTIME_BASE_FILE_H
@@ -7,46 +7,90 @@
 #include "runtime/src/base/Span.h"
 #include "runtime/src/base/Status.h"
 
+#include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 namespace saddle {
 
 /// `PATH: ACTION: strerror(error)`, with the code that `error` deserves.
 Status systemError(const std::string &path, const char *action, int error);
 
-/// A whole regular file mapped read-only. Move-only; unmaps when destroyed.
-/// Shrinking the file while it is mapped makes the lost pages unreadable
-/// (SIGBUS); nobody can check for that beforehand.
-class MappedFile {
+/// Bytes in memory of their own, page-aligned. Move-only. Unlike a container it
+/// says when there is no memory, and does not write what is read over anyway.
+class OwnedBytes {
 public:
-  /// Errors: NotFound, no permission, not a regular file.
-  static StatusOr<MappedFile> open(const std::string &path);
+  OwnedBytes() = default;
+  /// None when memory is short.
+  static std::optional<OwnedBytes> allocate(size_t count);
+  OwnedBytes(OwnedBytes &&other) noexcept { *this = std::move(other); }
+  OwnedBytes &operator=(OwnedBytes &&other) noexcept;
+  ~OwnedBytes();
 
-  MappedFile(MappedFile &&other) noexcept { *this = std::move(other); }
-  MappedFile &operator=(MappedFile &&other) noexcept;
-  ~MappedFile();
-
-  /// Page-aligned; null when the file is empty.
+  uint8_t *data() { return first; }
   const uint8_t *data() const { return first; }
   size_t size() const { return count; }
   Bytes bytes() const { return Bytes(first, count); }
+  /// Of what was allocated, keeps the first `fewer`.
+  void cut(size_t fewer) { count = fewer; }
 
 private:
-  MappedFile() = default;
-
-  const uint8_t *first = nullptr;
-  size_t count = 0;
+  uint8_t *first = nullptr;
+  size_t count = 0, room = 0;
 };
 
-/// Everything up to the end of standard input.
-StatusOr<std::vector<uint8_t>> readStandardInput();
+/// What a symbolic link at the end of a path stands for: the file that it
+/// names, or nothing, so that it is not read and is replaced like a file.
+enum class Links { Follow, Replace };
+
+/// A regular file, open for reading. It is never mapped: whoever changes or
+/// cuts a mapped file changes what was validated already, or ends the process
+/// with SIGBUS. Move-only; reads may come from several threads.
+class InputFile {
+public:
+  /// Errors: NotFound, no permission, not a regular file.
+  static StatusOr<InputFile> open(const std::string &path,
+                                  Links links = Links::Follow);
+  InputFile(InputFile &&other) noexcept { *this = std::move(other); }
+  InputFile &operator=(InputFile &&other) noexcept;
+  ~InputFile();
+
+  /// In bytes, when it was opened.
+  uint64_t size() const { return length; }
+  /// Whether it belongs to the user of this process.
+  bool isOwn() const { return own; }
+  /// Fills `count` bytes from `offset` on. DataLoss when the file has become
+  /// shorter.
+  Status read(uint64_t offset, uint8_t *to, size_t count) const;
+  /// DataLoss when anybody has written to the file since it was opened, as far
+  /// as its size and times tell.
+  Status checkUnchanged() const;
+
+private:
+  InputFile() = default;
+
+  std::string path;
+  int fd = -1;
+  bool own = false;
+  uint64_t length = 0;
+  int64_t seconds = 0, nanoseconds = 0; // of its last change
+};
+
+/// The whole content of a regular file. Errors: those of InputFile,
+/// ResourceExhausted.
+StatusOr<OwnedBytes> readFile(const std::string &path);
+
+/// Everything up to the end of standard input. ResourceExhausted when that does
+/// not fit into memory.
+StatusOr<OwnedBytes> readStandardInput();
 
 /// Writes `bytes` so that `path` holds either its old or its whole new content:
 /// a temporary file in the same folder, then a rename. The temporary file is
-/// removed when anything fails. "-" is standard output; devices and pipes are
-/// written directly. Errors: folder absent or not writable, disk full.
-Status writeFileAtomically(const std::string &path, Bytes bytes);
+/// removed when anything fails. Where links are followed, "-" is standard
+/// output, and devices and pipes are written directly. Errors: folder absent or
+/// not writable, disk full.
+Status writeFileAtomically(const std::string &path, Bytes bytes,
+                           Links links = Links::Follow);
 
 } // namespace saddle
 

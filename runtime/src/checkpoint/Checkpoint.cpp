@@ -4,8 +4,10 @@
 #include "runtime/src/checkpoint/Checkpoint.h"
 
 #include "runtime/src/base/File.h"
-#include "runtime/src/checkpoint/JsonEvents.h"
+#include "runtime/src/base/Json.h"
 
+#include <cerrno>
+#include <dirent.h>
 #include <sys/stat.h>
 
 namespace saddle {
@@ -103,9 +105,48 @@ private:
   std::string name;
 };
 
-bool exists(const std::string &path) {
+/// What cannot be looked at is not absent.
+StatusOr<bool> exists(const std::string &path) {
   struct stat info;
-  return ::stat(path.c_str(), &info) == 0;
+  if (::stat(path.c_str(), &info) == 0)
+    return true;
+  if (errno == ENOENT)
+    return false;
+  return systemError(path, "cannot be opened", errno);
+}
+
+/// Some file of a folder that ends in .safetensors; "" when there is none.
+std::string anyShardIn(const std::string &directory) {
+  std::string found;
+  DIR *folder = ::opendir(directory.c_str());
+  if (!folder)
+    return found;
+  const std::string ending = ".safetensors";
+  while (const dirent *entry = ::readdir(folder)) {
+    std::string name = entry->d_name;
+    if (name.size() > ending.size() &&
+        name.compare(name.size() - ending.size(), ending.size(), ending) == 0 &&
+        (found.empty() || name < found))
+      found = name;
+  }
+  ::closedir(folder);
+  return found;
+}
+
+/// Nothing in the folder is what a checkpoint begins with.
+Status noCheckpoint(const std::string &directory) {
+  std::string hint;
+  if (std::string shard = anyShardIn(directory); !shard.empty())
+    hint = ", but \"" + shard +
+           "\"; download the index, which says which tensors there are";
+  else if (StatusOr<bool> hub = exists(directory + "/snapshots");
+           hub.ok() && *hub)
+    hint = "; this is a folder of a hub's cache: give a folder of its "
+           "snapshots/";
+  return makeError(StatusCode::NotFound,
+                   "%s: holds neither model.safetensors.index.json nor "
+                   "model.safetensors%s",
+                   directory.c_str(), hint.c_str());
 }
 
 std::string baseName(const std::string &path) {
@@ -161,9 +202,9 @@ Status compareWithIndex(const Checkpoint &checkpoint,
 }
 
 Status openIndexed(Checkpoint &checkpoint, const std::string &indexPath) {
-  SADDLE_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(indexPath));
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(indexPath));
   IndexReader index(indexPath);
-  SADDLE_RETURN_IF_ERROR(parseJson(indexPath, mapped.bytes(), index));
+  SADDLE_RETURN_IF_ERROR(parseJson(indexPath, text.bytes(), index));
   if (!index.hasMap)
     return makeError(StatusCode::DataLoss, "%s: has no \"weight_map\"",
                      indexPath.c_str());
@@ -173,7 +214,8 @@ Status openIndexed(Checkpoint &checkpoint, const std::string &indexPath) {
     shards.emplace(file, tensor);
   for (const auto &[file, tensor] : shards) {
     std::string path = checkpoint.directory + "/" + file;
-    if (!exists(path))
+    SADDLE_ASSIGN_OR_RETURN(bool isThere, exists(path));
+    if (!isThere)
       return makeError(StatusCode::NotFound,
                        "%s: tensor \"%s\" is listed in \"%s\", but there is no "
                        "such file in the folder",
@@ -189,6 +231,8 @@ StatusOr<Checkpoint> Checkpoint::open(const std::string &directory) {
   Checkpoint checkpoint;
   checkpoint.directory = directory;
   struct stat info;
+  if (::stat(directory.c_str(), &info) != 0 && errno != ENOENT)
+    return systemError(directory, "cannot be opened", errno);
   if (::stat(directory.c_str(), &info) != 0)
     return makeError(StatusCode::NotFound,
                      "%s: there is no such folder; expected a checkpoint "
@@ -200,15 +244,14 @@ StatusOr<Checkpoint> Checkpoint::open(const std::string &directory) {
                      directory.c_str());
   std::string index = directory + "/model.safetensors.index.json";
   std::string single = directory + "/model.safetensors";
-  if (exists(index))
+  SADDLE_ASSIGN_OR_RETURN(bool hasIndex, exists(index));
+  SADDLE_ASSIGN_OR_RETURN(bool hasSingle, exists(single));
+  if (hasIndex)
     SADDLE_RETURN_IF_ERROR(openIndexed(checkpoint, index));
-  else if (exists(single))
+  else if (hasSingle)
     SADDLE_RETURN_IF_ERROR(addShard(checkpoint, single));
   else
-    return makeError(StatusCode::NotFound,
-                     "%s: holds neither model.safetensors.index.json nor "
-                     "model.safetensors",
-                     directory.c_str());
+    return noCheckpoint(directory);
   return checkpoint;
 }
 

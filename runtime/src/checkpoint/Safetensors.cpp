@@ -3,13 +3,14 @@
 // it that the file's real size does not confirm.
 
 #include "runtime/src/base/File.h"
+#include "runtime/src/base/Json.h"
 #include "runtime/src/checkpoint/Checkpoint.h"
-#include "runtime/src/checkpoint/JsonEvents.h"
 
 #include <algorithm>
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -325,19 +326,37 @@ private:
 
 } // namespace
 
+/// What a download leaves in the place of a file, by its first 8 bytes.
+static const char *describeOtherFile(const uint8_t *start) {
+  auto begins = [&](const char *text) {
+    return std::memcmp(start, text, std::strlen(text)) == 0;
+  };
+  if (begins("version "))
+    return "a pointer of Git LFS; fetch the file itself with \"git lfs pull\"";
+  if (begins("<!DOCTYP") || begins("<!doctyp") || begins("<html"))
+    return "a web page; download the file again, perhaps after logging in";
+  return nullptr;
+}
+
 Status readSafetensorsHeader(const std::string &path, uint32_t file,
                              std::map<std::string, TensorInfo> &tensors) {
-  SADDLE_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(path));
-  uint64_t size = mapped.size();
+  SADDLE_ASSIGN_OR_RETURN(InputFile opened, InputFile::open(path));
+  uint64_t size = opened.size();
   if (size < 8)
     return makeError(StatusCode::DataLoss,
                      "%s: %" PRIu64
                      " bytes are too few for a safetensors file, which "
                      "begins with 8 bytes of header length",
                      path.c_str(), size);
+  uint8_t lengthField[8];
+  SADDLE_RETURN_IF_ERROR(opened.read(0, lengthField, sizeof lengthField));
   uint64_t headerBytes = 0;
   for (unsigned i = 0; i < 8; ++i)
-    headerBytes |= uint64_t(mapped.data()[i]) << (8 * i);
+    headerBytes |= uint64_t(lengthField[i]) << (8 * i);
+  if (const char *found = describeOtherFile(lengthField))
+    return makeError(StatusCode::DataLoss,
+                     "%s: expected a safetensors file, but this is %s",
+                     path.c_str(), found);
   if (headerBytes > kMaxHeaderBytes)
     return makeError(StatusCode::DataLoss,
                      "%s: a header of %" PRIu64
@@ -349,10 +368,15 @@ Status readSafetensorsHeader(const std::string &path, uint32_t file,
                      "%s: truncated: the header needs %" PRIu64
                      " bytes, but the file has %" PRIu64,
                      path.c_str(), headerBytes + 8, size);
+  std::optional<OwnedBytes> header = OwnedBytes::allocate(headerBytes);
+  if (!header)
+    return makeError(StatusCode::ResourceExhausted,
+                     "%s: no memory for its header of %" PRIu64 " bytes",
+                     path.c_str(), headerBytes);
+  SADDLE_RETURN_IF_ERROR(opened.read(8, header->data(), header->size()));
   uint64_t dataOffset = 8 + headerBytes;
   HeaderReader reader(path, file, dataOffset, size - dataOffset, tensors);
-  SADDLE_RETURN_IF_ERROR(parseJson(
-      path + ": header", Bytes(mapped.data() + 8, headerBytes), reader));
+  SADDLE_RETURN_IF_ERROR(parseJson(path + ": header", header->bytes(), reader));
   return reader.checkCoverage();
 }
 

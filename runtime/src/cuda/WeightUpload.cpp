@@ -100,7 +100,7 @@ Status uploadParts(const UploadTarget &target, const WeightSource &source) {
       SADDLE_RETURN_IF_ERROR(ring.release(target.stream));
     }
   SADDLE_CUDA(target.device.driver, cuStreamSynchronize, target.stream);
-  return {};
+  return source.readError();
 }
 
 } // namespace

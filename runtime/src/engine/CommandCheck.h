@@ -15,6 +15,7 @@ struct CommandContext {
   const schema::Engine &engine;
   const schema::Program &program;
   const schema::Entry &entry;
+  const std::vector<GroupFacts> &groups;
 
   const schema::Slice &slice(uint32_t index) const {
     return *entry.slices()->Get(index);

@@ -19,22 +19,16 @@ constexpr flatbuffers::uoffset_t kMaxTables = 8000000;
 
 struct Engine::Storage {
   std::string path;
-  std::optional<MappedFile> mapped; // or
-  std::vector<uint8_t> copied;      // 16-byte aligned by its allocator
+  OwnedBytes bytes;
   const schema::Engine *root = nullptr;
   Bytes segments;
-
-  Bytes bytes() const { return mapped ? mapped->bytes() : Bytes(copied); }
 };
 
 StatusOr<std::unique_ptr<Engine>> Engine::load(const std::string &path) {
   auto storage = std::make_unique<Storage>();
   storage->path = path == "-" ? "standard input" : path;
-  if (path == "-") {
-    SADDLE_ASSIGN_OR_RETURN(storage->copied, readStandardInput());
-  } else {
-    SADDLE_ASSIGN_OR_RETURN(storage->mapped, MappedFile::open(path));
-  }
+  SADDLE_ASSIGN_OR_RETURN(storage->bytes,
+                          path == "-" ? readStandardInput() : readFile(path));
   return fromStorage(std::move(storage));
 }
 
@@ -42,15 +36,22 @@ StatusOr<std::unique_ptr<Engine>>
 Engine::fromBytes(const void *data, size_t size, const std::string &name) {
   auto storage = std::make_unique<Storage>();
   storage->path = name;
-  const auto *first = static_cast<const uint8_t *>(data);
-  storage->copied.assign(first, first + size);
+  std::optional<OwnedBytes> copy = OwnedBytes::allocate(size);
+  if (!copy)
+    return makeError(StatusCode::ResourceExhausted,
+                     "%s: no memory for a copy of %zu bytes", name.c_str(),
+                     size);
+  if (size)
+    std::memcpy(copy->data(), data, size);
+  storage->bytes = std::move(*copy);
   return fromStorage(std::move(storage));
 }
 
 StatusOr<std::unique_ptr<Engine>>
 Engine::fromStorage(std::unique_ptr<Storage> storage) {
-  SADDLE_ASSIGN_OR_RETURN(EngineFileParts parts,
-                          unpackEngineFile(storage->bytes(), storage->path));
+  SADDLE_ASSIGN_OR_RETURN(
+      EngineFileParts parts,
+      unpackEngineFile(storage->bytes.bytes(), storage->path));
   flatbuffers::Verifier verifier(
       parts.flatbuffer.data(), parts.flatbuffer.size(), kMaxDepth, kMaxTables);
   if (!schema::VerifyEngineBuffer(verifier))

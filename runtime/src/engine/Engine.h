@@ -13,11 +13,12 @@
 
 namespace saddle {
 
-/// Owns the bytes (mapped or copied) that `root()` points into. Immutable, safe
-/// to share between threads.
+/// Owns the bytes that `root()` points into: a copy, so that what was validated
+/// is what runs, whatever happens to the file. Immutable, safe to share between
+/// threads.
 class Engine {
 public:
-  /// Maps and validates `path` (docs/EngineFormat.md, "Loading order"). "-"
+  /// Reads and validates `path` (docs/EngineFormat.md, "Loading order"). "-"
   /// reads standard input.
   static StatusOr<std::unique_ptr<Engine>> load(const std::string &path);
   /// Validates `size` bytes at `data`, copied; `name` stands in messages for

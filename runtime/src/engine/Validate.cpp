@@ -134,11 +134,13 @@ Status validate(const Engine &engine, Bytes segments) {
   SADDLE_RETURN_IF_ERROR(validateFacts(engine));
   SADDLE_RETURN_IF_ERROR(validateModules(engine, segments));
   SADDLE_RETURN_IF_ERROR(validateTables(engine));
+  std::vector<GroupFacts> groups = groupFactsOf(engine);
   for (const Program *program : *engine.programs()) {
     std::string place = describe(*program);
     SADDLE_RETURN_IF_ERROR(prefix(place, validateWeights(engine, *program)));
     SADDLE_RETURN_IF_ERROR(prefix(place, validateStates(engine, *program)));
-    SADDLE_RETURN_IF_ERROR(prefix(place, validateEntries(engine, *program)));
+    SADDLE_RETURN_IF_ERROR(
+        prefix(place, validateEntries(engine, *program, groups)));
   }
   SADDLE_RETURN_IF_ERROR(validateSharedWeights(engine));
   SADDLE_RETURN_IF_ERROR(validateStagesStates(engine));

@@ -14,7 +14,10 @@
 #include "runtime/src/base/View.h"
 
 #include <cinttypes>
+#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace saddle::engine {
 
@@ -45,9 +48,19 @@ Status validateWeights(const schema::Engine &engine,
 /// Weights of several programs that ranks hold together, after each is valid:
 /// they share no byte or are the same.
 Status validateSharedWeights(const schema::Engine &engine);
-/// The entries of `program`: slices, bindings, commands.
+/// What collectives ask of the groups of a RankGroups: worked out once for
+/// each, since thousands of commands ask for thousands of ranks.
+struct GroupFacts {
+  bool inOneReplica = true;  // each in one attention replica
+  bool areReplicas = true;   // as its ranks in order, from any first one on
+  bool crossReplicas = true; // member i of each is of replica i
+};
+std::vector<GroupFacts> groupFactsOf(const schema::Engine &engine);
+/// The entries of `program`: slices, bindings, commands. `groups` are
+/// groupFactsOf() the engine.
 Status validateEntries(const schema::Engine &engine,
-                       const schema::Program &program);
+                       const schema::Program &program,
+                       const std::vector<GroupFacts> &groups);
 /// One row layout for each extent of an entry whose collectives are valid.
 Status validateLayouts(const schema::Entry &entry);
 /// The stages of each program against each other, after each is valid: the same
@@ -63,7 +76,8 @@ Status validateSourcesAreRead(const schema::Engine &engine);
 Status validateCommand(const schema::Engine &engine,
                        const schema::Program &program,
                        const schema::Entry &entry,
-                       const schema::Command &command);
+                       const schema::Command &command,
+                       const std::vector<GroupFacts> &groups);
 
 //===--- Shared helpers --------------------------------------------------===//
 
@@ -87,9 +101,16 @@ Status validateStates(const schema::Engine &engine,
                       const schema::Program &program);
 /// Programs of a stage, which lie in the same arenas, have states of their own.
 Status validateStagesStates(const schema::Engine &engine);
-/// A valid slice in an arena of state is one of the program's states.
-Status checkIsState(const schema::Engine &engine,
-                    const schema::Program &program, const schema::Slice &slice);
+/// The valid states of a program by where they lie.
+class StatePlaces {
+public:
+  explicit StatePlaces(const schema::Program &program);
+  /// A valid slice in an arena of state is one of the states.
+  Status check(const schema::Engine &engine, const schema::Slice &slice) const;
+
+private:
+  std::map<std::pair<uint32_t, uint64_t>, const schema::Slice *> places;
+};
 
 /// Shape, strides, arena range, alignment of one slice.
 Status validateSlice(const schema::Engine &engine, const schema::Slice &slice);

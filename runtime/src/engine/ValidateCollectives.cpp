@@ -6,7 +6,7 @@
 #include "runtime/src/engine/CommandNames.h"
 #include "runtime/src/engine/Extents.h"
 
-#include <functional>
+#include <iterator>
 
 namespace saddle::engine {
 
@@ -15,32 +15,13 @@ using schema::Engine; // not saddle::Engine
 
 namespace {
 
-/// Whether `accepts(place, index in the group, the group's first place)` holds
-/// for every rank of every group.
-bool allMembers(
-    const Engine &engine, const RankGroups &groups,
-    const std::function<bool(Coordinates, uint32_t, Coordinates)> &accepts) {
-  const Topology &topology = *engine.topology();
-  for (uint32_t i = 0; i < groups.ranks()->size(); ++i) {
-    uint32_t index = i % groups.size();
-    if (!accepts(coordinatesOf(topology, groups.ranks()->Get(i)), index,
-                 coordinatesOf(topology, groups.ranks()->Get(i - index))))
-      return false;
-  }
-  return true;
-}
-
 /// Members must contribute equal counts when nothing says whose rows are whose.
-Status checkEqualCounts(const Engine &engine, const RankGroups &groups,
+Status checkEqualCounts(const RankGroups &groups, const GroupFacts &facts,
                         Extent extent) {
-  bool fits =
-      extent == Extent::TOKEN_BLOCK ? groups.size() == 1
-      : extent == Extent::TOKENS || extent == Extent::ROWS
-          ? allMembers(engine, groups,
-                       [](Coordinates own, uint32_t, Coordinates first) {
-                         return own.replica == first.replica;
-                       })
-          : true;
+  bool fits = extent == Extent::TOKEN_BLOCK ? groups.size() == 1
+              : extent == Extent::TOKENS || extent == Extent::ROWS
+                  ? facts.inOneReplica
+                  : true;
   if (fits)
     return Status();
   return makeError(StatusCode::DataLoss,
@@ -52,7 +33,8 @@ Status checkEqualCounts(const Engine &engine, const RankGroups &groups,
 /// The groups and extents that a layout goes with. `small` is a rank's own
 /// rows, `large` all the group's.
 Status checkLayout(const Engine &engine, const RankGroups &groups,
-                   RowLayout layout, Extent small, Extent large) {
+                   const GroupFacts &facts, RowLayout layout, Extent small,
+                   Extent large) {
   const Topology &topology = *engine.topology();
   if (layout < RowLayout::BLOCKS || layout > RowLayout::PADDED)
     return makeError(StatusCode::DataLoss,
@@ -71,14 +53,8 @@ Status checkLayout(const Engine &engine, const RankGroups &groups,
                             : "TOKENS to ALL_TOKENS or ROWS to ALL_ROWS",
                      EnumNameExtent(small), EnumNameExtent(large));
   uint32_t size = blocks ? attentionWidth(topology) : topology.dp();
-  bool groupsFit =
-      groups.size() == size &&
-      allMembers(engine, groups,
-                 [blocks](Coordinates own, uint32_t index, Coordinates first) {
-                   return blocks ? own.member == index &&
-                                       own.replica == first.replica
-                                 : own.replica == index;
-                 });
+  bool groupsFit = groups.size() == size &&
+                   (blocks ? facts.areReplicas : facts.crossReplicas);
   if (groupsFit)
     return Status();
   return makeError(StatusCode::DataLoss,
@@ -160,6 +136,7 @@ Status validateCollective(const CommandContext &context,
                      "rank groups %u do not exist, there are %u",
                      collective.groups(), engine.rank_groups()->size());
   const RankGroups &groups = *engine.rank_groups()->Get(collective.groups());
+  const GroupFacts &facts = context.groups[collective.groups()];
   Extent from = collective.extent(), to = outputExtent(collective);
   SADDLE_RETURN_IF_ERROR(context.checkRows("input", collective.input(), from));
   SADDLE_RETURN_IF_ERROR(context.checkRows("output", collective.output(), to));
@@ -168,7 +145,7 @@ Status validateCollective(const CommandContext &context,
     if (collective.kind() == CollectiveKind::REDUCE_SCATTER_SUM)
       std::swap(from, to);
     SADDLE_RETURN_IF_ERROR(
-        checkLayout(engine, groups, collective.layout(), from, to));
+        checkLayout(engine, groups, facts, collective.layout(), from, to));
   } else {
     if (collective.layout() != RowLayout::UNKNOWN || from != to)
       return makeError(StatusCode::DataLoss,
@@ -176,7 +153,7 @@ Status validateCollective(const CommandContext &context,
                        "gathered nor scattered",
                        EnumNameExtent(from), EnumNameExtent(to),
                        unsigned(collective.layout()));
-    SADDLE_RETURN_IF_ERROR(checkEqualCounts(engine, groups, from));
+    SADDLE_RETURN_IF_ERROR(checkEqualCounts(groups, facts, from));
   }
   SADDLE_RETURN_IF_ERROR(checkShapes(context, collective, groups.size()));
   SADDLE_RETURN_IF_ERROR(checkAliasing(context, collective));
@@ -188,14 +165,37 @@ Status validateCollective(const CommandContext &context,
                         {collective.input(), collective.output()});
 }
 
+std::vector<GroupFacts> groupFactsOf(const Engine &engine) {
+  const Topology &topology = *engine.topology();
+  std::vector<GroupFacts> all;
+  for (const RankGroups *groups : *engine.rank_groups()) {
+    GroupFacts facts;
+    for (uint32_t i = 0; i < groups->ranks()->size(); ++i) {
+      uint32_t index = i % groups->size();
+      Coordinates own = coordinatesOf(topology, groups->ranks()->Get(i)),
+                  first =
+                      coordinatesOf(topology, groups->ranks()->Get(i - index));
+      facts.inOneReplica &= own.replica == first.replica;
+      facts.areReplicas &= own.replica == first.replica && own.member == index;
+      facts.crossReplicas &= own.replica == index;
+    }
+    all.push_back(facts);
+  }
+  return all;
+}
+
 Status validateLayouts(const Entry &entry) {
+  constexpr Extent kShared[] = {Extent::ALL_TOKENS, Extent::ALL_ROWS};
+  const RowLayout firsts[] = {layoutOf(entry, kShared[0]),
+                              layoutOf(entry, kShared[1])};
   for (uint32_t i = 0; i < entry.commands()->size(); ++i) {
     const Command &command = *entry.commands()->Get(i);
     const Collective *collective = command.action_as_Collective();
     if (!collective || !isAlongRows(*collective))
       continue;
-    for (Extent all : {Extent::ALL_TOKENS, Extent::ALL_ROWS}) {
-      RowLayout first = layoutOf(entry, all);
+    for (size_t j = 0; j < std::size(kShared); ++j) {
+      Extent all = kShared[j];
+      RowLayout first = firsts[j];
       bool involved =
           collective->extent() == all || outputExtent(*collective) == all;
       if (involved && collective->layout() != first)

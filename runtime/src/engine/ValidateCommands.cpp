@@ -259,8 +259,9 @@ std::string describe(const Slice &slice) {
 }
 
 Status validateCommand(const Engine &engine, const Program &program,
-                       const Entry &entry, const Command &command) {
-  return CommandChecker({engine, program, entry}).check(command);
+                       const Entry &entry, const Command &command,
+                       const std::vector<GroupFacts> &groups) {
+  return CommandChecker({engine, program, entry, groups}).check(command);
 }
 
 } // namespace saddle::engine

@@ -143,7 +143,8 @@ Status checkCount(const char *what, uint64_t count) {
 }
 
 Status validateEntry(const Engine &engine, const Program &program,
-                     const Entry &entry) {
+                     const Entry &entry, const StatePlaces &states,
+                     const std::vector<GroupFacts> &groups) {
   if (entry.phase() != Phase::DECODE && entry.phase() != Phase::PREFILL)
     return makeError(StatusCode::DataLoss, "unknown phase %u",
                      unsigned(entry.phase()));
@@ -153,14 +154,14 @@ Status validateEntry(const Engine &engine, const Program &program,
     const Slice &slice = *entry.slices()->Get(i);
     std::string place = "slice " + std::to_string(i);
     SADDLE_RETURN_IF_ERROR(prefix(place, validateSlice(engine, slice)));
-    SADDLE_RETURN_IF_ERROR(prefix(place, checkIsState(engine, program, slice)));
+    SADDLE_RETURN_IF_ERROR(prefix(place, states.check(engine, slice)));
   }
   SADDLE_RETURN_IF_ERROR(validateBindings(engine, program, entry));
   for (uint32_t i = 0; i < entry.commands()->size(); ++i) {
     const Command &command = *entry.commands()->Get(i);
     SADDLE_RETURN_IF_ERROR(prefix(
         "command " + std::to_string(i) + " (" + command.place()->str() + ")",
-        validateCommand(engine, program, entry, command)));
+        validateCommand(engine, program, entry, command, groups)));
   }
   return validateLayouts(entry);
 }
@@ -183,15 +184,18 @@ Status checkLargestEntry(const Program &program, Phase phase,
 
 } // namespace
 
-Status validateEntries(const Engine &engine, const Program &program) {
+Status validateEntries(const Engine &engine, const Program &program,
+                       const std::vector<GroupFacts> &groups) {
+  StatePlaces states(program);
   std::unordered_set<std::string> names;
   uint64_t vocab = engine.model()->vocab_size();
   for (const Entry *entry : *program.entries()) {
     if (!names.insert(entry->name()->str()).second)
       return makeError(StatusCode::DataLoss, "two entries are named %s",
                        quoted(*entry).c_str());
-    SADDLE_RETURN_IF_ERROR(prefix("entry " + quoted(*entry),
-                                  validateEntry(engine, program, *entry)));
+    SADDLE_RETURN_IF_ERROR(
+        prefix("entry " + quoted(*entry),
+               validateEntry(engine, program, *entry, states, groups)));
     // The session has one answer for all steps.
     const Entry &first = *program.entries()->Get(0);
     uint64_t candidates = candidatesOf(*entry), others = candidatesOf(first);

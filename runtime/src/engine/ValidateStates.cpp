@@ -103,14 +103,19 @@ Status validateStagesStates(const Engine &engine) {
   return Status();
 }
 
-Status checkIsState(const Engine &engine, const Program &program,
-                    const Slice &slice) {
+StatePlaces::StatePlaces(const Program &program) {
+  for (const State *state : *program.states())
+    places[{state->slice()->arena(), state->slice()->offset()}] =
+        state->slice();
+}
+
+Status StatePlaces::check(const Engine &engine, const Slice &slice) const {
   const Arena &arena = *engine.arenas()->Get(slice.arena());
   if (!holdsState(arena.kind()))
     return Status();
-  for (const State *state : *program.states())
-    if (isSame(*state->slice(), slice))
-      return Status();
+  auto found = places.find({slice.arena(), slice.offset()});
+  if (found != places.end() && isSame(*found->second, slice))
+    return Status();
   return makeError(
       StatusCode::DataLoss,
       "lies in arena %s of kind %s, but is no state of the program",

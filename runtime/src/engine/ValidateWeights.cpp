@@ -61,24 +61,40 @@ Status checkAxis(const char *axis, uint64_t start, uint64_t count,
                    rank, count, axis, start, destBlock, sourceBlock, extent);
 }
 
+/// A rank of those at which `value` is largest. Values repeat and rise in
+/// between, so the largest stands at the last rank or in front of a return to
+/// the base.
+uint32_t rankOfLargest(const RankValue *value, StageRanks ranks) {
+  if (!value || value->step() == 0 || value->modulus() == 1)
+    return ranks.first; // all are equal
+  uint32_t last = ranks.first + ranks.count - 1;
+  uint64_t divisor = value->divisor(), modulus = value->modulus();
+  uint64_t quotient = last / divisor, rest = quotient % modulus;
+  if (rest == modulus - 1 || quotient < rest + 1)
+    return last;
+  // The last rank whose quotient is one less than a multiple of the modulus.
+  uint64_t before = (quotient - rest) * divisor - 1;
+  return before >= ranks.first ? uint32_t(before) : last;
+}
+
 Status checkInsideSource(const Piece &piece, const Source &source,
                          StageRanks ranks) {
   Box box = boxOf(*source.shape());
   if (source.stack() > 0)
     box.stack = source.stack();
-  for (uint32_t i = 0; i < ranks.count; ++i) {
-    uint32_t rank = ranks.first + i;
-    SADDLE_RETURN_IF_ERROR(
-        checkAxis("stack members", evaluate(piece.stack_start(), rank),
-                  piece.stack_count(), 1, 1, box.stack, rank));
-    SADDLE_RETURN_IF_ERROR(checkAxis(
-        "rows", evaluate(piece.row_start(), rank), piece.rows(),
-        piece.dest_block_rows(), piece.source_block_rows(), box.rows, rank));
-    SADDLE_RETURN_IF_ERROR(checkAxis(
-        "columns", evaluate(piece.col_start(), rank), piece.cols(),
-        piece.dest_block_cols(), piece.source_block_cols(), box.cols, rank));
-  }
-  return Status();
+  // What fits at the largest start fits at all.
+  uint32_t rank = rankOfLargest(piece.stack_start(), ranks);
+  SADDLE_RETURN_IF_ERROR(checkAxis("stack members",
+                                   evaluate(piece.stack_start(), rank),
+                                   piece.stack_count(), 1, 1, box.stack, rank));
+  rank = rankOfLargest(piece.row_start(), ranks);
+  SADDLE_RETURN_IF_ERROR(checkAxis("rows", evaluate(piece.row_start(), rank),
+                                   piece.rows(), piece.dest_block_rows(),
+                                   piece.source_block_rows(), box.rows, rank));
+  rank = rankOfLargest(piece.col_start(), ranks);
+  return checkAxis("columns", evaluate(piece.col_start(), rank), piece.cols(),
+                   piece.dest_block_cols(), piece.source_block_cols(), box.cols,
+                   rank);
 }
 
 Status validatePiece(const Engine &engine, const Slice &dest,

@@ -28,8 +28,7 @@ StatusOr<Scheduler> Scheduler::create(const schema::Engine &engine,
   scheduler.replicas.resize(engine.topology()->dp());
   for (Replica &replica : scheduler.replicas) {
     replica.slots.resize(limits.max_batch());
-    for (uint64_t page = pages; page-- > 0;)
-      replica.unused.push_back(int32_t(page));
+    replica.untouched = pages;
   }
   // Every stage has the same entries.
   const auto &entries = *engine::mainProgram(engine, 0).entries();
@@ -62,7 +61,7 @@ StatusOr<uint32_t> Scheduler::addSequence() {
   auto least = std::min_element(
       replicas.begin(), replicas.end(), [](const Replica &a, const Replica &b) {
         return a.live != b.live ? a.live < b.live
-                                : a.unused.size() > b.unused.size();
+                                : freePagesOf(a) > freePagesOf(b);
       });
   for (uint32_t slot = 0; slot < least->slots.size(); ++slot) {
     if (least->slots[slot].live)
@@ -89,8 +88,8 @@ Status Scheduler::removeSequence(uint32_t sequence) {
   SADDLE_RETURN_IF_ERROR(checkExists(sequence));
   Slot *slot = find(sequence);
   Replica &replica = replicas[replicaOf(sequence)];
-  replica.unused.insert(replica.unused.end(), slot->pages.rbegin(),
-                        slot->pages.rend());
+  replica.returned.insert(replica.returned.end(), slot->pages.rbegin(),
+                          slot->pages.rend());
   --replica.live;
   *slot = {};
   return {};
@@ -112,7 +111,7 @@ void Scheduler::cut(uint32_t sequence, uint64_t length) {
   Replica &replica = replicas[replicaOf(sequence)];
   slot.length = length;
   while (slot.pages.size() > blocksFor(length)) {
-    replica.unused.push_back(slot.pages.back());
+    replica.returned.push_back(slot.pages.back());
     slot.pages.pop_back();
   }
 }
@@ -123,10 +122,18 @@ uint64_t Scheduler::length(uint32_t sequence) const {
 }
 
 uint64_t Scheduler::freePages() const {
-  uint64_t pages = 0;
+  uint64_t free = 0;
   for (const Replica &replica : replicas)
-    pages += replica.unused.size();
-  return pages;
+    free += freePagesOf(replica);
+  return free;
+}
+
+int32_t Scheduler::takePage(Replica &replica) const {
+  if (replica.returned.empty())
+    return int32_t(pages - replica.untouched--);
+  int32_t page = replica.returned.back();
+  replica.returned.pop_back();
+  return page;
 }
 
 //===--- Steps -----------------------------------------------------------===//
@@ -166,17 +173,17 @@ Status Scheduler::checkPages(Span<const SequenceInput> inputs) const {
         blocksFor(slot.length + input.tokens.size()) - slot.pages.size();
   }
   for (size_t i = 0; i < replicas.size(); ++i) {
-    if (needed[i] <= replicas[i].unused.size())
+    uint64_t free = freePagesOf(replicas[i]);
+    if (needed[i] <= free)
       continue;
     std::string where;
     if (replicas.size() > 1)
       where = " of attention replica " + std::to_string(i);
     return makeError(StatusCode::ResourceExhausted,
                      "the step needs %" PRIu64 " KV pages%s of %" PRIu64
-                     " tokens, but %zu are free; remove or cut a "
+                     " tokens, but %" PRIu64 " are free; remove or cut a "
                      "sequence first, or load with more --kv-tokens",
-                     needed[i], where.c_str(), pageSize,
-                     replicas[i].unused.size());
+                     needed[i], where.c_str(), pageSize, free);
   }
   return {};
 }
@@ -204,10 +211,8 @@ Status Scheduler::begin(Span<const SequenceInput> inputs) {
     Replica &replica = replicas[replicaOf(input.sequence)];
     Slot &slot = *find(input.sequence);
     uint64_t blocks = blocksFor(slot.length + input.tokens.size());
-    while (slot.pages.size() < blocks) {
-      slot.pages.push_back(replica.unused.back());
-      replica.unused.pop_back();
-    }
+    while (slot.pages.size() < blocks)
+      slot.pages.push_back(takePage(replica));
     replica.pending.push_back({slotOf(input.sequence), input.tokens.data(),
                                input.tokens.size(), input.logits, row});
     row += input.rows();

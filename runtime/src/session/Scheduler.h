@@ -105,7 +105,11 @@ private:
   };
   struct Replica {
     std::vector<Slot> slots;
-    std::vector<int32_t> unused;  // pages, the next one last
+    /// Pages that nobody holds: those that came back, the next one last, and
+    /// behind them the last ones, which have never been taken. A list of all
+    /// would cost memory for each page that a plan may have.
+    std::vector<int32_t> returned;
+    uint64_t untouched = 0;
     std::vector<Pending> pending; // of the current step
     uint32_t live = 0;
   };
@@ -124,6 +128,10 @@ private:
   }
   Status checkInput(const SequenceInput &input, size_t index) const;
   Status checkPages(Span<const SequenceInput> inputs) const;
+  static uint64_t freePagesOf(const Replica &replica) {
+    return replica.returned.size() + replica.untouched;
+  }
+  int32_t takePage(Replica &replica) const;
   /// Moves a replica's pending tokens into `batch` as far as they fit.
   void fill(Replica &replica, backend::ReplicaBatch &batch, uint64_t room,
             uint64_t rowRoom);

@@ -1,22 +1,49 @@
 #include "runtime/src/session/Workers.h"
 
+#include <cstring>
+
 namespace saddle::session {
 
 Workers::Workers(uint32_t ranks)
-    : ranks(ranks), results(ranks), done(ranks, true) {
-  for (uint32_t rank = 0; ranks > 1 && rank < ranks; ++rank)
-    threads.emplace_back([this, rank] { serve(rank); });
+    : ranks(ranks), results(ranks), done(ranks, true) {}
+
+// std::thread throws where there is no thread to be had.
+Status Workers::start() {
+  stopping = false; // of an attempt that failed
+  seats.resize(ranks);
+  for (uint32_t rank = 0; rank < ranks; ++rank) {
+    seats[rank] = {this, rank, {}};
+    auto enter = [](void *seat) -> void * {
+      static_cast<Seat *>(seat)->workers->serve(
+          static_cast<Seat *>(seat)->rank);
+      return nullptr;
+    };
+    int error =
+        pthread_create(&seats[rank].thread, nullptr, enter, &seats[rank]);
+    if (error == 0)
+      continue;
+    stop(rank);
+    return makeError(StatusCode::ResourceExhausted,
+                     "rank %u: no thread could be started: %s; raise the "
+                     "limits of memory and of threads, or compile for fewer "
+                     "than %u ranks",
+                     rank, std::strerror(error), ranks);
+  }
+  return {};
 }
 
-Workers::~Workers() {
+void Workers::stop(size_t count) {
   {
     std::lock_guard<std::mutex> lock(mutex);
     stopping = true;
   }
   posted.notify_all();
-  for (std::thread &thread : threads)
-    thread.join();
+  for (size_t i = 0; i < count; ++i)
+    pthread_join(seats[i].thread, nullptr);
+  seats.clear();
 }
+
+Workers::~Workers() { stop(seats.size()); }
 
 void Workers::serve(uint32_t rank) {
   uint64_t served = 0;
@@ -37,8 +64,10 @@ void Workers::serve(uint32_t rank) {
 }
 
 Status Workers::run(Job newJob, const GiveUp &giveUp) {
-  if (threads.empty())
+  if (ranks == 1)
     return newJob(0);
+  if (seats.empty())
+    SADDLE_RETURN_IF_ERROR(start());
   std::unique_lock<std::mutex> lock(mutex);
   if (running != 0)
     return makeError(StatusCode::Aborted,

@@ -8,7 +8,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
-#include <thread>
+#include <pthread.h>
 #include <vector>
 
 namespace saddle::session {
@@ -27,10 +27,21 @@ public:
   /// Calls job(rank) once on each rank's thread and returns when all have
   /// returned: the first error by rank, or ok. After giving up
   /// (DeadlineExceeded) nothing more can be run, and whatever `job` refers to
-  /// must outlive this object. A single rank is never given up.
+  /// must outlive this object. A single rank is never given up. The first call
+  /// starts the threads: ResourceExhausted when there are too few.
   Status run(Job job, const GiveUp &giveUp);
 
 private:
+  /// A rank's thread and what it is told at its start.
+  struct Seat {
+    Workers *workers;
+    uint32_t rank;
+    pthread_t thread;
+  };
+
+  Status start();
+  /// Ends the first `count` threads, which finish their jobs.
+  void stop(size_t count);
   void serve(uint32_t rank);
 
   const uint32_t ranks;
@@ -42,7 +53,7 @@ private:
   bool stopping = false;
   std::vector<Status> results;
   std::vector<bool> done;
-  std::vector<std::thread> threads;
+  std::vector<Seat> seats; // threads that run
 };
 
 } // namespace saddle::session

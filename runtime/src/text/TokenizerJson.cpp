@@ -2,6 +2,7 @@
 // an error that names it.
 
 #include "runtime/src/base/File.h"
+#include "runtime/src/base/Json.h"
 #include "runtime/src/text/ByteLevel.h"
 #include "runtime/src/text/Tokenizer.h"
 #include "runtime/src/text/Utf8.h"
@@ -500,17 +501,14 @@ Status TokenizerReader::read(const Json &root, Tokenizer &tokenizer) {
 
 StatusOr<std::unique_ptr<Tokenizer>>
 Tokenizer::fromJson(Bytes json, const std::string &name) {
-  Json root = Json::parse(json.begin(), json.end(), nullptr,
-                          /*allow_exceptions=*/false);
-  if (root.is_discarded())
-    return makeError(StatusCode::DataLoss, "%s: not JSON", name.c_str());
+  SADDLE_ASSIGN_OR_RETURN(Json root, readJson(name, json));
   auto tokenizer = std::make_unique<Tokenizer>();
   SADDLE_RETURN_IF_ERROR(TokenizerReader(name).read(root, *tokenizer));
   return tokenizer;
 }
 
 StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string &path) {
-  SADDLE_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes file, readFile(path));
   return fromJson(file.bytes(), path);
 }
 

@@ -5,30 +5,6 @@
 
 namespace saddle::text {
 
-Character firstCharacter(std::string_view bytes) {
-  auto byte = [&](size_t i) { return uint8_t(bytes[i]); };
-  uint8_t lead = byte(0);
-  if (lead < 0x80)
-    return {Character::Valid, 1, lead};
-  if (lead < 0xc2 || lead > 0xf4)
-    return {Character::Invalid, 1, 0};
-  size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  // The second byte excludes overlong forms, surrogates and what is too large.
-  uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-  uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-  uint32_t codePoint = lead & (0x7fu >> length);
-  for (size_t i = 1; i < length; ++i) {
-    if (i == bytes.size())
-      return {Character::Incomplete, i, 0};
-    if (byte(i) < low || byte(i) > high)
-      return {Character::Invalid, i, 0};
-    low = 0x80;
-    high = 0xbf;
-    codePoint = codePoint << 6 | (byte(i) & 0x3fu);
-  }
-  return {Character::Valid, length, codePoint};
-}
-
 size_t findInvalidUtf8(std::string_view bytes) {
   for (size_t at = 0; at < bytes.size();) {
     Character character = firstCharacter(bytes.substr(at));

@@ -3,6 +3,7 @@
 #ifndef SADDLE_RUNTIME_TEXT_UTF8_H
 #define SADDLE_RUNTIME_TEXT_UTF8_H
 
+#include "runtime/src/base/Printable.h"
 #include "runtime/src/base/Status.h"
 
 #include <cstddef>
@@ -11,21 +12,6 @@
 #include <string_view>
 
 namespace saddle::text {
-
-/// The first character of a byte string.
-struct Character {
-  enum Kind {
-    Valid,      // `length` bytes are `codePoint`
-    Invalid,    // `length` bytes can begin no valid text
-    Incomplete, // all `length` bytes that are there begin a valid character
-  } kind;
-  size_t length;
-  uint32_t codePoint;
-};
-/// `bytes` is not empty. Surrogates, overlong forms and values beyond U+10FFFF
-/// are invalid; an invalid run is as long as the Unicode standard's "maximal
-/// subpart", so that each becomes one U+FFFD.
-Character firstCharacter(std::string_view bytes);
 
 /// Offset of the first byte that is not UTF-8; npos when all is.
 size_t findInvalidUtf8(std::string_view bytes);

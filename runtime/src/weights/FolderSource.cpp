@@ -1,4 +1,6 @@
-// Weights from the mapped shards of a checkpoint folder.
+// Weights from the shards of a checkpoint folder, read and never mapped: a
+// shard that is cut or overwritten under a mapping ends the process, or goes
+// unnoticed.
 
 #include "runtime/src/base/Convert.h"
 #include "runtime/src/base/DType.h"
@@ -7,51 +9,84 @@
 #include "runtime/src/weights/CompareSources.h"
 #include "runtime/src/weights/RecipeSource.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cinttypes>
 #include <cmath>
 #include <cstring>
+#include <mutex>
 
 namespace saddle::weights {
 
 namespace {
 
+/// The stretch of a shard that a thread has read last. Rows come one after the
+/// other, and a rank's columns of a row may be few bytes.
+struct Window {
+  static constexpr uint64_t kBytes = 64 << 10;
+  uint64_t source = 0; // FolderSource::number
+  uint32_t shard = 0;
+  uint64_t begin = 0;
+  std::vector<uint8_t> bytes;
+};
+
 class FolderSource : public RecipeSource {
 public:
   using RecipeSource::RecipeSource;
 
-  /// Maps the shards and notes where every member's bytes begin.
-  Status map(const Checkpoint &checkpoint, const MatchedTensors &matched);
+  /// Opens the shards and notes where every member's bytes begin.
+  Status open(const Checkpoint &checkpoint, const MatchedTensors &matched);
 
   /// Looks at every scale: one that is no positive number would pass for
   /// weights of nothing, or of no number.
   Status checkScales() const;
+
+  Status readError() const override;
 
 protected:
   void readCells(const CellRange &range, uint8_t *out) const override {
     const Tensor &tensor = tensors[range.source];
     // Members of a rank-3 tensor follow each other in one tensor.
     bool isStack = tensor.members.size() > 1;
-    const uint8_t *data = tensor.members[isStack ? range.member : 0];
     uint64_t row = range.row + (isStack ? 0 : range.member * tensor.rows);
-    std::memcpy(out, data + (row * tensor.cols + range.col) * tensor.unit,
-                range.count * tensor.unit);
+    read(tensor.members[isStack ? range.member : 0],
+         (row * tensor.cols + range.col) * tensor.unit,
+         range.count * tensor.unit, out);
   }
 
 private:
-  Status checkScale(uint32_t source, uint64_t member) const;
-
+  struct Member {
+    uint32_t shard;
+    uint64_t offset, bytes;
+  };
   struct Tensor {
     uint64_t rows, cols, unit;
-    std::vector<const uint8_t *> members; // of a stack
+    std::vector<Member> members; // of a stack
   };
-  std::vector<MappedFile> shards;
+
+  Status checkScale(uint32_t source, uint64_t member) const;
+  /// Bytes of a member; zeroes, and an error for readError(), when the shard
+  /// does not give them.
+  void read(const Member &member, uint64_t offset, uint64_t count,
+            uint8_t *out) const;
+  void keep(Status status) const;
+
+  static uint64_t nextNumber() {
+    static std::atomic<uint64_t> made{0};
+    return ++made;
+  }
+  /// Tells windows of this source from those of one that was here before.
+  const uint64_t number = nextNumber();
+  std::vector<InputFile> shards;
   std::vector<Tensor> tensors; // as engine.sources; empty for others'
+  mutable std::mutex mutex;
+  mutable Status firstError; // guarded
 };
 
-Status FolderSource::map(const Checkpoint &checkpoint,
-                         const MatchedTensors &matched) {
+Status FolderSource::open(const Checkpoint &checkpoint,
+                          const MatchedTensors &matched) {
   for (const std::string &path : checkpoint.files) {
-    SADDLE_ASSIGN_OR_RETURN(MappedFile shard, MappedFile::open(path));
+    SADDLE_ASSIGN_OR_RETURN(InputFile shard, InputFile::open(path));
     shards.push_back(std::move(shard));
   }
   for (uint32_t i = 0; i < matched.size(); ++i) {
@@ -63,29 +98,72 @@ Status FolderSource::map(const Checkpoint &checkpoint,
     tensor.rows = rank >= 2 ? shape.Get(rank - 2) : 1;
     tensor.unit = elementBytes(source.dtype());
     for (const TensorInfo *info : matched[i]) {
-      const MappedFile &shard = shards[info->file];
-      if (info->offset > shard.size() ||
-          info->bytes > shard.size() - info->offset)
+      uint64_t size = shards[info->file].size();
+      if (info->offset > size || info->bytes > size - info->offset)
         return makeError(StatusCode::DataLoss,
-                         "%s: the file shrank to %zu bytes while it was read",
-                         checkpoint.files[info->file].c_str(), shard.size());
-      tensor.members.push_back(shard.data() + info->offset);
+                         "%s: the file shrank to %" PRIu64
+                         " bytes while it was read",
+                         checkpoint.files[info->file].c_str(), size);
+      tensor.members.push_back({info->file, info->offset, info->bytes});
     }
     tensors.push_back(std::move(tensor));
   }
   return Status();
 }
 
+void FolderSource::keep(Status status) const {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (firstError.ok())
+    firstError = std::move(status);
+}
+
+Status FolderSource::readError() const {
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    SADDLE_RETURN_IF_ERROR(firstError);
+  }
+  for (const InputFile &shard : shards)
+    SADDLE_RETURN_IF_ERROR(shard.checkUnchanged());
+  return Status();
+}
+
+void FolderSource::read(const Member &member, uint64_t offset, uint64_t count,
+                        uint8_t *out) const {
+  const InputFile &shard = shards[member.shard];
+  uint64_t begin = member.offset + offset;
+  static thread_local Window window;
+  auto fill = [&](uint8_t *to, uint64_t bytes) {
+    Status status = shard.read(begin, to, bytes);
+    if (status.ok())
+      return;
+    std::memset(to, 0, bytes);
+    keep(std::move(status));
+  };
+  if (count >= Window::kBytes)
+    return fill(out, count);
+  bool held = window.source == number && window.shard == member.shard &&
+              begin >= window.begin &&
+              begin + count <= window.begin + window.bytes.size();
+  if (!held) {
+    window.bytes.resize(std::min(Window::kBytes, member.bytes - offset));
+    window.source = number;
+    window.shard = member.shard;
+    window.begin = begin;
+    fill(window.bytes.data(), window.bytes.size());
+  }
+  std::memcpy(out, window.bytes.data() + (begin - window.begin), count);
+}
+
 Status FolderSource::checkScale(uint32_t index, uint64_t member) const {
   const schema::Source &source = *engine.sources()->Get(index);
   const Tensor &tensor = tensors[index];
+  uint64_t rowBytes = tensor.cols * tensor.unit;
   std::vector<float> row(tensor.cols);
   // Checkpoint bytes have no alignment.
-  std::vector<uint32_t> aligned((tensor.cols * tensor.unit + 3) / 4);
+  std::vector<uint32_t> aligned((rowBytes + 3) / 4);
   auto *bytes = reinterpret_cast<uint8_t *>(aligned.data());
   for (uint64_t i = 0; i < tensor.rows; ++i) {
-    std::memcpy(bytes, tensor.members[member] + i * tensor.cols * tensor.unit,
-                tensor.cols * tensor.unit);
+    read(tensor.members[member], i * rowBytes, rowBytes, bytes);
     loadRow(bytes, source.dtype(), row.data(), tensor.cols);
     for (uint64_t j = 0; j < tensor.cols; ++j)
       if (!(row[j] > 0) || std::isinf(row[j]))
@@ -115,8 +193,9 @@ openFolder(const schema::Engine &engine, uint32_t index,
   SADDLE_ASSIGN_OR_RETURN(MatchedTensors matched,
                           matchSources(engine, index, checkpoint));
   auto source = std::make_unique<FolderSource>(engine);
-  SADDLE_RETURN_IF_ERROR(source->map(checkpoint, matched));
+  SADDLE_RETURN_IF_ERROR(source->open(checkpoint, matched));
   Status scales = source->checkScales();
+  SADDLE_RETURN_IF_ERROR(source->readError()); // names its file, and is first
   if (!scales.ok())
     return makeError(scales.code(), "%s: %s", directory.c_str(),
                      scales.message().c_str());

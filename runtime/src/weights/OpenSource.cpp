@@ -48,6 +48,12 @@ public:
                                                                         out);
   }
 
+  Status readError() const override {
+    for (const auto &part : parts)
+      SADDLE_RETURN_IF_ERROR(part->readError());
+    return Status();
+  }
+
 private:
   std::vector<std::unique_ptr<RecipeSource>> parts; // as engine.checkpoints
 };

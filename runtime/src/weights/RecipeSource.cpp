@@ -116,7 +116,7 @@ Status RecipeSource::load(const std::vector<const schema::Weight *> &weights,
     loadPart(*weight, {0, shape.members, 0, shape.rows}, rank,
              arenas[slice.arena()] + slice.offset(), scratch);
   }
-  return Status();
+  return readError();
 }
 
 std::string memberName(const schema::Source &source, uint64_t index) {

@@ -48,8 +48,8 @@ struct CheckpointPlace {
   std::string spec;       // a folder or "synthetic:SEED"
 };
 
-/// A source of weights for one engine: mapped checkpoints, or values made from
-/// seeds. Immutable; ranks may load at the same time.
+/// A source of weights for one engine: checkpoints, or values made from seeds.
+/// Immutable; ranks may load at the same time.
 class WeightSource {
 public:
   virtual ~WeightSource() = default;
@@ -75,7 +75,8 @@ public:
        const std::vector<CheckpointPlace> &others = {});
 
   /// Fills `weights` (engine::weightsOf) for `rank`. `arenas[i]` is the base of
-  /// arena i (only CONSTANT ones are written).
+  /// arena i (only CONSTANT ones are written). DataLoss when a file was changed
+  /// or cut meanwhile.
   virtual Status load(const std::vector<const schema::Weight *> &weights,
                       uint32_t rank,
                       const std::vector<uint8_t *> &arenas) const = 0;
@@ -86,6 +87,10 @@ public:
   virtual void loadPart(const schema::Weight &weight, const WeightPart &part,
                         uint32_t rank, uint8_t *dest,
                         std::vector<uint8_t> &scratch) const = 0;
+
+  /// What went wrong in any loadPart() so far, and whether the files are still
+  /// those that were opened. Ask before the weights are used.
+  virtual Status readError() const { return Status(); }
 
   /// How the values of a source's member are made from a seed; null for any
   /// other source of weights.

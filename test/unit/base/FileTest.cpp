@@ -31,23 +31,42 @@ protected:
   TemporaryFolder folder;
 };
 
-TEST_F(File, mapsWhatWasWritten) {
+TEST_F(File, readsWhatWasWritten) {
   std::string path = folder.write("data", "some bytes");
-  auto file = MappedFile::open(path);
+  auto file = readFile(path);
   ASSERT_TRUE(file.ok()) << file.status().message();
-  MappedFile moved = std::move(*file);
-  EXPECT_EQ(std::string(moved.data(), moved.data() + moved.size()),
+  OwnedBytes moved = std::move(*file);
+  EXPECT_EQ(std::string(moved.bytes().begin(), moved.bytes().end()),
             "some bytes");
 }
 
-TEST_F(File, mapsAnEmptyFile) {
-  auto file = MappedFile::open(folder.write("data", ""));
+TEST_F(File, readsAnEmptyFile) {
+  auto file = readFile(folder.write("data", ""));
   ASSERT_TRUE(file.ok());
   EXPECT_EQ(file->size(), 0u);
 }
 
+TEST_F(File, whatChangesWhileItIsReadIsAnError) {
+  std::string path = folder.write("data", "0123456789");
+  auto file = InputFile::open(path);
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  uint8_t byte = 0;
+  EXPECT_TRUE(file->read(9, &byte, 1).ok());
+  EXPECT_EQ(byte, '9');
+  EXPECT_TRUE(file->checkUnchanged().ok());
+  ASSERT_EQ(truncate(path.c_str(), 5), 0);
+  EXPECT_TRUE(file->read(4, &byte, 1).ok());
+  Status status = file->read(4, &byte, 2);
+  EXPECT_EQ(status.code(), StatusCode::DataLoss);
+  EXPECT_EQ(status.message(),
+            path + ": ends at byte 5, but had 10 bytes when it was opened; "
+                   "leave files alone while they are read");
+  EXPECT_THAT(file->checkUnchanged().message(),
+              HasSubstr("data: was changed while it was read"));
+}
+
 TEST_F(File, absentFileIsNotFound) {
-  auto file = MappedFile::open(folder.path("nothing"));
+  auto file = readFile(folder.path("nothing"));
   ASSERT_FALSE(file.ok());
   EXPECT_EQ(file.status().code(), StatusCode::NotFound);
   EXPECT_EQ(file.status().message(),
@@ -55,14 +74,14 @@ TEST_F(File, absentFileIsNotFound) {
                 ": cannot be opened: No such file or directory");
 }
 
-TEST_F(File, folderAndPipeAreNotMapped) {
-  auto file = MappedFile::open(folder.path(""));
+TEST_F(File, folderAndPipeAreNotRead) {
+  auto file = readFile(folder.path(""));
   ASSERT_FALSE(file.ok());
   EXPECT_THAT(file.status().message(),
               HasSubstr("expected a file, but this is a folder"));
   std::string pipe = folder.path("pipe");
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
-  file = MappedFile::open(pipe);
+  file = readFile(pipe);
   ASSERT_FALSE(file.ok());
   EXPECT_THAT(file.status().message(),
               HasSubstr("expected a file, but this is a device or pipe"));
@@ -138,7 +157,8 @@ TEST_F(File, dashIsStandardOutputAndInput) {
   auto input = readStandardInput();
   dup2(savedInput, STDIN_FILENO);
   ASSERT_TRUE(input.ok());
-  EXPECT_EQ(std::string(input->begin(), input->end()), "to stdout");
+  EXPECT_EQ(std::string(input->bytes().begin(), input->bytes().end()),
+            "to stdout");
 }
 
 TEST_F(File, fullStandardOutputIsReported) {

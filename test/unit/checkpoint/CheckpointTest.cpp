@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include <chrono>
 
 using namespace saddle;
@@ -100,11 +102,34 @@ TEST_F(CheckpointFolder, tensorInTwoShardsIsRefused) {
                                   "tensor must be in one file only");
 }
 
+TEST_F(CheckpointFolder, whatIsThereInsteadIsNamed) {
+  std::filesystem::create_directory(folder.path("shards"));
+  folder.write("shards/model-00001-of-00002.safetensors", "");
+  EXPECT_EQ(Checkpoint::open(folder.path("shards")).status().message(),
+            folder.path("shards") +
+                ": holds neither model.safetensors.index.json nor "
+                "model.safetensors, but "
+                "\"model-00001-of-00002.safetensors\"; download the index, "
+                "which says which tensors there are");
+  std::filesystem::create_directories(folder.path("hub/snapshots"));
+  EXPECT_EQ(Checkpoint::open(folder.path("hub")).status().message(),
+            folder.path("hub") +
+                ": holds neither model.safetensors.index.json nor "
+                "model.safetensors; this is a folder of a hub's cache: give a "
+                "folder of its snapshots/");
+  // What cannot be looked at is not absent.
+  std::filesystem::create_symlink("loop", folder.path("loop"));
+  EXPECT_EQ(Checkpoint::open(folder.path("loop")).status().message(),
+            folder.path("loop") +
+                ": cannot be opened: Too many levels of symbolic links");
+}
+
 TEST_F(CheckpointFolder, malformedIndexIsRefused) {
   std::string noObject = index() + ": expected a JSON object";
   std::string noMap = index() + ": weight_map must be an object that maps "
                                 "tensor names to file names";
-  refuses("", index() + ": JSON syntax error at byte 1, near \"\"");
+  refuses("", index() + ": line 1, column 1 (byte 0): not valid JSON, "
+                        "unexpected end of file");
   refuses("[]", noObject);
   refuses("1", noObject);
   refuses("{}", index() + ": has no \"weight_map\"");

@@ -100,15 +100,27 @@ TEST_F(Safetensors, refusesHugeHeaders) {
               "limit is 536870912; is this a safetensors file?");
 }
 
+TEST_F(Safetensors, saysWhatLiesInThePlaceOfTheFile) {
+  refusesFile("version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+              ": expected a safetensors file, but this is a pointer of Git "
+              "LFS; fetch the file itself with \"git lfs pull\"");
+  refusesFile("<!DOCTYPE html><title>404</title>",
+              ": expected a safetensors file, but this is a web page; "
+              "download the file again, perhaps after logging in");
+}
+
 TEST_F(Safetensors, refusesOtherJson) {
   refuses("[]", "", ": the header is an array, expected a JSON object");
   refuses("7", "", ": the header is a number, expected a JSON object");
   refuses("null", "", ": the header is null, expected a JSON object");
+  const std::string place = ": header: line 1, column ";
   refuses("{\"x\"", "",
-          ": header: JSON syntax error at byte 5, near \"\"x\"\"");
-  refuses("{} {}", "", ": header: JSON syntax error at byte 4, near \"{} {\"");
+          place + "5 (byte 4): not valid JSON, unexpected end of file");
+  refuses("{} {}", "", place + "4 (byte 3): not valid JSON, unexpected '{'");
   refuses("{\"\xff\":1}", "",
-          ": header: JSON syntax error at byte 3, near \"\"\xff\"");
+          place + "3 (byte 2): not valid JSON, unexpected byte 0xff");
+  refuses(std::string("{}\0", 3), "",
+          place + "3 (byte 2): not valid JSON, unexpected byte 0x00");
   refuses(std::string(100000, '['), "",
           ": the header is an array, expected a JSON object");
 }

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -109,6 +111,43 @@ TEST(KernelCache, damageIsSeen) {
                 std::ios::binary)
       << whole;
   EXPECT_FALSE(cache.load("f" + std::string(kKey + 1)));
+}
+
+// What lies where an entry would be is neither waited for, nor followed, nor
+// run, and a binary that cannot be kept is no more than that.
+TEST(KernelCache, strangeEntriesAreNoEntries) {
+  TemporaryFolder folder;
+  KernelCache cache(folder.path(""));
+  const std::string path = folder.path(std::string(kKey) + ".kernel");
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_FALSE(cache.load(kKey));
+  EXPECT_TRUE(cache.store(kKey, sample()).ok());
+  EXPECT_TRUE(cache.load(kKey));
+
+  std::string precious = folder.write("precious", "precious");
+  std::filesystem::remove(path);
+  std::filesystem::create_symlink(precious, path);
+  EXPECT_TRUE(cache.store(kKey, sample()).ok());
+  EXPECT_TRUE(cache.load(kKey));
+  std::string content;
+  std::ifstream(precious) >> content;
+  EXPECT_EQ(content, "precious");
+  // A whole entry behind a link.
+  std::filesystem::rename(path, precious);
+  std::filesystem::create_symlink(precious, path);
+  EXPECT_FALSE(cache.load(kKey));
+
+  std::filesystem::remove(path);
+  std::filesystem::create_directory(path);
+  EXPECT_FALSE(cache.load(kKey));
+  EXPECT_FALSE(cache.store(kKey, sample()).ok());
+}
+
+TEST(KernelCache, aNewFolderIsPrivate) {
+  TemporaryFolder folder;
+  ASSERT_TRUE(KernelCache(folder.path("kernels")).open().ok());
+  EXPECT_EQ(std::filesystem::status(folder.path("kernels")).permissions(),
+            std::filesystem::perms::owner_all);
 }
 
 TEST(KernelCache, noFolder) {

@@ -10,7 +10,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstring>
+#include <unistd.h>
 
 using namespace saddle;
 using schema::DType;
@@ -69,6 +71,47 @@ TEST(Load, readsFilesAndBytesAlike) {
   EXPECT_EQ((*engine)->root().model()->name()->str(), "tiny");
   EXPECT_EQ(Engine::load(folder.path("no")).status().code(),
             StatusCode::NotFound);
+}
+
+// What was validated is what runs: a session outlives what happens to the file.
+TEST(Load, aFileChangedUnderALiveEngineChangesNothing) {
+  TemporaryFolder folder;
+  File file = tinyFile();
+  std::string text(file.begin(), file.end());
+  std::string path = folder.write("e.saddle", text);
+  auto engine = Engine::load(path);
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  folder.write("e.saddle", std::string(text.size(), '\xff'));
+  EXPECT_EQ((*engine)->root().model()->name()->str(), "tiny");
+  ASSERT_EQ(truncate(path.c_str(), 0), 0);
+  EXPECT_EQ((*engine)->root().programs()->size(), 1u);
+}
+
+// Time grows with the file and no faster.
+TEST(Load, manyCollectivesAreValidatedInLinearTime) {
+  constexpr size_t kCollectives = 60000;
+  TinyOptions options;
+  options.tp = 4;
+  options.dp = 2;
+  auto tree = tinyEngine(options);
+  auto &commands = tree->programs[0]->entries[0]->commands;
+  std::vector<std::unique_ptr<schema::CommandT>> found;
+  for (const auto &command : commands)
+    if (command->action.type == schema::Action::Collective)
+      found.push_back(std::make_unique<schema::CommandT>(*command));
+  ASSERT_FALSE(found.empty());
+  for (size_t i = 0; i < kCollectives; ++i)
+    commands.push_back(
+        std::make_unique<schema::CommandT>(*found[i % found.size()]));
+  File file = engineFileOf(*tree);
+  auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(loadStatus(file).message(), "");
+  std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+#ifdef NDEBUG
+  EXPECT_LT(time.count(), 1.0);
+#else
+  EXPECT_LT(time.count(), 20.0);
+#endif
 }
 
 TEST(Load, sameInputGivesSameBytes) { EXPECT_EQ(tinyFile(), tinyFile()); }

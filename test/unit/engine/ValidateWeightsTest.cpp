@@ -122,7 +122,7 @@ TEST(ValidateWeights, piecesStayInsideTheirSourceOnEveryRank) {
             kSource + "on rank 0, 8 columns from 1 on (blocks of 1 from blocks "
                       "of 1) reach beyond the source's 8");
   EXPECT_EQ(pieceAfter([](PieceT &p) { p.dest_block_rows = 1ull << 62; }),
-            kSource + "on rank 0, 4 rows from 0 on (blocks of "
+            kSource + "on rank 1, 4 rows from 4 on (blocks of "
                       "4611686018427387904 from blocks of 1) reach beyond the "
                       "source's 8");
   EXPECT_EQ(pieceAfter([](PieceT &p) { p.stack_start->base = 1; }),
@@ -131,6 +131,36 @@ TEST(ValidateWeights, piecesStayInsideTheirSourceOnEveryRank) {
   EXPECT_EQ(pieceAfter([](PieceT &p) { p.row_start->base = ~0ull; }),
             kPiece + "rank value 18446744073709551615 + 1 * 4 exceeds 64 "
                      "bits");
+}
+
+// The check looks at one rank; here is what it is to find on all of them.
+TEST(ValidateWeights, theLargestStartOfAnyRankDecides) {
+  TinyOptions options;
+  options.tp = 4;
+  int refused = 0, accepted = 0;
+  for (uint64_t base = 0; base < 3; ++base)
+    for (uint64_t divisor = 1; divisor < 5; ++divisor)
+      for (uint64_t modulus = 1; modulus < 5; ++modulus)
+        for (uint64_t step = 0; step < 3; ++step) {
+          bool fits = true; // 4 rows of 8
+          for (uint64_t rank = 0; rank < 4; ++rank)
+            fits &= base + rank / divisor % modulus * step + 4 <= 8;
+          std::string message = messageAfter(
+              [&](EngineT &e) {
+                RankValueT &start =
+                    *named(e.programs[0]->weights, kQkv).pieces[1]->row_start;
+                start.base = base;
+                start.divisor = divisor;
+                start.modulus = modulus;
+                start.step = step;
+              },
+              options);
+          EXPECT_EQ(message.empty(), fits)
+              << base << " " << divisor << " " << modulus << " " << step;
+          ++(fits ? accepted : refused);
+        }
+  EXPECT_GT(refused, 5);
+  EXPECT_GT(accepted, 10);
 }
 
 TEST(ValidateWeights, stackedPiecesStayInsideTheStack) {

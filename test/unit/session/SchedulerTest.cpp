@@ -72,6 +72,15 @@ std::vector<int32_t> counting(int count) {
   return tokens;
 }
 
+// A list of them would be 8 GiB, before anybody has asked whether the machine
+// has memory for the pages themselves.
+TEST_F(SchedulerTest, PagesThatNobodyTookCostNoMemory) {
+  constexpr uint64_t kPages = (uint64_t(1) << 31) - 1;
+  make(0, {}, kPages);
+  EXPECT_EQ(scheduler->freePages(), kPages);
+  EXPECT_EQ(scheduler->numPages(), kPages);
+}
+
 TEST_F(SchedulerTest, APromptBecomesOnePrefillBatch) {
   make();
   std::vector<int32_t> prompt = {5, 6, 7, 8, 9};

@@ -47,9 +47,26 @@ TEST(TokenizerErrorTest, TheMinimalFileIsAccepted) {
   EXPECT_EQ(statusOf(minimal().dump()).message(), "");
 }
 
+TEST(TokenizerErrorTest, AHostileFileIsRefusedAtOnce) {
+  EXPECT_EQ(statusOf(std::string(210000, '[')).message(),
+            "t.json: nested deeper than 64 levels");
+  std::string nested = R"({"normalizer":)";
+  for (int i = 0; i < 20000; ++i)
+    nested += R"({"type":"Sequence","normalizers":[)";
+  EXPECT_EQ(statusOf(nested).message(), "t.json: nested deeper than 64 levels");
+  std::string twice = minimal().dump();
+  twice.insert(1, R"("model":null,)");
+  EXPECT_EQ(statusOf(twice).message(),
+            "t.json: key \"model\" appears twice in one object");
+}
+
 TEST(TokenizerErrorTest, NotJson) {
-  EXPECT_EQ(statusOf("{\"model\": ").message(), "t.json: not JSON");
-  EXPECT_EQ(statusOf("").message(), "t.json: not JSON");
+  EXPECT_EQ(statusOf("{\"model\": ").message(),
+            "t.json: line 1, column 11 (byte 10): not valid JSON, unexpected "
+            "end of file");
+  EXPECT_EQ(statusOf("").message(),
+            "t.json: line 1, column 1 (byte 0): not valid JSON, unexpected end "
+            "of file");
   EXPECT_EQ(statusOf("[]").message(),
             "t.json: the file: expected an object, found array");
   EXPECT_EQ(Tokenizer::load("/nowhere/tokenizer.json").status().code(),

@@ -32,6 +32,96 @@ protected:
   }
 };
 
+#if defined(__has_feature)
+#define SADDLE_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define SADDLE_HAS_FEATURE(feature) 0
+#endif
+// Sanitizers reserve terabytes of addresses, which no limit below would allow.
+#if !SADDLE_HAS_FEATURE(address_sanitizer) &&                                  \
+    !SADDLE_HAS_FEATURE(thread_sanitizer) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)
+TEST_F(RunTest, EveryShortageOfMemoryEndsWithAMessage) {
+  int refused = 0, kilobytes = 16 << 10;
+  for (Outcome outcome = {1, "", ""}; outcome.code != 0; kilobytes += 1 << 10) {
+    ASSERT_LT(kilobytes, 1 << 20) << outcome.err;
+    outcome = run("ulimit -v " + std::to_string(kilobytes) + "; " + kRun +
+                  "--tokens 3,1,4 --max-new-tokens 4");
+    refused += outcome.code != 0;
+    if (outcome.code == 0)
+      continue;
+    EXPECT_EQ(outcome.code, 1) << kilobytes << " kB: " << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("error: ")) << kilobytes << " kB";
+  }
+  EXPECT_GT(refused, 2);
+}
+#endif
+
+TEST_F(RunTest, NumbersOutOfRangeNameShortBounds) {
+  auto usageError = [&](const std::string &arguments) {
+    Outcome outcome = run(kRun + "--tokens 1 " + arguments);
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_LT(outcome.err.size(), 200u) << outcome.err;
+    return outcome.err;
+  };
+  for (const char *option : {"--top-k", "--seed", "--max-new-tokens",
+                             "--prefill-chunk", "--kv-tokens"})
+    EXPECT_THAT(usageError(std::string(option) + " -1"),
+                HasSubstr(std::string(option) + ": Value -1 not in range "));
+  for (const char *seconds : {"nan", "inf", "-inf", "0", "-1", "1e300", "x"})
+    EXPECT_THAT(usageError(std::string("--timeout ") + seconds),
+                HasSubstr("is no number of seconds above 0"));
+  EXPECT_EQ(
+      run(kRun + "--tokens 1 --timeout 0.5 --seed 18446744073709551615").code,
+      0);
+}
+
+TEST_F(RunTest, LineEndsAndByteOrderMarksOfAPromptsFileAreNoTokens) {
+  const std::string arguments =
+      "--tokenizer " SADDLE_TOKENIZER " --prompts-file ";
+  folder.write("crlf.txt", "\xef\xbb\xbf"
+                           "0\r\n!0\r\n");
+  Json json = jsonOf(arguments + "crlf.txt");
+  ASSERT_EQ(json["prompts"].size(), 2u);
+  EXPECT_EQ(json["prompts"][0]["prompt_tokens"], Json::array({15}));
+  EXPECT_EQ(json["prompts"][1]["prompt_tokens"], Json({0, 15}));
+  for (const char *blank : {"0\n\n0\n", "0\r\n\r\n0\r\n"}) {
+    folder.write("blank.txt", blank);
+    EXPECT_THAT(errorOf(arguments + "blank.txt"),
+                HasSubstr("blank.txt: line 2 is empty, expected a prompt"));
+  }
+}
+
+// An engine whose model lay in a folder with a Latin-1 name, and a path with an
+// escape sequence.
+TEST_F(RunTest, ForeignTextNeverActsAndNeverStopsJson) {
+  TinyOptions options;
+  auto engine = tinyEngine(options);
+  engine->model->name = "caf\xe9";
+  engine->model->architecture = "Tiny\x1b[31m\xff";
+  for (auto &command : engine->programs[0]->entries[0]->commands)
+    command->place = "layer\xe9";
+  writeEngine("latin1.saddle", *engine);
+  const std::string bench = std::string(SADDLE_BENCH) +
+                            " latin1.saddle --weights synthetic:3 --batch 1 "
+                            "--context 1 --steps 1 --prefill 2 ";
+  for (const char *arguments : {"--json", "--trace trace.json", ""}) {
+    Outcome outcome = run(bench + arguments);
+    EXPECT_EQ(outcome.code, 0) << arguments << ": " << outcome.err;
+    EXPECT_EQ(outcome.out.find('\x1b'), std::string::npos);
+    if (std::string(arguments) == "--json")
+      EXPECT_TRUE(Json::accept(outcome.out));
+  }
+  EXPECT_TRUE(Json::accept(read(folder.path("trace.json"))));
+  EXPECT_THAT(run(bench).out, HasSubstr("Tiny\\u{1b}[31m\\xff, tp=1"));
+  Outcome outcome = run(std::string(SADDLE_RUN) +
+                        " $(printf 'no\\033[31m') --weights x --tokens 1");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.err,
+            "error: no\\u{1b}[31m: cannot be opened: No such file or "
+            "directory\n");
+}
+
 TEST_F(RunTest, TokensInTokensOut) {
   Outcome outcome =
       run(kRun + "--tokens 3,1,4 --max-new-tokens 4 --ignore-eos");

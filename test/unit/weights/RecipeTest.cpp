@@ -5,6 +5,8 @@
 #include "test/unit/weights/LoadedWeights.h"
 #include "test/unit/weights/TestCheckpoint.h"
 
+#include <gmock/gmock.h>
+
 using namespace saddle;
 using schema::DType;
 using Values = std::vector<float>;
@@ -42,6 +44,40 @@ void append(Values &values, const std::string &name, uint64_t width,
   for (uint64_t row = firstRow; row < firstRow + rows; ++row)
     for (uint64_t col = firstCol; col < firstCol + cols; ++col)
       values.push_back(testValue(name, row * width + col));
+}
+
+// Shards that are cut or overwritten while they are read: an error, neither a
+// signal nor other weights.
+TEST_F(Recipe, aShardChangedWhileItIsReadIsAnError) {
+  auto tree = engine(2);
+  std::vector<uint8_t> buffer = flatBufferOf(*tree);
+  const schema::Engine &root = *schema::GetEngine(buffer.data());
+  std::string text = safetensors(testTensors(*tree));
+  std::vector<std::vector<uint8_t>> memory;
+  std::vector<uint8_t *> arenas;
+  for (const schema::Arena *arena : *root.arenas()) {
+    memory.emplace_back(arena->bytes());
+    arenas.push_back(memory.back().data());
+  }
+  std::vector<const schema::Weight *> weights(
+      root.programs()->Get(0)->weights()->begin(),
+      root.programs()->Get(0)->weights()->end());
+  for (bool cuts : {true, false}) {
+    std::string path = folder.write("model.safetensors", text);
+    auto source = WeightSource::open(root, folder.path(""));
+    ASSERT_TRUE(source.ok()) << source.status().message();
+    if (cuts)
+      std::filesystem::resize_file(path, text.size() / 2);
+    else
+      folder.write("model.safetensors", text + "x");
+    Status status = (*source)->load(weights, 1, arenas);
+    EXPECT_EQ(status.code(), StatusCode::DataLoss);
+    EXPECT_THAT(status.message(),
+                testing::HasSubstr(cuts ? "model.safetensors: ends at byte "
+                                        : "model.safetensors: was changed"));
+    EXPECT_THAT(status.message(),
+                testing::HasSubstr("leave files alone while they are read"));
+  }
 }
 
 TEST_F(Recipe, concatenatesAndSlicesRows) {

@@ -1,0 +1,215 @@
+#include "runtime/src/base/Json.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+namespace saddle {
+
+namespace {
+
+using nlohmann::json;
+
+/// `line L, column C (byte B)` of a byte offset; lines and columns count
+/// from 1.
+std::string describePosition(std::string_view text, size_t offset) {
+  std::string_view before = text.substr(0, offset);
+  size_t line = 1 + std::count(before.begin(), before.end(), '\n');
+  size_t lineStart = before.rfind('\n');
+  size_t column =
+      lineStart == std::string_view::npos ? offset + 1 : offset - lineStart;
+  return "line " + std::to_string(line) + ", column " + std::to_string(column) +
+         " (byte " + std::to_string(offset) + ")";
+}
+
+std::string describeCharacter(std::string_view text, size_t offset) {
+  if (offset >= text.size())
+    return "end of file";
+  unsigned char c = text[offset];
+  if (c > ' ' && c < 0x7f)
+    return std::string("'") + char(c) + "'";
+  char code[16];
+  std::snprintf(code, sizeof code, "byte 0x%02x", c);
+  return code;
+}
+
+/// What every text must keep, and its first error.
+class LimitedSax : public nlohmann::json_sax<json> {
+public:
+  LimitedSax(const std::string &name, std::string_view text)
+      : name(name), text(text) {}
+
+  bool binary(json::binary_t &) override { return false; } // not in JSON text
+  bool parse_error(size_t position, const std::string &,
+                   const json::exception &error) override {
+    // The library counts the bytes it has read, the wrong one included.
+    size_t offset = std::min(position ? position - 1 : 0, text.size());
+    constexpr int numberOverflow = 406;
+    return refuse(describePosition(text, offset) + ": not valid JSON, " +
+                  (error.id == numberOverflow
+                       ? "number out of range"
+                       : "unexpected " + describeCharacter(text, offset)));
+  }
+
+  Status parse() {
+    if (text.size() > kMaxJsonBytes) {
+      refuse(std::to_string(text.size()) + " bytes, the limit is " +
+             std::to_string(kMaxJsonBytes));
+      return status;
+    }
+    // For the library a NUL is the end, whatever stands behind it.
+    if (size_t nul = text.find('\0'); nul != std::string_view::npos) {
+      refuse(describePosition(text, nul) + ": not valid JSON, unexpected " +
+             describeCharacter(text, nul));
+      return status;
+    }
+    json::sax_parse(text.begin(), text.end(), this);
+    return status;
+  }
+
+protected:
+  bool refuse(const std::string &problem) {
+    return keep(Status(StatusCode::DataLoss, name + ": " + problem));
+  }
+  bool keep(Status result) {
+    status = std::move(result);
+    return status.ok();
+  }
+  bool enter() {
+    return ++depth <= kMaxJsonDepth ||
+           refuse("nested deeper than " + std::to_string(kMaxJsonDepth) +
+                  " levels");
+  }
+  bool leave() {
+    --depth;
+    return true;
+  }
+
+private:
+  const std::string &name;
+  std::string_view text;
+  unsigned depth = 0;
+  Status status;
+};
+
+/// Translates the library's events.
+class EventSax : public LimitedSax {
+public:
+  EventSax(const std::string &name, std::string_view text, JsonHandler &handler)
+      : LimitedSax(name, text), handler(handler) {}
+
+  bool null() override { return scalar(JsonScalar::Kind::Null, "null"); }
+  bool boolean(bool value) override {
+    return scalar(JsonScalar::Kind::Boolean, value ? "true" : "false");
+  }
+  bool number_integer(int64_t value) override {
+    return scalar(JsonScalar::Kind::OtherNumber, std::to_string(value));
+  }
+  bool number_unsigned(uint64_t value) override {
+    JsonScalar event{JsonScalar::Kind::Unsigned, value, ""};
+    return keep(handler.scalar(event));
+  }
+  bool number_float(double, const std::string &spelling) override {
+    return scalar(JsonScalar::Kind::OtherNumber, spelling);
+  }
+  bool string(std::string &value) override {
+    return scalar(JsonScalar::Kind::String, std::move(value));
+  }
+  bool start_object(size_t) override {
+    return enter() && keep(handler.beginObject());
+  }
+  bool end_object() override { return leave() && keep(handler.endObject()); }
+  bool start_array(size_t) override {
+    return enter() && keep(handler.beginArray());
+  }
+  bool end_array() override { return leave() && keep(handler.endArray()); }
+  bool key(std::string &value) override { return keep(handler.key(value)); }
+
+private:
+  bool scalar(JsonScalar::Kind kind, std::string text) {
+    JsonScalar event{kind, 0, std::move(text)};
+    return keep(handler.scalar(event));
+  }
+
+  JsonHandler &handler;
+};
+
+/// Builds a document.
+class DocumentSax : public LimitedSax {
+public:
+  using LimitedSax::LimitedSax;
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(int64_t value) override { return add(value); }
+  bool number_unsigned(uint64_t value) override { return add(value); }
+  bool number_float(double value, const std::string &) override {
+    return add(value);
+  }
+  bool string(std::string &value) override { return add(std::move(value)); }
+  bool start_object(size_t) override {
+    return enter() && add(json::object()) && open();
+  }
+  bool start_array(size_t) override {
+    return enter() && add(json::array()) && open();
+  }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(std::string &value) override {
+    auto &members = opened.back()->get_ref<json::object_t &>();
+    auto [member, isNew] = members.emplace(value, nullptr);
+    place = &member->second;
+    return isNew || refuse("key \"" + value + "\" appears twice in one object");
+  }
+
+  json root;
+
+private:
+  bool add(json value) {
+    if (++values > kMaxJsonValues)
+      return refuse("more than " + std::to_string(kMaxJsonValues) + " values");
+    if (opened.empty()) {
+      place = &root;
+    } else if (opened.back()->is_array()) {
+      auto &elements = opened.back()->get_ref<json::array_t &>();
+      elements.emplace_back();
+      place = &elements.back();
+    }
+    *place = std::move(value);
+    return true;
+  }
+  bool open() {
+    opened.push_back(place);
+    return true;
+  }
+  bool close() {
+    opened.pop_back();
+    return leave();
+  }
+
+  std::vector<json *> opened; // arrays and objects, the innermost last
+  json *place = nullptr;      // of the value that was added last, or is next
+  uint64_t values = 0;
+};
+
+std::string_view viewOf(Bytes text) {
+  return {reinterpret_cast<const char *>(text.data()), text.size()};
+}
+
+} // namespace
+
+Status parseJson(const std::string &name, Bytes text, JsonHandler &handler) {
+  return EventSax(name, viewOf(text), handler).parse();
+}
+
+StatusOr<json> readJson(const std::string &name, Bytes text) {
+  DocumentSax sax(name, viewOf(text));
+  SADDLE_RETURN_IF_ERROR(sax.parse());
+  return std::move(sax.root);
+}
+
+} // namespace saddle

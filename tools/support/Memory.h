@@ -1,0 +1,27 @@
+// What a tool does when memory runs out where no status can say so: a line on
+// standard error and exit status 1, as for any other failure.
+
+#ifndef SADDLE_TOOLS_SUPPORT_MEMORY_H
+#define SADDLE_TOOLS_SUPPORT_MEMORY_H
+
+#include <new>
+#include <unistd.h>
+
+namespace saddle::tools {
+
+/// From now on every allocation that fails ends the process.
+inline void endWhenOutOfMemory() {
+  std::set_new_handler([] {
+    constexpr char kMessage[] =
+        "error: out of memory; raise the limit of memory (ulimit -v), or use "
+        "a smaller model, batch or context\n";
+    // Nothing that may allocate, and no destructors: threads still run.
+    [[maybe_unused]] ssize_t written =
+        ::write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
+    ::_exit(1);
+  });
+}
+
+} // namespace saddle::tools
+
+#endif // SADDLE_TOOLS_SUPPORT_MEMORY_H
