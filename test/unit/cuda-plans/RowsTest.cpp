@@ -246,6 +246,7 @@ TEST_F(RowsPlanTest, ARouterHasAWarpForEachExpert) {
   EXPECT_EQ(p.functions[0].grid[0], 16u);
   EXPECT_EQ(p.functions[0].block, 512u);
   EXPECT_TRUE(p.functions[0].waitsItself);
+  EXPECT_EQ(p.functions[0].residentBlocks, 1u);
   // Sums and norms of two tokens.
   EXPECT_EQ(p.functions[0].sharedBytes, 2u * 3072 * (2 + 2));
   EXPECT_THAT(p.functions[0].body, StartsWith("addRmsNormRouter<1, "));

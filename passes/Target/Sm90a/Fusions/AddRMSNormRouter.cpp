@@ -84,6 +84,8 @@ public:
     only.cluster = only.grid[0] = NormRouterLayout::ctas(w.shape[0]);
     only.sharedBytes = NormRouterLayout::sharedBytes(sum.shape[0], sum.shape[1],
                                                      bytes(sum), bytes(norm));
+    // Left to itself, ptxas spills registers of narrow rows to have more CTAs.
+    only.residentBlocks = 1;
     only.waitsItself = true;
     KernelPlan plan;
     plan.headers = {"impls/norm_router.cuh"};
