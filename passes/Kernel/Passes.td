@@ -17,6 +17,9 @@ def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
     | | `router_top_k` | the router's linear and the choice | `inline` |
     | sm_90a | `qk_norm[_all_reduce]_rope_kv_append` | as above, where q and k are normalised and rotated alike, nothing but the rotated q and the cache leaves, and the sum spans at most 32 ranks | `qk_norm_rope_kv_append` |
     | | `add_rms_norm` | the residual add and the next norm | `add_rms_norm` |
+    | | `add_rms_norm_linear` | these and the quantised product that alone reads the norm, which leaves as codes | `add_rms_norm_linear` |
+    | | `add_rms_norm_router` | these, the router's product and the choice of experts, for up to two tokens | `add_rms_norm_router` |
+    | | `attention_linear` | attention and the quantised product that alone reads it, for up to 16 tokens | `attention_linear` |
 
     The parts in brackets are absent where a topology does without; a norm alone is not a group. Groups of cpu run op by op and say in reports which ops belong
     together; where `dist.choices` of the function says reduction = "all_reduce", the collectives that finish a branch's sum stay outside.
