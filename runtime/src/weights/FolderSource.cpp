@@ -13,6 +13,8 @@
 
 namespace saddle::weights {
 
+using schema::DType;
+
 namespace {
 
 class FolderSource : public RecipeSource {
@@ -79,6 +81,10 @@ Status FolderSource::map(const Checkpoint &checkpoint,
 Status FolderSource::checkScale(uint32_t index, uint64_t member) const {
   const schema::Source &source = *engine.sources()->Get(index);
   const Tensor &tensor = tensors[index];
+  // Files have scales of e8m0 as bytes. Those of e4m3 are zero where all that
+  // they scale is zero.
+  DType dtype = source.dtype() == DType::U8 ? DType::F8E8M0 : source.dtype();
+  bool mayBeZero = dtype == DType::F8E4M3;
   std::vector<float> row(tensor.cols);
   // Checkpoint bytes have no alignment.
   std::vector<uint32_t> aligned((tensor.cols * tensor.unit + 3) / 4);
@@ -86,9 +92,9 @@ Status FolderSource::checkScale(uint32_t index, uint64_t member) const {
   for (uint64_t i = 0; i < tensor.rows; ++i) {
     std::memcpy(bytes, tensor.members[member] + i * tensor.cols * tensor.unit,
                 tensor.cols * tensor.unit);
-    loadRow(bytes, source.dtype(), row.data(), tensor.cols);
+    loadRow(bytes, dtype, row.data(), tensor.cols);
     for (uint64_t j = 0; j < tensor.cols; ++j)
-      if (!(row[j] > 0) || std::isinf(row[j]))
+      if (!(row[j] > 0 || (mayBeZero && row[j] == 0)) || std::isinf(row[j]))
         return makeError(
             StatusCode::DataLoss,
             "scale \"%s\" is %g at row %" PRIu64 ", column %" PRIu64
@@ -100,7 +106,9 @@ Status FolderSource::checkScale(uint32_t index, uint64_t member) const {
 
 Status FolderSource::checkScales() const {
   for (uint32_t i = 0; i < tensors.size(); ++i)
-    if (engine.sources()->Get(i)->companion() == schema::CompanionKind::SCALE)
+    if (schema::CompanionKind kind = engine.sources()->Get(i)->companion();
+        kind == schema::CompanionKind::SCALE ||
+        kind == schema::CompanionKind::GLOBAL_SCALE)
       for (uint64_t m = 0; m < tensors[i].members.size(); ++m)
         SADDLE_RETURN_IF_ERROR(checkScale(i, m));
   return Status();
