@@ -193,7 +193,7 @@ private:
     for (Companion &companion : spec.companions) {
       std::string companionName = memberName(companion.name, member);
       const TensorInfo *info = take(companionName);
-      if (!info && !holdsCodes(weight.dtype))
+      if (!info && weight.dtype != spec.dtype)
         continue; // checkDType explains the weight
       std::string role = roleName(companion.role);
       std::string expected = dtypeName(companion.dtype);

@@ -56,7 +56,7 @@ TEST(SignatureTest, RefusesAForeignDType) {
             "linear: operand 0 (x) is f32, expected the compute dtype "
             "(compute bf16, KV f32)");
   EXPECT_THAT(checkLinear({f32({4, 8}), i32({6, 8}), f32({4, 6})}),
-              HasSubstr("(w) is i32, expected f32, bf16, f16 or f8e4m3"));
+              HasSubstr("(w) is i32, expected f32, bf16, f16, f8e4m3 or i8"));
 }
 
 TEST(SignatureTest, RefusesAWrongRank) {
