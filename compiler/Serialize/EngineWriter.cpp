@@ -1,6 +1,7 @@
 #include "compiler/Serialize/EngineWriter.h"
 
 #include "dialects/Engine/IR/EngineDialect.h"
+#include "passes/Target/KernelStorage.h"
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/base/Hash.h"
 #include "runtime/src/engine/EngineFile.h"
@@ -112,6 +113,10 @@ private:
       return schema::DType::F8E4M3;
     if (type.isInteger(32))
       return schema::DType::I32;
+    if (isa<Float8E8M0FNUType>(type))
+      return schema::DType::F8E8M0;
+    if (type.isSignedInteger(8))
+      return schema::DType::I8;
     if (type.isInteger(8))
       return schema::DType::U8;
     return schema::DType::UNKNOWN;
@@ -147,6 +152,8 @@ private:
     table->stack = op.getStack();
     table->dtype = dtypeOf(type.getElementType());
     table->shape.assign(type.getShape().begin(), type.getShape().end());
+    if (engine::UnpackingAttr unpacking = op.getUnpackingAttr())
+      table->unpacking = writeUnpacking(unpacking);
     if (auto reason = op.getIgnored())
       table->ignored_reason = reason->str();
     if (auto weight = op.getOf()) {
@@ -159,6 +166,22 @@ private:
     sources[op.getSymName()] = root.sources.size();
     root.sources.push_back(std::move(table));
     return success();
+  }
+
+  static std::unique_ptr<schema::UnpackingT>
+  writeUnpacking(engine::UnpackingAttr unpacking) {
+    auto table = std::make_unique<schema::UnpackingT>();
+    if (model::PackingAttr packing = unpacking.getPacking()) {
+      table->order.assign(packing.getOrder().begin(), packing.getOrder().end());
+      table->bits = packing.getWord().getWidth() / table->order.size();
+      table->along_rows = packing.getRows();
+    }
+    table->transposed = unpacking.getTransposed();
+    table->per_element = unpacking.getPer();
+    table->add = unpacking.getPlus();
+    table->rows = unpacking.getRows();
+    table->cols = unpacking.getCols();
+    return table;
   }
 
   LogicalResult writeArena(engine::ArenaOp op) {
@@ -257,6 +280,8 @@ private:
       if (model::PackingAttr packing = attr.getPacking())
         table->order.assign(packing.getOrder().begin(),
                             packing.getOrder().end());
+      table->codes = engine::codesOf(attr);
+      table->zero = attr.getOffset();
       for (model::CompanionAttr companion : attr.getCompanions()) {
         auto entry = std::make_unique<schema::CompanionT>();
         entry->kind = static_cast<schema::CompanionKind>(companion.getKind());

@@ -104,11 +104,30 @@ WeightSpec &WeightLister::addProjection(const std::string &symbol,
                                         const std::vector<Dimension> &dims) {
   WeightSpec &spec = add(symbol, module + ".weight", dims);
   StatusOr<const StorageFormat *> format =
-      quantisation.formatOf(module, configPath);
+      quantisation.formatOf(module, configPath, spec.members());
   if (!format.ok() && error.ok())
     error = format.status();
-  else if (format.ok() && *format)
+  else if (format.ok() && *format) {
+    uint64_t columns = spec.shape.back();
     store(**format, spec);
+    for (const RedundantTensor &each : (*format)->redundant) {
+      IgnoredWeight ignored{{}, each.reason};
+      ignored.spec.name = module + "." + each.tensor;
+      ignored.spec.stack = spec.stack;
+      ignored.spec.dtype = each.dtype;
+      switch (each.shape) {
+      case RedundantTensor::Single:
+        break;
+      case RedundantTensor::Pair:
+        ignored.spec.shape = {2};
+        break;
+      case RedundantTensor::Columns:
+        ignored.spec.shape = {columns};
+        break;
+      }
+      weights.ignored.push_back(std::move(ignored));
+    }
+  }
   return spec;
 }
 

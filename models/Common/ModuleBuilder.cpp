@@ -16,8 +16,11 @@ static Type elementType(Builder &builder, TensorDType dtype) {
     return builder.getType<Float8E4M3FNType>();
   case TensorDType::I32:
     return builder.getI32Type();
-  case TensorDType::I64:
-    return builder.getI64Type();
+  case TensorDType::F8E8M0:
+    return builder.getType<Float8E8M0FNUType>();
+  case TensorDType::I8:
+    return builder.getIntegerType(8, /*isSigned=*/true);
+  case TensorDType::I64: // only of tensors that nothing reads
   case TensorDType::U8:
   case TensorDType::Other:
     break;
@@ -25,10 +28,41 @@ static Type elementType(Builder &builder, TensorDType dtype) {
   return builder.getIntegerType(8, /*isSigned=*/false);
 }
 
+/// Of the values that a tensor of that dtype holds.
+static Type valueType(Builder &builder, TensorDType dtype,
+                      const TensorLayout &layout) {
+  switch (layout.elements) {
+  case Elements::AsStored:
+    break;
+  case Elements::UInt4:
+    return builder.getIntegerType(4, /*isSigned=*/false);
+  case Elements::UInt8:
+    return builder.getIntegerType(8, /*isSigned=*/false);
+  case Elements::E2M1:
+    return builder.getType<Float4E2M1FNType>();
+  case Elements::E8M0:
+    return builder.getType<Float8E8M0FNUType>();
+  }
+  return elementType(builder, dtype);
+}
+
+static PackingAttr packingOf(Builder &builder, TensorDType dtype,
+                             const TensorLayout &layout) {
+  if (layout.order.empty())
+    return {};
+  auto width = static_cast<unsigned>(8 * elementBytes(dtype));
+  return PackingAttr::get(builder.getContext(), builder.getIntegerType(width),
+                          layout.order, layout.alongRows);
+}
+
 static CompanionKind kindOf(CompanionRole role) {
   switch (role) {
   case CompanionRole::Scale:
     return CompanionKind::Scale;
+  case CompanionRole::Zero:
+    return CompanionKind::Zero;
+  case CompanionRole::GlobalScale:
+    return CompanionKind::GlobalScale;
   }
   llvm_unreachable("all roles are listed");
 }
@@ -119,18 +153,23 @@ void ModuleBuilder::createWeight(const ModelWeight &weight) {
   for (const Companion &companion : spec.companions)
     companions.push_back(CompanionAttr::get(
         builder.getContext(), kindOf(companion.role),
-        elementType(builder, companion.dtype),
+        valueType(builder, companion.dtype, companion.layout),
         static_cast<int64_t>(companion.blockRows),
-        static_cast<int64_t>(companion.blockColumns), PackingAttr(),
-        /*divides=*/false, builder.getStringAttr(companion.name)));
+        static_cast<int64_t>(companion.blockColumns),
+        packingOf(builder, companion.dtype, companion.layout),
+        companion.layout.transposed, companion.plus, companion.divides,
+        builder.getStringAttr(companion.name)));
   StorageAttr storage;
   if (!companions.empty())
-    storage = StorageAttr::get(builder.getContext(), PackingAttr(), companions);
+    storage = StorageAttr::get(builder.getContext(),
+                               packingOf(builder, spec.dtype, spec.layout),
+                               spec.layout.transposed, spec.offset,
+                               /*codes=*/Type(), companions);
   WeightOp::create(
       builder, loc(weight.symbol), builder.getStringAttr(weight.symbol),
       builder.getStringAttr(spec.name), builder.getArrayAttr(dims), storage,
-      TypeAttr::get(
-          RankedTensorType::get(shape, elementType(builder, spec.dtype))));
+      TypeAttr::get(RankedTensorType::get(
+          shape, valueType(builder, spec.dtype, spec.layout))));
 }
 
 void ModuleBuilder::createKVCache(const std::string &symbol, int64_t heads,

@@ -1,5 +1,6 @@
 #include "models/Common/TensorAccounting.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 namespace saddle {
@@ -54,6 +55,11 @@ bool holdsCodes(TensorDType dtype) {
   return false;
 }
 
+bool isOne(const std::vector<uint64_t> &shape) {
+  return std::all_of(shape.begin(), shape.end(),
+                     [](uint64_t dim) { return dim == 1; });
+}
+
 std::string quoted(const std::string &name) { return "\"" + name + "\""; }
 
 std::string more(uint64_t count) {
@@ -73,6 +79,8 @@ public:
   Status run(ModelWeights &weights) {
     for (ModelWeight &weight : weights.used)
       SADDLE_RETURN_IF_ERROR(match(weight.spec));
+    for (IgnoredWeight &weight : weights.ignored)
+      SADDLE_RETURN_IF_ERROR(matchUnread(weight.spec));
     if (missing)
       return fail(StatusCode::NotFound, firstMissing, more(missing));
     return sortOthers(weights);
@@ -84,7 +92,8 @@ private:
     for (uint64_t member = 0; member < spec.members(); ++member) {
       std::string name = memberName(spec.name, member);
       const TensorInfo *weight = take(name);
-      SADDLE_RETURN_IF_ERROR(refuseStrayCompanions(name, weight));
+      SADDLE_RETURN_IF_ERROR(refuseStrayCompanions(spec, name, weight));
+      SADDLE_RETURN_IF_ERROR(refuseOtherForms(spec, name, weight));
       if (!weight) {
         noteMissing(name, expected, spec);
         continue;
@@ -104,12 +113,66 @@ private:
     return Status();
   }
 
+  /// Not read, but as its format has it where it is there.
+  Status matchUnread(const WeightSpec &spec) {
+    for (uint64_t member = 0; member < spec.members(); ++member) {
+      std::string name = memberName(spec.name, member);
+      const TensorInfo *info = take(name);
+      if (!info)
+        continue;
+      if (!isOne(spec.shape) || !isOne(info->shape))
+        SADDLE_RETURN_IF_ERROR(checkShape(name, *info, spec.shape));
+      if (info->dtype != spec.dtype)
+        return fail(StatusCode::Unsupported, "tensor " + quoted(name) + " is " +
+                                                 found(*info) + ", expected " +
+                                                 dtypeName(spec.dtype));
+    }
+    return Status();
+  }
+
+  /// What `spec` is in the config's words: "int4 groups".
+  std::string declared(const WeightSpec &spec) const {
+    return !spec.isQuantised()
+               ? rules.quantisation ? " keeps this module unquantised"
+                                    : " has no quantization_config"
+               : std::string(" declares ") + rules.quantisation.format->name +
+                     " weights (quantization_config)";
+  }
+
+  /// The module's weight under the name that it has in another format.
+  Status refuseOtherForms(const WeightSpec &spec, const std::string &name,
+                          const TensorInfo *weight) {
+    for (const StorageFormat &format : knownFormats()) {
+      std::string other = moduleName(name) + "." + format.tensor;
+      const TensorInfo *info = other == name ? nullptr : find(other);
+      if (!info)
+        continue;
+      if (weight)
+        return fail(StatusCode::Mismatch,
+                    "tensors " + quoted(name) + " and " + quoted(other) +
+                        " both claim to be one weight; " + rules.configPath +
+                        declared(spec));
+      std::string message = "tensor " + quoted(other) + " is " + found(*info) +
+                            ", but " + rules.configPath + declared(spec) +
+                            "; expected " + quoted(name);
+      if (spec.isQuantised() && holdsValues(info->dtype))
+        message += std::string(", or the module in ") +
+                   rules.quantisation.unconvertedField;
+      return fail(StatusCode::Mismatch, message);
+    }
+    return Status();
+  }
+
   /// A companion needs a weight of its format, whatever the config says.
-  Status refuseStrayCompanions(const std::string &name,
+  Status refuseStrayCompanions(const WeightSpec &spec, const std::string &name,
                                const TensorInfo *weight) {
     for (const StorageFormat &format : knownFormats())
       for (const CompanionFormat &companion : format.companions) {
-        std::string companionName = name + companion.suffix;
+        // Formats that call their weights otherwise may share a name with it.
+        if (moduleName(name) + "." + format.tensor != name ||
+            (spec.isQuantised() && spec.dtype != format.dtype))
+          continue;
+        std::string companionName = moduleName(name) + "." + companion.tensor;
         if (!find(companionName))
           continue;
         std::string what = std::string(roleName(companion.role)) + " " +
@@ -130,7 +193,7 @@ private:
     for (Companion &companion : spec.companions) {
       std::string companionName = memberName(companion.name, member);
       const TensorInfo *info = take(companionName);
-      if (!info && !holdsCodes(weight.dtype))
+      if (!info && weight.dtype != spec.dtype)
         continue; // checkDType explains the weight
       std::string role = roleName(companion.role);
       std::string expected = dtypeName(companion.dtype);
@@ -140,6 +203,8 @@ private:
                         ", but its " + role + " " + quoted(companionName) +
                         " is missing, expected " + expected + " " +
                         formatShape(companion.shape));
+      if (member == 0 && isOne(companion.shape) && isOne(info->shape))
+        companion.shape = info->shape; // tools write [], [1] or [1, 1]
       SADDLE_RETURN_IF_ERROR(checkShape(companionName, *info, companion.shape));
       if (member == 0 && companion.anyFloat && holdsValues(info->dtype))
         companion.dtype = info->dtype;
@@ -171,10 +236,9 @@ private:
         return fail(StatusCode::Unsupported,
                     what + ", expected " + dtypeName(expected));
       return fail(StatusCode::Mismatch,
-                  what + ", but " + rules.configPath + " declares " +
-                      rules.quantisation.format->name +
-                      " weights (quantization_config); expected " +
-                      dtypeName(expected) + ", or the module in " +
+                  what + ", but " + rules.configPath + declared(spec) +
+                      "; expected " + dtypeName(expected) +
+                      ", or the module in " +
                       rules.quantisation.unconvertedField);
     }
     if (holdsValues(info.dtype))
@@ -183,9 +247,7 @@ private:
       return fail(StatusCode::Unsupported,
                   what + ", expected f32, bf16 or f16");
     return fail(StatusCode::Mismatch,
-                what + ", but " + rules.configPath +
-                    (rules.quantisation ? " keeps this module unquantised"
-                                        : " has no quantization_config"));
+                what + ", but " + rules.configPath + declared(spec));
   }
 
   /// Whatever nobody took is ignored for a reason, or too much.

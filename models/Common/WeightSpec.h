@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace saddle {
@@ -22,9 +23,35 @@ struct Dimension {
   uint64_t unit = 1;
 };
 
-/// What a tensor beside a quantised weight holds.
-enum class CompanionRole {
-  Scale, // value = stored * scale
+/// What a tensor beside a quantised weight holds:
+/// value = (code - zero) * scale, and a global scale scales the scales.
+enum class CompanionRole { Scale, Zero, GlobalScale };
+
+/// What the values of a tensor are, when its dtype does not say it.
+enum class Elements { AsStored, UInt4, UInt8, E2M1, E8M0 };
+
+/// How a matrix lies in a checkpoint's tensor.
+struct TensorLayout {
+  Elements elements = Elements::AsStored;
+  /// Places of the values in a word, counted from the lowest bits; empty: the
+  /// tensor's elements are single values.
+  std::vector<int64_t> order = {};
+  /// Values of a word are neighbours in a column of the tensor, not in a row.
+  bool alongRows = false;
+  /// The tensor has columns first.
+  bool transposed = false;
+
+  /// Of the tensor that holds a matrix of that shape.
+  std::vector<uint64_t> storedShape(uint64_t rows, uint64_t columns) const {
+    std::vector<uint64_t> shape = {rows, columns};
+    if (transposed)
+      std::swap(shape[0], shape[1]);
+    if (!order.empty()) {
+      uint64_t &along = shape[alongRows ? 0 : 1];
+      along = (along + order.size() - 1) / order.size();
+    }
+    return shape;
+  }
 };
 
 /// A tensor without which the codes of a quantised weight mean nothing. With a
@@ -39,6 +66,11 @@ struct Companion {
   /// A checkpoint may store F32, BF16 or F16 instead of `dtype`, which then is
   /// what it stores.
   bool anyFloat = false;
+  TensorLayout layout = {};
+  /// Added to each value, modulo the number of values.
+  int64_t plus = 0;
+  /// Of a global scale: scales are divided by it.
+  bool divides = false;
 };
 
 /// With `stack` > 0 every name holds one "{}" that stands for 0 .. stack-1, and
@@ -50,6 +82,9 @@ struct WeightSpec {
   std::vector<uint64_t> shape;
   /// Empty for a weight that is stored as its values.
   std::vector<Companion> companions;
+  TensorLayout layout = {};
+  /// Taken off every code.
+  int64_t offset = 0;
 
   bool isQuantised() const { return !companions.empty(); }
   /// Null when the weight has none of that role.
@@ -79,11 +114,20 @@ inline std::string memberName(const std::string &name, uint64_t member) {
   return full;
 }
 
+/// "x.q_proj" of "x.q_proj.weight".
+inline std::string moduleName(const std::string &tensor) {
+  return tensor.substr(0, tensor.rfind('.'));
+}
+
 /// For messages.
 inline const char *roleName(CompanionRole role) {
   switch (role) {
   case CompanionRole::Scale:
     return "scale";
+  case CompanionRole::Zero:
+    return "zero point";
+  case CompanionRole::GlobalScale:
+    return "global scale";
   }
   return "companion";
 }

@@ -56,6 +56,12 @@ AccountingRules m2AccountingRules(const M2Config &config,
   AccountingRules rules{configPath, config.quantisation, {}, ""};
   rules.ignore.push_back(
       {"*.rotary_emb.inv_freq", "recomputed from rope_theta and rotary_dim"});
+  for (const char *scale :
+       {"*.self_attn.k_proj.k_scale", "*.self_attn.v_proj.v_scale",
+        "*.self_attn.k_scale", "*.self_attn.v_scale"})
+    if (config.quantisation)
+      rules.ignore.push_back(
+          {scale, "KV caches hold what is computed, without a scale"});
   if (config.tieWordEmbeddings)
     rules.ignore.push_back(
         {"lm_head.weight", "tie_word_embeddings: the embedding is used"});

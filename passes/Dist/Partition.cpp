@@ -166,8 +166,8 @@ private:
   }
 
   /// Storage of a share. A rank that starts inside a block sees a finer grid,
-  /// of the largest size that divides the block and the share's step. Scales
-  /// are f32 from here on, as the kernels want them.
+  /// of the largest size that divides the block and the share's step. From
+  /// here on a weight is stored as kernels want it.
   model::StorageAttr localStorage(model::WeightOp weight,
                                   ShardingAttr sharding) {
     if (weight.getWeightStorage().isPlain())
@@ -180,14 +180,12 @@ private:
                  : std::gcd(block, type.getDimSize(dim) / factor);
     };
     int64_t rank = type.getRank();
-    return weight.getWeightStorage().mapCompanions(
-        [&](model::CompanionAttr companion) {
-          if (isa<BFloat16Type, Float16Type>(companion.getType()))
-            companion = companion.withType(builder.getF32Type());
-          return companion
-              .withBlocks({share(companion.getBlockRows(), rank - 2),
-                           share(companion.getBlockCols(), rank - 1)})
-              .withoutSource();
+    return weight.getWeightStorage()
+        .held(type.getElementType())
+        .mapCompanions([&](model::CompanionAttr companion) {
+          return companion.withBlocks(
+              {share(companion.getBlockRows(), rank - 2),
+               share(companion.getBlockCols(), rank - 1)});
         });
   }
 

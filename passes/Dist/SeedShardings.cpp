@@ -11,6 +11,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 
+#include <numeric>
+
 namespace saddle::dist {
 #define GEN_PASS_DEF_SEEDSHARDINGS
 #include "passes/Dist/Passes.h.inc"
@@ -93,8 +95,15 @@ std::string listLegal(int64_t most, Predicate legal) {
 struct Dimension {
   const DimensionName *name;
   int64_t units;
+  /// Shares hold a multiple of so many units: those of a byte.
+  int64_t grain;
   /// The symbol that was seen first with it.
   Operation *first;
+
+  /// Into equal shares of whole grains.
+  bool splits(int64_t ways) const {
+    return units % ways == 0 && units / ways % grain == 0;
+  }
 };
 
 /// Decides the axis of each logical dimension once, so that weights, norms and
@@ -134,11 +143,18 @@ private:
 
   LogicalResult countUnits() {
     for (auto weight : module.getOps<model::WeightOp>()) {
-      ArrayRef<int64_t> shape = weight.getWeightType().getShape();
-      for (auto [dim, extent] : llvm::zip_equal(
-               weight.getDims().getAsRange<model::DimAttr>(), shape))
-        if (failed(count(weight, dim.getName(), extent / dim.getUnit())))
+      RankedTensorType type = weight.getWeightType();
+      int64_t together = weight.getWeightStorage()
+                             .held(type.getElementType())
+                             .getValuesPerElement();
+      for (auto [index, dim] :
+           llvm::enumerate(weight.getDims().getAsRange<model::DimAttr>())) {
+        int64_t extent = type.getDimSize(index), unit = dim.getUnit();
+        bool inRow = static_cast<int64_t>(index) + 1 == type.getRank();
+        if (failed(count(weight, dim.getName(), extent / unit,
+                         inRow ? together / std::gcd(together, unit) : 1)))
           return failure();
+      }
     }
     for (auto held : module.getOps<model::StateOpInterface>())
       if (StringRef dim = held.getStateHeadsDim(); !dim.empty())
@@ -147,16 +163,19 @@ private:
     return success();
   }
 
-  LogicalResult count(Operation *symbol, StringRef name, int64_t units) {
+  /// `grain` units of a dimension stay together besides.
+  LogicalResult count(Operation *symbol, StringRef name, int64_t units,
+                      int64_t grain = 1) {
     const DimensionName *known = findDimension(name);
     if (!known)
       return symbol->emitError("no rule splits a dimension named \"")
              << name << "\"; known names: " << listKnownNames();
     if (known->split == Split::Whole)
       return success();
-    for (const Dimension &seen : dimensions) {
+    for (Dimension &seen : dimensions) {
       if (seen.name != known)
         continue;
+      seen.grain = std::max(seen.grain, grain);
       if (seen.units == units)
         return success();
       InFlightDiagnostic diag = symbol->emitError("has ")
@@ -165,7 +184,7 @@ private:
       diag.attachNote(seen.first->getLoc()) << "it is defined here";
       return diag;
     }
-    dimensions.push_back({known, units, symbol});
+    dimensions.push_back({known, units, grain, symbol});
     return success();
   }
 
@@ -260,11 +279,10 @@ private:
                   return tp % n == 0 && allOf(Split::Experts, deals(n)) &&
                          placesWidth(tp, n);
                 });
-    if (const Dimension *dim =
-            findFailing(Split::ExpertWidth, [&](int64_t width) {
-              return tp % ep == 0 && width % (tp / ep) == 0;
-            }))
-      return refuse(*dim, "ep", ep);
+    for (const Dimension &dim : dimensions)
+      if (dim.name->split == Split::ExpertWidth &&
+          !(tp % ep == 0 && dim.splits(tp / ep)))
+        return refuse(dim, "ep", ep);
     forEach(Split::Experts, [&](const Dimension &dim) {
       axes[dim.name->name] = factor(1, ep);
     });
@@ -275,8 +293,9 @@ private:
   }
 
   bool placesWidth(int64_t ranks, int64_t groups) const {
-    return ranks % groups == 0 && allOf(Split::ExpertWidth, [&](int64_t width) {
-             return width % (ranks / groups) == 0;
+    return ranks % groups == 0 && llvm::all_of(dimensions, [&](auto &dim) {
+             return dim.name->split != Split::ExpertWidth ||
+                    dim.splits(ranks / groups);
            });
   }
 
@@ -306,6 +325,9 @@ private:
                               << " cannot be split over tp = " << tp;
     if (by > 1)
       diag << ", " << divisor << " = " << by;
+    if (dim.grain > 1)
+      diag << " in shares of " << dim.grain
+           << ", which a byte of the weights holds";
     return diag << "; legal tp up to " << kMostListed << ": "
                 << listLegal(kMostListed, [&](int64_t n) {
                      return n % dp == 0 && placesHeads(sharesOfHeads(n / dp)) &&

@@ -161,7 +161,7 @@ private:
           builder.getStringAttr(entry.getName().getValue()),
           info.getAs<IntegerAttr>("stack"), model::CompanionKindAttr(),
           FlatSymbolRefAttr(), info.getAs<StringAttr>("reason"),
-          info.getAs<TypeAttr>("type"));
+          UnpackingAttr(), info.getAs<TypeAttr>("type"));
     }
   }
 };

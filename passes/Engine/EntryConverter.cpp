@@ -115,7 +115,9 @@ Value EntryConverter::global(Location loc, StringRef symbol, Type type) {
 }
 
 Value EntryConverter::weight(Operation *op, StringRef symbol) {
-  RankedTensorType type = shardOf(symbol).getWeightType();
+  dist::WeightShardOp shard = shardOf(symbol);
+  RankedTensorType type =
+      shard.getWeightStorage().inMemory(shard.getWeightType());
   return global(op->getLoc(), symbol,
                 MemRefType::get(type.getShape(), type.getElementType()));
 }
@@ -146,7 +148,7 @@ EntryConverter::constantsOf(Operation *op,
     dist::WeightShardOp shard = shardOf(operand.symbol.getValue());
     model::StorageAttr storage = shard.getWeightStorage();
     plain &= storage.isPlain();
-    storages.push_back(storage.resolved(shard.getWeightType().getShape()));
+    storages.push_back(storage.resolved(shard.getWeightType()));
   }
   if (!plain)
     constants.push_back(builder.getNamedAttr(EngineDialect::kStorageName,

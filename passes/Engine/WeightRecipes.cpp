@@ -24,28 +24,64 @@ static RankedTensorType memberType(RankedTensorType type, Type element) {
                                element);
 }
 
+/// How a stored tensor becomes a matrix of `shape` in memory, an element of
+/// which holds `per` of its values; null when it is one.
+static UnpackingAttr unpackingOf(MLIRContext *context,
+                                 model::PackingAttr packing, bool transposed,
+                                 int64_t per, int64_t plus,
+                                 ArrayRef<int64_t> shape) {
+  // Words of one value that is an element are read as they are.
+  if (!packing && !transposed)
+    return {};
+  return UnpackingAttr::get(context, packing, transposed, per, plus, shape[0],
+                            shape[1] / per);
+}
+
+/// The tensor of a checkpoint that a matrix of `type` is stored in.
+static RankedTensorType
+storedType(RankedTensorType type, model::PackingAttr packing, bool transposed) {
+  SmallVector<int64_t> shape(type.getShape());
+  Type element = type.getElementType();
+  if (transposed)
+    std::swap(shape[0], shape[1]);
+  if (packing) {
+    int64_t &along = shape[packing.getRows() ? 0 : 1];
+    along = llvm::divideCeil(along, packing.getOrder().size());
+    element = packing.getWord();
+  }
+  return RankedTensorType::get(shape, element);
+}
+
 void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
   RankedTensorType type = weight.getWeightType();
   IntegerAttr stack =
       builder.getI64IntegerAttr(type.getRank() == 3 ? type.getDimSize(0) : 0);
   RankedTensorType member = memberType(type, type.getElementType());
-  SourceOp::create(builder, weight.getLoc(), weight.getSymNameAttr(),
-                   weight.getSourceAttr(), stack,
-                   /*companion=*/model::CompanionKindAttr(),
-                   /*of=*/FlatSymbolRefAttr(), /*ignored=*/StringAttr(),
-                   TypeAttr::get(member));
-  for (model::CompanionAttr companion :
-       weight.getWeightStorage().getCompanions()) {
-    auto kind = model::CompanionKindAttr::get(builder.getContext(),
-                                              companion.getKind());
+  model::StorageAttr storage = weight.getWeightStorage();
+  MLIRContext *context = builder.getContext();
+  SourceOp::create(
+      builder, weight.getLoc(), weight.getSymNameAttr(), weight.getSourceAttr(),
+      stack, /*companion=*/model::CompanionKindAttr(),
+      /*of=*/FlatSymbolRefAttr(), /*ignored=*/StringAttr(),
+      unpackingOf(context, storage.getPacking(), storage.getTransposed(),
+                  storage.held(type.getElementType()).getValuesPerElement(),
+                  /*plus=*/0, member.getShape()),
+      TypeAttr::get(
+          storedType(member, storage.getPacking(), storage.getTransposed())));
+  for (model::CompanionAttr companion : storage.getCompanions()) {
+    auto kind = model::CompanionKindAttr::get(context, companion.getKind());
     auto grid = RankedTensorType::get(companion.getShape(member.getShape()),
                                       companion.getType());
-    SourceOp::create(builder, weight.getLoc(),
-                     builder.getStringAttr(companionName(weight.getSymName(),
-                                                         companion.getKind())),
-                     companion.getSource(), stack, kind,
-                     FlatSymbolRefAttr::get(weight.getSymNameAttr()),
-                     StringAttr(), TypeAttr::get(grid));
+    SourceOp::create(
+        builder, weight.getLoc(),
+        builder.getStringAttr(
+            companionName(weight.getSymName(), companion.getKind())),
+        companion.getSource(), stack, kind,
+        FlatSymbolRefAttr::get(weight.getSymNameAttr()), StringAttr(),
+        unpackingOf(context, companion.getPacking(), companion.getTransposed(),
+                    /*per=*/1, companion.getPlus(), grid.getShape()),
+        TypeAttr::get(storedType(grid, companion.getPacking(),
+                                 companion.getTransposed())));
   }
 }
 
@@ -115,14 +151,18 @@ LogicalResult saddle::engine::createWeights(OpBuilder &builder,
   MLIRContext *context = builder.getContext();
   RankedTensorType type = shard.getWeightType();
   model::StorageAttr storage = shard.getWeightStorage();
-  if (std::optional<std::string> reason = whyNotExecutable(storage))
+  if (std::optional<std::string> reason =
+          whyNotExecutable(type.getElementType(), storage))
     return shard.emitError("storage ")
-           << storage << " cannot be executed: " << *reason;
+           << storage << " of " << type.getElementType()
+           << " cannot be executed: " << *reason;
   // The last dimension counts columns, also of a vector, which is one row.
   int64_t concat = shard.getConcat();
   bool alongColumns = concat == type.getRank() - 1;
   if (shard.getParts().size() > 1 && concat < type.getRank() - 2)
     return shard.emitError("a recipe cannot concatenate members of stacks");
+  int64_t per = storage.getValuesPerElement();
+  RankedTensorType held = storage.inMemory(type);
   SmallVector<Attribute> values;
   SmallVector<SmallVector<Attribute>> pieces(storage.getCompanions().size());
   int64_t offset = 0;
@@ -131,13 +171,24 @@ LogicalResult saddle::engine::createWeights(OpBuilder &builder,
     auto source = cast<FlatSymbolRefAttr>(symbol);
     auto sharding = cast<dist::ShardingAttr>(attr);
     auto weight = symbols.lookup<model::WeightOp>(source.getValue());
+    Type element = weight.getWeightType().getElementType();
+    if (weight.getWeightStorage().getPacking() &&
+        !element.isUnsignedInteger() && per == 1)
+      return shard.emitError("storage ")
+             << weight.getWeightStorage() << " of " << element
+             << " cannot be executed: only integers and numbers of four bits "
+                "may share words";
     dist::Mesh mesh = dist::toMesh(
         symbols.lookup<dist::MeshOp>(sharding.getMesh().getValue()));
     Part part = describePart(weight, sharding, mesh);
-    values.push_back(PieceAttr::get(context, source, part.member, part.members,
-                                    part.row, part.rows, part.col, part.cols,
-                                    alongColumns ? 0 : offset,
-                                    alongColumns ? offset : 0, {1, 1, 1, 1}));
+    // Elements in memory may hold several values of a row.
+    auto col = dist::RankValueAttr::get(
+        context, part.col.getBase() / per, part.col.getDivisor(),
+        part.col.getModulus(), part.col.getStep() / per);
+    values.push_back(PieceAttr::get(
+        context, source, part.member, part.members, part.row, part.rows, col,
+        part.cols / per, alongColumns ? 0 : offset,
+        alongColumns ? offset / per : 0, {1, 1, 1, 1}));
     for (auto [list, ours, stored] :
          llvm::zip_equal(pieces, storage.getCompanions(),
                          weight.getWeightStorage().getCompanions()))
@@ -149,7 +200,7 @@ LogicalResult saddle::engine::createWeights(OpBuilder &builder,
   WeightOp::create(
       builder, shard.getLoc(), shard.getSymNameAttr(), arena,
       /*offset=*/IntegerAttr(), builder.getArrayAttr(values),
-      TypeAttr::get(MemRefType::get(type.getShape(), type.getElementType())));
+      TypeAttr::get(MemRefType::get(held.getShape(), held.getElementType())));
   for (auto [list, companion] :
        llvm::zip_equal(pieces, storage.getCompanions()))
     WeightOp::create(

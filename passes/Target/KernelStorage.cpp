@@ -7,18 +7,26 @@ using namespace saddle;
 using namespace saddle::engine;
 
 std::optional<std::string>
-saddle::engine::whyNotExecutable(model::StorageAttr storage) {
-  if (storage.getPacking())
-    return "several values in a word are not implemented";
-  for (model::CompanionAttr companion : storage.getCompanions()) {
-    std::string kind = model::stringifyCompanionKind(companion.getKind()).str();
-    if (companion.getKind() != model::CompanionKind::Scale)
-      return "a " + kind + " is not implemented";
-    if (companion.getPacking() || companion.getDivides() ||
-        !companion.getType().isF32())
-      return "only a scale in f32 that multiplies is implemented";
-  }
+saddle::engine::whyNotExecutable(Type element, model::StorageAttr storage) {
+  bool isCode = element.isUnsignedInteger();
+  if (storage.find(model::CompanionKind::Zero) &&
+      (!isCode || storage.getOffset()))
+    return "a zero needs unsigned integers without an offset";
+  if (storage.getOffset() && !isCode)
+    return "an offset needs unsigned integers";
+  model::CompanionAttr scale = storage.find(model::CompanionKind::Scale);
+  if (scale && scale.getDivides())
+    return "only a global scale may divide";
+  if (storage.find(model::CompanionKind::GlobalScale) && !scale)
+    return "a global scale needs a scale";
   return std::nullopt;
+}
+
+schema::Codes saddle::engine::codesOf(model::StorageAttr storage) {
+  if (!storage.getCodes())
+    return schema::Codes::ELEMENTS;
+  return isa<FloatType>(storage.getCodes()) ? schema::Codes::E2M1
+                                            : schema::Codes::UINT;
 }
 
 std::vector<ops::Storage> saddle::engine::storagesOf(DictionaryAttr constants) {
@@ -28,11 +36,15 @@ std::vector<ops::Storage> saddle::engine::storagesOf(DictionaryAttr constants) {
     return storages;
   for (auto attr : array.getAsRange<model::StorageAttr>()) {
     ops::Storage storage;
+    storage.encoding = {codesOf(attr),
+                        static_cast<uint32_t>(attr.getValuesPerElement()),
+                        static_cast<uint32_t>(attr.getOffset())};
     for (model::CompanionAttr companion : attr.getCompanions())
       storage.companions.push_back(
           {static_cast<schema::CompanionKind>(companion.getKind()),
            static_cast<uint64_t>(companion.getBlockRows()),
-           static_cast<uint64_t>(companion.getBlockCols())});
+           static_cast<uint64_t>(companion.getBlockCols()),
+           companion.getDivides()});
     storages.push_back(std::move(storage));
   }
   return storages;

@@ -9,9 +9,13 @@
 
 namespace saddle::engine {
 
-/// Whether the runtime can multiply by weights of that storage; the reason
-/// when it cannot.
-std::optional<std::string> whyNotExecutable(model::StorageAttr storage);
+/// Whether the runtime's ops can multiply by weights of that element type and
+/// storage; the reason when they cannot.
+std::optional<std::string> whyNotExecutable(mlir::Type element,
+                                            model::StorageAttr storage);
+
+/// What the elements of a weight hold, as a kernel's storage says it.
+schema::Codes codesOf(model::StorageAttr storage);
 
 /// What the `storage` of a kernel's or a step's constants says; empty without
 /// one: every weight is stored as its values.

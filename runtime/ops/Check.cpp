@@ -17,6 +17,7 @@ const char *describe(Type type) {
   case Type::AOrF32:
     return "the compute dtype or f32";
   case Type::W:
+    return "f32, bf16, f16, f8e4m3 or i8";
   case Type::Values:
     return "f32, bf16, f16 or f8e4m3";
   case Type::KV:
@@ -25,17 +26,27 @@ const char *describe(Type type) {
     return "f32";
   case Type::I32:
     return "i32";
+  case Type::Scale:
+    return "f32, f8e4m3 or f8e8m0";
+  case Type::Zero:
+    return "u8";
   }
   return "";
 }
 
-static bool accepts(Type type, DType dtype, DType compute, DType kv) {
-  switch (type) {
+static bool accepts(const Operand &operand, DType dtype, DType compute,
+                    DType kv) {
+  switch (operand.type) {
   case Type::A:
     return dtype == compute;
   case Type::AOrF32:
     return dtype == compute || dtype == DType::F32;
   case Type::W:
+    if (operand.encoding.codes != schema::Codes::ELEMENTS)
+      return dtype == DType::U8;
+    if (dtype == DType::I8)
+      return true;
+    [[fallthrough]];
   case Type::Values:
     return dtype == DType::F32 || dtype == DType::BF16 || dtype == DType::F16 ||
            dtype == DType::F8E4M3;
@@ -45,6 +56,11 @@ static bool accepts(Type type, DType dtype, DType compute, DType kv) {
     return dtype == DType::F32;
   case Type::I32:
     return dtype == DType::I32;
+  case Type::Scale:
+    return dtype == DType::F32 || dtype == DType::F8E4M3 ||
+           dtype == DType::F8E8M0;
+  case Type::Zero:
+    return dtype == DType::U8;
   }
   return false;
 }
@@ -52,10 +68,13 @@ static bool accepts(Type type, DType dtype, DType compute, DType kv) {
 static Status checkOperand(const std::string &name, const Operand &operand,
                            const View &view, DType compute, DType kv,
                            Extents &extents) {
-  if (!accepts(operand.type, view.dtype, compute, kv))
+  if (!accepts(operand, view.dtype, compute, kv))
     return makeError(StatusCode::InvalidArgument,
                      "%s is %s, expected %s (compute %s, KV %s)", name.c_str(),
-                     dtypeName(view.dtype), describe(operand.type),
+                     dtypeName(view.dtype),
+                     operand.encoding.codes == schema::Codes::ELEMENTS
+                         ? describe(operand.type)
+                         : "u8",
                      dtypeName(compute), dtypeName(kv));
   size_t rank = std::strlen(operand.shape);
   if (view.rank != rank)
@@ -83,6 +102,11 @@ static Status checkOperand(const std::string &name, const Operand &operand,
                        (unsigned long long)view.strides[i]);
     if (operand.shape[i] == '*')
       continue;
+    if (i + 1 == rank &&
+        __builtin_mul_overflow(extent, operand.encoding.perElement, &extent))
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: dimension %zu of %llu entries overflows",
+                       name.c_str(), i, (unsigned long long)view.shape[i]);
     uint64_t &known = extents[operand.shape[i]];
     if (known == 0)
       known = extent;
@@ -98,12 +122,13 @@ static Status checkOperand(const std::string &name, const Operand &operand,
 
 /// One element for each block of the weight.
 static Status checkBlocks(const std::string &name, const Companion &companion,
-                          const View &weight, const View &view) {
+                          const Encoding &encoding, const View &weight,
+                          const View &view) {
   const uint64_t blocks[] = {companion.blockRows, companion.blockCols};
   static constexpr const char *kAxes[] = {"rows", "columns"};
   for (unsigned i = 0; i < 2; ++i) {
     unsigned dim = view.rank - 2 + i;
-    uint64_t extent = weight.shape[dim];
+    uint64_t extent = weight.shape[dim] * (i == 1 ? encoding.perElement : 1);
     uint64_t expected = extent / blocks[i] + (extent % blocks[i] != 0);
     if (view.shape[dim] != expected)
       return makeError(StatusCode::InvalidArgument,
@@ -179,6 +204,7 @@ Status checkCall(const Op &op, AttributeList attributes,
       weight = i;
     else
       SADDLE_RETURN_IF_ERROR(checkBlocks(name, *expected[i].companion,
+                                         expected[weight].encoding,
                                          operands[weight], operands[i]));
   }
   SADDLE_RETURN_IF_ERROR(checkAttributes(op, attributes));

@@ -35,7 +35,9 @@ enum class Type {
   Values, // weights that are stored as their values
   KV,     // the engine's KV dtype
   F32,
-  I32
+  I32,
+  Scale, // companions of W: what multiplies,
+  Zero   // and what is taken off
 };
 
 /// How much of an operand a launch of n real rows touches, each byte once.
@@ -67,6 +69,9 @@ struct Operand {
   Traffic traffic;
   /// What it is to the weight before it; none of the op's own operands is one.
   std::optional<Companion> companion;
+  /// Of a weight of any storage: what its elements hold. Its last letter counts
+  /// values.
+  Encoding encoding;
 
   Operand(std::string name, Role role, Type type, const char *shape,
           Traffic traffic)

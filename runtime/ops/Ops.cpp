@@ -182,6 +182,17 @@ const Op *findOp(std::string_view name) {
   return found != ops.end() && found->name == name ? &*found : nullptr;
 }
 
+static Type typeOf(schema::CompanionKind kind) {
+  switch (kind) {
+  case schema::CompanionKind::ZERO:
+    return Type::Zero;
+  case schema::CompanionKind::GLOBAL_SCALE:
+    return Type::F32;
+  default:
+    return Type::Scale;
+  }
+}
+
 /// Puts companions behind their weights.
 static StatusOr<std::vector<Operand>>
 withCompanions(const char *op, const std::vector<Operand> &operands,
@@ -194,10 +205,11 @@ withCompanions(const char *op, const std::vector<Operand> &operands,
     all.push_back(operand);
     if (operand.type != Type::W || weights++ >= storages.size())
       continue;
+    all.back().encoding = storages[weights - 1].encoding;
     for (const Companion &companion : storages[weights - 1].companions) {
       const char *shape = operand.shape[2] ? "e**" : "**";
       all.emplace_back(operand.name + companion.suffix(), operand.role,
-                       Type::F32, shape, operand.traffic);
+                       typeOf(companion.kind), shape, operand.traffic);
       all.back().companion = companion;
     }
   }

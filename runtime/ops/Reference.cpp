@@ -23,6 +23,9 @@ static const char *symbolOf(Type type) {
     return "f32";
   case Type::I32:
     return "i32";
+  case Type::Scale:
+  case Type::Zero:
+    break; // no op's own
   }
   return "";
 }
@@ -81,8 +84,10 @@ int main() {
       "# Ops of the runtime\n\n"
       "What a kernel can be made of. `A` is the engine's compute dtype (f32 or "
       "bf16), `KV` its KV dtype, `W` a weight of any storage, `V` one that is "
-      "stored as its values. The companions of a `W` (scales, in f32) stand "
-      "behind it\nand have its name with `_scale`. A letter has the same "
+      "stored as its values. The companions of a `W` stand "
+      "behind it\nand have its name with `_scale` (f32, f8e4m3 or f8e8m0), "
+      "`_zero` (u8) or `_global_scale` (f32); a `W` of pairs of 4-bit codes "
+      "has half its columns. A letter has the same "
       "extent\nwherever it stands in an op: `n` is the run-time count of the "
       "launch, `p` pages and `b` tokens of a page of a cache, `q` sequences of "
       "a state, `S` batch slots, `P` pages of a\nsequence, `e` members of a "

@@ -12,10 +12,20 @@
 
 namespace saddle::ops {
 
+/// What the elements of a weight hold: one number of their dtype each, or codes
+/// of `perElement` values, the first in the lowest bits, `zero` of which is
+/// taken off unless a companion says what is.
+struct Encoding {
+  schema::Codes codes = schema::Codes::ELEMENTS;
+  uint32_t perElement = 1; // 1 or 2
+  uint32_t zero = 0;
+};
+
 /// One element of a companion serves a block of its weight.
 struct Companion {
   schema::CompanionKind kind;
   uint64_t blockRows, blockCols; // 1 or more
+  bool divides = false;          // of a global scale
 
   /// What it adds to the name of its weight: "_scale".
   const char *suffix() const;
@@ -24,8 +34,8 @@ struct Companion {
 /// Of one weight operand. Without companions its elements are its values.
 struct Storage {
   std::vector<Companion> companions;
+  Encoding encoding;
 
-  bool isPlain() const { return companions.empty(); }
   /// Null when there is none.
   const Companion *find(schema::CompanionKind kind) const;
 

@@ -51,6 +51,19 @@ static Json json(const Slice *slice) {
           {"strides", numbers(slice->strides())}};
 }
 
+static Json json(const Unpacking *unpacking) {
+  if (!unpacking)
+    return nullptr;
+  return {{"bits", unpacking->bits()},
+          {"order", numbers(unpacking->order())},
+          {"along_rows", unpacking->along_rows()},
+          {"transposed", unpacking->transposed()},
+          {"per_element", unpacking->per_element()},
+          {"add", unpacking->add()},
+          {"rows", unpacking->rows()},
+          {"cols", unpacking->cols()}};
+}
+
 static Json json(const Source *source) {
   return {{"name", json(source->name())},
           {"stack", source->stack()},
@@ -59,7 +72,8 @@ static Json json(const Source *source) {
           {"ignored_reason", json(source->ignored_reason())},
           {"checkpoint", source->checkpoint()},
           {"companion", EnumNameCompanionKind(source->companion())},
-          {"companion_of", source->companion_of()}};
+          {"companion_of", source->companion_of()},
+          {"unpacking", json(source->unpacking())}};
 }
 
 static Json json(const Piece *piece) {
@@ -140,7 +154,9 @@ static Json json(const Companion *companion) {
 
 static Json json(const Storage *storage) {
   return {{"companions", tables(storage->companions())},
-          {"order", numbers(storage->order())}};
+          {"order", numbers(storage->order())},
+          {"codes", EnumNameCodes(storage->codes())},
+          {"zero", storage->zero()}};
 }
 
 static Json json(const Kernel *kernel) {

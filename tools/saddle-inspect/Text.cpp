@@ -320,18 +320,31 @@ void Report::memory() {
   }
 }
 
+static std::string lowerCase(std::string text) {
+  for (char &letter : text)
+    letter = char(std::tolower(letter));
+  return text;
+}
+
 /// " of weights stored <scale 128x128>, <>"; "" when all are their values.
 static std::string storageText(const Kernel &kernel) {
   std::string text;
   for (uint32_t i = 0; kernel.storage() && i < kernel.storage()->size(); ++i) {
     text += text.empty() ? " of weights stored <" : ", <";
-    const auto *companions = kernel.storage()->Get(i)->companions();
+    const Storage &storage = *kernel.storage()->Get(i);
+    if (storage.codes() != Codes::ELEMENTS) {
+      text += lowerCase(EnumNameCodes(storage.codes()));
+      if (storage.order() && storage.order()->size() != 0)
+        text += " x " + std::to_string(storage.order()->size());
+      if (storage.zero())
+        text += " less " + std::to_string(storage.zero());
+      text += storage.companions() ? ", " : "";
+    }
+    const auto *companions = storage.companions();
     for (uint32_t c = 0; companions && c < companions->size(); ++c) {
       const Companion &companion = *companions->Get(c);
-      std::string kind = EnumNameCompanionKind(companion.kind());
-      for (char &letter : kind)
-        letter = char(std::tolower(letter));
-      text += (c ? ", " : "") + kind + " " +
+      text += (c ? ", " : "") +
+              lowerCase(EnumNameCompanionKind(companion.kind())) + " " +
               std::to_string(companion.block_rows()) + "x" +
               std::to_string(companion.block_cols());
     }

@@ -130,7 +130,7 @@ RankedTensorType WeightShardOp::getWeightType() {
 
 model::StorageAttr WeightShardOp::getWeightStorage() {
   return getStorageAttr() ? getStorageAttr()
-                          : model::StorageAttr::get(getContext(), {}, {});
+                          : model::StorageAttr::getPlain(getContext());
 }
 
 /// weight_shard_c7, of one part.
@@ -141,18 +141,15 @@ static LogicalResult verifyStorage(WeightShardOp shard, model::WeightOp part) {
     return shard.emitOpError("expected the storage of part @")
            << part.getSymName() << ", " << stored << ", but got " << storage;
   };
-  if (storage.getPacking() != stored.getPacking() ||
-      storage.getCompanions().size() != stored.getCompanions().size())
-    return differs();
   RankedTensorType type = shard.getWeightType(), global = part.getWeightType();
+  model::StorageAttr held = stored.held(global.getElementType());
+  auto withoutBlocks = [](model::CompanionAttr companion) {
+    return companion.withBlocks({1, 1});
+  };
+  if (storage.mapCompanions(withoutBlocks) != held.mapCompanions(withoutBlocks))
+    return differs();
   for (auto [ours, theirs] :
-       llvm::zip_equal(storage.getCompanions(), stored.getCompanions())) {
-    model::CompanionAttr widened = theirs;
-    if (ours.getType().isF32() && isa<FloatType>(theirs.getType()))
-      widened = theirs.withType(ours.getType());
-    std::array<int64_t, 2> blocks = {ours.getBlockRows(), ours.getBlockCols()};
-    if (ours != widened.withBlocks(blocks).withoutSource())
-      return differs();
+       llvm::zip_equal(storage.getCompanions(), held.getCompanions())) {
     std::array<int64_t, 2> local = ours.getBlocks(type.getShape()),
                            whole = theirs.getBlocks(global.getShape());
     if (whole[0] % local[0] != 0 || whole[1] % local[1] != 0)
@@ -160,6 +157,10 @@ static LogicalResult verifyStorage(WeightShardOp shard, model::WeightOp part) {
              << whole[0] << ", " << whole[1] << "] of part @"
              << part.getSymName() << ", but got " << storage;
   }
+  if (type.getShape().back() % storage.getValuesPerElement() != 0)
+    return shard.emitOpError("expected whole bytes of ")
+           << storage.getValuesPerElement() << " values in a row, but got "
+           << type << "; split part @" << part.getSymName() << " less finely";
   if (!stored.isPlain() && type.getElementType() != global.getElementType())
     return shard.emitOpError("part @")
            << part.getSymName() << " is stored as " << stored

@@ -24,6 +24,45 @@ void EngineDialect::initialize() {
       >();
 }
 
+Attribute UnpackingAttr::parse(AsmParser &parser, Type) {
+  model::PackingAttr packing;
+  int64_t per = 1, plus = 0, rows = 0, cols = 0;
+  if (parser.parseLess())
+    return {};
+  if (succeeded(parser.parseOptionalKeyword("packed"))) {
+    packing = dyn_cast_or_null<model::PackingAttr>(
+        model::PackingAttr::parse(parser, Type()));
+    if (!packing)
+      return {};
+  }
+  bool transposed = succeeded(parser.parseOptionalKeyword("transposed"));
+  if ((succeeded(parser.parseOptionalKeyword("per")) &&
+       parser.parseInteger(per)) ||
+      (succeeded(parser.parseOptionalKeyword("plus")) &&
+       parser.parseInteger(plus)) ||
+      parser.parseKeyword("to") || parser.parseInteger(rows) ||
+      parser.parseKeyword("x") || parser.parseInteger(cols) ||
+      parser.parseGreater())
+    return {};
+  return get(parser.getContext(), packing, transposed, per, plus, rows, cols);
+}
+
+void UnpackingAttr::print(AsmPrinter &printer) const {
+  printer << '<';
+  if (getPacking()) {
+    printer << "packed ";
+    getPacking().print(printer);
+    printer << ' ';
+  }
+  if (getTransposed())
+    printer << "transposed ";
+  if (getPer() != 1)
+    printer << "per " << getPer() << ' ';
+  if (getPlus() != 0)
+    printer << "plus " << getPlus() << ' ';
+  printer << "to " << getRows() << " x " << getCols() << '>';
+}
+
 LogicalResult
 PieceAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
                   FlatSymbolRefAttr source, dist::RankValueAttr member,

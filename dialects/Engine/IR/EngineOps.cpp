@@ -48,7 +48,23 @@ LogicalResult SourceOp::verify() {
     return emitOpError("expected ")
            << expected << " '{}' in the name of a source with stack " << stack
            << ", but got " << getSourceAttr();
-  return success();
+  // source_c4
+  UnpackingAttr unpacking = getUnpackingAttr();
+  if (!unpacking)
+    return success();
+  int64_t rows = unpacking.getRows(),
+          cols = unpacking.getCols() * unpacking.getPer();
+  if (unpacking.getTransposed())
+    std::swap(rows, cols);
+  if (model::PackingAttr packing = unpacking.getPacking()) {
+    int64_t &along = packing.getRows() ? rows : cols;
+    along = llvm::divideCeil(along, packing.getOrder().size());
+  }
+  if (type.getShape() == ArrayRef({rows, cols}))
+    return success();
+  return emitOpError("expected a tensor of ")
+         << rows << " x " << cols << " to be unpacked as " << unpacking
+         << ", but got " << type;
 }
 
 LogicalResult SourceOp::verifySymbolUses(SymbolTableCollection &symbols) {

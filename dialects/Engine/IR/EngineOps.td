@@ -60,6 +60,25 @@ def Engine_PieceAttr : AttrDef<Engine_Dialect, "Piece"> {
   let genVerifyDecl = 1;
 }
 
+def Engine_UnpackingAttr : AttrDef<Engine_Dialect, "Unpacking"> {
+  let mnemonic = "unpacking";
+  let summary = "how a source becomes the matrix that pieces read";
+  let description = [{
+    The values of a source's words, one after another along its rows, or with `rows` along its columns, make a matrix, `transposed` if the tensor has
+    columns first. `per` neighbours of a row are an element of it, the first in the lowest bits; `plus` is added to each value modulo their number.
+    `matrix` is what results; without `packing` the tensor is only transposed. The formula stands in runtime/schema/engine.fbs (`Unpacking`).
+
+    ```mlir
+    #engine.unpacking<packed <i32 [0, 1, 2, 3, 4, 5, 6, 7]> per 2 to 96 x 80>
+    #engine.unpacking<packed <i32 [0, 2, 4, 6, 1, 3, 5, 7]> transposed per 2 to 96 x 80>
+    #engine.unpacking<transposed to 96 x 5>
+    ```
+  }];
+  let parameters = (ins OptionalParameter<"::saddle::model::PackingAttr">:$packing, "bool":$transposed,
+      DefaultValuedParameter<"int64_t", "1">:$per, DefaultValuedParameter<"int64_t", "0">:$plus, "int64_t":$rows, "int64_t":$cols);
+  let hasCustomAssemblyFormat = 1;
+}
+
 def Engine_FunctionAttr : AttrDef<Engine_Dialect, "Function"> {
   let mnemonic = "function";
   let summary = "a function of a module and how it is launched";
@@ -104,19 +123,22 @@ def Engine_SourceOp : Engine_Op<"source", [Symbol, DeclareOpInterfaceMethods<Sym
     ```mlir
     engine.source @w1 from "model.layers.0.block_sparse_moe.experts.{}.w1.weight" stack 256 : tensor<1536x3072xf8E4M3FN>
     engine.source @w1.scale from "model.layers.0.block_sparse_moe.experts.{}.w1.weight_scale_inv" stack 256 companion scale of @w1 : tensor<12x24xf32>
+    engine.source @w2 from "model.layers.0.block_sparse_moe.experts.{}.w2.qweight" stack 256
+      unpacked <packed <i32 rows [0, 1, 2, 3, 4, 5, 6, 7]> transposed per 2 to 3072 x 768> : tensor<192x3072xi32>
     engine.source @inv_freq from "model.layers.0.self_attn.rotary_emb.inv_freq" ignored "derived from rope_theta" : tensor<32xf32>
     ```
 
     **Constraints**
     - (source_c1) the shape is static;
     - (source_c2) `stack` is not negative; the name holds one `{}` when it is positive and none when it is 0;
-    - (source_c3) the companion of a weight names another source.
+    - (source_c3) the companion of a weight names another source;
+    - (source_c4) what `unpacked` says fills the tensor's words, but for the last ones of a row or column.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, DefaultValuedAttr<I64Attr, "0">:$stack,
       OptionalAttr<Model_CompanionKindAttr>:$companion, OptionalAttr<FlatSymbolRefAttr>:$of, OptionalAttr<StrAttr>:$ignored,
-      TypeAttrOf<AnyRankedTensor>:$type);
+      OptionalAttr<Engine_UnpackingAttr>:$unpacking, TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = [{
-    $sym_name `from` $source (`stack` $stack^)? (`companion` $companion^ `of` $of)? (`ignored` $ignored^)? attr-dict `:` $type
+    $sym_name `from` $source (`stack` $stack^)? (`companion` $companion^ `of` $of)? (`ignored` $ignored^)? (`unpacked` $unpacking^)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
 }

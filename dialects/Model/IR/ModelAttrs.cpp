@@ -5,11 +5,13 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace saddle::model;
+using llvm::ListSeparator;
 
 #include "dialects/Model/IR/ModelEnums.cpp.inc"
 
@@ -93,22 +95,24 @@ void saddle::model::printDims(OpAsmPrinter &printer, Operation *,
 // Storage of weights
 //===----------------------------------------------------------------------===//
 
-/// i32 [0, 1, 2, 3]. Null after an error.
+/// i32 [0, 1, 2, 3], or i32 rows [0, 1, 2, 3]. Null after an error.
 static PackingAttr parseBarePacking(AsmParser &parser) {
   SMLoc loc = parser.getCurrentLocation();
   IntegerType word;
   SmallVector<int64_t> order;
-  if (parser.parseType(word) ||
-      parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
+  if (parser.parseType(word))
+    return {};
+  bool rows = succeeded(parser.parseOptionalKeyword("rows"));
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
         return parser.parseInteger(order.emplace_back());
       }))
     return {};
   return PackingAttr::getChecked([&] { return parser.emitError(loc); },
-                                 parser.getContext(), word, order);
+                                 parser.getContext(), word, order, rows);
 }
 
 static void printBarePacking(AsmPrinter &printer, PackingAttr packing) {
-  printer << packing.getWord() << " [";
+  printer << packing.getWord() << (packing.getRows() ? " rows [" : " [");
   llvm::interleaveComma(packing.getOrder(), printer);
   printer << ']';
 }
@@ -129,7 +133,8 @@ void PackingAttr::print(AsmPrinter &printer) const {
 }
 
 LogicalResult PackingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                                  IntegerType word, ArrayRef<int64_t> order) {
+                                  IntegerType word, ArrayRef<int64_t> order,
+                                  bool) {
   SmallVector<int64_t> places(order);
   llvm::sort(places);
   if (places.empty() || word.getWidth() % places.size() != 0 ||
@@ -183,6 +188,11 @@ static CompanionAttr parseBareCompanion(AsmParser &parser) {
   if (succeeded(parser.parseOptionalKeyword("packed")) &&
       !(packing = parseBarePacking(parser)))
     return {};
+  bool transposed = succeeded(parser.parseOptionalKeyword("transposed"));
+  int64_t plus = 0;
+  if (succeeded(parser.parseOptionalKeyword("plus")) &&
+      parser.parseInteger(plus))
+    return {};
   bool divides = succeeded(parser.parseOptionalKeyword("divided"));
   StringAttr source;
   std::string name;
@@ -193,7 +203,7 @@ static CompanionAttr parseBareCompanion(AsmParser &parser) {
   }
   return CompanionAttr::getChecked([&] { return parser.emitError(loc); },
                                    parser.getContext(), *kind, type, rows, cols,
-                                   packing, divides, source);
+                                   packing, transposed, plus, divides, source);
 }
 
 static void printBareCompanion(AsmPrinter &printer, CompanionAttr companion) {
@@ -207,6 +217,10 @@ static void printBareCompanion(AsmPrinter &printer, CompanionAttr companion) {
     printer << " packed ";
     printBarePacking(printer, companion.getPacking());
   }
+  if (companion.getTransposed())
+    printer << " transposed";
+  if (companion.getPlus())
+    printer << " plus " << companion.getPlus();
   if (companion.getDivides())
     printer << " divided";
   if (companion.getSource())
@@ -231,14 +245,18 @@ void CompanionAttr::print(AsmPrinter &printer) const {
 LogicalResult
 CompanionAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                       CompanionKind kind, Type type, int64_t blockRows,
-                      int64_t blockCols, PackingAttr packing, bool divides,
-                      StringAttr) {
+                      int64_t blockCols, PackingAttr packing, bool,
+                      int64_t plus, bool divides, StringAttr) {
   if (!type.isIntOrFloat())
     return emitError() << "expected elements that are numbers, but got "
                        << type;
   if (blockRows < 0 || blockCols < 0)
     return emitError() << "expected positive blocks or '*', but got "
                        << blockRows << " and " << blockCols;
+  if (plus < 0 || (plus != 0 && !packing))
+    return emitError() << "expected something positive to add to packed "
+                          "integers, but got "
+                       << plus;
   if (divides && kind == CompanionKind::Zero)
     return emitError() << "nothing is divided by a zero";
   if (packing && packing.getOrder().size() * type.getIntOrFloatBitWidth() !=
@@ -267,17 +285,31 @@ SmallVector<int64_t> CompanionAttr::getShape(ArrayRef<int64_t> weight) const {
 
 CompanionAttr CompanionAttr::withBlocks(std::array<int64_t, 2> blocks) const {
   return get(getContext(), getKind(), getType(), blocks[0], blocks[1],
-             getPacking(), getDivides(), getSource());
+             getPacking(), getTransposed(), getPlus(), getDivides(),
+             getSource());
 }
 
 CompanionAttr CompanionAttr::withType(Type type) const {
   return get(getContext(), getKind(), type, getBlockRows(), getBlockCols(),
-             getPacking(), getDivides(), getSource());
+             getPacking(), getTransposed(), getPlus(), getDivides(),
+             getSource());
 }
 
 CompanionAttr CompanionAttr::withoutSource() const {
   return get(getContext(), getKind(), getType(), getBlockRows(), getBlockCols(),
-             getPacking(), getDivides(), StringAttr());
+             getPacking(), getTransposed(), getPlus(), getDivides(),
+             StringAttr());
+}
+
+CompanionAttr CompanionAttr::held() const {
+  Type type = getType();
+  if (isa<BFloat16Type, Float16Type>(type))
+    type = Float32Type::get(getContext());
+  else if (isa<IntegerType>(type))
+    type = IntegerType::get(getContext(), 8, IntegerType::Unsigned);
+  return get(getContext(), getKind(), type, getBlockRows(), getBlockCols(),
+             PackingAttr(), /*transposed=*/false, /*plus=*/0, getDivides(),
+             StringAttr());
 }
 
 Attribute StorageAttr::parse(AsmParser &parser, Type) {
@@ -285,42 +317,62 @@ Attribute StorageAttr::parse(AsmParser &parser, Type) {
     return {};
   SMLoc loc = parser.getCurrentLocation();
   PackingAttr packing;
+  bool transposed = false;
+  int64_t offset = 0;
+  Type codes;
   SmallVector<CompanionAttr> companions;
-  auto parseCompanion = [&] {
+  // Facts about the elements stand before companions, in this order.
+  auto parseItem = [&]() -> ParseResult {
+    if (companions.empty()) {
+      if (succeeded(parser.parseOptionalKeyword("packed")))
+        return success((packing = parseBarePacking(parser)) != nullptr);
+      if (succeeded(parser.parseOptionalKeyword("transposed"))) {
+        transposed = true;
+        return success();
+      }
+      if (succeeded(parser.parseOptionalKeyword("offset")))
+        return parser.parseInteger(offset);
+      if (succeeded(parser.parseOptionalKeyword("codes")))
+        return parser.parseType(codes);
+    }
     companions.push_back(parseBareCompanion(parser));
     return success(companions.back() != nullptr);
   };
-  if (failed(parser.parseOptionalGreater())) {
-    bool packed = succeeded(parser.parseOptionalKeyword("packed"));
-    if (packed && !(packing = parseBarePacking(parser)))
-      return {};
-    if (!packed || succeeded(parser.parseOptionalComma()))
-      if (parser.parseCommaSeparatedList(parseCompanion))
-        return {};
-    if (parser.parseGreater())
-      return {};
-  }
+  if (failed(parser.parseOptionalGreater()) &&
+      (parser.parseCommaSeparatedList(parseItem) || parser.parseGreater()))
+    return {};
   return getChecked([&] { return parser.emitError(loc); }, parser.getContext(),
-                    packing, companions);
+                    packing, transposed, offset, codes, companions);
 }
 
 void StorageAttr::print(AsmPrinter &printer) const {
+  ListSeparator comma;
   printer << '<';
   if (getPacking()) {
-    printer << "packed ";
+    printer << StringRef(comma) << "packed ";
     printBarePacking(printer, getPacking());
-    if (!getCompanions().empty())
-      printer << ", ";
   }
-  llvm::interleaveComma(getCompanions(), printer, [&](CompanionAttr companion) {
+  if (getTransposed())
+    printer << StringRef(comma) << "transposed";
+  if (getOffset())
+    printer << StringRef(comma) << "offset " << getOffset();
+  if (getCodes())
+    printer << StringRef(comma) << "codes " << getCodes();
+  for (CompanionAttr companion : getCompanions()) {
+    printer << StringRef(comma);
     printBareCompanion(printer, companion);
-  });
+  }
   printer << '>';
 }
 
 LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                                  PackingAttr,
+                                  PackingAttr, bool, int64_t offset, Type codes,
                                   ArrayRef<CompanionAttr> companions) {
+  if (offset < 0)
+    return emitError() << "expected an offset of at least 0, but got "
+                       << offset;
+  if (codes && !codes.isIntOrFloat())
+    return emitError() << "expected codes that are numbers, but got " << codes;
   for (size_t i = 0; i < companions.size(); ++i)
     for (size_t j = 0; j < i; ++j)
       if (companions[i].getKind() == companions[j].getKind())
@@ -345,12 +397,45 @@ bool StorageAttr::isLike(StorageAttr other) const {
 
 StorageAttr StorageAttr::mapCompanions(
     function_ref<CompanionAttr(CompanionAttr)> change) const {
-  return get(getContext(), getPacking(),
-             llvm::map_to_vector(getCompanions(), change));
+  return get(getContext(), getPacking(), getTransposed(), getOffset(),
+             getCodes(), llvm::map_to_vector(getCompanions(), change));
 }
 
-StorageAttr StorageAttr::resolved(ArrayRef<int64_t> weight) const {
-  return mapCompanions([&](CompanionAttr companion) {
-    return companion.withBlocks(companion.getBlocks(weight)).withoutSource();
-  });
+StorageAttr StorageAttr::held(Type element) const {
+  PackingAttr packing;
+  if (element.getIntOrFloatBitWidth() == 4)
+    packing = PackingAttr::get(getContext(), IntegerType::get(getContext(), 8),
+                               {0, 1}, /*rows=*/false);
+  return get(getContext(), packing, /*transposed=*/false, getOffset(),
+             /*codes=*/Type(),
+             llvm::map_to_vector(getCompanions(), [](CompanionAttr companion) {
+               return companion.held();
+             }));
+}
+
+StorageAttr StorageAttr::resolved(RankedTensorType weight) const {
+  // Elements that are no numbers of their own are bytes to kernels.
+  Type element = weight.getElementType(), codes;
+  if (getPacking() || element.isUnsignedInteger())
+    codes = element;
+  return get(getContext(), getPacking(), getTransposed(), getOffset(), codes,
+             llvm::map_to_vector(getCompanions(), [&](CompanionAttr companion) {
+               return companion
+                   .withBlocks(companion.getBlocks(weight.getShape()))
+                   .withoutSource();
+             }));
+}
+
+int64_t StorageAttr::getValuesPerElement() const {
+  return getPacking() ? getPacking().getOrder().size() : 1;
+}
+
+RankedTensorType StorageAttr::inMemory(RankedTensorType weight) const {
+  if (!getPacking())
+    return weight;
+  SmallVector<int64_t> shape(weight.getShape());
+  shape.back() /= getValuesPerElement();
+  return RankedTensorType::get(
+      shape, IntegerType::get(getContext(), getPacking().getWord().getWidth(),
+                              IntegerType::Unsigned));
 }

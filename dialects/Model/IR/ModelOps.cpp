@@ -126,7 +126,7 @@ RankedTensorType WeightOp::getWeightType() {
 
 StorageAttr WeightOp::getWeightStorage() {
   return getStorageAttr() ? getStorageAttr()
-                          : StorageAttr::get(getContext(), {}, {});
+                          : StorageAttr::getPlain(getContext());
 }
 
 LogicalResult WeightOp::verify() {
@@ -136,8 +136,12 @@ LogicalResult WeightOp::verify() {
     return emitOpError("expected a static shape of rank 1 to 3, but got ")
            << type;
   Type element = type.getElementType();
-  if (!isa<Float32Type, BFloat16Type, Float16Type, Float8E4M3FNType>(element))
-    return emitOpError("expected storage f32, bf16, f16 or f8E4M3FN, but got ")
+  if (!isa<Float32Type, BFloat16Type, Float16Type, Float8E4M3FNType,
+           Float4E2M1FNType>(element) &&
+      !element.isUnsignedInteger(4) && !element.isUnsignedInteger(8) &&
+      !element.isSignedInteger(8))
+    return emitOpError("expected storage f32, bf16, f16, f8E4M3FN, f4E2M1FN, "
+                       "ui4, ui8 or si8, but got ")
            << element;
   // weight_c2
   if (static_cast<int64_t>(getDims().size()) != type.getRank())
@@ -157,6 +161,14 @@ LogicalResult WeightOp::verify() {
       return emitOpError() << packing.getOrder().size() << " values of "
                            << element << " do not fill a word of "
                            << packing.getWord();
+  // weight_c9
+  bool inPairs = element.getIntOrFloatBitWidth() == 4;
+  if (inPairs && !storage.getPacking())
+    return emitOpError("expected ")
+           << element << " to be packed, but got " << storage;
+  if (inPairs && type.getShape().back() % 2 != 0)
+    return emitOpError("expected an even number of columns of ")
+           << element << ", two to a byte, but got " << type;
   // weight_c7
   if (!storage.isPlain() && type.getRank() < 2)
     return emitOpError("expected rank 2 or 3 of a weight that is not stored as "

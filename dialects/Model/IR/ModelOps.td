@@ -37,14 +37,15 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
     ```
 
     **Constraints**
-    - (weight_c1) the shape is static, of rank 1 to 3, and the element type is f32, bf16, f16 or f8E4M3FN;
+    - (weight_c1) the shape is static, of rank 1 to 3, and the element type is f32, bf16, f16, f8E4M3FN, f4E2M1FN, ui4, ui8 or si8;
     - (weight_c2) `dims` has one name for each dimension;
     - (weight_c3) the source has exactly one `{}` when the rank is 3, and none otherwise;
     - (weight_c4) packed elements fill their words;
     - (weight_c5) each companion names its source;
     - (weight_c6) a stacked weight's companions have exactly one `{}` in their sources too;
     - (weight_c7) a weight with companions has rows and columns: rank 2 or 3;
-    - (weight_c8) each dimension is a multiple of its unit.
+    - (weight_c8) each dimension is a multiple of its unit;
+    - (weight_c9) elements of four bits are packed, and their columns are even, because memory holds two of a row in a byte.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, Model_DimArrayAttr:$dims,
       OptionalAttr<Model_StorageAttr>:$storage, TypeAttrOf<AnyRankedTensor>:$type);

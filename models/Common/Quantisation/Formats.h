@@ -17,7 +17,57 @@ StorageFormat readFp8(ConfigReader &quantization);
 /// E4M3 with one factor of any float type per row; activations are quantised at
 /// run time per token.
 StorageFormat fp8Channels();
+
+/// E4M3 with one factor for all; activations as in fp8Channels.
+StorageFormat fp8Tensors();
+/// Bytes with one factor of any float type per row; activations stay as they
+/// are, and so they do with every format below.
+StorageFormat int8Channels();
+/// Pairs of E2M1 with an E4M3 factor for 16 columns, and one for all.
+StorageFormat nvfp4();
+/// Pairs of E2M1 with a power of two for 32 columns.
+StorageFormat mxfp4();
+/// Bytes that are E8M0, one for 32 columns.
+CompanionFormat e8m0Scale(const char *tensor);
+constexpr const char *activationsAsTheyAre =
+    "activations are multiplied as they are";
+
+/// Integers of compressed-tensors, packed in words of I32 along the columns.
+struct PackedIntegers {
+  int64_t bits = 4;  // 4 or 8
+  int64_t group = 0; // columns that share a scale; 0: all
+  bool symmetric = true;
+};
+StorageFormat packedIntegers(const PackedIntegers &shape);
+
 StorageFormat readCompressedTensors(ConfigReader &quantization);
+
+/// Integers of GPTQ.
+struct GptqShape {
+  int64_t bits = 4;  // 4 or 8
+  int64_t group = 0; // as PackedIntegers
+  /// Zero points are stored less one.
+  bool zerosLessOne = true;
+};
+StorageFormat gptq(const GptqShape &shape);
+StorageFormat readGptq(ConfigReader &quantization);
+
+/// As ModelOpt names nvfp4(), and multiplies by the factor for all; and E4M3
+/// with one factor.
+StorageFormat modelOptNvfp4();
+StorageFormat modelOptFp8();
+StorageFormat readModelOpt(ConfigReader &quantization);
+
+/// E4M3 with a power of two for 32 columns.
+StorageFormat mxfp8();
+StorageFormat readMxfp8(ConfigReader &quantization);
+
+StorageFormat awq(int64_t group);
+StorageFormat readAwq(ConfigReader &quantization);
+
+/// Columns that share a scale, a required field; -1 in the file and 0 here for
+/// all of them.
+int64_t readGroupSize(ConfigReader &quantization, const char *key);
 
 } // namespace saddle
 

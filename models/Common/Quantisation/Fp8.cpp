@@ -24,8 +24,8 @@ StorageFormat fp8Blocks() {
   // "inv" or not, the factor is a multiplier.
   return {"FP8",
           TensorDType::F8E4M3,
-          {{CompanionRole::Scale, "_scale_inv", TensorDType::F32, blockExtent,
-            blockExtent}}};
+          {{CompanionRole::Scale, "weight_scale_inv", TensorDType::F32,
+            blockExtent, blockExtent}}};
 }
 
 StorageFormat readFp8(ConfigReader &quantization) {

@@ -12,16 +12,34 @@
 
 namespace saddle {
 
-/// One companion of every weight of a format: its name is the weight's with
-/// `suffix`, and one element serves a block of the weight. A block extent of 0
-/// is the weight's whole extent.
+/// One companion of every weight of a format: the module's tensor of that name,
+/// one element of which serves a block of the weight. A block extent of 0 is
+/// the weight's whole extent.
 struct CompanionFormat {
   CompanionRole role;
-  const char *suffix;
+  const char *tensor;
   TensorDType dtype;
   uint64_t blockRows, blockColumns;
   /// A checkpoint may store F32, BF16 or F16 instead.
   bool anyFloat = false;
+  TensorLayout layout = {};
+  int64_t plus = 0;     // as Companion
+  bool divides = false; // as Companion
+  /// Dimensions of a single number: a checkpoint may have others.
+  unsigned rank = 2;
+};
+
+/// A tensor beside a weight that says nothing new.
+struct RedundantTensor {
+  enum Shape {
+    Single, // one number
+    Pair,   // [2]
+    Columns // one for each column of the weight
+  };
+  const char *tensor;
+  TensorDType dtype;
+  Shape shape;
+  const char *reason;
 };
 
 /// How a quantised matrix [rows, columns] lies in a checkpoint.
@@ -29,6 +47,10 @@ struct StorageFormat {
   const char *name; // for messages: "FP8"
   TensorDType dtype;
   std::vector<CompanionFormat> companions;
+  const char *tensor = "weight"; // of the module
+  TensorLayout layout = {};
+  int64_t offset = 0; // as WeightSpec
+  std::vector<RedundantTensor> redundant = {};
 };
 
 struct Quantisation {
@@ -43,8 +65,10 @@ struct Quantisation {
   /// The format of a projection's weight, or null when it is stored as its
   /// values. The one place that decides it. Errors: only some members of a
   /// stack are named in `unconverted`; `configPath` begins the message.
+  /// `members` are those of a stack.
   StatusOr<const StorageFormat *> formatOf(const std::string &module,
-                                           const std::string &configPath) const;
+                                           const std::string &configPath,
+                                           uint64_t members = 1) const;
 };
 
 /// Turns a spec of values, of shape [rows, columns], into one of `format`.

@@ -43,6 +43,18 @@ SADDLE_WIDEST static void widenE4m3(const uint8_t *source, float *dest,
   }
 }
 
+SADDLE_WIDEST static void widenE8m0(const uint8_t *source, float *dest,
+                                    uint64_t count) {
+  for (uint64_t i = 0; i < count; ++i)
+    dest[i] = e8m0ToFloat(source[i]);
+}
+
+template <typename Integer>
+static void widenIntegers(const uint8_t *source, float *dest, uint64_t count) {
+  for (uint64_t i = 0; i < count; ++i)
+    dest[i] = float(Integer(source[i]));
+}
+
 SADDLE_WIDEST static void narrowBf16(const float *source, uint16_t *dest,
                                      uint64_t count) {
   for (uint64_t i = 0; i < count; ++i)
@@ -60,6 +72,12 @@ void loadRow(const uint8_t *source, DType dtype, float *dest, uint64_t count) {
     return widenF16(reinterpret_cast<const uint16_t *>(source), dest, count);
   case DType::F8E4M3:
     return widenE4m3(source, dest, count);
+  case DType::F8E8M0:
+    return widenE8m0(source, dest, count);
+  case DType::I8:
+    return widenIntegers<int8_t>(source, dest, count);
+  case DType::U8:
+    return widenIntegers<uint8_t>(source, dest, count);
   default:
     assert(false && "only float types convert");
   }

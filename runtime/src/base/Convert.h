@@ -9,7 +9,8 @@
 
 namespace saddle {
 
-/// Widens `count` elements at `source`; any of f32, bf16, f16, f8e4m3.
+/// Widens `count` elements at `source`; any of f32, bf16, f16, f8e4m3,
+/// f8e8m0, i8, u8.
 void loadRow(const uint8_t *source, schema::DType dtype, float *dest,
              uint64_t count);
 /// Rounds `count` values to `dtype` (nearest even; f8e4m3 saturates).

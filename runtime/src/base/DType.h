@@ -20,6 +20,8 @@ inline uint64_t elementBytes(schema::DType dtype) {
     return 2;
   case schema::DType::F8E4M3:
   case schema::DType::U8:
+  case schema::DType::F8E8M0:
+  case schema::DType::I8:
     return 1;
   case schema::DType::UNKNOWN:
     break;
@@ -42,6 +44,10 @@ inline const char *dtypeName(schema::DType dtype) {
     return "i32";
   case schema::DType::U8:
     return "u8";
+  case schema::DType::F8E8M0:
+    return "f8e8m0";
+  case schema::DType::I8:
+    return "i8";
   case schema::DType::UNKNOWN:
     break;
   }

@@ -91,6 +91,14 @@ inline constexpr std::array<float, 256> kE4m3Table = makeE4m3Table();
 /// OCP e4m3fn: bias 7, no infinities, 0x7f and 0xff are NaN, largest 448.
 inline float e4m3ToFloat(uint8_t value) { return detail::kE4m3Table[value]; }
 
+/// OCP e8m0: a power of two, 2^(x - 127); 0xff is NaN.
+inline float e8m0ToFloat(uint8_t value) {
+  if (value == 0xffu)
+    return floatFromBits(0x7fc00000u);
+  // 2^-127 is a subnormal float.
+  return floatFromBits(value ? uint32_t(value) << 23 : 0x00400000u);
+}
+
 /// Saturates to +-448, infinities too; NaN stays NaN.
 inline uint8_t floatToE4m3(float value) {
   uint32_t bits = floatBits(value);

@@ -21,6 +21,8 @@ enum class TensorDType : uint8_t {
   BF16,
   F16,
   F8E4M3,
+  F8E8M0,
+  I8,
   I32,
   I64,
   U8,

@@ -34,8 +34,8 @@ constexpr DTypeSpelling kSpellings[] = {
     {"F16", TensorDType::F16, 2},       {"F8_E4M3", TensorDType::F8E4M3, 1},
     {"I32", TensorDType::I32, 4},       {"I64", TensorDType::I64, 8},
     {"U8", TensorDType::U8, 1},         {"F64", TensorDType::Other, 8},
-    {"F8_E5M2", TensorDType::Other, 1}, {"F8_E8M0", TensorDType::Other, 1},
-    {"I8", TensorDType::Other, 1},      {"I16", TensorDType::Other, 2},
+    {"F8_E5M2", TensorDType::Other, 1}, {"F8_E8M0", TensorDType::F8E8M0, 1},
+    {"I8", TensorDType::I8, 1},         {"I16", TensorDType::Other, 2},
     {"U16", TensorDType::Other, 2},     {"U32", TensorDType::Other, 4},
     {"U64", TensorDType::Other, 8},     {"BOOL", TensorDType::Other, 1},
 };
@@ -397,6 +397,10 @@ const char *dtypeName(TensorDType dtype) {
     return "f16";
   case TensorDType::F8E4M3:
     return "f8e4m3";
+  case TensorDType::F8E8M0:
+    return "f8e8m0";
+  case TensorDType::I8:
+    return "i8";
   case TensorDType::I32:
     return "i32";
   case TensorDType::I64:

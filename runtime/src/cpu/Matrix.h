@@ -6,41 +6,99 @@
 #define SADDLE_RUNTIME_CPU_MATRIX_H
 
 #include "runtime/ops/Op.h"
+#include "runtime/src/base/Convert.h"
 #include "runtime/src/cpu/Vector.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace saddle::cpu {
 
-/// Rows x columns of weights, optionally with one f32 multiplier per block.
+/// A companion: one number for each blockRows x blockColumns of a matrix.
+struct Grid {
+  const uint8_t *data = nullptr; // null: there is none
+  schema::DType dtype = schema::DType::F32;
+  uint64_t rowBytes = 0; // from one row to the next
+  uint64_t blockRows = 1, blockColumns = 1;
+
+  float at(uint64_t row, uint64_t column) const {
+    float value;
+    loadRow(data + row / blockRows * rowBytes +
+                column / blockColumns * elementBytes(dtype),
+            dtype, &value, 1);
+    return value;
+  }
+};
+
+/// Rows x columns of weights: value = (code - zero) * scale, and a scale is one
+/// of the grid, multiplied or divided by a global one.
 struct Matrix {
   const uint8_t *data;
   schema::DType dtype;
   uint64_t rows, columns;
   uint64_t rowBytes; // from one row to the next
-  // Multipliers: null, or one per blockRows x blockColumns.
-  const float *scales = nullptr;
-  uint64_t scaleStride = 0;
-  uint64_t blockRows = 1, blockColumns = 1;
+  ops::Encoding encoding;
+  Grid scales, zeros, globalScales;
+  bool globalDivides = false;
 
   /// fp32 values of row `index`; in place when nothing has to be computed, else
   /// in `scratch`.
   const float *row(uint64_t index, float *scratch) const {
-    const float *values =
-        asFloats(data + index * rowBytes, dtype, scratch, columns);
-    if (!scales)
-      return values;
-    if (values != scratch)
-      std::copy_n(values, columns, scratch);
-    const float *rowScales = scales + index / blockRows * scaleStride;
-    for (uint64_t start = 0; start < columns; start += blockColumns) {
-      float scale = *rowScales++;
-      uint64_t end = std::min(start + blockColumns, columns);
-      for (uint64_t k = start; k < end; ++k)
-        scratch[k] *= scale;
-    }
+    const uint8_t *elements = data + index * rowBytes;
+    if (encoding.codes == schema::Codes::ELEMENTS && !scales.data)
+      return asFloats(elements, dtype, scratch, columns);
+    decode(elements, scratch);
+    if (zeros.data)
+      forBlocks(zeros, [&](uint64_t start, uint64_t end) {
+        float zero = zeros.at(index, start);
+        for (uint64_t k = start; k < end; ++k)
+          scratch[k] -= zero;
+      });
+    if (scales.data)
+      forBlocks(scales, [&](uint64_t start, uint64_t end) {
+        float scale = scaleOf(index, start);
+        for (uint64_t k = start; k < end; ++k)
+          scratch[k] *= scale;
+      });
     return scratch;
+  }
+
+private:
+  /// Codes as numbers; a zero of all of them is taken off.
+  void decode(const uint8_t *elements, float *values) const {
+    if (encoding.perElement == 1) {
+      loadRow(elements, dtype, values, columns);
+      if (encoding.zero != 0)
+        for (uint64_t k = 0; k < columns; ++k)
+          values[k] -= float(encoding.zero);
+      return;
+    }
+    static constexpr float kE2m1[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+    float numbers[16];
+    for (int code = 0; code < 16; ++code)
+      numbers[code] = encoding.codes == schema::Codes::UINT
+                          ? float(code - int(encoding.zero))
+                          : (code < 8 ? 1.0f : -1.0f) * kE2m1[code & 7];
+    for (uint64_t k = 0; k < columns; k += 2) {
+      values[k] = numbers[elements[k / 2] & 15];
+      values[k + 1] = numbers[elements[k / 2] >> 4];
+    }
+  }
+
+  float scaleOf(uint64_t row, uint64_t column) const {
+    float scale = scales.at(row, column);
+    if (!globalScales.data)
+      return scale;
+    float global = globalScales.at(row, column);
+    return globalDivides ? scale / global : scale * global;
+  }
+
+  /// Calls visit(start, end) for each block of columns.
+  template <typename Visitor>
+  void forBlocks(const Grid &grid, Visitor visit) const {
+    for (uint64_t start = 0; start < columns; start += grid.blockColumns)
+      visit(start, std::min(start + grid.blockColumns, columns));
   }
 };
 
@@ -54,12 +112,12 @@ struct StoredWeight {
       const ops::Operand &definition = definitions[i];
       if (definition.type == ops::Type::W) {
         ++seen;
-        if (seen == nth + 1)
+        if (seen == nth + 1) {
           elements = operands[i];
-      } else if (seen == nth + 1 && definition.companion &&
-                 definition.companion->kind == schema::CompanionKind::SCALE) {
-        scales = operands[i];
-        scale = *definition.companion;
+          encoding = definition.encoding;
+        }
+      } else if (seen == nth + 1 && definition.companion) {
+        companions.push_back({operands[i], *definition.companion});
       }
     }
   }
@@ -69,27 +127,52 @@ struct StoredWeight {
     return elements.rank == 3 ? elements.shape[0] : 1;
   }
   uint64_t rows() const { return elements.shape[elements.rank - 2]; }
-  uint64_t columns() const { return elements.shape[elements.rank - 1]; }
+  uint64_t columns() const {
+    return elements.shape[elements.rank - 1] * encoding.perElement;
+  }
 
   Matrix matrix(uint64_t member = 0) const {
-    bool stack = elements.rank == 3;
-    Matrix result{stack ? elements.row(member) : elements.data, elements.dtype,
-                  rows(), columns(),
-                  elements.strides[elements.rank - 2] *
-                      elementBytes(elements.dtype)};
-    if (scales.rank != 0) {
-      result.scales = reinterpret_cast<const float *>(stack ? scales.row(member)
-                                                            : scales.data);
-      result.scaleStride = scales.strides[scales.rank - 2];
-      result.blockRows = scale.blockRows;
-      result.blockColumns = scale.blockCols;
+    Matrix result{memberOf(elements, member),
+                  elements.dtype,
+                  rows(),
+                  columns(),
+                  rowBytesOf(elements),
+                  encoding,
+                  {},
+                  {},
+                  {}};
+    for (const auto &[view, companion] : companions) {
+      Grid grid{memberOf(view, member), view.dtype, rowBytesOf(view),
+                companion.blockRows, companion.blockCols};
+      switch (companion.kind) {
+      case schema::CompanionKind::SCALE:
+        result.scales = grid;
+        break;
+      case schema::CompanionKind::ZERO:
+        result.zeros = grid;
+        break;
+      case schema::CompanionKind::GLOBAL_SCALE:
+        result.globalScales = grid;
+        result.globalDivides = companion.divides;
+        break;
+      case schema::CompanionKind::UNKNOWN:
+        break;
+      }
     }
     return result;
   }
 
+private:
+  static const uint8_t *memberOf(const View &view, uint64_t member) {
+    return view.rank == 3 ? view.row(member) : view.data;
+  }
+  static uint64_t rowBytesOf(const View &view) {
+    return view.strides[view.rank - 2] * elementBytes(view.dtype);
+  }
+
   View elements;
-  View scales; // of rank 0 when there are none
-  ops::Companion scale = {};
+  ops::Encoding encoding;
+  std::vector<std::pair<View, ops::Companion>> companions;
 };
 
 /// Floats of scratch that multiply() needs.

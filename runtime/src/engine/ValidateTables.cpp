@@ -124,6 +124,50 @@ Status validateArenas(const Engine &engine) {
   return Status();
 }
 
+/// Every value of the matrix lies in the tensor, and nothing else does but
+/// padding of the last words.
+Status validateUnpacking(const Source &source, const Unpacking &how) {
+  const auto &shape = *source.shape();
+  uint64_t values = how.order() ? how.order()->size() : 0;
+  uint64_t bits = 8 * elementBytes(source.dtype());
+  bool isWord = source.dtype() == DType::I32 || source.dtype() == DType::U8;
+  bool plain = how.bits() == 0 && values == 0 && how.per_element() == 1;
+  bool packed = isWord && (how.bits() == 4 || how.bits() == 8) &&
+                values == bits / how.bits() && how.per_element() > 0 &&
+                how.per_element() * how.bits() <= 8;
+  if (shape.size() != 2 || !(plain || packed) || how.rows() == 0 ||
+      how.cols() == 0 || how.cols() > UINT64_MAX / 8)
+    return makeError(StatusCode::DataLoss,
+                     "unpacks %s into %" PRIu64 " x %" PRIu64
+                     " elements of %u values of %u bits, %" PRIu64
+                     " to a word; expected words of i32 or u8 full of values "
+                     "of 4 or 8 bits, and at most 8 bits to an element",
+                     formatDims(shape).c_str(), how.rows(), how.cols(),
+                     how.per_element(), how.bits(), values);
+  uint64_t seen = 0;
+  for (uint64_t i = 0; i < values; ++i)
+    if (how.order()->Get(uint32_t(i)) < values)
+      seen |= uint64_t(1) << how.order()->Get(uint32_t(i));
+  if (seen != (uint64_t(1) << values) - 1)
+    return makeError(StatusCode::DataLoss,
+                     "the order of %" PRIu64
+                     " values in a word is no order of 0 .. n-1",
+                     values);
+  uint64_t rows = how.rows(), cols = how.cols() * how.per_element();
+  if (how.transposed())
+    std::swap(rows, cols);
+  uint64_t perWord = std::max<uint64_t>(1, values);
+  uint64_t &along = how.along_rows() ? rows : cols;
+  along = along / perWord + (along % perWord != 0);
+  if (shape.Get(0) == rows && shape.Get(1) == cols)
+    return Status();
+  return makeError(
+      StatusCode::DataLoss,
+      "a matrix of %" PRIu64 " x %" PRIu64 " elements comes from [%" PRIu64
+      ", %" PRIu64 "] words, but the shape is %s",
+      how.rows(), how.cols(), rows, cols, formatDims(shape).c_str());
+}
+
 Status validateSource(const Source &source) {
   SADDLE_RETURN_IF_ERROR(checkAligned(*source.shape()));
   if (elementBytes(source.dtype()) == 0)
@@ -141,6 +185,8 @@ Status validateSource(const Source &source) {
                      "shape %s has %u dimensions, expected at most %zu",
                      formatDims(*source.shape()).c_str(),
                      source.shape()->size(), most);
+  if (const Unpacking *unpacking = source.unpacking())
+    SADDLE_RETURN_IF_ERROR(validateUnpacking(source, *unpacking));
   if (source.stack() == 0)
     return Status();
   const char *hole = std::strstr(source.name()->c_str(), "{}");
@@ -158,11 +204,13 @@ Status validateCompanion(const Engine &engine, uint32_t index) {
   if (source.companion() == CompanionKind::UNKNOWN &&
       source.companion_of() == 0)
     return Status();
-  if (source.companion() != CompanionKind::SCALE)
+  if (source.companion() == CompanionKind::UNKNOWN ||
+      source.companion() > CompanionKind::MAX)
     return makeError(StatusCode::DataLoss,
-                     "is a companion of kind %u; this runtime reads kind 1, "
-                     "SCALE",
-                     unsigned(source.companion()));
+                     "is a companion of kind %u; this runtime reads kinds 1 "
+                     "to %u",
+                     unsigned(source.companion()),
+                     unsigned(CompanionKind::MAX));
   if (source.companion_of() == 0 ||
       source.companion_of() > engine.sources()->size() ||
       source.companion_of() == index + 1)

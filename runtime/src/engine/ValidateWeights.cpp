@@ -4,6 +4,7 @@
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/engine/Programs.h"
+#include "runtime/src/engine/SourceMatrix.h"
 #include "runtime/src/engine/Validate.h"
 
 #include <algorithm>
@@ -19,7 +20,7 @@ using schema::Engine; // not saddle::Engine
 
 namespace {
 
-/// A tensor or a weight as [stack, rows, cols].
+/// A weight as [stack, rows, cols].
 struct Box {
   uint64_t stack = 1, rows = 1, cols = 1;
 };
@@ -38,7 +39,8 @@ Box boxOf(const Dims &shape) {
 }
 
 bool widensExactly(DType from, DType to) {
-  return from == to ||
+  // E8M0 has no dtype of its own in most files: the same bits.
+  return from == to || (from == DType::U8 && to == DType::F8E8M0) ||
          (to == DType::F32 &&
           (from == DType::BF16 || from == DType::F16 || from == DType::F8E4M3));
 }
@@ -79,9 +81,7 @@ uint32_t rankOfLargest(const RankValue *value, StageRanks ranks) {
 
 Status checkInsideSource(const Piece &piece, const Source &source,
                          StageRanks ranks) {
-  Box box = boxOf(*source.shape());
-  if (source.stack() > 0)
-    box.stack = source.stack();
+  SourceMatrix box(source);
   // What fits at the largest start fits at all.
   uint32_t rank = rankOfLargest(piece.stack_start(), ranks);
   SADDLE_RETURN_IF_ERROR(checkAxis("stack members",
@@ -107,11 +107,12 @@ Status validatePiece(const Engine &engine, const Slice &dest,
   if (source.ignored_reason())
     return makeError(StatusCode::DataLoss, "reads the ignored source %s",
                      quoted(source).c_str());
-  if (!widensExactly(source.dtype(), dest.dtype()))
+  DType from = SourceMatrix(source).dtype;
+  if (!widensExactly(from, dest.dtype()))
     return makeError(StatusCode::DataLoss,
                      "source %s is %s, but the weight is %s; expected the same "
                      "dtype, or f32 from a narrower float",
-                     quoted(source).c_str(), dtypeName(source.dtype()),
+                     quoted(source).c_str(), dtypeName(from),
                      dtypeName(dest.dtype()));
   if (piece.rows() == 0 || piece.cols() == 0 || piece.stack_count() == 0)
     return makeError(StatusCode::DataLoss,

@@ -31,6 +31,10 @@ DType schemaDType(TensorDType dtype) {
     return DType::F16;
   case TensorDType::F8E4M3:
     return DType::F8E4M3;
+  case TensorDType::F8E8M0:
+    return DType::F8E8M0;
+  case TensorDType::I8:
+    return DType::I8;
   case TensorDType::I32:
     return DType::I32;
   case TensorDType::U8:
@@ -108,6 +112,17 @@ private:
   std::string text;
 };
 
+const char *kindName(schema::CompanionKind kind) {
+  switch (kind) {
+  case schema::CompanionKind::ZERO:
+    return "zero point";
+  case schema::CompanionKind::GLOBAL_SCALE:
+    return "global scale";
+  default:
+    return "scale";
+  }
+}
+
 std::string describe(const schema::Source &source) {
   std::vector<uint64_t> shape(source.shape()->begin(), source.shape()->end());
   return dtypeName(source.dtype()) + (" " + formatShape(shape));
@@ -126,9 +141,16 @@ std::string scaledBy(const std::string &name) {
 void Matcher::compare(const Expected &wanted, const TensorInfo &found) {
   const schema::Source &source = sourceOf(wanted);
   matched[wanted.source][wanted.member] = &found;
-  if (schemaDType(found.dtype) == source.dtype() &&
+  auto isOne = [](const auto &shape) {
+    return std::all_of(shape.begin(), shape.end(),
+                       [](uint64_t dim) { return dim == 1; });
+  };
+  // Tools write one number as [], [1] or [1, 1].
+  bool fits =
       std::equal(found.shape.begin(), found.shape.end(),
-                 source.shape()->begin(), source.shape()->end()))
+                 source.shape()->begin(), source.shape()->end()) ||
+      (source.companion_of() && isOne(found.shape) && isOne(*source.shape()));
+  if (fits && schemaDType(found.dtype) == source.dtype())
     return;
   std::string type = found.dtype == TensorDType::Other ? found.dtypeName
                                                        : dtypeName(found.dtype);
@@ -144,7 +166,9 @@ void Matcher::missing(const Expected &wanted) {
       of ? memberName(*engine.sources()->Get(of - 1), wanted.member) : "";
   std::string scale = scaleOf(wanted);
   if (of && folderHas(weight))
-    message += " as the scale of \"" + weight + "\", which is there";
+    message += std::string(" as the ") +
+               kindName(sourceOf(wanted).companion()) + " of \"" + weight +
+               "\", which is there";
   else if (!scale.empty() && folderHas(scale))
     message += ", although its scale \"" + scale + "\" is there";
   add(message);

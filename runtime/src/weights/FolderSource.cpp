@@ -18,6 +18,8 @@
 
 namespace saddle::weights {
 
+using schema::DType;
+
 namespace {
 
 /// The stretch of a shard that a thread has read last. Rows come one after the
@@ -158,15 +160,19 @@ Status FolderSource::checkScale(uint32_t index, uint64_t member) const {
   const schema::Source &source = *engine.sources()->Get(index);
   const Tensor &tensor = tensors[index];
   uint64_t rowBytes = tensor.cols * tensor.unit;
+  // Files have scales of e8m0 as bytes. Those of e4m3 are zero where all that
+  // they scale is zero.
+  DType dtype = source.dtype() == DType::U8 ? DType::F8E8M0 : source.dtype();
+  bool mayBeZero = dtype == DType::F8E4M3;
   std::vector<float> row(tensor.cols);
   // Checkpoint bytes have no alignment.
   std::vector<uint32_t> aligned((rowBytes + 3) / 4);
   auto *bytes = reinterpret_cast<uint8_t *>(aligned.data());
   for (uint64_t i = 0; i < tensor.rows; ++i) {
     read(tensor.members[member], i * rowBytes, rowBytes, bytes);
-    loadRow(bytes, source.dtype(), row.data(), tensor.cols);
+    loadRow(bytes, dtype, row.data(), tensor.cols);
     for (uint64_t j = 0; j < tensor.cols; ++j)
-      if (!(row[j] > 0) || std::isinf(row[j]))
+      if (!(row[j] > 0 || (mayBeZero && row[j] == 0)) || std::isinf(row[j]))
         return makeError(
             StatusCode::DataLoss,
             "scale \"%s\" is %g at row %" PRIu64 ", column %" PRIu64
@@ -178,7 +184,9 @@ Status FolderSource::checkScale(uint32_t index, uint64_t member) const {
 
 Status FolderSource::checkScales() const {
   for (uint32_t i = 0; i < tensors.size(); ++i)
-    if (engine.sources()->Get(i)->companion() == schema::CompanionKind::SCALE)
+    if (schema::CompanionKind kind = engine.sources()->Get(i)->companion();
+        kind == schema::CompanionKind::SCALE ||
+        kind == schema::CompanionKind::GLOBAL_SCALE)
       for (uint64_t m = 0; m < tensors[i].members.size(); ++m)
         SADDLE_RETURN_IF_ERROR(checkScale(i, m));
   return Status();

@@ -2,6 +2,8 @@
 
 #include "runtime/src/base/Float.h"
 #include "runtime/src/engine/Engine.h"
+#include "runtime/src/engine/SourceMatrix.h"
+#include "runtime/src/weights/Unpack.h"
 #include "runtime/src/weights/WeightShape.h"
 
 #include <algorithm>
@@ -56,7 +58,8 @@ void RecipeSource::copyPiece(const schema::Slice &slice,
                              uint32_t rank, uint8_t *dest,
                              std::vector<uint8_t> &scratch) const {
   WeightShape shape(slice);
-  DType from = engine.sources()->Get(piece.source())->dtype();
+  const schema::Source &source = *engine.sources()->Get(piece.source());
+  DType from = engine::SourceMatrix(source).dtype;
   ColumnMap map{evaluate(piece.col_start(), rank), piece.dest_block_cols(),
                 piece.source_block_cols()};
   uint64_t rowStart = evaluate(piece.row_start(), rank);
@@ -66,9 +69,22 @@ void RecipeSource::copyPiece(const schema::Slice &slice,
   range.source = piece.source();
   range.col = map.cell(0);
   range.count = map.cell(piece.cols() - 1) - range.col + 1;
+  // The same bits (validateWeights).
+  if (slice.dtype() == DType::F8E8M0)
+    from = slice.dtype();
   bool direct = map.isPlain() && from == slice.dtype();
   if (!direct)
     scratch.resize(range.count * elementBytes(from));
+  std::vector<uint8_t> words;
+  ReadWords readWords = [this](const CellRange &cells, uint8_t *out) {
+    readCells(cells, out);
+  };
+  auto read = [&](uint8_t *out) {
+    if (source.unpacking())
+      unpackCells(readWords, source, range, out, words);
+    else
+      readCells(range, out);
+  };
   uint64_t members =
       std::min(part.firstMember + part.members, piece.stack_count());
   uint64_t firstRow = std::max(part.firstRow, piece.dest_row());
@@ -85,10 +101,10 @@ void RecipeSource::copyPiece(const schema::Slice &slice,
                                (row - part.firstRow) * shape.rowStride +
                                piece.dest_col());
       if (direct) {
-        readCells(range, to);
+        read(to);
         continue;
       }
-      readCells(range, scratch.data());
+      read(scratch.data());
       spreadCells(scratch.data(), from, map, piece.cols(), slice.dtype(), to);
     }
   }

@@ -52,6 +52,9 @@ void store(float value, DType dtype, uint8_t *out) {
   case DType::F8E4M3:
     *out = floatToE4m3(value);
     return;
+  case DType::I8:
+    *out = uint8_t(int8_t(std::lrint(std::fmin(std::fmax(value, -127), 127))));
+    return;
   default: // integers are tables of the model, which have no random stand-in
     std::memset(out, 0, elementBytes(dtype));
   }
@@ -78,6 +81,8 @@ Distribution distributionOf(const schema::Engine &engine, uint32_t index) {
   const std::string name = source.name()->str();
   if (source.companion() == schema::CompanionKind::SCALE)
     return {1 / kCodeSpread, 0.25f / kCodeSpread};
+  if (source.companion() == schema::CompanionKind::GLOBAL_SCALE)
+    return {1, 0};
   if (shape.size() <= 1)
     return name.find("norm") != std::string::npos ? Distribution{1, 0.1f}
                                                   : Distribution{0, 0.1f};
@@ -126,6 +131,20 @@ public:
     uint64_t stream = tensor.streams[isStack ? range.member : 0];
     uint64_t row = range.row + (isStack ? 0 : range.member * tensor.rows);
     uint64_t unit = elementBytes(tensor.dtype);
+    const schema::Source &source = *engine.sources()->Get(range.source);
+    if (const auto *unpacking = source.unpacking();
+        unpacking && unpacking->bits() != 0) {
+      // Any codes will do, but bytes of scales are exponents.
+      bool isScale = source.companion() == schema::CompanionKind::SCALE;
+      for (uint64_t j = 0; j < range.count; ++j) {
+        uint64_t index = row * tensor.cols + range.col + j;
+        uint64_t bits = isScale
+                            ? 127 - 8 // 1 / kCodeSpread
+                            : mix(stream + index * 0x9e3779b97f4a7c15u) >> 32;
+        std::memcpy(out + j * unit, &bits, unit);
+      }
+      return;
+    }
     for (uint64_t j = 0; j < range.count; ++j) {
       float value =
           tensor.center +

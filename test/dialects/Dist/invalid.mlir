@@ -175,6 +175,15 @@ module @weight_shard_c7_plain {
 
 // -----
 
+module @weight_shard_c7_bytes {
+  dist.mesh @mesh ["tp" = 4]
+  model.weight @a from "a" dims ["out", "in"] stored <packed i32 [0, 1, 2, 3, 4, 5, 6, 7], offset 8, scale f32 [1, *] from "s"> : tensor<64x20xui4>
+  // expected-error @+1 {{expected whole bytes of 2 values in a row, but got 'tensor<64x5xui4>'; split part @a less finely}}
+  dist.weight_shard @s of [@a] shardings [#dist.sharding<@mesh, [_, "tp"]>] concat 0 stored <packed i8 [0, 1], offset 8, scale f32 [1, *]> : tensor<64x5xui4>
+}
+
+// -----
+
 // A scale may become f32, not anything else, and loses its source.
 module @weight_shard_c7_companion {
   dist.mesh @mesh ["tp" = 8]

@@ -63,6 +63,13 @@ module @source_c3_itself {
 
 // -----
 
+module @source_c4 {
+  // expected-error @+1 {{expected a tensor of 4 x 24 to be unpacked as #engine.unpacking<packed <i32 rows [0, 1, 2, 3, 4, 5, 6, 7]> transposed per 2 to 24 x 16>, but got 'tensor<5x24xi32>'}}
+  engine.source @s from "s" unpacked <packed <i32 rows [0, 1, 2, 3, 4, 5, 6, 7]> transposed per 2 to 24 x 16> : tensor<5x24xi32>
+}
+
+// -----
+
 module @kernel_c1_storage {
   // expected-error @+1 {{expected the storages of weights, with numbers for blocks and no sources, but got [#model.storage<scale f32 [1, *]>]}}
   engine.kernel @k op "linear" {act_group = 0, storage = [#model.storage<scale f32 [1, *]>]}

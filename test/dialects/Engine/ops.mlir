@@ -13,6 +13,13 @@ engine.source @inv_freq from "rotary.inv_freq" ignored "derived from rope_theta"
 // CHECK: engine.source @stack_ignored from "{}.x" stack 2 ignored "unused" : tensor<8xf32>
 engine.source @stack_ignored from "{}.x" stack 2 ignored "unused" : tensor<8xf32>
 
+// CHECK: engine.source @packed from "packed" unpacked <packed <i32 rows [0, 1, 2, 3, 4, 5, 6, 7]> transposed per 2 to 24 x 16> : tensor<4x24xi32>
+engine.source @packed from "packed" unpacked <packed <i32 rows [0, 1, 2, 3, 4, 5, 6, 7]> transposed per 2 to 24 x 16> : tensor<4x24xi32>
+// CHECK: engine.source @zeros from "zeros" unpacked <packed <i32 [0, 1, 2, 3, 4, 5, 6, 7]> plus 1 to 4 x 24> : tensor<4x3xi32>
+engine.source @zeros from "zeros" unpacked <packed <i32 [0, 1, 2, 3, 4, 5, 6, 7]> plus 1 to 4 x 24> : tensor<4x3xi32>
+// CHECK: engine.source @turned from "turned" unpacked <transposed to 24 x 2> : tensor<2x24xf16>
+engine.source @turned from "turned" unpacked <transposed to 24 x 2> : tensor<2x24xf16>
+
 // CHECK: engine.arena @weights constant bytes 4096 align 256
 engine.arena @weights constant bytes 4096 align 256
 // CHECK: engine.arena @kv pages bytes 0 align 1
@@ -36,6 +43,8 @@ engine.kernel @scaled_0 op "scaled" {} body [#engine.step<"sum_of_squares"(0, 3)
                                              #engine.step<"rms_scale"(0, 3, 1, 2) {column = 0}>] temporaries [tensor<1xf32>]
 // CHECK: engine.kernel @linear_1 op "linear" {act_group = 0 : i64, storage = [#model.storage<scale f32 [8, 8]>]}
 engine.kernel @linear_1 op "linear" {act_group = 0, storage = [#model.storage<scale f32 [8, 8]>]}
+// CHECK: engine.kernel @linear_2 op "linear" {act_group = 0 : i64, storage = [#model.storage<packed i8 [0, 1], offset 8, codes ui4, scale f32 [1, 32]>]}
+engine.kernel @linear_2 op "linear" {act_group = 0, storage = [#model.storage<packed i8 [0, 1], offset 8, codes ui4, scale f32 [1, 32]>]}
 // CHECK: engine.kernel @add_0 op "add" {}
 engine.kernel @add_0 op "add" {}
 

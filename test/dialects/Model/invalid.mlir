@@ -22,7 +22,7 @@ module @weight_c1_rank {
 // -----
 
 module @weight_c1_element {
-  // expected-error @+1 {{expected storage f32, bf16, f16 or f8E4M3FN, but got 'i8'}}
+  // expected-error @+1 {{expected storage f32, bf16, f16, f8E4M3FN, f4E2M1FN, ui4, ui8 or si8, but got 'i8'}}
   model.weight @w from "w" dims ["vocab", "hidden"] : tensor<96x32xi8>
 }
 
@@ -129,6 +129,27 @@ module @weight_storage_order {
 module @weight_storage_packed_companion {
   // expected-error @+1 {{4 values of 'i4' do not fill a word of 'i32'}}
   model.weight @w from "w" dims ["out", "in"] stored <zero i4 [1, 8] packed i32 [0, 1, 2, 3] from "z"> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_storage_plus {
+  // expected-error @+1 {{expected something positive to add to packed integers, but got 1}}
+  model.weight @w from "w" dims ["out", "in"] stored <zero ui8 [1, 8] plus 1 from "z"> : tensor<96x32xui8>
+}
+
+// -----
+
+module @weight_c9 {
+  // expected-error @+1 {{expected 'ui4' to be packed, but got #model.storage<scale f32 [1, 8] from "s">}}
+  model.weight @w from "w" dims ["out", "in"] stored <scale f32 [1, 8] from "s"> : tensor<96x32xui4>
+}
+
+// -----
+
+module @weight_c9_odd {
+  // expected-error @+1 {{expected an even number of columns of 'ui4', two to a byte, but got 'tensor<96x33xui4>'}}
+  model.weight @w from "w" dims ["out", "in"] stored <packed i8 [0, 1], scale f32 [1, 8] from "s"> : tensor<96x33xui4>
 }
 
 // -----

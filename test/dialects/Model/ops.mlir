@@ -26,11 +26,13 @@ model.weight @packed from "p.weight" dims ["q_heads", "hidden"] stored <packed i
 // CHECK: model.weight @values from "v.weight" dims ["q_heads", "hidden"] stored <> : tensor<64x32xbf16>
 model.weight @values from "v.weight" dims ["q_heads", "hidden"] stored <> : tensor<64x32xbf16>
 // CHECK: awq = #model.storage<packed i32 [0, 2, 4, 6, 1, 3, 5, 7], scale f16 [1, 128], zero i4 [1, 128] packed i32 [0, 2, 4, 6, 1, 3, 5, 7]>
+// CHECK-SAME: gptq = #model.storage<packed i32 rows [0, 1, 2, 3, 4, 5, 6, 7], transposed, scale f16 [1, 128] transposed, zero ui4 [1, 128] packed i32 [0, 1, 2, 3, 4, 5, 6, 7] transposed plus 1>
 // CHECK-SAME: nvfp4 = #model.storage<packed i8 [0, 1], scale f8E4M3FN [1, 16], global_scale f32 [*, *] divided from "g">
 // CHECK-SAME: one = #model.companion<scale f8E8M0FNU [1, 32]>
 // CHECK-SAME: order = #model.packing<i8 [1, 0]>
 func.func private @storages() attributes {
   awq = #model.storage<packed i32 [0, 2, 4, 6, 1, 3, 5, 7], scale f16 [1, 128], zero i4 [1, 128] packed i32 [0, 2, 4, 6, 1, 3, 5, 7]>,
+  gptq = #model.storage<packed i32 rows [0, 1, 2, 3, 4, 5, 6, 7], transposed, scale f16 [1, 128] transposed, zero ui4 [1, 128] packed i32 [0, 1, 2, 3, 4, 5, 6, 7] transposed plus 1>,
   nvfp4 = #model.storage<packed i8 [0, 1], scale f8E4M3FN [1, 16], global_scale f32 [*, *] divided from "g">,
   one = #model.companion<scale f8E8M0FNU [1, 32]>, order = #model.packing<i8 [1, 0]>
 }

@@ -48,6 +48,19 @@ model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tenso
 
 // -----
 
+// 20 / 4 = 5 columns of int4 are no whole bytes.
+// expected-error @+1 {{intermediate_size = 20 cannot be split over tp = 4 in shares of 2, which a byte of the weights holds; legal tp: 1, 2}}
+module {
+dist.mesh @mesh ["tp" = 4]
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<16x32xbf16>
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x20x32xbf16>
+model.weight @w2 from "{}.w2" dims ["experts", "hidden", "expert_width"]
+    stored <packed i32 [0, 1, 2, 3, 4, 5, 6, 7], offset 8, scale f32 [1, 4] from "{}.s"> : tensor<6x32x20xui4>
+}
+
+// -----
+
 // 6 experts in groups: divisors of 8 ranks that divide 6.
 // expected-error @+1 {{num_local_experts = 6 cannot be dealt to ep = 4 groups; legal ep: 1, 2}}
 module attributes {dist.topology = {tp = 8, dp = 1, ep = 4, pp = 1}} {

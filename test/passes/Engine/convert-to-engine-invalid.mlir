@@ -170,6 +170,24 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
 
 module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
   dist.mesh @mesh ["tp" = 1]
+  model.weight @w from "w" dims ["out", "in"] stored <global_scale f32 [*, *] from "g"> : tensor<48x32xf8E4M3FN>
+  // expected-error @+1 {{of 'f8E4M3FN' cannot be executed: a global scale needs a scale}}
+  dist.weight_shard @global of [@w] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <global_scale f32 [*, *]> : tensor<48x32xf8E4M3FN>
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @w from "w" dims ["out", "in"] stored <offset 8> : tensor<48x32xf8E4M3FN>
+  // expected-error @+1 {{of 'f8E4M3FN' cannot be executed: an offset needs unsigned integers}}
+  dist.weight_shard @offset of [@w] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <offset 8> : tensor<48x32xf8E4M3FN>
+}
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
   model.weight @w1 from "{}.w1" dims ["experts", "width", "hidden"] : tensor<6x24x32xf32>
   model.weight @w2 from "{}.w2" dims ["experts", "hidden", "width"] : tensor<6x32x24xf32>
   model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
@@ -196,8 +214,8 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
 module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
   dist.mesh @mesh ["tp" = 1]
   model.weight @w from "w" dims ["out", "in"] stored <packed i32 [0, 1, 2, 3]> : tensor<48x32xf8E4M3FN>
-  // expected-error @+1 {{storage #model.storage<packed i32 [0, 1, 2, 3]> cannot be executed: several values in a word are not implemented}}
-  dist.weight_shard @packed of [@w] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <packed i32 [0, 1, 2, 3]> : tensor<48x32xf8E4M3FN>
+  // expected-error @+1 {{storage #model.storage<packed i32 [0, 1, 2, 3]> of 'f8E4M3FN' cannot be executed: only integers and numbers of four bits may share words}}
+  dist.weight_shard @packed of [@w] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<48x32xf8E4M3FN>
 }
 
 // -----
@@ -205,7 +223,7 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
 module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
   dist.mesh @mesh ["tp" = 1]
   model.weight @w from "w" dims ["out", "in"] stored <zero f32 [1, 8] from "z"> : tensor<48x32xf8E4M3FN>
-  // expected-error @+1 {{cannot be executed: a zero is not implemented}}
+  // expected-error @+1 {{of 'f8E4M3FN' cannot be executed: a zero needs unsigned integers without an offset}}
   dist.weight_shard @zeros of [@w] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <zero f32 [1, 8]> : tensor<48x32xf8E4M3FN>
 }
 
@@ -214,7 +232,7 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
 module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
   dist.mesh @mesh ["tp" = 1]
   model.weight @w from "w" dims ["out", "in"] stored <scale f32 [1, *] divided from "s"> : tensor<48x32xf8E4M3FN>
-  // expected-error @+1 {{cannot be executed: only a scale in f32 that multiplies is implemented}}
+  // expected-error @+1 {{of 'f8E4M3FN' cannot be executed: only a global scale may divide}}
   dist.weight_shard @divided of [@w] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <scale f32 [1, *] divided> : tensor<48x32xf8E4M3FN>
 }
 

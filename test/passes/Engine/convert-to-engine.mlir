@@ -267,3 +267,43 @@ func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: te
 // CHECK: engine.rank_groups @groups.replicas axes "replicas" size 2 ranks [0, 2, 1, 3]
 // CHECK: engine.rank_groups @groups.attention axes "attention" size 2 ranks [0, 1, 2, 3]
 }
+
+// -----
+
+// A rank of two has columns 32 .. 63 of GPTQ's [64, 48] words of 8 rows: 16
+// bytes from byte 16 on, and its two groups of 16.
+
+module attributes {model.limits = {max_batch = 4, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+dist.mesh @mesh ["tp" = 2]
+model.weight @down from "down.qweight" dims ["hidden", "width"]
+    stored <packed i32 rows [0, 1, 2, 3, 4, 5, 6, 7], transposed, scale f16 [1, 16] transposed from "down.scales",
+            zero ui4 [1, 16] packed i32 [0, 1, 2, 3, 4, 5, 6, 7] transposed plus 1 from "down.qzeros"> : tensor<48x64xui4>
+dist.weight_shard @down.shard of [@down] shardings [#dist.sharding<@mesh, [_, "tp"]>] concat 0
+    stored <packed i8 [0, 1], scale f32 [1, 16], zero ui8 [1, 16]> : tensor<48x32xui4>
+
+// CHECK: engine.source @down from "down.qweight" unpacked <packed <i32 rows [0, 1, 2, 3, 4, 5, 6, 7]> transposed per 2 to 48 x 32> : tensor<8x48xi32>
+// CHECK: engine.source @down.scale from "down.scales" companion scale of @down unpacked <transposed to 48 x 4> : tensor<4x48xf16>
+// CHECK: engine.source @down.zero from "down.qzeros" companion zero of @down
+// CHECK-SAME: unpacked <packed <i32 [0, 1, 2, 3, 4, 5, 6, 7]> transposed plus 1 to 48 x 4> : tensor<4x6xi32>
+// CHECK: engine.weight @down.shard in @weights
+// CHECK-SAME: rows = 48, col = <0 + (rank div 1 mod 2) * 16>, cols = 16, dest_row = 0, dest_col = 0, blocks = 1, 1, 1, 1
+// CHECK-SAME: memref<48x16xui8>
+// CHECK: engine.weight @down.shard.scale in @weights
+// CHECK-SAME: col = <0 + (rank div 1 mod 2) * 32>, cols = 2, dest_row = 0, dest_col = 0, blocks = 1, 16, 1, 16
+// CHECK-SAME: memref<48x2xf32>
+// CHECK: engine.weight @down.shard.zero in @weights
+// CHECK-SAME: memref<48x2xui8>
+func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: tensor<4xi32>, %context: !model.context)
+    -> tensor<4x48xf32> attributes {model.phase = "decode"} {
+  %x = model.embedding %tokens, @table.shard : tensor<4xi32> -> tensor<4x32xf32> loc("embed")
+  // CHECK: %[[W:.*]] = engine.global @down.shard : memref<48x16xui8>
+  // CHECK: %[[S:.*]] = engine.global @down.shard.scale : memref<48x2xf32>
+  // CHECK: %[[Z:.*]] = engine.global @down.shard.zero : memref<48x2xui8>
+  // CHECK: engine.launch @linear_0(%{{.*}}, %[[W]], %[[S]], %[[Z]])
+  %y = model.linear %x, @down.shard : tensor<4x32xf32> -> tensor<4x48xf32> loc("down")
+  return %y : tensor<4x48xf32>
+}
+// CHECK: storage = [#model.storage<packed i8 [0, 1], codes ui4, scale f32 [1, 16], zero ui8 [1, 16]>]
+model.weight @table from "t" dims ["vocab", "hidden"] : tensor<96x32xf32>
+dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+}

@@ -87,6 +87,14 @@ TEST(Float, narrowingRoundsToNearestEven) {
   checkRounding<uint16_t>(floatToBf16, bf16ToFloat, 0x7f7f);
 }
 
+TEST(Float, e8m0IsAPowerOfTwo) {
+  EXPECT_EQ(e8m0ToFloat(127), 1.0f);
+  EXPECT_EQ(e8m0ToFloat(1), 0x1p-126f);
+  EXPECT_EQ(e8m0ToFloat(0), 0x1p-127f); // a subnormal float
+  EXPECT_EQ(e8m0ToFloat(254), 0x1p127f);
+  EXPECT_TRUE(std::isnan(e8m0ToFloat(255)));
+}
+
 TEST(Float, e4m3Saturates) {
   for (float value : {449.0f, 464.0f, 480.0f, 1e30f, kInfinity}) {
     EXPECT_EQ(floatToE4m3(value), 0x7e) << value;

@@ -28,6 +28,12 @@ inline double readElement(const uint8_t *address, DType dtype) {
     return e4m3ToFloat(*address);
   case DType::I32:
     return *reinterpret_cast<const int32_t *>(address);
+  case DType::U8:
+    return *address;
+  case DType::I8:
+    return int8_t(*address);
+  case DType::F8E8M0:
+    return e8m0ToFloat(*address);
   default:
     return NAN;
   }
@@ -49,6 +55,10 @@ inline void writeElement(uint8_t *address, DType dtype, double value) {
     return;
   case DType::I32:
     *reinterpret_cast<int32_t *>(address) = int32_t(value);
+    return;
+  case DType::U8:
+  case DType::I8:
+    *address = uint8_t(int(value));
     return;
   default:
     FAIL() << "no such dtype in these tests";
@@ -184,6 +194,17 @@ public:
     std::vector<flatbuffers::Offset<schema::Companion>> companions = {
         schema::CreateCompanion(builder, kind, blockRows, blockCols)};
     storages.push_back(schema::CreateStorageDirect(builder, &companions));
+    return *this;
+  }
+  /// The next weight of any storage has such codes and companions.
+  KernelBuilder &codes(schema::Codes kind, bool inPairs, uint32_t zero,
+                       const std::vector<schema::CompanionT> &each) {
+    std::vector<flatbuffers::Offset<schema::Companion>> companions;
+    for (const schema::CompanionT &companion : each)
+      companions.push_back(schema::CreateCompanion(builder, &companion));
+    std::vector<uint32_t> order = {0, 1};
+    storages.push_back(schema::CreateStorageDirect(
+        builder, &companions, inPairs ? &order : nullptr, kind, zero));
     return *this;
   }
   /// The next weight of any storage is stored as its values.

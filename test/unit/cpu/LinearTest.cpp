@@ -123,6 +123,121 @@ TEST(LinearTest, AnyElementsMayHaveScales) {
   }
 }
 
+schema::CompanionT companion(schema::CompanionKind kind, uint64_t rows,
+                             uint64_t columns, bool divides = false) {
+  schema::CompanionT made;
+  made.kind = kind;
+  made.block_rows = rows;
+  made.block_cols = columns;
+  made.divides = divides;
+  return made;
+}
+
+/// Random bytes.
+Tensor bytesOf(std::vector<uint64_t> shape, unsigned seed, int below = 256) {
+  Tensor tensor(DType::U8, std::move(shape), 1);
+  std::mt19937 generator(seed);
+  tensor.forEach([&](uint8_t *address) {
+    *address = uint8_t(generator() % unsigned(below));
+  });
+  return tensor;
+}
+
+int nibble(const Tensor &pairs, int row, int column) {
+  int byte = *pairs.address(row, column / 2);
+  return column % 2 ? byte >> 4 : byte & 15;
+}
+
+using schema::Codes;
+using schema::CompanionKind;
+constexpr int kPackedRows = 13, kPackedColumns = 70;
+
+TEST(LinearTest, PairsOfIntegersLessAConstant) {
+  Tensor x = Tensor(DType::F32, {3, kPackedColumns}, 1).random(1);
+  Tensor weight = bytesOf({kPackedRows, kPackedColumns / 2}, 2);
+  Tensor scale = Tensor(DType::F32, {kPackedRows, 5}, 2).random(3);
+  Tensor out(DType::F32, {3, kPackedRows}, 1);
+  KernelBuilder kernel("linear");
+  kernel.integer("act_group", 0)
+      .codes(Codes::UINT, true, 8, {companion(CompanionKind::SCALE, 1, 16)});
+  launch(kernel, {&x, &weight, &scale, &out}, 3);
+  expectProduct(x, out, 3, 0, [&](int row, int column) {
+    return (nibble(weight, row, column) - 8) * scale.at(row, column / 16);
+  });
+}
+
+TEST(LinearTest, IntegersLessZerosOfTheirGroups) {
+  for (bool inPairs : {true, false}) {
+    Tensor x = Tensor(DType::BF16, {3, kPackedColumns}, 1).random(1);
+    Tensor weight =
+        bytesOf({kPackedRows, uint64_t(kPackedColumns / (inPairs ? 2 : 1))}, 2);
+    Tensor scale = Tensor(DType::F32, {kPackedRows, 5}, 2).random(3);
+    Tensor zero = bytesOf({kPackedRows, 5}, 4, inPairs ? 16 : 256);
+    Tensor out(DType::F32, {3, kPackedRows}, 1);
+    KernelBuilder kernel("linear");
+    kernel.integer("act_group", 0)
+        .codes(Codes::UINT, inPairs, 0,
+               {companion(CompanionKind::SCALE, 1, 16),
+                companion(CompanionKind::ZERO, 1, 16)});
+    launch(kernel, {&x, &weight, &scale, &zero, &out}, 3, {DType::BF16});
+    expectProduct(x, out, 3, 0, [&](int row, int column) {
+      int code =
+          inPairs ? nibble(weight, row, column) : int(weight.at(row, column));
+      return (code - zero.at(row, column / 16)) * scale.at(row, column / 16);
+    });
+  }
+}
+
+TEST(LinearTest, PairsOfE2M1WithAGlobalScale) {
+  const double magnitudes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+  for (bool divides : {false, true}) {
+    Tensor x = Tensor(DType::F32, {3, kPackedColumns}, 1).random(1);
+    Tensor weight = bytesOf({kPackedRows, kPackedColumns / 2}, 2);
+    Tensor scale = Tensor(DType::F8E4M3, {kPackedRows, 5}, 2).random(3);
+    Tensor global = Tensor(DType::F32, {1, 1}).fill({0.37});
+    Tensor out(DType::F32, {3, kPackedRows}, 1);
+    KernelBuilder kernel("linear");
+    kernel.integer("act_group", 0)
+        .codes(Codes::E2M1, true, 0,
+               {companion(CompanionKind::SCALE, 1, 16),
+                companion(CompanionKind::GLOBAL_SCALE, kPackedRows,
+                          kPackedColumns, divides)});
+    launch(kernel, {&x, &weight, &scale, &global, &out}, 3);
+    expectProduct(x, out, 3, 0, [&](int row, int column) {
+      int code = nibble(weight, row, column);
+      double value = magnitudes[code & 7] * (code & 8 ? -1 : 1);
+      double all = divides ? 1 / 0.37 : 0.37;
+      return value * scale.at(row, column / 16) * all;
+    });
+  }
+}
+
+TEST(LinearTest, BytesWithPowersOfTwoOrAFactor) {
+  Tensor x = Tensor(DType::F32, {3, kPackedColumns}, 1).random(1);
+  Tensor fp8 =
+      Tensor(DType::F8E4M3, {kPackedRows, kPackedColumns}, 1).random(2);
+  Tensor power(DType::F8E8M0, {kPackedRows, 3}, 1);
+  power.forEach([](uint8_t *address) { *address = 123; });
+  *power.address(4, 1) = 130;
+  Tensor out(DType::F32, {3, kPackedRows}, 1);
+  KernelBuilder mx("linear");
+  launch(mx.integer("act_group", 0).scale(1, 32), {&x, &fp8, &power, &out}, 3);
+  expectProduct(x, out, 3, 0, [&](int row, int column) {
+    return fp8.at(row, column) * (row == 4 && column / 32 == 1 ? 8.0 : 0.0625);
+  });
+
+  Tensor int8(DType::I8, {kPackedRows, kPackedColumns}, 1);
+  int next = 0;
+  int8.forEach([&](uint8_t *address) { *address = uint8_t(next += 37); });
+  Tensor scale = Tensor(DType::F32, {kPackedRows, 1}, 2).random(3);
+  KernelBuilder bytes("linear");
+  launch(bytes.integer("act_group", 0).scale(1, kPackedColumns),
+         {&x, &int8, &scale, &out}, 3);
+  expectProduct(x, out, 3, 0, [&](int row, int column) {
+    return int8.at(row, column) * scale.at(row, 0);
+  });
+}
+
 TEST(LinearTest, ARowHasTheSameBitsInEveryBatch) {
   constexpr uint64_t tokens = 9, k = 133, n = 11;
   Tensor x = Tensor(DType::BF16, {tokens, k}).random(1);

@@ -56,7 +56,7 @@ TEST(SignatureTest, RefusesAForeignDType) {
             "linear: operand 0 (x) is f32, expected the compute dtype "
             "(compute bf16, KV f32)");
   EXPECT_THAT(checkLinear({f32({4, 8}), i32({6, 8}), f32({4, 6})}),
-              HasSubstr("(w) is i32, expected f32, bf16, f16 or f8e4m3"));
+              HasSubstr("(w) is i32, expected f32, bf16, f16, f8e4m3 or i8"));
 }
 
 TEST(SignatureTest, RefusesAWrongRank) {
@@ -226,8 +226,8 @@ TEST(SignatureTest, RefusesStorageThatItCannotRead) {
   KernelBuilder zeros("linear");
   zeros.integer("act_group", 0).scale(1, 8, schema::CompanionKind::ZERO);
   EXPECT_EQ(check(zeros, {f32({4, 8}), f8({6, 8}), f32({6, 1}), f32({4, 6})}),
-            "linear: a weight has a companion of kind 2; this runtime reads "
-            "kind 1, SCALE, that multiplies");
+            "linear: a weight has a companion of kind 2, ZERO; expected codes "
+            "of kind 1, UINT, without another zero");
   KernelBuilder twice("linear");
   twice.integer("act_group", 0).scale(1, 8).scale(1, 8);
   EXPECT_EQ(check(twice, {f32({4, 8}), f8({6, 8}), f32({6, 1}), f32({4, 6})}),
@@ -244,6 +244,31 @@ TEST(SignatureTest, RefusesStorageThatItCannotRead) {
   EXPECT_EQ(check(table, {i32({4}), f32({6, 8}), f32({4, 8})}),
             "embedding: 1 storages, expected none or one for each of its 0 "
             "weights that may be stored in any way");
+}
+
+TEST(SignatureTest, PairsOfCodesCountTwice) {
+  schema::CompanionT scale;
+  scale.kind = schema::CompanionKind::SCALE;
+  scale.block_cols = 4;
+  auto message = [&](const View &weight, const View &scales) {
+    KernelBuilder kernel("linear");
+    kernel.integer("act_group", 0).codes(schema::Codes::UINT, true, 8, {scale});
+    return check(kernel, {f32({4, 8}), weight, scales, f32({4, 6})});
+  };
+  View pairs = f8({6, 4});
+  pairs.dtype = DType::U8;
+  EXPECT_EQ(message(pairs, f32({6, 2})), "");
+  EXPECT_EQ(message(pairs, f32({6, 1})),
+            "linear: operand 2 (w_scale) has 1 columns, expected 2: one for "
+            "every 4 of the weight's 8");
+  EXPECT_EQ(message(f8({6, 4}), f32({6, 2})),
+            "linear: operand 1 (w) is f8e4m3, expected u8 (compute f32, KV "
+            "f32)");
+  View whole = f8({6, 8});
+  whole.dtype = DType::U8;
+  EXPECT_EQ(message(whole, f32({6, 4})),
+            "linear: operand 1 (w): dimension 1 is 16, but an earlier "
+            "operand's K is 8");
 }
 
 TEST(SignatureTest, RefusesExpertMatricesThatDoNotPair) {

@@ -164,6 +164,64 @@ TEST(ValidateTables, arenas) {
             "281474976710656");
 }
 
+TEST(ValidateTables, unpackingsFitTheirTensors) {
+  // A source of its own, which nothing reads.
+  auto message = [&](const std::function<void(UnpackingT &)> &change,
+                     DType dtype = DType::I32,
+                     std::vector<uint64_t> shape = {4, 6}) {
+    return messageAfter([&](EngineT &e) {
+      auto source = std::make_unique<SourceT>();
+      source->name = "extra";
+      source->dtype = dtype;
+      source->shape = shape;
+      source->ignored_reason = "a test";
+      source->unpacking = std::make_unique<UnpackingT>();
+      UnpackingT &how = *source->unpacking;
+      how.bits = 4;
+      how.order = {0, 1, 2, 3, 4, 5, 6, 7};
+      how.per_element = 2;
+      how.rows = 4;
+      how.cols = 24;
+      change(how);
+      e.sources.push_back(std::move(source));
+    });
+  };
+  EXPECT_EQ(message([](UnpackingT &) {}), "");
+  // Padding: 41 .. 48 values fill 6 words.
+  EXPECT_EQ(message([](UnpackingT &how) { how.cols = 21; }), "");
+  EXPECT_EQ(message([](UnpackingT &how) {
+              how.transposed = how.along_rows = true;
+              how.rows = 6;
+              how.cols = 16;
+            }),
+            "");
+  EXPECT_EQ(message([](UnpackingT &how) { how.cols = 25; }),
+            "source \"extra\": a matrix of 4 x 25 elements comes from [4, 7] "
+            "words, but the shape is [4, 6]");
+  EXPECT_EQ(message([](UnpackingT &how) { how.order[1] = 0; }),
+            "source \"extra\": the order of 8 values in a word is no order of "
+            "0 .. n-1");
+  const std::string expected = "; expected words of i32 or u8 full of values "
+                               "of 4 or 8 bits, and at most "
+                               "8 bits to an element";
+  EXPECT_EQ(message([](UnpackingT &how) { how.bits = 3; }),
+            "source \"extra\": unpacks [4, 6] into 4 x 24 elements of 2 values "
+            "of 3 bits, 8 to a word" +
+                expected);
+  EXPECT_EQ(message([](UnpackingT &how) { how.per_element = 3; }),
+            "source \"extra\": unpacks [4, 6] into 4 x 24 elements of 3 values "
+            "of 4 bits, 8 to a word" +
+                expected);
+  EXPECT_EQ(message([](UnpackingT &) {}, DType::F32),
+            "source \"extra\": unpacks [4, 6] into 4 x 24 elements of 2 values "
+            "of 4 bits, 8 to a word" +
+                expected);
+  EXPECT_EQ(message([](UnpackingT &) {}, DType::I32, {24}),
+            "source \"extra\": unpacks [24] into 4 x 24 elements of 2 values "
+            "of 4 bits, 8 to a word" +
+                expected);
+}
+
 TEST(ValidateTables, companionsBelongToAnotherSource) {
   // Source 0 becomes a companion of what the caller says.
   auto message = [](CompanionKind kind, uint32_t of) {
@@ -176,9 +234,10 @@ TEST(ValidateTables, companionsBelongToAnotherSource) {
   const std::string place = "source \"" + tree->sources[0]->name + "\": ",
                     count = std::to_string(tree->sources.size());
   EXPECT_EQ(message(CompanionKind::SCALE, 2), "");
-  EXPECT_EQ(message(CompanionKind::ZERO, 2),
-            place + "is a companion of kind 2; this runtime reads kind 1, "
-                    "SCALE");
+  EXPECT_EQ(message(CompanionKind::ZERO, 2), "");
+  EXPECT_EQ(message(CompanionKind(4), 2),
+            place + "is a companion of kind 4; this runtime reads kinds 1 to "
+                    "3");
   EXPECT_EQ(message(CompanionKind::SCALE, 0),
             place +
                 "is the companion of source 0 - 1, expected another of "

@@ -79,12 +79,12 @@ TEST(CompressedTensors, AScaleForEachChannel) {
 TEST(CompressedTensors, OtherSchemesAreRefused) {
   const std::string group =
       "c.json: quantization_config.config_groups.group_0.";
-  EXPECT_EQ(groupError(R"({"weights": {"strategy": "tensor"}})"),
-            group + "weights.strategy: expected \"channel\", the only one "
-                    "implemented here, found \"tensor\"");
+  EXPECT_EQ(groupError(R"({"weights": {"strategy": "group"}})"),
+            group + "weights.strategy: expected \"channel\" or \"tensor\", "
+                    "the only ones implemented here, found \"group\"");
   EXPECT_EQ(groupError(R"({"weights": {"strategy": "block"}})"),
-            group + "weights.strategy: expected \"channel\", the only one "
-                    "implemented here, found \"block\"");
+            group + "weights.strategy: expected \"channel\" or \"tensor\", "
+                    "the only ones implemented here, found \"block\"");
   EXPECT_EQ(groupError(R"({"weights": {"strategy": null}})"),
             group + "weights.strategy: missing, expected a string");
   EXPECT_EQ(groupError(R"({"input_activations": {"strategy": "tensor"}})"),
@@ -111,9 +111,14 @@ TEST(CompressedTensors, OtherSchemesAreRefused) {
 
 TEST(CompressedTensors, OtherFilesAreRefused) {
   EXPECT_THAT(
-      errorOf(R"({"quantization_config": {"format": "pack-quantized"}})"),
-      HasSubstr("quantization_config.format: expected \"float-quantized\" or "
-                "nothing, found \"pack-quantized\""));
+      errorOf(R"({"quantization_config": {"format": "marlin-24"}})"),
+      HasSubstr("quantization_config.format: expected \"float-quantized\", "
+                "\"int-quantized\", \"mxfp4-pack-quantized\", "
+                "\"nvfp4-pack-quantized\", \"pack-quantized\" or nothing; "
+                "other formats are not implemented, found \"marlin-24\""));
+  EXPECT_THAT(groupError(R"({"format": "pack-quantized"})"),
+              HasSubstr("group_0.format: expected \"float-quantized\", as the "
+                        "list says, found \"pack-quantized\""));
   EXPECT_THAT(errorOf(R"({"quantization_config": {"config_groups": null}})"),
               HasSubstr("quantization_config.config_groups: missing, expected "
                         "an object with one \"group_0\""));
@@ -123,8 +128,13 @@ TEST(CompressedTensors, OtherFilesAreRefused) {
             "\"group_0\", found also quantization_config.config_groups."
             "group_1; formats that differ by module are not implemented");
   EXPECT_THAT(
-      errorOf(R"({"quantization_config": {"ignore": ["re:.*gate$"]}})"),
+      errorOf(R"({"quantization_config": {"ignore": ["*.gate"]}})"),
       HasSubstr("quantization_config.ignore: expected plain module names"));
+  EXPECT_THAT(
+      errorOf(R"({"quantization_config": {"ignore": ["re:(?i)gate"]}})"),
+      HasSubstr("quantization_config.ignore: expected module names or \"re:\" "
+                "and an expression of characters, ., \\d, [], (), |, *, +, ? "
+                "and $, found \"re:(?i)gate\""));
 }
 
 /// What the import says about a folder of this format after a change.

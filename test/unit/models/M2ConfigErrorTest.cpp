@@ -293,10 +293,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{R"({"quantization_config": {"quant_method": null}})",
                   "quantization_config.quant_method: missing, expected a "
                   "string"},
-        BadConfig{R"({"quantization_config": {"quant_method": "awq"}})",
-                  "quantization_config.quant_method: expected \"fp8\" or "
-                  "\"compressed-tensors\", the only ones implemented, found "
-                  "\"awq\""},
+        BadConfig{R"({"quantization_config": {"quant_method": "quanto"}})",
+                  "quantization_config.quant_method: expected \"fp8\", "
+                  "\"compressed-tensors\", \"gptq\", \"awq\", \"modelopt\" "
+                  "or \"mxfp8\", the only ones implemented, found "
+                  "\"quanto\""},
         BadConfig{R"({"quantization_config": {"fmt": "float8_e5m2"}})",
                   "quantization_config.fmt: expected \"float8_e4m3fn\" or "
                   "\"e4m3\" or nothing, found \"float8_e5m2\"; other FP8 "

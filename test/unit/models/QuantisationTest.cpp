@@ -57,7 +57,8 @@ TEST(Store, BlocksRoundUp) {
   WeightSpec spec = matrix(129, 256);
   store({"FP8",
          TensorDType::F8E4M3,
-         {{CompanionRole::Scale, "_scale_inv", TensorDType::F32, 128, 128}}},
+         {{CompanionRole::Scale, "weight_scale_inv", TensorDType::F32, 128,
+           128}}},
         spec);
   EXPECT_EQ(spec.dtype, TensorDType::F8E4M3);
   ASSERT_EQ(spec.companions.size(), 1u);
@@ -73,8 +74,8 @@ TEST(Store, ABlockOfZeroIsTheWholeExtent) {
   spec.name = "e.{}.weight";
   store({"X",
          TensorDType::U8,
-         {{CompanionRole::Scale, "_scale", TensorDType::BF16, 1, 0},
-          {CompanionRole::Scale, "_scale_2", TensorDType::F32, 0, 0}}},
+         {{CompanionRole::Scale, "weight_scale", TensorDType::BF16, 1, 0},
+          {CompanionRole::Scale, "weight_scale_2", TensorDType::F32, 0, 0}}},
         spec);
   ASSERT_EQ(spec.companions.size(), 2u);
   EXPECT_THAT(spec.companions[0].shape, ElementsAre(12, 1));
@@ -136,12 +137,12 @@ TEST(Quantisation, DecidesForEachModule) {
 }
 
 TEST(Quantisation, AnUnknownMethodIsNamed) {
-  Read found = read(R"({"quantization_config": {"quant_method": "gptq"}})");
+  Read found = read(R"({"quantization_config": {"quant_method": "quanto"}})");
   EXPECT_FALSE(found.quantisation);
   EXPECT_EQ(found.status.message(),
-            "c.json: quantization_config.quant_method: expected \"fp8\" or "
-            "\"compressed-tensors\", the only ones implemented, found "
-            "\"gptq\"");
+            "c.json: quantization_config.quant_method: expected \"fp8\", "
+            "\"compressed-tensors\", \"gptq\", \"awq\", \"modelopt\" or "
+            "\"mxfp8\", the only ones implemented, found \"quanto\"");
   EXPECT_THAT(found.warnings, IsEmpty());
 }
 

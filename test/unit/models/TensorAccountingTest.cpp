@@ -180,13 +180,14 @@ TEST(TensorAccounting, CodesNeedTheConfigsWord) {
             "\"l.0.e.0.up.weight_scale_inv\" is missing, expected f32 [1, 1]");
 }
 
-// The norm is no projection: codes with a scale beside it are refused as codes.
+// Values with a scale beside them are refused as codes.
 TEST(TensorAccounting, ACompanionOfAWeightOfValues) {
   std::vector<TestTensor> tensors = tinyTensors("BF16", 2);
-  tensors.push_back({"n_scale_inv", "F32", {1}, std::string(4, '\0')});
+  const std::string name = "l.0.e.0.up.weight";
+  tensors.push_back({name + "_scale_inv", "F32", {1}, std::string(4, '\0')});
   EXPECT_EQ(account(tensors, Quantisation()).error,
-            "scale \"n_scale_inv\" is present, but its weight \"n\" is bf16, "
-            "not f8e4m3");
+            "scale \"" + name + "_scale_inv\" is present, but its weight \"" +
+                name + "\" is bf16, not f8e4m3");
 }
 
 TEST(TensorAccounting, MembersOfAStackAreStoredAlike) {

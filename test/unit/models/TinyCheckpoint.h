@@ -44,7 +44,7 @@ public:
 
   void set(const std::string &name, const std::string &dtype,
            const std::vector<uint64_t> &shape) {
-    uint64_t bytes = dtype == "F32"                        ? 4
+    uint64_t bytes = dtype == "F32" || dtype == "I32"      ? 4
                      : dtype == "I64"                      ? 8
                      : dtype == "F8_E4M3" || dtype == "U8" ? 1
                                                            : 2;

@@ -64,7 +64,7 @@ TEST(CatalogueTest, TheFirstOperandOfAVariadicOpIsExpanded) {
 }
 
 TEST(CatalogueTest, CompanionsStandBehindTheirWeights) {
-  Storage scaled{{{schema::CompanionKind::SCALE, 1, 48}}};
+  Storage scaled{{{schema::CompanionKind::SCALE, 1, 48}}, {}};
   auto operands = findOp("experts")->operandsOf(7, {Storage(), scaled});
   ASSERT_TRUE(operands.ok()) << operands.status().message();
   EXPECT_EQ((*operands)[3].name, "w13");

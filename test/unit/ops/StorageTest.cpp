@@ -53,12 +53,67 @@ TEST(StorageTest, WhatTheRuntimeDoesNotReadIsRefused) {
   divides.companions[0]->divides = true;
   EXPECT_EQ(messageOf(divides),
             "linear: a weight has a companion of kind 1 that divides; this "
-            "runtime reads kind 1, SCALE, that multiplies");
+            "runtime reads kinds 1 to 3, of which 3, GLOBAL_SCALE, may divide");
 
   schema::StorageT packed;
-  packed.order = {0, 1};
-  EXPECT_EQ(messageOf(packed), "linear: a weight has 2 values to an element; "
-                               "this runtime reads one");
+  packed.order = {1, 0};
+  EXPECT_EQ(messageOf(packed),
+            "linear: a weight has 2 values to an element; this runtime reads "
+            "one, or two of which the first is lower");
+}
+
+schema::StorageT codes(schema::Codes kind, uint32_t zero,
+                       std::vector<uint32_t> order) {
+  schema::StorageT storage;
+  storage.codes = kind;
+  storage.zero = zero;
+  storage.order = std::move(order);
+  return storage;
+}
+
+TEST(StorageTest, CodesAreIntegersOrPairsOfE2M1) {
+  using schema::Codes;
+  EXPECT_EQ(messageOf(codes(Codes::UINT, 15, {0, 1})), "");
+  EXPECT_EQ(messageOf(codes(Codes::UINT, 128, {})), "");
+  EXPECT_EQ(messageOf(codes(Codes::E2M1, 0, {0, 1})), "");
+  const std::string reads = "; this runtime reads kind 1, UINT, with a zero "
+                            "among the codes, and pairs of kind 2, E2M1";
+  EXPECT_EQ(messageOf(codes(Codes::UINT, 16, {0, 1})),
+            "linear: a weight has codes of kind 1, 2 to an element, with a "
+            "zero of 16" +
+                reads);
+  EXPECT_EQ(messageOf(codes(Codes::E2M1, 0, {})),
+            "linear: a weight has codes of kind 2, 1 to an element, with a "
+            "zero of 0" +
+                reads);
+  EXPECT_EQ(messageOf(codes(Codes::ELEMENTS, 0, {0, 1})),
+            "linear: a weight has codes of kind 0, 2 to an element, with a "
+            "zero of 0" +
+                reads);
+  EXPECT_EQ(messageOf(codes(Codes(9), 0, {})),
+            "linear: a weight has codes of kind 9, 1 to an element, with a "
+            "zero of 0" +
+                reads);
+}
+
+TEST(StorageTest, CompanionsThatNeedOthers) {
+  schema::StorageT zero;
+  zero.companions.push_back(scale(1, 8));
+  zero.companions[0]->kind = CompanionKind::ZERO;
+  EXPECT_EQ(messageOf(zero),
+            "linear: a weight has a companion of kind 2, ZERO; expected codes "
+            "of kind 1, UINT, without another zero");
+  zero.codes = schema::Codes::UINT;
+  EXPECT_EQ(messageOf(zero), "");
+
+  schema::StorageT global;
+  global.companions.push_back(scale(1, 8));
+  global.companions[0]->kind = CompanionKind::GLOBAL_SCALE;
+  global.companions[0]->divides = true;
+  EXPECT_EQ(messageOf(global), "linear: a weight has a companion of kind 3, "
+                               "GLOBAL_SCALE, but no scale");
+  global.companions.push_back(scale(1, 8));
+  EXPECT_EQ(messageOf(global), "");
 }
 
 } // namespace

@@ -11,6 +11,7 @@
 using namespace saddle;
 using schema::DType;
 using testing::EndsWith;
+using testing::HasSubstr;
 using testing::StartsWith;
 
 namespace {
@@ -202,6 +203,50 @@ TEST_F(Compare, scalesArePositiveNumbers) {
                 EndsWith("scale \"" + kScale + "\" is " + text +
                          " at row 1, column 0; expected a positive finite "
                          "number"));
+}
+
+TEST_F(Compare, scalesOfOneByte) {
+  useFp8();
+  auto &source = *tree->sources.back();
+  ASSERT_EQ(source.name, kScale);
+  auto message = [&](DType dtype, const char *spelling, uint8_t second) {
+    source.dtype = dtype;
+    tree->programs[0]->weights.back()->slice->dtype =
+        dtype == DType::U8 ? DType::F8E8M0 : dtype;
+    updateFingerprint(*tree);
+    tensors = testTensors(*tree);
+    tensor(kScale) = {
+        kScale, spelling, {2, 1}, std::string({char(0x38), char(second)})};
+    return load().message();
+  };
+  // A group of zeros has a scale of zero in NVFP4.
+  EXPECT_EQ(message(DType::F8E4M3, "F8_E4M3", 0), "");
+  EXPECT_THAT(message(DType::F8E4M3, "F8_E4M3", 0x7f), HasSubstr("is nan"));
+  EXPECT_THAT(message(DType::F8E4M3, "F8_E4M3", 0xb8), HasSubstr("is -1"));
+  // Bytes are e8m0: 0 is 2^-127.
+  EXPECT_EQ(message(DType::U8, "U8", 0), "");
+  EXPECT_THAT(message(DType::U8, "U8", 0xff), HasSubstr("is nan"));
+}
+
+TEST_F(Compare, oneNumberMayHaveAnyShape) {
+  useFp8();
+  tree->sources.back()->shape = {1, 1};
+  auto &weight = *tree->programs[0]->weights.back();
+  weight.slice->shape = {1, 1};
+  weight.pieces[0]->rows = 1;
+  // The import knew [1], and so does the fingerprint.
+  for (std::vector<uint64_t> shape : {std::vector<uint64_t>{}, {1}, {1, 1}}) {
+    auto engine = std::make_unique<schema::EngineT>(*tree);
+    engine->sources.back()->shape = shape;
+    updateFingerprint(*engine);
+    tree->checkpoints[0]->fingerprint = engine->checkpoints[0]->fingerprint;
+    tensors = testTensors(*tree);
+    tensor(kScale).shape = shape;
+    EXPECT_EQ(load().message(), "");
+  }
+  tensor(kScale) = testTensor(kScale, DType::F32, {2});
+  EXPECT_EQ(differences(),
+            "tensor \"" + kScale + "\" is f32 [2], expected f32 [1, 1]");
 }
 
 // The suffix is no rule: what an engine knows as a companion is one.
