@@ -483,8 +483,14 @@ Status TokenizerReader::read(const Json &root, Tokenizer &tokenizer) {
       root, "the file",
       {"version", "truncation", "padding", "added_tokens", "normalizer",
        "pre_tokenizer", "post_processor", "decoder", "model"}));
-  SADDLE_RETURN_IF_ERROR(expectOff(root, "the file", "truncation", {}));
-  SADDLE_RETURN_IF_ERROR(expectOff(root, "the file", "padding", {}));
+  // What a caller had set when the file was saved. It makes batches of one
+  // length and says nothing about which tokens a text has; transformers resets
+  // it for each call, too.
+  for (const char *key : {"truncation", "padding"})
+    if (const Json &value = get(root, key);
+        !value.is_null() && !value.is_object())
+      return error(key, std::string("expected an object or null, found ") +
+                            value.type_name());
   SADDLE_RETURN_IF_ERROR(readModel(get(root, "model"), tokenizer));
   SADDLE_RETURN_IF_ERROR(
       readNormalizer(get(root, "normalizer"), "normalizer", tokenizer));

@@ -225,7 +225,8 @@ StatusOr<MatchedTensors> Matcher::match() {
             " more differences";
   return makeError(StatusCode::Mismatch,
                    "%s: these are not the weights that the engine was compiled "
-                   "for (fingerprint %s, expected %s): %s",
+                   "for (fingerprint %s, expected %s); compile this folder to "
+                   "run it: %s",
                    checkpoint.directory.c_str(), has.c_str(), wants.c_str(),
                    text.c_str());
 }

@@ -46,15 +46,15 @@ func.func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %rows: tensor
 
 // -----
 
-// A chunk of 64 offers max(8, 32) rows.
+// A chunk of 64 offers max(6, 32) rows.
 
-module attributes {model.limits = {max_batch = 8, max_seq_len = 64, prefill_chunk = 64, page_size = 16}} {
+module attributes {model.limits = {max_batch = 6, max_seq_len = 64, prefill_chunk = 64, page_size = 16}} {
 func.func @step(%tokens: tensor<?xi32>, %rows: tensor<?xi32>, %x: tensor<?x32xf32>) -> tensor<?x32xf32> {
   %last = model.select_rows %x, %rows : tensor<?x32xf32>, tensor<?xi32> -> tensor<?x32xf32>
   return %last : tensor<?x32xf32>
 }
 }
 
-// DEFAULT: func.func @decode_8({{.*}}) -> tensor<8x32xf32>
+// DEFAULT: func.func @decode_6({{.*}}) -> tensor<6x32xf32>
 // DEFAULT: func.func @prefill_64({{.*}}) -> tensor<32x32xf32>
 // GIVEN: func.func @prefill_64({{.*}}) -> tensor<3x32xf32>

@@ -47,6 +47,14 @@ TEST(TokenizerErrorTest, TheMinimalFileIsAccepted) {
   EXPECT_EQ(statusOf(minimal().dump()).message(), "");
 }
 
+TEST(TokenizerErrorTest, WhatACallerHadSetIsNoPartOfTheTokenizer) {
+  EXPECT_EQ(with("/truncation", {{"max_length", 5}}), "");
+  EXPECT_EQ(with("/padding", {{"strategy", "BatchLongest"}, {"pad_id", 0}}),
+            "");
+  EXPECT_EQ(with("/padding", 3),
+            "t.json: padding: expected an object or null, found number");
+}
+
 TEST(TokenizerErrorTest, AHostileFileIsRefusedAtOnce) {
   EXPECT_EQ(statusOf(std::string(210000, '[')).message(),
             "t.json: nested deeper than 64 levels");
@@ -120,9 +128,6 @@ TEST(TokenizerErrorTest, UnknownParts) {
   EXPECT_EQ(with("/decoder", nullptr),
             "t.json: decoder is null, but only one of type \"ByteLevel\" is "
             "supported");
-  EXPECT_EQ(with("/truncation", {{"max_length", 5}}),
-            "t.json: the file.truncation is {\"max_length\":5}, but only null "
-            "is supported");
   EXPECT_EQ(with("/model/byte_fallback", true),
             "t.json: model.byte_fallback is true, but only null or false is "
             "supported");

@@ -39,10 +39,11 @@ protected:
                        ": these are not the weights that the engine was "
                        "compiled for (fingerprint ";
     EXPECT_THAT(status.message(), StartsWith(head));
-    size_t wants = status.message().find(
-        ", expected " + tree->checkpoints[0]->fingerprint + "): ");
+    std::string tail = ", expected " + tree->checkpoints[0]->fingerprint +
+                       "); compile this folder to run it: ";
+    size_t wants = status.message().find(tail);
     EXPECT_NE(wants, std::string::npos);
-    return status.message().substr(wants + 11 + 32 + 3);
+    return status.message().substr(wants + tail.size());
   }
 
   /// Makes q_proj an FP8 block weight with a scale of [2, 1].
