@@ -49,7 +49,7 @@ model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tenso
 // -----
 
 // 20 / 4 = 5 columns of int4 are no whole bytes.
-// expected-error @+1 {{intermediate_size = 20 cannot be split over tp = 4 in shares of 2, which a byte of the weights holds; legal tp: 1, 2}}
+// expected-error @+1 {{intermediate_size = 20 cannot be split over tp = 4 in shares of 2, which a byte of the weights holds; legal tp up to 64: 1, 2, 10}}
 module {
 dist.mesh @mesh ["tp" = 4]
 model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
