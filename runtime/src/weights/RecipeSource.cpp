@@ -90,8 +90,22 @@ void RecipeSource::copyPiece(const schema::Slice &slice,
   uint64_t firstRow = std::max(part.firstRow, piece.dest_row());
   uint64_t endRow =
       std::min(part.firstRow + part.rows, piece.dest_row() + piece.rows());
+  // Whole rows behind each other on both sides are one run of cells: a file is
+  // read straight to where they belong.
+  uint64_t cols = range.count;
+  bool joined = direct && !source.unpacking() &&
+                cols == engine::SourceMatrix(source).cols &&
+                cols == shape.rowStride && piece.dest_block_rows() == 1 &&
+                piece.source_block_rows() == 1;
   for (uint64_t m = part.firstMember; m < members; ++m) {
     range.member = memberStart + m;
+    if (joined && firstRow < endRow) {
+      range.row = rowStart + (firstRow - piece.dest_row());
+      range.count = (endRow - firstRow) * cols;
+      read(dest + shape.unit * ((m - part.firstMember) * shape.memberStride +
+                                (firstRow - part.firstRow) * cols));
+      continue;
+    }
     for (uint64_t row = firstRow; row < endRow; ++row) {
       range.row =
           (rowStart + (row - piece.dest_row()) * piece.dest_block_rows()) /

@@ -8,8 +8,8 @@
 
 namespace saddle::weights {
 
-/// Where a run of cells lies: columns from `col` on in one row of one member
-/// of a source.
+/// Where a run of cells lies: columns from `col` on in a row of one member of a
+/// source. Behind the last column it goes on in the next row.
 struct CellRange {
   uint32_t source;
   uint64_t member;
