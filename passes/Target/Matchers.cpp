@@ -3,6 +3,23 @@
 using namespace mlir;
 using namespace saddle;
 
+model::LinearOp saddle::quantisedReader(Value value) {
+  if (!value.hasOneUse())
+    return {};
+  auto linear = dyn_cast<model::LinearOp>(*value.user_begin());
+  return linear && linear.getActGroup() ? linear : model::LinearOp();
+}
+
+std::optional<AddNormOps> saddle::matchAddNorm(Operation *anchor) {
+  auto norm = dyn_cast<model::RMSNormOp>(anchor);
+  if (!norm)
+    return std::nullopt;
+  auto add = norm.getInput().getDefiningOp<model::AddOp>();
+  if (!add)
+    return std::nullopt;
+  return AddNormOps{add, norm};
+}
+
 SmallVector<Operation *> QKNormOps::ops() const {
   SmallVector<Operation *> ops = {sums};
   if (reduce)

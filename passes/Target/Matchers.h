@@ -20,6 +20,19 @@ OpTy soleUser(mlir::Value value) {
   return found;
 }
 
+/// The product that alone reads `value` and quantises what it reads; null
+/// without one.
+model::LinearOp quantisedReader(mlir::Value value);
+
+/// A residual add and the norm of its sum.
+struct AddNormOps {
+  model::AddOp add;
+  model::RMSNormOp norm;
+};
+
+/// The pair whose norm is `anchor`; none if it is no norm, or of no sum.
+std::optional<AddNormOps> matchAddNorm(mlir::Operation *anchor);
+
 /// The norm of q and k over all their heads, on the way into the cache. Each
 /// value plays its part: column 0 of the sums scales the first input, which is
 /// q, column 1 the second, which ends up as keys in the cache.

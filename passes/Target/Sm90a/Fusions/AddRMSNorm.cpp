@@ -1,5 +1,6 @@
 // The residual add and the norm behind it: the sum is a result, too.
 
+#include "passes/Target/Matchers.h"
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/RowPlan.h"
@@ -19,12 +20,10 @@ public:
                      {part<model::AddOp>(), part<model::RMSNormOp>()}) {}
 
   SmallVector<Operation *> match(Operation *anchor) const override {
-    auto norm = dyn_cast<model::RMSNormOp>(anchor);
-    auto add =
-        norm ? norm.getInput().getDefiningOp<model::AddOp>() : model::AddOp();
-    if (!add)
+    auto ops = matchAddNorm(anchor);
+    if (!ops)
       return {};
-    return {add, norm};
+    return {ops->add, ops->norm};
   }
 
   ArrayRef<llvm::StringLiteral> signatures() const override {

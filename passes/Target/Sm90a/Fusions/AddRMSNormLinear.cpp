@@ -2,6 +2,7 @@
 // norm, where activations are quantised: the norm leaves the first function as
 // codes, so that no function in between encodes it.
 
+#include "passes/Target/Matchers.h"
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Fusions/Steps.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
@@ -27,15 +28,12 @@ public:
   // The norm is the anchor: it is met before the linear, and so before it
   // becomes a group without.
   SmallVector<Operation *> match(Operation *anchor) const override {
-    auto norm = dyn_cast<model::RMSNormOp>(anchor);
-    auto add =
-        norm ? norm.getInput().getDefiningOp<model::AddOp>() : model::AddOp();
-    if (!add || !norm->hasOneUse())
+    auto ops = matchAddNorm(anchor);
+    model::LinearOp linear =
+        ops ? quantisedReader(ops->norm.getResult()) : model::LinearOp();
+    if (!linear)
       return {};
-    auto linear = dyn_cast<model::LinearOp>(*norm->user_begin());
-    if (!linear || !linear.getActGroup())
-      return {};
-    return {add, norm, linear};
+    return {ops->add, ops->norm, linear};
   }
 
   ArrayRef<llvm::StringLiteral> signatures() const override {

@@ -1,6 +1,7 @@
 // The residual add, the norm behind it, the router's product and the choice of
 // experts, for few tokens: four small ops that wait for each other.
 
+#include "passes/Target/Matchers.h"
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
@@ -33,19 +34,17 @@ public:
 
   // The norm is the anchor, as of the smaller fusions, which are tried later.
   SmallVector<Operation *> match(Operation *anchor) const override {
-    auto norm = dyn_cast<model::RMSNormOp>(anchor);
-    auto add =
-        norm ? norm.getInput().getDefiningOp<model::AddOp>() : model::AddOp();
-    model::LinearOp router = add ? routerOf(norm) : model::LinearOp();
+    auto ops = matchAddNorm(anchor);
+    model::LinearOp router = ops ? routerOf(ops->norm) : model::LinearOp();
     if (!router || router.getActGroup())
       return {};
-    auto rows = cast<RankedTensorType>(norm.getResult().getType()),
+    auto rows = cast<RankedTensorType>(ops->norm.getResult().getType()),
          logits = cast<RankedTensorType>(router.getResult().getType());
     if (rows.isDynamicDim(0) ||
         !NormRouterLayout::fits(rows.getDimSize(0), rows.getDimSize(1),
                                 logits.getDimSize(1)))
       return {};
-    return {add, norm, router, *router->user_begin()};
+    return {ops->add, ops->norm, router, *router->user_begin()};
   }
 
   ArrayRef<llvm::StringLiteral> signatures() const override {

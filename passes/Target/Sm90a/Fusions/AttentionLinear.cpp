@@ -2,6 +2,7 @@
 // quantised and a head is a group: the function that combines the ranges of a
 // head leaves its codes, so that no function in between encodes them.
 
+#include "passes/Target/Matchers.h"
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Fusions/Steps.h"
 #include "passes/Target/Sm90a/Plans/Products.h"
@@ -20,10 +21,9 @@ public:
 
   SmallVector<Operation *> match(Operation *anchor) const override {
     auto attention = dyn_cast<model::AttentionOp>(anchor);
-    if (!attention || !attention->hasOneUse())
-      return {};
-    auto linear = dyn_cast<model::LinearOp>(*attention->user_begin());
-    if (!linear || !linear.getActGroup())
+    model::LinearOp linear =
+        attention ? quantisedReader(attention.getResult()) : model::LinearOp();
+    if (!linear)
       return {};
     // With more tokens their heads fill the machine, and there are no ranges.
     constexpr int64_t kMostTokens = 16;

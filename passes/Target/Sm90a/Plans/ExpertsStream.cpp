@@ -179,12 +179,12 @@ bool StreamPlanner::chooseShapes() {
 
 /// Codes and factors of `rows` tokens, in the workspace.
 TokenRows StreamPlanner::encodedRows(int64_t rows, int64_t cols) {
-  int64_t groups = ceilDiv(cols, op.group), stride = roundUp(cols, 16);
+  EncodedTokens encoded(rows, cols, op.group);
   TokenRows result;
-  result.type = formatv("Matrix<e4m3, {0}, {1}, {2}>", rows, cols, stride);
-  result.factorsType = formatv("Matrix<f32, {0}, {1}, {1}>", rows, groups);
-  result.data = workspace.add("uint8_t", rows * stride);
-  result.factors = workspace.add("uint8_t", rows * groups * 4);
+  result.type = encoded.codes;
+  result.factorsType = encoded.factors;
+  result.data = workspace.add("uint8_t", rows * roundUp(cols, 16));
+  result.factors = workspace.add("uint8_t", rows * ceilDiv(cols, op.group) * 4);
   result.tokens = formatv("ScaledTokens<{0}, {1}>", result.factorsType,
                           streamGroup(cols, op.group));
   return result;
