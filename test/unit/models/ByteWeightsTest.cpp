@@ -36,10 +36,8 @@ struct Result {
 };
 
 Result read(const char *quantization, const std::string &patch = "{}") {
-  nlohmann::json config = smallConfig();
-  config["quantization_config"] = nlohmann::json::parse(quantization);
-  config["quantization_config"].merge_patch(nlohmann::json::parse(patch));
-  ConfigReader reader = *ConfigReader::parse(config.dump(), "c.json");
+  ConfigReader reader = *ConfigReader::parse(
+      quantisedConfig(quantization, patch).dump(), "c.json");
   std::vector<std::string> warnings;
   Quantisation quantisation = readQuantisation(reader, warnings);
   return {std::move(quantisation), reader.status().message(), warnings};

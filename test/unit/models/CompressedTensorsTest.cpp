@@ -1,9 +1,7 @@
 // FP8 with a scale for each output channel: what quantization_config may say,
 // and what a folder must hold.
 
-#include "models/Common/TensorAccounting.h"
-#include "models/MiniMax/M2Weights.h"
-#include "test/unit/models/TinyCheckpoint.h"
+#include "test/unit/models/AccountingError.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -152,22 +150,7 @@ std::string folderError(const std::function<void(TinyCheckpoint &)> &change) {
                 {tensors.tensors[weight].shape[0], 1});
   }
   change(tensors);
-  TemporaryFolder folder;
-  tensors.write(folder);
-  std::vector<std::string> warnings;
-  StatusOr<M2Config> config = readM2Config(
-      *ConfigReader::parse(channelConfig().dump(), "c.json"), warnings);
-  EXPECT_TRUE(config.ok()) << config.status().message();
-  StatusOr<Checkpoint> checkpoint = Checkpoint::open(folder.path(""));
-  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  StatusOr<ModelWeights> weights = listM2Weights(*config, "c.json");
-  EXPECT_TRUE(weights.ok());
-  std::string message =
-      accountForTensors(*checkpoint, m2AccountingRules(*config, "c.json"),
-                        *weights)
-          .message();
-  std::string prefix = folder.path("") + ": ";
-  return message.substr(std::min(prefix.size(), message.size()));
+  return accountingError(channelConfig(), tensors);
 }
 
 TEST(CompressedTensors, FoldersThatFitAndThatDoNot) {

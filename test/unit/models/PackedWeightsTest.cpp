@@ -1,9 +1,7 @@
 // Integers that share words: what quantization_config of compressed-tensors,
 // GPTQ and AWQ may say, and what a folder must hold.
 
-#include "models/Common/TensorAccounting.h"
-#include "models/MiniMax/M2Weights.h"
-#include "test/unit/models/TinyCheckpoint.h"
+#include "test/unit/models/AccountingError.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -30,17 +28,10 @@ const char *const kGptq = R"({"quant_method": "gptq", "bits": 4,
 const char *const kAwq = R"({"quant_method": "awq", "bits": 4,
   "group_size": 16, "zero_point": true, "version": "gemm"})";
 
-nlohmann::json configOf(const char *quantization, const std::string &patch) {
-  nlohmann::json config = smallConfig();
-  config["quantization_config"] = nlohmann::json::parse(quantization);
-  config["quantization_config"].merge_patch(nlohmann::json::parse(patch));
-  return config;
-}
-
 /// What the import says about the config after a JSON merge patch.
 std::string errorOf(const char *quantization, const std::string &patch = "{}") {
-  ConfigReader reader =
-      *ConfigReader::parse(configOf(quantization, patch).dump(), "c.json");
+  ConfigReader reader = *ConfigReader::parse(
+      quantisedConfig(quantization, patch).dump(), "c.json");
   std::vector<std::string> warnings;
   readQuantisation(reader, warnings);
   EXPECT_THAT(warnings, ElementsAre());
@@ -131,8 +122,8 @@ TEST(PackedWeights, FieldsOfAwq) {
 TEST(PackedWeights, ExceptionsAsEachToolWritesThem) {
   auto isPacked = [](const char *quantization, const std::string &patch,
                      const std::string &module) {
-    ConfigReader reader =
-        *ConfigReader::parse(configOf(quantization, patch).dump(), "c.json");
+    ConfigReader reader = *ConfigReader::parse(
+        quantisedConfig(quantization, patch).dump(), "c.json");
     std::vector<std::string> warnings;
     auto format = readQuantisation(reader, warnings)
                       .formatOf(module, "c.json", /*members=*/12);
@@ -189,23 +180,7 @@ std::string folderError(const char *quantization, const Make &make,
     make(tensors, module, shape[0], shape[1]);
   }
   change(tensors);
-  TemporaryFolder folder;
-  tensors.write(folder);
-  std::vector<std::string> warnings;
-  StatusOr<M2Config> config = readM2Config(
-      *ConfigReader::parse(configOf(quantization, patch).dump(), "c.json"),
-      warnings);
-  EXPECT_TRUE(config.ok()) << config.status().message();
-  StatusOr<Checkpoint> checkpoint = Checkpoint::open(folder.path(""));
-  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  StatusOr<ModelWeights> weights = listM2Weights(*config, "c.json");
-  EXPECT_TRUE(weights.ok());
-  std::string message =
-      accountForTensors(*checkpoint, m2AccountingRules(*config, "c.json"),
-                        *weights)
-          .message();
-  std::string prefix = folder.path("") + ": ";
-  return message.substr(std::min(prefix.size(), message.size()));
+  return accountingError(quantisedConfig(quantization, patch), tensors);
 }
 
 void nothing(TinyCheckpoint &) {}

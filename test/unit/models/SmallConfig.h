@@ -44,6 +44,15 @@ inline nlohmann::json smallFp8Config() {
   return config;
 }
 
+/// smallConfig() with that `quantization_config`, after a JSON merge patch.
+inline nlohmann::json quantisedConfig(const char *quantization,
+                                      const std::string &patch = "{}") {
+  nlohmann::json config = smallConfig();
+  config["quantization_config"] = nlohmann::json::parse(quantization);
+  config["quantization_config"].merge_patch(nlohmann::json::parse(patch));
+  return config;
+}
+
 /// Applies a JSON merge patch (RFC 7396, null deletes) written as text.
 inline std::string patched(nlohmann::json config, const std::string &patch) {
   config.merge_patch(nlohmann::json::parse(patch));
