@@ -80,7 +80,22 @@ fp8  | f32 | tp=1 tp=8
 # asked, with the same topology. Where a row of activations is split over ranks, each
 # rank's share has a scale, so in bf16 topologies differ among themselves.
 STORED = """
-fp8-channels | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
+fp8-channels      | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
+fp8-tensors       | f32 bf16 | tp=1 tp=2
+int8-channels     | f32 bf16 | tp=1 tp=2
+mxfp8             | f32 bf16 | tp=1 tp=2
+mxfp4             | f32 bf16 | tp=1 tp=2 tp=2,ep=2
+nvfp4             | f32 bf16 | tp=1 tp=2 tp=2,ep=2
+modelopt-fp8      | f32 bf16 | tp=1
+modelopt-nvfp4    | f32 bf16 | tp=1 tp=2
+packed-int4       | f32 bf16 | tp=1 tp=2 tp=2,ep=2
+packed-int4-zeros | f32 bf16 | tp=1 tp=2
+packed-int8       | f32 bf16 | tp=1 tp=2
+gptq-int4         | f32 bf16 | tp=1 tp=2
+gptq-int4-v2      | f32 bf16 | tp=1
+gptq-int8         | f32 bf16 | tp=1
+awq               | f32 bf16 | tp=1 tp=2 tp=2,ep=2
+awq-mixed         | f32 bf16 | tp=1 tp=2
 """
 
 # kind -> its list, and what saddle-compile is told besides

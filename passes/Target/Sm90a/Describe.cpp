@@ -56,8 +56,6 @@ private:
                    DictionaryAttr constants) -> LogicalResult {
       for (NamedAttribute constant : constants)
         rankValues += isa<dist::RankValueAttr>(constant.getValue());
-      if (failed(checkStorages(launch, constants)))
-        return failure();
       const ops::Op *definition = ops::findOp(op.str());
       if (!definition)
         return launch.emitError("kernel ")
@@ -102,9 +100,13 @@ private:
         counted = index;
       if (failed(addOperand(definitions[index]->name, value)))
         return failure();
+      Operand &operand = desc.operands.back();
+      operand.encoding = definitions[index]->encoding;
       if (const auto &companion = definitions[index]->companion) {
-        desc.operands.back().blockRows = companion->blockRows;
-        desc.operands.back().blockCols = companion->blockCols;
+        operand.companion = companion->kind;
+        operand.blockRows = companion->blockRows;
+        operand.blockCols = companion->blockCols;
+        operand.divides = companion->divides;
       }
     }
     if (!counted)
@@ -113,24 +115,6 @@ private:
     desc.capacity = desc.operands[*counted].shape.front();
     if (auto groups = launch.getGroups())
       desc.groupSize = symbols.lookup<RankGroupsOp>(*groups).getSize();
-    return success();
-  }
-
-  /// Device kernels multiply by values, and by numbers with one f32 scale.
-  static LogicalResult checkStorages(LaunchOp launch,
-                                     DictionaryAttr constants) {
-    auto storages = constants.getAs<ArrayAttr>(EngineDialect::kStorageName);
-    if (!storages)
-      return success();
-    for (auto storage : storages.getAsRange<model::StorageAttr>())
-      if (storage.getCodes() || storage.getOffset() ||
-          llvm::any_of(storage.getCompanions(), [](auto companion) {
-            return companion.getKind() != model::CompanionKind::Scale ||
-                   !companion.getType().isF32();
-          }))
-        return launch.emitError("weights that are stored as ")
-               << storage << " have no kernel on sm_90a; only values and "
-               << "elements with one f32 scale do; use target cpu";
     return success();
   }
 

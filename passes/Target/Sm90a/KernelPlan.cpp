@@ -63,6 +63,12 @@ StringRef saddle::cuda::deviceType(Type element) {
     return "f16";
   if (isa<Float8E4M3FNType>(element))
     return "e4m3";
+  if (isa<Float8E8M0FNUType>(element))
+    return "e8m0";
+  if (element.isUnsignedInteger(8))
+    return "u8";
+  if (element.isSignlessInteger(8))
+    return "i8";
   if (element.isInteger(32))
     return "i32";
   return "";

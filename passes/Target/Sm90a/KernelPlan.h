@@ -7,8 +7,10 @@
 
 #include "dialects/Dist/IR/DistDialect.h"
 #include "dialects/Engine/IR/EngineDialect.h"
+#include "runtime/ops/Storage.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +25,13 @@ struct Operand {
   /// The address is a multiple of this, a power of two up to 256, in bytes.
   /// Views of some columns can begin anywhere.
   int64_t alignment = 256;
-  /// Of a companion: rows and columns of its weight that share an element.
+  /// Of a weight: what its elements hold.
+  ops::Encoding encoding;
+  /// Of a companion: what it is to the weight before it, and how many rows and
+  /// columns of that share an element.
+  std::optional<schema::CompanionKind> companion;
   int64_t blockRows = 0, blockCols = 0;
+  bool divides = false; // as ops::Companion
 
   bool isContiguous() const;
   int64_t elements() const;
@@ -114,8 +121,9 @@ llvm::FailureOr<KernelPlan> planKernel(const LaunchDesc &launch,
 
 //===--- Helpers for planners ---------------------------------------------===//
 
-/// The device type of an element type: "bf16", "f32", "f16", "e4m3", "i32";
-/// empty for any other, which no launch has.
+/// The device type of an element type: "bf16", "f32", "f16", "e4m3", "i32", of
+/// stored weights also "u8", "i8" and "e8m0"; empty for any other, which no
+/// launch has.
 llvm::StringRef deviceType(mlir::Type element);
 
 /// "Matrix<bf16, 64, 3072, 8192>": type, rows, columns, row stride, and the

@@ -3,8 +3,8 @@
 // gated activations of each (token, choice) pair, roundToGroups quantises them
 // when the op says so, `down` multiplies them and adds a token's experts.
 //
-// Operands: x, weights, experts, w13, (scale13,) w2, (scale2,) out. rankValues:
-// expert_start.
+// Operands: x, weights, experts, w13 and w2 with their companions behind them,
+// out. rankValues: expert_start.
 
 #pragma once
 
@@ -12,12 +12,12 @@
 
 namespace saddle::device {
 
-/// Which operand is where.
-template <bool scaled>
+/// Which operand is where. Both weights have as many companions.
+template <int companions>
 struct ExpertOperands {
   static constexpr int kX = 0, kWeights = 1, kExperts = 2, kW13 = 3,
-                       kScale13 = 4, kW2 = scaled ? 5 : 4, kScale2 = 6,
-                       kOut = scaled ? 7 : 5;
+                       kScale13 = 4, kW2 = kW13 + 1 + companions,
+                       kScale2 = kW2 + 1, kOut = kW2 + 1 + companions;
 };
 
 /// The place here of the expert that a token chose, or -1 when this rank does
@@ -86,12 +86,11 @@ __device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
 
 /// inner[t * slots + s] = silu(gate) * up of the expert that token t chose in
 /// slot s; undefined where it is not held here. A warp takes one column.
-/// `held` experts; `x` is where to read x, `inner` dense fp32.
-template <int extent, typename X, typename Experts, typename W13, int64_t held,
-          typename Scale = Unscaled>
+/// `held` experts of StoredWeights; `x` is where to read x, `inner` dense fp32.
+template <int extent, typename X, typename Experts, typename W13, int64_t held>
 __device__ void expertsUpAnyShape(const LaunchParams &p, const void *x,
                                   void *inner) {
-  using At = ExpertOperands<Scale::kScaled>;
+  using At = ExpertOperands<0>;
   constexpr int64_t kInner = W13::kRows / held / 2;
   int64_t total =
       static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols * kInner;
@@ -108,14 +107,12 @@ __device__ void expertsUpAnyShape(const LaunchParams &p, const void *x,
       continue;
     float gate[1], up[1];
     auto read = [&](int, int64_t k) { return toFloat(X::row(x, token)[k]); };
-    const void *scales = p.operands[At::kScale13];
-    dotRows<Scale>(gate, 1, read,
-                   W13::row(p.operands[At::kW13], expert * 2 * kInner + column),
-                   Scale::row(scales, expert, column), W13::kCols);
-    dotRows<Scale>(
-        up, 1, read,
-        W13::row(p.operands[At::kW13], (expert * 2 + 1) * kInner + column),
-        Scale::row(scales, expert, kInner + column), W13::kCols);
+    auto row = [&](int64_t index) {
+      return
+          typename W13::Row(p.operands + At::kW13, expert, 2 * kInner, index);
+    };
+    dotRows(gate, 1, read, row(column), W13::kCols);
+    dotRows(up, 1, read, row(kInner + column), W13::kCols);
     if (threadIdx.x % 32 == 0)
       static_cast<float *>(inner)[pair * kInner + column] =
           silu(gate[0]) * up[0];
@@ -149,11 +146,11 @@ __device__ void roundInner(const LaunchParams &p, void *values) {
 }
 
 /// out = the sum over a token's experts held here of weight * w2(inner). A warp
-/// takes one element of out.
-template <int extent, typename Weights, typename Experts, typename W2,
-          typename Out, int64_t held, typename Scale = Unscaled>
+/// takes one element of out. The w2 is operand `w2At`.
+template <int extent, typename Weights, typename Experts, int w2At, typename W2,
+          typename Out, int64_t held>
 __device__ void expertsDownAnyShape(const LaunchParams &p, const void *inner) {
-  using At = ExpertOperands<Scale::kScaled>;
+  using At = ExpertOperands<0>;
   int64_t total = static_cast<int64_t>(p.step->counts[extent]) * Out::kCols;
   int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
   for (int64_t i =
@@ -165,14 +162,14 @@ __device__ void expertsDownAnyShape(const LaunchParams &p, const void *inner) {
       const float *row = static_cast<const float *>(inner) +
                          (token * Experts::kCols + slot) * W2::kCols;
       float value[1];
-      dotRows<Scale>(
+      dotRows(
           value, 1, [&](int, int64_t k) { return row[k]; },
-          W2::row(p.operands[At::kW2], expert * Out::kCols + column),
-          Scale::row(p.operands[At::kScale2], expert, column), W2::kCols);
+          typename W2::Row(p.operands + w2At, expert, Out::kCols, column),
+          W2::kCols);
       sum += Weights::row(p.operands[At::kWeights], token)[slot] * value[0];
     });
     if (threadIdx.x % 32 == 0)
-      Out::row(p.operands[At::kOut], token)[column] =
+      Out::row(p.operands[w2At + W2::kOperands], token)[column] =
           fromFloat<typename Out::Element>(sum);
   }
 }

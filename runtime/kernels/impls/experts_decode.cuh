@@ -20,7 +20,7 @@ namespace saddle::device {
 template <int extent, int group, typename X, typename Experts, typename W13,
           int64_t held, typename Shape, typename Scale>
 __device__ void expertsUpDecode(const LaunchParams &p, float *inner) {
-  using At = ExpertOperands<Scale::kScaled>;
+  using At = ExpertOperands<Scale::kIsThere>;
   using Resident = ResidentTokens<group, 1, W13, Shape>;
   using Stream = typename Resident::Stream;
   using Gated = GatedRows<W13, held, Shape, Stream, Scale>;
@@ -68,7 +68,7 @@ template <int extent, int group, typename Weights, typename Experts,
           typename W2, typename Out, int64_t held, typename Shape,
           typename Scale>
 __device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
-  using At = ExpertOperands<Scale::kScaled>;
+  using At = ExpertOperands<Scale::kIsThere>;
   constexpr int kSlots = Experts::kCols;
   constexpr int kHidden = W2::kRows / held;
   using Resident = ResidentTokens<group, 1, W2, Shape>;

@@ -12,7 +12,7 @@ namespace saddle::device {
 template <typename W13, int64_t held, typename Shape, typename Stream,
           typename Scale>
 struct GatedRows {
-  using At = ExpertOperands<Scale::kScaled>;
+  using At = ExpertOperands<Scale::kIsThere>;
   using Share = WarpShare<Shape, Stream>;
   using Sums = StreamSums<Shape, Stream>;
   static constexpr int kInner = W13::kRows / held / 2;
@@ -34,7 +34,7 @@ struct GatedRows {
             W13::row(p.operands[At::kW13], (expert * 2 + half) * kInner + row);
         source.rowCount[i][half] = kInner - row;
       }
-    if constexpr (Scale::kScaled) {
+    if constexpr (Scale::kIsThere) {
       int lane = threadIdx.x % 32, row = column + lane / 2 * 8;
       source.rowFactors = row < kInner
                               ? Scale::row(p.operands[At::kScale13], expert,

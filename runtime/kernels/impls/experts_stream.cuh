@@ -238,7 +238,7 @@ template <int parts, typename X, typename W2, typename Shape, typename Scale,
 __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
                                   const void *x, const void *factors,
                                   float *products) {
-  using At = ExpertOperands<Scale::kScaled>;
+  using At = ExpertOperands<Scale::kIsThere>;
   using Stream = typename Shape::template Stream<W2, X>;
   using Sums = StreamSums<Shape, Stream>;
   static_assert(Shape::kTokens == Plan::kTokens * parts,
@@ -261,7 +261,7 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
             kHidden - firstRow);
         setBlockTokens<parts, Tokens, Plan, Stream>(
             source, x, factors, block, [&](int place) { return pairs[place]; });
-        if constexpr (Scale::kScaled) {
+        if constexpr (Scale::kIsThere) {
           int row = firstRow + threadIdx.x % 32 * 8;
           source.rowFactors =
               row < kHidden
@@ -298,7 +298,7 @@ template <int group, int passes, typename W2, typename Shape, typename Scale,
           typename Plan>
 __device__ void expertsDownPasses(const LaunchParams &p, const Plan *plan,
                                   const float *inner, float *products) {
-  using At = ExpertOperands<Scale::kScaled>;
+  using At = ExpertOperands<Scale::kIsThere>;
   using Resident = ResidentTokens<group, Shape::kTokens, W2, Shape>;
   using Stream = typename Resident::Stream;
   static_assert(Shape::kTokens == Plan::kTokens, "a block of tokens at a time");

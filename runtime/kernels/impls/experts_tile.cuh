@@ -17,7 +17,7 @@ template <int slots, typename X, typename W13, typename Product, typename Scale,
 __device__ void expertsUpTile(const LaunchParams &p, const Plan *plan,
                               const void *x, const void *factors,
                               float *inner) {
-  using At = ExpertOperands<Scale::kScaled>;
+  using At = ExpertOperands<Scale::kIsThere>;
   static_assert(Product::kTokens == Plan::kTokens,
                 "a block of tokens at a time");
   constexpr int kInner = W13::kRows / Plan::kHeld / 2;
@@ -83,7 +83,7 @@ template <int passes, typename X, typename W2, typename Product, typename Scale,
 __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
                                 const void *x, const void *factors,
                                 float *products) {
-  using At = ExpertOperands<Scale::kScaled>;
+  using At = ExpertOperands<Scale::kIsThere>;
   using Products =
       Matrix<f32, 1, W2::kRows / Plan::kHeld, W2::kRows / Plan::kHeld>;
   static_assert(Product::kTokens == Plan::kTokens,

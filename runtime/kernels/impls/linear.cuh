@@ -34,30 +34,28 @@ __device__ void roundToGroups(const LaunchParams &p, const void *x, void *out) {
   }
 }
 
-/// out = x w^T for the rows that are real. Operands: x, w, its multipliers when
-/// scaled, out; `x` says where to read x.
-template <int extent, typename X, typename W, typename Out,
-          typename Scale = Unscaled>
+/// out = x w^T for the rows that are real. Operands: x, the StoredWeights w,
+/// out; `x` says where to read x.
+template <int extent, typename X, typename Weights, typename Out>
 __device__ void linearAnyShape(const LaunchParams &p, const void *x) {
-  static_assert(X::kCols == W::kCols && W::kRows == Out::kCols,
+  static_assert(X::kCols == Weights::kCols && Weights::kRows == Out::kCols,
                 "out is x times w transposed");
   constexpr int kTokens = 4;
   int64_t count = p.step->counts[extent];
-  const void *scales = p.operands[2]; // the output when there are none
-  void *out = p.operands[Scale::kScaled ? 3 : 2];
-  int64_t total = (count + kTokens - 1) / kTokens * W::kRows;
+  void *out = p.operands[1 + Weights::kOperands];
+  int64_t total = (count + kTokens - 1) / kTokens * Weights::kRows;
   int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
   for (int64_t i =
            (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
        i < total; i += warps) {
-    int64_t row = i % W::kRows, token = i / W::kRows * kTokens;
+    int64_t row = i % Weights::kRows, token = i / Weights::kRows * kTokens;
     int tokens =
         static_cast<int>(count - token < kTokens ? count - token : kTokens);
     float sums[kTokens];
-    dotRows<Scale>(
+    dotRows(
         sums, tokens,
         [&](int t, int64_t k) { return toFloat(X::row(x, token + t)[k]); },
-        W::row(p.operands[1], row), Scale::row(scales, 0, row), W::kCols);
+        typename Weights::Row(p.operands + 1, 0, 0, row), Weights::kCols);
 #pragma unroll
     for (int t = 0; t < kTokens; ++t)
       if (t < tokens && threadIdx.x % 32 == 0)

@@ -97,7 +97,7 @@ __device__ __forceinline__ void streamLinear(const LaunchParams &p,
   Shape::template setRows<W>(source, W::row(p.operands[1], firstRow),
                              W::kRows - firstRow);
   setTokens(source, firstToken, count);
-  if constexpr (Scale::kScaled) {
+  if constexpr (Scale::kIsThere) {
     int row = firstRow + threadIdx.x % 32 * 8;
     source.rowFactors =
         row < W::kRows ? Scale::row(p.operands[2], 0, row) : nullptr;
@@ -110,17 +110,17 @@ __device__ __forceinline__ void streamLinear(const LaunchParams &p,
   stream.template finish<tokenGroup, Scale::kBlockCols>(
       source, share.ring, share.first, share.last);
   storeLinear<Shape, Out, W::kRows>(stream, reinterpret_cast<float *>(shared),
-                                    p.operands[Scale::kScaled ? 3 : 2],
+                                    p.operands[Scale::kIsThere ? 3 : 2],
                                     firstToken, count, ctaRow);
 }
 
 /// out = x w^T with tokens that are in memory. Waits for what is before it
 /// itself, after it has begun to fetch weights.
 template <int extent, typename X, typename W, typename Out, typename Shape,
-          typename Scale = Unscaled, typename Tokens = PlainTokens>
+          typename Scale = NoCompanion, typename Tokens = PlainTokens>
 __device__ void linearStream(const LaunchParams &p, const void *x,
                              const void *factors) {
-  static_assert(Tokens::kScaled == Scale::kScaled,
+  static_assert(Tokens::kScaled == Scale::kIsThere,
                 "scaled weights go with encoded tokens");
   using Stream = typename Shape::template Stream<W, X>;
   streamLinear<extent, Tokens::kGroup, Stream, W, Out, Shape, Scale>(

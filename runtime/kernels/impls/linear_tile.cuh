@@ -30,10 +30,10 @@ __device__ __forceinline__ void storePair(void *out, int64_t row, int column,
 }
 
 /// out = x w^T. The grid: blocks of 128 rows, then blocks of tokens.
-/// `Product` is a TileProduct of X and W; `Scale` is Unscaled for plain
+/// `Product` is a TileProduct of X and W; `Scale` is NoCompanion for plain
 /// weights.
 template <int extent, typename X, typename W, typename Out, typename Product,
-          typename Scale = Unscaled, typename Tokens = PlainTokens>
+          typename Scale = NoCompanion, typename Tokens = PlainTokens>
 __device__ void linearTile(const LaunchParams &p, const void *x,
                            const void *factors) {
   extern __shared__ __align__(1024) uint8_t shared[];
@@ -61,7 +61,7 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
           token < count ? Tokens::row(factors, token) : nullptr;
     }
   }
-  void *out = p.operands[Scale::kScaled ? 3 : 2];
+  void *out = p.operands[Scale::kIsThere ? 3 : 2];
   Product product;
   product.run(
       source, shared, 1,

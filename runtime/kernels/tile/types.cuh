@@ -15,6 +15,13 @@ using bf16 = __nv_bfloat16;
 using f16 = __half;
 using e4m3 = __nv_fp8_e4m3;
 using i32 = int32_t;
+using i8 = int8_t;
+using u8 = uint8_t;
+
+/// A power of two: eight bits of exponent. 255 is no number.
+struct e8m0 {
+  uint8_t exponent;
+};
 
 __device__ __forceinline__ float toFloat(f32 value) { return value; }
 __device__ __forceinline__ float toFloat(bf16 value) {
@@ -25,6 +32,14 @@ __device__ __forceinline__ float toFloat(f16 value) {
 }
 __device__ __forceinline__ float toFloat(e4m3 value) {
   return static_cast<float>(value);
+}
+__device__ __forceinline__ float toFloat(i8 value) { return value; }
+__device__ __forceinline__ float toFloat(u8 value) { return value; }
+__device__ __forceinline__ float toFloat(e8m0 value) {
+  uint32_t bits = static_cast<uint32_t>(value.exponent) << 23;
+  return __uint_as_float(bits == 0            ? 0x00400000u
+                         : bits == 0x7f800000 ? 0x7fffffffu
+                                              : bits);
 }
 
 template <typename T>

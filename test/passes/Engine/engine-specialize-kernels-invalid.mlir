@@ -28,20 +28,6 @@ engine.program @stage_0 stage 0 {
 // -----
 
 engine.arena @act transient bytes 0 align 1
-engine.kernel @linear_0 op "linear" {act_group = 0, storage = [#model.storage<packed i8 [0, 1], offset 8, codes ui4, scale f32 [1, 32]>]}
-engine.program @stage_0 stage 0 {
-  engine.entry @e decode tokens 8 rows 8 {
-    %x = engine.buffer in @act : memref<8x64xf32>
-    %w = engine.buffer in @act : memref<64x32xui8>
-    %s = engine.buffer in @act : memref<64x2xf32>
-    // expected-error @+1 {{weights that are stored as #model.storage<packed i8 [0, 1], offset 8, codes ui4, scale f32 [1, 32]> have no kernel on sm_90a; only values and elements with one f32 scale do; use target cpu}}
-    engine.launch @linear_0(%x, %w, %s) outs(%x) tokens at "a" : (memref<8x64xf32>, memref<64x32xui8>, memref<64x2xf32>) outs(memref<8x64xf32>)
-  }
-}
-
-// -----
-
-engine.arena @act transient bytes 0 align 1
 engine.kernel @add_0 op "add" {}
 engine.program @stage_0 stage 0 {
   engine.entry @e decode tokens 8 rows 8 {

@@ -20,6 +20,7 @@ protected:
   mlir::Type bf16() { return builder.getBF16Type(); }
   mlir::Type f16() { return builder.getF16Type(); }
   mlir::Type e4m3() { return builder.getType<mlir::Float8E4M3FNType>(); }
+  mlir::Type u8() { return builder.getIntegerType(8, /*isSigned=*/false); }
   mlir::Type i32() { return builder.getI32Type(); }
 
   /// Dense unless `rowStride` says how far rows are apart.
@@ -42,8 +43,19 @@ protected:
   /// A scale for blocks of `rows` x `cols` of the weight before it.
   Operand scale(const char *name, llvm::ArrayRef<int64_t> shape, int64_t rows,
                 int64_t cols) {
-    Operand result = operand(name, f32(), shape);
+    Operand result =
+        companion(name, f32(), shape, cols, schema::CompanionKind::SCALE);
     result.blockRows = rows;
+    return result;
+  }
+
+  /// A companion with a number for each row and `cols` columns.
+  static Operand companion(const char *name, mlir::Type element,
+                           llvm::ArrayRef<int64_t> shape, int64_t cols,
+                           schema::CompanionKind kind) {
+    Operand result = operand(name, element, shape);
+    result.companion = kind;
+    result.blockRows = 1;
     result.blockCols = cols;
     return result;
   }

@@ -16,8 +16,9 @@ TEST_F(ProductsPlanTest, OddLinearIsOneFunction) {
   EXPECT_THAT(p.headers, ElementsAre("impls/linear.cuh"));
   ASSERT_EQ(p.functions.size(), 1u);
   EXPECT_EQ(p.functions[0].body,
-            "linearAnyShape<1, Matrix<f32, 5, 35, 40>, Matrix<f16, 10, 35, "
-            "35>, Matrix<f32, 5, 10, 10>, Unscaled>(p, p.operands[0]);");
+            "linearAnyShape<1, Matrix<f32, 5, 35, 40>, "
+            "StoredWeights<Matrix<f16, 10, 35, 35>>, Matrix<f32, 5, 10, 10>>"
+            "(p, p.operands[0]);");
   // 2 blocks of four tokens x 10 rows = 20 warps, 8 in a CTA.
   EXPECT_EQ(p.functions[0].grid[0], 3u);
   EXPECT_EQ(p.functions[0].block, 256u);
@@ -37,7 +38,7 @@ TEST_F(ProductsPlanTest, OddScaledLinearRoundsFirst) {
   // 5 rows x 3 groups of at most 16 values, a warp each.
   EXPECT_EQ(p.functions[0].grid[0], 2u);
   EXPECT_THAT(p.functions[1].body,
-              HasSubstr("BlockScaled<Matrix<f32, 3, 5, 5>, 4, 8>"));
+              HasSubstr("Companion<Matrix<f32, 3, 5, 5>, 4, 8>"));
   EXPECT_EQ(p.workspaceBytes, 5u * 35 * 4);
 }
 
@@ -80,7 +81,7 @@ TEST_F(ProductsPlanTest, AScaleForEachRowTakesKernelsOfAnyShape) {
       {{"act_group", 128}}));
   EXPECT_THAT(linear.headers, ElementsAre("impls/linear.cuh"));
   EXPECT_THAT(linear.functions[1].body,
-              HasSubstr("BlockScaled<Matrix<f32, 16, 1, 1>, 1, 128>"));
+              HasSubstr("Companion<Matrix<f32, 16, 1, 1>, 1, 128>"));
   KernelPlan experts = plan(launch(
       "experts",
       {operand("x", bf16(), {3, 128}), operand("weights", f32(), {3, 2}),
@@ -91,22 +92,59 @@ TEST_F(ProductsPlanTest, AScaleForEachRowTakesKernelsOfAnyShape) {
       {{"act_group", 128}}));
   EXPECT_THAT(experts.headers, ElementsAre("impls/experts.cuh"));
   EXPECT_THAT(experts.functions[1].body,
-              HasSubstr("BlockScaled<Matrix<f32, 256, 1, 1>, 1, 128, 64>"));
+              HasSubstr("Companion<Matrix<f32, 256, 1, 1>, 1, 128, 64>"));
   EXPECT_THAT(experts.functions[3].body,
-              HasSubstr("BlockScaled<Matrix<f32, 512, 1, 1>, 1, 32, 128>"));
+              HasSubstr("Companion<Matrix<f32, 512, 1, 1>, 1, 32, 128>"));
 }
 
-TEST_F(ProductsPlanTest, ExpertsHaveScalesOnBothSidesOrOnNone) {
-  EXPECT_EQ(errorOf(launch("experts",
-                           {operand("x", f32(), {3, 35}),
-                            operand("weights", f32(), {3, 2}),
-                            operand("experts", i32(), {3, 2}),
-                            operand("w13", f32(), {4, 20, 35}),
-                            operand("w2", e4m3(), {4, 35, 10}),
-                            scale("w2_scale", {4, 35, 1}, 1, 10),
-                            operand("out", f32(), {3, 35})},
-                           {{"act_group", 0}})),
-            "experts: expected scales of both w13 and w2, or of none");
+TEST_F(ProductsPlanTest, PackedWeightsOfAnyShapeSayHowTheyAreStored) {
+  Operand w = operand("w", u8(), {10, 18}); // 36 columns
+  w.encoding = {schema::Codes::UINT, 2, 0};
+  LaunchDesc odd = launch(
+      "linear",
+      {operand("x", f32(), {5, 36}), w,
+       companion("w_scale", f32(), {10, 3}, 12, schema::CompanionKind::SCALE),
+       companion("w_zero", u8(), {10, 3}, 12, schema::CompanionKind::ZERO),
+       operand("out", f32(), {5, 10})},
+      {{"act_group", 0}});
+  KernelPlan p = plan(odd);
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_EQ(p.functions[0].body,
+            "linearAnyShape<1, Matrix<f32, 5, 36, 36>, "
+            "StoredWeights<Matrix<u8, 10, 18, 18>, Nibbles<0>, "
+            "Companion<Matrix<f32, 10, 3, 3>, 1, 12>, "
+            "Companion<Matrix<u8, 10, 3, 3>, 1, 12>>, "
+            "Matrix<f32, 5, 10, 10>>(p, p.operands[0]);");
+  std::swap(odd.operands[2], odd.operands[3]);
+  EXPECT_EQ(errorOf(odd), "companions of \"w\" stand in another order than "
+                          "scale, zero, global scale");
+}
+
+TEST_F(ProductsPlanTest, ExpertsMayBeStoredInTwoWays) {
+  Operand w2 = operand("w2", u8(), {4, 35, 5}); // 10 columns
+  w2.encoding = {schema::Codes::E2M1, 2, 0};
+  Operand global = companion("w2_global_scale", f32(), {4, 1, 1}, 10,
+                             schema::CompanionKind::GLOBAL_SCALE);
+  global.blockRows = 35;
+  global.divides = true;
+  KernelPlan p = plan(
+      launch("experts",
+             {operand("x", f32(), {3, 35}), operand("weights", f32(), {3, 2}),
+              operand("experts", i32(), {3, 2}),
+              operand("w13", f32(), {4, 20, 35}), w2,
+              companion("w2_scale", e4m3(), {4, 35, 1}, 16,
+                        schema::CompanionKind::SCALE),
+              global, operand("out", f32(), {3, 35})},
+             {{"act_group", 0}}));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("StoredWeights<Matrix<f32, 80, 35, 35>>"));
+  // Operand 4 is w2.
+  EXPECT_THAT(
+      p.functions[1].body,
+      HasSubstr("4, StoredWeights<Matrix<u8, 140, 5, 5>, E2M1, "
+                "Companion<Matrix<e4m3, 140, 1, 1>, 1, 16, 35>, NoCompanion, "
+                "Companion<Matrix<f32, 4, 1, 1>, 35, 10, 1>, true>"));
 }
 
 //===--- MiniMax-M2.5 -----------------------------------------------------===//

@@ -44,10 +44,9 @@ static KernelPlan planAnyShape(const ExpertsLaunch &op) {
   plan.workspaceBytes += uint64_t(op.pairs() * op.inner()) * sizeof(float);
   plan.functions.push_back(anyShapeFunction(
       "up",
-      formatv("expertsUpAnyShape<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, "
-              "{7});",
-              extent, xType, experts, matrixType(op.w13), op.held(),
-              op.scale13Type(), from, inner),
+      formatv("expertsUpAnyShape<{0}, {1}, {2}, {3}, {4}>(p, {5}, {6});",
+              extent, xType, experts, op.stored13.type(), op.held(), from,
+              inner),
       op.pairs() * op.inner()));
   if (op.group > 0)
     plan.functions.push_back(anyShapeFunction(
@@ -58,8 +57,8 @@ static KernelPlan planAnyShape(const ExpertsLaunch &op) {
   plan.functions.push_back(anyShapeFunction(
       "down",
       formatv("expertsDownAnyShape<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, {7});",
-              extent, matrixType(op.weights), experts, matrixType(op.w2),
-              matrixType(op.out), op.held(), op.scale2Type(), inner),
+              extent, matrixType(op.weights), experts, op.stored2.number,
+              op.stored2.type(), matrixType(op.out), op.held(), inner),
       op.tokens() * op.hidden()));
   return plan;
 }
@@ -72,10 +71,11 @@ std::optional<StreamTypes> saddle::cuda::streamTypes(const ExpertsLaunch &op) {
   constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
   if (op.w13.element != op.w2.element || op.w13.element.isF32() ||
       !canStreamWeights(op.w13) || !canStreamWeights(op.w2) ||
-      types.codes != (op.group > 0) || types.codes != (op.scale13 != nullptr) ||
-      types.codes != (op.scale2 != nullptr) || op.group > 512 ||
-      hidden > kLargest || inner > kLargest || op.pairs() > kLargest ||
-      op.held() > 2048)
+      types.codes != (op.group > 0) ||
+      !(types.codes ? op.stored13.isScaled() && op.stored2.isScaled()
+                    : op.stored13.isPlain() && op.stored2.isPlain()) ||
+      op.group > 512 || hidden > kLargest || inner > kLargest ||
+      op.pairs() > kLargest || op.held() > 2048)
     return std::nullopt;
   if (!types.codes)
     return canStreamTokens(op.x, op.w13.element) ? std::optional(types)
@@ -98,7 +98,7 @@ std::optional<StreamTypes> saddle::cuda::streamTypes(const ExpertsLaunch &op) {
 /// Blocks of `blockCols` of the `columns` that a weight has.
 static std::string streamScale(const Operand &scale, int64_t columns,
                                int64_t blockCols) {
-  return formatv("BlockScaled<{0}, {1}, {2}, {3}>", matrixType(scale),
+  return formatv("Companion<{0}, {1}, {2}, {3}>", matrixType(scale),
                  scale.blockRows, streamGroup(columns, blockCols),
                  scale.shape[1]);
 }
@@ -200,11 +200,6 @@ static bool isStack(const Operand &operand) {
          operand.shape[0] == 1;
 }
 
-/// Which operand is which the device knows for both or no weights with scales.
-static bool haveScalesAlike(const ExpertsLaunch &op) {
-  return (op.scale13 != nullptr) == (op.scale2 != nullptr);
-}
-
 FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
                                                 std::string &error) {
   for (const Operand &operand : launch.operands) {
@@ -219,10 +214,8 @@ FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
     return failure();
   }
   ExpertsLaunch op(launch);
-  if (!haveScalesAlike(op)) {
-    error = "experts: expected scales of both w13 and w2, or of none";
+  if (!op.stored13.check(error) || !op.stored2.check(error))
     return failure();
-  }
   if (std::optional<KernelPlan> plan = planDecode(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsStream(op))

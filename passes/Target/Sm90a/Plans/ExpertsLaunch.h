@@ -13,14 +13,14 @@ namespace saddle::cuda {
 struct ExpertsLaunch {
   explicit ExpertsLaunch(const LaunchDesc &launch)
       : launch(launch), x(launch.operands[0]), weights(launch.operands[1]),
-        experts(launch.operands[2]), w13(*launch.find("w13")),
-        w2(*launch.find("w2")), out(launch.operands.back()),
-        scale13(launch.find("w13_scale")), scale2(launch.find("w2_scale")),
-        group(launch.integer("act_group")) {}
+        experts(launch.operands[2]), stored13(launch, "w13"),
+        stored2(launch, "w2"), w13(stored13.elements), w2(stored2.elements),
+        out(launch.operands.back()), scale13(stored13.scale),
+        scale2(stored2.scale), group(launch.integer("act_group")) {}
 
   int64_t tokens() const { return x.shape[0]; }
   int64_t hidden() const { return x.shape[1]; }
-  int64_t inner() const { return w2.shape[2]; }
+  int64_t inner() const { return stored2.cols(); }
   int64_t held() const { return w13.shape[0]; }
   int64_t slots() const { return experts.shape[1]; }
   int64_t pairs() const { return tokens() * slots(); }
@@ -33,12 +33,11 @@ struct ExpertsLaunch {
     return ceilDiv(pairs(), held() * parts);
   }
 
-  std::string scale13Type() const { return scaleType(scale13); }
-  std::string scale2Type() const { return scaleType(scale2); }
-
   const LaunchDesc &launch;
-  const Operand &x, &weights, &experts, &w13, &w2, &out;
-  const Operand *scale13, *scale2; // null for weights stored as their values
+  const Operand &x, &weights, &experts;
+  StoredWeight stored13, stored2;
+  const Operand &w13, &w2, &out;
+  const Operand *scale13, *scale2; // null for weights that have none
   int64_t group;
 };
 
@@ -51,7 +50,7 @@ struct StreamTypes {
 
 std::optional<StreamTypes> streamTypes(const ExpertsLaunch &op);
 
-/// BlockScaled of w13 and of w2.
+/// Companion of w13 and of w2.
 std::string streamScale13(const ExpertsLaunch &op, const StreamTypes &types);
 std::string streamScale2(const ExpertsLaunch &op, const StreamTypes &types);
 

@@ -125,7 +125,7 @@ private:
 
   Workspace workspace;
   std::string w13, w2, experts;
-  std::string scale13 = "Unscaled", scale2 = "Unscaled";
+  std::string scale13 = "NoCompanion", scale2 = "NoCompanion";
   std::string planAt, values, products;
   TokenRows x, inner;
 };

@@ -11,9 +11,9 @@ using llvm::formatv;
 using namespace saddle::cuda;
 
 /// Kernels of impls/linear.cuh: for every shape, type and stride.
-static KernelPlan planAnyShape(const LaunchDesc &launch) {
-  const Operand &x = launch.operands[0], &w = launch.operands[1],
-                &out = launch.operands.back();
+static KernelPlan planAnyShape(const LaunchDesc &launch,
+                               const StoredWeight &w) {
+  const Operand &x = launch.operands[0], &out = launch.operands.back();
   KernelPlan plan;
   plan.headers = {"impls/linear.cuh"};
   int64_t group = launch.integer("act_group"), rows = x.shape[0],
@@ -35,11 +35,10 @@ static KernelPlan planAnyShape(const LaunchDesc &launch) {
   FunctionPlan product;
   product.suffix = group > 0 ? "product" : "";
   product.body =
-      formatv("linearAnyShape<{0}, {1}, {2}, {3}, {4}>(p, {5});",
-              extentNumber(launch), xType, matrixType(w), matrixType(out),
-              scaleType(launch.find("w_scale")), from);
+      formatv("linearAnyShape<{0}, {1}, {2}, {3}>(p, {4});",
+              extentNumber(launch), xType, w.type(), matrixType(out), from);
   product.block = kWarpsOfAnyShape * 32;
-  product.grid[0] = blocksOfWarps(ceilDiv(rows, 4) * w.shape[0]);
+  product.grid[0] = blocksOfWarps(ceilDiv(rows, 4) * w.elements.shape[0]);
   plan.functions.push_back(std::move(product));
   return plan;
 }
@@ -173,7 +172,7 @@ struct ScaledLinear {
   }
 
   std::string scales() const {
-    return formatv("BlockScaled<{0}, {1}, {2}>", matrixType(scale),
+    return formatv("Companion<{0}, {1}, {2}>", matrixType(scale),
                    scale.blockRows, streamGroup(cols, scale.blockCols));
   }
 
@@ -260,9 +259,14 @@ static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
 }
 
 FailureOr<KernelPlan> saddle::cuda::planLinear(const LaunchDesc &launch,
-                                               std::string &) {
-  std::optional<KernelPlan> plan = launch.find("w_scale")
-                                       ? planScaledStream(launch)
-                                       : planPlainStream(launch);
-  return plan ? std::move(*plan) : planAnyShape(launch);
+                                               std::string &error) {
+  StoredWeight w(launch, "w");
+  if (!w.check(error))
+    return failure();
+  std::optional<KernelPlan> plan;
+  if (w.isPlain())
+    plan = planPlainStream(launch);
+  else if (w.isScaled())
+    plan = planScaledStream(launch);
+  return plan ? std::move(*plan) : planAnyShape(launch, w);
 }

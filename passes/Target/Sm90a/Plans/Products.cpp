@@ -12,15 +12,88 @@ uint32_t saddle::cuda::blocksOfWarps(int64_t warps) {
       ceilDiv(warps, kWarpsOfAnyShape), 1, kMultiprocessors * 8));
 }
 
-std::string saddle::cuda::scaleType(const Operand *multipliers) {
-  if (!multipliers)
-    return "Unscaled";
+//===--- Stored weights ---------------------------------------------------===//
+
+saddle::cuda::StoredWeight::StoredWeight(const LaunchDesc &launch,
+                                         llvm::StringRef name)
+    : elements(*launch.find(name)), number(&elements - launch.operands.data()) {
+  for (size_t i = number + 1;
+       i < launch.operands.size() && launch.operands[i].companion; ++i) {
+    const Operand &companion = launch.operands[i];
+    ++companions;
+    switch (*companion.companion) {
+    case schema::CompanionKind::SCALE:
+      scale = &companion;
+      break;
+    case schema::CompanionKind::ZERO:
+      zero = &companion;
+      break;
+    case schema::CompanionKind::GLOBAL_SCALE:
+      globalScale = &companion;
+      break;
+    case schema::CompanionKind::UNKNOWN:
+      llvm_unreachable("storages of a launch are known");
+    }
+  }
+}
+
+bool saddle::cuda::StoredWeight::isPlain() const {
+  return companions == 0 && elements.encoding.perElement == 1 &&
+         elements.encoding.zero == 0;
+}
+
+bool saddle::cuda::StoredWeight::isScaled() const {
+  return companions == 1 && scale && scale->element.isF32() &&
+         elements.encoding.perElement == 1 && elements.encoding.zero == 0;
+}
+
+bool saddle::cuda::StoredWeight::check(std::string &error) const {
+  size_t next = number;
+  for (const Operand *companion : {scale, zero, globalScale})
+    if (companion && companion != &elements + (++next - number)) {
+      error = llvm::formatv("companions of \"{0}\" stand in another order than "
+                            "scale, zero, global scale",
+                            elements.name);
+      return false;
+    }
+  return true;
+}
+
+static std::string codesType(const Operand &weight) {
+  const ops::Encoding &encoding = weight.encoding;
+  if (encoding.codes == schema::Codes::E2M1)
+    return "E2M1";
+  if (encoding.perElement == 2)
+    return llvm::formatv("Nibbles<{0}>", encoding.zero);
+  if (weight.element.isUnsignedInteger())
+    return llvm::formatv("Bytes<{0}>", encoding.zero);
+  return "Numbers";
+}
+
+static std::string companionType(const Operand *companion) {
+  if (!companion)
+    return "NoCompanion";
   std::string member;
-  if (multipliers->shape.size() == 3)
-    member = ", " + std::to_string(multipliers->shape[1]);
-  return llvm::formatv("BlockScaled<{0}, {1}, {2}{3}>",
-                       matrixType(*multipliers), multipliers->blockRows,
-                       multipliers->blockCols, member);
+  if (companion->shape.size() == 3)
+    member = ", " + std::to_string(companion->shape[1]);
+  return llvm::formatv("Companion<{0}, {1}, {2}{3}>", matrixType(*companion),
+                       companion->blockRows, companion->blockCols, member);
+}
+
+std::string saddle::cuda::StoredWeight::type() const {
+  std::string text = "StoredWeights<" + matrixType(elements);
+  // Those that are there, and what stands before them.
+  std::string parts[] = {codesType(elements), companionType(scale),
+                         companionType(zero), companionType(globalScale),
+                         globalScale && globalScale->divides ? "true" : ""};
+  const char *usual[] = {"Numbers", "NoCompanion", "NoCompanion", "NoCompanion",
+                         ""};
+  size_t count = std::size(parts);
+  while (count > 0 && parts[count - 1] == usual[count - 1])
+    --count;
+  for (size_t i = 0; i < count; ++i)
+    text += ", " + parts[i];
+  return text + ">";
 }
 
 EncodedTokens::EncodedTokens(int64_t tokens, int64_t cols, int64_t group,

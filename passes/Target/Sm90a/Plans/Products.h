@@ -26,9 +26,34 @@ inline int extentNumber(const LaunchDesc &launch) {
   return static_cast<int>(launch.extent);
 }
 
-/// "BlockScaled<Matrix<f32, ...>, 128, 128>", or "Unscaled" when there are no
-/// multipliers. A stack of multipliers says the rows of a member too.
-std::string scaleType(const Operand *multipliers);
+/// A weight operand with its companions, which stand behind it.
+struct StoredWeight {
+  /// `name` is one of the launch's weights.
+  StoredWeight(const LaunchDesc &launch, llvm::StringRef name);
+
+  const Operand &elements;
+  size_t number; // of `elements` among the launch's operands
+  const Operand *scale = nullptr, *zero = nullptr, *globalScale = nullptr;
+
+  /// How many operands it is.
+  size_t operands() const { return 1 + companions; }
+  /// Values in a row.
+  int64_t cols() const {
+    return elements.shape.back() * elements.encoding.perElement;
+  }
+  /// Nothing but the weight, whose elements are the values.
+  bool isPlain() const;
+  /// Numbers with an f32 scale and nothing else.
+  bool isScaled() const;
+  /// Whether companions stand in the order that device code knows; else why
+  /// not, in `error`.
+  bool check(std::string &error) const;
+  /// "StoredWeights<Matrix<u8, ...>, Nibbles<8>, Companion<...>>".
+  std::string type() const;
+
+private:
+  size_t companions = 0;
+};
 
 /// Tokens in the workspace as e4m3 codes with a factor for each group of
 /// columns (tile/quantize.cuh): codes first, then factors.
