@@ -67,7 +67,7 @@ StringRef saddle::cuda::deviceType(Type element) {
     return "e8m0";
   if (element.isUnsignedInteger(8))
     return "u8";
-  if (element.isSignlessInteger(8))
+  if (element.isSignedInteger(8))
     return "i8";
   if (element.isInteger(32))
     return "i32";

@@ -120,6 +120,24 @@ TEST_F(ProductsPlanTest, PackedWeightsOfAnyShapeSayHowTheyAreStored) {
                           "scale, zero, global scale");
 }
 
+TEST_F(ProductsPlanTest, BytesAreNumbersWithOrWithoutASign) {
+  auto bodyOf = [&](mlir::Type type, uint32_t zero) {
+    Operand w = operand("w", type, {10, 36});
+    w.encoding = {schema::Codes::ELEMENTS, 1, zero};
+    return plan(launch("linear",
+                       {operand("x", f32(), {5, 36}), w,
+                        scale("w_scale", {10, 1}, 1, 36),
+                        operand("out", f32(), {5, 10})},
+                       {{"act_group", 0}}))
+        .functions[0]
+        .body;
+  };
+  EXPECT_THAT(bodyOf(u8(), 128),
+              HasSubstr("Matrix<u8, 10, 36, 36>, Bytes<128>, Companion<"));
+  EXPECT_THAT(bodyOf(builder.getIntegerType(8, /*isSigned=*/true), 0),
+              HasSubstr("Matrix<i8, 10, 36, 36>, Numbers, Companion<"));
+}
+
 TEST_F(ProductsPlanTest, ExpertsMayBeStoredInTwoWays) {
   Operand w2 = operand("w2", u8(), {4, 35, 5}); // 10 columns
   w2.encoding = {schema::Codes::E2M1, 2, 0};
