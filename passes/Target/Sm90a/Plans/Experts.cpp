@@ -16,6 +16,7 @@ static FunctionPlan anyShapeFunction(StringRef suffix, std::string body,
   function.suffix = suffix.str();
   function.body = std::move(body);
   function.block = kWarpsOfAnyShape * 32;
+  function.residentBlocks = 1; // else ptxas may spill
   function.grid[0] = blocksOfWarps(warps);
   return function;
 }

@@ -38,6 +38,7 @@ static KernelPlan planAnyShape(const LaunchDesc &launch,
       formatv("linearAnyShape<{0}, {1}, {2}, {3}>(p, {4});",
               extentNumber(launch), xType, w.type(), matrixType(out), from);
   product.block = kWarpsOfAnyShape * 32;
+  product.residentBlocks = 1; // else ptxas may spill
   product.grid[0] = blocksOfWarps(ceilDiv(rows, 4) * w.elements.shape[0]);
   plan.functions.push_back(std::move(product));
   return plan;
