@@ -111,12 +111,20 @@ class Folder:
 class Maker:
     """Writes both folders side by side."""
 
-    def __init__(self, rng, format, tmp):
-        self.rng, self.format = rng, format
-        config = {**CONFIG, "dtype": "bfloat16",
-                  "quantization_config": FORMATS[format][0]}
-        self.stored = Folder(tmp / "stored", config)
-        self.plain = Folder(tmp / "plain", {**CONFIG, "dtype": "float32"})
+    def __init__(self, rng, name, tmp):
+        """`name` is one of FORMATS or of WIDE_FORMATS."""
+        self.rng, self.config = rng, CONFIG
+        if name in WIDE_FORMATS:
+            name, changes = WIDE_FORMATS[name]
+            self.config = {**CONFIG, **WIDE}
+        else:
+            changes = {}
+        quantisation, self.make_projection = FORMATS[name]
+        self.quantisation = {**quantisation, **changes}
+        self.stored = Folder(tmp / "stored", {
+            **self.config, "dtype": "bfloat16",
+            "quantization_config": self.quantisation})
+        self.plain = Folder(tmp / "plain", {**self.config, "dtype": "float32"})
 
     def values(self, name, shape, centre=0.0, spread=1.0):
         count = shape[0] * (shape[1] if len(shape) > 1 else 1)
@@ -126,12 +134,12 @@ class Maker:
             folder.add(name, "F32", shape, data)
 
     def projection(self, module, rows, cols):
-        config, make = FORMATS[self.format]
-        if config["quant_method"] == "awq" and any(
-                part in module for part in config.get("modules_to_not_convert", [])):
+        if self.quantisation["quant_method"] == "awq" and any(
+                part in module for part in
+                self.quantisation.get("modules_to_not_convert", [])):
             self.values(module + ".weight", [rows, cols], 0, cols ** -0.5)
             return
-        values = make(self, module, rows, cols)
+        values = self.make_projection(self, module, rows, cols)
         self.plain.add(module + ".weight", "F32", [rows, cols],
                        array.array("f", values))
 
@@ -194,7 +202,7 @@ class Maker:
 
     def gptq(self, module, rows, cols):
         """Everything has columns first; codes share words along them."""
-        config = FORMATS[self.format][0]
+        config = self.quantisation
         bits, group = config["bits"], config["group_size"]
         codes, zeros, groups = self.integers(rows, cols, bits, group,
                                              config["sym"])
@@ -217,7 +225,7 @@ class Maker:
 
     def awq(self, module, rows, cols):
         """As GPTQ, but codes share words along the rows, in their order."""
-        group = FORMATS[self.format][0]["group_size"]
+        group = self.quantisation["group_size"]
         codes, zeros, groups = self.integers(rows, cols, 4, group, False)
         scales = [[f16(self.draw(cols, 8)) for _ in range(groups)]
                   for _ in range(rows)]
@@ -241,7 +249,7 @@ class Maker:
     def fp8_tensors(self, module, rows, cols):
         """One scale in all; ModelOpt writes it as a scalar, and one for
         activations beside it."""
-        modelopt = FORMATS[self.format][0]["quant_method"] == "modelopt"
+        modelopt = self.quantisation["quant_method"] == "modelopt"
         codes = self.e4m3_codes(rows * cols)
         scale = single(self.draw(cols, 64))
         shape = [] if modelopt else [1]
@@ -282,7 +290,7 @@ class Maker:
 
     def nvfp4(self, module, rows, cols):
         """compressed-tensors divides by the scale of all, ModelOpt multiplies."""
-        modelopt = FORMATS[self.format][0]["quant_method"] == "modelopt"
+        modelopt = self.quantisation["quant_method"] == "modelopt"
         codes = [self.rng.randrange(16) for _ in range(rows * cols)]
         scales = bytes(self.rng.randrange(1, 127)
                        for _ in range(rows * cols // 16))
@@ -307,11 +315,10 @@ class Maker:
                      for _ in range(count))
 
     def scheme(self):
-        config = FORMATS[self.format][0]
-        return config["config_groups"]["group_0"]["weights"]
+        return self.quantisation["config_groups"]["group_0"]["weights"]
 
     def make(self):
-        c = CONFIG
+        c = self.config
         hidden, inner = c["hidden_size"], c["intermediate_size"]
         q = c["num_attention_heads"] * c["head_dim"]
         kv = c["num_key_value_heads"] * c["head_dim"]
@@ -414,6 +421,20 @@ FORMATS = {
                    "zero_point": True, "modules_to_not_convert": [
                        "self_attn", "block_sparse_moe.gate", "model.layers.0."]},
                   Maker.awq),
+}
+
+# Rows long enough for several stages of the kernels of sm_90a, with the groups of
+# published checkpoints.
+WIDE = {"hidden_size": 512, "intermediate_size": 256, "head_dim": 64,
+        "rotary_dim": 32}
+WIDE_FORMATS = {
+    "wide-awq": ("awq", {"group_size": 128}),
+    "wide-gptq-int4": ("gptq-int4", {"group_size": 64}),
+    "wide-packed-int4": ("packed-int4", {}),
+    "wide-packed-int4-zeros": ("packed-int4-zeros", {}),
+    "wide-nvfp4": ("nvfp4", {}),
+    "wide-modelopt-nvfp4": ("modelopt-nvfp4", {}),
+    "wide-mxfp4": ("mxfp4", {}),
 }
 
 

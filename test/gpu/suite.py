@@ -80,22 +80,29 @@ fp8  | f32 | tp=1 tp=8
 # asked, with the same topology. Where a row of activations is split over ranks, each
 # rank's share has a scale, so in bf16 topologies differ among themselves.
 STORED = """
-fp8-channels      | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
-fp8-tensors       | f32 bf16 | tp=1 tp=2
-int8-channels     | f32 bf16 | tp=1 tp=2
-mxfp8             | f32 bf16 | tp=1 tp=2
-mxfp4             | f32 bf16 | tp=1 tp=2 tp=2,ep=2
-nvfp4             | f32 bf16 | tp=1 tp=2 tp=2,ep=2
-modelopt-fp8      | f32 bf16 | tp=1
-modelopt-nvfp4    | f32 bf16 | tp=1 tp=2
-packed-int4       | f32 bf16 | tp=1 tp=2 tp=2,ep=2
-packed-int4-zeros | f32 bf16 | tp=1 tp=2
-packed-int8       | f32 bf16 | tp=1 tp=2
-gptq-int4         | f32 bf16 | tp=1 tp=2
-gptq-int4-v2      | f32 bf16 | tp=1
-gptq-int8         | f32 bf16 | tp=1
-awq               | f32 bf16 | tp=1 tp=2 tp=2,ep=2
-awq-mixed         | f32 bf16 | tp=1 tp=2
+fp8-channels           | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
+fp8-tensors            | f32 bf16 | tp=1 tp=2
+int8-channels          | f32 bf16 | tp=1 tp=2
+mxfp8                  | f32 bf16 | tp=1 tp=2
+mxfp4                  | f32 bf16 | tp=1 tp=2 tp=2,ep=2
+nvfp4                  | f32 bf16 | tp=1 tp=2 tp=2,ep=2
+modelopt-fp8           | f32 bf16 | tp=1
+modelopt-nvfp4         | f32 bf16 | tp=1 tp=2
+packed-int4            | f32 bf16 | tp=1 tp=2 tp=2,ep=2
+packed-int4-zeros      | f32 bf16 | tp=1 tp=2
+packed-int8            | f32 bf16 | tp=1 tp=2
+gptq-int4              | f32 bf16 | tp=1 tp=2
+gptq-int4-v2           | f32 bf16 | tp=1
+gptq-int8              | f32 bf16 | tp=1
+awq                    | f32 bf16 | tp=1 tp=2 tp=2,ep=2
+awq-mixed              | f32 bf16 | tp=1 tp=2
+wide-awq               | bf16     | tp=1 tp=2 tp=4 tp=2,ep=2
+wide-gptq-int4         | bf16     | tp=1 tp=2
+wide-packed-int4       | bf16     | tp=1 tp=4
+wide-packed-int4-zeros | bf16     | tp=1 tp=4
+wide-nvfp4             | bf16     | tp=1 tp=2 tp=4 tp=2,ep=2
+wide-modelopt-nvfp4    | bf16     | tp=1 tp=2
+wide-mxfp4             | bf16     | tp=1 tp=2 tp=4
 """
 
 # kind -> its list, and what saddle-compile is told besides

@@ -73,17 +73,19 @@ struct ResidentLayout {
   }
 };
 
-/// A CTA whose warps share its rows (rowWarps) and its columns (columnWarps).
-struct StreamCtaLayout : StreamLayout {
+/// A CTA whose warps share its rows (rowWarps) and its columns (columnWarps);
+/// each has a ring.
+template <typename Ring>
+struct CtaLayout : Ring {
   int64_t rowWarps, columnWarps;
 
   constexpr int64_t warps() const { return rowWarps * columnWarps; }
-  constexpr int64_t ctaRows() const { return rows * rowWarps; }
+  constexpr int64_t ctaRows() const { return this->rows * rowWarps; }
   /// Floats from one token's sums to the next one's.
   constexpr int64_t sumsPitch() const { return ctaRows() + 4; }
   constexpr int64_t productBytes() const {
-    int64_t rings = warps() * ringBytes();
-    int64_t sums = columnWarps * tokens() * sumsPitch() * 4;
+    int64_t rings = warps() * this->ringBytes();
+    int64_t sums = columnWarps * this->tokens() * sumsPitch() * 4;
     return rings > sums ? rings : sums;
   }
   /// Where the CTA's residents begin.
@@ -91,6 +93,7 @@ struct StreamCtaLayout : StreamLayout {
     return roundUp(productBytes(), 16);
   }
 };
+using StreamCtaLayout = CtaLayout<StreamLayout>;
 
 } // namespace saddle::device
 

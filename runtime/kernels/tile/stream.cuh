@@ -62,7 +62,8 @@ struct WarpStream {
   static_assert(warpRows == 2 || warpRows == 4 || warpRows == 8 ||
                     warpRows % 16 == 0,
                 "a tile of weights has 16 rows");
-  static constexpr StreamLayout kLayout = {
+  using Layout = StreamLayout;
+  static constexpr Layout kLayout = {
       warpRows,   tokenTiles, units,
       scaleUnits, depth,      static_cast<int64_t>(sizeof(Weight)),
       resident};

@@ -44,8 +44,10 @@ struct StreamShape {
 /// last - 1 of their columns. Rings of all warps lie in `shared`.
 template <typename Shape, typename Stream>
 struct WarpShare {
-  static constexpr StreamCtaLayout kLayout = {Stream::kLayout, Shape::kRowWarps,
-                                              Shape::kColumnWarps};
+  static constexpr CtaLayout<typename Stream::Layout> kLayout = {
+      Stream::kLayout, Shape::kRowWarps, Shape::kColumnWarps};
+  /// Where tokens that stay may lie in `shared`.
+  static constexpr int kResidentAt = kLayout.residentOffset();
 
   int row; // the first one in the CTA
   int first, last;

@@ -29,6 +29,7 @@ struct Companion {
   static constexpr bool kIsThere = true;
   static constexpr int64_t kBlockRows = blockRows;
   static constexpr int64_t kBlockCols = blockCols;
+  static constexpr int64_t kRowBytes = M::kStride * sizeof(typename M::Element);
   using Element = typename M::Element;
 
   /// The numbers of a row of the weight, one per blockCols columns.
@@ -66,7 +67,7 @@ __device__ __forceinline__ int nibbleAt(const uint8_t *row, int64_t k) {
 /// Unsigned numbers of four bits from which `zero` is taken.
 template <int zero>
 struct Nibbles {
-  static constexpr int kPerElement = 2;
+  static constexpr int kPerElement = 2, kZero = zero;
   static __device__ __forceinline__ float value(const uint8_t *row, int64_t k) {
     return static_cast<float>(nibbleAt(row, k) - zero);
   }
@@ -88,10 +89,16 @@ struct E2M1 {
 /// W with its companions, which stand behind it in this order: value = (code -
 /// zero) * scale, and a scale is one of Scale, multiplied or divided by the
 /// global one.
-template <typename W, typename Codes = Numbers, typename Scale = NoCompanion,
-          typename Zero = NoCompanion, typename Global = NoCompanion,
-          bool globalDivides = false>
+template <typename W, typename CodesOf = Numbers,
+          typename ScaleOf = NoCompanion, typename ZeroOf = NoCompanion,
+          typename GlobalOf = NoCompanion, bool globalDivides = false>
 struct StoredWeights {
+  using Elements = W;
+  using Codes = CodesOf;
+  using Scale = ScaleOf;
+  using Zero = ZeroOf;
+  using Global = GlobalOf;
+  static constexpr bool kGlobalDivides = globalDivides;
   static constexpr int64_t kRows = W::kRows,
                            kCols = W::kCols * Codes::kPerElement;
   /// The weight and its companions.

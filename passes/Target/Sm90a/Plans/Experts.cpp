@@ -1,6 +1,6 @@
 // experts: for any shape, and for a handful of tokens.
 
-#include "passes/Target/Sm90a/Plans/ExpertsLaunch.h"
+#include "passes/Target/Sm90a/Plans/Packed.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
@@ -220,6 +220,8 @@ FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
   if (std::optional<KernelPlan> plan = planDecode(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsStream(op))
+    return std::move(*plan);
+  if (std::optional<KernelPlan> plan = planExpertsPacked(op))
     return std::move(*plan);
   return planAnyShape(op);
 }

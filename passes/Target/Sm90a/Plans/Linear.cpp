@@ -1,6 +1,6 @@
 // linear.
 
-#include "passes/Target/Sm90a/Plans/Products.h"
+#include "passes/Target/Sm90a/Plans/Packed.h"
 
 #include "llvm/Support/FormatVariadic.h"
 
@@ -269,5 +269,7 @@ FailureOr<KernelPlan> saddle::cuda::planLinear(const LaunchDesc &launch,
     plan = planPlainStream(launch);
   else if (w.isScaled())
     plan = planScaledStream(launch);
+  else
+    plan = planLinearPacked(launch, w);
   return plan ? std::move(*plan) : planAnyShape(launch, w);
 }

@@ -163,7 +163,8 @@ int64_t saddle::cuda::streamUnits(int64_t cols, int64_t unitColumns,
   return best * scaleUnits;
 }
 
-saddle::cuda::StreamShape::StreamShape(mlir::Type weight) : StreamCtaLayout{} {
+saddle::cuda::StreamShape::StreamShape(mlir::Type weight)
+    : device::StreamCtaLayout{} {
   weightBytes = elementBytes(weight);
 }
 

@@ -1,0 +1,369 @@
+#include "passes/Target/Sm90a/Plans/Packed.h"
+
+#include "runtime/kernels/shared/experts.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+#include <limits>
+
+using namespace mlir;
+using llvm::formatv;
+using namespace saddle;
+using namespace saddle::cuda;
+
+static int64_t elementBytes(const Operand &operand) {
+  return operand.element.getIntOrFloatBitWidth() / 8;
+}
+static int64_t rowStride(const Operand &operand) {
+  return operand.strides[operand.strides.size() - 2];
+}
+
+/// Whether blocks of columns can be those of units or of parts of them.
+static bool liesWithin(const Operand *companion, int64_t unit, int64_t cols) {
+  return !companion || companion->blockCols >= cols ||
+         companion->blockCols % unit == 0;
+}
+
+/// A row's numbers, which a warp copies in words of four bytes.
+static bool isOfRows(const Operand &companion) {
+  return companion.blockRows == 1 && companion.alignment >= 4;
+}
+
+std::optional<saddle::cuda::PackedShape>
+saddle::cuda::PackedShape::of(const StoredWeight &weight, int64_t rows) {
+  const Operand &elements = weight.elements, *scale = weight.scale;
+  if (elements.encoding.perElement != 2 || !scale || !isOfRows(*scale) ||
+      elements.alignment < 16 || rowStride(elements) % 16 != 0)
+    return std::nullopt;
+  bool floats = elements.encoding.codes == schema::Codes::E2M1;
+  if (const Operand *zero = weight.zero)
+    if (floats || !isOfRows(*zero) || !zero->element.isUnsignedInteger(8))
+      return std::nullopt;
+  if (elements.encoding.zero >= 128)
+    return std::nullopt;
+  PackedShape shape;
+  shape.cols = weight.cols();
+  if (const Operand *global = weight.globalScale)
+    if (!global->element.isF32() || global->blockCols < shape.cols ||
+        rows % global->blockRows != 0)
+      return std::nullopt;
+  shape.scales = scale;
+  shape.zeros = weight.zero;
+  bool scalesCodes = isa<Float8E4M3FNType>(scale->element);
+  if (scalesCodes && (!floats || scale->blockCols < 16 ||
+                      !llvm::isPowerOf2_64(scale->blockCols)))
+    return std::nullopt;
+  if (!scalesCodes && !scale->element.isF32() &&
+      !isa<Float8E8M0FNUType>(scale->element))
+    return std::nullopt;
+  for (int64_t unit : {128, 64, 32})
+    if (shape.cols % unit == 0 &&
+        (scalesCodes || liesWithin(scale, unit, shape.cols)) &&
+        liesWithin(weight.zero, unit, shape.cols)) {
+      shape.unit = unit;
+      shape.rowWarps = 1;
+      shape.tokenTiles = 1;
+      shape.divideColumns(1);
+      return shape;
+    }
+  return std::nullopt;
+}
+
+bool saddle::cuda::PackedShape::setPieces(int64_t count) {
+  int64_t columns = count * 32;
+  auto fits = [&](const Operand *companion) {
+    return !companion || companion->blockCols >= cols ||
+           companion->blockCols % columns == 0 ||
+           columns % companion->blockCols == 0;
+  };
+  if (columns % unit != 0 || cols % columns != 0 || !fits(scales) ||
+      !fits(zeros))
+    return false;
+  pieces = count;
+  auto part = [&](const Operand *companion) {
+    return companion
+               ? device::CompanionPart(
+                     columns, companion->blockCols, elementBytes(*companion),
+                     rowStride(*companion) * elementBytes(*companion))
+               : device::CompanionPart();
+  };
+  scale = part(scales);
+  zero = part(zeros);
+  return true;
+}
+
+void saddle::cuda::PackedShape::divideColumns(int64_t warps) {
+  // Enough stages for all warps, evenly; then enough; then as many as there
+  // are.
+  for (int64_t least : {2 * warps, warps, int64_t(1)})
+    for (int64_t count : {8, 4, 2, 1})
+      if (setPieces(count) && stages() >= least &&
+          (least < 2 * warps || stages() % warps == 0)) {
+        columnWarps = std::min(warps, stages());
+        return;
+      }
+  llvm_unreachable("a stage can be one unit");
+}
+
+bool saddle::cuda::PackedShape::chooseDepth(int64_t kept, int64_t most) {
+  depth = std::clamp<int64_t>(device::ceilDiv(stages(), columnWarps) + 1, 2, 8);
+  while (depth > 2 && sharedBytes(kept) > most)
+    --depth;
+  return sharedBytes(kept) <= kSharedMemory;
+}
+
+bool saddle::cuda::PackedShape::chooseWarpDepth(int64_t kept, int64_t most) {
+  depth = std::clamp<int64_t>(stages() + 1, 2, 8);
+  while (depth > 2 && warpSharedBytes(kept) > most)
+    --depth;
+  return warpSharedBytes(kept) <= most;
+}
+
+std::string saddle::cuda::PackedShape::text() const {
+  return formatv("PackedShape<{0}, {1}, {2}, {3}, {4}, {5}>", unit, pieces,
+                 tokenTiles, depth, rowWarps, columnWarps);
+}
+
+bool saddle::cuda::canPlaceTokens(const Operand &x) {
+  return x.element.isBF16() && x.alignment >= 16 && x.strides[0] % 8 == 0;
+}
+
+static constexpr int64_t kWarps = 8;
+
+//===--- linear -----------------------------------------------------------===//
+
+/// CTAs that share a multiprocessor, as shared memory allows.
+static uint32_t residentOf(int64_t sharedBytes, int64_t most) {
+  return static_cast<uint32_t>(
+      std::clamp<int64_t>(kSharedMemory / (sharedBytes + 1024), 1, most));
+}
+
+std::optional<KernelPlan>
+saddle::cuda::planLinearPacked(const LaunchDesc &launch,
+                               const StoredWeight &w) {
+  const Operand &x = launch.operands[0], &out = launch.operands.back();
+  int64_t tokens = x.shape[0], rows = w.elements.shape[0];
+  std::optional<PackedShape> shape = PackedShape::of(w, rows);
+  if (!shape || !canPlaceTokens(x) || launch.integer("act_group") > 0)
+    return std::nullopt;
+  for (shape->tokenTiles = tokens <= 8 ? 1 : 2;; --shape->tokenTiles) {
+    if (shape->tokenTiles == 0)
+      return std::nullopt;
+    auto ctas = [&] {
+      return ceilDiv(rows, shape->ctaRows()) * ceilDiv(tokens, shape->tokens());
+    };
+    shape->rowWarps = kWarps;
+    while (shape->rowWarps > 1 && ctas() < 2 * kMultiprocessors)
+      shape->rowWarps /= 2;
+    shape->divideColumns(kWarps / shape->rowWarps);
+    if (shape->chooseDepth(std::min(tokens, shape->tokens()),
+                           kSharedMemory / 2 - 1024))
+      break;
+  }
+  KernelPlan plan;
+  plan.headers = {"impls/linear_packed.cuh"};
+  FunctionPlan product;
+  product.body =
+      formatv("linearPacked<{0}, {1}, {2}, {3}, {4}>(p);", extentNumber(launch),
+              matrixType(x), w.type(), matrixType(out), shape->text());
+  product.block = shape->warps() * 32;
+  product.sharedBytes = shape->sharedBytes(std::min(tokens, shape->tokens()));
+  product.residentBlocks = residentOf(product.sharedBytes, 2);
+  product.waitsItself = true;
+  product.grid[0] = ceilDiv(rows, shape->ctaRows());
+  product.grid[1] = ceilDiv(tokens, shape->tokens());
+  plan.functions.push_back(std::move(product));
+  return plan;
+}
+
+//===--- experts ----------------------------------------------------------===//
+
+/// A CTA for each of a few tokens' choices. Workspace: the activations of all
+/// pairs, in fp32.
+static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op,
+                                            PackedShape up, PackedShape down) {
+  if (op.tokens() > 2 || op.slots() > 64)
+    return std::nullopt;
+  up.tokenTiles = down.tokenTiles = 1;
+  up.rowWarps = kWarps;
+  auto ctas = [&] {
+    return ceilDiv(2 * op.inner(), up.ctaRows()) * op.slots() * op.tokens();
+  };
+  while (up.rowWarps > 1 && ctas() < kMultiprocessors * 5 / 2)
+    up.rowWarps /= 2;
+  up.divideColumns(kWarps / up.rowWarps);
+  down.rowWarps = 1;
+  down.divideColumns(1); // of each choice's warp
+  int64_t warps = std::min<int64_t>(op.slots(), kWarps);
+  if (!up.chooseDepth(1, kSharedMemory / 3 - 1024) ||
+      !down.chooseWarpDepth(2, (kSharedMemory / 2 - 2048) / warps))
+    return std::nullopt;
+
+  KernelPlan plan;
+  plan.headers = {"impls/experts_packed.cuh"};
+  plan.workspaceBytes = uint64_t(op.pairs() * op.inner()) * sizeof(float);
+  std::string experts = matrixType(op.experts);
+  FunctionPlan first;
+  first.suffix = "up";
+  first.body = formatv("expertsUpPackedDecode<{0}, {1}, {2}, {3}, {4}, {5}>(p, "
+                       "static_cast<float *>(p.workspace));",
+                       extentNumber(op.launch), matrixType(op.x), experts,
+                       op.stored13.type(), op.held(), up.text());
+  first.block = up.warps() * 32;
+  first.sharedBytes = up.sharedBytes(1);
+  first.residentBlocks = residentOf(first.sharedBytes, 3);
+  first.grid[0] = ceilDiv(2 * op.inner(), up.ctaRows());
+  first.grid[1] = op.slots();
+  first.grid[2] = op.tokens();
+  plan.functions.push_back(std::move(first));
+  FunctionPlan second;
+  second.suffix = "down";
+  second.body = formatv(
+      "expertsDownPackedDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}>(p, "
+      "static_cast<const float *>(p.workspace));",
+      extentNumber(op.launch), matrixType(op.weights), experts,
+      op.stored2.number, op.stored2.type(), matrixType(op.out), op.held(),
+      down.text());
+  second.block = warps * 32;
+  second.sharedBytes = warps * down.warpSharedBytes(2);
+  second.residentBlocks = residentOf(second.sharedBytes, 2);
+  second.grid[0] = ceilDiv(op.hidden(), down.rows);
+  second.grid[1] = op.tokens();
+  second.waitsItself = true;
+  plan.functions.push_back(std::move(second));
+  return plan;
+}
+
+namespace {
+
+/// The functions of one launch with sorted pairs.
+class SortedPlanner {
+public:
+  SortedPlanner(const ExpertsLaunch &op, PackedShape up, PackedShape down)
+      : op(op), up(up), down(down) {}
+
+  /// False when no shape fits.
+  bool chooseShapes();
+  KernelPlan plan() const;
+
+private:
+  bool divide(PackedShape &shape, int64_t rows) const;
+  FunctionPlan productFunction(StringRef suffix, std::string body,
+                               const PackedShape &shape, int64_t rows) const;
+
+  const ExpertsLaunch &op;
+  PackedShape up, down;
+  int64_t blocks = 0; // of tokens
+};
+
+} // namespace
+
+/// Few items: divides columns among warps; many: rows, so that sums need no
+/// adding.
+bool SortedPlanner::divide(PackedShape &shape, int64_t rows) const {
+  shape.rowWarps = kWarps;
+  while (shape.rowWarps > 1 &&
+         blocks * ceilDiv(rows, shape.ctaRows()) < 6 * kMultiprocessors)
+    shape.rowWarps /= 2;
+  shape.divideColumns(kWarps / shape.rowWarps);
+  return shape.chooseDepth(shape.tokens(), kSharedMemory / 2 - 1024);
+}
+
+bool SortedPlanner::chooseShapes() {
+  for (up.tokenTiles = op.tokensPerExpert() <= 8 ? 1 : 2; up.tokenTiles > 0;
+       --up.tokenTiles) {
+    down.tokenTiles = 2 * up.tokenTiles;
+    blocks = device::mostExpertBlocks(op.held(), op.pairs(), up.tokens());
+    if (divide(up, 2 * op.inner()) && divide(down, op.hidden()))
+      return true;
+  }
+  return false;
+}
+
+FunctionPlan SortedPlanner::productFunction(StringRef suffix, std::string body,
+                                            const PackedShape &shape,
+                                            int64_t rows) const {
+  FunctionPlan function;
+  function.suffix = suffix.str();
+  function.body = std::move(body);
+  function.block = shape.warps() * 32;
+  function.sharedBytes = shape.sharedBytes(shape.tokens());
+  function.residentBlocks = residentOf(function.sharedBytes, 2);
+  // As many as fit at a time walk the items.
+  function.grid[0] =
+      std::min<int64_t>(blocks * ceilDiv(rows, shape.ctaRows()),
+                        kMultiprocessors * function.residentBlocks);
+  return function;
+}
+
+KernelPlan SortedPlanner::plan() const {
+  uint64_t bytes = 0;
+  auto place = [&](StringRef type, int64_t count) {
+    std::string text = formatv(
+        "reinterpret_cast<{0} *>(static_cast<uint8_t *>(p.workspace) + {1})",
+        type, bytes);
+    bytes = roundUp(bytes + count, 256);
+    return text;
+  };
+  int64_t held = op.held(), pairs = op.pairs(), tokens = up.tokens();
+  std::string planType =
+      formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, tokens);
+  std::string planAt =
+      place(planType, device::expertPlanBytes(held, pairs, tokens));
+  std::string values = place("float", pairs * op.inner() * 4);
+  std::string products = place("float", pairs * op.hidden() * 4);
+  int extent = extentNumber(op.launch);
+  std::string experts = matrixType(op.experts);
+
+  KernelPlan plan;
+  plan.headers = {"impls/experts_packed.cuh"};
+  FunctionPlan prepare;
+  prepare.suffix = "prepare";
+  prepare.block = 512;
+  prepare.sharedBytes = device::expertSortBytes(held);
+  prepare.body =
+      formatv("planExperts<{0}, {1}>(p, {2});", extent, experts, planAt);
+  plan.functions.push_back(std::move(prepare));
+  plan.functions.push_back(productFunction(
+      "up",
+      formatv("expertsUpPacked<{0}, {1}, {2}, {3}>(p, {4}, {5});", op.slots(),
+              matrixType(op.x), op.stored13.type(), up.text(), planAt, values),
+      up, 2 * op.inner()));
+  plan.functions.push_back(productFunction(
+      "down",
+      formatv("expertsDownPacked<{0}, {1}, {2}>(p, {3}, {4}, {5});",
+              op.stored2.number, op.stored2.type(), down.text(), planAt, values,
+              products),
+      down, op.hidden()));
+  FunctionPlan combine;
+  combine.suffix = "combine";
+  combine.body =
+      formatv("combineExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6});", extent,
+              op.launch.operands.size() - 1, held, matrixType(op.weights),
+              experts, matrixType(op.out), products);
+  combine.block = 256;
+  combine.grid[0] = op.tokens();
+  combine.grid[1] = ceilDiv(op.hidden(), 1024);
+  plan.functions.push_back(std::move(combine));
+  plan.workspaceBytes = bytes;
+  return plan;
+}
+
+std::optional<KernelPlan>
+saddle::cuda::planExpertsPacked(const ExpertsLaunch &op) {
+  constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
+  std::optional<PackedShape> up = PackedShape::of(op.stored13, 2 * op.inner()),
+                             down = PackedShape::of(op.stored2, op.hidden());
+  // A warp has eight rows of w1 and of w3.
+  if (!up || !down || !canPlaceTokens(op.x) || op.group > 0 ||
+      op.inner() % 8 != 0 || op.pairs() > kLargest || op.held() > 2048 ||
+      op.held() * 2 * op.inner() > kLargest ||
+      op.held() * op.hidden() > kLargest)
+    return std::nullopt;
+  if (std::optional<KernelPlan> plan = planDecode(op, *up, *down))
+    return plan;
+  SortedPlanner planner(op, *up, *down);
+  if (!planner.chooseShapes())
+    return std::nullopt;
+  return planner.plan();
+}
