@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""A checkpoint whose router spreads tokens over the experts, for honest step times.
+"""A checkpoint of normal values whose router spreads tokens over the experts.
 
     saddle-inspect ENGINE --json > engine.json              # where the engine was built
     spread_checkpoint.py engine.json config.json FOLDER     # on the GPU machine
 
 Draws every tensor that the engine reads, in the order and with the types of its
 recipes, on the GPU: independent normal values, so that tokens of a batch choose
-experts independently. With `--weights synthetic:SEED` they do not, and a batch reads
-fewer weights than a real model's would. Needs PyTorch. A layer of M2.5 has 4 GB.
+experts independently, as they do with `--weights synthetic:SEED`. Made by other code
+than those, so that one is a check of the other; and it times loading from files.
+Needs PyTorch. A layer of M2.5 has 4 GB.
 """
 
 import argparse

@@ -97,7 +97,8 @@ private:
   static void record(void *user, const saddle_trace_event_t *event) {
     static_cast<std::vector<Event> *>(user)->push_back(
         {event->rank, event->entry, event->location, event->op, event->kernel,
-         event->tokens, event->bytes, event->start_ns, event->duration_ns});
+         event->tokens, event->bytes, event->start_ns, event->duration_ns,
+         event->experts_held, event->experts_hit, event->experts_independent});
   }
   saddle_session_t *session;
 };
@@ -161,13 +162,18 @@ StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
     input.logits = SADDLE_LOGITS_LAST;
   }
   Stopwatch stopwatch(session);
+  std::string what = "decode of batch " + std::to_string(batch) +
+                     " at context " + std::to_string(context);
   for (uint64_t i = 0; i < kWarmUpSteps + steps; ++i) {
     SADDLE_ASSIGN_OR_RETURN(double time, timedStep(session, inputs, output));
     if (i >= kWarmUpSteps)
       stopwatch.add(time);
+    else // not between steps that are timed
+      SADDLE_RETURN_IF_ERROR(output.checkFinite(what));
   }
   Tracing tracing(session, events);
   SADDLE_RETURN_IF_ERROR(timedStep(session, inputs, output).status());
+  SADDLE_RETURN_IF_ERROR(output.checkFinite(what));
   return DecodeResult{batch, context, steps, stopwatch.times()};
 }
 
@@ -185,7 +191,9 @@ StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
                        SADDLE_LOGITS_LAST}},
                      output);
   };
+  std::string what = "prefill of " + std::to_string(tokens) + " tokens";
   SADDLE_RETURN_IF_ERROR(once().status()); // warm-up
+  SADDLE_RETURN_IF_ERROR(output.checkFinite(what));
   Stopwatch stopwatch(session);
   for (uint64_t i = 0; i < repeats; ++i) {
     SADDLE_ASSIGN_OR_RETURN(double time, once());
@@ -193,6 +201,7 @@ StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
   }
   Tracing tracing(session, events);
   SADDLE_RETURN_IF_ERROR(once().status());
+  SADDLE_RETURN_IF_ERROR(output.checkFinite(what));
   return PrefillResult{tokens, repeats, stopwatch.times()};
 }
 

@@ -35,6 +35,9 @@ struct Event {
   uint32_t rank;
   std::string entry, place, op, kernel;
   uint64_t tokens, bytes, startNs, durationNs;
+  /// Of a launch of experts, else 0 (saddle/session.h).
+  uint64_t expertsHeld = 0, expertsHit = 0;
+  double expertsIndependent = 0;
 };
 
 /// Steps that are run before the measured ones, and one traced after them.
@@ -49,6 +52,8 @@ Status checkPrefill(const saddle_engine_info_t &info, uint64_t tokens);
 Status checkPages(const saddle_engine_info_t &info, uint64_t numPages,
                   uint64_t batch, uint64_t context, uint64_t steps);
 
+/// Both below refuse steps that yield logits which are not finite: DataLoss.
+///
 /// `batch` sequences of `context` tokens take `steps` single tokens each; the
 /// first timed token stands at position `context`, counted without warm-up.
 /// One more step is traced into `events`.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdarg>
+#include <map>
 #include <nlohmann/json.hpp>
 
 namespace saddle::tools {
@@ -18,9 +19,44 @@ bool Report::onDevices() const {
          std::any_of(prefill.begin(), prefill.end(), measured);
 }
 
+namespace {
+/// Collects a Spread.
+class SpreadSum {
+public:
+  void add(const Event &event) {
+    // A replica without tokens has no choices.
+    if (event.rank != 0 || event.expertsIndependent == 0)
+      return;
+    uint64_t hit = event.expertsHit;
+    least = launches == 0 ? hit : std::min(least, hit);
+    most = std::max(most, hit);
+    held = std::max(held, event.expertsHeld);
+    hits += double(hit);
+    independent += event.expertsIndependent;
+    ++launches;
+  }
+  Spread result() const {
+    double count = double(std::max<uint64_t>(launches, 1));
+    return {held, least, most, hits / count, independent / count};
+  }
+
+private:
+  uint64_t launches = 0, held = 0, least = 0, most = 0;
+  double hits = 0, independent = 0;
+};
+} // namespace
+
+Spread spreadOf(const std::vector<Event> &events) {
+  SpreadSum sum;
+  for (const Event &event : events)
+    sum.add(event);
+  return sum.result();
+}
+
 std::vector<KernelTime> sumByKernel(const std::vector<Event> &events,
                                     bool onDevices) {
   std::vector<KernelTime> sums;
+  std::map<std::string, SpreadSum> spreads;
   for (const Event &event : events) {
     if (event.rank != 0)
       continue;
@@ -36,7 +72,10 @@ std::vector<KernelTime> sumByKernel(const std::vector<Event> &events,
     ++sum->launches;
     sum->seconds += double(event.durationNs) * 1e-9;
     sum->bytes += event.bytes;
+    spreads[name].add(event);
   }
+  for (KernelTime &sum : sums)
+    sum.experts = spreads[sum.name].result();
   std::sort(
       sums.begin(), sums.end(), [](const KernelTime &a, const KernelTime &b) {
         return a.seconds != b.seconds ? a.seconds > b.seconds : a.name < b.name;
@@ -61,6 +100,40 @@ static double floorShare(const KernelTime &kernel) {
              : 0;
 }
 
+Status checkShares(const Report &report) {
+  auto check = [](const std::vector<KernelTime> &kernels,
+                  const std::string &what) -> Status {
+    for (const KernelTime &kernel : kernels) {
+      double launches = double(kernel.launches);
+      double fromMemory = double(kernel.bytes) - launches * kDeviceCacheBytes;
+      if (fromMemory <= kernel.seconds * kDeviceBytesPerSecond)
+        continue;
+      return makeError(
+          StatusCode::Internal,
+          "%s: kernel %s moved %.3f MB in %.1f us a launch, of which at least "
+          "%.3f MB come from memory: %.2f TB/s, expected %.1f at most; its "
+          "bytes or its time are wrong, and no figure of this run counts",
+          what.c_str(), kernel.name.c_str(),
+          double(kernel.bytes) * 1e-6 / launches,
+          kernel.seconds * 1e6 / launches, fromMemory * 1e-6 / launches,
+          fromMemory / kernel.seconds * 1e-12, kDeviceBytesPerSecond * 1e-12);
+    }
+    return {};
+  };
+  if (!report.onDevices())
+    return {};
+  for (size_t i = 0; i < report.decode.size(); ++i)
+    SADDLE_RETURN_IF_ERROR(
+        check(report.decodeKernels[i],
+              "decode of batch " + std::to_string(report.decode[i].batch) +
+                  " at context " + std::to_string(report.decode[i].context)));
+  for (size_t i = 0; i < report.prefill.size(); ++i)
+    SADDLE_RETURN_IF_ERROR(check(
+        report.prefillKernels[i],
+        "prefill of " + std::to_string(report.prefill[i].tokens) + " tokens"));
+  return {};
+}
+
 static void appendKernels(std::string &text,
                           const std::vector<KernelTime> &kernels,
                           bool onDevices) {
@@ -76,6 +149,9 @@ static void appendKernels(std::string &text,
       append(text, "  %9.3f MB  %5.1f %% of memory",
              double(kernel.bytes) * 1e-6 / double(kernel.launches),
              100 * floorShare(kernel));
+    if (kernel.experts.held)
+      append(text, "  %.1f of %llu experts", kernel.experts.mean,
+             (unsigned long long)kernel.experts.held);
     append(text, "\n");
   }
 }
@@ -86,6 +162,17 @@ static void appendDevice(std::string &text, const StepTimes &times,
     append(text, "        on the device %.3f ms (%.3f to %.3f)\n",
            times.device.median * 1e3, times.device.least * 1e3,
            times.device.most * 1e3);
+}
+
+static void appendRouting(std::string &text, const Spread &spread) {
+  if (spread.held)
+    append(
+        text,
+        "        routing: a launch's tokens chose %.1f of %llu experts (%llu "
+        "to %llu), %.1f if they chose independently\n",
+        spread.mean, (unsigned long long)spread.held,
+        (unsigned long long)spread.least, (unsigned long long)spread.most,
+        spread.independent);
 }
 
 std::string reportText(const Report &report) {
@@ -105,6 +192,7 @@ std::string reportText(const Report &report) {
            result.times.seconds.most * 1e3, (unsigned long long)result.steps,
            double(result.batch) / result.times.seconds.median);
     appendDevice(text, result.times, report.onDevices());
+    appendRouting(text, report.decodeSpreads[i]);
     appendKernels(text, report.decodeKernels[i], report.onDevices());
   }
   for (size_t i = 0; i < report.prefill.size(); ++i) {
@@ -117,9 +205,18 @@ std::string reportText(const Report &report) {
            (unsigned long long)result.repeats,
            double(result.tokens) / result.times.seconds.median);
     appendDevice(text, result.times, report.onDevices());
+    appendRouting(text, report.prefillSpreads[i]);
     appendKernels(text, report.prefillKernels[i], report.onDevices());
   }
   return printable(text, /*indent=*/"");
+}
+
+static Json spreadJson(const Spread &spread) {
+  return {
+      {"held", spread.held},
+      {"hit",
+       {{"mean", spread.mean}, {"min", spread.least}, {"max", spread.most}}},
+      {"independent", spread.independent}};
 }
 
 /// Under "ops" or, on devices, "kernels".
@@ -137,6 +234,8 @@ static void addKernels(Json &json, const std::vector<KernelTime> &kernels,
       entry["bytes"] = kernel.bytes;
       entry["memory_share"] = floorShare(kernel);
     }
+    if (kernel.experts.held)
+      entry["experts"] = spreadJson(kernel.experts);
     list.push_back(std::move(entry));
   }
   json[onDevices ? "kernels" : "ops"] = std::move(list);
@@ -174,6 +273,8 @@ std::string reportJson(const Report &report) {
       entry["device_seconds"] = secondsJson(result.times.device);
     entry["tokens_per_second"] =
         double(result.batch) / result.times.seconds.median;
+    if (report.decodeSpreads[i].held)
+      entry["routing"] = spreadJson(report.decodeSpreads[i]);
     addKernels(entry, report.decodeKernels[i], report.onDevices());
     json["decode"].push_back(std::move(entry));
   }
@@ -187,6 +288,8 @@ std::string reportJson(const Report &report) {
       entry["device_seconds"] = secondsJson(result.times.device);
     entry["tokens_per_second"] =
         double(result.tokens) / result.times.seconds.median;
+    if (report.prefillSpreads[i].held)
+      entry["routing"] = spreadJson(report.prefillSpreads[i]);
     addKernels(entry, report.prefillKernels[i], report.onDevices());
     json["prefill"].push_back(std::move(entry));
   }
@@ -207,7 +310,7 @@ std::string chromeTrace(const std::vector<Event> &events) {
                     {"pid", 0},
                     {"tid", rank},
                     {"args", {{"name", "rank " + std::to_string(rank)}}}});
-  for (const Event &event : events)
+  for (const Event &event : events) {
     list.push_back({{"name", event.op},
                     {"cat", event.entry},
                     {"ph", "X"},
@@ -221,6 +324,11 @@ std::string chromeTrace(const std::vector<Event> &events) {
                       {"kernel", event.kernel},
                       {"tokens", event.tokens},
                       {"bytes", event.bytes}}}});
+    if (event.expertsHeld) {
+      list.back()["args"]["experts_held"] = event.expertsHeld;
+      list.back()["args"]["experts_hit"] = event.expertsHit;
+    }
+  }
   return jsonText({{"traceEvents", list}, {"displayTimeUnit", "ns"}}, -1);
 }
 

@@ -7,6 +7,15 @@
 
 namespace saddle::tools {
 
+/// How tokens spread over the experts that rank 0 holds, over some launches.
+struct Spread {
+  uint64_t held = 0;            // 0: the launches are not of experts
+  uint64_t least = 0, most = 0; // that the tokens of one launch chose
+  double mean = 0;
+  /// What the mean would be if all choices were independent and even.
+  double independent = 0;
+};
+
 /// The traced step of one measurement on rank 0, by kernel or by op.
 struct KernelTime {
   std::string name;
@@ -14,12 +23,15 @@ struct KernelTime {
   uint64_t launches = 0;
   double seconds = 0;
   uint64_t bytes = 0; // that it must move at least, an estimate
+  Spread experts = {};
 };
 
-/// What an H200's memory delivers at best to a kernel that only reads: 4.3 TB/s
+/// What an H200's memory delivers at best to a kernel that only reads: 4.6 TB/s
 /// of the 4.8 on paper. A kernel's share of it is its bytes at this rate, over
 /// its time.
-constexpr double kDeviceBytesPerSecond = 4.3e12;
+constexpr double kDeviceBytesPerSecond = 4.6e12;
+/// What a launch may find in the L2 cache in place of memory: all of an H200's.
+constexpr double kDeviceCacheBytes = 50e6;
 
 /// All measurements of one run of the tool.
 struct Report {
@@ -30,6 +42,7 @@ struct Report {
   std::vector<std::vector<KernelTime>> decodeKernels; // as `decode`
   std::vector<PrefillResult> prefill;
   std::vector<std::vector<KernelTime>> prefillKernels;
+  std::vector<Spread> decodeSpreads, prefillSpreads; // likewise
 
   /// Whether devices did the work: only they have times of their own.
   bool onDevices() const;
@@ -39,6 +52,13 @@ struct Report {
 /// longest first.
 std::vector<KernelTime> sumByKernel(const std::vector<Event> &events,
                                     bool onDevices);
+
+/// Over all launches of experts.
+Spread spreadOf(const std::vector<Event> &events);
+
+/// Internal when a kernel would have to be faster than memory and cache: then
+/// its time or its bytes are wrong, and with them the figures.
+Status checkShares(const Report &report);
 
 std::string reportText(const Report &report);
 std::string reportJson(const Report &report);

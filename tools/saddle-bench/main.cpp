@@ -39,12 +39,16 @@ with the shortest and longest in parentheses. Under each figure stands the time
 by op on rank 0, from one more step that is traced. --trace writes all traced
 steps for chrome://tracing or Perfetto, one row per rank.
 
+The routing line counts, in that step, how many different experts the tokens of
+each launch chose; bytes of experts are those of the ones chosen.
+
 Steps yield candidates where the engine has them (saddle-compile --candidates),
 else whole rows of logits.
 
 On GPUs the time that the devices were busy stands below the step's, and the
 table is by kernel, with the bytes that one launch must move at least and how
-much of the memory's speed (4.3 TB/s) it reached. Traced steps run their kernels
+much of the memory's speed (4.6 TB/s) it reached. More than memory and cache can
+deliver is an error, as are logits that are not finite. Traced steps run their kernels
 one by one, not as a graph, so that the table adds up to more than a step.
 
 Exit status: 0 fine, 1 the input or the run failed, 2 the command line was wrong.)";
@@ -103,7 +107,9 @@ Status run(const Options &options) {
           checkPages(report.info, pages, batch, context, options.steps));
 
   std::vector<Event> events, all;
-  auto collect = [&](std::vector<std::vector<KernelTime>> &kernels) {
+  auto collect = [&](std::vector<std::vector<KernelTime>> &kernels,
+                     std::vector<Spread> &spreads) {
+    spreads.push_back(spreadOf(events));
     kernels.push_back(sumByKernel(events, report.onDevices()));
     all.insert(all.end(), events.begin(), events.end());
     events.clear();
@@ -118,7 +124,7 @@ Status run(const Options &options) {
                                 measureDecode(session.get(), report.info, batch,
                                               context, options.steps, events));
         report.decode.push_back(result);
-        collect(report.decodeKernels);
+        collect(report.decodeKernels, report.decodeSpreads);
         progress.update(++done);
       }
     for (uint64_t tokens : prefills) {
@@ -126,12 +132,13 @@ Status run(const Options &options) {
                               measurePrefill(session.get(), report.info, tokens,
                                              /*repeats=*/5, events));
       report.prefill.push_back(result);
-      collect(report.prefillKernels);
+      collect(report.prefillKernels, report.prefillSpreads);
       progress.update(++done);
     }
   }
   if (!options.trace.empty())
     SADDLE_RETURN_IF_ERROR(write(options.trace, chromeTrace(all)));
+  SADDLE_RETURN_IF_ERROR(checkShares(report));
   return write("-", options.json ? reportJson(report) : reportText(report));
 }
 

@@ -19,9 +19,15 @@ public:
   Status step(saddle_session_t *session,
               const std::vector<saddle_input_t> &inputs);
 
+  /// DataLoss when something that the last step yielded is not finite; `what`
+  /// names the step.
+  Status checkFinite(const std::string &what) const;
+
 private:
-  uint64_t vocab, candidates; // 0: logits
-  std::vector<float> values;  // of candidates
+  uint64_t vocab, candidates;    // 0: logits
+  size_t rows = 0;               // of the last step
+  const float *logits = nullptr; // of the session
+  std::vector<float> values;     // of candidates
   std::vector<int32_t> tokens;
 };
 

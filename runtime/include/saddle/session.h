@@ -203,6 +203,11 @@ typedef struct saddle_trace_event_t {
   uint64_t launch;    /* its number in the step, from 0 */
   const char *kernel; /* what ran it: "linear_3" */
   uint64_t bytes;     /* that it must read and write at least, an estimate */
+  /* Of a launch of experts: how many the rank holds, how many of them its
+     tokens chose, counted, and how many they would choose if all choices were
+     independent and even. Else 0. */
+  uint64_t experts_held, experts_hit;
+  double experts_independent;
 } saddle_trace_event_t;
 
 typedef void (*saddle_trace_fn)(void *user, const saddle_trace_event_t *event);

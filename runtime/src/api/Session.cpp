@@ -238,7 +238,10 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
         nanoseconds(event.time.end - event.time.start),
         event.batch,
         event.kernel,
-        event.bytes};
+        event.bytes,
+        event.routing.held,
+        event.routing.hit,
+        event.routing.independent};
     sink(user, &result);
   });
 }

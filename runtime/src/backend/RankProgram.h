@@ -23,9 +23,11 @@ enum class Fault {
 using CommandHook =
     std::function<StatusOr<Fault>(uint32_t rank, const char *place)>;
 
-/// When a command ran.
-struct CommandTime {
+/// When a command ran, and how many members of a stack of weights its rows
+/// chose (Choices.h).
+struct CommandTrace {
   comm::Clock::time_point start, end;
+  uint64_t chosen = 0;
 };
 
 /// A command as reports name it; strings are the engine's or static.
@@ -58,10 +60,15 @@ public:
   virtual Status load(const WeightSource &source) = 0;
 
   /// Writes the batch's inputs, runs its entry and returns when it is complete;
-  /// false when the hook let the rank die. With `times`, as many as the entry
+  /// false when the hook let the rank die. With `traces`, as many as the entry
   /// has commands are recorded. Errors are the transport's (which stays
   /// failed), the device's or the hook's.
-  virtual StatusOr<bool> run(const BatchRun &batchRun, CommandTime *times) = 0;
+  virtual StatusOr<bool> run(const BatchRun &batchRun,
+                             CommandTrace *traces) = 0;
+
+  /// Takes what runs with traces need; between runs, before the first of them.
+  /// A further call does nothing. Errors: ResourceExhausted, or the device's.
+  virtual Status prepareTrace() = 0;
 
   /// A row of an output that the BatchRun wanted and gave no memory for, of the
   /// batch that ran last, laid out as ALL_ROWS; of the rank's share only

@@ -66,10 +66,13 @@ CpuProgram::create(const schema::Engine &engine,
     std::vector<View> views;
     for (const schema::Slice *slice : *entry->slices())
       views.push_back(result->arenas.view(*slice));
-    ResolvedEntry resolved{
-        backend::RowRules(*entry), backend::StepBindings(*entry, views), {}};
+    ResolvedEntry resolved{backend::RowRules(*entry),
+                           backend::StepBindings(*entry, views),
+                           {},
+                           {}};
     for (uint32_t i = 0; i < entry->commands()->size(); ++i)
       resolved.commands.push_back(result->resolve(engine, *entry, i, views));
+    resolved.slices = std::move(views);
     result->entries.push_back(std::move(resolved));
     result->names.push_back(backend::namesOf(engine, *entry));
   }
@@ -146,8 +149,20 @@ Status CpuProgram::execute(const Command &command,
   return {};
 }
 
+Status CpuProgram::prepareTrace() {
+  const schema::Program &program = backend::programOf(engine, rank);
+  for (size_t e = 0; e < entries.size() && !isTracePrepared; ++e)
+    for (size_t i = 0; i < entries[e].commands.size(); ++i) {
+      const schema::Entry &entry = *program.entries()->Get(e);
+      entries[e].commands[i].choices =
+          backend::choicesOf(engine, entry, *entry.commands()->Get(i), rank);
+    }
+  isTracePrepared = true;
+  return {};
+}
+
 StatusOr<bool> CpuProgram::run(const backend::BatchRun &batchRun,
-                               backend::CommandTime *times) {
+                               backend::CommandTrace *traces) {
   lastEntry = batchRun.batch.entry;
   const ResolvedEntry &entry = entries[lastEntry];
   entry.bindings.write(batchRun.batch.replicas[replica], batchRun.pages,
@@ -168,11 +183,15 @@ StatusOr<bool> CpuProgram::run(const backend::BatchRun &batchRun,
       if (*fault == backend::Fault::Skip)
         continue;
     }
-    if (times)
-      times[i].start = comm::Clock::now();
+    if (traces)
+      traces[i].start = comm::Clock::now();
     SADDLE_RETURN_IF_ERROR(execute(command, batchRun, index));
-    if (times)
-      times[i].end = comm::Clock::now();
+    if (!traces)
+      continue;
+    traces[i].end = comm::Clock::now();
+    if (const std::optional<backend::Choices> &choices = command.choices)
+      traces[i].chosen = choices->count(entry.slices[choices->slice],
+                                        counts.of(choices->extent));
   }
   return true;
 }

@@ -5,6 +5,7 @@
 #define SADDLE_RUNTIME_CPU_CPUPROGRAM_H
 
 #include "runtime/src/backend/Backend.h"
+#include "runtime/src/backend/Choices.h"
 #include "runtime/src/backend/RowCounts.h"
 #include "runtime/src/backend/StepInputs.h"
 #include "runtime/src/cpu/Arenas.h"
@@ -46,7 +47,8 @@ public:
     return source.load(weights, rank, arenas.bases());
   }
   StatusOr<bool> run(const backend::BatchRun &batchRun,
-                     backend::CommandTime *times) override;
+                     backend::CommandTrace *traces) override;
+  Status prepareTrace() override;
   const uint8_t *outputRow(ops::BindingId output, uint64_t row) const override {
     return entries[lastEntry].bindings.of(output).row(row);
   }
@@ -63,12 +65,14 @@ private:
     std::unique_ptr<backend::BoundCollective<HostRun>> collective; // or
     schema::TransferKind transfer = schema::TransferKind::UNKNOWN; // it is that
     const schema::Copy *copy = nullptr;
-    View source, dest; // of the copy
+    View source, dest;                       // of the copy
+    std::optional<backend::Choices> choices; // once traces are prepared
   };
   struct ResolvedEntry {
     backend::RowRules rules;
     backend::StepBindings bindings;
     std::vector<Command> commands;
+    std::vector<View> slices;
   };
 
   CpuProgram(const schema::Engine &engine, uint32_t rank, Arenas arenas)
@@ -76,7 +80,8 @@ private:
             engine, engine::coordinatesOf(*engine.topology(), rank).stage)),
         rank(rank),
         replica(engine::coordinatesOf(*engine.topology(), rank).replica),
-        arenas(std::move(arenas)), counts(*engine.topology(), rank) {}
+        engine(engine), arenas(std::move(arenas)),
+        counts(*engine.topology(), rank) {}
   Command resolve(const schema::Engine &engine, const schema::Entry &entry,
                   uint32_t number, const std::vector<View> &views);
   Status execute(const Command &command, const backend::BatchRun &batchRun,
@@ -84,12 +89,14 @@ private:
 
   const std::vector<const schema::Weight *> weights;
   const uint32_t rank, replica;
+  const schema::Engine &engine;
   Arenas arenas;
   cpu::Scratch scratch;
   HostCollectives collectives;
   std::vector<View> sequenceStates; // [slots, ...], dense
   std::map<uint32_t, std::unique_ptr<uint8_t[]>> snapshots;
   std::vector<ResolvedEntry> entries;
+  bool isTracePrepared = false;
   backend::RowCounts counts; // of the current batch
   uint32_t lastEntry = 0;
 };

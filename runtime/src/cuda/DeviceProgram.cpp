@@ -145,6 +145,7 @@ void DeviceProgram::resolveEntries() {
         {},
         nullptr,
         {},
+        {},
         {}};
     for (const schema::Binding *binding : *entry->bindings()) {
       const ops::Binding *output = ops::findBinding(binding->name()->c_str());
@@ -337,11 +338,12 @@ Status DeviceProgram::copyOutputs(const backend::BatchRun &batchRun) {
   return {};
 }
 
-StatusOr<bool>
-DeviceProgram::launchOneByOne(const DeviceEntry &entry,
-                              const backend::BatchRun &batchRun) {
+StatusOr<bool> DeviceProgram::launchOneByOne(const DeviceEntry &entry,
+                                             const backend::BatchRun &batchRun,
+                                             bool isTraced) {
   const std::vector<backend::CommandName> &list = names[lastEntry];
   for (size_t i = 0; i < list.size(); ++i) {
+    bool isSkipped = false;
     if (batchRun.hook) {
       batchRun.transport.progress(rank, list[i].place);
       StatusOr<backend::Fault> fault = batchRun.hook(rank, list[i].place);
@@ -349,21 +351,22 @@ DeviceProgram::launchOneByOne(const DeviceEntry &entry,
         return backend::failAt(batchRun, rank, list[i], fault.status());
       if (*fault == backend::Fault::Die)
         return false;
-      if (*fault == backend::Fault::Skip) {
-        SADDLE_CUDA(device.driver, cuEventRecord, events[i + 1].get(),
-                    stream.get());
-        continue;
-      }
+      isSkipped = *fault == backend::Fault::Skip;
     }
-    SADDLE_RETURN_IF_ERROR(launch(entry, i, /*follows=*/false));
+    if (!isSkipped)
+      SADDLE_RETURN_IF_ERROR(launch(entry, i, /*follows=*/false));
     SADDLE_CUDA(device.driver, cuEventRecord, events[i + 1].get(),
                 stream.get());
+    if (!isTraced)
+      continue;
+    if (auto traced = entry.choices.find(i); traced != entry.choices.end())
+      SADDLE_RETURN_IF_ERROR(copyChoices(traced->second));
   }
   return true;
 }
 
 StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
-                                       backend::CommandTime *times) {
+                                       backend::CommandTrace *traces) {
   const backend::Batch &batch = batchRun.batch;
   bool isFresh = lastEntry != batch.entry;
   lastEntry = batch.entry;
@@ -378,11 +381,12 @@ StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
   SADDLE_CUDA(device.driver, cuEventRecord, begin.get(), stream.get());
   for (const CopyRange &change : changes)
     SADDLE_RETURN_IF_ERROR(copyInputs(change));
-  bool oneByOne = times || batchRun.hook;
+  bool oneByOne = traces || batchRun.hook;
   if (oneByOne) {
     SADDLE_RETURN_IF_ERROR(copyInputs(entry));
     SADDLE_CUDA(device.driver, cuEventRecord, events[0].get(), stream.get());
-    SADDLE_ASSIGN_OR_RETURN(bool alive, launchOneByOne(entry, batchRun));
+    SADDLE_ASSIGN_OR_RETURN(bool alive,
+                            launchOneByOne(entry, batchRun, traces != nullptr));
     if (!alive)
       return false;
   } else {
@@ -393,15 +397,15 @@ StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
   size_t count = oneByOne ? entry.commands.size() : 0;
   SADDLE_RETURN_IF_ERROR(wait(batchRun, count));
   SADDLE_RETURN_IF_ERROR(elapsed(begin, end, lastTime));
-  if (times)
-    SADDLE_RETURN_IF_ERROR(readTimes(times, count, start));
+  if (traces)
+    SADDLE_RETURN_IF_ERROR(readTraces(traces, count, start));
   return true;
 }
 
 StatusOr<bool> DeviceProgram::run(const backend::BatchRun &batchRun,
-                                  backend::CommandTime *times) {
+                                  backend::CommandTrace *traces) {
   ContextScope scope(device);
-  StatusOr<bool> result = runBatch(batchRun, times);
+  StatusOr<bool> result = runBatch(batchRun, traces);
   // Other ranks learn of it, also through their kernels.
   if (!result.ok()) {
     if (!batchRun.transport.hasFailed())
@@ -465,6 +469,50 @@ Status DeviceProgram::elapsed(const Event &from, const Event &to,
   return {};
 }
 
+Status DeviceProgram::prepareTrace() {
+  if (isTracePrepared)
+    return {};
+  ContextScope scope(device);
+  const schema::Engine &engine = backend.engine();
+  uint64_t bytes = 0;
+  for (DeviceEntry &each : entries) {
+    const schema::Entry &entry = *each.entry;
+    uint64_t used = 0;
+    for (uint32_t i = 0; i < entry.commands()->size(); ++i) {
+      std::optional<backend::Choices> choices =
+          backend::choicesOf(engine, entry, *entry.commands()->Get(i), rank);
+      if (!choices)
+        continue;
+      const schema::Slice &slice = *entry.slices()->Get(choices->slice);
+      View onDevice = engine::viewOf(engine, slice, addresses.counts);
+      onDevice.data = reinterpret_cast<uint8_t *>(addresses.of(slice));
+      SADDLE_ASSIGN_OR_RETURN(Event copied, makeEvent(device));
+      each.choices.insert_or_assign(
+          i, TracedChoices{*choices, onDevice, used, std::move(copied)});
+      used += slice.shape()->Get(0) * rowBytesOf(slice);
+    }
+    bytes = std::max(bytes, used);
+  }
+  if (bytes != 0) {
+    SADDLE_ASSIGN_OR_RETURN(
+        chosen, allocatePinned(device, bytes, "choices of traced steps"));
+  }
+  isTracePrepared = true;
+  return {};
+}
+
+Status DeviceProgram::copyChoices(const TracedChoices &traced) {
+  const View &numbers = traced.onDevice;
+  uint64_t rows = counts.of(traced.choices.extent);
+  if (rows != 0)
+    SADDLE_CUDA(device.driver, cuMemcpyDtoHAsync,
+                static_cast<uint8_t *>(chosen.get()) + traced.offset,
+                reinterpret_cast<uint64_t>(numbers.data),
+                uint64_t(numbers.row(rows) - numbers.data), stream.get());
+  SADDLE_CUDA(device.driver, cuEventRecord, traced.copied.get(), stream.get());
+  return {};
+}
+
 Status DeviceProgram::measureEvents() {
   const Driver &driver = device.driver;
   std::vector<std::chrono::nanoseconds> samples(16);
@@ -479,16 +527,25 @@ Status DeviceProgram::measureEvents() {
   return {};
 }
 
-Status DeviceProgram::readTimes(backend::CommandTime *times, size_t count,
-                                Clock::time_point start) {
+Status DeviceProgram::readTraces(backend::CommandTrace *traces, size_t count,
+                                 Clock::time_point start) {
   if (eventTime.count() < 0)
     SADDLE_RETURN_IF_ERROR(measureEvents());
+  const DeviceEntry &entry = entries[lastEntry];
   std::chrono::nanoseconds before{0}, behind{0};
   for (size_t i = 0; i < count; ++i, before = behind) {
     SADDLE_RETURN_IF_ERROR(elapsed(events[0], events[i + 1], behind));
-    times[i].start = start + before;
-    times[i].end =
+    traces[i].start = start + before;
+    traces[i].end =
         start + std::max(before, behind - std::min(eventTime, behind));
+    auto traced = entry.choices.find(i);
+    if (traced == entry.choices.end())
+      continue;
+    const auto &[choices, onDevice, offset, copied] = traced->second;
+    View copy = onDevice;
+    copy.data = static_cast<uint8_t *>(chosen.get()) + offset;
+    traces[i].chosen = choices.count(copy, counts.of(choices.extent));
+    SADDLE_RETURN_IF_ERROR(elapsed(events[0], copied, behind));
   }
   return {};
 }

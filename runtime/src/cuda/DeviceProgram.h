@@ -8,6 +8,7 @@
 #ifndef SADDLE_RUNTIME_CUDA_DEVICEPROGRAM_H
 #define SADDLE_RUNTIME_CUDA_DEVICEPROGRAM_H
 
+#include "runtime/src/backend/Choices.h"
 #include "runtime/src/cuda/CudaBackend.h"
 #include "runtime/src/cuda/FaultReport.h"
 #include "runtime/src/cuda/KernelCollectives.h"
@@ -28,7 +29,8 @@ public:
 
   Status load(const WeightSource &source) override;
   StatusOr<bool> run(const backend::BatchRun &batchRun,
-                     backend::CommandTime *times) override;
+                     backend::CommandTrace *traces) override;
+  Status prepareTrace() override;
   const uint8_t *outputRow(ops::BindingId output, uint64_t row) const override;
   Status keepState(uint32_t slot, uint32_t snapshot) override;
   Status restoreState(uint32_t slot, uint32_t snapshot) override;
@@ -39,6 +41,14 @@ public:
   const RankAddresses &memory() const { return addresses; }
 
 private:
+  /// Numbers of members that a command's rows chose, copied to the host behind
+  /// it; the command after it begins when `copied` has passed.
+  struct TracedChoices {
+    backend::Choices choices;
+    View onDevice;   // with the address there
+    uint64_t offset; // in `chosen`
+    Event copied;
+  };
   struct DeviceEntry {
     const schema::Entry *entry;
     backend::RowRules rules;
@@ -59,6 +69,7 @@ private:
       uint64_t address = 0, rowBytes = 0;
     };
     backend::PerBinding<Place> outputs;
+    std::map<size_t, TracedChoices> choices; // by command
   };
 
   DeviceProgram(const CudaBackend &backend, uint32_t rank);
@@ -84,9 +95,10 @@ private:
   Status copyOutputs(const backend::BatchRun &batchRun);
   /// False when the hook let the rank die.
   StatusOr<bool> runBatch(const backend::BatchRun &batchRun,
-                          backend::CommandTime *times);
+                          backend::CommandTrace *traces);
   StatusOr<bool> launchOneByOne(const DeviceEntry &entry,
-                                const backend::BatchRun &batchRun);
+                                const backend::BatchRun &batchRun,
+                                bool isTraced);
   /// Returns when the stream is idle, or an error for the batch's end:
   /// `events` of them stand behind the entry's commands.
   Status wait(const backend::BatchRun &batchRun, size_t events);
@@ -99,8 +111,10 @@ private:
   /// Measures what an event itself takes, so that short kernels do not seem as
   /// long as the events around them.
   Status measureEvents();
-  Status readTimes(backend::CommandTime *times, size_t count,
-                   comm::Clock::time_point start);
+  Status readTraces(backend::CommandTrace *traces, size_t count,
+                    comm::Clock::time_point start);
+  /// Behind a command's event: what its rows chose, into pinned memory.
+  Status copyChoices(const TracedChoices &traced);
 
   const CudaBackend &backend;
   const Device &device;
@@ -121,6 +135,8 @@ private:
   backend::RowCounts counts;      // of the current batch
   std::vector<CopyRange> changes; // of its block table
   backend::RowShare share{0, 0};  // of its outputs
+  PinnedMemory chosen;            // of traced commands
+  bool isTracePrepared = false;
   uint32_t lastEntry = ~0u;
   std::chrono::nanoseconds lastTime{0};
   std::chrono::nanoseconds eventTime{-1}; // unknown

@@ -34,7 +34,7 @@ Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
                  std::unique_ptr<comm::Transport> transport,
                  const SessionOptions &options)
     : loaded(std::move(engine)), options(options),
-      scheduler(std::move(scheduler)), times(loaded->worldSize()),
+      scheduler(std::move(scheduler)), traces(loaded->worldSize()),
       backend(std::move(backend)), ranks(loaded->worldSize()),
       transport(std::move(transport)), workers(loaded->worldSize()) {
   const schema::Program &last =
@@ -198,7 +198,7 @@ Status Session::runRank(uint32_t rank) {
                                   direct};
     SADDLE_ASSIGN_OR_RETURN(
         bool alive,
-        ranks[rank]->run(batchRun, trace ? times[rank][i].data() : nullptr));
+        ranks[rank]->run(batchRun, trace ? traces[rank][i].data() : nullptr));
     if (!alive)
       return {};
     collect(i, rank);
@@ -310,9 +310,10 @@ Status Session::runBatches() {
   deviceTimes.assign(world, {});
   for (uint32_t rank = 0; rank < world; ++rank) {
     transport->progress(rank, "the start of the step");
-    times[rank].resize(trace ? batchCount : 0);
-    for (size_t i = 0; i < times[rank].size(); ++i)
-      times[rank][i].resize(ranks[rank]->commands(batches[i].entry).size());
+    traces[rank].resize(trace ? batchCount : 0);
+    for (size_t i = 0; i < traces[rank].size(); ++i)
+      traces[rank][i].assign(ranks[rank]->commands(batches[i].entry).size(),
+                             {});
   }
   Status status = workers.run([this](uint32_t rank) { return runRank(rank); },
                               [this](const std::vector<uint32_t> &missing) {
@@ -348,12 +349,17 @@ void Session::report() const {
       backend::RowCounts counts(*engine.topology(), rank);
       counts.set(batch, backend::RowRules(entry));
       const auto &commands = ranks[rank]->commands(batch.entry);
-      for (size_t c = 0; c < commands.size(); ++c)
+      for (size_t c = 0; c < commands.size(); ++c) {
+        const schema::Command &command = *entry.commands()->Get(c);
+        const backend::CommandTrace &traced = traces[rank][i][c];
+        Routing routing =
+            routingOf(engine, entry, command, counts, rank, traced.chosen);
         trace({rank, i, entry.name()->c_str(), commands[c].place,
                commands[c].op, commands[c].kernel, batch.tokenCounts[replica],
-               bytesOf(engine, entry, *entry.commands()->Get(c), counts,
-                       batch.replicas[replica]),
-               times[rank][i][c]});
+               bytesOf(engine, entry, command, counts, batch.replicas[replica],
+                       routing),
+               routing, traced});
+      }
     }
 }
 
@@ -394,6 +400,8 @@ Status Session::step(Span<const SequenceInput> inputs,
   SADDLE_RETURN_IF_ERROR(broken);
   Destinations to{};
   SADDLE_RETURN_IF_ERROR(takeOutputs(outputs, rowsOf(inputs), to));
+  for (size_t rank = 0; trace && rank < ranks.size(); ++rank)
+    SADDLE_RETURN_IF_ERROR(ranks[rank]->prepareTrace());
   SADDLE_RETURN_IF_ERROR(scheduler.begin(inputs));
   for (batchCount = 0;; ++batchCount) {
     if (batchCount == batches.size())

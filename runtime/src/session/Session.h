@@ -7,6 +7,7 @@
 #include "runtime/src/backend/Backend.h"
 #include "runtime/src/session/Scheduler.h"
 #include "runtime/src/session/Snapshots.h"
+#include "runtime/src/session/Traffic.h"
 #include "runtime/src/session/Workers.h"
 
 #include <chrono>
@@ -60,7 +61,8 @@ struct TraceEvent {
   const char *kernel;
   uint64_t tokens; // of the rank's attention replica in the batch
   uint64_t bytes;  // that it must move at least (Traffic.h)
-  backend::CommandTime time;
+  Routing routing;
+  backend::CommandTrace time;
 };
 using TraceSink = std::function<void(const TraceEvent &)>;
 
@@ -194,8 +196,8 @@ private:
   std::shared_mutex destinationsMutex;
   std::vector<size_t> finished;                      // batches of each rank
   std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
-  std::vector<std::vector<std::vector<backend::CommandTime>>>
-      times; // [rank][batch]
+  std::vector<std::vector<std::vector<backend::CommandTrace>>>
+      traces; // [rank][batch]
   std::unique_ptr<backend::Backend> backend;
   // In this order: ranks may still write into the memory, which is the
   // backend's.

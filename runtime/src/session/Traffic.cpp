@@ -1,6 +1,7 @@
 #include "runtime/src/session/Traffic.h"
 
 #include "runtime/ops/Body.h"
+#include "runtime/src/backend/Choices.h"
 #include "runtime/src/base/DType.h"
 
 #include <algorithm>
@@ -16,8 +17,10 @@ namespace {
 class Traffic {
 public:
   Traffic(const Engine &engine, const Entry &entry,
-          const backend::RowCounts &counts, const backend::ReplicaBatch &batch)
-      : engine(engine), entry(entry), counts(counts), batch(batch) {}
+          const backend::RowCounts &counts, const backend::ReplicaBatch &batch,
+          const Routing &routing)
+      : engine(engine), entry(entry), counts(counts), batch(batch),
+        routing(routing) {}
 
   uint64_t of(const Launch &launch) const;
   uint64_t of(const Collective &collective) const {
@@ -38,7 +41,6 @@ private:
   uint64_t wholeBytes(uint32_t slice) const {
     return dim(slice, 0) * rowBytes(slice);
   }
-  double chosenShare(const Launch &launch, const ops::Body &body) const;
   /// Tokens that the batch's sequences hold, its own included.
   uint64_t heldTokens() const;
   /// Sequences of the batch.
@@ -48,6 +50,7 @@ private:
   const Entry &entry;
   const backend::RowCounts &counts;
   const backend::ReplicaBatch &batch;
+  const Routing &routing;
 };
 
 } // namespace
@@ -77,21 +80,17 @@ uint64_t Traffic::heldSequences() const {
   return held;
 }
 
-/// Of a stack's members here, how many some row chooses when rows choose evenly
-/// among all expert groups' members.
-double Traffic::chosenShare(const Launch &launch, const ops::Body &body) const {
-  uint64_t held = 0, choices = 0;
-  for (uint32_t i = 0; i < launch.operands()->size(); ++i)
-    for (uint32_t d = 0; body.definition(i).shape[d]; ++d) {
-      uint64_t extent = dim(launch.operands()->Get(i), d);
-      if (body.definition(i).shape[d] == 'e')
-        held = extent;
-      if (body.definition(i).shape[d] == 'k')
-        choices = extent;
-    }
-  double all = double(held) * engine.topology()->ep();
-  double chosen = std::min(1.0, double(choices) / all);
-  return 1 - std::pow(1 - chosen, double(counts.of(launch.extent())));
+Routing routingOf(const Engine &engine, const Entry &entry,
+                  const Command &command, const backend::RowCounts &counts,
+                  uint32_t rank, uint64_t hit) {
+  std::optional<backend::Choices> choices =
+      backend::choicesOf(engine, entry, command, rank);
+  if (!choices)
+    return {};
+  double all = double(choices->held) * engine.topology()->ep();
+  double chosen = std::min(1.0, double(choices->each) / all);
+  double missed = std::pow(1 - chosen, double(counts.of(choices->extent)));
+  return {choices->held, hit, double(choices->held) * (1 - missed)};
 }
 
 uint64_t Traffic::of(const Launch &launch) const {
@@ -113,7 +112,7 @@ uint64_t Traffic::of(const Launch &launch) const {
       bytes += wholeBytes(slice);
       break;
     case ops::Traffic::Chosen:
-      bytes += uint64_t(chosenShare(launch, body) * double(wholeBytes(slice)));
+      bytes += routing.hit * rowBytes(slice);
       break;
     case ops::Traffic::Lookups:
       bytes += count * rowBytes(slice);
@@ -137,8 +136,8 @@ uint64_t Traffic::of(const Launch &launch) const {
 
 uint64_t bytesOf(const Engine &engine, const Entry &entry,
                  const Command &command, const backend::RowCounts &counts,
-                 const backend::ReplicaBatch &batch) {
-  Traffic traffic(engine, entry, counts, batch);
+                 const backend::ReplicaBatch &batch, const Routing &routing) {
+  Traffic traffic(engine, entry, counts, batch, routing);
   if (const Launch *launch = command.action_as_Launch())
     return traffic.of(*launch);
   if (const Collective *collective = command.action_as_Collective())

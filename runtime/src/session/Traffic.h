@@ -8,14 +8,29 @@
 
 namespace saddle::session {
 
+/// How the rows of a launch spread over the members of a stack of weights, as
+/// those of experts; all zero for other commands.
+struct Routing {
+  uint64_t held = 0; // members that the rank has
+  uint64_t hit = 0;  // of them, how many some row chose: counted
+  /// As many as would be hit if all choices were independent and even.
+  double independent = 0;
+};
+
+/// `hit`: what a traced run of the command counted.
+Routing routingOf(const schema::Engine &engine, const schema::Entry &entry,
+                  const schema::Command &command,
+                  const backend::RowCounts &counts, uint32_t rank,
+                  uint64_t hit);
+
 /// Bytes of one rank's memory that `command` reads and writes when each is
 /// touched once: activations by their real rows, weights whole, of caches what
 /// the batch's sequences hold, of tables the rows that are looked up. Of
-/// experts the share that is expected when tokens choose evenly.
+/// stacks the members that were hit.
 uint64_t bytesOf(const schema::Engine &engine, const schema::Entry &entry,
                  const schema::Command &command,
                  const backend::RowCounts &counts,
-                 const backend::ReplicaBatch &batch);
+                 const backend::ReplicaBatch &batch, const Routing &routing);
 
 } // namespace saddle::session
 

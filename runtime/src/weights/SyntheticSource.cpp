@@ -6,6 +6,7 @@
 #include "runtime/src/base/Float.h"
 #include "runtime/src/base/Hash.h"
 #include "runtime/src/weights/RecipeSource.h"
+#include "runtime/src/weights/SourceUses.h"
 
 #include <cmath>
 #include <cstring>
@@ -32,6 +33,18 @@ uint64_t mix(uint64_t x) {
 float uniform(uint64_t stream, uint64_t index) {
   uint64_t bits = mix(stream + index * 0x9e3779b97f4a7c15u);
   return float(int64_t(bits) >> 40) * 0x1p-23f;
+}
+
+/// The codes of an element: any but the lowest, so that as many are above the
+/// middle as below it and their mean is 0. A mean would make all tokens alike.
+uint64_t codesAt(uint64_t stream, uint64_t index,
+                 const schema::Unpacking &unpacking) {
+  uint64_t random = mix(stream + index * 0x9e3779b97f4a7c15u);
+  uint64_t codes = (uint64_t(1) << unpacking.bits()) - 1, result = 0;
+  for (uint32_t i = 0; i < unpacking.per_element(); ++i)
+    result |= (1 + (random >> (16 * (i % 4)) & 0xffff) % codes)
+              << (i * unpacking.bits());
+  return result;
 }
 
 void store(float value, DType dtype, uint8_t *out) {
@@ -66,8 +79,31 @@ struct Distribution {
   float spread;
 };
 
-/// Whether some source is the scale of source `index`.
-bool hasScale(const schema::Engine &engine, uint32_t index) {
+/// Chooses each tensor's distribution so that tokens stay as different from
+/// each other as they are in a trained model, and so choose different experts
+/// in every layer (test/e2e/synthetic_routing.py counts them).
+class Distributions {
+public:
+  explicit Distributions(const schema::Engine &engine)
+      : engine(engine), uses(usesOfSources(engine)) {}
+
+  Distribution of(uint32_t index) const;
+
+private:
+  /// Standard deviation of a matrix's elements.
+  float deviationOf(uint32_t index) const;
+  uint64_t columnsOf(uint32_t index) const {
+    const auto &shape = *engine.sources()->Get(index)->shape();
+    return shape.size() == 0 ? 1 : shape.Get(shape.size() - 1);
+  }
+  /// Whether some source is the scale of source `index`.
+  bool hasScale(uint32_t index) const;
+
+  const schema::Engine &engine;
+  const std::vector<SourceUse> uses;
+};
+
+bool Distributions::hasScale(uint32_t index) const {
   for (const schema::Source *source : *engine.sources())
     if (source->companion() == schema::CompanionKind::SCALE &&
         source->companion_of() == index + 1)
@@ -75,32 +111,50 @@ bool hasScale(const schema::Engine &engine, uint32_t index) {
   return false;
 }
 
-Distribution distributionOf(const schema::Engine &engine, uint32_t index) {
+float Distributions::deviationOf(uint32_t index) const {
+  // What a layer adds to a token is at most of size 1. Attention adds a mean
+  // over the context, most of which all tokens of a sequence have in common: a
+  // token that does not begin larger is soon outweighed by it, and from then on
+  // all of them choose the same experts. After 62 layers of at most 1 each a
+  // token of size 8 is still mostly itself.
+  if (uses[index] == SourceUse::Table)
+    return 8;
+  // Keeps the size of what a matrix multiplies.
+  return 1 / std::sqrt(float(columnsOf(index)));
+}
+
+Distribution Distributions::of(uint32_t index) const {
   const schema::Source &source = *engine.sources()->Get(index);
-  const auto &shape = *source.shape();
-  const std::string name = source.name()->str();
-  if (source.companion() == schema::CompanionKind::SCALE)
-    return {1 / kCodeSpread, 0.25f / kCodeSpread};
+  const float columns = float(columnsOf(index));
+  if (source.companion() == schema::CompanionKind::SCALE) {
+    uint32_t scaled = source.companion_of() - 1;
+    float unit = deviationOf(scaled) * std::sqrt(float(columnsOf(scaled)));
+    return {unit / kCodeSpread, 0.25f * unit / kCodeSpread};
+  }
   if (source.companion() == schema::CompanionKind::GLOBAL_SCALE)
     return {1, 0};
-  if (shape.size() <= 1)
-    return name.find("norm") != std::string::npos ? Distribution{1, 0.1f}
-                                                  : Distribution{0, 0.1f};
-  // Variance 1 / columns keeps the size of what a matrix multiplies.
-  float spread = std::sqrt(3.0f / float(shape.Get(shape.size() - 1)));
-  if (hasScale(engine, index))
-    spread *= kCodeSpread;
-  return {0, spread};
+  if (uses[index] == SourceUse::Factor)
+    return {1, 0.1f};
+  // A large router's bias would choose for all tokens alike: 0.1 moves the
+  // threshold in the tail of a sigmoid by most of a deviation.
+  if (uses[index] == SourceUse::Bias)
+    return {0, 0.01f};
+  if (source.shape()->size() <= 1)
+    return {0, 0.1f};
+  if (hasScale(index))
+    return {0, kCodeSpread * std::sqrt(3 / columns)};
+  return {0, std::sqrt(3.0f) * deviationOf(index)};
 }
 
 class SyntheticSource : public RecipeSource {
 public:
   SyntheticSource(const schema::Engine &engine, uint64_t seed)
       : RecipeSource(engine) {
+    Distributions distributions(engine);
     for (uint32_t s = 0; s < engine.sources()->size(); ++s) {
       const schema::Source *source = engine.sources()->Get(s);
       SyntheticValues::Tensor tensor;
-      Distribution distribution = distributionOf(engine, s);
+      Distribution distribution = distributions.of(s);
       tensor.center = distribution.center;
       tensor.spread = distribution.spread;
       tensor.dtype = source->dtype();
@@ -134,13 +188,12 @@ public:
     const schema::Source &source = *engine.sources()->Get(range.source);
     if (const auto *unpacking = source.unpacking();
         unpacking && unpacking->bits() != 0) {
-      // Any codes will do, but bytes of scales are exponents.
       bool isScale = source.companion() == schema::CompanionKind::SCALE;
       for (uint64_t j = 0; j < range.count; ++j) {
         uint64_t index = row * tensor.cols + range.col + j;
-        uint64_t bits = isScale
-                            ? 127 - 8 // 1 / kCodeSpread
-                            : mix(stream + index * 0x9e3779b97f4a7c15u) >> 32;
+        // Bytes of scales are exponents.
+        uint64_t bits = isScale ? 127 - 8 // 1 / kCodeSpread
+                                : codesAt(stream, index, *unpacking);
         std::memcpy(out + j * unit, &bits, unit);
       }
       return;

@@ -368,6 +368,29 @@ TEST(DeviceSessionDetailTest, TraceReportsEveryCommand) {
   EXPECT_TRUE(ops.count("attention") && ops.count("all_reduce_sum"));
 }
 
+TEST(DeviceSessionDetailTest, ChosenExpertsAreCountedAsOnTheCpu) {
+  TinyOptions tiny;
+  tiny.tp = tiny.ep = tiny.dp = tiny.layers = 2;
+  auto hitsOf = [](session::Session &session) {
+    std::vector<uint64_t> hits;
+    session.setTrace([&](const session::TraceEvent &event) {
+      if (event.routing.held)
+        hits.push_back(event.routing.hit);
+    });
+    runAll(session);
+    return hits;
+  };
+  auto engine = load(*deviceEngine(tiny));
+  FakeDevice fake(engine, 2);
+  auto session = makeSession(fake, engine);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  std::vector<uint64_t> hits = hitsOf(**session);
+  EXPECT_EQ(hits, hitsOf(*session::open(tiny)));
+  // Every prompt fills chunks of tokens that differ.
+  EXPECT_EQ(*std::max_element(hits.begin(), hits.end()), 2u);
+  EXPECT_EQ(hits.size() % 4, 0u); // of two layers on two ranks
+}
+
 TEST(DeviceSessionDetailTest, ManyChangesOfALongTableAreOneCopy) {
   TinyOptions tiny;
   tiny.maxBatch = tiny.prefillChunk = 16;

@@ -47,14 +47,46 @@ TEST_F(TrafficTest, DecodeOfTwoSequences) {
   EXPECT_EQ(bytes.at("linear lm_head"), 32 + 256 + 64u);
 }
 
-TEST_F(TrafficTest, ExpertsAreCountedByTheShareThatIsChosen) {
-  auto bytes = bytesOfStep({1}, {6});
-  // Two tokens choose 2 of 4 experts each: 1 - 0.5^2 = 0.75 of the weights, w13
-  // [4, 8, 8] and w2 [4, 8, 4] in bf16. Besides x and out [2, 8], weights and
-  // experts [2, 2].
-  EXPECT_EQ(bytes.at("experts model.layers.0.block_sparse_moe.experts"),
-            uint64_t(0.75 * 512) + uint64_t(0.75 * 256) + 2 * (32 + 8 + 8) +
-                2 * 32u);
+TEST_F(TrafficTest, ExpertsMoveTheBytesOfThoseThatWereHit) {
+  auto session = open({});
+  uint32_t a = *session->addSequence(), b = *session->addSequence();
+  uint64_t bytes = 0;
+  Routing routing;
+  session->setTrace([&](const TraceEvent &event) {
+    bool isExperts = std::string(event.op) == "experts";
+    EXPECT_EQ(event.routing.held, isExperts ? 4u : 0u) << event.op;
+    if (isExperts) {
+      bytes = event.bytes;
+      routing = event.routing;
+    }
+  });
+  // The same token at the start of both: two of four experts, both twice.
+  const Tokens six = {6};
+  step(*session, {{a, six, LogitsWanted::Last}, {b, six, LogitsWanted::None}});
+  EXPECT_EQ(routing.hit, 2u);
+  // Four choices of four experts, two at a time: 4 * (1 - (1 - 2/4)^2).
+  EXPECT_DOUBLE_EQ(routing.independent, 3);
+  // Of w13 [4, 8, 8] and w2 [4, 8, 4] in bf16 a half. Besides x and out [2, 8],
+  // weights and experts [2, 2].
+  EXPECT_EQ(bytes, 256 + 128 + 2 * (32 + 8 + 8) + 2 * 32u);
+}
+
+TEST_F(TrafficTest, RanksCountTheExpertsThatTheyHold) {
+  TinyOptions tiny;
+  tiny.tp = tiny.ep = 4;
+  auto session = open(tiny);
+  std::map<uint32_t, uint64_t> hits;
+  session->setTrace([&](const TraceEvent &event) {
+    if (event.routing.held == 0)
+      return;
+    EXPECT_EQ(event.routing.held, 1u);
+    EXPECT_DOUBLE_EQ(event.routing.independent, 0.5); // 2 of 4 choices
+    hits[event.rank] = event.routing.hit;
+  });
+  const Tokens six = {6};
+  step(*session, {{*session->addSequence(), six, LogitsWanted::Last}});
+  ASSERT_EQ(hits.size(), 4u);
+  EXPECT_EQ(hits[0] + hits[1] + hits[2] + hits[3], 2u);
 }
 
 } // namespace

@@ -1,4 +1,5 @@
 #include "test/unit/tools/Process.h"
+#include "test/unit/weights/TestCheckpoint.h"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -96,6 +97,42 @@ TEST_F(BenchTest, LimitsAreCheckedFirst) {
                     "--kv-tokens 13"),
             "error: --batch 3 at --context 5 needs 9 KV pages of an attention "
             "replica, but it has 4; load with more --kv-tokens\n");
+}
+
+TEST_F(BenchTest, LogitsThatAreNotFiniteAreAnError) {
+  std::vector<TestTensor> tensors = testTensors(*tinyEngine());
+  for (TestTensor &tensor : tensors)
+    if (tensor.name == "lm_head.weight") // element 0 of row 3: NaN in bf16
+      tensor.data.replace(3 * 8 * 2, 2, "\xc0\x7f");
+  folder.write("model.safetensors", safetensors(tensors));
+  for (uint64_t candidates : {0, 16}) {
+    TinyOptions options;
+    options.candidates = candidates;
+    writeEngine("tiny.saddle", *tinyEngine(options));
+    Outcome outcome =
+        run(std::string(SADDLE_BENCH) +
+            " tiny.saddle --weights . --context 2 --steps 1 --prefill 3");
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_EQ(outcome.err,
+              "error: decode of batch 1 at context 2: row 0 of the logits has "
+              "nan for token 3, expected finite numbers; times of such a step "
+              "say nothing, so check the weights with saddle-run\n");
+  }
+}
+
+TEST_F(BenchTest, ExpertsThatWereHitAreCounted) {
+  writeEngine("tiny.saddle", *tinyEngine());
+  Outcome outcome =
+      run(kBench + "--batch 1 --context 2 --steps 1 --prefill 3 --json");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  // One token chooses two of four.
+  EXPECT_EQ(Json::parse(outcome.out)["decode"][0]["routing"],
+            Json::parse(R"({"held": 4, "hit": {"mean": 2.0, "min": 2, "max": 2},
+                            "independent": 2.0})"));
+  EXPECT_THAT(run(kBench + "--context 2 --steps 1 --prefill 3").out,
+              HasSubstr("        routing: a launch's tokens chose 2.0 of 4 "
+                        "experts (2 to 2), 2.0 if they chose independently\n"));
 }
 
 TEST_F(BenchTest, ReplicasAndStages) {

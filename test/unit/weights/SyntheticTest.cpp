@@ -46,20 +46,47 @@ TEST(Synthetic, seedAndNameMatter) {
   EXPECT_NE(load(1, 0).values(table), load(1, 0).values("lm_head.weight"));
 }
 
-TEST(Synthetic, valuesHaveTheirSize) {
+double meanSquare(const Values &values) {
+  double squares = 0;
+  for (float value : values)
+    squares += double(value) * value;
+  return squares / double(values.size());
+}
+
+TEST(Synthetic, valuesHaveTheSizeThatTheirUseAsksFor) {
   LoadedWeights loaded = load(1, 0);
   for (float value : loaded.values("model.norm.weight"))
     EXPECT_NEAR(value, 1, 0.1 + 0.004); // rounded to bf16
   // Uniform with variance 1/8: within sqrt(3/8), mean square near 0.125. The
   // mean over 128 elements has a standard deviation of
   // 0.125 * sqrt(0.8 / 128) = 0.01.
-  double squares = 0;
-  Values table = loaded.values("model.embed_tokens.weight");
-  for (float value : table) {
+  Values head = loaded.values("lm_head.weight");
+  for (float value : head)
     EXPECT_LE(std::fabs(value), 0.6124 * 1.004);
-    squares += double(value) * value;
-  }
-  EXPECT_NEAR(squares / double(table.size()), 0.125, 0.04);
+  EXPECT_NEAR(meanSquare(head), 0.125, 0.04);
+  // Tokens begin 8 large: mean square 64, deviation of it 64 * 0.08.
+  EXPECT_NEAR(meanSquare(loaded.values("model.embed_tokens.weight")), 64, 20);
+  // A router hardly prefers an expert.
+  for (float value :
+       loaded.values("model.layers.0.block_sparse_moe.e_score_correction_bias"))
+    EXPECT_LE(std::fabs(value), 0.01);
+}
+
+/// What `tree` loads of a matrix after it got a scale for each of its rows.
+Values withScale(schema::EngineT &tree, const std::string &matrix) {
+  auto scale = std::make_unique<schema::SourceT>();
+  scale->name = "the factors";
+  scale->dtype = schema::DType::F32;
+  scale->shape = {16, 1};
+  scale->companion = schema::CompanionKind::SCALE;
+  for (uint32_t i = 0; i < tree.sources.size(); ++i)
+    if (tree.sources[i]->name == matrix)
+      scale->companion_of = i + 1;
+  scale->ignored_reason = "only its being there counts";
+  tree.sources.push_back(std::move(scale));
+  LoadedWeights loaded(tree, "synthetic:7", 0);
+  EXPECT_TRUE(loaded.status.ok()) << loaded.status.message();
+  return loaded.values(matrix);
 }
 
 TEST(Synthetic, matricesWithAScaleUseItsRange) {
@@ -68,27 +95,14 @@ TEST(Synthetic, matricesWithAScaleUseItsRange) {
   TinyOptions options;
   options.weights = schema::DType::F8E4M3;
   auto tree = tinyEngine(options);
-  auto meanSquare = [&] {
-    LoadedWeights loaded(*tree, "synthetic:7", 0);
-    EXPECT_TRUE(loaded.status.ok()) << loaded.status.message();
-    Values table = loaded.values("model.embed_tokens.weight");
-    double squares = 0;
-    for (float value : table)
-      squares += double(value) * value;
-    return squares / double(table.size());
-  };
-  EXPECT_NEAR(meanSquare(), 0.125, 0.04);
-  auto scale = std::make_unique<schema::SourceT>();
-  scale->name = "the factors";
-  scale->dtype = schema::DType::F32;
-  scale->shape = {16, 1};
-  scale->companion = schema::CompanionKind::SCALE;
-  for (uint32_t i = 0; i < tree->sources.size(); ++i)
-    if (tree->sources[i]->name == "model.embed_tokens.weight")
-      scale->companion_of = i + 1;
-  scale->ignored_reason = "only its being there counts";
-  tree->sources.push_back(std::move(scale));
-  EXPECT_NEAR(meanSquare() / 65536, 0.125, 0.04);
+  const char *matrix = "lm_head.weight";
+  EXPECT_NEAR(meanSquare(LoadedWeights(*tree, "synthetic:7", 0).values(matrix)),
+              0.125, 0.04);
+  EXPECT_NEAR(meanSquare(withScale(*tree, matrix)) / 65536, 0.125, 0.04);
+  // The codes of a table are no larger than others'; its scale would be.
+  const char *table = "model.embed_tokens.weight";
+  EXPECT_NEAR(meanSquare(withScale(*tinyEngine(options), table)) / 65536, 0.125,
+              0.04);
 }
 
 TEST(Synthetic, seedMustBeANumber) {
