@@ -299,7 +299,8 @@ private:
   __device__ __forceinline__ void consume(const Source &source,
                                           const uint8_t *slot, int stage) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-#pragma unroll
+    // More tiles of tokens leave fewer registers.
+#pragma unroll(Shape::kTokenTiles == 1 ? kUnits : 1)
     for (int unit = 0; unit < kUnits; ++unit) {
       // This lane's words of both rows.
       uint32_t words[2][kUnitWords];

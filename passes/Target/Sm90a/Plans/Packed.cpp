@@ -288,7 +288,9 @@ FunctionPlan SortedPlanner::productFunction(StringRef suffix, std::string body,
   function.body = std::move(body);
   function.block = shape.warps() * 32;
   function.sharedBytes = shape.sharedBytes(shape.tokens());
-  function.residentBlocks = residentOf(function.sharedBytes, 2);
+  // More tiles of tokens need more registers than two CTAs can have.
+  function.residentBlocks =
+      residentOf(function.sharedBytes, shape.tokenTiles > 2 ? 1 : 2);
   // As many as fit at a time walk the items.
   function.grid[0] =
       std::min<int64_t>(blocks * ceilDiv(rows, shape.ctaRows()),
