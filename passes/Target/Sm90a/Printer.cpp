@@ -37,8 +37,10 @@ static void printConstants(llvm::raw_ostream &os, DictionaryAttr constants,
       os << value.getInt();
     else if (auto value = dyn_cast<FloatAttr>(constant.getValue()))
       os << llvm::format("%.9g", value.getValueAsDouble());
-    else
+    else if (isa<dist::RankValueAttr>(constant.getValue()))
       os << "p.rankValues[" << rankValues++ << "]";
+    else
+      os << constant.getValue(); // how weights are stored
     os << "\n";
   }
 }

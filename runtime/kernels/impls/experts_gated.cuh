@@ -20,10 +20,10 @@ struct GatedRows {
 
   /// A warp's rows, and their factors, of a CTA whose columns begin at
   /// `ctaColumn`.
-  static __device__ __forceinline__ void set(typename Stream::Source &source,
-                                             const LaunchParams &p,
-                                             int64_t expert, int ctaColumn,
-                                             const Share &share) {
+  template <typename Source>
+  static __device__ __forceinline__ void
+  set(Source &source, const LaunchParams &p, int64_t expert, int ctaColumn,
+      const Share &share) {
     int column = ctaColumn + share.row / 2;
 #pragma unroll
     for (int i = 0; i < Shape::kTiles; ++i)

@@ -4,9 +4,10 @@
 // A few tokens: `up` and `down` of impls/experts_decode.cuh, a CTA or a warp
 // for each choice. More: `prepare` sorts the (token, choice) pairs by expert
 // (impls/experts_stream.cuh), `up` and `down` walk (block of tokens, rows)
-// items, `combine` adds a token's experts. Activations stay fp32; as tokens of
-// the second product they are the sum of two bf16 numbers. Floor: the bytes of
-// the chosen experts over the memory bandwidth. Limits: as linear_packed.cuh.
+// items without pausing between rows, `combine` adds a token's experts. As
+// tokens of the second product, activations are the sum of two bf16 numbers.
+// Floor: the bytes of the chosen experts over the memory bandwidth. Limits: as
+// linear_packed.cuh, with multiples of 8 activations.
 
 #pragma once
 
@@ -30,28 +31,11 @@ __device__ __forceinline__ uint4 halvesOf(const float *values, bool rest) {
           pair(high[2], high[3])};
 }
 
-/// The warp's eight rows of w1 and of w3.
-template <typename Gated, typename Source>
-__device__ __forceinline__ void
-setGatedRows(Source &source, void *const *operands, int expert, int column) {
-  source.operands = operands;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    source.rows[half] = (expert * 2 + half) * Gated::kInner + column;
-    source.rowCount[half] = Gated::kInner - column;
-  }
-}
-
-/// The warp's 16 rows of w2.
-template <int hidden, typename Source>
-__device__ __forceinline__ void
-setDownRows(Source &source, void *const *operands, int expert, int row) {
-  source.operands = operands;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    source.rows[half] = expert * hidden + row + half * 8;
-    source.rowCount[half] = hidden - row - half * 8;
-  }
+/// Eight rows of w1 and the same of w3.
+template <typename Stream, int inner>
+__device__ __forceinline__ typename Stream::Rows gatedRows(int expert,
+                                                           int column) {
+  return {{expert * 2 * inner + column, (expert * 2 + 1) * inner + column}};
 }
 
 //===--- A few tokens -----------------------------------------------------===//
@@ -73,22 +57,22 @@ __device__ void expertsUpPackedDecode(const LaunchParams &p, float *inner) {
     return;
   WarpShare<Shape, Stream> share(shared);
   int ctaColumn = blockIdx.x * Gated::kCtaColumns;
-  typename Stream::Source source;
-  setGatedRows<Gated>(source, p.operands + 3, static_cast<int>(expert),
-                      ctaColumn + share.row / 2);
-  Stream stream;
-  stream.clear();
-  stream.begin(source, share.ring, share.first, share.last);
-  constexpr int kTokensAt = decltype(share)::kResidentAt;
-  placeTokens<W13::kCols, Shape::kUnit, Stream::kTokenBytes>(
-      shared + kTokensAt, 1, threadIdx.x, blockDim.x, [&](int, int column) {
+  int column = ctaColumn + share.row / 2;
+  int mine = column < Gated::kInner;
+  auto rowsOf = [&](int) {
+    return gatedRows<Stream, Gated::kInner>(static_cast<int>(expert), column);
+  };
+  Stream stream(p.operands + 3, share.ring);
+  stream.begin(rowsOf, mine, share.first, share.last);
+  uint8_t *tokensAt = shared + WarpShare<Shape, Stream>::kResidentAt;
+  orderTokens<W13::kCols, Shape::kUnit, Stream::kTokenBytes>(
+      tokensAt, 1, threadIdx.x, blockDim.x, [&](int, int k) {
         return *reinterpret_cast<const uint4 *>(X::row(p.operands[0], token) +
-                                                column);
+                                                k);
       });
-  attachTokens<typename Stream::Source, 1, Stream::kTokenBytes>(
-      source, shared + kTokensAt, 1);
   __syncthreads();
-  stream.finish(source, share.ring, share.first, share.last);
+  stream.template attach<1>(tokensAt);
+  stream.finish(rowsOf, mine, share.first, share.last, [](int) {});
   float *sums = reinterpret_cast<float *>(shared);
   Gated::Sums::collect(stream, sums);
   for (int c = threadIdx.x; c < Gated::kCtaColumns; c += blockDim.x)
@@ -108,6 +92,7 @@ __device__ void expertsDownPackedDecode(const LaunchParams &p,
   using Stream = PackedStream<W2, Shape>;
   constexpr int kSlots = Experts::kCols;
   constexpr int kHidden = W2::kRows / held, kInner = W2::kCols;
+  static_assert(kHidden % 16 == 0, "tiles of rows are whole");
   constexpr int kWarpBytes = Stream::kRingBytes + 2 * Stream::kTokenBytes;
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ SortedChoices<kSlots> choices;
@@ -125,24 +110,23 @@ __device__ void expertsDownPackedDecode(const LaunchParams &p,
         heldExpert<held>(p, Experts::row(p.operands[2], token)[slot]);
     if (expert < 0)
       continue;
-    typename Stream::Source source;
-    setDownRows<kHidden>(source, p.operands + w2At, static_cast<int>(expert),
-                         firstRow);
-    Stream stream;
-    stream.clear();
+    auto rowsOf = [&](int) {
+      int row = static_cast<int>(expert) * kHidden + firstRow;
+      return typename Stream::Rows{{row, row + 8}};
+    };
+    Stream stream(p.operands + w2At, ring);
     // The choices were there before `up` began; its results are not yet.
-    stream.begin(source, ring, 0, Stream::kStages);
+    stream.begin(rowsOf, 1, 0, Stream::kStages);
     waitForPrevious();
     const float *values =
         inner + (static_cast<int64_t>(token) * kSlots + slot) * kInner;
-    placeTokens<kInner, Shape::kUnit, Stream::kTokenBytes>(
+    orderTokens<kInner, Shape::kUnit, Stream::kTokenBytes>(
         tokens, 2, lane, 32, [&](int half, int column) {
           return halvesOf(values + column, half == 1);
         });
-    attachTokens<typename Stream::Source, 1, Stream::kTokenBytes>(source,
-                                                                  tokens, 2);
+    stream.template attach<2>(tokens);
     __syncwarp();
-    stream.finish(source, ring, 0, Stream::kStages);
+    stream.finish(rowsOf, 1, 0, Stream::kStages, [](int) {});
     if (lane % 4 == 0) { // the columns of both halves
       products[slot][lane / 4] = stream.sums[0][0] + stream.sums[0][1];
       products[slot][8 + lane / 4] = stream.sums[0][2] + stream.sums[0][3];
@@ -152,7 +136,7 @@ __device__ void expertsDownPackedDecode(const LaunchParams &p,
   choices.template sort<Weights, Experts, held>(p, token);
   __syncthreads();
   int row = threadIdx.x;
-  if (row >= 16 || firstRow + row >= kHidden)
+  if (row >= 16)
     return;
   float sum = 0;
   for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i)
@@ -163,109 +147,159 @@ __device__ void expertsDownPackedDecode(const LaunchParams &p,
 
 //===--- Sorted tokens ----------------------------------------------------===//
 
-/// inner[pair] = silu(gate) * up.
-template <int slots, typename X, typename W13, typename Shape, typename Plan>
-__device__ void expertsUpPacked(const LaunchParams &p, const Plan *plan,
-                                float *inner) {
-  using Stream = PackedStream<W13, Shape>;
-  using Gated = GatedRows<W13, Plan::kHeld, Shape, Stream, NoCompanion>;
-  static_assert(Shape::kTokens == Plan::kTokens, "a block of tokens at a time");
-  constexpr int kInner = Gated::kInner, kCtaColumns = Gated::kCtaColumns;
-  constexpr int kItems = (kInner + kCtaColumns - 1) / kCtaColumns;
-  extern __shared__ __align__(16) uint8_t shared[];
-  float *sums = reinterpret_cast<float *>(shared);
+/// The first CTA plans, the others order x.
+template <int extent, int unit, typename X, typename Experts, typename Plan>
+__device__ void prepareExpertsPacked(const LaunchParams &p, Plan *plan,
+                                     void *ordered) {
+  if (blockIdx.x == 0)
+    planExperts<extent, Experts>(p, plan);
+  else
+    orderRows<extent, unit, X>(p, p.operands[0], ordered, 1);
+}
+
+/// Calls multiply(block, pairs, first tile, tiles) for items of `passes` times
+/// rowWarps tiles of rows, of which there are `tiles` in all. A warp's tiles
+/// are rowWarps apart.
+template <int tiles, int passes, int rowWarps, typename Plan, typename Multiply>
+__device__ __forceinline__ void forEachTiles(const Plan *plan,
+                                             Multiply multiply) {
+  constexpr int kItemTiles = passes * rowWarps;
+  constexpr int kItems = (tiles + kItemTiles - 1) / kItemTiles;
   forEachItem<kItems>(
       plan, blockIdx.x, gridDim.x,
       [&](const ExpertBlock &block, const int32_t *pairs, int item) {
-        int ctaColumn = item * kCtaColumns;
-        WarpShare<Shape, Stream> share(shared);
-        typename Stream::Source source;
-        setGatedRows<Gated>(source, p.operands + 3, block.expert,
-                            ctaColumn + share.row / 2);
-        Stream stream;
-        stream.clear();
-        stream.begin(source, share.ring, share.first, share.last);
-        constexpr int kTokensAt = WarpShare<Shape, Stream>::kResidentAt;
-        placeTokens<W13::kCols, Shape::kUnit, Stream::kTokenBytes>(
-            shared + kTokensAt, block.count, threadIdx.x, blockDim.x,
-            [&](int token, int column) {
-              return *reinterpret_cast<const uint4 *>(
-                  X::row(p.operands[0], pairs[token] / slots) + column);
+        int first = item * kItemTiles + threadIdx.x / 32;
+        multiply(block, pairs, first, tilesOf(tiles, first, rowWarps, passes));
+      });
+}
+
+/// The pairs of the tokens of which a lane has sums; -1 for none.
+template <int tokenTiles>
+__device__ __forceinline__ void pairsOfLane(int (&own)[tokenTiles][2],
+                                            const ExpertBlock &block,
+                                            const int32_t *pairs) {
+#pragma unroll
+  for (int j = 0; j < tokenTiles; ++j)
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      int token = j * 8 + threadIdx.x % 4 * 2 + k;
+      own[j][k] = token < block.count ? pairs[token] : -1;
+    }
+}
+
+/// inner = silu(gate) * up of each pair, in two bf16 rows: the numbers, and
+/// what they leave of the values, in the order that `down` wants.
+template <int slots, typename W13, int passes, typename Shape, int downUnit,
+          typename Plan>
+__device__ void expertsUpPacked(const LaunchParams &p, const Plan *plan,
+                                const void *ordered, bf16 *inner) {
+  using Stream = PackedStream<W13, Shape>;
+  static_assert(Shape::kTokens == Plan::kTokens, "a block of tokens at a time");
+  static_assert(Shape::kColumnWarps == 1, "a warp has all columns");
+  constexpr int kInner = W13::kRows / Plan::kHeld / 2;
+  static_assert(kInner % 8 == 0, "tiles of rows are whole");
+  extern __shared__ __align__(16) uint8_t shared[];
+  uint8_t *tokensAt = shared + WarpShare<Shape, Stream>::kResidentAt;
+  WarpShare<Shape, Stream> share(shared);
+  int g = threadIdx.x % 32 / 4;
+  forEachTiles<kInner / 8, passes, Shape::kRowWarps>(
+      plan, [&](const ExpertBlock &block, const int32_t *pairs, int firstTile,
+                int mine) {
+        auto columnOf = [&](int pass) {
+          return (firstTile + pass * Shape::kRowWarps) * 8;
+        };
+        auto rowsOf = [&](int pass) {
+          return gatedRows<Stream, kInner>(block.expert, columnOf(pass));
+        };
+        Stream stream(p.operands + 3, share.ring);
+        stream.begin(rowsOf, mine, 0, Stream::kStages);
+        __syncthreads(); // the tokens before are done with
+        copyTokens<W13::kCols, Stream::kTokenBytes>(
+            tokensAt, block.count, [&](int i) {
+              return static_cast<const bf16 *>(ordered) +
+                     static_cast<int64_t>(pairs[i] / slots) * W13::kCols;
             });
-        attachTokens<typename Stream::Source, Shape::kTokenTiles,
-                     Stream::kTokenBytes>(source, shared + kTokensAt,
-                                          block.count);
+        commitCopies();
+        int own[Shape::kTokenTiles][2];
+        pairsOfLane<Shape::kTokenTiles>(own, block, pairs);
+        waitCopies<0>();
         __syncthreads();
-        stream.finish(source, share.ring, share.first, share.last);
-        Gated::Sums::collect(stream, sums);
-        for (int i = threadIdx.x; i < block.count * kCtaColumns;
-             i += blockDim.x) {
-          int token = i / kCtaColumns, c = i % kCtaColumns;
-          if (ctaColumn + c < kInner)
-            inner[static_cast<int64_t>(pairs[token]) * kInner + ctaColumn + c] =
-                Gated::activation(sums, token, c);
-        }
-        __syncthreads(); // rings and tokens are free again
+        stream.template attach<Shape::kTokens>(tokensAt);
+        stream.finish(rowsOf, mine, 0, Stream::kStages, [&](int pass) {
+          int column = packedColumn<downUnit>(columnOf(pass) + g);
+#pragma unroll
+          for (int j = 0; j < Shape::kTokenTiles; ++j)
+#pragma unroll
+            for (int k = 0; k < 2; ++k)
+              if (own[j][k] >= 0) {
+                float value = silu(stream.sums[j][k]) * stream.sums[j][2 + k];
+                bf16 number = fromFloat<bf16>(value);
+                bf16 *to = inner + static_cast<int64_t>(own[j][k]) * 2 * kInner;
+                to[column] = number;
+                to[kInner + column] = fromFloat<bf16>(value - toFloat(number));
+              }
+        });
       });
 }
 
 /// products[pair] = w2 inner[pair], fp32. Shape has two tokens for each of a
-/// block's: the halves of all, then the rests of all.
-template <int w2At, typename W2, typename Shape, typename Plan>
+/// block's: the numbers of all, then what they leave.
+template <int w2At, typename W2, int passes, typename Shape, typename Plan>
 __device__ void expertsDownPacked(const LaunchParams &p, const Plan *plan,
-                                  const float *inner, float *products) {
+                                  const bf16 *inner, float *products) {
   using Stream = PackedStream<W2, Shape>;
-  using Sums = StreamSums<Shape, Stream>;
   static_assert(Shape::kTokens == 2 * Plan::kTokens,
                 "a block of tokens at a time");
+  static_assert(Shape::kColumnWarps == 1, "a warp has all columns");
   constexpr int kHidden = W2::kRows / Plan::kHeld, kInner = W2::kCols;
-  constexpr int kItems = (kHidden + Shape::kCtaRows - 1) / Shape::kCtaRows;
+  static_assert(kHidden % 16 == 0, "tiles of rows are whole");
+  constexpr int kTokenTiles = Plan::kTokens / 8;
   extern __shared__ __align__(16) uint8_t shared[];
-  float *sums = reinterpret_cast<float *>(shared);
-  forEachItem<kItems>(
-      plan, blockIdx.x, gridDim.x,
-      [&](const ExpertBlock &block, const int32_t *pairs, int item) {
-        int ctaRow = item * Shape::kCtaRows;
-        WarpShare<Shape, Stream> share(shared);
-        typename Stream::Source source;
-        setDownRows<kHidden>(source, p.operands + w2At, block.expert,
-                             ctaRow + share.row);
-        Stream stream;
-        stream.clear();
-        stream.begin(source, share.ring, share.first, share.last);
-        constexpr int kTokensAt = WarpShare<Shape, Stream>::kResidentAt;
+  uint8_t *tokensAt = shared + WarpShare<Shape, Stream>::kResidentAt;
+  WarpShare<Shape, Stream> share(shared);
+  int g = threadIdx.x % 32 / 4;
+  forEachTiles<kHidden / 16, passes, Shape::kRowWarps>(
+      plan, [&](const ExpertBlock &block, const int32_t *pairs, int firstTile,
+                int mine) {
+        auto rowOf = [&](int pass) {
+          return (firstTile + pass * Shape::kRowWarps) * 16;
+        };
+        auto rowsOf = [&](int pass) {
+          int row = block.expert * kHidden + rowOf(pass);
+          return typename Stream::Rows{{row, row + 8}};
+        };
+        Stream stream(p.operands + w2At, share.ring);
+        stream.begin(rowsOf, mine, 0, Stream::kStages);
+        __syncthreads(); // the tokens before are done with
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-          placeTokens<kInner, Shape::kUnit, Stream::kTokenBytes>(
-              shared + kTokensAt + half * Plan::kTokens * Stream::kTokenBytes,
-              block.count, threadIdx.x, blockDim.x, [&](int token, int column) {
-                return halvesOf(
-                    inner + static_cast<int64_t>(pairs[token]) * kInner +
-                        column,
-                    half == 1);
+          copyTokens<kInner, Stream::kTokenBytes>(
+              tokensAt + half * Plan::kTokens * Stream::kTokenBytes,
+              block.count, [&](int i) {
+                return inner +
+                       (static_cast<int64_t>(pairs[i]) * 2 + half) * kInner;
               });
-        // Missing tokens of the first half lie before the second.
-        attachTokens<typename Stream::Source, Shape::kTokenTiles,
-                     Stream::kTokenBytes>(source, shared + kTokensAt,
-                                          Plan::kTokens + block.count);
+        commitCopies();
+        int own[kTokenTiles][2];
+        pairsOfLane<kTokenTiles>(own, block, pairs);
+        waitCopies<0>();
         __syncthreads();
-        stream.finish(source, share.ring, share.first, share.last);
-        Sums::collect(stream, sums);
-        for (int i = threadIdx.x; i < block.count * Shape::kCtaRows;
-             i += blockDim.x) {
-          int token = i / Shape::kCtaRows, row = i % Shape::kCtaRows;
-          if (ctaRow + row >= kHidden)
-            continue;
-          float sum = 0;
+        stream.template attach<Shape::kTokens>(tokensAt);
+        stream.finish(rowsOf, mine, 0, Stream::kStages, [&](int pass) {
 #pragma unroll
-          for (int j = 0; j < Shape::kColumnWarps; ++j)
+          for (int j = 0; j < kTokenTiles; ++j)
 #pragma unroll
-            for (int half = 0; half < 2; ++half)
-              sum += *Sums::at(sums, j, half * Plan::kTokens + token, row);
-          products[static_cast<int64_t>(pairs[token]) * kHidden + ctaRow +
-                   row] = sum;
-        }
-        __syncthreads(); // rings and tokens are free again
+            for (int k = 0; k < 2; ++k)
+              if (own[j][k] >= 0) {
+                float *to = products +
+                            static_cast<int64_t>(own[j][k]) * kHidden +
+                            rowOf(pass) + g;
+#pragma unroll
+                for (int half = 0; half < 2; ++half)
+                  to[half * 8] = stream.sums[j][half * 2 + k] +
+                                 stream.sums[kTokenTiles + j][half * 2 + k];
+              }
+        });
       });
 }
 

@@ -36,6 +36,16 @@ __device__ __forceinline__ uint32_t asBits(__nv_bfloat162 pair) {
 __device__ __forceinline__ uint32_t twice(uint32_t bits) {
   return bits * 0x10001u;
 }
+/// (word & mask) | bits, in one instruction: left to itself, the compiler takes
+/// two, as an instruction has one constant.
+template <uint32_t mask>
+__device__ __forceinline__ uint32_t maskedWith(uint32_t word, uint32_t bits) {
+  uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;"
+      : "=r"(result)
+      : "r"(word), "n"(mask), "r"(bits));
+  return result;
+}
 
 /// 128 + zero, twice. 128 + a number below 128 is a bf16 number whose last bits
 /// are the number's.
@@ -43,13 +53,14 @@ __device__ __forceinline__ uint32_t integerZeros(uint32_t zero) {
   return twice(0x4300u | zero);
 }
 
-/// Integers less their zeros.
-__device__ __forceinline__ void integersToBf16(uint32_t word, uint32_t zeros,
+/// Integers less their zeros. `magic` is integerZeros(0), in a register.
+__device__ __forceinline__ void integersToBf16(uint32_t word, uint32_t magic,
+                                               uint32_t zeros,
                                                uint32_t (&pairs)[4]) {
 #pragma unroll
   for (int i = 0; i < 4; ++i)
     pairs[i] = asBits(__hsub2(
-        asPair((word >> 4 * i & 0x000f000fu) | 0x43004300u), asPair(zeros)));
+        asPair(maskedWith<0x000f000fu>(word >> 4 * i, magic)), asPair(zeros)));
 }
 
 /// e2m1: exponent and mantissa at the bottom of bf16's exponent are the number
@@ -60,8 +71,8 @@ __device__ __forceinline__ void floatsToBf16(uint32_t word, uint32_t factors,
   for (int i = 0; i < 4; ++i) {
     uint32_t magnitude =
         (i < 2 ? word << (6 - 4 * i) : word >> (4 * i - 6)) & 0x01c001c0u;
-    uint32_t sign = word << (12 - 4 * i) & 0x80008000u;
-    pairs[i] = asBits(__hmul2(asPair(magnitude | sign), asPair(factors)));
+    uint32_t bits = maskedWith<0x80008000u>(word << (12 - 4 * i), magnitude);
+    pairs[i] = asBits(__hmul2(asPair(bits), asPair(factors)));
   }
 }
 
@@ -98,16 +109,21 @@ template <typename C, int stageColumns>
 struct StagePart {
   static constexpr CompanionPart kPart = CompanionPart(
       stageColumns, C::kBlockCols, sizeof(typename C::Element), C::kRowBytes);
+  static constexpr bool kAligned = kPart.aligned;
+  static constexpr int kWords = kPart.words;
+  static constexpr int kBytes = kPart.entries * sizeof(typename C::Element);
+  static constexpr int kCopies = (16 * kWords + 31) / 32; // of a lane
 };
 template <int stageColumns>
 struct StagePart<NoCompanion, stageColumns> {
   static constexpr CompanionPart kPart = CompanionPart();
+  static constexpr int kWords = 0, kCopies = 1;
 };
 
 //===--- The product ------------------------------------------------------===//
 
 /// `Weights` are StoredWeights of Nibbles or E2M1 with one scale for each row,
-/// whose blocks of columns are whole units.
+/// whose blocks of columns are whole units. Eight rows are all there or none.
 template <typename Weights, typename Shape>
 struct PackedStream {
   using Scale = typename Weights::Scale;
@@ -122,76 +138,89 @@ struct PackedStream {
   using Layout = PackedLayout;
   static constexpr int kPieces = Shape::kPieces;
   static constexpr int kStageColumns = kPieces * 32;
+  using ScalePart = StagePart<Scale, kStageColumns>;
+  using ZeroPart = StagePart<Zero, kStageColumns>;
   static constexpr Layout kLayout = {kPieces, Shape::kTokenTiles, Shape::kDepth,
-                                     StagePart<Scale, kStageColumns>::kPart,
-                                     StagePart<Zero, kStageColumns>::kPart};
+                                     ScalePart::kPart, ZeroPart::kPart};
   static constexpr int kUnits = kStageColumns / Shape::kUnit;
   static constexpr int kUnitWords = Shape::kUnit / 32; // of a lane
   static constexpr int kStages = Weights::kCols / kStageColumns;
   static_assert(kStages * kStageColumns == Weights::kCols,
                 "stages are never cut");
   static constexpr int kRows = 16, kDepth = Shape::kDepth;
-  static constexpr int kCopies =
-      kRows * kPieces / 32 > 0 ? kRows *kPieces / 32 : 1;
+  /// Rows that the lanes copy a stage of at a time, and how often they do.
+  static constexpr int kCopyRows = 32 / kPieces < 16 ? 32 / kPieces : 16;
+  static constexpr int kCopies = kRows / kCopyRows;
   static constexpr int kScaleAt = kLayout.weightPart();
-  static constexpr int kScaleWords = kLayout.scale.words;
-  static constexpr int kZeroAt = kScaleAt + kRows * kScaleWords * 4;
-  static constexpr int kZeroWords = kLayout.zero.words;
+  static constexpr int kZeroAt = kScaleAt + kRows * ScalePart::kWords * 4;
   static constexpr int kStageBytes = kLayout.stageBytes();
   static constexpr int kRingBytes = kLayout.ringBytes();
   /// Of a token in shared memory.
   static constexpr int kTokenBytes = packedTokenBytes(Weights::kCols);
 
-  struct Source {
-    /// Of the weight; its companions follow.
-    void *const *operands;
-    /// The first of eight rows among those of all members, and how many of them
-    /// there are. Missing rows have undefined products.
-    int rows[2], rowCount[2];
-    /// Where this lane's token of each tile lies in shared memory.
-    const uint8_t *tokens[Shape::kTokenTiles];
+  /// The first of each eight rows, among those of all members.
+  struct Rows {
+    int first[2];
   };
 
   /// Lane 4 g + t: [0], [1] of row g and [2], [3] of row g + 8, at tokens 2 t
   /// and 2 t + 1 of a token tile.
   float sums[Shape::kTokenTiles][4];
 
-  __device__ __forceinline__ void clear() {
+  /// `operands` are the weight and its companions; `ring` is this warp's.
+  __device__ __forceinline__ PackedStream(void *const *operands, uint8_t *ring)
+      : operands(operands), ring(ring) {}
+
+  /// Shared memory has `kept` tokens from `at` on; the products of others are
+  /// undefined.
+  template <int kept>
+  __device__ __forceinline__ void attach(const uint8_t *at) {
+    int lane = threadIdx.x % 32 / 4;
 #pragma unroll
     for (int j = 0; j < Shape::kTokenTiles; ++j)
-#pragma unroll
-      for (int k = 0; k < 4; ++k)
-        sums[j][k] = 0;
+      tokens[j] =
+          at + (j * 8 + 8 <= kept || j * 8 + lane < kept ? j * 8 + lane : 0) *
+                   kTokenBytes;
   }
 
-  /// Starts to copy stages first .. last - 1. `ring` is this warp's.
-  __device__ __forceinline__ void begin(const Source &source, uint8_t *ring,
-                                        int first, int last) {
-    uint32_t base = sharedAddress(ring);
-#pragma unroll
-    for (int i = 0; i < kDepth - 1; ++i) {
-      if (first + i < last)
-        fetch(source, base + i * kStageBytes, first + i);
-      commitCopies();
-    }
+  /// Starts to copy stages first .. last - 1 of passes 0 .. passes - 1, whose
+  /// rows are rowsOf(pass).
+  template <typename RowsOf>
+  __device__ __forceinline__ void begin(RowsOf rowsOf, int passes, int first,
+                                        int last) {
+    ahead = {0, first, 0};
+    if (passes > 0)
+      point(rowsOf(0));
+#pragma unroll 1
+    for (int i = 0; i < kDepth - 1; ++i)
+      fetchNext(rowsOf, passes, first, last);
   }
 
-  /// Adds the products over those stages; tokens are there by now.
-  __device__ __forceinline__ void finish(const Source &source, uint8_t *ring,
-                                         int first, int last) {
-    uint32_t base = sharedAddress(ring);
-    int slot = 0, ahead = kDepth - 1;
-    for (int stage = first; stage < last; ++stage) {
-      waitCopies<kDepth - 2>();
-      __syncwarp(); // all lanes' copies are there, and slot `ahead` is read
-      if (stage + kDepth - 1 < last)
-        fetch(source, base + ahead * kStageBytes, stage + kDepth - 1);
-      commitCopies();
-      consume(source, ring + slot * kStageBytes, stage);
-      slot = slot + 1 == kDepth ? 0 : slot + 1;
-      ahead = ahead + 1 == kDepth ? 0 : ahead + 1;
+  /// Multiplies; calls emit(pass) when `sums` has those of a pass. Tokens are
+  /// there by now. The other arguments are those of begin().
+  template <typename RowsOf, typename Emit>
+  __device__ __forceinline__ void finish(RowsOf rowsOf, int passes, int first,
+                                         int last, Emit emit) {
+    int slot = 0;
+#pragma unroll 1
+    for (int pass = 0; pass < passes; ++pass) {
+#pragma unroll
+      for (int j = 0; j < Shape::kTokenTiles; ++j)
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+          sums[j][k] = 0;
+      Rows rows = rowsOf(pass);
+#pragma unroll 1
+      for (int stage = first; stage < last; ++stage) {
+        waitCopies<kDepth - 2>();
+        __syncwarp(); // all lanes' copies are there, and slot `ahead` is read
+        fetchNext(rowsOf, passes, first, last);
+        consume(rows, ring + slot * kStageBytes, stage);
+        slot = slot + 1 == kDepth ? 0 : slot + 1;
+      }
+      multiplyByGlobals(rows);
+      emit(pass);
     }
-    multiplyByGlobals(source);
     __syncwarp();
   }
 
@@ -209,6 +238,19 @@ struct PackedStream {
   }
 
 private:
+  void *const *operands;
+  uint8_t *ring;
+  const uint8_t *tokens[Shape::kTokenTiles];
+
+  /// What is fetched next, and where this lane's first pieces of each eight
+  /// rows and its words of companions are, at stage 0.
+  struct {
+    int pass, stage, slot;
+  } ahead;
+  const uint8_t *pieces[2];
+  const uint8_t *scales[ScalePart::kCopies];
+  const uint8_t *zeros[ZeroPart::kCopies];
+
   /// Where a piece of a row lies, such that lanes that read at a time meet all
   /// banks: lines of 128 bytes have their pieces in different orders.
   static __device__ __forceinline__ int place(int row, int piece) {
@@ -217,77 +259,110 @@ private:
     return (row * kPieces + (piece ^ order * kPieces / 8)) * 16;
   }
 
-  static __device__ __forceinline__ const uint8_t *wordOf(const void *address) {
-    return reinterpret_cast<const uint8_t *>(
-        reinterpret_cast<uintptr_t>(address) & ~uintptr_t(3));
-  }
+  /// Bytes from an entry to that of the same row in a later stage.
   template <typename C>
-  static __device__ __forceinline__ const typename C::Element *
-  entryOf(const void *base, int row, int stage) {
-    return C::row(base, 0, row) + stage * kStageColumns / C::kBlockCols;
+  static __device__ __forceinline__ int entryBytes(int stage) {
+    return stage * kStageColumns / static_cast<int>(C::kBlockCols) *
+           static_cast<int>(sizeof(typename C::Element));
   }
 
-  template <typename C>
+  template <typename C, typename Part>
   static __device__ __forceinline__ void
-  fetchCompanion(const Source &source, int operand, uint32_t to, int stage) {
-    using Part = StagePart<C, kStageColumns>;
-    constexpr int kWords = Part::kPart.words, kTotal = kRows * kWords;
+  pointCompanion(const uint8_t *(&at)[Part::kCopies], const void *base,
+                 const Rows &rows) {
 #pragma unroll
-    for (int i = 0; i < (kTotal + 31) / 32; ++i) {
+    for (int i = 0; i < Part::kCopies; ++i) {
+      int row = (i * 32 + threadIdx.x % 32) / Part::kWords % kRows;
+      at[i] = reinterpret_cast<const uint8_t *>(
+          C::row(base, 0, (row < 8 ? rows.first[0] : rows.first[1]) + row % 8));
+    }
+  }
+
+  __device__ __forceinline__ void point(const Rows &rows) {
+    int lane = threadIdx.x % 32;
+    using Elements = typename Weights::Elements;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      // With 16 rows at a time, a lane has a row of one half only.
+      int row = kCopies == 1 ? lane / kPieces % 8 : lane / kPieces;
+      pieces[half] = Elements::row(operands[0], rows.first[half] + row) +
+                     lane % kPieces * 16;
+    }
+    pointCompanion<Scale, ScalePart>(scales, operands[1], rows);
+    if constexpr (Zero::kIsThere)
+      pointCompanion<Zero, ZeroPart>(zeros, operands[2], rows);
+  }
+
+  template <typename C, typename Part>
+  static __device__ __forceinline__ void
+  fetchCompanion(const uint8_t *const (&at)[Part::kCopies], uint32_t to,
+                 int stage) {
+    constexpr int kTotal = kRows * Part::kWords;
+#pragma unroll
+    for (int i = 0; i < Part::kCopies; ++i) {
       int index = i * 32 + threadIdx.x % 32;
-      int row = index / kWords, word = index % kWords;
-      int half = row / 8;
-      if ((kTotal % 32 != 0 && index >= kTotal) ||
-          row % 8 >= (half ? source.rowCount[1] : source.rowCount[0]))
+      if (kTotal % 32 != 0 && index >= kTotal)
         continue;
-      const auto *entry =
-          entryOf<C>(source.operands[operand],
-                     (half ? source.rows[1] : source.rows[0]) + row % 8, stage);
-      const uint8_t *from = wordOf(entry) + word * 4;
+      const uint8_t *entry = at[i] + entryBytes<C>(stage), *from = entry;
+      if constexpr (!Part::kAligned)
+        from = reinterpret_cast<const uint8_t *>(
+            reinterpret_cast<uintptr_t>(entry) & ~uintptr_t(3));
+      from += index % Part::kWords * 4;
       // A word behind the last entry may lie outside of the companion.
-      if (Part::kPart.aligned ||
-          from < reinterpret_cast<const uint8_t *>(entry + Part::kPart.entries))
+      if (Part::kAligned || from < entry + Part::kBytes)
         copyAsync<4>(to + index * 4, from);
     }
   }
 
-  __device__ __forceinline__ void fetch(const Source &source, uint32_t slot,
-                                        int stage) {
-    int lane = threadIdx.x % 32;
-    using Elements = typename Weights::Elements;
+  template <typename RowsOf>
+  __device__ __forceinline__ void fetchNext(RowsOf rowsOf, int passes,
+                                            int first, int last) {
+    if (ahead.pass < passes) {
+      int lane = threadIdx.x % 32;
+      uint32_t slot = sharedAddress(ring) + ahead.slot * kStageBytes;
+      uint32_t to = slot + place(lane / kPieces, lane % kPieces);
+      int bytes = ahead.stage * kPieces * 16;
+      if constexpr (kCopies == 1) {
+        if (lane / kPieces < kRows) // all lanes, unless a stage is one piece
+          copyAsync16(to, (lane / kPieces < 8 ? pieces[0] : pieces[1]) + bytes);
+      } else {
+        constexpr int64_t kStride = Weights::Elements::kStride;
 #pragma unroll
-    for (int i = 0; i < kCopies; ++i) {
-      int row = (i * 32 + lane) / kPieces, piece = (i * 32 + lane) % kPieces;
-      int half = row / 8;
-      if (row < kRows &&
-          row % 8 < (half ? source.rowCount[1] : source.rowCount[0]))
-        copyAsync16(
-            slot + place(row, piece),
-            Elements::row(source.operands[0],
-                          (half ? source.rows[1] : source.rows[0]) + row % 8) +
-                (stage * kPieces + piece) * 16);
+        for (int i = 0; i < kCopies; ++i) {
+          int row = i * kCopyRows; // and those behind it
+          copyAsync16(slot + place(row + lane / kPieces, lane % kPieces),
+                      pieces[row / 8] + row % 8 * kStride + bytes);
+        }
+      }
+      fetchCompanion<Scale, ScalePart>(scales, slot + kScaleAt, ahead.stage);
+      if constexpr (Zero::kIsThere)
+        fetchCompanion<Zero, ZeroPart>(zeros, slot + kZeroAt, ahead.stage);
+      ahead.slot = ahead.slot + 1 == kDepth ? 0 : ahead.slot + 1;
+      if (++ahead.stage == last) {
+        ahead.stage = first;
+        if (++ahead.pass < passes)
+          point(rowsOf(ahead.pass));
+      }
     }
-    fetchCompanion<Scale>(source, 1, slot + kScaleAt, stage);
-    if constexpr (Zero::kIsThere)
-      fetchCompanion<Zero>(source, 2, slot + kZeroAt, stage);
+    commitCopies();
   }
 
   /// Entry `entry` of a stage of the companion of row g + 8 half.
-  template <typename C>
-  static __device__ __forceinline__ typename C::Element
-  entryAt(const Source &source, int operand, const uint8_t *part, int half,
-          int stage, int entry) {
-    using Part = StagePart<C, kStageColumns>;
+  template <typename C, typename Part>
+  __device__ __forceinline__ typename C::Element
+  entryAt(const Rows &rows, int operand, const uint8_t *part, int half,
+          int stage, int entry) const {
     int g = threadIdx.x % 32 / 4;
-    int at = (half * 8 + g) * static_cast<int>(Part::kPart.words) * 4;
-    if constexpr (!Part::kPart.aligned)
-      at += reinterpret_cast<uintptr_t>(entryOf<C>(
-                source.operands[operand], source.rows[half] + g, stage)) &
+    int at = (half * 8 + g) * Part::kWords * 4;
+    if constexpr (!Part::kAligned)
+      at += (reinterpret_cast<uintptr_t>(
+                 C::row(operands[operand], 0, rows.first[half] + g)) +
+             entryBytes<C>(stage)) &
             3;
     return reinterpret_cast<const typename C::Element *>(part + at)[entry];
   }
 
-  /// The entry of a unit, and of a lane's columns in it.
+  /// Which entry of a stage serves a column of it.
   template <typename C>
   static __device__ __forceinline__ int entryOfColumn(int column) {
     if constexpr (C::kBlockCols >= kStageColumns)
@@ -296,35 +371,28 @@ private:
       return column / static_cast<int>(C::kBlockCols);
   }
 
-  __device__ __forceinline__ void consume(const Source &source,
-                                          const uint8_t *slot, int stage) {
+  __device__ __forceinline__ void consume(const Rows &rows, const uint8_t *slot,
+                                          int stage) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    const uint8_t *scalePart = slot + kScaleAt, *zeroPart = slot + kZeroAt;
+    const uint32_t magic = integerZeros(0);
     // More tiles of tokens leave fewer registers.
 #pragma unroll(Shape::kTokenTiles == 1 ? kUnits : 1)
     for (int unit = 0; unit < kUnits; ++unit) {
-      // This lane's words of both rows.
-      uint32_t words[2][kUnitWords];
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        constexpr int kBytes = kUnitWords * 4;
-        int byte = (unit * 4 + t) * kBytes;
-        const uint8_t *at = slot + place(half * 8 + g, byte / 16) + byte % 16;
-        Vector<uint32_t, kUnitWords> read =
-            *reinterpret_cast<const Vector<uint32_t, kUnitWords> *>(at);
-#pragma unroll
-        for (int i = 0; i < kUnitWords; ++i)
-          words[half][i] = read[i];
-      }
-      // What makes numbers of the codes of each row.
+      // This lane's words of both rows, and what makes numbers of them.
+      Vector<uint32_t, kUnitWords> words[2];
       uint32_t decode[2];
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
+        int byte = (unit * 4 + t) * kUnitWords * 4;
+        words[half] = *reinterpret_cast<const Vector<uint32_t, kUnitWords> *>(
+            slot + place(half * 8 + g, byte / 16) + byte % 16);
         if constexpr (kFloats)
           decode[half] = kUndoE2M1;
         else if constexpr (Zero::kIsThere)
-          decode[half] = integerZeros(
-              entryAt<Zero>(source, 2, slot + kZeroAt, half, stage,
-                            entryOfColumn<Zero>(unit * Shape::kUnit)));
+          decode[half] = integerZeros(entryAt<Zero, ZeroPart>(
+              rows, 2, zeroPart, half, stage,
+              entryOfColumn<Zero>(unit * Shape::kUnit)));
         else
           decode[half] = integerZeros(Weights::Codes::kZero);
       }
@@ -334,25 +402,23 @@ private:
         uint32_t pairs[2][4];
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          if constexpr (!kFloats) {
-            integersToBf16(words[half][i], decode[half], pairs[half]);
-          } else {
-            if constexpr (kScalesCodes) {
-              // A block has two words, or a word is within one.
-              static_assert(Scale::kBlockCols % 8 == 0);
-              if (i * 8 % Scale::kBlockCols == 0)
-                decode[half] = scaledUndo(entryAt<Scale>(
-                    source, 1, slot + kScaleAt, half, stage,
-                    entryOfColumn<Scale>(unit * Shape::kUnit +
-                                         (t * kUnitWords + i) * 8)));
-            }
-            floatsToBf16(words[half][i], decode[half], pairs[half]);
+          if constexpr (kScalesCodes) {
+            // A lane's columns are whole blocks, or lie within one.
+            if (i * 8 % Scale::kBlockCols == 0)
+              decode[half] = scaledUndo(entryAt<Scale, ScalePart>(
+                  rows, 1, scalePart, half, stage,
+                  entryOfColumn<Scale>(unit * Shape::kUnit +
+                                       (t * kUnitWords + i) * 8)));
           }
+          if constexpr (kFloats)
+            floatsToBf16(words[half][i], decode[half], pairs[half]);
+          else
+            integersToBf16(words[half][i], magic, decode[half], pairs[half]);
         }
 #pragma unroll
         for (int j = 0; j < Shape::kTokenTiles; ++j) {
           uint4 b = *reinterpret_cast<const uint4 *>(
-              source.tokens[j] + (stage * kUnits + unit) * Shape::kUnit * 2 +
+              tokens[j] + (stage * kUnits + unit) * Shape::kUnit * 2 +
               (i * 4 + t) * 16);
           auto &d = kScalesCodes ? sums[j] : products[j];
           mmaBf16(d, pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1], b.x,
@@ -362,34 +428,32 @@ private:
         }
       }
       if constexpr (!kScalesCodes) {
-        float scales[2];
+        float scale[2];
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-          scales[half] = toFloat(
-              entryAt<Scale>(source, 1, slot + kScaleAt, half, stage,
-                             entryOfColumn<Scale>(unit * Shape::kUnit)));
+          scale[half] = toFloat(entryAt<Scale, ScalePart>(
+              rows, 1, scalePart, half, stage,
+              entryOfColumn<Scale>(unit * Shape::kUnit)));
 #pragma unroll
         for (int j = 0; j < Shape::kTokenTiles; ++j)
 #pragma unroll
           for (int k = 0; k < 4; ++k)
-            sums[j][k] += products[j][k] * scales[k / 2];
+            sums[j][k] += products[j][k] * scale[k / 2];
       }
     }
   }
 
-  __device__ __forceinline__ void multiplyByGlobals(const Source &source) {
+  __device__ __forceinline__ void multiplyByGlobals(const Rows &rows) {
     if constexpr (Global::kIsThere || kScalesCodes) {
       int g = threadIdx.x % 32 / 4;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         float factor = kScalesCodes ? 1 << kScaleShift : 1;
-        if constexpr (Global::kIsThere)
-          if (g < source.rowCount[half]) {
-            float global = *Global::row(source.operands[Weights::kOperands - 1],
-                                        0, source.rows[half] + g);
-            factor =
-                Weights::kGlobalDivides ? factor / global : factor * global;
-          }
+        if constexpr (Global::kIsThere) {
+          float global = *Global::row(operands[Weights::kOperands - 1], 0,
+                                      rows.first[half] + g);
+          factor = Weights::kGlobalDivides ? factor / global : factor * global;
+        }
 #pragma unroll
         for (int j = 0; j < Shape::kTokenTiles; ++j) {
           sums[j][half * 2] *= factor;
@@ -400,7 +464,22 @@ private:
   }
 };
 
-//===--- Tokens in shared memory ------------------------------------------===//
+//===--- Tokens -----------------------------------------------------------===//
+
+/// Where a PackedStream wants a column of a token, in elements. Of a unit's
+/// pieces of eight columns, those of the first of four lanes come first in the
+/// row; a stream reads the first ones of all four together. Within a piece,
+/// columns have the order of a word's codes.
+template <int unit>
+__device__ __forceinline__ int packedPiece(int piece) {
+  constexpr int kQuarter = unit / 32; // pieces of a lane
+  int within = piece % (unit / 8);
+  return piece - within + within % kQuarter * 4 + within / kQuarter;
+}
+template <int unit>
+__device__ __forceinline__ int packedColumn(int column) {
+  return packedPiece<unit>(column / 8) * 8 + column % 4 * 2 + column % 8 / 4;
+}
 
 /// Eight bf16 columns in the order of a word's codes.
 __device__ __forceinline__ uint4 inOrderOfCodes(uint4 columns) {
@@ -410,13 +489,13 @@ __device__ __forceinline__ uint4 inOrderOfCodes(uint4 columns) {
           __byte_perm(columns.y, columns.w, 0x7632)};
 }
 
-/// Writes tokens of `cols` columns for a PackedStream: `read(token, column)` is
-/// eight columns as a uint4 of bf16. By threads first, first + threads, ...
-template <int cols, int unit, int tokenBytes, typename Read>
-__device__ __forceinline__ void placeTokens(uint8_t *to, int count, int first,
+/// Writes `count` tokens of `cols` columns, `pitch` bytes apart, in the order
+/// of a PackedStream: read(token, column) is eight columns. By `threads`
+/// threads, of which this one is the `first`.
+template <int cols, int unit, int pitch, typename Read>
+__device__ __forceinline__ void orderTokens(uint8_t *to, int count, int first,
                                             int threads, Read read) {
   constexpr int kPieces = cols / 8;
-  constexpr int kQuarter = unit / 32; // pieces of a lane
   // Several at a time, so that their loads overlap.
   constexpr int kBatch = 4;
   int total = count * kPieces;
@@ -431,28 +510,25 @@ __device__ __forceinline__ void placeTokens(uint8_t *to, int count, int first,
 #pragma unroll
     for (int j = 0; j < kBatch; ++j) {
       int index = start + j * threads;
-      if (index >= total)
-        continue;
-      int token = index / kPieces, piece = index % kPieces;
-      // A unit's pieces: those of the first of four lanes, of the second, ...;
-      // here the first ones of all four come first.
-      int within = piece % (unit / 8);
-      int place = piece - within + within % kQuarter * 4 + within / kQuarter;
-      *reinterpret_cast<uint4 *>(to + token * tokenBytes + place * 16) =
-          inOrderOfCodes(values[j]);
+      if (index < total)
+        *reinterpret_cast<uint4 *>(to + index / kPieces * pitch +
+                                   packedPiece<unit>(index % kPieces) * 16) =
+            inOrderOfCodes(values[j]);
     }
   }
 }
 
-/// The lane's token of each tile, of which there are `rows`: others repeat.
-template <typename Source, int tokenTiles, int tokenBytes>
-__device__ __forceinline__ void attachTokens(Source &source, const uint8_t *at,
-                                             int rows) {
-#pragma unroll
-  for (int j = 0; j < tokenTiles; ++j) {
-    int token = j * 8 + threadIdx.x % 32 / 4;
-    source.tokens[j] = at + (token < rows ? token : 0) * tokenBytes;
-  }
+/// Copies `count` tokens that are in that order already: rowOf(token) is one.
+/// They are there when this thread's copies are.
+template <int cols, int tokenBytes, typename RowOf>
+__device__ __forceinline__ void copyTokens(uint8_t *to, int count,
+                                           RowOf rowOf) {
+  constexpr int kPieces = cols / 8;
+  uint32_t base = sharedAddress(to);
+  for (int i = threadIdx.x; i < count * kPieces; i += blockDim.x)
+    copyAsync16(base + i / kPieces * tokenBytes + i % kPieces * 16,
+                reinterpret_cast<const uint8_t *>(rowOf(i / kPieces)) +
+                    i % kPieces * 16);
 }
 
 } // namespace saddle::device

@@ -130,13 +130,27 @@ bool saddle::cuda::canPlaceTokens(const Operand &x) {
 
 static constexpr int64_t kWarps = 8;
 
-//===--- linear -----------------------------------------------------------===//
-
 /// CTAs that share a multiprocessor, as shared memory allows.
 static uint32_t residentOf(int64_t sharedBytes, int64_t most) {
   return static_cast<uint32_t>(
       std::clamp<int64_t>(kSharedMemory / (sharedBytes + 1024), 1, most));
 }
+
+/// How many tiles of rows a warp takes, one after the other, where `items` of
+/// one tile for each warp of a CTA are there: a few items for each CTA are
+/// left, so that none waits long for the last.
+static int64_t passesFor(int64_t items, int64_t most) {
+  return std::clamp<int64_t>(items / (4 * 2 * kMultiprocessors), 1, most);
+}
+
+/// "reinterpret_cast<TYPE *>(...)": something in the workspace.
+static std::string workspaceAt(StringRef type, uint64_t offset) {
+  return formatv(
+      "reinterpret_cast<{0} *>(static_cast<uint8_t *>(p.workspace) + {1})",
+      type, offset);
+}
+
+//===--- linear -----------------------------------------------------------===//
 
 std::optional<KernelPlan>
 saddle::cuda::planLinearPacked(const LaunchDesc &launch,
@@ -144,7 +158,8 @@ saddle::cuda::planLinearPacked(const LaunchDesc &launch,
   const Operand &x = launch.operands[0], &out = launch.operands.back();
   int64_t tokens = x.shape[0], rows = w.elements.shape[0];
   std::optional<PackedShape> shape = PackedShape::of(w, rows);
-  if (!shape || !canPlaceTokens(x) || launch.integer("act_group") > 0)
+  if (!shape || !canPlaceTokens(x) || launch.integer("act_group") > 0 ||
+      rows % 16 != 0)
     return std::nullopt;
   for (shape->tokenTiles = tokens <= 8 ? 1 : 2;; --shape->tokenTiles) {
     if (shape->tokenTiles == 0)
@@ -160,18 +175,39 @@ saddle::cuda::planLinearPacked(const LaunchDesc &launch,
                            kSharedMemory / 2 - 1024))
       break;
   }
+  int64_t tokenBlocks = ceilDiv(tokens, shape->tokens());
+  int64_t rowBlocks = ceilDiv(rows, shape->ctaRows());
+  int64_t passes = shape->columnWarps == 1
+                       ? passesFor(rowBlocks * tokenBlocks, rowBlocks)
+                       : 1;
   KernelPlan plan;
   plan.headers = {"impls/linear_packed.cuh"};
+  std::string ordered = "nullptr";
+  if (tokenBlocks > 1) {
+    // Once, not by each CTA.
+    FunctionPlan order;
+    order.suffix = "order";
+    order.body =
+        formatv("orderRows<{0}, {1}, {2}>(p, p.operands[0], "
+                "p.workspace);",
+                extentNumber(launch), shape->unitColumns(), matrixType(x));
+    order.block = 256;
+    order.grid[0] = blocksOfWarps(ceilDiv(tokens * x.shape[1], 32 * 8));
+    plan.functions.push_back(std::move(order));
+    plan.workspaceBytes = uint64_t(tokens * x.shape[1]) * 2;
+    ordered = "p.workspace";
+  }
   FunctionPlan product;
-  product.body =
-      formatv("linearPacked<{0}, {1}, {2}, {3}, {4}>(p);", extentNumber(launch),
-              matrixType(x), w.type(), matrixType(out), shape->text());
+  product.suffix = tokenBlocks > 1 ? "product" : "";
+  product.body = formatv("linearPacked<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6});",
+                         extentNumber(launch), matrixType(x), w.type(),
+                         matrixType(out), passes, shape->text(), ordered);
   product.block = shape->warps() * 32;
   product.sharedBytes = shape->sharedBytes(std::min(tokens, shape->tokens()));
   product.residentBlocks = residentOf(product.sharedBytes, 2);
   product.waitsItself = true;
-  product.grid[0] = ceilDiv(rows, shape->ctaRows());
-  product.grid[1] = ceilDiv(tokens, shape->tokens());
+  product.grid[0] = ceilDiv(rowBlocks, passes);
+  product.grid[1] = tokenBlocks;
   plan.functions.push_back(std::move(product));
   return plan;
 }
@@ -247,26 +283,31 @@ public:
   KernelPlan plan() const;
 
 private:
-  bool divide(PackedShape &shape, int64_t rows) const;
+  bool divide(PackedShape &shape) const;
+  int64_t passesOf(const PackedShape &shape, int64_t rows) const;
   FunctionPlan productFunction(StringRef suffix, std::string body,
-                               const PackedShape &shape, int64_t rows) const;
+                               const PackedShape &shape, int64_t rows,
+                               int64_t passes) const;
 
   const ExpertsLaunch &op;
   PackedShape up, down;
   int64_t blocks = 0; // of tokens
+  int64_t upPasses = 1, downPasses = 1;
 };
 
 } // namespace
 
-/// Few items: divides columns among warps; many: rows, so that sums need no
-/// adding.
-bool SortedPlanner::divide(PackedShape &shape, int64_t rows) const {
+/// Warps have all columns of their rows, so that sums need no adding.
+bool SortedPlanner::divide(PackedShape &shape) const {
   shape.rowWarps = kWarps;
-  while (shape.rowWarps > 1 &&
-         blocks * ceilDiv(rows, shape.ctaRows()) < 6 * kMultiprocessors)
-    shape.rowWarps /= 2;
-  shape.divideColumns(kWarps / shape.rowWarps);
-  return shape.chooseDepth(shape.tokens(), kSharedMemory / 2 - 1024);
+  shape.divideColumns(1);
+  if (shape.chooseDepth(shape.tokens(), kSharedMemory / 2 - 1024) &&
+      shape.depth > 2)
+    return true;
+  // In place of two CTAs with a copy of the tokens each. More tiles of tokens
+  // need more registers than 16 warps can have.
+  shape.rowWarps = shape.tokenTiles > 2 ? 12 : 16;
+  return shape.chooseDepth(shape.tokens(), kSharedMemory - 1024);
 }
 
 bool SortedPlanner::chooseShapes() {
@@ -274,15 +315,24 @@ bool SortedPlanner::chooseShapes() {
        --up.tokenTiles) {
     down.tokenTiles = 2 * up.tokenTiles;
     blocks = device::mostExpertBlocks(op.held(), op.pairs(), up.tokens());
-    if (divide(up, 2 * op.inner()) && divide(down, op.hidden()))
+    if (divide(up) && divide(down)) {
+      upPasses = passesOf(up, 2 * op.inner());
+      downPasses = passesOf(down, op.hidden());
       return true;
+    }
   }
   return false;
 }
 
+int64_t SortedPlanner::passesOf(const PackedShape &shape, int64_t rows) const {
+  int64_t each = ceilDiv(rows, shape.ctaRows());
+  return passesFor(blocks * each, each);
+}
+
 FunctionPlan SortedPlanner::productFunction(StringRef suffix, std::string body,
                                             const PackedShape &shape,
-                                            int64_t rows) const {
+                                            int64_t rows,
+                                            int64_t passes) const {
   FunctionPlan function;
   function.suffix = suffix.str();
   function.body = std::move(body);
@@ -293,7 +343,7 @@ FunctionPlan SortedPlanner::productFunction(StringRef suffix, std::string body,
       residentOf(function.sharedBytes, shape.tokenTiles > 2 ? 1 : 2);
   // As many as fit at a time walk the items.
   function.grid[0] =
-      std::min<int64_t>(blocks * ceilDiv(rows, shape.ctaRows()),
+      std::min<int64_t>(blocks * ceilDiv(rows, passes * shape.ctaRows()),
                         kMultiprocessors * function.residentBlocks);
   return function;
 }
@@ -301,18 +351,16 @@ FunctionPlan SortedPlanner::productFunction(StringRef suffix, std::string body,
 KernelPlan SortedPlanner::plan() const {
   uint64_t bytes = 0;
   auto place = [&](StringRef type, int64_t count) {
-    std::string text = formatv(
-        "reinterpret_cast<{0} *>(static_cast<uint8_t *>(p.workspace) + {1})",
-        type, bytes);
+    std::string text = workspaceAt(type, bytes);
     bytes = roundUp(bytes + count, 256);
     return text;
   };
   int64_t held = op.held(), pairs = op.pairs(), tokens = up.tokens();
-  std::string planType =
-      formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, tokens);
   std::string planAt =
-      place(planType, device::expertPlanBytes(held, pairs, tokens));
-  std::string values = place("float", pairs * op.inner() * 4);
+      place(formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, tokens).str(),
+            device::expertPlanBytes(held, pairs, tokens));
+  std::string x = place("bf16", op.tokens() * op.hidden() * 2);
+  std::string inner = place("bf16", 2 * pairs * op.inner() * 2);
   std::string products = place("float", pairs * op.hidden() * 4);
   int extent = extentNumber(op.launch);
   std::string experts = matrixType(op.experts);
@@ -322,21 +370,25 @@ KernelPlan SortedPlanner::plan() const {
   FunctionPlan prepare;
   prepare.suffix = "prepare";
   prepare.block = 512;
+  prepare.grid[0] =
+      1 + blocksOfWarps(ceilDiv(op.tokens() * op.hidden(), 32 * 8 * 2));
   prepare.sharedBytes = device::expertSortBytes(held);
   prepare.body =
-      formatv("planExperts<{0}, {1}>(p, {2});", extent, experts, planAt);
+      formatv("prepareExpertsPacked<{0}, {1}, {2}, {3}>(p, {4}, {5});", extent,
+              up.unitColumns(), matrixType(op.x), experts, planAt, x);
   plan.functions.push_back(std::move(prepare));
   plan.functions.push_back(productFunction(
       "up",
-      formatv("expertsUpPacked<{0}, {1}, {2}, {3}>(p, {4}, {5});", op.slots(),
-              matrixType(op.x), op.stored13.type(), up.text(), planAt, values),
-      up, 2 * op.inner()));
+      formatv("expertsUpPacked<{0}, {1}, {2}, {3}, {4}>(p, {5}, {6}, {7});",
+              op.slots(), op.stored13.type(), upPasses, up.text(),
+              down.unitColumns(), planAt, x, inner),
+      up, 2 * op.inner(), upPasses));
   plan.functions.push_back(productFunction(
       "down",
-      formatv("expertsDownPacked<{0}, {1}, {2}>(p, {3}, {4}, {5});",
-              op.stored2.number, op.stored2.type(), down.text(), planAt, values,
-              products),
-      down, op.hidden()));
+      formatv("expertsDownPacked<{0}, {1}, {2}, {3}>(p, {4}, {5}, {6});",
+              op.stored2.number, op.stored2.type(), downPasses, down.text(),
+              planAt, inner, products),
+      down, op.hidden(), downPasses));
   FunctionPlan combine;
   combine.suffix = "combine";
   combine.body =
@@ -358,8 +410,8 @@ saddle::cuda::planExpertsPacked(const ExpertsLaunch &op) {
                              down = PackedShape::of(op.stored2, op.hidden());
   // A warp has eight rows of w1 and of w3.
   if (!up || !down || !canPlaceTokens(op.x) || op.group > 0 ||
-      op.inner() % 8 != 0 || op.pairs() > kLargest || op.held() > 2048 ||
-      op.held() * 2 * op.inner() > kLargest ||
+      op.inner() % 8 != 0 || op.hidden() % 16 != 0 || op.pairs() > kLargest ||
+      op.held() > 2048 || op.held() * 2 * op.inner() > kLargest ||
       op.held() * op.hidden() > kLargest)
     return std::nullopt;
   if (std::optional<KernelPlan> plan = planDecode(op, *up, *down))

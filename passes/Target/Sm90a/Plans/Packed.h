@@ -37,6 +37,8 @@ struct PackedShape : device::CtaLayout<device::PackedLayout> {
   int64_t warpSharedBytes(int64_t kept) const {
     return ringBytes() + kept * tokenBytes();
   }
+  /// Columns that four lanes read together.
+  int64_t unitColumns() const { return unit; }
   /// "PackedShape<128, 8, 1, 4, 2, 4>".
   std::string text() const;
 
