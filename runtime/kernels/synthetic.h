@@ -9,6 +9,19 @@
 
 namespace saddle::device {
 
+/// How values lie in words of the source, as schema::Unpacking says it.
+struct SyntheticWords {
+  uint32_t bits;    // of a value; 0: elements are values, only transposed
+  uint32_t perWord; // values
+  uint64_t places;  // of the i-th value of a word, four bits each
+  uint32_t alongRows, transposed;
+  uint32_t perElement; // values of an element of the matrix
+  uint32_t add;
+  /// What all values are, in place of random ones; bytes of exponents. 0: none.
+  uint32_t constant;
+  uint32_t present; // the source has words, or is transposed
+};
+
 /// Sizes, strides and starts in elements. Entry (m, i, j) of the destination,
 /// m < members, i < rows, j < cols, is cell
 ///   (rowStart + i * destBlockRows) / sourceBlockRows,
@@ -28,8 +41,9 @@ struct SyntheticPiece {
   uint32_t from, to; // schema::DType of a cell and of an entry
   float center, spread;
   uint32_t reserved;
+  SyntheticWords words;
 };
-static_assert(sizeof(SyntheticPiece) == 152, "the host copies this structure");
+static_assert(sizeof(SyntheticPiece) == 192, "the host copies this structure");
 
 /// operands[0] of the launch is an array of pieces, rankValues[0] their number.
 

@@ -33,6 +33,9 @@ enum SyntheticType : uint32_t {
   kSyntheticF16 = 3,
   kSyntheticE4M3 = 4,
   kSyntheticI32 = 5,
+  kSyntheticU8 = 6,
+  kSyntheticE8M0 = 7,
+  kSyntheticI8 = 8,
 };
 
 /// `value` rounded to a cell of type `from` and stored as `to`, which is the
@@ -61,6 +64,10 @@ storeCell(void *row, uint64_t column, float value, uint32_t from, uint32_t to) {
     else
       static_cast<f32 *>(row)[column] = toFloat(fromFloat<e4m3>(value));
     return;
+  case kSyntheticI8:
+    static_cast<i8 *>(row)[column] =
+        static_cast<i8>(__float2int_rn(fminf(fmaxf(value, -127), 127)));
+    return;
   case kSyntheticI32: // tables of the model have no random stand-in
     static_cast<i32 *>(row)[column] = 0;
     return;
@@ -75,6 +82,40 @@ __device__ __forceinline__ uint32_t syntheticBytes(uint32_t type) {
                                                            : 1;
 }
 
+/// The value at place `place` of a word: any code but the lowest.
+__device__ __forceinline__ uint32_t codeAt(uint64_t stream, uint64_t index,
+                                           uint32_t place, uint32_t bits) {
+  uint64_t random = mixBits(stream + index * 0x9e3779b97f4a7c15ull);
+  if (place >= 4)
+    random = mixBits(random);
+  uint32_t codes = (1u << bits) - 1;
+  return 1 + static_cast<uint32_t>(random >> 16 * (place % 4) & 0xffff) % codes;
+}
+
+/// The element of a matrix at (row, column), whose values lie in words.
+/// `firstRow` is the member's first row of the tensor.
+__device__ __forceinline__ uint8_t elementOfWords(const SyntheticPiece &piece,
+                                                  uint64_t stream, uint64_t row,
+                                                  uint64_t column,
+                                                  uint64_t firstRow) {
+  const SyntheticWords &words = piece.words;
+  uint32_t result = 0, mask = (1u << words.bits) - 1;
+  for (uint32_t i = 0; i < words.perElement; ++i) {
+    uint64_t value = column * words.perElement + i;
+    uint64_t r = words.transposed ? value : row;
+    uint64_t c = words.transposed ? row : value;
+    uint64_t along = words.alongRows ? r : c;
+    (words.alongRows ? r : c) /= words.perWord;
+    uint32_t place = words.places >> 4 * (along % words.perWord) & 15;
+    uint32_t code = words.constant
+                        ? words.constant
+                        : codeAt(stream, (firstRow + r) * piece.sourceCols + c,
+                                 place, words.bits);
+    result |= (code + words.add & mask) << i * words.bits;
+  }
+  return static_cast<uint8_t>(result);
+}
+
 __device__ __forceinline__ void fillPiece(const SyntheticPiece &piece,
                                           uint64_t warp, uint64_t warps) {
   constexpr uint64_t kEach = 4, kChunk = 32 * kEach;
@@ -86,8 +127,8 @@ __device__ __forceinline__ void fillPiece(const SyntheticPiece &piece,
     uint64_t member = piece.memberStart + m;
     uint64_t stream = piece.streams[piece.isStack ? member : 0];
     uint64_t row =
-        (piece.rowStart + i * piece.destBlockRows) / piece.sourceBlockRows +
-        (piece.isStack ? 0 : member * piece.sourceRows);
+        (piece.rowStart + i * piece.destBlockRows) / piece.sourceBlockRows;
+    uint64_t firstRow = piece.isStack ? 0 : member * piece.sourceRows;
     void *dest = static_cast<char *>(piece.dest) +
                  (m * piece.memberStride + i * piece.rowStride) *
                      syntheticBytes(piece.to);
@@ -100,10 +141,18 @@ __device__ __forceinline__ void fillPiece(const SyntheticPiece &piece,
       uint64_t col = piece.colStart + j * piece.destBlockCols;
       if (piece.sourceBlockCols != 1)
         col /= piece.sourceBlockCols;
-      float value =
-          __fadd_rn(piece.center,
-                    __fmul_rn(piece.spread,
-                              uniformAt(stream, row * piece.sourceCols + col)));
+      const SyntheticWords &words = piece.words;
+      if (words.present && words.bits != 0) {
+        static_cast<uint8_t *>(dest)[j] =
+            elementOfWords(piece, stream, row, col, firstRow);
+        continue;
+      }
+      uint64_t r = words.transposed ? col : row;
+      uint64_t c = words.transposed ? row : col;
+      float value = __fadd_rn(
+          piece.center,
+          __fmul_rn(piece.spread,
+                    uniformAt(stream, (firstRow + r) * piece.sourceCols + c)));
       storeCell(dest, j, value, piece.from, piece.to);
     }
   }

@@ -150,6 +150,19 @@ static device::SyntheticPiece describe(const UploadTarget &target,
   result.to = uint32_t(slice.dtype());
   result.center = tensor.center;
   result.spread = tensor.spread;
+  const schema::Source &source = *target.engine.sources()->Get(piece.source());
+  if (const schema::Unpacking *how = source.unpacking()) {
+    result.words.present = 1;
+    result.words.bits = how->bits();
+    result.words.perWord = how->order() ? how->order()->size() : 1;
+    for (uint32_t i = 0; how->order() && i < how->order()->size(); ++i)
+      result.words.places |= uint64_t(how->order()->Get(i)) << 4 * i;
+    result.words.alongRows = how->along_rows();
+    result.words.transposed = how->transposed();
+    result.words.perElement = how->per_element();
+    result.words.add = how->add();
+    result.words.constant = tensor.constant;
+  }
   return result;
 }
 

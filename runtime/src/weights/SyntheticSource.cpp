@@ -20,6 +20,8 @@ namespace {
 /// Elements that have a scale are spread by this factor, and their scales take
 /// it back: fp8 codes would sit among the subnormals without.
 constexpr float kCodeSpread = 256;
+/// The byte of e8m0 that is 1 / kCodeSpread.
+constexpr uint32_t kScaleByte = 127 - 8;
 
 /// Finalizer of the splitmix64 generator: neighbouring indices give unrelated
 /// bits.
@@ -35,14 +37,16 @@ float uniform(uint64_t stream, uint64_t index) {
   return float(int64_t(bits) >> 40) * 0x1p-23f;
 }
 
-/// The codes of an element: any but the lowest, so that as many are above the
+/// The codes of a word: any but the lowest, so that as many are above the
 /// middle as below it and their mean is 0. A mean would make all tokens alike.
+/// Four of them come from one random number, the others from the next.
 uint64_t codesAt(uint64_t stream, uint64_t index,
                  const schema::Unpacking &unpacking) {
-  uint64_t random = mix(stream + index * 0x9e3779b97f4a7c15u);
+  uint64_t random[2] = {mix(stream + index * 0x9e3779b97f4a7c15u)};
+  random[1] = mix(random[0]);
   uint64_t codes = (uint64_t(1) << unpacking.bits()) - 1, result = 0;
-  for (uint32_t i = 0; i < unpacking.per_element(); ++i)
-    result |= (1 + (random >> (16 * (i % 4)) & 0xffff) % codes)
+  for (uint32_t i = 0; i < unpacking.order()->size(); ++i)
+    result |= (1 + (random[i / 4] >> (16 * (i % 4)) & 0xffff) % codes)
               << (i * unpacking.bits());
   return result;
 }
@@ -158,6 +162,9 @@ public:
       tensor.center = distribution.center;
       tensor.spread = distribution.spread;
       tensor.dtype = source->dtype();
+      if (source->companion() == schema::CompanionKind::SCALE &&
+          source->unpacking() && source->unpacking()->bits() != 0)
+        tensor.constant = kScaleByte;
       const auto &shape = *source->shape();
       uint32_t rank = shape.size();
       tensor.cols = rank >= 1 ? shape.Get(rank - 1) : 1;
@@ -188,12 +195,10 @@ public:
     const schema::Source &source = *engine.sources()->Get(range.source);
     if (const auto *unpacking = source.unpacking();
         unpacking && unpacking->bits() != 0) {
-      bool isScale = source.companion() == schema::CompanionKind::SCALE;
       for (uint64_t j = 0; j < range.count; ++j) {
         uint64_t index = row * tensor.cols + range.col + j;
-        // Bytes of scales are exponents.
-        uint64_t bits = isScale ? 127 - 8 // 1 / kCodeSpread
-                                : codesAt(stream, index, *unpacking);
+        uint64_t bits = tensor.constant ? tensor.constant
+                                        : codesAt(stream, index, *unpacking);
         std::memcpy(out + j * unit, &bits, unit);
       }
       return;

@@ -22,6 +22,7 @@ struct SyntheticValues {
     schema::DType dtype;
     uint64_t rows, cols;           // of a member
     std::vector<uint64_t> streams; // per member of a stack, else one
+    uint32_t constant = 0;         // what all words are; 0: random codes
   };
   std::vector<Tensor> tensors; // as engine.sources
 };
