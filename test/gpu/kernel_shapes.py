@@ -36,6 +36,13 @@ long-fp8     | tp=8           | fp8  | {LONG} --kv-dtype fp8
 long-dp8-fp8 | tp=8,dp=8,ep=8 | fp8  | --max-batch 2 --max-seq-len 65536 --buckets 1,2 --kv-dtype fp8
 bf16         | tp=8           | bf16 | {DECODE}
 bf16-ep8     | tp=8,ep=8      | bf16 | {DECODE}
+awq          | tp=1           | awq  | {DECODE}
+awq-tp2      | tp=2           | awq  | {DECODE}
+gptq-tp2     | tp=2           | gptq | {DECODE}
+nvfp4        | tp=1           | nvfp4 | {DECODE}
+nvfp4-tp4    | tp=4           | nvfp4 | {DECODE}
+mxfp4-tp2    | tp=2           | mxfp4 | {DECODE}
+awq-chunk    | tp=1           | awq  | --max-batch 2 --max-seq-len 4096 --buckets 2 --prefill-chunk 2048
 """
 
 # A line of SaddleKernelCheck's summary: one op.
@@ -51,12 +58,34 @@ def engines():
             for name, topology, weights, limits in rows}
 
 
+KEPT = ["lm_head", "re:.*block_sparse_moe.gate$"]
+STORED = {
+    "awq": {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True,
+            "version": "gemm", "modules_to_not_convert": ["block_sparse_moe.gate"]},
+    "gptq": {"quant_method": "gptq", "bits": 4, "group_size": 64, "sym": True,
+             "desc_act": False, "modules_in_block_to_quantize": None},
+    "nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4",
+              "ignore": ["lm_head", "*.block_sparse_moe.gate"],
+              "config_groups": {"group_0": {"targets": ["Linear"], "weights": {
+                  "num_bits": 4, "type": "float", "group_size": 16,
+                  "dynamic": False}}}},
+    "mxfp4": {"quant_method": "compressed-tensors", "format": "mxfp4-pack-quantized",
+              "quantization_status": "compressed", "ignore": KEPT,
+              "config_groups": {"group_0": {"targets": ["Linear"], "weights": {
+                  "num_bits": 4, "type": "float", "strategy": "group",
+                  "group_size": 32, "symmetric": True, "dynamic": False},
+                  "input_activations": None}}},
+}
+
+
 def write_config(weights, folder):
-    """The published config, or the same without quantisation."""
+    """The published config, the same without quantisation, or stored otherwise."""
     if weights == "fp8":
         return CONFIG
     config = json.loads(CONFIG.read_text())
     del config["quantization_config"]
+    if weights != "bf16":
+        config["quantization_config"] = STORED[weights]
     path = folder / "config.json"
     path.write_text(json.dumps(config))
     return path

@@ -420,26 +420,28 @@ private:
           uint4 b = *reinterpret_cast<const uint4 *>(
               tokens[j] + (stage * kUnits + unit) * Shape::kUnit * 2 +
               (i * 4 + t) * 16);
-          auto &d = kScalesCodes ? sums[j] : products[j];
+          float (&d)[4] = products[j];
           mmaBf16(d, pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1], b.x,
                   b.y);
           mmaBf16(d, pairs[0][2], pairs[1][2], pairs[0][3], pairs[1][3], b.z,
                   b.w);
         }
       }
+      // Units have sums of their own also without scales, so that products of
+      // two can be under way.
+      float scale[2] = {1, 1};
       if constexpr (!kScalesCodes) {
-        float scale[2];
 #pragma unroll
         for (int half = 0; half < 2; ++half)
           scale[half] = toFloat(entryAt<Scale, ScalePart>(
               rows, 1, scalePart, half, stage,
               entryOfColumn<Scale>(unit * Shape::kUnit)));
-#pragma unroll
-        for (int j = 0; j < Shape::kTokenTiles; ++j)
-#pragma unroll
-          for (int k = 0; k < 4; ++k)
-            sums[j][k] += products[j][k] * scale[k / 2];
       }
+#pragma unroll
+      for (int j = 0; j < Shape::kTokenTiles; ++j)
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+          sums[j][k] += products[j][k] * scale[k / 2];
     }
   }
 

@@ -59,11 +59,8 @@ static void fillRow(uint8_t *row, uint64_t width, const Element *codes,
 }
 
 template <typename Element>
-static void fillTyped(const View &view, const Quantiles &from, uint64_t seed,
-                      unsigned threads) {
-  std::vector<Element> codes(from.size());
-  storeRow(from.data(), view.dtype, reinterpret_cast<uint8_t *>(codes.data()),
-           from.size());
+static void fillCodes(const View &view, const std::vector<Element> &codes,
+                      uint64_t seed, unsigned threads) {
   uint64_t width = view.shape[view.rank - 1], rows = 1;
   for (unsigned i = 0; i + 1 < view.rank; ++i)
     rows *= view.shape[i];
@@ -81,6 +78,23 @@ static void fillTyped(const View &view, const Quantiles &from, uint64_t seed,
               row * width);
     }
   });
+}
+
+template <typename Element>
+static void fillTyped(const View &view, const Quantiles &from, uint64_t seed,
+                      unsigned threads) {
+  std::vector<Element> codes(from.size());
+  storeRow(from.data(), view.dtype, reinterpret_cast<uint8_t *>(codes.data()),
+           from.size());
+  fillCodes(view, codes, seed, threads);
+}
+
+void fillBytes(const View &view, unsigned least, unsigned most, uint64_t seed,
+               unsigned threads) {
+  std::vector<uint8_t> codes(Quantiles().size());
+  for (size_t i = 0; i < codes.size(); ++i)
+    codes[i] = uint8_t(least + i * (most - least + 1) / codes.size());
+  fillCodes(view, codes, seed, threads);
 }
 
 void fillElements(const View &view, const Quantiles &from, uint64_t seed,

@@ -34,6 +34,11 @@ inline uint64_t randomBits(uint64_t seed, uint64_t counter) {
 void fillElements(const View &view, const Quantiles &from, uint64_t seed,
                   unsigned threads);
 
+/// The same for elements of one byte, whatever it means: each is one of least
+/// .. most.
+void fillBytes(const View &view, unsigned least, unsigned most, uint64_t seed,
+               unsigned threads);
+
 /// Calls work(i) for each i below `count`, on up to `threads` threads.
 void forEachIndex(uint64_t count, unsigned threads,
                   const std::function<void(uint64_t)> &work);

@@ -108,16 +108,47 @@ private:
   /// Matrices: rows of length one on average; e4m3 spread over its codes.
   void weight(size_t operand) {
     View w = view(operand);
+    if (w.dtype == DType::U8 || w.dtype == DType::I8)
+      return bytes(operand, 0, 255);
     normal(operand, w.dtype == DType::F8E4M3
                         ? 60
                         : 1 / std::sqrt(float(w.shape[w.rank - 1])));
+  }
+
+  void bytes(size_t operand, unsigned least, unsigned most) {
+    if (isOurs(operand))
+      fillBytes(buffer(operand).view(), least, most, random(), threads);
+  }
+  /// Such that a weight's rows of a few thousand values are of length one or
+  /// so, and values of a row differ in size.
+  void companion(size_t operand) {
+    bool hasGlobal = false; // behind it
+    for (size_t i = operand + 1;
+         i < step->operands.size() && step->definitions[i].companion; ++i)
+      hasGlobal = hasGlobal || step->definitions[i].companion->kind ==
+                                   schema::CompanionKind::GLOBAL_SCALE;
+    switch (step->definitions[operand].companion->kind) {
+    case schema::CompanionKind::ZERO:
+      return bytes(operand, 0, 15);
+    case schema::CompanionKind::GLOBAL_SCALE:
+      return step->definitions[operand].companion->divides
+                 ? positive(operand, 100, 400)
+                 : positive(operand, 2e-3f, 8e-3f);
+    default:
+      break;
+    }
+    if (view(operand).dtype == DType::F8E8M0)
+      return bytes(operand, 127 - 11, 127 - 7);
+    if (hasGlobal)
+      return positive(operand, 0.25f, 2);
+    positive(operand, 0.2e-3f, 2e-3f);
   }
 
   /// Those of any storage, with their companions.
   void weights() {
     for (size_t i = 0; i < step->operands.size(); ++i)
       if (step->definitions[i].companion)
-        positive(i, 0.2e-3f, 2e-3f);
+        companion(i);
       else if (step->definitions[i].type == ops::Type::W)
         weight(i);
   }

@@ -82,6 +82,21 @@ TEST(InputsTest, ContentsDependOnTheSeedAndNotOnThreads) {
   EXPECT_FALSE(one == third);
 }
 
+TEST(InputsTest, BytesAreDrawnFromARange) {
+  std::vector<uint8_t> data;
+  View view = matrix(data, DType::U8, 100, 101, 104);
+  fillBytes(view, 3, 5, 7, 1);
+  unsigned counts[256] = {};
+  for (uint64_t i = 0; i < 100; ++i) {
+    for (uint64_t j = 0; j < 101; ++j)
+      ++counts[view.row(i)[j]];
+    EXPECT_EQ(view.row(i)[101], 0xee); // a gap between rows
+  }
+  EXPECT_EQ(counts[3] + counts[4] + counts[5], 10100u);
+  for (unsigned byte : {3, 4, 5})
+    EXPECT_NEAR(counts[byte], 10100 / 3, 200); // four deviations are 190
+}
+
 TEST(InputsTest, EveryIndexIsVisitedOnce) {
   for (unsigned threads : {1u, 3u, 16u}) {
     std::vector<int> visits(1000);

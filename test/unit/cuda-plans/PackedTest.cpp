@@ -1,0 +1,178 @@
+#include "test/unit/cuda-plans/PlanFixture.h"
+
+namespace saddle::cuda {
+namespace {
+
+using schema::CompanionKind;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+/// Weights of four bits in the shapes of MiniMax-M2.5.
+class PackedPlanTest : public PlanTest {
+protected:
+  /// `rows` are dimensions in front of the columns.
+  Operand codes(const char *name, llvm::SmallVector<int64_t> rows, int64_t cols,
+                schema::Codes kind = schema::Codes::UINT, uint32_t zero = 0) {
+    rows.push_back(cols / 2);
+    Operand result = operand(name, u8(), rows);
+    result.encoding = {kind, 2, zero};
+    return result;
+  }
+  Operand of(const char *name, mlir::Type type, llvm::SmallVector<int64_t> rows,
+             int64_t cols, int64_t group,
+             CompanionKind kind = CompanionKind::SCALE) {
+    rows.push_back(cols / group);
+    return companion(name, type, rows, group, kind);
+  }
+  mlir::Type e8m0() { return builder.getType<mlir::Float8E8M0FNUType>(); }
+
+  /// AWQ.
+  LaunchDesc linear(int64_t tokens, int64_t rows, int64_t cols,
+                    int64_t group = 128) {
+    return launch("linear",
+                  {operand("x", bf16(), {tokens, cols}),
+                   codes("w", {rows}, cols),
+                   of("w_scale", f32(), {rows}, cols, group),
+                   of("w_zero", u8(), {rows}, cols, group, CompanionKind::ZERO),
+                   operand("out", bf16(), {tokens, rows})},
+                  {{"act_group", 0}});
+  }
+  LaunchDesc experts(int64_t tokens, int64_t inner) {
+    return launch("experts",
+                  {operand("x", bf16(), {tokens, 3072}),
+                   operand("weights", f32(), {tokens, 8}),
+                   operand("experts", i32(), {tokens, 8}),
+                   codes("w13", {256, 2 * inner}, 3072),
+                   of("w13_scale", f32(), {256, 2 * inner}, 3072, 128),
+                   codes("w2", {256, 3072}, inner),
+                   of("w2_scale", f32(), {256, 3072}, inner, 128),
+                   operand("out", bf16(), {tokens, 3072})},
+                  {{"act_group", 0}});
+  }
+};
+
+TEST_F(PackedPlanTest, AFewTokensDivideColumnsAmongWarps) {
+  KernelPlan p = plan(linear(1, 8192, 3072));
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_packed.cuh"));
+  ASSERT_EQ(p.functions.size(), 1u);
+  // 512 tiles of 16 rows. Two tiles for a CTA would make 256 CTAs, fewer than
+  // two for each of 132 multiprocessors.
+  EXPECT_EQ(p.functions[0].grid[0], 512u);
+  // 3072 columns are 12 stages of 256, not two for each of eight warps; 24 of
+  // 128 are three for each.
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr(", 1, PackedShape<128, 4, 1, 4, 1, 8>>(p, nullptr);"));
+  EXPECT_TRUE(p.functions[0].waitsItself);
+  EXPECT_EQ(p.workspaceBytes, 0u);
+}
+
+TEST_F(PackedPlanTest, ManyTokensArePutInOrderOnce) {
+  KernelPlan p = plan(linear(2048, 8192, 3072));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_EQ(p.functions[0].body,
+            "orderRows<1, 128, Matrix<bf16, 2048, 3072, 3072>>(p, "
+            "p.operands[0], p.workspace);");
+  EXPECT_EQ(p.workspaceBytes, 2048u * 3072 * 2);
+  // 64 blocks of 128 rows, 128 of 16 tokens: 8192 items. Eight for each of two
+  // CTAs on 132 multiprocessors would be 1056: seven blocks for a CTA.
+  EXPECT_EQ(p.functions[1].grid[0], 10u);
+  EXPECT_EQ(p.functions[1].grid[1], 128u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 7, PackedShape<128, 8, 2, "));
+}
+
+TEST_F(PackedPlanTest, GroupsDecideWhatIsReadTogether) {
+  auto shapeOf = [&](LaunchDesc launch) {
+    return plan(launch).functions[0].body;
+  };
+  EXPECT_THAT(shapeOf(linear(1, 256, 3072, 64)), HasSubstr("PackedShape<64, "));
+  EXPECT_THAT(shapeOf(linear(1, 256, 3072, 32)), HasSubstr("PackedShape<32, "));
+  // 192 columns are no units of 128.
+  EXPECT_THAT(shapeOf(linear(1, 256, 192, 64)), HasSubstr("PackedShape<64, "));
+  // e4m3 scales multiply codes, so their groups need not be units.
+  LaunchDesc nvfp4 = launch("linear",
+                            {operand("x", bf16(), {1, 3072}),
+                             codes("w", {256}, 3072, schema::Codes::E2M1),
+                             of("w_scale", e4m3(), {256}, 3072, 16),
+                             of("w_global_scale", f32(), {1}, 3072, 3072,
+                                CompanionKind::GLOBAL_SCALE),
+                             operand("out", bf16(), {1, 256})},
+                            {{"act_group", 0}});
+  nvfp4.operands[3].blockRows = 256;
+  EXPECT_THAT(shapeOf(nvfp4), HasSubstr("PackedShape<128, "));
+  // Powers of two may be too large to.
+  LaunchDesc mxfp4 = launch("linear",
+                            {operand("x", bf16(), {1, 3072}),
+                             codes("w", {256}, 3072, schema::Codes::E2M1),
+                             of("w_scale", e8m0(), {256}, 3072, 32),
+                             operand("out", bf16(), {1, 256})},
+                            {{"act_group", 0}});
+  EXPECT_THAT(shapeOf(mxfp4), HasSubstr("PackedShape<32, "));
+}
+
+TEST_F(PackedPlanTest, WhatCannotStreamIsOfAnyShape) {
+  auto isAnyShape = [&](LaunchDesc launch) {
+    return plan(launch).headers[0] == "impls/linear.cuh";
+  };
+  EXPECT_FALSE(isAnyShape(linear(1, 256, 128)));
+  EXPECT_TRUE(isAnyShape(linear(1, 250, 128)));     // tiles of 16 rows
+  EXPECT_TRUE(isAnyShape(linear(1, 256, 144, 48))); // units of 32 columns
+  LaunchDesc wide = linear(1, 256, 128);
+  wide.operands[0].element = f32(); // tokens are bf16
+  EXPECT_TRUE(isAnyShape(wide));
+  LaunchDesc odd = linear(1, 256, 128);
+  odd.operands[1].alignment = 8; // rows begin at multiples of 16 bytes
+  EXPECT_TRUE(isAnyShape(odd));
+  LaunchDesc shared = linear(1, 256, 128);
+  shared.operands[2].blockRows = 8; // a row has scales of its own
+  EXPECT_TRUE(isAnyShape(shared));
+  LaunchDesc bytes = linear(1, 256, 128);
+  bytes.operands[1] = operand("w", u8(), {256, 128});
+  bytes.operands[1].encoding = {schema::Codes::ELEMENTS, 1, 128};
+  bytes.operands.erase(bytes.operands.begin() + 3);
+  EXPECT_TRUE(isAnyShape(bytes));
+}
+
+TEST_F(PackedPlanTest, OneTokenHasACtaForEachChoice) {
+  KernelPlan p = plan(experts(1, 768));
+  EXPECT_THAT(p.headers, ElementsAre("impls/experts_packed.cuh"));
+  ASSERT_EQ(p.functions.size(), 2u);
+  // 1536 rows of eight experts: 384 CTAs of 32 rows are the first that are at
+  // least 330.
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(48u, 8u, 1u));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("expertsUpPackedDecode<"));
+  // A warp for each choice, 16 rows of 3072.
+  EXPECT_EQ(p.functions[1].grid[0], 192u);
+  EXPECT_EQ(p.functions[1].block, 256u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 5, StoredWeights<"));
+  EXPECT_EQ(p.workspaceBytes, 8u * 768 * 4);
+}
+
+TEST_F(PackedPlanTest, MoreTokensAreSortedByExpert) {
+  KernelPlan p = plan(experts(64, 768));
+  ASSERT_EQ(p.functions.size(), 4u);
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("prepareExpertsPacked<1, 128, Matrix<bf16, 64, 3072, "
+                        "3072>, Matrix<i32, 64, 8, 8>>"));
+  // 512 pairs over 256 experts in blocks of 8: at most 320 blocks. Two tokens
+  // for each of a block's in the second product.
+  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 512, 8>"));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("PackedShape<128, 8, 1, "));
+  EXPECT_THAT(p.functions[2].body, HasSubstr("PackedShape<128, 8, 2, "));
+  EXPECT_THAT(p.functions[3].body, HasSubstr("combineExperts<"));
+  // 12 tiles of rows for each block, 24 for the second: 3840 and 7680 items of
+  // 1056 at least.
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 3, PackedShape"));
+  EXPECT_THAT(p.functions[2].body, HasSubstr(", 7, PackedShape"));
+}
+
+TEST_F(PackedPlanTest, ExpertsWithoutTilesAreOfAnyShape) {
+  EXPECT_THAT(plan(experts(4, 768)).headers,
+              ElementsAre("impls/experts_packed.cuh"));
+  LaunchDesc launch = experts(4, 768);
+  launch.operands[0].element = f32();
+  EXPECT_THAT(plan(launch).headers, ElementsAre("impls/experts.cuh"));
+}
+
+} // namespace
+} // namespace saddle::cuda
