@@ -7,8 +7,8 @@
 // pairs of bf16, exactly: codes 0 and 4, 1 and 5, 2 and 6, 3 and 7, as masks
 // leave them; tokens lie in shared memory in that order.
 //
-// Scales: an e4m3 scale times an e2m1 code is a bf16 number, so codes are
-// multiplied by it before the product. Other scales multiply the sums of a
+// Scales: an e4m3 or e8m0 scale times an e2m1 code is a bf16 number, so codes
+// are multiplied by it before the product. Other scales multiply the sums of a
 // unit, which lies within one of their blocks. A global scale multiplies the
 // result.
 
@@ -89,6 +89,13 @@ __device__ __forceinline__ uint32_t scaledUndo(e4m3 scale) {
   bits = __hmul2(bits, asPair(0x7f007f00u));         // 2^127
   return asBits(__hmul2(bits, asPair(0x77007700u))); // 2^111
 }
+/// A power of two may be any of bf16's, twice.
+__device__ __forceinline__ uint32_t powerBf16(e8m0 scale) {
+  uint32_t exponent = scale.exponent;
+  return twice(exponent == 0     ? 0x0040
+               : exponent == 255 ? 0x7fc0
+                                 : exponent << 7);
+}
 
 //===--- Shapes -----------------------------------------------------------===//
 
@@ -130,8 +137,11 @@ struct PackedStream {
   using Zero = typename Weights::Zero;
   using Global = typename Weights::Global;
   static constexpr bool kFloats = std::is_same_v<typename Weights::Codes, E2M1>;
-  static constexpr bool kScalesCodes =
+  static constexpr bool kHasPowers =
+      std::is_same_v<typename Scale::Element, e8m0>;
+  static constexpr bool kHasE4M3 =
       std::is_same_v<typename Scale::Element, e4m3>;
+  static constexpr bool kScalesCodes = kHasPowers || kHasE4M3;
   static_assert(!kScalesCodes || kFloats, "the product is a bf16 number");
   static_assert(Scale::kBlockRows == 1, "a row has scales of its own");
 
@@ -381,7 +391,7 @@ private:
     for (int unit = 0; unit < kUnits; ++unit) {
       // This lane's words of both rows, and what makes numbers of them.
       Vector<uint32_t, kUnitWords> words[2];
-      uint32_t decode[2];
+      uint32_t decode[2], powers[2];
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         int byte = (unit * 4 + t) * kUnitWords * 4;
@@ -404,16 +414,27 @@ private:
         for (int half = 0; half < 2; ++half) {
           if constexpr (kScalesCodes) {
             // A lane's columns are whole blocks, or lie within one.
-            if (i * 8 % Scale::kBlockCols == 0)
-              decode[half] = scaledUndo(entryAt<Scale, ScalePart>(
+            if (i * 8 % Scale::kBlockCols == 0) {
+              auto scale = entryAt<Scale, ScalePart>(
                   rows, 1, scalePart, half, stage,
                   entryOfColumn<Scale>(unit * Shape::kUnit +
-                                       (t * kUnitWords + i) * 8)));
+                                       (t * kUnitWords + i) * 8));
+              if constexpr (kHasE4M3)
+                decode[half] = scaledUndo(scale);
+              else
+                powers[half] = powerBf16(scale);
+            }
           }
           if constexpr (kFloats)
             floatsToBf16(words[half][i], decode[half], pairs[half]);
           else
             integersToBf16(words[half][i], magic, decode[half], pairs[half]);
+          if constexpr (kHasPowers) {
+#pragma unroll
+            for (int k = 0; k < 4; ++k)
+              pairs[half][k] =
+                  asBits(__hmul2(asPair(pairs[half][k]), asPair(powers[half])));
+          }
         }
 #pragma unroll
         for (int j = 0; j < Shape::kTokenTiles; ++j) {
@@ -446,11 +467,11 @@ private:
   }
 
   __device__ __forceinline__ void multiplyByGlobals(const Rows &rows) {
-    if constexpr (Global::kIsThere || kScalesCodes) {
+    if constexpr (Global::kIsThere || kHasE4M3) {
       int g = threadIdx.x % 32 / 4;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float factor = kScalesCodes ? 1 << kScaleShift : 1;
+        float factor = kHasE4M3 ? 1 << kScaleShift : 1;
         if constexpr (Global::kIsThere) {
           float global = *Global::row(operands[Weights::kOperands - 1], 0,
                                       rows.first[half] + g);

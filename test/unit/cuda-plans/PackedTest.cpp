@@ -74,11 +74,13 @@ TEST_F(PackedPlanTest, ManyTokensArePutInOrderOnce) {
             "orderRows<1, 128, Matrix<bf16, 2048, 3072, 3072>>(p, "
             "p.operands[0], p.workspace);");
   EXPECT_EQ(p.workspaceBytes, 2048u * 3072 * 2);
-  // 64 blocks of 128 rows, 128 of 16 tokens: 8192 items. Eight for each of two
-  // CTAs on 132 multiprocessors would be 1056: seven blocks for a CTA.
-  EXPECT_EQ(p.functions[1].grid[0], 10u);
+  // 16 tokens take 99 KB, so that one CTA of 16 warps has them and three stages
+  // of 256 rows. 32 blocks of rows times 128 of tokens are three times what
+  // four items for each of two CTAs on 132 multiprocessors are.
+  EXPECT_EQ(p.functions[1].grid[0], 11u);
   EXPECT_EQ(p.functions[1].grid[1], 128u);
-  EXPECT_THAT(p.functions[1].body, HasSubstr(", 7, PackedShape<128, 8, 2, "));
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr(", 3, PackedShape<128, 8, 2, 3, 16, 1>"));
 }
 
 TEST_F(PackedPlanTest, GroupsDecideWhatIsReadTogether) {
@@ -89,7 +91,7 @@ TEST_F(PackedPlanTest, GroupsDecideWhatIsReadTogether) {
   EXPECT_THAT(shapeOf(linear(1, 256, 3072, 32)), HasSubstr("PackedShape<32, "));
   // 192 columns are no units of 128.
   EXPECT_THAT(shapeOf(linear(1, 256, 192, 64)), HasSubstr("PackedShape<64, "));
-  // e4m3 scales multiply codes, so their groups need not be units.
+  // Scales of one byte multiply codes, so their groups need not be units.
   LaunchDesc nvfp4 = launch("linear",
                             {operand("x", bf16(), {1, 3072}),
                              codes("w", {256}, 3072, schema::Codes::E2M1),
@@ -100,14 +102,13 @@ TEST_F(PackedPlanTest, GroupsDecideWhatIsReadTogether) {
                             {{"act_group", 0}});
   nvfp4.operands[3].blockRows = 256;
   EXPECT_THAT(shapeOf(nvfp4), HasSubstr("PackedShape<128, "));
-  // Powers of two may be too large to.
   LaunchDesc mxfp4 = launch("linear",
                             {operand("x", bf16(), {1, 3072}),
                              codes("w", {256}, 3072, schema::Codes::E2M1),
                              of("w_scale", e8m0(), {256}, 3072, 32),
                              operand("out", bf16(), {1, 256})},
                             {{"act_group", 0}});
-  EXPECT_THAT(shapeOf(mxfp4), HasSubstr("PackedShape<32, "));
+  EXPECT_THAT(shapeOf(mxfp4), HasSubstr("PackedShape<128, "));
 }
 
 TEST_F(PackedPlanTest, WhatCannotStreamIsOfAnyShape) {

@@ -49,12 +49,11 @@ saddle::cuda::PackedShape::of(const StoredWeight &weight, int64_t rows) {
       return std::nullopt;
   shape.scales = scale;
   shape.zeros = weight.zero;
-  bool scalesCodes = isa<Float8E4M3FNType>(scale->element);
+  bool scalesCodes = isa<Float8E4M3FNType, Float8E8M0FNUType>(scale->element);
   if (scalesCodes && (!floats || scale->blockCols < 16 ||
                       !llvm::isPowerOf2_64(scale->blockCols)))
     return std::nullopt;
-  if (!scalesCodes && !scale->element.isF32() &&
-      !isa<Float8E8M0FNUType>(scale->element))
+  if (!scalesCodes && !scale->element.isF32())
     return std::nullopt;
   for (int64_t unit : {128, 64, 32})
     if (shape.cols % unit == 0 &&
@@ -143,6 +142,28 @@ static int64_t passesFor(int64_t items, int64_t most) {
   return std::clamp<int64_t>(items / (4 * 2 * kMultiprocessors), 1, most);
 }
 
+/// Warps have all columns of their rows, so that sums need no adding. False
+/// when a CTA does not fit.
+static bool divideRows(PackedShape &shape) {
+  shape.rowWarps = kWarps;
+  shape.divideColumns(1);
+  if (shape.chooseDepth(shape.tokens(), kSharedMemory / 2 - 1024) &&
+      shape.depth > 2)
+    return true;
+  // In place of two CTAs with a copy of the tokens each. More tiles of tokens
+  // need more registers than 16 warps can have.
+  shape.rowWarps = shape.tokenTiles > 2 ? 12 : 16;
+  return shape.chooseDepth(shape.tokens(), kSharedMemory - 1024);
+}
+
+/// Of a shape of divideRows(). More tiles of tokens need more registers than
+/// two CTAs can have, and so do short rows, of which much is known when they
+/// are compiled.
+static uint32_t residentOf(const PackedShape &shape) {
+  bool two = shape.tokenTiles <= 2 && shape.stages() > 2;
+  return residentOf(shape.sharedBytes(shape.tokens()), two ? 2 : 1);
+}
+
 /// "reinterpret_cast<TYPE *>(...)": something in the workspace.
 static std::string workspaceAt(StringRef type, uint64_t offset) {
   return formatv(
@@ -168,6 +189,11 @@ saddle::cuda::planLinearPacked(const LaunchDesc &launch,
       return ceilDiv(rows, shape->ctaRows()) * ceilDiv(tokens, shape->tokens());
     };
     shape->rowWarps = kWarps;
+    if (tokens > shape->tokens() && ctas() >= 4 * kMultiprocessors) {
+      if (divideRows(*shape))
+        break;
+      continue;
+    }
     while (shape->rowWarps > 1 && ctas() < 2 * kMultiprocessors)
       shape->rowWarps /= 2;
     shape->divideColumns(kWarps / shape->rowWarps);
@@ -204,7 +230,9 @@ saddle::cuda::planLinearPacked(const LaunchDesc &launch,
                          matrixType(out), passes, shape->text(), ordered);
   product.block = shape->warps() * 32;
   product.sharedBytes = shape->sharedBytes(std::min(tokens, shape->tokens()));
-  product.residentBlocks = residentOf(product.sharedBytes, 2);
+  product.residentBlocks = shape->columnWarps == 1
+                               ? residentOf(*shape)
+                               : residentOf(product.sharedBytes, 2);
   product.waitsItself = true;
   product.grid[0] = ceilDiv(rowBlocks, passes);
   product.grid[1] = tokenBlocks;
@@ -283,7 +311,6 @@ public:
   KernelPlan plan() const;
 
 private:
-  bool divide(PackedShape &shape) const;
   int64_t passesOf(const PackedShape &shape, int64_t rows) const;
   FunctionPlan productFunction(StringRef suffix, std::string body,
                                const PackedShape &shape, int64_t rows,
@@ -297,25 +324,12 @@ private:
 
 } // namespace
 
-/// Warps have all columns of their rows, so that sums need no adding.
-bool SortedPlanner::divide(PackedShape &shape) const {
-  shape.rowWarps = kWarps;
-  shape.divideColumns(1);
-  if (shape.chooseDepth(shape.tokens(), kSharedMemory / 2 - 1024) &&
-      shape.depth > 2)
-    return true;
-  // In place of two CTAs with a copy of the tokens each. More tiles of tokens
-  // need more registers than 16 warps can have.
-  shape.rowWarps = shape.tokenTiles > 2 ? 12 : 16;
-  return shape.chooseDepth(shape.tokens(), kSharedMemory - 1024);
-}
-
 bool SortedPlanner::chooseShapes() {
   for (up.tokenTiles = op.tokensPerExpert() <= 8 ? 1 : 2; up.tokenTiles > 0;
        --up.tokenTiles) {
     down.tokenTiles = 2 * up.tokenTiles;
     blocks = device::mostExpertBlocks(op.held(), op.pairs(), up.tokens());
-    if (divide(up) && divide(down)) {
+    if (divideRows(up) && divideRows(down)) {
       upPasses = passesOf(up, 2 * op.inner());
       downPasses = passesOf(down, op.hidden());
       return true;
@@ -338,9 +352,7 @@ FunctionPlan SortedPlanner::productFunction(StringRef suffix, std::string body,
   function.body = std::move(body);
   function.block = shape.warps() * 32;
   function.sharedBytes = shape.sharedBytes(shape.tokens());
-  // More tiles of tokens need more registers than two CTAs can have.
-  function.residentBlocks =
-      residentOf(function.sharedBytes, shape.tokenTiles > 2 ? 1 : 2);
+  function.residentBlocks = residentOf(shape);
   // As many as fit at a time walk the items.
   function.grid[0] =
       std::min<int64_t>(blocks * ceilDiv(rows, passes * shape.ctaRows()),
