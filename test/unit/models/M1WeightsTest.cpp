@@ -1,0 +1,131 @@
+// Tensors of Text-01 and M1: what the architecture stores, and folders with
+// something else.
+
+#include "models/MiniMax/M1Model.h"
+
+#include "test/unit/models/SmallM1Config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+using namespace saddle;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+namespace {
+
+StatusOr<M1Model> importFrom(const std::string &path,
+                             const ImportOptions &options = {}) {
+  SADDLE_ASSIGN_OR_RETURN(ModelSource source, ModelSource::open(path));
+  return readM1(source, options);
+}
+
+// 456,089,655,296 parameters, which is what the shapes in the index of M1 make,
+// in 8,243 tensors.
+TEST(M1Weights, PublishedCounts) {
+  StatusOr<M1Model> model = importFrom(std::string(SADDLE_MODELS_DIR) +
+                                       "/configs/MiniMax-M1-80k/config.json");
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ(model->weights.elementCount(), 456089655296u);
+  EXPECT_EQ(model->weights.tensorCount(), 8243u);
+  auto shape = [&](const char *symbol) {
+    const ModelWeight *weight = model->weights.find(symbol);
+    EXPECT_TRUE(weight) << symbol;
+    return weight ? weight->spec.shape : std::vector<uint64_t>();
+  };
+  EXPECT_THAT(shape("layers.0.qkv_proj"), ElementsAre(24576, 6144));
+  EXPECT_THAT(shape("layers.0.scan_norm"), ElementsAre(8192));
+  EXPECT_THAT(shape("layers.0.output_gate"), ElementsAre(8192, 6144));
+  EXPECT_THAT(shape("layers.0.out_proj"), ElementsAre(6144, 8192));
+  EXPECT_THAT(shape("layers.7.k_proj"), ElementsAre(1024, 6144));
+  EXPECT_FALSE(model->weights.find("layers.7.qkv_proj"));
+  EXPECT_FALSE(model->weights.find("layers.0.q_proj"));
+  EXPECT_EQ(model->weights.find("layers.0.router")->spec.dtype,
+            TensorDType::F32);
+  // A head's query, key and value move together.
+  EXPECT_EQ(model->weights.find("layers.0.qkv_proj")->dims[0].unit, 384u);
+}
+
+class M1Folder : public testing::Test {
+protected:
+  void SetUp() override {
+    config = smallM1Config();
+    tensors = smallM1Checkpoint();
+  }
+  StatusOr<M1Model> read() {
+    folder.write("config.json", config.dump());
+    tensors.write(folder);
+    return importFrom(folder.path(""));
+  }
+  /// Behind the folder's name.
+  std::string error() {
+    std::string message = read().status().message();
+    return message.substr(std::min(folder.path("").size() + 2, message.size()));
+  }
+
+  TemporaryFolder folder;
+  nlohmann::json config;
+  TinyCheckpoint tensors;
+};
+
+TEST_F(M1Folder, PublishedAndSavedFormHaveTheSameTensors) {
+  StatusOr<M1Model> published = read();
+  ASSERT_TRUE(published.ok()) << published.status().message();
+  EXPECT_THAT(published->weights.ignored, IsEmpty());
+  EXPECT_EQ(published->weights.tensorCount(), tensors.tensors.size());
+  EXPECT_EQ(published->weights.find("layers.0.router")->spec.dtype,
+            TensorDType::BF16);
+  config = savedM1Config();
+  StatusOr<M1Model> saved = read();
+  ASSERT_TRUE(saved.ok()) << saved.status().message();
+  EXPECT_EQ(saved->weights.fingerprint(), published->weights.fingerprint());
+}
+
+// transformers saves four buffers of each linear layer.
+TEST_F(M1Folder, DecaysOfLinearLayersAreIgnored) {
+  for (const char *buffer :
+       {"slope_rate", "query_decay", "key_decay", "diagonal_decay"})
+    tensors.set(std::string("model.layers.0.self_attn.") + buffer, "F32",
+                {4, 1, 1});
+  StatusOr<M1Model> model = read();
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  ASSERT_EQ(model->weights.ignored.size(), 4u);
+  for (const IgnoredWeight &ignored : model->weights.ignored)
+    EXPECT_EQ(ignored.reason, "recomputed from the number of heads and the "
+                              "place of the layer");
+}
+
+TEST_F(M1Folder, DecaysOfOtherLayersAreNot) {
+  tensors.set("model.layers.1.self_attn.slope_rate", "F32", {4, 1, 1});
+  EXPECT_EQ(
+      error(),
+      "tensor \"model.layers.1.self_attn.slope_rate\" is not part of this "
+      "model (num_hidden_layers = 2, num_local_experts = 3)");
+}
+
+TEST_F(M1Folder, AnotherLayerPatternIsAnError) {
+  config["attn_type_list"] = {1, 0};
+  EXPECT_EQ(error(),
+            "tensor \"model.layers.0.self_attn.q_proj.weight\" is missing, "
+            "expected [32, 24]; and 7 more");
+}
+
+TEST_F(M1Folder, SharedExpertsAreUnknownTensors) {
+  tensors.set("model.layers.0.shared_mlp.gate_proj.weight", "BF16", {20, 24});
+  EXPECT_EQ(error(),
+            "tensor \"model.layers.0.shared_mlp.gate_proj.weight\" is not part "
+            "of this model (num_hidden_layers = 2, num_local_experts = 3)");
+}
+
+TEST_F(M1Folder, TiedEmbeddingsNeedNoHead) {
+  config["tie_word_embeddings"] = true;
+  StatusOr<M1Model> tied = read();
+  ASSERT_TRUE(tied.ok()) << tied.status().message();
+  ASSERT_EQ(tied->weights.ignored.size(), 1u);
+  EXPECT_EQ(tied->weights.ignored[0].spec.name, "lm_head.weight");
+  tensors.erase("lm_head.weight");
+  StatusOr<M1Model> without = read();
+  EXPECT_TRUE(without.ok()) << without.status().message();
+}
+
+} // namespace
