@@ -47,8 +47,8 @@ private:
   void createState(int64_t layer) {
     const AttentionSizes &sizes = config.attention;
     if (config.isLinear[size_t(layer)])
-      createRecurrentState(prefix(layer) + "state", sizes.heads, sizes.headDim,
-                           sizes.headDim);
+      createRecurrentState(prefix(layer) + "recurrent", sizes.heads,
+                           sizes.headDim, sizes.headDim);
     else
       createKVCache(prefix(layer) + "kv", sizes.kvHeads, sizes.headDim);
   }
@@ -71,7 +71,7 @@ private:
     qkv = SiLUOp::create(builder, loc(p + "silu"), qkv.getType(), qkv);
     Value y =
         DecayScanOp::create(builder, loc(p + "decay_scan"), activation(width),
-                            qkv, ref(p + "state"), context,
+                            qkv, ref(p + "recurrent"), context,
                             builder.getI64IntegerAttr(config.attention.heads),
                             builder.getF64FloatAttr(config.decayRate(layer)));
     // A norm of rows that ranks share.

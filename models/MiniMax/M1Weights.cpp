@@ -1,5 +1,7 @@
 #include "models/MiniMax/M1Weights.h"
 
+#include "models/MiniMax/M1Decays.h"
+
 namespace saddle {
 
 static std::string attentionOf(int64_t layer) {
@@ -62,12 +64,14 @@ StatusOr<ModelWeights> listM1Weights(const M1Config &config,
 AccountingRules m1AccountingRules(const M1Config &config,
                                   const std::string &configPath) {
   AccountingRules rules{configPath, config.quantisation, {}, ""};
+  rules.check = [&config](const Checkpoint &checkpoint) {
+    return checkStoredDecays(config, checkpoint);
+  };
   // transformers keeps its decays beside the weights of the layers that have
   // them; anywhere else they would be a sign of another layer pattern.
   for (int64_t layer = 0; layer < config.checkpointLayers; ++layer)
     if (config.isLinear[size_t(layer)])
-      for (const char *buffer :
-           {"slope_rate", "query_decay", "key_decay", "diagonal_decay"})
+      for (const char *buffer : decayBuffers)
         rules.ignore.push_back({attentionOf(layer) + buffer,
                                 "recomputed from the number of heads and the "
                                 "place of the layer"});

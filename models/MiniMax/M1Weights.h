@@ -16,8 +16,7 @@ namespace saddle {
 StatusOr<ModelWeights> listM1Weights(const M1Config &config,
                                      const std::string &configPath);
 
-/// What a folder may hold besides. Keeps a reference to the config's
-/// quantisation.
+/// What a folder may hold besides. Keeps a reference to the config.
 AccountingRules m1AccountingRules(const M1Config &config,
                                   const std::string &configPath);
 

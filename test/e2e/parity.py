@@ -103,7 +103,7 @@ def compare(tokens, logits, golden_tokens, golden, prompt_len, bound,
 
 def check(args, case, topology, dtype, tmp):
     """Prints one line per mode and sequence; the number of failures."""
-    kind = reference_kind(case, dtype)
+    kind = args.reference or reference_kind(case, dtype)
     bound = args.bound or BOUNDS[kind]
     sequences = load_sequences(args.case, kind)
     longest = max(len(tokens) for _, tokens, _, _ in sequences)
@@ -148,6 +148,8 @@ def main():
     parser.add_argument("--compute-dtype", default="f32")
     parser.add_argument("--modes", default="decode")
     parser.add_argument("--chunk", type=int, help="prefill chunk")
+    parser.add_argument("--reference", choices=BOUNDS,
+                        help="goldens to compare with; default by dtype and case")
     parser.add_argument("--bound", type=float,
                         help="of the largest |logit|; default by reference")
     args = parser.parse_args()
@@ -155,7 +157,7 @@ def main():
     case = json.loads((args.case / "case.json").read_text())
     failures = 0
     for dtype in args.compute_dtype.split(","):
-        if dtype == "bf16" and not case["bf16"]:
+        if dtype == "bf16" and not (case["bf16"] or args.reference):
             parser.error(f"{args.case}: has no bf16 goldens")
         for tp in map(int, args.tp.split(",")):
             topology = args.topology or f"tp={tp}"

@@ -201,6 +201,25 @@ def draw_config(rng):
     return config
 
 
+def draw_m1_config(rng):
+    """The same sizes with layers of linear and of full attention."""
+    config = draw_config(rng)
+    if "quantization_config" in config:
+        config["quantization_config"]["modules_to_not_convert"] = ["gate", "lm_head"]
+    config |= {"architectures": ["MiniMaxM1ForCausalLM"], "model_type": "minimax_m1",
+               "attn_type_list": [int(rng.random() < 0.35)
+                                  for _ in range(config["num_hidden_layers"])],
+               "postnorm": rng.random() < 0.7}
+    if rng.random() < 0.7:
+        config |= {f"layernorm_{kind}_{factor}": rng.choice((0.7, 1.0, 1.8, 3.5))
+                   for kind in ("linear_attention", "full_attention", "mlp")
+                   for factor in ("alpha", "beta")}
+    return config
+
+
+DRAWN = {"m2": draw_config, "m1": draw_m1_config}
+
+
 def draw_topology(rng, config):
     """Any numbers; most draws small, since ranks are threads."""
     size = rng.random()
@@ -354,7 +373,7 @@ class Bench:
 def check_config(tools, root, seed, index, count):
     """One random config and batch with `count` topologies."""
     rng = random.Random(f"{seed}:{index}")
-    config = draw_config(rng)
+    config = DRAWN[tools.family](rng)
     folder = root / f"config{index}"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
@@ -429,6 +448,7 @@ def main():
     parser.add_argument("--compile", required=True, help="saddle-compile")
     parser.add_argument("--run", required=True, help="saddle-run")
     parser.add_argument("--draws", type=int, default=360)
+    parser.add_argument("--family", choices=DRAWN, default="m2")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--only", type=int, help="one config of the seed")
     parser.add_argument("--jobs", type=int, default=2)

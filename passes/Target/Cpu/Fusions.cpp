@@ -65,9 +65,10 @@ public:
     };
     Value input = norm.getInput();
     bool alone = finishesSumsAlone(norm);
-    if (auto add = input.getDefiningOp<model::AddOp>()) {
-      prepend(add.getOperation());
-      for (Value operand : add.getOperands()) {
+    Operation *add = input.getDefiningOp();
+    if (isa_and_nonnull<model::AddOp, model::ScaledAddOp>(add)) {
+      prepend(add);
+      for (Value operand : add->getOperands()) {
         SmallVector<Operation *> sum = finishedSum(operand);
         if (alone || sum.empty() || !sum.front()->hasOneUse())
           continue;
@@ -115,12 +116,12 @@ public:
                  {part<model::LinearOp>(), part<model::RouterOp>()}) {}
 
   SmallVector<Operation *> match(Operation *anchor) const override {
-    auto router = dyn_cast<model::RouterOp>(anchor);
-    auto linear = router ? router.getLogits().getDefiningOp<model::LinearOp>()
-                         : model::LinearOp();
+    if (!isa<model::RouterOp, model::SoftmaxRouterOp>(anchor))
+      return {};
+    auto linear = anchor->getOperand(0).getDefiningOp<model::LinearOp>();
     if (!linear || !linear->hasOneUse())
       return {};
-    return {linear, router};
+    return {linear, anchor};
   }
 };
 

@@ -1,6 +1,7 @@
 // decay_scan: linear attention, token by token over the state of each sequence,
 // [slots, heads, rows, cols].
 
+#include "runtime/src/base/Slopes.h"
 #include "runtime/src/cpu/Binding.h"
 #include "runtime/src/cpu/Vector.h"
 
@@ -8,17 +9,6 @@
 #include <cmath>
 
 namespace saddle::cpu {
-
-/// ALiBi's slope of one of `heads` heads. Those beyond the largest power of two
-/// take every second slope of twice as many heads.
-static double slopeOf(uint64_t head, uint64_t heads) {
-  uint64_t power = 1;
-  while (power <= heads / 2)
-    power *= 2;
-  if (head < power)
-    return std::exp2(-8.0 * double(head + 1) / double(power));
-  return std::exp2(-4.0 * double(2 * (head - power) + 1) / double(power));
-}
 
 std::unique_ptr<BoundKernel> bindDecayScan(const BindContext &context) {
   View qkv = context.operand(0), positions = context.operand(1),
@@ -34,8 +24,8 @@ std::unique_ptr<BoundKernel> bindDecayScan(const BindContext &context) {
   for (uint64_t head = 0; head < heads; ++head)
     losses[head] =
         float(std::expm1(-context.attributes.real("rate") *
-                         slopeOf(context.rankValue("head_start") + head,
-                                 context.integer("heads"))));
+                         alibiSlope(context.rankValue("head_start") + head,
+                                    context.integer("heads"))));
   context.scratch.require(double(width) + double(valueWidth));
 
   return makeKernel([=, losses = std::move(losses),

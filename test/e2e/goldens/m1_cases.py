@@ -35,6 +35,8 @@ class Case:
     gate_scale: float = 3.0
     embed_std: float = 1.0
     margin: float = 3e-4  # smallest gap of routing probabilities on the path
+    candidates: int = 64  # prompts to choose from at a time
+    max_positions: int = 1024
 
 
 CASES = [
@@ -60,4 +62,7 @@ CASES = [
     Case("m1-epsilon", "embeddings so small that eps counts, tied; factors of one",
          "LF", 16, 4, 1, 16, 16, 2, 2, 16, 44, eps=1e-3, embed_std=0.02, tied=True,
          factors=(1.0,) * 6, published=False, prompts=(16, 30)),
+    Case("m1-long", "3000 tokens in blocks of 256, every expert chosen", "LF", 8, 2, 1,
+         8, 4, 2, 2, 4, 6, storage="bf16", block=256, theta=1e7, prompts=(3000,),
+         candidates=4, max_positions=4096),
 ]

@@ -40,7 +40,6 @@ import oracle  # noqa: E402
 from m1_cases import CASES  # noqa: E402
 
 NEW_TOKENS = 32
-CANDIDATES = 64
 DRAWS = 6  # of candidates for each prompt, before other weights are tried
 GAP = 1e-3  # best token's lead, of the largest |logit|
 FACTORS = ("layernorm_linear_attention_alpha", "layernorm_linear_attention_beta",
@@ -61,7 +60,7 @@ def make_config(case):
         head_dim=case.head_dim, num_local_experts=case.experts,
         num_experts_per_tok=case.top_k, rms_norm_eps=case.eps,
         layer_types=[KINDS[kind] for kind in case.layers], block_size=case.block,
-        max_position_embeddings=1024, bos_token_id=None, eos_token_id=None,
+        max_position_embeddings=case.max_positions, bos_token_id=None, eos_token_id=None,
         tie_word_embeddings=case.tied,
         rope_parameters={"rope_type": "default", "rope_theta": case.theta},
         **dict(zip(RENAMED, case.factors)))
@@ -74,7 +73,7 @@ def published_config(case):
         "attn_type_list": ["LF".index(kind) for kind in case.layers],
         "bos_token_id": None, "eos_token_id": None, "head_dim": case.head_dim,
         "hidden_act": "silu", "hidden_size": case.hidden,
-        "intermediate_size": case.inter, "max_position_embeddings": 1024,
+        "intermediate_size": case.inter, "max_position_embeddings": case.max_positions,
         "model_type": "minimax_m1", "num_attention_heads": case.heads,
         "num_experts_per_tok": case.top_k, "num_hidden_layers": len(case.layers),
         "num_key_value_heads": case.kv, "num_local_experts": case.experts,
@@ -228,7 +227,7 @@ def choose(case, model, length, seed):
     """The best candidate (token ids and what was measured), or None."""
     for draw in range(DRAWS):
         rng = torch.Generator().manual_seed(DRAWS * seed + draw)
-        ids = torch.randint(case.vocab, (CANDIDATES, length), generator=rng)
+        ids = torch.randint(case.vocab, (case.candidates, length), generator=rng)
         ids = ids[routing_margin(case, model, ids)[1] > case.margin]
         if not len(ids):
             continue
@@ -237,7 +236,8 @@ def choose(case, model, length, seed):
         values, margin = routing_margin(case, model, ids)
         gap = oracle.gaps(values, ids, length)
         variety = torch.tensor([len(set(row[length:].tolist())) for row in ids])
-        good = (gap > GAP) & (margin > case.margin) & (variety >= 4)
+        good = (gap > GAP) & (margin > case.margin)
+        good &= variety >= min(4, case.vocab // 2)
         if good.any():
             score = torch.minimum(gap / GAP, margin / case.margin)
             best = int((score * good).argmax())

@@ -46,6 +46,22 @@ func.func @without_ranks_there_is_no_all_reduce(%x: tensor<8x32xbf16>, %o: tenso
   return %n : tensor<8x32xbf16>
 }
 
+// Behind a norm that is the residual: the sum does not leave, and what it was
+// added to came from outside.
+// CHECK-LABEL: func.func @scaled_residual_of_normed_rows
+// CHECK-SAME: %[[X:.*]]: tensor<8x32xbf16>, %[[O:.*]]: tensor<8x32xbf16>
+func.func @scaled_residual_of_normed_rows(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> tensor<8x32xbf16> {
+  // CHECK-NEXT: %[[G:.*]] = kernel.group "all_reduce_scaled_add_rms_norm" using "inline" (%[[A:.*]] = %[[O]], %[[B:.*]] = %[[X]])
+  // CHECK-NEXT: %[[R:.*]] = dist.all_reduce %[[A]]
+  // CHECK-NEXT: %[[S:.*]] = model.scaled_add %[[B]], %[[R]] alpha 2.000000e+00 beta 5.000000e-01
+  // CHECK-NEXT: %[[N:.*]] = model.rms_norm %[[S]], @norm
+  // CHECK-NEXT: kernel.yield %[[N]] :
+  %r = dist.all_reduce %o over <@mesh, ["tp"]> : tensor<8x32xbf16>
+  %s = model.scaled_add %x, %r alpha 2.0 beta 0.5 : tensor<8x32xbf16>
+  %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
+  return %n : tensor<8x32xbf16>
+}
+
 // The first norm of the network has no residual.
 // CHECK-LABEL: func.func @all_reduce_and_norm
 func.func @all_reduce_and_norm(%o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x32xbf16>) {
@@ -266,6 +282,16 @@ func.func @router_and_its_choice(%x: tensor<8x32xbf16>) -> (tensor<8x2xf32>, ten
   // CHECK-NEXT: kernel.yield %[[W]], %[[E]]
   %l = model.linear %x, @router : tensor<8x32xbf16> -> tensor<8x6xf32>
   %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  return %w, %e : tensor<8x2xf32>, tensor<8x2xi32>
+}
+
+// CHECK-LABEL: func.func @softmax_router_and_its_choice
+func.func @softmax_router_and_its_choice(%x: tensor<8x32xbf16>) -> (tensor<8x2xf32>, tensor<8x2xi32>) {
+  // CHECK: kernel.group "router_top_k"
+  // CHECK-NEXT: %[[L:.*]] = model.linear
+  // CHECK-NEXT: model.softmax_router %[[L]]
+  %l = model.linear %x, @router : tensor<8x32xbf16> -> tensor<8x6xf32>
+  %w, %e = model.softmax_router %l : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
   return %w, %e : tensor<8x2xf32>, tensor<8x2xi32>
 }
 

@@ -8,6 +8,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 using namespace saddle;
 using testing::ElementsAre;
 using testing::IsEmpty;
@@ -81,12 +83,26 @@ TEST_F(M1Folder, PublishedAndSavedFormHaveTheSameTensors) {
   EXPECT_EQ(saved->weights.fingerprint(), published->weights.fingerprint());
 }
 
-// transformers saves four buffers of each linear layer.
-TEST_F(M1Folder, DecaysOfLinearLayersAreIgnored) {
-  for (const char *buffer :
-       {"slope_rate", "query_decay", "key_decay", "diagonal_decay"})
-    tensors.set(std::string("model.layers.0.self_attn.") + buffer, "F32",
-                {4, 1, 1});
+// transformers saves four buffers of each linear layer. The first of two layers
+// has the rate 1.00001, and 4 heads the slopes 1/4 to 1/256.
+class M1Decays : public M1Folder {
+protected:
+  void SetUp() override {
+    M1Folder::SetUp();
+    for (const char *buffer : {"query_decay", "key_decay", "diagonal_decay"})
+      tensors.set(kLayer + buffer, "F32", {1, 4, 2, 2});
+  }
+  void setSlopes(const std::vector<float> &slopes) {
+    tensors.tensors[kName] = {
+        kName, "F32", {slopes.size(), 1, 1}, bytesOf(slopes)};
+  }
+
+  const std::string kLayer = "model.layers.0.self_attn.",
+                    kName = kLayer + "slope_rate";
+};
+
+TEST_F(M1Decays, OfThePublishedCodeAreIgnored) {
+  setSlopes({0.2500025f, 0.062500625f, 0.0156251563f, 0.00390628906f});
   StatusOr<M1Model> model = read();
   ASSERT_TRUE(model.ok()) << model.status().message();
   ASSERT_EQ(model->weights.ignored.size(), 4u);
@@ -95,7 +111,35 @@ TEST_F(M1Folder, DecaysOfLinearLayersAreIgnored) {
                               "place of the layer");
 }
 
-TEST_F(M1Folder, DecaysOfOtherLayersAreNot) {
+TEST_F(M1Decays, MayBeRounded) {
+  // 1/4 to 1/256 themselves.
+  std::vector<uint16_t> bf16 = {0x3e80, 0x3d80, 0x3c80, 0x3b80};
+  tensors.tensors[kName] = {kName, "BF16", {4, 1, 1}, bytesOf(bf16)};
+  EXPECT_TRUE(read().ok()) << read().status().message();
+  std::vector<uint16_t> f16 = {0x3400, 0x2c00, 0x2400, 0x1c00};
+  tensors.tensors[kName] = {kName, "F16", {4, 1, 1}, bytesOf(f16)};
+  EXPECT_TRUE(read().ok()) << read().status().message();
+}
+
+TEST_F(M1Decays, OfOtherModelsAreRefused) {
+  const std::string tensor = "tensor \"" + kName + "\" ";
+  setSlopes({0.25f, 0.0625f, 0.0156f, 0.005f});
+  EXPECT_EQ(error(), tensor + "is 0.005 for head 3, but the decays of 4 heads "
+                              "make 0.00390629; models with other decays are "
+                              "not implemented");
+  setSlopes({0.25f, 0.0625f, NAN, 0.0039f});
+  EXPECT_EQ(error(), tensor + "is nan for head 2, but the decays of 4 heads "
+                              "make 0.0156252; models with other decays are "
+                              "not implemented");
+  setSlopes({0.25f, 0.0625f});
+  EXPECT_EQ(error(), tensor + "is F32 [2, 1, 1], expected F32, BF16 or F16 [4, "
+                              "1, 1], a value for each head");
+  tensors.set(kName, "I32", {4, 1, 1});
+  EXPECT_EQ(error(), tensor + "is I32 [4, 1, 1], expected F32, BF16 or F16 [4, "
+                              "1, 1], a value for each head");
+}
+
+TEST_F(M1Folder, DecaysOfOtherLayersAreNotKnown) {
   tensors.set("model.layers.1.self_attn.slope_rate", "F32", {4, 1, 1});
   EXPECT_EQ(
       error(),

@@ -200,12 +200,13 @@ TEST(ImportModel, BuildsLayersOfTwoKinds) {
   mlir::OwningOpRef<mlir::ModuleOp> module =
       (*model)->build(context, "tiny", BuildOptions());
   ASSERT_TRUE(mlir::succeeded(mlir::verify(*module)));
-  auto state = module->lookupSymbol<model::RecurrentStateOp>("layers.0.state");
+  auto state =
+      module->lookupSymbol<model::RecurrentStateOp>("layers.0.recurrent");
   ASSERT_TRUE(state);
   EXPECT_EQ(state.getHeads(), 4u);
   EXPECT_EQ(state.getRows(), 8u);
   EXPECT_EQ(state.getCols(), 8u);
-  EXPECT_FALSE(module->lookupSymbol("layers.1.state"));
+  EXPECT_FALSE(module->lookupSymbol("layers.1.recurrent"));
   EXPECT_TRUE(module->lookupSymbol<model::KVCacheOp>("layers.1.kv"));
   std::vector<double> alphas, betas, rates;
   module->walk([&](mlir::Operation *op) {
