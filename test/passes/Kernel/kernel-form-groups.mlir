@@ -271,7 +271,54 @@ func.func @sums_used_twice_stay_apart(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf1
 }
 
 //===----------------------------------------------------------------------===//
-// router_top_k
+// norm[_all_reduce]_gate
+//===----------------------------------------------------------------------===//
+
+// CHECK-LABEL: func.func @norm_of_shared_rows_and_gate
+// CHECK-SAME: %[[Y:.*]]: tensor<8x64xbf16>, %[[GATE:.*]]: tensor<8x64xbf16>
+func.func @norm_of_shared_rows_and_gate(%y: tensor<8x64xbf16>, %gate: tensor<8x64xbf16>) -> tensor<8x64xbf16> {
+  // CHECK-NEXT: kernel.group "norm_all_reduce_gate" using "inline" (%[[A:.*]] = %[[Y]], %[[B:.*]] = %[[GATE]])
+  // CHECK-NEXT: %[[S:.*]] = model.sum_of_squares %[[A]]
+  // CHECK-NEXT: %[[R:.*]] = dist.all_reduce %[[S]]
+  // CHECK-NEXT: %[[N:.*]] = model.rms_scale %[[A]], %[[R]][0]
+  // CHECK-NEXT: %[[G:.*]] = model.sigmoid_gate %[[N]], %[[B]]
+  // CHECK-NEXT: kernel.yield %[[G]] :
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %r = dist.all_reduce %s over <@mesh, ["tp"]> : tensor<8x1xf32>
+  %n = model.rms_scale %y, %r[0], @q_norm divisor 128 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %g = model.sigmoid_gate %n, %gate : tensor<8x64xbf16>
+  return %g : tensor<8x64xbf16>
+}
+
+// CHECK-LABEL: func.func @norm_and_gate_on_one_rank
+func.func @norm_and_gate_on_one_rank(%y: tensor<8x64xbf16>, %gate: tensor<8x64xbf16>) -> tensor<8x64xbf16> {
+  // CHECK: kernel.group "norm_gate"
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %y, %s[0], @q_norm divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %g = model.sigmoid_gate %n, %gate : tensor<8x64xbf16>
+  return %g : tensor<8x64xbf16>
+}
+
+// CHECK-LABEL: func.func @a_norm_that_gates_is_no_group
+// CHECK-NOT: kernel.group
+func.func @a_norm_that_gates_is_no_group(%y: tensor<8x64xbf16>, %x: tensor<8x64xbf16>) -> tensor<8x64xbf16> {
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %y, %s[0], @q_norm divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %g = model.sigmoid_gate %x, %n : tensor<8x64xbf16>
+  return %g : tensor<8x64xbf16>
+}
+
+// CHECK-LABEL: func.func @a_norm_of_other_rows_is_no_group
+// CHECK-NOT: kernel.group
+func.func @a_norm_of_other_rows_is_no_group(%y: tensor<8x64xbf16>, %x: tensor<8x64xbf16>) -> tensor<8x64xbf16> {
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %x, %s[0], @q_norm divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %g = model.sigmoid_gate %n, %x : tensor<8x64xbf16>
+  return %g : tensor<8x64xbf16>
+}
+
+//===----------------------------------------------------------------------===//
+// router_top_k, softmax_top_k
 //===----------------------------------------------------------------------===//
 
 // CHECK-LABEL: func.func @router_and_its_choice
@@ -287,7 +334,7 @@ func.func @router_and_its_choice(%x: tensor<8x32xbf16>) -> (tensor<8x2xf32>, ten
 
 // CHECK-LABEL: func.func @softmax_router_and_its_choice
 func.func @softmax_router_and_its_choice(%x: tensor<8x32xbf16>) -> (tensor<8x2xf32>, tensor<8x2xi32>) {
-  // CHECK: kernel.group "router_top_k"
+  // CHECK: kernel.group "softmax_top_k"
   // CHECK-NEXT: %[[L:.*]] = model.linear
   // CHECK-NEXT: model.softmax_router %[[L]]
   %l = model.linear %x, @router : tensor<8x32xbf16> -> tensor<8x6xf32>
