@@ -38,7 +38,7 @@ public:
 
   StatusOr<M1Config> run() {
     readArchitecture();
-    readSizes();
+    static_cast<DecoderSizes &>(config) = readDecoderSizes(reader);
     config.rope = readRope(reader, config.attention.headDim,
                            isTransformers() ? RotaryDefault::AllDims
                                             : RotaryDefault::AllDimsWithWarning,
@@ -82,20 +82,6 @@ private:
     else
       config.architecture = type == "minimax_m1" ? "MiniMaxM1ForCausalLM"
                                                  : "MiniMaxText01ForCausalLM";
-  }
-
-  void readSizes() {
-    config.hidden = readSize(reader, "hidden_size", maxWidth);
-    config.checkpointLayers = config.layers =
-        readSize(reader, "num_hidden_layers", maxLayers);
-    config.attention = readAttentionSizes(reader);
-    config.experts = readSize(reader, "num_local_experts", maxExperts);
-    config.topK = readSize(reader, "num_experts_per_tok", maxExperts);
-    config.expertIntermediate = readSize(reader, "intermediate_size", maxWidth);
-    config.vocab = readSize(reader, "vocab_size", maxVocab);
-    config.maxPositions = readSize(reader, "max_position_embeddings", maxInt32);
-    config.rmsNormEps =
-        reader.number("rms_norm_eps", 0, ConfigReader::Required).value_or(1);
   }
 
   void readLayerPattern() {
@@ -163,25 +149,9 @@ private:
   }
 
   void checkTogether() {
-    if (config.topK > config.experts)
-      reader.fail("num_experts_per_tok", std::to_string(config.topK) +
-                                             " exceeds num_local_experts = " +
-                                             std::to_string(config.experts));
     // Of a linear layer, which is the larger kind.
-    double perLayer =
-        double(config.hidden) *
-        (5.0 * double(config.attention.qWidth()) +
-         double(config.experts) * (3.0 * double(config.expertIntermediate)));
-    double elements = double(config.checkpointLayers) * perLayer +
-                      2.0 * double(config.vocab) * double(config.hidden);
-    if (elements > maxElements) {
-      char found[64];
-      std::snprintf(found, sizeof found, "%.3g weights, more than 2^53",
-                    elements);
-      reader.fail("num_hidden_layers",
-                  std::string("with the other sizes makes ") + found);
-    }
-    // Projections of one linear layer join q, k and v.
+    checkDecoderSizes(reader, config, 5.0 * double(config.attention.qWidth()));
+    // One projection joins q, k and v.
     if (config.attention.qWidth() > maxWidth / 3)
       reader.fail("num_attention_heads",
                   std::to_string(config.attention.heads) + " * head_dim = " +

@@ -7,9 +7,9 @@
 #ifndef SADDLE_MODELS_MINIMAX_M1CONFIG_H
 #define SADDLE_MODELS_MINIMAX_M1CONFIG_H
 
-#include "models/Common/Fields.h"
 #include "models/Common/Quantisation/Quantisation.h"
 #include "models/Common/Rope.h"
+#include "models/MiniMax/DecoderSizes.h"
 
 namespace saddle {
 
@@ -19,29 +19,15 @@ struct ResidualFactors {
   double beta = 1;
 };
 
-struct M1Config {
+struct M1Config : DecoderSizes {
   /// As `architectures[0]` spells it.
   std::string architecture;
-  int64_t hidden = 0;
-  /// Layers to compile; at most checkpointLayers.
-  int64_t layers = 0;
-  /// num_hidden_layers.
-  int64_t checkpointLayers = 0;
   /// Whether a layer's attention is linear; one for each of checkpointLayers.
   std::vector<bool> isLinear;
-  /// Linear attention has `heads` heads, and no KV heads.
-  AttentionSizes attention;
   RopeParameters rope;
   ResidualFactors linearFactors, fullFactors, expertFactors;
   /// What a branch is added to: the normed input of the block, else the input.
   bool postNorm = false;
-  int64_t experts = 0;
-  int64_t topK = 0; // at most experts
-  int64_t expertIntermediate = 0;
-  int64_t vocab = 0;
-  /// Of the norms of layers and the final one.
-  double rmsNormEps = 0;
-  int64_t maxPositions = 0;
   bool tieWordEmbeddings = false;
   /// Declared dtype of weights and activations; bf16 when none is declared.
   TensorDType dtype = TensorDType::BF16;
@@ -50,13 +36,14 @@ struct M1Config {
   Quantisation quantisation;
   TokenIds tokens;
 
-  /// How much slower the slopes of a layer decay, by its place among all
+  /// What the slopes of a layer are multiplied by: from its place among all
   /// layers of the checkpoint, linear or not.
   double decayRate(int64_t layer) const;
 };
 
-/// Of the norm behind the recurrence. No field sets it: the published code and
-/// transformers leave it at their class's default.
+/// Of the norm behind the recurrence; rmsNormEps is of all others. No field
+/// sets it: the published code and transformers leave it at their class's
+/// default.
 constexpr double scanNormEps = 1e-6;
 
 /// Reads and checks a config whose family is known. Appends to `warnings` what

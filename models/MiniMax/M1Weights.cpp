@@ -1,5 +1,6 @@
 #include "models/MiniMax/M1Weights.h"
 
+#include "models/MiniMax/DecoderWeights.h"
 #include "models/MiniMax/M1Decays.h"
 
 namespace saddle {
@@ -10,60 +11,54 @@ static std::string attentionOf(int64_t layer) {
 
 StatusOr<ModelWeights> listM1Weights(const M1Config &config,
                                      const std::string &configPath) {
-  const uint64_t headDim = config.attention.headDim;
-  const Dimension hidden{"hidden", uint64_t(config.hidden)};
-  const Dimension qHeads{"q_heads", uint64_t(config.attention.qWidth()),
-                         headDim};
+  const DecoderDimensions dims(config);
   // Query, key and value of a head stand together.
-  const Dimension qkvHeads{"q_heads", 3 * uint64_t(config.attention.qWidth()),
-                           3 * headDim};
-  const Dimension kvHeads{"kv_heads", uint64_t(config.attention.kvWidth()),
-                          headDim};
-  const Dimension routed{"router_experts", uint64_t(config.experts)};
-  const Dimension experts{"experts", uint64_t(config.experts)};
-  const Dimension width{"expert_width", uint64_t(config.expertIntermediate)};
-  const Dimension embedded{"embedding_vocab", uint64_t(config.vocab)};
-  const Dimension vocab{"vocab", uint64_t(config.vocab)};
+  const Dimension qkvHeads{"q_heads", 3 * dims.qHeads.extent,
+                           3 * dims.qHeads.unit};
 
   WeightLister list(config.dtype, config.quantisation, configPath);
-  list.add("embed", "model.embed_tokens.weight", {embedded, hidden});
+  list.add("embed", "model.embed_tokens.weight", {dims.embedded, dims.hidden});
   for (int64_t layer = 0; layer < config.checkpointLayers; ++layer) {
     const std::string at = "model.layers." + std::to_string(layer) + ".";
     const std::string attention = attentionOf(layer);
     const std::string moe = at + "block_sparse_moe.";
     list.enterLayer(layer);
-    list.add("input_norm", at + "input_layernorm.weight", {hidden});
+    list.add("input_norm", at + "input_layernorm.weight", {dims.hidden});
     if (config.isLinear[size_t(layer)]) {
       list.addProjection("qkv_proj", attention + "qkv_proj",
-                         {qkvHeads, hidden});
-      list.add("scan_norm", attention + "norm.weight", {qHeads});
+                         {qkvHeads, dims.hidden});
+      list.add("scan_norm", attention + "norm.weight", {dims.qHeads});
       list.addProjection("output_gate", attention + "output_gate",
-                         {qHeads, hidden});
-      list.addProjection("out_proj", attention + "out_proj", {hidden, qHeads});
+                         {dims.qHeads, dims.hidden});
+      list.addProjection("out_proj", attention + "out_proj",
+                         {dims.hidden, dims.qHeads});
     } else {
-      list.addProjection("q_proj", attention + "q_proj", {qHeads, hidden});
-      list.addProjection("k_proj", attention + "k_proj", {kvHeads, hidden});
-      list.addProjection("v_proj", attention + "v_proj", {kvHeads, hidden});
-      list.addProjection("o_proj", attention + "o_proj", {hidden, qHeads});
+      list.addProjection("q_proj", attention + "q_proj",
+                         {dims.qHeads, dims.hidden});
+      list.addProjection("k_proj", attention + "k_proj",
+                         {dims.kvHeads, dims.hidden});
+      list.addProjection("v_proj", attention + "v_proj",
+                         {dims.kvHeads, dims.hidden});
+      list.addProjection("o_proj", attention + "o_proj",
+                         {dims.hidden, dims.qHeads});
     }
     list.add("post_attention_norm", at + "post_attention_layernorm.weight",
-             {hidden});
-    list.add("router", moe + "gate.weight", {routed, hidden}).dtype =
+             {dims.hidden});
+    list.add("router", moe + "gate.weight", {dims.routed, dims.hidden}).dtype =
         config.routerDType;
-    list.addProjection("w1", moe + "experts.{}.w1", {experts, width, hidden});
-    list.addProjection("w3", moe + "experts.{}.w3", {experts, width, hidden});
-    list.addProjection("w2", moe + "experts.{}.w2", {experts, hidden, width});
+    listExperts(list, dims, moe);
   }
   list.leaveLayers();
-  list.add("final_norm", "model.norm.weight", {hidden});
+  list.add("final_norm", "model.norm.weight", {dims.hidden});
   if (!config.tieWordEmbeddings)
-    list.add("lm_head", "lm_head.weight", {vocab, hidden});
+    list.add("lm_head", "lm_head.weight", {dims.vocab, dims.hidden});
   return list.take();
 }
 
 AccountingRules m1AccountingRules(const M1Config &config,
                                   const std::string &configPath) {
-  AccountingRules rules{configPath, config.quantisation, {}, ""};
+  AccountingRules rules = decoderAccountingRules(
+      config, config.quantisation, config.tieWordEmbeddings, configPath);
   rules.check = [&config](const Checkpoint &checkpoint) {
     return checkStoredDecays(config, checkpoint);
   };
@@ -75,14 +70,6 @@ AccountingRules m1AccountingRules(const M1Config &config,
         rules.ignore.push_back({attentionOf(layer) + buffer,
                                 "recomputed from the number of heads and the "
                                 "place of the layer"});
-  rules.ignore.push_back(
-      {"*.rotary_emb.inv_freq", "recomputed from rope_theta and rotary_dim"});
-  if (config.tieWordEmbeddings)
-    rules.ignore.push_back(
-        {"lm_head.weight", "tie_word_embeddings: the embedding is used"});
-  rules.sizes =
-      "num_hidden_layers = " + std::to_string(config.checkpointLayers) +
-      ", num_local_experts = " + std::to_string(config.experts);
   return rules;
 }
 

@@ -17,9 +17,9 @@ std::unique_ptr<BoundKernel> bindDecayScan(const BindContext &context) {
   uint64_t slots = state.shape[0], heads = state.shape[1],
            rows = state.shape[2], cols = state.shape[3];
   uint64_t width = qkv.shape[1], valueWidth = out.shape[1];
-  // Decay minus one. The slowest decays are so near to one that fp32 rounds
-  // away some thousandths of their distance, which memory of 20,000 tokens
-  // would show.
+  // Decay minus one. The slowest decays are so near to one that fp32 would
+  // round off up to 6e-4 of the distance, and the error adds up for as many
+  // tokens as the head remembers.
   std::vector<float> losses(heads);
   for (uint64_t head = 0; head < heads; ++head)
     losses[head] =

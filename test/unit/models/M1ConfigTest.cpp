@@ -214,6 +214,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{R"({"num_local_experts": [3, 3]})",
                   "num_local_experts: expected an integer from 1 to 65536, "
                   "found [3,3]"},
+        BadConfig{R"({"num_experts": 4})",
+                  "num_experts: 4 contradicts num_local_experts = 3"},
         BadConfig{R"({"num_experts_per_tok": 4})",
                   "num_experts_per_tok: 4 exceeds num_local_experts = 3"},
         BadConfig{R"({"rms_norm_eps": null})",
