@@ -122,10 +122,12 @@ def compare(reference, found):
 #===--- What is legal ----------------------------------------------------===#
 
 def places_heads(config, ways):
-    """Whole query heads per rank; KV heads split evenly or repeated evenly."""
+    """Whole query heads per rank; KV heads split evenly or repeated evenly, where
+    there are any: linear attention has none."""
     heads = config["num_attention_heads"]
     kv = config["num_key_value_heads"]
-    return heads % ways == 0 and (kv % ways == 0 or ways % kv == 0)
+    cached = 1 in config.get("attn_type_list", [1])
+    return heads % ways == 0 and (not cached or kv % ways == 0 or ways % kv == 0)
 
 
 def broken_rules(config, topology, stage_layers=None):
