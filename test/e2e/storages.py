@@ -115,7 +115,7 @@ class Folder:
 class Maker:
     """Writes both folders side by side."""
 
-    def __init__(self, rng, format, family, tmp):
+    def __init__(self, rng, format, tmp, family="m2"):
         self.rng, self.format, self.family = rng, format, family
         config = {**CONFIGS[family], "dtype": "bfloat16",
                   "quantization_config": FORMATS[format][0]}
@@ -486,7 +486,7 @@ def main():
     for format in args.formats.split(","):
         with tempfile.TemporaryDirectory() as name:
             tmp = pathlib.Path(name)
-            Maker(random.Random(args.seed), format, args.family, tmp).make()
+            Maker(random.Random(args.seed), format, tmp, args.family).make()
             for topology in TOPOLOGIES:
                 count(format, f"{topology}: the same bits", check, topology, tmp)
             count(format, "synthetic weights", check_synthetic, tmp)

@@ -28,7 +28,8 @@ static std::unique_ptr<BoundKernel> bindBinary(const BindContext &context,
   });
 }
 
-static float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+/// x * sigmoid(gate)
+static float gated(float x, float gate) { return x / (1.0f + std::exp(-gate)); }
 
 std::unique_ptr<BoundKernel> bindAdd(const BindContext &context) {
   return bindBinary(context, [](float a, float b) { return a + b; });
@@ -41,8 +42,7 @@ std::unique_ptr<BoundKernel> bindScaledAdd(const BindContext &context) {
 }
 
 std::unique_ptr<BoundKernel> bindSigmoidGate(const BindContext &context) {
-  return bindBinary(context,
-                    [](float x, float gate) { return x * sigmoid(gate); });
+  return bindBinary(context, gated);
 }
 
 std::unique_ptr<BoundKernel> bindSiLU(const BindContext &context) {
@@ -54,7 +54,7 @@ std::unique_ptr<BoundKernel> bindSiLU(const BindContext &context) {
     for (uint64_t t = 0; t < count; ++t) {
       loadRow(x.row(t), x.dtype, values, width);
       for (uint64_t i = 0; i < width; ++i)
-        values[i] *= sigmoid(values[i]);
+        values[i] = gated(values[i], values[i]);
       storeRow(values, out.dtype, out.row(t), width);
     }
   });
@@ -100,7 +100,7 @@ std::unique_ptr<BoundKernel> bindSwiGLUOAI(const BindContext &context) {
   return bindBinary(context, [=](float gate, float up) {
     float g = std::min(gate, limit);
     float u = std::max(-limit, std::min(up, limit));
-    return g * sigmoid(alpha * g) * (u + 1.0f);
+    return gated(g, alpha * g) * (u + 1.0f);
   });
 }
 
