@@ -66,7 +66,8 @@ Status ModelSource::resolve(const ImportOptions &options,
     return Status();
   SADDLE_RETURN_IF_ERROR(requireWeights(folder));
   SADDLE_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(folder));
-  return accountForTensors(checkpoint, rules, weights);
+  SADDLE_RETURN_IF_ERROR(accountForTensors(checkpoint, rules, weights));
+  return rules.check ? rules.check(checkpoint) : Status();
 }
 
 } // namespace saddle

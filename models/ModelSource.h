@@ -39,7 +39,8 @@ struct ModelSource {
 
   /// Matches the folder's tensors with `weights`, all layers of them; without a
   /// folder, or with `configOnly`, they stay as the architecture stores them.
-  /// Errors: a folder without weights, Checkpoint::open's, accountForTensors'.
+  /// Errors: a folder without weights, Checkpoint::open's, accountForTensors'
+  /// and those of the rules' check.
   Status resolve(const ImportOptions &options, const AccountingRules &rules,
                  ModelWeights &weights) const;
 };

@@ -1,5 +1,6 @@
 #include "models/Registry.h"
 
+#include "models/MiniMax/M1Importer.h"
 #include "models/MiniMax/M2Importer.h"
 
 #include <algorithm>
@@ -8,21 +9,25 @@ namespace saddle {
 
 namespace {
 
+// The first release of M2 called itself "minimax", which transformers uses for
+// Text-01. Files of Text-01 and M1 have been published under each other's name,
+// and with the types of their Python classes.
 constexpr ModelFamily families[] = {
-    // The first release of M2 called itself "minimax", which transformers uses
-    // for Text-01.
-    {"MiniMaxM2ForCausalLM", "minimax_m2", "minimax", importM2},
+    {"MiniMaxM2ForCausalLM", "minimax_m2", {"minimax"}, importM2},
+    {"MiniMaxText01ForCausalLM",
+     "minimax_text_01",
+     {"MiniMaxText01", "minimax_m1", "MiniMaxM1"},
+     importM1},
+    {"MiniMaxM1ForCausalLM",
+     "minimax_m1",
+     {"MiniMaxM1", "minimax_text_01", "MiniMaxText01"},
+     importM1},
+    {"MiniMaxForCausalLM", "minimax", {}, importM1},
 };
 
 /// MiniMax models that are planned; a trailing '*' stands for any ending.
-constexpr const char *plannedArchitectures[] = {
-    "MiniMaxText01ForCausalLM",
-    "MiniMaxM1ForCausalLM",
-    "MiniMaxForCausalLM",
-    "MiniMaxM3*",
-};
-constexpr const char *plannedModelTypes[] = {"minimax_text_01", "minimax_m1",
-                                             "minimax", "minimax_m3*"};
+constexpr const char *plannedArchitectures[] = {"MiniMaxM3*"};
+constexpr const char *plannedModelTypes[] = {"minimax_m3*"};
 
 bool matches(const std::string &name, std::string pattern) {
   if (pattern.back() != '*')
@@ -36,6 +41,15 @@ bool matchesAny(const std::string &name, const char *const (&patterns)[N]) {
   return std::any_of(patterns, patterns + N, [&](const char *pattern) {
     return matches(name, pattern);
   });
+}
+
+bool isTypeOf(const std::string &type, const ModelFamily &family) {
+  if (type == family.modelType)
+    return true;
+  for (const char *other : family.otherModelTypes)
+    if (other && type == other)
+      return true;
+  return false;
 }
 
 Status refuse(const ConfigReader &config, const std::string &field,
@@ -64,10 +78,7 @@ StatusOr<const ModelFamily *> identifyFamily(ConfigReader config) {
     for (const ModelFamily &family : families) {
       if (name != family.architecture)
         continue;
-      bool fits =
-          !type || *type == family.modelType ||
-          (family.ambiguousModelType && *type == family.ambiguousModelType);
-      if (fits)
+      if (!type || isTypeOf(*type, family))
         return &family;
       config.fail("model_type",
                   "expected \"" + std::string(family.modelType) +

@@ -15,9 +15,9 @@ struct ModelFamily {
   /// As `architectures[0]` spells it.
   const char *architecture;
   const char *modelType;
-  /// A type that only counts next to the architecture's name, since another
-  /// family uses it too; null when there is none.
-  const char *ambiguousModelType;
+  /// Types that only count next to the architecture's name, since another
+  /// family uses them too; null behind the last one.
+  const char *otherModelTypes[4];
   StatusOr<std::unique_ptr<Importer>> (*import)(const ModelSource &source,
                                                 const ImportOptions &options);
 };

@@ -1,5 +1,7 @@
 #include "models/Common/ModuleBuilder.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace saddle;
 using namespace saddle::model;
@@ -139,6 +141,17 @@ void ModuleBuilder::setAttributes() {
 // Symbols
 //===----------------------------------------------------------------------===//
 
+void ModuleBuilder::createWeights(
+    llvm::function_ref<void(int64_t layer)> createState) {
+  int64_t layer = -1;
+  for (const ModelWeight &weight : weights.used) {
+    if (weight.layer != layer && layer >= 0)
+      createState(layer);
+    layer = weight.layer;
+    createWeight(weight);
+  }
+}
+
 void ModuleBuilder::createWeight(const ModelWeight &weight) {
   const WeightSpec &spec = weight.spec;
   SmallVector<Attribute> dims;
@@ -178,6 +191,15 @@ void ModuleBuilder::createKVCache(const std::string &symbol, int64_t heads,
                     builder.getI64IntegerAttr(heads),
                     builder.getI64IntegerAttr(headDim),
                     TypeAttr::get(elementType(builder, options.kvDType)));
+}
+
+void ModuleBuilder::createRecurrentState(const std::string &symbol,
+                                         int64_t heads, int64_t rows,
+                                         int64_t columns) {
+  RecurrentStateOp::create(
+      builder, loc(symbol), builder.getStringAttr(symbol),
+      builder.getI64IntegerAttr(heads), builder.getI64IntegerAttr(rows),
+      builder.getI64IntegerAttr(columns), builder.getStringAttr("q_heads"));
 }
 
 //===----------------------------------------------------------------------===//
@@ -225,6 +247,10 @@ void ModuleBuilder::finishStep(Value x, const std::string &finalNorm,
 // Ops
 //===----------------------------------------------------------------------===//
 
+std::string ModuleBuilder::prefix(int64_t layer) {
+  return "layers." + std::to_string(layer) + ".";
+}
+
 Location ModuleBuilder::loc(const Twine &place) {
   return NameLoc::get(builder.getStringAttr(place));
 }
@@ -251,6 +277,32 @@ Value ModuleBuilder::linear(const std::string &symbol, Value x, int64_t columns,
 
 Value ModuleBuilder::add(const std::string &place, Value a, Value b) {
   return AddOp::create(builder, loc(place), a, b);
+}
+
+Value ModuleBuilder::rope(const std::string &place, Value x, int64_t headDim,
+                          const RopeParameters &parameters) {
+  return RopeOp::create(builder, loc(place), x.getType(), x, positions,
+                        builder.getI64IntegerAttr(headDim),
+                        builder.getI64IntegerAttr(parameters.dims),
+                        builder.getF64FloatAttr(parameters.theta));
+}
+
+Value ModuleBuilder::cachedAttention(const std::string &place,
+                                     const std::string &cache, Value q, Value k,
+                                     Value v, int64_t headDim) {
+  KVAppendOp::create(builder, loc(cache + "_append"), k, v, ref(cache),
+                     context);
+  double scale = 1.0 / std::sqrt(static_cast<double>(headDim));
+  return AttentionOp::create(builder, loc(place), q.getType(), q, ref(cache),
+                             context, builder.getF64FloatAttr(scale));
+}
+
+Value ModuleBuilder::experts(const std::string &p, Value x, Value weights,
+                             Value chosen) {
+  return ExpertsOp::create(
+      builder, loc(p + "experts"), x.getType(), x, weights, chosen,
+      builder.getArrayAttr({ref(p + "w1"), ref(p + "w3")}), ref(p + "w2"),
+      /*act_group=*/IntegerAttr());
 }
 
 Value ModuleBuilder::layerBoundary(const std::string &place, Value x,

@@ -5,6 +5,7 @@
 #define SADDLE_MODELS_COMMON_MODULEBUILDER_H
 
 #include "models/Common/ModelWeights.h"
+#include "models/Common/Rope.h"
 #include "models/Importer.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -27,9 +28,13 @@ public:
 
   //===--- Symbols -------------------------------------------------------===//
 
-  void createWeight(const ModelWeight &weight);
+  /// All weights, and behind those of each layer what `createState` makes.
+  void createWeights(llvm::function_ref<void(int64_t layer)> createState);
   /// Keys and values of one attention layer, in the dtype of the options.
   void createKVCache(const std::string &symbol, int64_t heads, int64_t headDim);
+  /// Matrices [rows, columns] of one recurrent layer, split as query heads are.
+  void createRecurrentState(const std::string &symbol, int64_t heads,
+                            int64_t rows, int64_t columns);
 
   //===--- @step ---------------------------------------------------------===//
 
@@ -43,6 +48,8 @@ public:
   //===--- Ops -----------------------------------------------------------===//
   // Each op's location is the symbol it reads or the place given.
 
+  /// Of the symbols of a layer: "layers.3.".
+  static std::string prefix(int64_t layer);
   mlir::Location loc(const llvm::Twine &place);
   mlir::FlatSymbolRefAttr ref(const llvm::Twine &symbol);
   /// [?, columns] of `element`, by default the compute dtype.
@@ -51,6 +58,15 @@ public:
   mlir::Value linear(const std::string &symbol, mlir::Value x, int64_t columns,
                      mlir::Type element = {});
   mlir::Value add(const std::string &place, mlir::Value a, mlir::Value b);
+  mlir::Value rope(const std::string &place, mlir::Value x, int64_t headDim,
+                   const RopeParameters &parameters);
+  /// Appends k and v to cache `cache` and attends to it.
+  mlir::Value cachedAttention(const std::string &place,
+                              const std::string &cache, mlir::Value q,
+                              mlir::Value k, mlir::Value v, int64_t headDim);
+  /// Stacks `p`w1 and `p`w3 (gate and up), `p`w2 (down).
+  mlir::Value experts(const std::string &p, mlir::Value x, mlir::Value weights,
+                      mlir::Value chosen);
   /// Marks where layer `index` begins, for pipeline stages.
   mlir::Value layerBoundary(const std::string &place, mlir::Value x,
                             int64_t index);
@@ -61,6 +77,7 @@ public:
 
 private:
   void setAttributes();
+  void createWeight(const ModelWeight &weight);
 
   const std::string &name;
   const ModelFacts &facts;

@@ -6,6 +6,8 @@
 
 #include "models/Common/ModelWeights.h"
 
+#include <functional>
+
 namespace saddle {
 
 /// Tensors that no weight reads, by name. In `pattern` '*' stands for any text
@@ -29,6 +31,9 @@ struct AccountingRules {
   /// Sizes that decide which tensors there are, for messages:
   /// "num_hidden_layers = 2".
   std::string sizes;
+  /// What else the family looks at once all tensors are accounted for; may be
+  /// empty.
+  std::function<Status(const Checkpoint &)> check = {};
 };
 
 /// Matches the headers of `checkpoint` with `weights.used`, sets the dtypes

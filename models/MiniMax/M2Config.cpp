@@ -52,7 +52,7 @@ public:
       : reader(std::move(reader)), warnings(warnings) {}
 
   StatusOr<M2Config> run() {
-    readSizes();
+    static_cast<DecoderSizes &>(config) = readDecoderSizes(reader);
     config.rope = readRope(reader, config.attention.headDim,
                            RotaryDefault::AllDimsWithWarning, warnings);
     checkLayerKinds();
@@ -65,7 +65,9 @@ public:
     config.routedScaling =
         reader.number("routed_scaling_factor", 0).value_or(1.0);
     if (reader.status().ok())
-      checkTogether();
+      checkDecoderSizes(
+          reader, config,
+          2.0 * double(config.attention.qWidth() + config.attention.kvWidth()));
     if (reader.status().ok())
       config.tokens =
           readTokenIds(reader, config.vocab, defaultBos, defaultEos, warnings);
@@ -77,30 +79,6 @@ public:
   }
 
 private:
-  void readSizes() {
-    config.hidden = readSize(reader, "hidden_size", maxWidth);
-    config.checkpointLayers = config.layers =
-        readSize(reader, "num_hidden_layers", maxLayers);
-    config.attention = readAttentionSizes(reader);
-    // transformers accepts both names and writes num_local_experts.
-    std::optional<int64_t> renamed =
-        reader.integer("num_experts", 1, maxExperts);
-    if (!reader.isSet("num_local_experts") && renamed)
-      config.experts = *renamed;
-    else
-      config.experts = readSize(reader, "num_local_experts", maxExperts);
-    if (renamed && *renamed != config.experts)
-      reader.fail("num_experts", std::to_string(*renamed) +
-                                     " contradicts num_local_experts = " +
-                                     std::to_string(config.experts));
-    config.topK = readSize(reader, "num_experts_per_tok", maxExperts);
-    config.expertIntermediate = readSize(reader, "intermediate_size", maxWidth);
-    config.vocab = readSize(reader, "vocab_size", maxVocab);
-    config.maxPositions = readSize(reader, "max_position_embeddings", maxInt32);
-    config.rmsNormEps =
-        reader.number("rms_norm_eps", 0, ConfigReader::Required).value_or(1);
-  }
-
   /// M2 has one kind of layer.
   void checkLayerKinds() {
     constexpr const char *reason = "other kinds of layers are not implemented";
@@ -121,26 +99,6 @@ private:
         reader.integer("mtp_transformer_layers", 0, maxLayers).value_or(1);
     bool used = reader.boolean("use_mtp").value_or(true);
     config.mtpLayers = used ? modules * layers : 0;
-  }
-
-  void checkTogether() {
-    if (config.topK > config.experts)
-      reader.fail("num_experts_per_tok", std::to_string(config.topK) +
-                                             " exceeds num_local_experts = " +
-                                             std::to_string(config.experts));
-    double perLayer =
-        double(config.hidden) *
-        (2.0 * double(config.attention.qWidth() + config.attention.kvWidth()) +
-         double(config.experts) * (3.0 * double(config.expertIntermediate)));
-    double elements = double(config.checkpointLayers) * perLayer +
-                      2.0 * double(config.vocab) * double(config.hidden);
-    if (elements > maxElements) {
-      char found[64];
-      std::snprintf(found, sizeof found, "%.3g weights, more than 2^53",
-                    elements);
-      reader.fail("num_hidden_layers",
-                  std::string("with the other sizes makes ") + found);
-    }
   }
 
   ConfigReader reader;

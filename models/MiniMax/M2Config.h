@@ -6,26 +6,14 @@
 #ifndef SADDLE_MODELS_MINIMAX_M2CONFIG_H
 #define SADDLE_MODELS_MINIMAX_M2CONFIG_H
 
-#include "models/Common/Fields.h"
 #include "models/Common/Quantisation/Quantisation.h"
 #include "models/Common/Rope.h"
+#include "models/MiniMax/DecoderSizes.h"
 
 namespace saddle {
 
-struct M2Config {
-  int64_t hidden = 0;
-  /// Layers to compile; at most checkpointLayers.
-  int64_t layers = 0;
-  /// num_hidden_layers.
-  int64_t checkpointLayers = 0;
-  AttentionSizes attention;
+struct M2Config : DecoderSizes {
   RopeParameters rope;
-  int64_t experts = 0;
-  int64_t topK = 0; // at most experts
-  int64_t expertIntermediate = 0;
-  int64_t vocab = 0;
-  double rmsNormEps = 0;
-  int64_t maxPositions = 0;
   double routedScaling = 1.0;
   bool tieWordEmbeddings = false;
   /// Declared dtype of weights and activations; bf16 when none is declared.

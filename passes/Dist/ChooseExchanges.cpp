@@ -132,6 +132,9 @@ private:
   /// Why a value cannot be chosen here, whatever else is; empty when it can.
   std::string obstacle(const Choice &choice, StringRef value) const {
     auto number = [](int64_t n) { return std::to_string(n); };
+    if (value == kLate && normsAreResiduals())
+      return "the normed rows are the residual too, which every rank keeps for "
+             "its own rows";
     if (shape.replicas > 1) {
       if (value == kReduceScatter)
         return "ranks cannot take blocks of a replica's rows, whose number is "
@@ -148,6 +151,16 @@ private:
                : "some branch is complete, or summed over fewer ranks than "
                  "tp = " +
                      number(tp);
+  }
+
+  /// Whether the stream goes on from normed rows (post-norm layers).
+  bool normsAreResiduals() const {
+    return llvm::any_of(stream, [](Operation *op) {
+      return op->hasTrait<model::NormalizesRows>() &&
+             llvm::any_of(op->getUsers(), [](Operation *user) {
+               return user->hasTrait<model::RowByRow>();
+             });
+    });
   }
 
   /// Whether what enters the residual stream is a partial sum over all of tp.

@@ -1,5 +1,6 @@
 #include "runtime/ops/Relations.h"
 
+#include <algorithm>
 #include <string>
 
 namespace saddle::ops {
@@ -96,12 +97,21 @@ Status attentionRelations(const Call &call) {
 }
 
 Status decayScanRelations(const Call &call) {
-  SADDLE_RETURN_IF_ERROR(checkEqual(
-      call, "the width of q and k", call.extents['K'],
-      "heads x rows of the state", call.extents['h'] * call.extents['d']));
-  return checkEqual(call, "the width of v", call.extents['N'],
-                    "heads x columns of the state",
-                    call.extents['h'] * call.extents['v']);
+  uint64_t heads = call.extents['h'], values = call.extents['v'];
+  SADDLE_RETURN_IF_ERROR(checkEqual(call, "the width of qkv", call.extents['K'],
+                                    "heads x (2 x rows + columns) of the state",
+                                    heads * (2 * call.extents['d'] + values)));
+  SADDLE_RETURN_IF_ERROR(checkEqual(call, "the width of out", call.extents['N'],
+                                    "heads x columns of the state",
+                                    heads * values));
+  SADDLE_RETURN_IF_ERROR(
+      checkIntAtLeast(call, "heads", std::max<int64_t>(1, int64_t(heads))));
+  double rate = call.attributes.real("rate");
+  if (rate > 0)
+    return {};
+  return makeError(StatusCode::InvalidArgument,
+                   "%s: attribute \"rate\" is %g, expected more than 0",
+                   call.op, rate);
 }
 
 Status linearRelations(const Call &call) {
@@ -112,7 +122,7 @@ Status routerRelations(const Call &call) {
   if (call.extents['k'] <= call.extents['E'])
     return {};
   return makeError(StatusCode::InvalidArgument,
-                   "router_topk: %llu experts are chosen out of %llu",
+                   "%s: %llu experts are chosen out of %llu", call.op,
                    (unsigned long long)call.extents['k'],
                    (unsigned long long)call.extents['E']);
 }

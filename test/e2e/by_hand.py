@@ -1,5 +1,5 @@
-"""Ops that no importer emits yet, from the model level to logits, on synthetic
-weights.
+"""Ops that no importer emits yet, or not in such shapes, from the model level to
+logits, on synthetic weights.
 
 The module is written by hand; what its ops compute is the reference kernels'
 business and tested there. Here: logits do not depend on how a prompt is cut, on

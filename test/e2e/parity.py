@@ -101,14 +101,14 @@ def compare(tokens, logits, golden_tokens, golden, prompt_len, bound,
     return rows, error
 
 
-def check(args, case, tp, dtype, tmp):
+def check(args, case, topology, dtype, tmp):
     """Prints one line per mode and sequence; the number of failures."""
-    kind = reference_kind(case, dtype)
+    kind = args.reference or reference_kind(case, dtype)
     bound = args.bound or BOUNDS[kind]
     sequences = load_sequences(args.case, kind)
     longest = max(len(tokens) for _, tokens, _, _ in sequences)
     engine = pathlib.Path(tmp) / "case.saddle"
-    compile_engine(args.compile, args.case, engine, tp, dtype, longest + 1,
+    compile_engine(args.compile, args.case, engine, topology, dtype, longest + 1,
                    len(sequences), args.chunk)
     failures = 0
     for mode in args.modes:
@@ -123,7 +123,7 @@ def check(args, case, tp, dtype, tmp):
         for i, (result, (prompt_len, tokens, golden, fp32)) in enumerate(
                 zip(results, sequences)):
             where = args.case.name + (f".{i}" if len(sequences) > 1 else "")
-            line = f"{where:18} tp={tp} {dtype:4} {mode:7} against {kind:8} "
+            line = f"{where:18} {topology} {dtype:4} {mode:7} against {kind:8} "
             try:
                 rows, error = compare(
                     *result, tokens, golden,
@@ -144,10 +144,12 @@ def main():
     parser.add_argument("--run", required=True, help="saddle-run")
     parser.add_argument("--case", required=True, type=pathlib.Path)
     parser.add_argument("--tp", default="1")
-    parser.add_argument("--ep", type=int, default=1)
+    parser.add_argument("--topology", help="in place of --tp: tp=2,ep=2")
     parser.add_argument("--compute-dtype", default="f32")
     parser.add_argument("--modes", default="decode")
     parser.add_argument("--chunk", type=int, help="prefill chunk")
+    parser.add_argument("--reference", choices=BOUNDS,
+                        help="goldens to compare with; default by dtype and case")
     parser.add_argument("--bound", type=float,
                         help="of the largest |logit|; default by reference")
     args = parser.parse_args()
@@ -155,17 +157,16 @@ def main():
     case = json.loads((args.case / "case.json").read_text())
     failures = 0
     for dtype in args.compute_dtype.split(","):
-        if dtype == "bf16" and not case["bf16"]:
+        if dtype == "bf16" and not (case["bf16"] or args.reference):
             parser.error(f"{args.case}: has no bf16 goldens")
         for tp in map(int, args.tp.split(",")):
-            if args.ep > 1:
-                tp = f"tp={tp},ep={args.ep}"
+            topology = args.topology or f"tp={tp}"
             with tempfile.TemporaryDirectory() as tmp:
                 try:
-                    failures += check(args, case, tp, dtype, tmp)
+                    failures += check(args, case, topology, dtype, tmp)
                 except Failure as failure:
                     failures += 1
-                    print(f"{args.case.name} tp={tp} {dtype} FAILED: {failure}")
+                    print(f"{args.case.name} {topology} {dtype} FAILED: {failure}")
     return 1 if failures else 0
 
 

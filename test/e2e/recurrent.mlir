@@ -1,7 +1,6 @@
-// A model by hand: one layer of attention, two of linear attention. No importer
-// makes recurrent state yet, so this is where it runs from end to end. 4 query
-// heads, 2 KV heads of 8, states of 4 heads of 4 x 8, and index keys that
-// nothing reads.
+// A model by hand: one layer of attention, two of linear attention, whose states
+// are not square as those of published models are. 4 query heads, 2 KV heads of
+// 8, states of 4 heads of 4 x 8, and index keys that nothing reads.
 module attributes {
   model.config = {architecture = "Recurrent", name = "recurrent", hidden_size = 16, num_hidden_layers = 3, num_attention_heads = 4,
       num_key_value_heads = 2, head_dim = 8, intermediate_size = 8, num_local_experts = 4, num_experts_per_tok = 2, vocab_size = 32,
@@ -12,10 +11,7 @@ model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<32x
 model.weight @lm_head from "lm_head" dims ["vocab", "hidden"] : tensor<32x16xf32>
 model.weight @norm from "norm" dims ["hidden"] : tensor<16xf32>
 model.weight @layers.0.norm from "layers.0.norm" dims ["hidden"] : tensor<16xf32>
-model.weight @layers.0.q from "layers.0.q" dims ["q_heads" x 4, "hidden"] : tensor<16x16xf32>
-model.weight @layers.0.k from "layers.0.k" dims ["q_heads" x 4, "hidden"] : tensor<16x16xf32>
-model.weight @layers.0.v from "layers.0.v" dims ["q_heads" x 8, "hidden"] : tensor<32x16xf32>
-model.weight @layers.0.decay from "layers.0.decay" dims ["q_heads"] : tensor<4xf32>
+model.weight @layers.0.qkv from "layers.0.qkv" dims ["q_heads" x 16, "hidden"] : tensor<64x16xf32>
 model.weight @layers.0.o from "layers.0.o" dims ["hidden", "q_heads" x 8] : tensor<16x32xf32>
 model.recurrent_state @layers.0.state heads 4 rows 4 cols 8 dim "q_heads"
 model.weight @layers.1.norm from "layers.1.norm" dims ["hidden"] : tensor<16xf32>
@@ -26,10 +22,7 @@ model.weight @layers.1.o from "layers.1.o" dims ["hidden", "q_heads" x 8] : tens
 model.kv_cache @layers.1.kv heads 2 head_dim 8 : f32
 model.index_keys @layers.1.index heads 1 head_dim 4 : f32
 model.weight @layers.2.norm from "layers.2.norm" dims ["hidden"] : tensor<16xf32>
-model.weight @layers.2.q from "layers.2.q" dims ["q_heads" x 4, "hidden"] : tensor<16x16xf32>
-model.weight @layers.2.k from "layers.2.k" dims ["q_heads" x 4, "hidden"] : tensor<16x16xf32>
-model.weight @layers.2.v from "layers.2.v" dims ["q_heads" x 8, "hidden"] : tensor<32x16xf32>
-model.weight @layers.2.decay from "layers.2.decay" dims ["q_heads"] : tensor<4xf32>
+model.weight @layers.2.qkv from "layers.2.qkv" dims ["q_heads" x 16, "hidden"] : tensor<64x16xf32>
 model.weight @layers.2.o from "layers.2.o" dims ["hidden", "q_heads" x 8] : tensor<16x32xf32>
 model.recurrent_state @layers.2.state heads 4 rows 4 cols 8 dim "q_heads"
 
@@ -38,10 +31,8 @@ func.func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %rows: tensor
 
   %b0 = model.layer_boundary %x0 layer 0 : tensor<?x16xf32> loc("layers.0.boundary")
   %n0 = model.rms_norm %b0, @layers.0.norm eps 1.0e-6 : tensor<?x16xf32> loc("layers.0.norm")
-  %q0 = model.linear %n0, @layers.0.q : tensor<?x16xf32> -> tensor<?x16xf32> loc("layers.0.q")
-  %k0 = model.linear %n0, @layers.0.k : tensor<?x16xf32> -> tensor<?x16xf32> loc("layers.0.k")
-  %v0 = model.linear %n0, @layers.0.v : tensor<?x16xf32> -> tensor<?x32xf32> loc("layers.0.v")
-  %y0 = model.decay_scan %q0, %k0, %v0, @layers.0.decay, @layers.0.state, %context : tensor<?x16xf32>, tensor<?x32xf32> loc("layers.0.scan")
+  %p0 = model.linear %n0, @layers.0.qkv : tensor<?x16xf32> -> tensor<?x64xf32> loc("layers.0.qkv")
+  %y0 = model.decay_scan %p0, @layers.0.state, %context heads 4 rate 1.0 : tensor<?x64xf32> -> tensor<?x32xf32> loc("layers.0.scan")
   %o0 = model.linear %y0, @layers.0.o : tensor<?x32xf32> -> tensor<?x16xf32> loc("layers.0.o")
   %x1 = model.add %b0, %o0 : tensor<?x16xf32> loc("layers.0.residual")
   %b1 = model.layer_boundary %x1 layer 1 : tensor<?x16xf32> loc("layers.1.boundary")
@@ -59,10 +50,8 @@ func.func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %rows: tensor
   %b2 = model.layer_boundary %x2 layer 2 : tensor<?x16xf32> loc("layers.2.boundary")
 
   %n2 = model.rms_norm %b2, @layers.2.norm eps 1.0e-6 : tensor<?x16xf32> loc("layers.2.norm")
-  %q2 = model.linear %n2, @layers.2.q : tensor<?x16xf32> -> tensor<?x16xf32> loc("layers.2.q")
-  %k2 = model.linear %n2, @layers.2.k : tensor<?x16xf32> -> tensor<?x16xf32> loc("layers.2.k")
-  %v2 = model.linear %n2, @layers.2.v : tensor<?x16xf32> -> tensor<?x32xf32> loc("layers.2.v")
-  %y2 = model.decay_scan %q2, %k2, %v2, @layers.2.decay, @layers.2.state, %context : tensor<?x16xf32>, tensor<?x32xf32> loc("layers.2.scan")
+  %p2 = model.linear %n2, @layers.2.qkv : tensor<?x16xf32> -> tensor<?x64xf32> loc("layers.2.qkv")
+  %y2 = model.decay_scan %p2, @layers.2.state, %context heads 4 rate 0.01 : tensor<?x64xf32> -> tensor<?x32xf32> loc("layers.2.scan")
   %o2 = model.linear %y2, @layers.2.o : tensor<?x32xf32> -> tensor<?x16xf32> loc("layers.2.o")
   %x3 = model.add %b2, %o2 : tensor<?x16xf32> loc("layers.2.residual")
 

@@ -29,6 +29,10 @@ CONFIG = {
     "tie_word_embeddings": False, "rms_norm_eps": 1e-6,
     "max_position_embeddings": 64,
 }
+# A layer of linear attention and one of full attention.
+CONFIGS = {"m2": CONFIG, "m1": CONFIG | {
+    "architectures": ["MiniMaxM1ForCausalLM"], "model_type": "minimax_m1",
+    "attn_type_list": [0, 1], "postnorm": True, "layernorm_mlp_alpha": 1.5}}
 # One way to meet, so that costs of bytes do not choose for either.
 MEET = ["--reduction", "all_reduce", "--experts", "masked", "--norm", "early"]
 TOPOLOGIES = ("tp=1", "tp=2", "tp=4", "tp=2,ep=2", "tp=4,ep=2", "tp=2,pp=2")
@@ -111,12 +115,12 @@ class Folder:
 class Maker:
     """Writes both folders side by side."""
 
-    def __init__(self, rng, name, tmp):
+    def __init__(self, rng, name, tmp, family="m2"):
         """`name` is one of FORMATS or of WIDE_FORMATS."""
-        self.rng, self.config = rng, CONFIG
+        self.rng, self.family, self.config = rng, family, CONFIGS[family]
         if name in WIDE_FORMATS:
             name, changes = WIDE_FORMATS[name]
-            self.config = {**CONFIG, **WIDE}
+            self.config = {**self.config, **WIDE}
         else:
             changes = {}
         quantisation, self.make_projection = FORMATS[name]
@@ -331,14 +335,21 @@ class Maker:
             attention, moe = at + "self_attn.", at + "block_sparse_moe."
             self.values(at + "input_layernorm.weight", [hidden], 1, 0.3)
             self.values(at + "post_attention_layernorm.weight", [hidden], 1, 0.3)
-            self.values(attention + "q_norm.weight", [q], 1, 0.3)
-            self.values(attention + "k_norm.weight", [kv], 1, 0.3)
             self.values(moe + "gate.weight", [experts, hidden], 0, 0.2)
-            self.values(moe + "e_score_correction_bias", [experts], 0, 0.3)
-            self.projection(attention + "q_proj", q, hidden)
-            self.projection(attention + "k_proj", kv, hidden)
-            self.projection(attention + "v_proj", kv, hidden)
-            self.projection(attention + "o_proj", hidden, q)
+            if self.family == "m2":
+                self.values(attention + "q_norm.weight", [q], 1, 0.3)
+                self.values(attention + "k_norm.weight", [kv], 1, 0.3)
+                self.values(moe + "e_score_correction_bias", [experts], 0, 0.3)
+            if self.family == "m1" and layer == 0:
+                self.values(attention + "norm.weight", [q], 1, 0.3)
+                self.projection(attention + "qkv_proj", 3 * q, hidden)
+                self.projection(attention + "output_gate", q, hidden)
+                self.projection(attention + "out_proj", hidden, q)
+            else:
+                self.projection(attention + "q_proj", q, hidden)
+                self.projection(attention + "k_proj", kv, hidden)
+                self.projection(attention + "v_proj", kv, hidden)
+                self.projection(attention + "o_proj", hidden, q)
             for expert in range(experts):
                 for name, rows, cols in (("w1", inner, hidden), ("w3", inner, hidden),
                                          ("w2", hidden, inner)):
@@ -478,6 +489,7 @@ def main():
     parser.add_argument("--compile", required=True, help="saddle-compile")
     parser.add_argument("--run", required=True, help="saddle-run")
     parser.add_argument("--formats", default=",".join(FORMATS))
+    parser.add_argument("--family", choices=CONFIGS, default="m2")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     failures = 0
@@ -494,7 +506,7 @@ def main():
     for format in args.formats.split(","):
         with tempfile.TemporaryDirectory() as name:
             tmp = pathlib.Path(name)
-            Maker(random.Random(args.seed), format, tmp).make()
+            Maker(random.Random(args.seed), format, tmp, args.family).make()
             for topology in TOPOLOGIES:
                 count(format, f"{topology}: the same bits", check, topology, tmp)
             count(format, "synthetic weights", check_synthetic, tmp)

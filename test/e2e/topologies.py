@@ -122,10 +122,12 @@ def compare(reference, found):
 #===--- What is legal ----------------------------------------------------===#
 
 def places_heads(config, ways):
-    """Whole query heads per rank; KV heads split evenly or repeated evenly."""
+    """Whole query heads per rank; KV heads split evenly or repeated evenly, where
+    there are any: linear attention has none."""
     heads = config["num_attention_heads"]
     kv = config["num_key_value_heads"]
-    return heads % ways == 0 and (kv % ways == 0 or ways % kv == 0)
+    cached = 1 in config.get("attn_type_list", [1])
+    return heads % ways == 0 and (not cached or kv % ways == 0 or ways % kv == 0)
 
 
 def broken_rules(config, topology, stage_layers=None):
@@ -199,6 +201,25 @@ def draw_config(rng):
             "modules_to_not_convert": ["gate", "e_score_correction_bias",
                                        "lm_head"]}
     return config
+
+
+def draw_m1_config(rng):
+    """The same sizes with layers of linear and of full attention."""
+    config = draw_config(rng)
+    if "quantization_config" in config:
+        config["quantization_config"]["modules_to_not_convert"] = ["gate", "lm_head"]
+    config |= {"architectures": ["MiniMaxM1ForCausalLM"], "model_type": "minimax_m1",
+               "attn_type_list": [int(rng.random() < 0.35)
+                                  for _ in range(config["num_hidden_layers"])],
+               "postnorm": rng.random() < 0.7}
+    if rng.random() < 0.7:
+        config |= {f"layernorm_{kind}_{factor}": rng.choice((0.7, 1.0, 1.8, 3.5))
+                   for kind in ("linear_attention", "full_attention", "mlp")
+                   for factor in ("alpha", "beta")}
+    return config
+
+
+DRAWN = {"m2": draw_config, "m1": draw_m1_config}
 
 
 def draw_topology(rng, config):
@@ -354,7 +375,7 @@ class Bench:
 def check_config(tools, root, seed, index, count):
     """One random config and batch with `count` topologies."""
     rng = random.Random(f"{seed}:{index}")
-    config = draw_config(rng)
+    config = DRAWN[tools.family](rng)
     folder = root / f"config{index}"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
@@ -429,6 +450,7 @@ def main():
     parser.add_argument("--compile", required=True, help="saddle-compile")
     parser.add_argument("--run", required=True, help="saddle-run")
     parser.add_argument("--draws", type=int, default=360)
+    parser.add_argument("--family", choices=DRAWN, default="m2")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--only", type=int, help="one config of the seed")
     parser.add_argument("--jobs", type=int, default=2)

@@ -43,6 +43,11 @@ FP8 = dict(CONFIG, hidden_size=160, num_attention_heads=16, intermediate_size=19
                "activation_scheme": "dynamic", "weight_block_size": [128, 128],
                "modules_to_not_convert": ["gate", "e_score_correction_bias",
                                           "lm_head"]})
+# Linear, full and linear attention.
+M1 = dict(CONFIG, architectures=["MiniMaxM1ForCausalLM"], model_type="minimax_m1",
+          attn_type_list=[0, 1, 0], postnorm=True,
+          layernorm_linear_attention_alpha=1.5, layernorm_linear_attention_beta=1.2,
+          layernorm_full_attention_alpha=2.5, layernorm_mlp_alpha=2.0)
 
 # So many experts that some choice hangs on a router's small bias.
 MANY = dict(CONFIG, num_local_experts=64, num_experts_per_tok=8)
@@ -51,7 +56,7 @@ MANY = dict(CONFIG, num_local_experts=64, num_experts_per_tok=8)
 # and expert groups.
 BASES = {"tp": (CONFIG, "tp=4"), "dep": (CONFIG, "tp=4,dp=2,ep=2"),
          "pp": (CONFIG, "tp=2,pp=2"), "fp8": (FP8, "tp=4"),
-         "many": (MANY, "tp=4")}
+         "many": (MANY, "tp=4"), "m1": (M1, "tp=4")}
 
 
 @dataclasses.dataclass
@@ -251,6 +256,29 @@ FAULTS = [
           replace(r'tokens( at "layers\.\d+\.o_proj")', r"rows\1")),
     Fault("gather does not say that rows become everybody's", "dep", "engine",
           replace(r"tokens becoming  all_tokens", "tokens")),
+    # Linear attention.
+    Fault("decays of the first heads on all ranks", "m1", "dist",
+          replace(r"(head_start = #dist\.rank_value<0 \+ \(rank div 1 mod )4",
+                  r"\g<1>1")),
+    Fault("decays as if a rank's heads were all", "m1", "dist",
+          replace(r"(decay_scan [^\n]* heads )4", r"\g<1>1")),
+    Fault("norm behind the scan per rank: its all_reduce missing", "m1", "dist",
+          bypass(r"model\.sum_of_squares", REDUCE)),
+    Fault("all_reduce behind out_proj missing", "m1", "dist",
+          bypass(r"@layers\.\d\.out_proj\.shard ", REDUCE)),
+    Fault("scan reads the state of another layer", "m1", "dist",
+          replace(r"(decay_scan %\d+, @layers\.)2", r"\g<1>0")),
+    Fault("a head's q, k and v taken for thirds of all rows", "m1", "engine",
+          replace(r"(source = @layers\.\d\.qkv_proj, [^\n]*?row = <0 \+ "
+                  r"\(rank div 1 mod 4\) \* )48", r"\g<1>16")),
+    Fault("residual behind attention is not the normed input", "m1", "dist",
+          replace(r"(?s)(%\d+)( = model\.rms_norm )(%\d+)(, @layers\.1\.input_norm"
+                  r"[^@]*@(?:(?!scaled_add).)*model\.scaled_add )\1,", r"\1\2\3\4\3,")),
+    Fault("residual's factors change places", "m1", "dist",
+          replace(r"alpha (\S+) beta (\S+) :", r"alpha \2 beta \1 :")),
+    Fault("two layers share a state", "m1", "engine",
+          replace(r"(engine\.state @layers\.2\.recurrent\.state kind  sequence in "
+                  r"@sequences at )\d+", r"\g<1>0")),
     # Memory plan.
     Fault("the residual shares memory with a reduction's result", "tp", "engine",
           overlap("attention_residual")),
@@ -340,7 +368,7 @@ def check(fault, base, index):
 
 def markdown(faults):
     rows = "\n".join(f"| {i} | {f.title} | `{BASES[f.base][1]}`"
-                     f"{' FP8' if f.base == 'fp8' else ''} | {f.phase} | "
+                     f"{dict(fp8=' FP8', m1=' M1').get(f.base, '')} | {f.phase} | "
                      f"{(f.caught or 'NOTHING').replace('|', chr(92) + '|')} |"
                      for i, f in enumerate(faults, 1))
     caught = sum(bool(f.caught) for f in faults)

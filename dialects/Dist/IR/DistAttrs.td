@@ -27,6 +27,7 @@ def Dist_Dialect : Dialect {
     static constexpr ::llvm::StringLiteral kShardingsAttrName = "dist.shardings";
     static constexpr ::llvm::StringLiteral kVocabStartAttrName = "dist.vocab_start";
     static constexpr ::llvm::StringLiteral kExpertStartAttrName = "dist.expert_start";
+    static constexpr ::llvm::StringLiteral kHeadStartAttrName = "dist.head_start";
     static constexpr ::llvm::StringLiteral kTopologyAttrName = "dist.topology";
     static constexpr ::llvm::StringLiteral kStageAttrName = "dist.stage";
     static constexpr ::llvm::StringLiteral kEntryAttrName = "dist.entry";

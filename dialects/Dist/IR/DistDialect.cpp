@@ -39,7 +39,8 @@ LogicalResult DistDialect::verifyOperationAttribute(Operation *op,
              << op->getNumResults() << " results, but has " << array.size();
     return success();
   }
-  if (name == kVocabStartAttrName || name == kExpertStartAttrName) {
+  if (name == kVocabStartAttrName || name == kExpertStartAttrName ||
+      name == kHeadStartAttrName) {
     if (isa<RankValueAttr>(value))
       return success();
     return op->emitOpError("'") << name << "' must be a #dist.rank_value";

@@ -278,12 +278,20 @@ struct Rule<model::DecayScanOp>
     auto held = rule.weight(scan.getStateAttr());
     if (failed(held))
       return failure();
-    AxisRef rows = rule.rowsOf(scan.getQ());
+    AxisRef rows = rule.rowsOf(scan.getQkv());
     AxisRef heads = held->getDims()[0];
-    for (int i = 0; i < 3; ++i) // q, k, v
-      rule.operand(rows, heads);
+    rule.operand(rows, heads);
     rule.operandAsIs(scan.getContext());
     rule.result(rows, heads);
+    return success();
+  }
+
+  /// Decays are those of the share's heads among all.
+  LogicalResult localize(Operation *op, Localizer &localizer) const {
+    auto scan = cast<model::DecayScanOp>(op);
+    localizer.setStart(DistDialect::kHeadStartAttrName,
+                       static_cast<int64_t>(scan.getHeads()),
+                       localizer.getState().axisOf(scan.getStateAttr(), 0));
     return success();
   }
 };
@@ -293,8 +301,8 @@ struct Rule<model::DecayScanOp>
 //===----------------------------------------------------------------------===//
 
 /// The experts need the choice for all tokens.
-template <>
-struct Rule<model::RouterOp> : RuleOf<Rule<model::RouterOp>, model::RouterOp> {
+template <typename Op>
+struct RouterRule : RuleOf<Rule<Op>, Op> {
   LogicalResult buildRule(Operation *, RuleBuilder &rule) const {
     rule.operandsWhole();
     rule.resultsWhole();
@@ -303,6 +311,12 @@ struct Rule<model::RouterOp> : RuleOf<Rule<model::RouterOp>, model::RouterOp> {
 
   bool needsAllRows(Operation *) const { return true; }
 };
+
+template <>
+struct Rule<model::RouterOp> : RouterRule<model::RouterOp> {};
+
+template <>
+struct Rule<model::SoftmaxRouterOp> : RouterRule<model::SoftmaxRouterOp> {};
 
 /// Each rank computes its slice of every expert, or its experts, for all
 /// tokens: a partial sum over both splits.

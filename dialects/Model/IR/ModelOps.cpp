@@ -478,6 +478,13 @@ LogicalResult RopeOp::verify() {
   return verifyPositive(*this, "theta", getTheta().convertToDouble());
 }
 
+LogicalResult ScaledAddOp::verify() {
+  // scaled_add_c2
+  if (failed(verifyPositive(*this, "alpha", getAlpha().convertToDouble())))
+    return failure();
+  return verifyPositive(*this, "beta", getBeta().convertToDouble());
+}
+
 LogicalResult SwiGLUOAIOp::verify() {
   // swiglu_oai_c2
   if (failed(verifyPositive(*this, "alpha", getAlpha().convertToDouble())))
@@ -541,11 +548,19 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
 }
 
 LogicalResult DecayScanOp::verify() {
+  RankedTensorType qkv = tensorType(getQkv());
+  RankedTensorType result = tensorType(getResult());
   // decay_scan_c1
-  if (failed(verifyRank(*this, getQ().getType(), "q and k", 2)) ||
-      failed(verifyRank(*this, getV().getType(), "v", 2)))
+  if (failed(verifyRank(*this, qkv, "an input", 2)) ||
+      failed(verifyRank(*this, result, "a result", 2)) ||
+      failed(verifySameTokens(*this, qkv, "the input", result, "the result")))
     return failure();
-  return verifySameTokens(*this, getQ().getType(), "q", getV().getType(), "v");
+  if (qkv.getElementType() != result.getElementType())
+    return emitOpError("expected input and result of one element type, but "
+                       "got ")
+           << qkv.getElementType() << " and " << result.getElementType();
+  // decay_scan_c4
+  return verifyPositive(*this, "rate", getRate().convertToDouble());
 }
 
 LogicalResult DecayScanOp::verifySymbolUses(SymbolTableCollection &symbols) {
@@ -567,40 +582,58 @@ LogicalResult DecayScanOp::verifySymbolUses(SymbolTableCollection &symbols) {
     diag.attachNote(state.getLoc()) << "state defined here";
     return diag;
   };
-  if (failed(check(getQ(), "q and k", state.getRows())) ||
-      failed(check(getV(), "v", state.getCols())))
+  if (failed(
+          check(getQkv(), "an input", 2 * state.getRows() + state.getCols())) ||
+      failed(check(getResult(), "a result", state.getCols())))
     return failure();
   // decay_scan_c3
-  return verifyWeightShape(*this, getDecayAttr(), symbols, {heads});
+  if (static_cast<int64_t>(getHeads()) >= heads)
+    return success();
+  return emitOpError("expected at least the ")
+         << heads << " heads of " << getStateAttr() << ", but got "
+         << getHeads();
 }
 
 //===----------------------------------------------------------------------===//
 // Mixture of experts
 //===----------------------------------------------------------------------===//
 
-LogicalResult RouterOp::verify() {
-  RankedTensorType logits = tensorType(getLogits());
-  RankedTensorType weights = tensorType(getWeights());
-  RankedTensorType experts = tensorType(getExperts());
-  // router_c1
-  if (failed(verifyRank(*this, logits, "logits", 2)) ||
-      failed(verifyRank(*this, weights, "weights", 2)) ||
-      failed(verifyRank(*this, experts, "experts", 2)) ||
-      failed(verifySameTokens(*this, logits, "the logits", weights,
-                              "the weights")) ||
-      failed(verifySameTokens(*this, logits, "the logits", experts,
-                              "the experts")))
+/// The shapes of a router: logits of all experts, weights and numbers of the
+/// chosen ones.
+static LogicalResult verifyRouting(Operation *op, RankedTensorType logits,
+                                   RankedTensorType weights,
+                                   RankedTensorType experts) {
+  // router_c1, softmax_router_c1
+  if (failed(verifyRank(op, logits, "logits", 2)) ||
+      failed(verifyRank(op, weights, "weights", 2)) ||
+      failed(verifyRank(op, experts, "experts", 2)) ||
+      failed(
+          verifySameTokens(op, logits, "the logits", weights, "the weights")) ||
+      failed(
+          verifySameTokens(op, logits, "the logits", experts, "the experts")))
     return failure();
-  // router_c2
+  // router_c2, softmax_router_c2
   int64_t chosen = weights.getDimSize(1);
-  if (chosen != experts.getDimSize(1) || chosen < 1 ||
-      chosen > logits.getDimSize(1))
-    return emitOpError("expected weights and experts of 1 to ")
-           << logits.getDimSize(1) << " columns each, but got " << chosen
-           << " and " << experts.getDimSize(1);
+  if (chosen == experts.getDimSize(1) && chosen >= 1 &&
+      chosen <= logits.getDimSize(1))
+    return success();
+  return op->emitOpError("expected weights and experts of 1 to ")
+         << logits.getDimSize(1) << " columns each, but got " << chosen
+         << " and " << experts.getDimSize(1);
+}
+
+LogicalResult RouterOp::verify() {
+  if (failed(verifyRouting(*this, tensorType(getLogits()),
+                           tensorType(getWeights()), tensorType(getExperts()))))
+    return failure();
   // router_c4
   return verifyPositive(*this, "routed_scale",
                         getRoutedScale().convertToDouble());
+}
+
+LogicalResult SoftmaxRouterOp::verify() {
+  return verifyRouting(*this, tensorType(getLogits()), tensorType(getWeights()),
+                       tensorType(getExperts()));
 }
 
 LogicalResult RouterOp::verifySymbolUses(SymbolTableCollection &symbols) {

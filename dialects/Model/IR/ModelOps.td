@@ -214,6 +214,63 @@ def Model_AddOp : Model_StepOp<"add", [Pure, Commutative, SameOperandsAndResultT
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
 }
 
+// scaled_add_c1: SameOperandsAndResultType.
+def Model_ScaledAddOp : Model_StepOp<"scaled_add", [Pure, SameOperandsAndResultType, RowByRow]>, Launches<"scaled_add", ["alpha", "beta"]> {
+  let summary = "element-wise sum of two scaled tensors";
+  let description = [{
+    `alpha * lhs + beta * rhs`, in fp32: a residual connection whose branches are weighted (DeepNorm, Wang et al. 2022). Where both factors are 1,
+    `model.add` is the same and has more kernels.
+
+    ```mlir
+    %r = model.scaled_add %x, %attn alpha 3.556 beta 1.0 : tensor<?x6144xbf16>
+    ```
+
+    **Constraints**
+    - (scaled_add_c1) operands and result have one type;
+    - (scaled_add_c2) `alpha` and `beta` are positive.
+  }];
+  let arguments = (ins Model_Activation:$lhs, Model_Activation:$rhs, F64Attr:$alpha, F64Attr:$beta);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$lhs `,` $rhs `alpha` $alpha `beta` $beta attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+// silu_c1: SameOperandsAndResultType.
+def Model_SiLUOp : Model_StepOp<"silu", [Pure, SameOperandsAndResultType, Pointwise]>, Launches<"silu"> {
+  let summary = "x times its sigmoid";
+  let description = [{
+    `x * sigmoid(x)`, in fp32 (Hendrycks and Gimpel 2016). Between the two products of an expert it is part of `model.experts`.
+
+    ```mlir
+    %a = model.silu %qkv : tensor<?x24576xbf16>
+    ```
+
+    **Constraints**
+    - (silu_c1) operand and result have one type.
+  }];
+  let arguments = (ins Model_Activation:$input);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+}
+
+// sigmoid_gate_c1: SameOperandsAndResultType.
+def Model_SigmoidGateOp : Model_StepOp<"sigmoid_gate", [Pure, SameOperandsAndResultType, Pointwise]>, Launches<"sigmoid_gate"> {
+  let summary = "a tensor times the sigmoid of another";
+  let description = [{
+    `input * sigmoid(gate)`, in fp32.
+
+    ```mlir
+    %g = model.sigmoid_gate %y, %gate : tensor<?x8192xbf16>
+    ```
+
+    **Constraints**
+    - (sigmoid_gate_c1) operands and result have one type.
+  }];
+  let arguments = (ins Model_Activation:$input, Model_Activation:$gate);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$input `,` $gate attr-dict `:` type($result)";
+}
+
 // swiglu_oai_c1: SameOperandsAndResultType.
 def Model_SwiGLUOAIOp : Model_StepOp<"swiglu_oai", [Pure, SameOperandsAndResultType, Pointwise]>, Launches<"swiglu_oai", ["alpha", "limit"]> {
   let summary = "clamped SwiGLU with a bias of one";
@@ -409,26 +466,32 @@ def Model_AttentionOp : Model_StepOp<"attention", [MemoryEffects<[MemRead]>, All
   let hasVerifier = 1;
 }
 
-def Model_DecayScanOp : Model_WeightedOp<"decay_scan", [MemoryEffects<[MemRead, MemWrite]>, AllTypesMatch<["q", "k"]>,
-    AllTypesMatch<["v", "result"]>, DeclareOpInterfaceMethods<StateUserOpInterface>]> {
-  let summary = "linear attention with a decay for each head";
+def Model_DecayScanOp : Model_StepOp<"decay_scan", [MemoryEffects<[MemRead, MemWrite]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<StateUserOpInterface>]> {
+  let summary = "linear attention with a fixed decay for each head";
   let description = [{
-    Per head and sequence, token by token: `S = decay * S + k^T v`, then `result = q S`, in fp32; S is the state, [rows, cols] for k of `rows` and v of
-    `cols` values. It is zero before position 0, and survives steps, so that chunks of a prompt give what the whole prompt gives.
+    Per head and sequence, token by token: `S = exp(-rate * slope) * S + k^T v`, then `result = q S`, in fp32 (lightning attention, Qin et al. 2024); S is
+    the state, [rows, cols] for q and k of `rows` and v of `cols` values. It is zero before position 0, and survives steps, so that chunks of a prompt give
+    what the whole prompt gives. The columns of a head stand together in the input: its q, its k, its v.
+
+    The slope of head i is ALiBi's among `heads` (Press et al. 2022): `2^(-8 (i+1) / heads)` where `heads` is a power of two; otherwise, c being the
+    largest power of two below, the first c heads have those of c heads, the others every second one of those of 2c.
 
     ```mlir
-    %y = model.decay_scan %q, %k, %v, @layers.0.decay, @layers.0.state, %context : tensor<?x1024xbf16>, tensor<?x2048xbf16>
+    %y = model.decay_scan %qkv, @layers.0.state, %context heads 64 rate 0.5 : tensor<?x24576xbf16> -> tensor<?x8192xbf16>
     ```
 
+    Over a share of the heads (after `dist-partition`) `heads` still counts all of them, and `dist.head_start` is the first head of the share.
+
     **Constraints**
-    - (decay_scan_c1) q, k and v have rank 2 and the same token count;
-    - (decay_scan_c2) the symbol is a recurrent state with heads x rows equal to the columns of q and k, heads x cols to those of v;
-    - (decay_scan_c3) the decay has rank 1 and one value for each head.
+    - (decay_scan_c1) input and result have rank 2, the same token count and element type;
+    - (decay_scan_c2) the symbol is a recurrent state with heads x (2 x rows + cols) equal to the columns of the input, heads x cols to those of the result;
+    - (decay_scan_c3) `heads` is at least the state's heads;
+    - (decay_scan_c4) `rate` is positive.
   }];
-  let arguments = (ins Model_Activation:$q, Model_Activation:$k, Model_Activation:$v, FlatSymbolRefAttr:$decay, FlatSymbolRefAttr:$state,
-      Model_ContextType:$context);
+  let arguments = (ins Model_Activation:$qkv, FlatSymbolRefAttr:$state, Model_ContextType:$context, I64Attr:$heads, F64Attr:$rate);
   let results = (outs Model_Activation:$result);
-  let assemblyFormat = "$q `,` $k `,` $v `,` $decay `,` $state `,` $context attr-dict `:` type($q) `,` type($v)";
+  let assemblyFormat = "$qkv `,` $state `,` $context `heads` $heads `rate` $rate attr-dict `:` type($qkv) `->` type($result)";
   let hasVerifier = 1;
 }
 
@@ -455,6 +518,26 @@ def Model_RouterOp : Model_WeightedOp<"router", [Pure]>, Launches<"router_topk",
   let arguments = (ins Model_Float32Tensor:$logits, FlatSymbolRefAttr:$bias, F64Attr:$routed_scale);
   let results = (outs Model_Float32Tensor:$weights, Model_IndexTensor:$experts);
   let assemblyFormat = "$logits `,` $bias `routed_scale` $routed_scale attr-dict `:` type($logits) `->` type($weights) `,` type($experts)";
+  let hasVerifier = 1;
+}
+
+def Model_SoftmaxRouterOp : Model_StepOp<"softmax_router", [Pure]>, Launches<"softmax_topk"> {
+  let summary = "softmax top-k routing";
+  let description = [{
+    The k experts with the largest logits are chosen (ties: the lower index); their weights are the softmax over all logits, divided by its sum over the
+    chosen ones, in fp32. k is the results' column count.
+
+    ```mlir
+    %w, %e = model.softmax_router %logits : tensor<?x32xf32> -> tensor<?x2xf32>, tensor<?x2xi32>
+    ```
+
+    **Constraints**
+    - (softmax_router_c1) logits, weights and experts have rank 2 and the same token count;
+    - (softmax_router_c2) weights and experts have the same number of columns, at least 1 and at most the number of experts.
+  }];
+  let arguments = (ins Model_Float32Tensor:$logits);
+  let results = (outs Model_Float32Tensor:$weights, Model_IndexTensor:$experts);
+  let assemblyFormat = "$logits attr-dict `:` type($logits) `->` type($weights) `,` type($experts)";
   let hasVerifier = 1;
 }
 

@@ -108,10 +108,6 @@ LogicalResult AttentionOp::describeLaunch(LaunchBuilder &launch) {
   return success();
 }
 
-SmallVector<WeightUse> DecayScanOp::getWeightUses() {
-  return vectors(getDecayAttr());
-}
-
 SmallVector<StateUse> DecayScanOp::getStateUses() {
   return {{getStateAttr(), /*reads=*/true, /*writes=*/true}};
 }
@@ -119,10 +115,11 @@ SmallVector<StateUse> DecayScanOp::getStateUses() {
 LogicalResult DecayScanOp::describeLaunch(LaunchBuilder &launch) {
   launch.calls("decay_scan")
       .operands()
-      .weights()
       .stepInput("positions")
       .stepInput("sequences")
-      .writesState(getStateAttr(), "state");
+      .writesState(getStateAttr(), "state")
+      .attributes({"heads", "rate"})
+      .rankConstant("head_start");
   return success();
 }
 

@@ -51,7 +51,8 @@ public:
       : Reported("norm",
                  {optionalPart<dist::ReduceScatterOp>(),
                   optionalPart<dist::AllReduceOp>(),
-                  optionalPart<model::AddOp>(), part<model::RMSNormOp>(),
+                  optionalPart<model::AddOp>(),
+                  optionalPart<model::ScaledAddOp>(), part<model::RMSNormOp>(),
                   optionalPart<dist::AllGatherOp>()}) {}
 
   SmallVector<Operation *> match(Operation *anchor) const override {
@@ -65,9 +66,10 @@ public:
     };
     Value input = norm.getInput();
     bool alone = finishesSumsAlone(norm);
-    if (auto add = input.getDefiningOp<model::AddOp>()) {
-      prepend(add.getOperation());
-      for (Value operand : add.getOperands()) {
+    Operation *add = input.getDefiningOp();
+    if (isa_and_nonnull<model::AddOp, model::ScaledAddOp>(add)) {
+      prepend(add);
+      for (Value operand : add->getOperands()) {
         SmallVector<Operation *> sum = finishedSum(operand);
         if (alone || sum.empty() || !sum.front()->hasOneUse())
           continue;
@@ -108,16 +110,52 @@ public:
   }
 };
 
-class RouterTopK : public Reported {
+/// The norm of rows that ranks share by heads, and the gate behind it.
+class NormGate : public Reported {
 public:
-  RouterTopK()
-      : Reported("router_top_k",
-                 {part<model::LinearOp>(), part<model::RouterOp>()}) {}
+  NormGate()
+      : Reported("norm_gate",
+                 {part<model::SumOfSquaresOp>(),
+                  optionalPart<dist::AllReduceOp>(), part<model::RMSScaleOp>(),
+                  part<model::SigmoidGateOp>()}) {}
 
   SmallVector<Operation *> match(Operation *anchor) const override {
-    auto router = dyn_cast<model::RouterOp>(anchor);
-    auto linear = router ? router.getLogits().getDefiningOp<model::LinearOp>()
-                         : model::LinearOp();
+    auto squares = dyn_cast<model::SumOfSquaresOp>(anchor);
+    if (!squares || squares.getInputs().size() != 1)
+      return {};
+    SmallVector<Operation *> ops = {squares};
+    Value sums = squares.getResult();
+    if (auto reduce = soleUser<dist::AllReduceOp>(sums)) {
+      ops.push_back(reduce);
+      sums = reduce.getResult();
+    }
+    auto scale = soleUser<model::RMSScaleOp>(sums);
+    if (!scale || scale.getInput() != squares.getInputs().front())
+      return {};
+    auto gate = soleUser<model::SigmoidGateOp>(scale.getResult());
+    if (!gate || gate.getInput() != scale.getResult())
+      return {};
+    ops.append({scale, gate});
+    return ops;
+  }
+
+  std::string signature(ArrayRef<Operation *> ops) const override {
+    return ops.size() == 4 ? "norm_all_reduce_gate" : "norm_gate";
+  }
+};
+
+/// Logits of all experts, and the choice among them.
+template <typename RouterOp>
+class RouterTopK : public Reported {
+public:
+  explicit RouterTopK(llvm::StringLiteral name)
+      : Reported(name, {part<model::LinearOp>(), part<RouterOp>()}) {}
+
+  SmallVector<Operation *> match(Operation *anchor) const override {
+    auto router = dyn_cast<RouterOp>(anchor);
+    if (!router)
+      return {};
+    auto linear = router.getLogits().template getDefiningOp<model::LinearOp>();
     if (!linear || !linear->hasOneUse())
       return {};
     return {linear, router};
@@ -129,7 +167,10 @@ public:
 ArrayRef<const Fusion *> saddle::cpu::fusions() {
   static const QKNorm qkNorm;
   static const Norm norm;
-  static const RouterTopK router;
-  static const Fusion *const all[] = {&norm, &qkNorm, &router};
+  static const NormGate normGate;
+  static const RouterTopK<model::RouterOp> router("router_top_k");
+  static const RouterTopK<model::SoftmaxRouterOp> softmax("softmax_top_k");
+  static const Fusion *const all[] = {&norm, &qkNorm, &normGate, &router,
+                                      &softmax};
   return all;
 }

@@ -67,7 +67,11 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(rms_scale, bindRmsScale)                                              \
   KERNEL(rope, bindRope)                                                       \
   KERNEL(router_topk, bindRouterTopk)                                          \
+  KERNEL(scaled_add, bindScaledAdd)                                            \
   KERNEL(select_rows, bindSelectRows)                                          \
+  KERNEL(sigmoid_gate, bindSigmoidGate)                                        \
+  KERNEL(silu, bindSiLU)                                                       \
+  KERNEL(softmax_topk, bindSoftmaxTopk)                                        \
   KERNEL(sum_of_squares, bindSumOfSquares)                                     \
   KERNEL(swiglu_oai, bindSwiGLUOAI)                                            \
   KERNEL(top_candidates, bindTopCandidates)

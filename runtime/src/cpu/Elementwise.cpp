@@ -1,4 +1,4 @@
-// add, rope and swiglu_oai.
+// rope, and what is done element by element.
 
 #include "runtime/src/cpu/Binding.h"
 #include "runtime/src/cpu/Vector.h"
@@ -8,19 +8,54 @@
 
 namespace saddle::cpu {
 
-std::unique_ptr<BoundKernel> bindAdd(const BindContext &context) {
+/// Kernel of out = function(a, b), in fp32.
+template <typename Function>
+static std::unique_ptr<BoundKernel> bindBinary(const BindContext &context,
+                                               Function function) {
   View a = context.operand(0), b = context.operand(1), out = context.operand(2);
   uint64_t width = a.shape[1];
   context.scratch.require(double(3 * width));
   return makeKernel([=, scratch = &context.scratch](uint64_t count) {
     float *first = scratch->data(), *second = first + width,
-          *sum = second + width;
+          *result = second + width;
     for (uint64_t t = 0; t < count; ++t) {
       const float *left = asFloats(a.row(t), a.dtype, first, width);
       const float *right = asFloats(b.row(t), b.dtype, second, width);
       for (uint64_t i = 0; i < width; ++i)
-        sum[i] = left[i] + right[i];
-      storeRow(sum, out.dtype, out.row(t), width);
+        result[i] = function(left[i], right[i]);
+      storeRow(result, out.dtype, out.row(t), width);
+    }
+  });
+}
+
+/// x * sigmoid(gate)
+static float gated(float x, float gate) { return x / (1.0f + std::exp(-gate)); }
+
+std::unique_ptr<BoundKernel> bindAdd(const BindContext &context) {
+  return bindBinary(context, [](float a, float b) { return a + b; });
+}
+
+std::unique_ptr<BoundKernel> bindScaledAdd(const BindContext &context) {
+  float alpha = context.real("alpha"), beta = context.real("beta");
+  return bindBinary(context,
+                    [=](float a, float b) { return alpha * a + beta * b; });
+}
+
+std::unique_ptr<BoundKernel> bindSigmoidGate(const BindContext &context) {
+  return bindBinary(context, gated);
+}
+
+std::unique_ptr<BoundKernel> bindSiLU(const BindContext &context) {
+  View x = context.operand(0), out = context.operand(1);
+  uint64_t width = x.shape[1];
+  context.scratch.require(double(width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *values = scratch->data();
+    for (uint64_t t = 0; t < count; ++t) {
+      loadRow(x.row(t), x.dtype, values, width);
+      for (uint64_t i = 0; i < width; ++i)
+        values[i] = gated(values[i], values[i]);
+      storeRow(values, out.dtype, out.row(t), width);
     }
   });
 }
@@ -61,24 +96,11 @@ std::unique_ptr<BoundKernel> bindRope(const BindContext &context) {
 }
 
 std::unique_ptr<BoundKernel> bindSwiGLUOAI(const BindContext &context) {
-  View gate = context.operand(0), up = context.operand(1),
-       out = context.operand(2);
-  uint64_t width = gate.shape[1];
-  auto alpha = float(context.attributes.real("alpha"));
-  auto limit = float(context.attributes.real("limit"));
-  context.scratch.require(double(3 * width));
-  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
-    float *gates = scratch->data(), *ups = gates + width, *result = ups + width;
-    for (uint64_t t = 0; t < count; ++t) {
-      const float *left = asFloats(gate.row(t), gate.dtype, gates, width);
-      const float *right = asFloats(up.row(t), up.dtype, ups, width);
-      for (uint64_t i = 0; i < width; ++i) {
-        float g = std::min(left[i], limit);
-        float u = std::max(-limit, std::min(right[i], limit));
-        result[i] = g / (1.0f + std::exp(-alpha * g)) * (u + 1.0f);
-      }
-      storeRow(result, out.dtype, out.row(t), width);
-    }
+  float alpha = context.real("alpha"), limit = context.real("limit");
+  return bindBinary(context, [=](float gate, float up) {
+    float g = std::min(gate, limit);
+    float u = std::max(-limit, std::min(up, limit));
+    return gated(g, alpha * g) * (u + 1.0f);
   });
 }
 

@@ -179,8 +179,9 @@ Status validateSource(const Source &source) {
       return makeError(StatusCode::DataLoss,
                        "shape %s is empty or needs more than 2^64 bytes",
                        formatDims(*source.shape()).c_str());
+  // Nothing reads an ignored one.
   size_t most = source.stack() ? 2 : 3;
-  if (source.shape()->size() > most)
+  if (!source.ignored_reason() && source.shape()->size() > most)
     return makeError(StatusCode::DataLoss,
                      "shape %s has %u dimensions, expected at most %zu",
                      formatDims(*source.shape()).c_str(),

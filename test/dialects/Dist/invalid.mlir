@@ -362,6 +362,13 @@ func.func @expert_start() attributes {dist.expert_start = 0} {
 
 // -----
 
+// expected-error @+1 {{'dist.head_start' must be a #dist.rank_value}}
+func.func @head_start() attributes {dist.head_start = 0} {
+  return
+}
+
+// -----
+
 // expected-error @+1 {{'dist.topology' must be a dictionary on the module}}
 func.func @topology() attributes {dist.topology = {tp = 8}} {
   return

@@ -74,9 +74,11 @@ func.func @rows_and_stages(%x: tensor<8x32xf32>) {
 
 // CHECK-LABEL: func.func @rank_values
 // CHECK-SAME: dist.expert_start = #dist.rank_value<0 + (rank div 4 mod 2) * 16>
+// CHECK-SAME: dist.head_start = #dist.rank_value<0 + (rank div 1 mod 4) * 2>
 // CHECK-SAME: dist.vocab_start = #dist.rank_value<0 + (rank div 1 mod 8) * 12>
 func.func @rank_values() attributes {
     dist.vocab_start = #dist.rank_value<0 + (rank div 1 mod 8) * 12>,
+    dist.head_start = #dist.rank_value<0 + (rank div 1 mod 4) * 2>,
     dist.expert_start = #dist.rank_value<0 + (rank div 4 mod 2) * 16>} {
   return
 }

@@ -552,6 +552,46 @@ func.func @rope_c4(%q: tensor<8x64xbf16>, %p: tensor<8xi32>) {
 
 // -----
 
+func.func @scaled_add_c1(%a: tensor<8x32xbf16>, %b: tensor<8x16xbf16>) {
+  // expected-error @+1 {{requires the same type for all operands and results}}
+  %r = "model.scaled_add"(%a, %b) {alpha = 1.0, beta = 1.0} : (tensor<8x32xbf16>, tensor<8x16xbf16>) -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+func.func @scaled_add_c2(%a: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected a positive alpha}}
+  %r = model.scaled_add %a, %a alpha 0.0 beta 1.0 : tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+func.func @scaled_add_c2_beta(%a: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected a positive beta}}
+  %r = model.scaled_add %a, %a alpha 1.0 beta -1.0 : tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+func.func @silu_c1(%a: tensor<8x32xbf16>) {
+  // expected-error @+1 {{requires the same type for all operands and results}}
+  %r = "model.silu"(%a) : (tensor<8x32xbf16>) -> tensor<8x32xf32>
+  return
+}
+
+// -----
+
+func.func @sigmoid_gate_c1(%a: tensor<8x32xbf16>, %b: tensor<8x16xbf16>) {
+  // expected-error @+1 {{requires the same type for all operands and results}}
+  %r = "model.sigmoid_gate"(%a, %b) : (tensor<8x32xbf16>, tensor<8x16xbf16>) -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
 func.func @swiglu_oai_c1(%x: tensor<8x32xbf16>, %y: tensor<4x32xbf16>) {
   // expected-error @+1 {{requires the same type for all operands and results}}
   %z = "model.swiglu_oai"(%x, %y) {alpha = 1.702 : f64, limit = 7.0 : f64} : (tensor<8x32xbf16>, tensor<4x32xbf16>) -> tensor<8x32xbf16>
@@ -631,43 +671,75 @@ func.func @attention_c3(%q: tensor<8x64xbf16>, %context: !model.context) {
 
 // -----
 
-model.weight @decay from "decay" dims ["q_heads"] : tensor<2xf32>
 model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
-func.func @decay_scan_c1(%q: tensor<8x8xbf16>, %v: tensor<4x16xbf16>, %context: !model.context) {
-  // expected-error @+1 {{expected as many tokens in q as in v, but got 8 and 4}}
-  %y = model.decay_scan %q, %q, %v, @decay, @state, %context : tensor<8x8xbf16>, tensor<4x16xbf16>
+func.func @decay_scan_c1(%qkv: tensor<8x32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected as many tokens in the input as in the result, but got 8 and 4}}
+  %y = model.decay_scan %qkv, @state, %context heads 2 rate 1.0 : tensor<8x32xbf16> -> tensor<4x16xbf16>
   return
 }
 
 // -----
 
-model.weight @decay from "decay" dims ["q_heads"] : tensor<2xf32>
+model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
+func.func @decay_scan_c1_rank(%qkv: tensor<8xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected an input of rank 2, but got rank 1}}
+  %y = model.decay_scan %qkv, @state, %context heads 2 rate 1.0 : tensor<8xbf16> -> tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
+func.func @decay_scan_c1_type(%qkv: tensor<8x32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected input and result of one element type, but got 'bf16' and 'f32'}}
+  %y = model.decay_scan %qkv, @state, %context heads 2 rate 1.0 : tensor<8x32xbf16> -> tensor<8x16xf32>
+  return
+}
+
+// -----
+
 // expected-note @+1 {{state defined here}}
 model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
-func.func @decay_scan_c2(%q: tensor<8x8xbf16>, %v: tensor<8x8xbf16>, %context: !model.context) {
-  // expected-error @+1 {{expected v of 2 x 8 = 16 columns, but got 8}}
-  %y = model.decay_scan %q, %q, %v, @decay, @state, %context : tensor<8x8xbf16>, tensor<8x8xbf16>
+func.func @decay_scan_c2(%qkv: tensor<8x48xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected an input of 2 x 16 = 32 columns, but got 48}}
+  %y = model.decay_scan %qkv, @state, %context heads 2 rate 1.0 : tensor<8x48xbf16> -> tensor<8x16xbf16>
   return
 }
 
 // -----
 
-model.weight @decay from "decay" dims ["q_heads"] : tensor<2xf32>
-model.kv_cache @state heads 2 head_dim 4 : bf16
-func.func @decay_scan_c2_cache(%q: tensor<8x8xbf16>, %v: tensor<8x16xbf16>, %context: !model.context) {
-  // expected-error @+1 {{@state is not a 'model.recurrent_state'}}
-  %y = model.decay_scan %q, %q, %v, @decay, @state, %context : tensor<8x8xbf16>, tensor<8x16xbf16>
-  return
-}
-
-// -----
-
-// expected-note @+1 {{weight defined here}}
-model.weight @decay from "decay" dims ["q_heads"] : tensor<3xf32>
+// expected-note @+1 {{state defined here}}
 model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
-func.func @decay_scan_c3(%q: tensor<8x8xbf16>, %v: tensor<8x16xbf16>, %context: !model.context) {
-  // expected-error @+1 {{expected weight @decay of shape [2], but it is 'tensor<3xf32>'}}
-  %y = model.decay_scan %q, %q, %v, @decay, @state, %context : tensor<8x8xbf16>, tensor<8x16xbf16>
+func.func @decay_scan_c2_result(%qkv: tensor<8x32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected a result of 2 x 8 = 16 columns, but got 8}}
+  %y = model.decay_scan %qkv, @state, %context heads 2 rate 1.0 : tensor<8x32xbf16> -> tensor<8x8xbf16>
+  return
+}
+
+// -----
+
+model.kv_cache @state heads 2 head_dim 4 : bf16
+func.func @decay_scan_c2_cache(%qkv: tensor<8x32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{@state is not a 'model.recurrent_state'}}
+  %y = model.decay_scan %qkv, @state, %context heads 2 rate 1.0 : tensor<8x32xbf16> -> tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
+func.func @decay_scan_c3(%qkv: tensor<8x32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected at least the 2 heads of @state, but got 1}}
+  %y = model.decay_scan %qkv, @state, %context heads 1 rate 1.0 : tensor<8x32xbf16> -> tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"
+func.func @decay_scan_c4(%qkv: tensor<8x32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected a positive rate}}
+  %y = model.decay_scan %qkv, @state, %context heads 2 rate 0.0 : tensor<8x32xbf16> -> tensor<8x16xbf16>
   return
 }
 
@@ -676,6 +748,22 @@ func.func @decay_scan_c3(%q: tensor<8x8xbf16>, %v: tensor<8x16xbf16>, %context: 
 //===----------------------------------------------------------------------===//
 // Mixture of experts
 //===----------------------------------------------------------------------===//
+
+func.func @softmax_router_c1(%logits: tensor<8x6xf32>) {
+  // expected-error @+1 {{expected as many tokens in the logits as in the weights, but got 8 and 4}}
+  %w, %e = model.softmax_router %logits : tensor<8x6xf32> -> tensor<4x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+func.func @softmax_router_c2(%logits: tensor<8x6xf32>) {
+  // expected-error @+1 {{expected weights and experts of 1 to 6 columns each, but got 7 and 7}}
+  %w, %e = model.softmax_router %logits : tensor<8x6xf32> -> tensor<8x7xf32>, tensor<8x7xi32>
+  return
+}
+
+// -----
 
 model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 func.func @router_c1(%logits: tensor<8x6xf32>) {

@@ -65,7 +65,7 @@ model.index_keys @index heads 1 head_dim 16 : bf16
 model.index_keys @index_split heads 2 head_dim 16 dim "kv_heads" : f8E4M3FN
 // CHECK: model.recurrent_state @state heads 4 rows 16 cols 8 dim "q_heads"
 model.recurrent_state @state heads 4 rows 16 cols 8 dim "q_heads"
-model.weight @decay from "decay" dims ["q_heads"] : tensor<4xf32>
+model.weight @scan_proj from "scan_proj" dims ["q_heads" x 40, "hidden"] : tensor<160x64xf32>
 
 // CHECK-LABEL: func.func @dense
 // CHECK-SAME: %[[TOKENS:.*]]: tensor<?xi32>, %[[ROWS:.*]]: tensor<?xi32>
@@ -83,6 +83,8 @@ func.func @dense(%tokens: tensor<?xi32>, %rows: tensor<?xi32>) attributes {model
   %a, %b = model.split %q : tensor<?x64xbf16> -> tensor<?x32xbf16>, tensor<?x32xbf16>
   // CHECK: %[[SUM:.*]] = model.add %[[PARTS]]#0, %[[PARTS]]#1 : tensor<?x32xbf16>
   %r = model.add %a, %b : tensor<?x32xbf16>
+  // CHECK: model.scaled_add %[[PARTS]]#0, %[[PARTS]]#1 alpha 3.500000e+00 beta 5.000000e-01 : tensor<?x32xbf16>
+  %scaled = model.scaled_add %a, %b alpha 3.5 beta 0.5 : tensor<?x32xbf16>
   // CHECK: model.layer_boundary %[[SUM]] layer 3 : tensor<?x32xbf16>
   %boundary = model.layer_boundary %r layer 3 : tensor<?x32xbf16>
   // CHECK: model.select_rows %[[SUM]], %[[ROWS]] : tensor<?x32xbf16>, tensor<?xi32> -> tensor<?x32xbf16>
@@ -109,8 +111,13 @@ func.func @attention(%q: tensor<8x64xf32>, %k: tensor<8x32xf32>, %positions: ten
   model.kv_append %k, %k, @kv, %context : tensor<8x32xf32>
   // CHECK: model.attention %[[Q]], @kv, %[[CTX]] scale 2.500000e-01 : tensor<8x64xf32>
   %o = model.attention %q, @kv, %context scale 0.25 : tensor<8x64xf32>
-  // CHECK: model.decay_scan %[[Q]], %[[Q]], %[[K]], @decay, @state, %[[CTX]] : tensor<8x64xf32>, tensor<8x32xf32>
-  %y = model.decay_scan %q, %q, %k, @decay, @state, %context : tensor<8x64xf32>, tensor<8x32xf32>
+  %qkv = model.linear %q, @scan_proj : tensor<8x64xf32> -> tensor<8x160xf32>
+  // CHECK: %[[SCAN:.*]] = model.silu %{{.*}} : tensor<8x160xf32>
+  %act_qkv = model.silu %qkv : tensor<8x160xf32>
+  // CHECK: model.decay_scan %[[SCAN]], @state, %[[CTX]] heads 4 rate 5.000000e-01 : tensor<8x160xf32> -> tensor<8x32xf32>
+  %y = model.decay_scan %act_qkv, @state, %context heads 4 rate 0.5 : tensor<8x160xf32> -> tensor<8x32xf32>
+  // CHECK: model.sigmoid_gate %{{.*}}, %[[K]] : tensor<8x32xf32>
+  %gated = model.sigmoid_gate %y, %k : tensor<8x32xf32>
   return
 }
 
@@ -119,6 +126,8 @@ func.func @attention(%q: tensor<8x64xf32>, %k: tensor<8x32xf32>, %positions: ten
 func.func @experts(%x: tensor<8x32xf32>, %logits: tensor<8x6xf32>) {
   // CHECK: %[[W:.*]], %[[E:.*]] = model.router %[[LOGITS]], @bias routed_scale 2.500000e+00 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
   %w, %e = model.router %logits, @bias routed_scale 2.5 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  // CHECK: model.softmax_router %[[LOGITS]] : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  %sw, %se = model.softmax_router %logits : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
   // CHECK: model.experts %[[X]], %[[W]], %[[E]] gate_up [@w1, @w3] down @w2 : tensor<8x32xf32>, tensor<8x2xf32>, tensor<8x2xi32>
   %y = model.experts %x, %w, %e gate_up [@w1, @w3] down @w2 : tensor<8x32xf32>, tensor<8x2xf32>, tensor<8x2xi32>
   // CHECK: model.experts %[[X]], %[[W]], %[[E]] gate_up [@w13_scaled] down @w2_scaled act_group 8 : tensor<8x32xf32>

@@ -109,21 +109,18 @@ func.func @replicated_kv_heads_are_counted_twice(%x: tensor<8x32xbf16>, %context
 // -----
 
 dist.mesh @mesh ["tp" = 4]
-// CHECK: dist.weight_shard @decay.shard of [@decay] shardings [#dist.sharding<@mesh, ["tp"]>] concat 0 : tensor<2xf32>
-model.weight @decay from "decay" dims ["q_heads"] {dist.sharding = #dist.sharding<@mesh, ["tp"]>} : tensor<8xf32>
 // CHECK: model.recurrent_state @state heads 2 rows 4 cols 8 dim "q_heads"{{$}}
 model.recurrent_state @state heads 8 rows 4 cols 8 dim "q_heads" {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
 // CHECK: model.index_keys @index heads 1 head_dim 8 : bf16
 model.index_keys @index heads 1 head_dim 8 {dist.sharding = #dist.sharding<@mesh, [_]>} : bf16
-model.weight @qk from "qk" dims ["q_heads", "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<32x32xbf16>
-model.weight @v from "v" dims ["q_heads", "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<64x32xbf16>
+model.weight @qkv from "qkv" dims ["q_heads" x 16, "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<128x32xbf16>
 
+// Rank r scans heads 2r and 2r + 1 of 8.
 // CHECK-LABEL: func.func @state_is_split_by_heads
 func.func @state_is_split_by_heads(%x: tensor<8x32xbf16>, %context: !model.context) {
-  %q = model.linear %x, @qk : tensor<8x32xbf16> -> tensor<8x32xbf16>
-  %v = model.linear %x, @v : tensor<8x32xbf16> -> tensor<8x64xbf16>
-  // CHECK: model.decay_scan {{.*}}, @decay.shard, @state, {{.*}} : tensor<8x8xbf16>, tensor<8x16xbf16>
-  %y = model.decay_scan %q, %q, %v, @decay, @state, %context : tensor<8x32xbf16>, tensor<8x64xbf16>
+  %qkv = model.linear %x, @qkv : tensor<8x32xbf16> -> tensor<8x128xbf16>
+  // CHECK: model.decay_scan {{.*}}, @state, {{.*}} heads 8 rate 5.000000e-01 {dist.head_start = #dist.rank_value<0 + (rank div 1 mod 4) * 2>} : tensor<8x32xbf16> -> tensor<8x16xbf16>
+  %y = model.decay_scan %qkv, @state, %context heads 8 rate 0.5 : tensor<8x128xbf16> -> tensor<8x64xbf16>
   return
 }
 

@@ -12,7 +12,7 @@ model.weight @v_one from "v" dims ["kv_heads", "hidden"] {dist.sharding = #dist.
 model.weight @q_norm from "q_norm" dims ["q_heads"] {dist.sharding = #dist.sharding<@mesh, ["tp"]>} : tensor<64xbf16>
 model.weight @k_norm from "k_norm" dims ["kv_heads"] {dist.sharding = #dist.sharding<@mesh, ["tp":(1)2]>} : tensor<32xbf16>
 model.weight @o_proj from "o" dims ["hidden", "q_heads"] {dist.sharding = #dist.sharding<@mesh, [_, "tp"]>} : tensor<32x64xbf16>
-model.weight @decay from "decay" dims ["q_heads"] {dist.sharding = #dist.sharding<@mesh, ["tp"]>} : tensor<4xf32>
+model.weight @qkv_proj from "qkv" dims ["q_heads" x 40, "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<160x32xbf16>
 model.recurrent_state @state heads 4 rows 16 cols 8 dim "q_heads" {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
 model.weight @bias from "bias" dims ["router_experts"] {dist.sharding = #dist.sharding<@mesh, [_]>} : tensor<6xf32>
 model.weight @router from "router" dims ["router_experts", "hidden"] {dist.sharding = #dist.sharding<@mesh, [_, _]>} : tensor<6x32xf32>
@@ -84,13 +84,34 @@ func.func @pointwise_ops_pass_splits_through(%x: tensor<8x32xbf16>) {
   return
 }
 
-// Heads of a scan do not mix. What is whole on every rank has to be split as the
-// state is; dist-insert-reshards will do it.
+// Heads of a scan do not mix: it is split as its state is, and so are the norm
+// behind it, whose sum is partial, and the gate.
 // CHECK-LABEL: func.func @scans_are_split_by_heads
 func.func @scans_are_split_by_heads(%x: tensor<8x32xbf16>, %context: !model.context) {
-  %q = model.linear %x, @q_proj : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  %qkv = model.linear %x, @qkv_proj : tensor<8x32xbf16> -> tensor<8x160xbf16>
+  // CHECK: model.silu {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, "tp"]>]}
+  %a = model.silu %qkv : tensor<8x160xbf16>
   // CHECK: model.decay_scan {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, "tp"]>]}
-  %y = model.decay_scan %q, %q, %x, @decay, @state, %context : tensor<8x64xbf16>, tensor<8x32xbf16>
+  %y = model.decay_scan %a, @state, %context heads 4 rate 1.0 : tensor<8x160xbf16> -> tensor<8x32xbf16>
+  // CHECK: model.sum_of_squares {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, _] unreduced ["tp"]>]}
+  %s = model.sum_of_squares %y : (tensor<8x32xbf16>) -> tensor<8x1xf32>
+  // CHECK: model.sigmoid_gate {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, "tp"]>]}
+  %g = model.sigmoid_gate %y, %y : tensor<8x32xbf16>
+  return
+}
+
+// CHECK-LABEL: func.func @softmax_routers_see_everything
+func.func @softmax_routers_see_everything(%x: tensor<8x32xf32>) {
+  %l = model.linear %x, @router : tensor<8x32xf32> -> tensor<8x6xf32>
+  // CHECK: model.softmax_router {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, _]>, #dist.sharding<@mesh, [_, _]>]}
+  %w, %e = model.softmax_router %l : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// CHECK-LABEL: func.func @scaled_sums_need_whole_rows
+func.func @scaled_sums_need_whole_rows(%x: tensor<8x32xbf16>) {
+  // CHECK: model.scaled_add {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, _]>]}
+  %r = model.scaled_add %x, %x alpha 2.0 beta 0.5 : tensor<8x32xbf16>
   return
 }
 

@@ -46,6 +46,22 @@ func.func @without_ranks_there_is_no_all_reduce(%x: tensor<8x32xbf16>, %o: tenso
   return %n : tensor<8x32xbf16>
 }
 
+// Behind a norm that is the residual: the sum does not leave, and what it was
+// added to came from outside.
+// CHECK-LABEL: func.func @scaled_residual_of_normed_rows
+// CHECK-SAME: %[[X:.*]]: tensor<8x32xbf16>, %[[O:.*]]: tensor<8x32xbf16>
+func.func @scaled_residual_of_normed_rows(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> tensor<8x32xbf16> {
+  // CHECK-NEXT: %[[G:.*]] = kernel.group "all_reduce_scaled_add_rms_norm" using "inline" (%[[A:.*]] = %[[O]], %[[B:.*]] = %[[X]])
+  // CHECK-NEXT: %[[R:.*]] = dist.all_reduce %[[A]]
+  // CHECK-NEXT: %[[S:.*]] = model.scaled_add %[[B]], %[[R]] alpha 2.000000e+00 beta 5.000000e-01
+  // CHECK-NEXT: %[[N:.*]] = model.rms_norm %[[S]], @norm
+  // CHECK-NEXT: kernel.yield %[[N]] :
+  %r = dist.all_reduce %o over <@mesh, ["tp"]> : tensor<8x32xbf16>
+  %s = model.scaled_add %x, %r alpha 2.0 beta 0.5 : tensor<8x32xbf16>
+  %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
+  return %n : tensor<8x32xbf16>
+}
+
 // The first norm of the network has no residual.
 // CHECK-LABEL: func.func @all_reduce_and_norm
 func.func @all_reduce_and_norm(%o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x32xbf16>) {
@@ -255,7 +271,54 @@ func.func @sums_used_twice_stay_apart(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf1
 }
 
 //===----------------------------------------------------------------------===//
-// router_top_k
+// norm[_all_reduce]_gate
+//===----------------------------------------------------------------------===//
+
+// CHECK-LABEL: func.func @norm_of_shared_rows_and_gate
+// CHECK-SAME: %[[Y:.*]]: tensor<8x64xbf16>, %[[GATE:.*]]: tensor<8x64xbf16>
+func.func @norm_of_shared_rows_and_gate(%y: tensor<8x64xbf16>, %gate: tensor<8x64xbf16>) -> tensor<8x64xbf16> {
+  // CHECK-NEXT: kernel.group "norm_all_reduce_gate" using "inline" (%[[A:.*]] = %[[Y]], %[[B:.*]] = %[[GATE]])
+  // CHECK-NEXT: %[[S:.*]] = model.sum_of_squares %[[A]]
+  // CHECK-NEXT: %[[R:.*]] = dist.all_reduce %[[S]]
+  // CHECK-NEXT: %[[N:.*]] = model.rms_scale %[[A]], %[[R]][0]
+  // CHECK-NEXT: %[[G:.*]] = model.sigmoid_gate %[[N]], %[[B]]
+  // CHECK-NEXT: kernel.yield %[[G]] :
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %r = dist.all_reduce %s over <@mesh, ["tp"]> : tensor<8x1xf32>
+  %n = model.rms_scale %y, %r[0], @q_norm divisor 128 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %g = model.sigmoid_gate %n, %gate : tensor<8x64xbf16>
+  return %g : tensor<8x64xbf16>
+}
+
+// CHECK-LABEL: func.func @norm_and_gate_on_one_rank
+func.func @norm_and_gate_on_one_rank(%y: tensor<8x64xbf16>, %gate: tensor<8x64xbf16>) -> tensor<8x64xbf16> {
+  // CHECK: kernel.group "norm_gate"
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %y, %s[0], @q_norm divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %g = model.sigmoid_gate %n, %gate : tensor<8x64xbf16>
+  return %g : tensor<8x64xbf16>
+}
+
+// CHECK-LABEL: func.func @a_norm_that_gates_is_no_group
+// CHECK-NOT: kernel.group
+func.func @a_norm_that_gates_is_no_group(%y: tensor<8x64xbf16>, %x: tensor<8x64xbf16>) -> tensor<8x64xbf16> {
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %y, %s[0], @q_norm divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %g = model.sigmoid_gate %x, %n : tensor<8x64xbf16>
+  return %g : tensor<8x64xbf16>
+}
+
+// CHECK-LABEL: func.func @a_norm_of_other_rows_is_no_group
+// CHECK-NOT: kernel.group
+func.func @a_norm_of_other_rows_is_no_group(%y: tensor<8x64xbf16>, %x: tensor<8x64xbf16>) -> tensor<8x64xbf16> {
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %x, %s[0], @q_norm divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %g = model.sigmoid_gate %n, %x : tensor<8x64xbf16>
+  return %g : tensor<8x64xbf16>
+}
+
+//===----------------------------------------------------------------------===//
+// router_top_k, softmax_top_k
 //===----------------------------------------------------------------------===//
 
 // CHECK-LABEL: func.func @router_and_its_choice
@@ -266,6 +329,16 @@ func.func @router_and_its_choice(%x: tensor<8x32xbf16>) -> (tensor<8x2xf32>, ten
   // CHECK-NEXT: kernel.yield %[[W]], %[[E]]
   %l = model.linear %x, @router : tensor<8x32xbf16> -> tensor<8x6xf32>
   %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  return %w, %e : tensor<8x2xf32>, tensor<8x2xi32>
+}
+
+// CHECK-LABEL: func.func @softmax_router_and_its_choice
+func.func @softmax_router_and_its_choice(%x: tensor<8x32xbf16>) -> (tensor<8x2xf32>, tensor<8x2xi32>) {
+  // CHECK: kernel.group "softmax_top_k"
+  // CHECK-NEXT: %[[L:.*]] = model.linear
+  // CHECK-NEXT: model.softmax_router %[[L]]
+  %l = model.linear %x, @router : tensor<8x32xbf16> -> tensor<8x6xf32>
+  %w, %e = model.softmax_router %l : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
   return %w, %e : tensor<8x2xf32>, tensor<8x2xi32>
 }
 

@@ -1,4 +1,5 @@
-// add, swiglu_oai, rope, embedding, select_rows.
+// add, scaled_add, silu, sigmoid_gate, swiglu_oai, rope, embedding,
+// select_rows.
 
 #include "test/unit/cpu/KernelFixture.h"
 
@@ -24,6 +25,54 @@ TEST_P(ElementwiseTest, AddRoundsOnce) {
   for (int t = 0; t < 3; ++t)
     for (int i = 0; i < 11; ++i)
       EXPECT_EQ(x.at(t, i), out.at(t, i)) << "in place";
+}
+
+TEST_P(ElementwiseTest, ScaledAddRoundsOnce) {
+  DType a = GetParam();
+  constexpr double alpha = 3.5565588200778455, beta = 0.8;
+  Tensor x = Tensor(a, {3, 11}, 1).random(1), y = Tensor(a, {3, 11}).random(2);
+  Tensor out(a, {3, 11}, 2);
+  KernelBuilder kernel("scaled_add");
+  kernel.real("alpha", alpha).real("beta", beta);
+  launch(kernel, {&x, &y, &out}, 3, {a});
+  for (int t = 0; t < 3; ++t)
+    for (int i = 0; i < 11; ++i) {
+      double expected = alpha * x.at(t, i) + beta * y.at(t, i);
+      EXPECT_NEAR(out.at(t, i), expected, tolerance(a, expected, 1));
+    }
+  launch(kernel, {&x, &y, &x}, 3, {a});
+  for (int t = 0; t < 3; ++t)
+    for (int i = 0; i < 11; ++i)
+      EXPECT_EQ(x.at(t, i), out.at(t, i)) << "in place";
+}
+
+TEST_P(ElementwiseTest, SiLUAndGate) {
+  DType a = GetParam();
+  // Far out, exp overflows; sigmoid does not.
+  Tensor x = Tensor(a, {2, 4}, 1).fill({-200, -1, 0, 1, 200, 0.5, -0.5, 3});
+  Tensor gate = Tensor(a, {2, 4}).fill({1, -200, 200, 0, 2, -2, 0, 1});
+  Tensor out(a, {2, 4}, 2), gated(a, {2, 4}, 3);
+  KernelBuilder silu("silu"), sigmoidGate("sigmoid_gate");
+  launch(silu, {&x, &out}, 2, {a});
+  launch(sigmoidGate, {&x, &gate, &gated}, 2, {a});
+  for (int t = 0; t < 2; ++t)
+    for (int i = 0; i < 4; ++i) {
+      double value = x.at(t, i);
+      double expected = value / (1 + std::exp(-value));
+      EXPECT_NEAR(out.at(t, i), expected, tolerance(a, expected, 1));
+      expected = value / (1 + std::exp(-gate.at(t, i)));
+      EXPECT_NEAR(gated.at(t, i), expected, tolerance(a, expected, 200));
+    }
+  // By hand: sigmoid(1) = 0.731059.
+  EXPECT_NEAR(out.at(0, 3), 0.731059, 0.003);
+  EXPECT_NEAR(gated.at(1, 3), 3 * 0.731059, 0.01);
+  launch(sigmoidGate, {&x, &gate, &gate}, 2, {a});
+  launch(silu, {&x, &x}, 2, {a});
+  for (int t = 0; t < 2; ++t)
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_EQ(x.at(t, i), out.at(t, i)) << "in place";
+      EXPECT_EQ(gate.at(t, i), gated.at(t, i)) << "in place";
+    }
 }
 
 TEST_P(ElementwiseTest, SwiGLUClampsTheGateAboveAndTheOtherOnBothSides) {

@@ -75,5 +75,59 @@ TEST(RouterTest, NanStillChoosesDistinctExperts) {
   EXPECT_EQ(experts.at(0, 1), 1);
 }
 
+TEST(SoftmaxRouterTest, WeightsAreRenormalised) {
+  // Of e^0, e^ln 3 = 3, e^ln 2 = 2 the larger two: 3/5 and 2/5. Far from zero
+  // nothing overflows.
+  double two = std::log(2.0), three = std::log(3.0);
+  Tensor logits = Tensor(DType::F32, {2, 3}, 1)
+                      .fill({0, three, two, 1000 + two, 1000, 1000 + three});
+  Tensor weights(DType::F32, {2, 2}, 2), experts(DType::I32, {2, 2}, 1);
+  KernelBuilder kernel("softmax_topk");
+  launch(kernel, {&logits, &weights, &experts}, 2);
+  for (int t = 0; t < 2; ++t) {
+    EXPECT_EQ(experts.at(t, 0), t ? 2 : 1);
+    EXPECT_EQ(experts.at(t, 1), t ? 0 : 2);
+    EXPECT_NEAR(weights.at(t, 0), 0.6, t ? 1e-4 : 1e-6);
+    EXPECT_NEAR(weights.at(t, 1), 0.4, t ? 1e-4 : 1e-6);
+  }
+}
+
+TEST(SoftmaxRouterTest, TiesAndNanTakeTheLowerIndex) {
+  Tensor logits =
+      Tensor(DType::F32, {2, 4}).fill({1, 2, 2, 1, NAN, NAN, NAN, NAN});
+  Tensor weights(DType::F32, {2, 3}), experts(DType::I32, {2, 3});
+  KernelBuilder kernel("softmax_topk");
+  launch(kernel, {&logits, &weights, &experts}, 2);
+  EXPECT_EQ(experts.at(0, 0), 1);
+  EXPECT_EQ(experts.at(0, 1), 2);
+  EXPECT_EQ(experts.at(0, 2), 0);
+  for (int j = 0; j < 3; ++j)
+    EXPECT_EQ(experts.at(1, j), j);
+}
+
+// As transformers writes it: softmax over all, the largest k, divided by their
+// sum.
+TEST(SoftmaxRouterTest, AgreesWithTheSoftmaxOverAll) {
+  constexpr uint64_t tokens = 20, numExperts = 32, k = 2;
+  Tensor logits = Tensor(DType::F32, {tokens, numExperts}, 3).random(1, 3);
+  Tensor weights(DType::F32, {tokens, k}), experts(DType::I32, {tokens, k});
+  KernelBuilder kernel("softmax_topk");
+  launch(kernel, {&logits, &weights, &experts}, tokens);
+  for (uint64_t t = 0; t < tokens; ++t) {
+    std::vector<std::pair<double, int>> scores;
+    double sum = 0;
+    for (uint64_t e = 0; e < numExperts; ++e) {
+      scores.emplace_back(-std::exp(logits.at(t, e)), int(e));
+      sum -= scores.back().first;
+    }
+    std::sort(scores.begin(), scores.end());
+    double first = -scores[0].first / sum, second = -scores[1].first / sum;
+    EXPECT_EQ(experts.at(t, 0), scores[0].second);
+    EXPECT_EQ(experts.at(t, 1), scores[1].second);
+    EXPECT_NEAR(weights.at(t, 0), first / (first + second), 1e-6);
+    EXPECT_NEAR(weights.at(t, 1), second / (first + second), 1e-6);
+  }
+}
+
 } // namespace
 } // namespace saddle::cpu

@@ -185,17 +185,23 @@ TEST(SignatureTest, RefusesHeadsThatDoNotFitTheCache) {
 }
 
 TEST(SignatureTest, RefusesScansOfOtherWidthsThanTheState) {
-  auto message = [&](uint64_t keys, uint64_t values) {
+  auto message = [&](uint64_t width, uint64_t values, int64_t heads = 2,
+                     double rate = 1) {
     KernelBuilder kernel("decay_scan");
-    return check(kernel,
-                 {f32({4, keys}), f32({4, keys}), f32({4, values}), f32({2}),
-                  i32({4}), i32({4}), f32({1, 2, 3, 5}), f32({4, values})});
+    kernel.integer("heads", heads).real("rate", rate).rank("head_start", 0);
+    return check(kernel, {f32({4, width}), i32({4}), i32({4}),
+                          f32({1, 2, 3, 5}), f32({4, values})});
   };
-  EXPECT_EQ(message(6, 10), "");
-  EXPECT_EQ(message(8, 10), "decay_scan: the width of q and k is 8, expected "
-                            "heads x rows of the state = 6");
-  EXPECT_EQ(message(6, 6), "decay_scan: the width of v is 6, expected heads x "
-                           "columns of the state = 10");
+  EXPECT_EQ(message(22, 10), "");
+  EXPECT_EQ(message(22, 10, 64), "");
+  EXPECT_EQ(message(33, 10), "decay_scan: the width of qkv is 33, expected "
+                             "heads x (2 x rows + columns) of the state = 22");
+  EXPECT_EQ(message(22, 6), "decay_scan: the width of out is 6, expected heads "
+                            "x columns of the state = 10");
+  EXPECT_EQ(message(22, 10, 1), "decay_scan: attribute \"heads\" is 1, "
+                                "expected 2 or more");
+  EXPECT_EQ(message(22, 10, 2, 0), "decay_scan: attribute \"rate\" is 0, "
+                                   "expected more than 0");
 }
 
 TEST(SignatureTest, RefusesMoreChoicesThanExperts) {
@@ -203,6 +209,9 @@ TEST(SignatureTest, RefusesMoreChoicesThanExperts) {
   EXPECT_EQ(check(kernel.real("routed_scale", 1),
                   {f32({4, 3}), f32({3}), f32({4, 4}), i32({4, 4})}),
             "router_topk: 4 experts are chosen out of 3");
+  KernelBuilder softmax("softmax_topk");
+  EXPECT_EQ(check(softmax, {f32({4, 3}), f32({4, 4}), i32({4, 4})}),
+            "softmax_topk: 4 experts are chosen out of 3");
 }
 
 TEST(SignatureTest, RefusesScalesThatDoNotCoverTheWeight) {

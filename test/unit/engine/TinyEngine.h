@@ -37,8 +37,8 @@ struct TinyOptions {
   /// A second program, "draft": the same model with weights of a checkpoint of
   /// its own, "draft", but for the embedding, which it shares.
   bool draft = false;
-  /// Attention's output goes through a decay_scan, whose state is the
-  /// sequence's.
+  /// Beside attention a decay_scan runs, whose state is the sequence's; their
+  /// outputs are added.
   bool recurrent = false;
 };
 

@@ -241,11 +241,19 @@ uint32_t Builder::addAttention(const std::string &at, uint32_t layer,
                               floatAttribute("scale", 0.5)}),
          {qRotated, kCache, vCache, positions, sequences, blockTable, mixed});
   if (options.recurrent) {
-    uint32_t scanned = activation(A, tokens, q);
-    launch(attention + "scan", kernel("decay_scan", {}),
-           {qRotated, qNormed, mixed, weight(at + "decay"), positions,
-            sequences, slice(states.at(at + "state")), scanned});
-    mixed = scanned;
+    uint32_t scanQkv = activation(A, tokens, 3 * q),
+             scanned = activation(A, tokens, q),
+             joined = activation(A, tokens, q);
+    launch(attention + "scan_qkv", linear(),
+           {normed, weight(attention + "scan.weight"), scanQkv});
+    launch(attention + "scan",
+           kernel("decay_scan",
+                  {intAttribute("heads", kHeads), floatAttribute("rate", 0.5),
+                   rankAttribute("head_start", rankValue(heads, width))}),
+           {scanQkv, positions, sequences, slice(states.at(at + "state")),
+            scanned});
+    launch(attention + "joined", kernel("add", {}), {scanned, mixed, joined});
+    mixed = joined;
   }
   uint32_t partial = activation(A, tokens, kHidden);
   launch(attention + "o_proj", linear(),

@@ -141,10 +141,13 @@ void Builder::addLayerWeights(uint32_t layer) {
                    used.states));
   if (!options.recurrent)
     return;
-  PiecePlan decay{at + "decay", {kHeads}, 1,
-                  heads,        zero,     rankValue(heads, width)};
-  decay.sourceDType = DType::F32;
-  addWeight(decay.source, {heads}, DType::F32, {decay});
+  addWeight(attention + "scan.weight", {3 * q, kHidden}, options.weights,
+            {{attention + "scan.weight",
+              {3 * kHeads * kHeadDim, kHidden},
+              3 * q,
+              kHidden,
+              rankValue(3 * q, width),
+              zero}});
   addState(at + "state", StateKind::SEQUENCE,
            place(kSequences, DType::F32, {1, heads, kHeadDim, kHeadDim},
                  used.sequences));

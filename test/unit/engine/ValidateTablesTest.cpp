@@ -280,6 +280,15 @@ TEST(ValidateTables, sources) {
                     "than 2^64 bytes");
   EXPECT_EQ(after([](SourceT &s) { s.shape = {1, 1, 16, 8}; }),
             place + "shape [1, 1, 16, 8] has 4 dimensions, expected at most 3");
+  EXPECT_EQ(messageAfter([](EngineT &e) {
+              auto unread = std::make_unique<SourceT>();
+              unread->name = "unread";
+              unread->dtype = DType::F32;
+              unread->shape = {1, 4, 16, 16};
+              unread->ignored_reason = "recomputed";
+              e.sources.push_back(std::move(unread));
+            }),
+            "");
   EXPECT_EQ(after([](SourceT &s) { s.stack = 2; }),
             place + "a stack of 2 tensors needs exactly one {} in its name");
   EXPECT_EQ(after([](SourceT &s) {

@@ -4,7 +4,7 @@
 #include "models/Registry.h"
 
 #include "dialects/Model/IR/ModelDialect.h"
-#include "test/unit/models/TinyCheckpoint.h"
+#include "test/unit/models/SmallM1Config.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/MLIRContext.h"
@@ -41,6 +41,28 @@ TEST(Registry, M2ByNameOrByType) {
   }
 }
 
+TEST(Registry, TextM1AndTransformersByNameOrByType) {
+  auto architecture = [](const std::string &text) {
+    StatusOr<const ModelFamily *> result = identify(text);
+    EXPECT_TRUE(result.ok()) << text << result.status().message();
+    return std::string(result.ok() ? (*result)->architecture : "");
+  };
+  for (const char *name : {"MiniMaxText01ForCausalLM", "MiniMaxM1ForCausalLM"})
+    for (const char *type :
+         {"minimax_text_01", "MiniMaxText01", "minimax_m1", "MiniMaxM1"})
+      EXPECT_EQ(architecture(std::string(R"({"architectures": [")") + name +
+                             R"("], "model_type": ")" + type + R"("})"),
+                name);
+  EXPECT_EQ(architecture(R"({"architectures": ["MiniMaxForCausalLM"],
+                             "model_type": "minimax"})"),
+            "MiniMaxForCausalLM");
+  EXPECT_EQ(architecture(R"({"model_type": "minimax_text_01"})"),
+            "MiniMaxText01ForCausalLM");
+  EXPECT_EQ(architecture(R"({"model_type": "minimax_m1"})"),
+            "MiniMaxM1ForCausalLM");
+  EXPECT_EQ(architecture(R"({"model_type": "minimax"})"), "MiniMaxForCausalLM");
+}
+
 struct Refusal {
   const char *config;
   const char *message;
@@ -58,25 +80,31 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Refusal{R"({"architectures": ["LlamaForCausalLM"]})",
                 "architectures[0]: \"LlamaForCausalLM\" is not a known "
-                "architecture; known: MiniMaxM2ForCausalLM (minimax_m2)"},
+                "architecture; known: MiniMaxM2ForCausalLM (minimax_m2), "
+                "MiniMaxText01ForCausalLM (minimax_text_01), "
+                "MiniMaxM1ForCausalLM (minimax_m1), MiniMaxForCausalLM "
+                "(minimax)"},
         Refusal{R"({"model_type": "llama"})",
                 "model_type: \"llama\" is not a known architecture; known: "
-                "MiniMaxM2ForCausalLM (minimax_m2)"},
-        Refusal{R"({"architectures": ["MiniMaxText01ForCausalLM"]})",
-                "architectures[0]: \"MiniMaxText01ForCausalLM\" is not "
-                "supported yet by this version"},
-        Refusal{R"({"architectures": ["MiniMaxM1ForCausalLM"]})",
-                "architectures[0]: \"MiniMaxM1ForCausalLM\" is not supported "
-                "yet by this version"},
-        Refusal{R"({"architectures": ["MiniMaxForCausalLM"]})",
-                "architectures[0]: \"MiniMaxForCausalLM\" is not supported "
-                "yet by this version"},
+                "MiniMaxM2ForCausalLM (minimax_m2), MiniMaxText01ForCausalLM "
+                "(minimax_text_01), MiniMaxM1ForCausalLM (minimax_m1), "
+                "MiniMaxForCausalLM (minimax)"},
+        Refusal{R"({"architectures": ["MiniMaxForCausalLM"],
+                    "model_type": "minimax_m1"})",
+                "model_type: expected \"minimax\", which goes with "
+                "architectures[0] = \"MiniMaxForCausalLM\", found "
+                "\"minimax_m1\""},
+        Refusal{R"({"architectures": ["MiniMaxM1ForCausalLM"],
+                    "model_type": "minimax"})",
+                "model_type: expected \"minimax_m1\", which goes with "
+                "architectures[0] = \"MiniMaxM1ForCausalLM\", found "
+                "\"minimax\""},
         Refusal{R"({"architectures":
                     ["MiniMaxM3SparseForConditionalGeneration"]})",
                 "architectures[0]: \"MiniMaxM3SparseForConditionalGeneration\""
                 " is not supported yet by this version"},
-        Refusal{R"({"model_type": "minimax"})",
-                "model_type: \"minimax\" is not supported yet by this "
+        Refusal{R"({"model_type": "minimax_m3_vl"})",
+                "model_type: \"minimax_m3_vl\" is not supported yet by this "
                 "version"},
         Refusal{R"({"architectures": ["MiniMaxM2ForCausalLM"],
                     "model_type": "llama"})",
@@ -158,6 +186,43 @@ TEST(ImportModel, BuildsAModuleOfItsFacts) {
   auto cache = module->lookupSymbol<model::KVCacheOp>("layers.0.kv");
   ASSERT_TRUE(cache);
   EXPECT_EQ(cache.getHeads(), 2u);
+}
+
+// Layers of two kinds, each with its own state; factors reach the residuals.
+TEST(ImportModel, BuildsLayersOfTwoKinds) {
+  TemporaryFolder folder;
+  std::string config = folder.write("config.json", smallM1Config().dump());
+  StatusOr<std::unique_ptr<Importer>> model = importModel(config);
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ((*model)->facts().architecture, "MiniMaxM1ForCausalLM");
+  mlir::MLIRContext context;
+  context.loadDialect<mlir::func::FuncDialect, model::ModelDialect>();
+  mlir::OwningOpRef<mlir::ModuleOp> module =
+      (*model)->build(context, "tiny", BuildOptions());
+  ASSERT_TRUE(mlir::succeeded(mlir::verify(*module)));
+  auto state =
+      module->lookupSymbol<model::RecurrentStateOp>("layers.0.recurrent");
+  ASSERT_TRUE(state);
+  EXPECT_EQ(state.getHeads(), 4u);
+  EXPECT_EQ(state.getRows(), 8u);
+  EXPECT_EQ(state.getCols(), 8u);
+  EXPECT_FALSE(module->lookupSymbol("layers.1.recurrent"));
+  EXPECT_TRUE(module->lookupSymbol<model::KVCacheOp>("layers.1.kv"));
+  std::vector<double> alphas, betas, rates;
+  module->walk([&](mlir::Operation *op) {
+    if (auto add = llvm::dyn_cast<model::ScaledAddOp>(op)) {
+      alphas.push_back(add.getAlpha().convertToDouble());
+      betas.push_back(add.getBeta().convertToDouble());
+      // With postnorm the residual is what was normed for the branch.
+      EXPECT_TRUE(add.getLhs().getDefiningOp<model::RMSNormOp>());
+    } else if (auto scan = llvm::dyn_cast<model::DecayScanOp>(op)) {
+      rates.push_back(scan.getRate().convertToDouble());
+      EXPECT_EQ(scan.getHeads(), 4u);
+    }
+  });
+  EXPECT_THAT(alphas, ElementsAre(1.5, 3.5, 2.5, 3.5));
+  EXPECT_THAT(betas, ElementsAre(0.5, 0.75, 0.25, 0.75));
+  EXPECT_THAT(rates, ElementsAre(1.00001));
 }
 
 class Bundled : public testing::TestWithParam<const char *> {};

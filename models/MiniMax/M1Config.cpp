@@ -1,0 +1,190 @@
+#include "models/MiniMax/M1Config.h"
+
+#include <algorithm>
+
+namespace saddle {
+
+namespace {
+
+constexpr FixedField fixedFields[] = {
+    {"hidden_act", R"(["silu"])", "other activations are not implemented"},
+    {"scoring_func", R"(["softmax"])", "other routers are not implemented"},
+    {"use_routing_bias", "[false]", "routing with a bias is not implemented"},
+    {"norm_topk_prob", "[true]",
+     "expert weights that are not normalised are not implemented"},
+    {"n_group", "[0, 1]", "grouped routing is not implemented"},
+    {"topk_group", "[0, 1]", "grouped routing is not implemented"},
+    {"use_qk_norm", "[false]", "QK norm is not implemented in this family"},
+    {"shared_intermediate_size", "[0]", "shared experts are not implemented"},
+    {"first_k_dense_replace", "[0]", "dense layers are not implemented"},
+    {"sliding_window", "[]", "windowed attention is not implemented"},
+    {"use_sliding_window", "[false]", "windowed attention is not implemented"},
+    {"attention_bias", "[false]", "biased projections are not implemented"},
+    {"mlp_bias", "[false]", "biased projections are not implemented"},
+    {"num_mtp_modules", "[0]", "multi-token prediction is not implemented"},
+};
+
+constexpr UnusedField unusedFields[] = {
+    {"block_size", "any block gives the same result"},
+    {"shared_moe_mode", "about shared experts, which are refused"},
+};
+
+constexpr const char *transformersArchitecture = "MiniMaxForCausalLM";
+
+class Parser {
+public:
+  Parser(ConfigReader reader, std::vector<std::string> &warnings)
+      : reader(std::move(reader)), warnings(warnings) {}
+
+  StatusOr<M1Config> run() {
+    readArchitecture();
+    static_cast<DecoderSizes &>(config) = readDecoderSizes(reader);
+    config.rope = readRope(reader, config.attention.headDim,
+                           isTransformers() ? RotaryDefault::AllDims
+                                            : RotaryDefault::AllDimsWithWarning,
+                           warnings);
+    readLayerPattern();
+    readResiduals();
+    config.dtype = readDType(reader);
+    config.quantisation = readQuantisation(reader, warnings);
+    // The index of the published checkpoint counts bytes for routers in F32;
+    // transformers saves them in the model's dtype.
+    config.routerDType = isTransformers() && !config.quantisation
+                             ? config.dtype
+                             : TensorDType::F32;
+    acceptFixed(reader, fixedFields);
+    config.tieWordEmbeddings =
+        reader.boolean("tie_word_embeddings").value_or(false);
+    if (reader.status().ok())
+      checkTogether();
+    if (reader.status().ok())
+      readTokens();
+    SADDLE_RETURN_IF_ERROR(reader.status());
+    skipGenericFields(reader);
+    skipUnused(reader, unusedFields);
+    warnUnknownFields(reader, warnings);
+    return std::move(config);
+  }
+
+private:
+  bool isTransformers() const {
+    return config.architecture == transformersArchitecture;
+  }
+
+  /// The registry has checked them against each other.
+  void readArchitecture() {
+    auto names = reader.strings("architectures");
+    std::string type = reader.string("model_type").value_or("");
+    if (names && !names->empty())
+      config.architecture = names->front();
+    else if (type == "minimax")
+      config.architecture = transformersArchitecture;
+    else
+      config.architecture = type == "minimax_m1" ? "MiniMaxM1ForCausalLM"
+                                                 : "MiniMaxText01ForCausalLM";
+  }
+
+  void readLayerPattern() {
+    constexpr const char *reason = "other kinds of layers are not implemented";
+    const char *own = isTransformers() ? "layer_types" : "attn_type_list";
+    std::vector<size_t> numbers = readLayerKinds<int64_t>(
+        reader, "attn_type_list", config.checkpointLayers,
+        {{0, "0 (linear attention)"}, {1, "1 (full attention)"}}, reason);
+    std::vector<size_t> names = readLayerKinds<std::string>(
+        reader, "layer_types", config.checkpointLayers,
+        {{"linear_attention", "\"linear_attention\""},
+         {"full_attention", "\"full_attention\""}},
+        reason);
+    if (!reader.status().ok())
+      return;
+    // Libraries disagree on the pattern of a config without one.
+    if (numbers.empty() && names.empty())
+      return reader.failExpected(own, "a list with the kind of each layer");
+    if (!numbers.empty() && !names.empty() && numbers != names)
+      return reader.fail("layer_types", "contradicts attn_type_list");
+    for (size_t kind : numbers.empty() ? names : numbers)
+      config.isLinear.push_back(kind == 0);
+    if (!names.empty() || !isTransformers())
+      return;
+    warn(reader,
+         "attn_type_list: transformers does not read it and would alternate "
+         "the kinds of layers; the list is used",
+         warnings);
+  }
+
+  /// A factor under either name.
+  double readFactor(const std::string &published, const std::string &renamed) {
+    std::optional<double> old = reader.number(published, 0);
+    std::optional<double> now = reader.number(renamed, 0);
+    if (old && now && *old != *now)
+      reader.fail(renamed, "contradicts " + published);
+    return old ? *old : now.value_or(1);
+  }
+
+  void readResiduals() {
+    auto read = [&](const char *published, const char *renamed) {
+      std::string before = std::string("layernorm_") + published + "_",
+                  after = std::string(renamed) + "_";
+      ResidualFactors factors;
+      factors.alpha = readFactor(before + "alpha", after + "alpha_factor");
+      factors.beta = readFactor(before + "beta", after + "beta_factor");
+      return factors;
+    };
+    config.linearFactors = read("linear_attention", "linear_attn");
+    config.fullFactors = read("full_attention", "full_attn");
+    config.expertFactors = read("mlp", "mlp");
+    if (isTransformers())
+      reader.accept("postnorm", "[true]",
+                    "transformers always adds to the normed input");
+    config.postNorm = reader.boolean("postnorm").value_or(isTransformers());
+  }
+
+  /// Defaults are those of transformers' class; the published code has none,
+  /// and an id that the vocabulary does not have is none.
+  void readTokens() {
+    int64_t none = config.vocab;
+    config.tokens =
+        readTokenIds(reader, config.vocab, isTransformers() ? 1 : none,
+                     isTransformers() ? 2 : none, warnings);
+  }
+
+  void checkTogether() {
+    // Of a linear layer, which is the larger kind.
+    checkDecoderSizes(reader, config, 5.0 * double(config.attention.qWidth()));
+    // One projection joins q, k and v.
+    if (config.attention.qWidth() > maxWidth / 3)
+      reader.fail("num_attention_heads",
+                  std::to_string(config.attention.heads) + " * head_dim = " +
+                      std::to_string(config.attention.headDim) + " exceeds " +
+                      std::to_string(maxWidth / 3));
+    int64_t heads = config.attention.heads;
+    bool anyLinear = std::find(config.isLinear.begin(), config.isLinear.end(),
+                               true) != config.isLinear.end();
+    if (isTransformers() && anyLinear && (heads & (heads - 1)) != 0)
+      warn(reader,
+           "num_attention_heads: " + std::to_string(heads) +
+               " is not a power of two, for which transformers computes other "
+               "decays than the published code; those of the published code "
+               "are used",
+           warnings);
+  }
+
+  ConfigReader reader;
+  std::vector<std::string> &warnings;
+  M1Config config;
+};
+
+} // namespace
+
+double M1Config::decayRate(int64_t layer) const {
+  double place =
+      checkpointLayers > 1 ? double(layer) / double(checkpointLayers - 1) : 0.0;
+  return 1.0 - place + 1e-5;
+}
+
+StatusOr<M1Config> readM1Config(ConfigReader reader,
+                                std::vector<std::string> &warnings) {
+  return Parser(std::move(reader), warnings).run();
+}
+
+} // namespace saddle
