@@ -9,10 +9,12 @@
 #include "tools/support/Memory.h"
 #include "tools/support/Print.h"
 #include "tools/support/Progress.h"
+#include "tools/support/Signals.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <unistd.h>
 
@@ -44,6 +46,10 @@ turn); then each continuation stands on its own line behind "[N] ", in order.
 and "logits", F32 [positions, vocab]: row i holds the logits after token i. The
 last generated token is not fed back, so positions = prompt + generated - 1.
 With several prompts the names end in .0, .1, and so on.
+
+INT (Ctrl-C), TERM or HUP ends the generation after the current step; what there
+is by then is printed and written as usual, and the signal then ends the tool. A
+second one ends it at once.
 
 Exit status: 0 fine, 1 the input or the run failed, 2 the command line was wrong.)";
 
@@ -179,6 +185,7 @@ Status run(Options &options) {
   Printer printer(options, tokenizer.get(), prompts.size());
   saddle_timing_t timing = {};
   std::vector<Continuation> continuations;
+  Interruption interruption;
   {
     uint64_t generated = 0;
     Progress progress("generating",
@@ -211,6 +218,13 @@ Status run(Options &options) {
       std::fprintf(stderr,
                    "prompt %zu: stopped at the engine's max_seq_len = %llu\n",
                    i, (unsigned long long)info.max_seq_len);
+  if (interruption.isNoted())
+    std::fprintf(
+        stderr, "interrupted: %zu of %zu prompts had not ended\n",
+        size_t(std::count_if(
+            continuations.begin(), continuations.end(),
+            [](const Continuation &text) { return !text.stop.has_value(); })),
+        continuations.size());
   printStats(timing, loadSeconds);
   return {};
 }
@@ -219,6 +233,7 @@ Status run(Options &options) {
 
 int main(int argc, char **argv) {
   tools::endWhenOutOfMemory();
+  tools::makeFileSizeAnError();
   Options options;
   saddle_session_options_init(&options.session);
   saddle_request_init(&options.request);
@@ -296,8 +311,8 @@ int main(int argc, char **argv) {
   }
   options.request.wants_logits = !options.logitsOut.empty();
   Status status = run(options);
-  if (status.ok())
-    return kFine;
-  printError(status);
-  return kFailed;
+  if (!status.ok())
+    printError(status);
+  Interruption::passOn();
+  return status.ok() ? kFine : kFailed;
 }
