@@ -1,6 +1,7 @@
 // saddle-run: continues prompts with a compiled engine. Generated text goes to
 // stdout, everything else to stderr.
 
+#include "runtime/src/base/File.h"
 #include "tools/saddle-run/Generate.h"
 #include "tools/saddle-run/LogitsFile.h"
 #include "tools/saddle-run/Prompts.h"
@@ -153,9 +154,13 @@ StatusOr<TokenizerOwner> openTokenizer(const Options &options) {
     return loadTokenizer(options.tokenizer);
   bool synthetic = options.weights.rfind("synthetic:", 0) == 0;
   std::string path = options.weights + "/tokenizer.json";
-  bool exists = !synthetic && access(path.c_str(), F_OK) == 0;
-  if (exists && (options.prompts.needTokenizer() || options.json))
-    return loadTokenizer(path);
+  if (!synthetic) {
+    SADDLE_RETURN_IF_ERROR(
+        requireFolder(options.weights, "a checkpoint folder"));
+    SADDLE_ASSIGN_OR_RETURN(bool isThere, exists(path));
+    if (isThere && (options.prompts.needTokenizer() || options.json))
+      return loadTokenizer(path);
+  }
   if (options.prompts.needTokenizer())
     return makeError(StatusCode::NotFound,
                      "%s; text prompts need a tokenizer: give --tokenizer "

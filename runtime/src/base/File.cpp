@@ -170,6 +170,35 @@ Status systemError(const std::string &path, const char *action, int error) {
                    std::strerror(error));
 }
 
+StatusOr<bool> exists(const std::string &path) {
+  struct stat info;
+  if (::stat(path.c_str(), &info) == 0)
+    return true;
+  if (errno == ENOENT && ::lstat(path.c_str(), &info) == 0)
+    return makeError(StatusCode::NotFound,
+                     "%s: is a link to a file that is not there; download it "
+                     "again",
+                     path.c_str());
+  if (errno == ENOENT)
+    return false;
+  return systemError(path, "cannot be opened", errno);
+}
+
+Status requireFolder(const std::string &path, const char *expected) {
+  SADDLE_ASSIGN_OR_RETURN(bool isThere, exists(path));
+  if (!isThere)
+    return makeError(StatusCode::NotFound,
+                     "%s: there is no such folder; expected %s", path.c_str(),
+                     expected);
+  struct stat info;
+  if (::stat(path.c_str(), &info) == 0 && !S_ISDIR(info.st_mode))
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: expected %s, but this is a file; give the folder "
+                     "that holds it",
+                     path.c_str(), expected);
+  return Status();
+}
+
 //===--- Reading ---------------------------------------------------------===//
 
 std::optional<OwnedBytes> OwnedBytes::allocate(size_t count) {

@@ -321,6 +321,18 @@ TEST_F(RunTest, TextWithoutATokenizerIsAnError) {
                                      "prompts need a tokenizer"));
 }
 
+TEST_F(RunTest, AFileAsWeightsIsNamed) {
+  for (const char *input : {"--prompt hello", "--tokens 1"}) {
+    Outcome outcome = run(std::string(SADDLE_RUN) +
+                          " tiny.saddle --weights tiny.saddle " + input);
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(
+        outcome.err,
+        MatchesRegex("error: tiny.saddle: expected a checkpoint folder.*, but "
+                     "this is a file; give the folder that holds it\n"));
+  }
+}
+
 TEST_F(RunTest, OtherInputErrors) {
   EXPECT_THAT(errorOf("--tokens 1 --temperature -1"),
               HasSubstr("error: temperature -1: expected"));
