@@ -301,4 +301,40 @@ TEST_F(Compare, checkpointErrorsPassThrough) {
   EXPECT_EQ(loaded.status.code(), StatusCode::NotFound);
 }
 
+// Of GPTQ: which group a column is in. Whatever the config says about it, the
+// values decide what the weights are.
+TEST_F(Compare, ColumnsStandInTheirGroups) {
+  const std::string name = "model.layers.0.self_attn.q_proj.g_idx";
+  auto source = std::make_unique<schema::SourceT>();
+  source->name = name;
+  source->dtype = DType::I32;
+  source->shape = {8};
+  source->ignored_reason = "in their groups";
+  source->group = 3;
+  tree->sources.push_back(std::move(source));
+  EXPECT_EQ(load().message(), ""); // it need not be there
+  tensors.push_back({name, "I32", {8}, ""});
+  auto loadWith = [&](const std::vector<int32_t> &values) {
+    tensors.back().data = bytesOf(values);
+    return load();
+  };
+  EXPECT_EQ(loadWith({0, 0, 0, 1, 1, 1, 2, 2}).message(), "");
+  auto refused = [&](const char *where) {
+    return folder.path("") + ": \"" + name + "\" says that column " + where +
+           " with groups of 3: columns in the order of their activations are "
+           "not implemented; quantise with desc_act false";
+  };
+  Status status = loadWith({0, 0, 0, 1, 1, 1, 2, 3});
+  EXPECT_EQ(status.code(), StatusCode::Unsupported);
+  EXPECT_EQ(status.message(), refused("7 is in group 3, expected 2"));
+  EXPECT_EQ(loadWith({0, 1, 0, 1, 1, 1, 2, 2}).message(),
+            refused("1 is in group 1, expected 0"));
+  EXPECT_EQ(loadWith({-1, 0, 0, 1, 1, 1, 2, 2}).message(),
+            refused("0 is in group -1, expected 0"));
+  tensors.back().shape = {2, 4};
+  EXPECT_EQ(loadWith({0, 0, 0, 1, 1, 1, 2, 2}).message(),
+            folder.path("") + ": tensor \"" + name +
+                "\" is I32 [2, 4], expected i32 [8]");
+}
+
 } // namespace
