@@ -177,6 +177,9 @@ Status run(Options &options) {
   SADDLE_ASSIGN_OR_RETURN(TokenizerOwner tokenizer, openTokenizer(options));
   SADDLE_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
                           readPrompts(options.prompts, tokenizer.get(), info));
+  if (info.num_eos_token_ids == 0 && !options.request.ignore_eos)
+    std::fprintf(stderr, "the engine knows no end token: answers end at "
+                         "--max-new-tokens or max_seq_len only\n");
   // Refuse bad sampling options before the weights are loaded.
   SADDLE_RETURN_IF_ERROR(createSampler(options.request.sampling).status());
   double start = now();
@@ -266,6 +269,9 @@ int main(int argc, char **argv) {
       "--prompts-file", options.prompts.file,
       "One prompt per line, with LF or CRLF; - is standard input");
   inputs->require_option(1);
+  app.add_flag("--parse-special", options.prompts.parseSpecial,
+               "The content of a special token in a text becomes that token; "
+               "for prompts in a chat's form, and not for text of others");
   app.add_option("--max-new-tokens", options.request.max_new_tokens,
                  "Tokens to generate for each prompt")
       ->check(wholeNumber())
@@ -308,6 +314,9 @@ int main(int argc, char **argv) {
   app.add_flag("--json", options.json, "Results as JSON on stdout");
   try {
     app.parse(argc, argv);
+    if (options.prompts.parseSpecial && !options.prompts.needTokenizer())
+      throw CLI::ValidationError("--parse-special",
+                                 "has no effect on --tokens; leave it out");
     if (options.logitsOut == "-")
       throw CLI::ValidationError(
           "--logits-out", "needs a file: standard output carries the text");

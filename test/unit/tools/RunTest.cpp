@@ -278,6 +278,35 @@ TEST_F(RunTest, TextPromptsGoThroughATokenizer) {
               HasSubstr("does the tokenizer belong to this engine?"));
 }
 
+TEST_F(RunTest, SpecialTokensInAPromptAreAChoice) {
+  // As token ids of the tokenizer's own vocabulary, which is larger than the
+  // tiny engine's: the message counts them.
+  auto tokens = [&](const std::string &options) {
+    return errorOf("--prompt '[e~[' --tokenizer " SADDLE_TOKENIZER " " +
+                   options);
+  };
+  EXPECT_THAT(tokens(""),
+              MatchesRegex("prompt 0: content of special tokens stays text; "
+                           "--parse-special makes it tokens\nerror: prompt "
+                           "0: token 0 is 58, expected .*\n"));
+  EXPECT_THAT(tokens("--parse-special"),
+              MatchesRegex("error: prompt 0: token 0 is 765, expected .*\n"));
+  EXPECT_THAT(errorOf("--prompt 'a' --tokenizer " SADDLE_TOKENIZER),
+              MatchesRegex("error: prompt 0: token 0 is 64, .*\n"));
+  EXPECT_EQ(run(kRun + "--tokens 1 --parse-special").code, 2);
+}
+
+TEST_F(RunTest, AnEngineWithoutEndTokensSaysSo) {
+  auto tree = tinyEngine();
+  tree->model->eos_token_ids = {};
+  writeEngine("tiny.saddle", *tree);
+  const char *note = "the engine knows no end token: answers end at "
+                     "--max-new-tokens or max_seq_len only\n";
+  EXPECT_THAT(run(kRun + "--tokens 1").err, HasSubstr(note));
+  EXPECT_THAT(run(kRun + "--tokens 1 --ignore-eos").err,
+              testing::Not(HasSubstr("end token")));
+}
+
 TEST_F(RunTest, BadPromptsAreNamed) {
   std::string tokenizer = " --tokenizer " SADDLE_TOKENIZER;
   EXPECT_EQ(errorOf("--tokens ''"),
