@@ -48,6 +48,9 @@ public:
   Status checkGroups(const Checkpoint &checkpoint, uint32_t index) const;
 
   Status readError() const override;
+  DType storedDType(uint32_t source) const override {
+    return tensors[source].dtype;
+  }
 
 protected:
   void readCells(const CellRange &range, uint8_t *out) const override {
@@ -66,6 +69,7 @@ private:
     uint64_t offset, bytes;
   };
   struct Tensor {
+    DType dtype; // of the source, or of values in its place
     uint64_t rows, cols, unit;
     std::vector<Member> members; // of a stack
   };
@@ -104,7 +108,9 @@ Status FolderSource::open(const Checkpoint &checkpoint,
     Tensor tensor;
     tensor.cols = rank >= 1 ? shape.Get(rank - 1) : 1;
     tensor.rows = rank >= 2 ? shape.Get(rank - 2) : 1;
-    tensor.unit = elementBytes(source.dtype());
+    tensor.dtype = matched[i].empty() ? source.dtype()
+                                      : schemaDType(matched[i].front()->dtype);
+    tensor.unit = elementBytes(tensor.dtype);
     for (const TensorInfo *info : matched[i]) {
       uint64_t size = shards[info->file].size();
       if (info->offset > size || info->bytes > size - info->offset)

@@ -133,13 +133,31 @@ TEST_F(Compare, misShapedTensor) {
 }
 
 TEST_F(Compare, misTypedTensor) {
-  tensor("model.norm.weight") =
-      testTensor("model.norm.weight", DType::F32, {8});
-  tensor("lm_head.weight") = {
-      "lm_head.weight", "F64", {16, 8}, std::string(1024, 0)};
+  tensor("model.norm.weight") = {
+      "model.norm.weight", "F64", {8}, std::string(64, 0)};
+  tensor("lm_head.weight") = testTensor("lm_head.weight", DType::F32, {16, 8});
   EXPECT_EQ(differences(),
-            "tensor \"lm_head.weight\" is F64 [16, 8], expected bf16 [16, 8]; "
-            "tensor \"model.norm.weight\" is f32 [8], expected bf16 [8]");
+            "tensor \"lm_head.weight\" is f32 [16, 8], expected bf16 [16, 8]; "
+            "tensor \"model.norm.weight\" is F64 [8], expected bf16 [8]");
+}
+
+// An engine of a config.json guesses dtypes. What becomes f32 may be any
+// float; a matrix that stays as it is stored may not.
+TEST_F(Compare, whatBecomesF32MayBeStoredAsAnyFloat) {
+  const std::string norm = "model.norm.weight",
+                    bias = "model.layers.0.block_sparse_moe."
+                           "e_score_correction_bias";
+  for (DType dtype : {DType::F32, DType::BF16, DType::F16}) {
+    tensor(norm) = testTensor(norm, dtype, {8});
+    tensor(bias) = testTensor(bias, dtype, {4});
+    folder.write("model.safetensors", safetensors(tensors));
+    LoadedWeights loaded(*tree, folder.path(""), 0);
+    ASSERT_TRUE(loaded.status.ok()) << loaded.status.message();
+    for (size_t i = 0; i < 8; ++i)
+      EXPECT_EQ(loaded.values(norm)[i], testValue(norm, i));
+    for (size_t i = 0; i < 4; ++i)
+      EXPECT_EQ(loaded.values(bias)[i], testValue(bias, i));
+  }
 }
 
 TEST_F(Compare, manyDifferencesAreCounted) {
