@@ -1,28 +1,16 @@
 #include "models/ModelSource.h"
 
+#include "runtime/src/base/File.h"
+
 #include <filesystem>
 
 namespace fs = std::filesystem;
 
 namespace saddle {
 
-static bool isThere(const fs::path &path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
-static Status requireWeights(const std::string &folder) {
-  for (const char *name : {"model.safetensors.index.json", "model.safetensors"})
-    if (isThere(fs::path(folder) / name))
-      return Status();
-  return Status(StatusCode::NotFound,
-                folder + ": the folder has neither model.safetensors nor "
-                         "model.safetensors.index.json; give its config.json "
-                         "to compile without weights");
-}
-
 StatusOr<ModelSource> ModelSource::open(const std::string &path) {
-  if (!isThere(path))
+  SADDLE_ASSIGN_OR_RETURN(bool isThere, exists(path));
+  if (!isThere)
     return Status(StatusCode::NotFound,
                   path + ": no such file or folder, expected a model folder or "
                          "a config.json");
@@ -32,9 +20,11 @@ StatusOr<ModelSource> ModelSource::open(const std::string &path) {
   if (fs::is_directory(base, ignored)) {
     folder = path;
     configPath = base / "config.json";
-    if (!isThere(configPath))
+    SADDLE_ASSIGN_OR_RETURN(bool hasConfig, exists(configPath));
+    if (!hasConfig)
       return Status(StatusCode::NotFound,
-                    path + ": the folder has no config.json");
+                    path + ": the folder has no config.json" +
+                        describeHubFolder(path));
   } else {
     base = base.parent_path();
   }
@@ -42,7 +32,8 @@ StatusOr<ModelSource> ModelSource::open(const std::string &path) {
   ModelSource source{std::move(configPath), std::move(config), std::nullopt,
                      std::move(folder)};
   std::string generationPath = base / "generation_config.json";
-  if (isThere(generationPath)) {
+  SADDLE_ASSIGN_OR_RETURN(bool hasGeneration, exists(generationPath));
+  if (hasGeneration) {
     SADDLE_ASSIGN_OR_RETURN(source.generation,
                             ConfigReader::open(generationPath));
   }
@@ -64,8 +55,12 @@ Status ModelSource::resolve(const ImportOptions &options,
                             ModelWeights &weights) const {
   if (folder.empty() || options.configOnly)
     return Status();
-  SADDLE_RETURN_IF_ERROR(requireWeights(folder));
-  SADDLE_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(folder));
+  StatusOr<Checkpoint> opened = Checkpoint::open(folder);
+  if (opened.status().code() == StatusCode::NotFound)
+    return Status(StatusCode::NotFound,
+                  opened.status().message() +
+                      "; or give its config.json to compile without weights");
+  SADDLE_ASSIGN_OR_RETURN(Checkpoint checkpoint, std::move(opened));
   SADDLE_RETURN_IF_ERROR(accountForTensors(checkpoint, rules, weights));
   return rules.check ? rules.check(checkpoint) : Status();
 }

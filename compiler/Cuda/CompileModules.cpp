@@ -3,6 +3,7 @@
 
 #include "compiler/Cuda/CompileModules.h"
 
+#include "compiler/Cuda/CleanUp.h"
 #include "compiler/Cuda/DeviceHeaders.h"
 #include "compiler/Cuda/KernelCache.h"
 #include "compiler/Cuda/NormalizePtx.h"
@@ -153,7 +154,8 @@ private:
                  const std::vector<std::string> &arguments,
                  const std::string &log) const {
     SADDLE_ASSIGN_OR_RETURN(int status,
-                            runProgram(toolkit.nvcc, arguments, log, log));
+                            runProgram(toolkit.nvcc, arguments, log, log,
+                                       folder.path("temporary")));
     if (status == 0)
       return Status();
     return makeError(StatusCode::Internal,
@@ -222,11 +224,13 @@ saddle::cuda::compileModules(llvm::ArrayRef<ModuleSource> sources,
   auto start = std::chrono::steady_clock::now();
   if (!options.dumpFolder.empty())
     SADDLE_RETURN_IF_ERROR(dumpSources(sources, options.dumpFolder));
+  CleanUp cleanUp;
   SADDLE_ASSIGN_OR_RETURN(Toolkit toolkit, findToolkit(options.nvcc));
   KernelCache cache(options.cacheFolder);
   SADDLE_RETURN_IF_ERROR(cache.open());
   SADDLE_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::create());
   SADDLE_RETURN_IF_ERROR(writeHeaders(folder.path("include")));
+  SADDLE_RETURN_IF_ERROR(createFolder(folder.path("temporary")));
 
   ModuleCompiler compiler(toolkit, cache, folder);
   std::vector<DeviceBinary> binaries(sources.size());

@@ -1,8 +1,9 @@
-// A folder that lives as long as its owner.
+// A folder that lives as long as its owner, and no longer than the process.
 
 #ifndef SADDLE_COMPILER_CUDA_TEMPORARYFOLDER_H
 #define SADDLE_COMPILER_CUDA_TEMPORARYFOLDER_H
 
+#include "compiler/Cuda/CleanUp.h"
 #include "runtime/src/base/Status.h"
 
 #include "llvm/ADT/SmallString.h"
@@ -23,14 +24,17 @@ public:
       return makeError(StatusCode::Internal,
                        "cannot create a temporary folder: %s",
                        error.message().c_str());
+    CleanUp::addFolder(path);
     return TemporaryFolder(path.str().str());
   }
   TemporaryFolder(TemporaryFolder &&other)
       : root(std::exchange(other.root, std::string())) {}
   TemporaryFolder &operator=(TemporaryFolder &&) = delete;
   ~TemporaryFolder() {
-    if (!root.empty())
-      llvm::sys::fs::remove_directories(root);
+    if (root.empty())
+      return;
+    llvm::sys::fs::remove_directories(root);
+    CleanUp::removeFolder(root);
   }
 
   std::string path(const llvm::Twine &name) const {

@@ -23,12 +23,14 @@ struct Toolkit {
 StatusOr<Toolkit> findToolkit(const std::string &nvcc,
                               const std::string &usual = "/usr/local/cuda/bin");
 
-/// Runs a program with output and errors in files (empty: dropped), without
-/// the variables that add flags to nvcc. The exit status; an error when it does
+/// Runs a program with output and errors in files, which may be one (empty:
+/// dropped), without the variables that add flags to nvcc. Its own temporary
+/// files go to a folder of the caller's. The exit status; an error when it does
 /// not start or is killed.
-StatusOr<int> runProgram(llvm::StringRef program,
+StatusOr<int> runProgram(const std::string &program,
                          llvm::ArrayRef<std::string> arguments,
-                         const std::string &output, const std::string &errors);
+                         const std::string &output, const std::string &errors,
+                         const std::string &temporaryFolder);
 
 } // namespace saddle::cuda
 

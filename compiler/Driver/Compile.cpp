@@ -197,6 +197,11 @@ private:
     const Importer &importer = **imported;
     for (const std::string &warning : importer.warnings())
       llvm::errs() << "saddle-compile: warning: " << printable(warning) << "\n";
+    if (importer.facts().tokens.eos.empty())
+      llvm::errs() << "saddle-compile: warning: " << printable(options.input)
+                   << ": no eos_token_id, in config.json or "
+                      "generation_config.json; answers will end at a limit of "
+                      "tokens only\n";
     BuildOptions build = options.build;
     int64_t longest = importer.facts().maxPositions;
     if (options.maxSeqLenIsDefault)

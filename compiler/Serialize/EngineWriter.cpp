@@ -156,6 +156,7 @@ private:
       table->unpacking = writeUnpacking(unpacking);
     if (auto reason = op.getIgnored())
       table->ignored_reason = reason->str();
+    table->group = op.getGroup().value_or(0);
     if (auto weight = op.getOf()) {
       if (!sources.contains(*weight))
         return op.emitError("source @")

@@ -121,8 +121,11 @@ WeightSpec &WeightLister::addProjection(const std::string &symbol,
       case RedundantTensor::Pair:
         ignored.spec.shape = {2};
         break;
-      case RedundantTensor::Columns:
+      case RedundantTensor::Groups:
         ignored.spec.shape = {columns};
+        ignored.group = (*format)->companions.front().blockColumns;
+        if (ignored.group == 0)
+          ignored.group = columns;
         break;
       }
       weights.ignored.push_back(std::move(ignored));

@@ -120,13 +120,15 @@ void ModuleBuilder::setAttributes() {
     const WeightSpec &spec = weight.spec;
     auto ignore = [&](const std::string &source, TensorDType dtype,
                       const std::vector<uint64_t> &shape) {
-      ignored.push_back(builder.getNamedAttr(
-          source,
-          builder.getDictionaryAttr(
-              {text("reason", weight.reason),
-               integer("stack", static_cast<int64_t>(spec.stack)),
-               builder.getNamedAttr("type", TypeAttr::get(tensorType(
-                                                builder, dtype, shape)))})));
+      SmallVector<NamedAttribute> facts = {
+          text("reason", weight.reason),
+          integer("stack", static_cast<int64_t>(spec.stack)),
+          builder.getNamedAttr(
+              "type", TypeAttr::get(tensorType(builder, dtype, shape)))};
+      if (weight.group)
+        facts.push_back(integer("group", static_cast<int64_t>(weight.group)));
+      ignored.push_back(
+          builder.getNamedAttr(source, builder.getDictionaryAttr(facts)));
     };
     ignore(spec.name, spec.dtype, spec.shape);
     for (const Companion &companion : spec.companions)

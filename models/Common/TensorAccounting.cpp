@@ -1,5 +1,7 @@
 #include "models/Common/TensorAccounting.h"
 
+#include "runtime/src/base/File.h"
+
 #include <algorithm>
 #include <unordered_set>
 
@@ -71,6 +73,42 @@ std::string found(const TensorInfo &info) {
                                           : dtypeName(info.dtype);
 }
 
+/// Tensors of layouts that others write, by a part of their names.
+struct ForeignLayout {
+  const char *part, *what;
+};
+constexpr ForeignLayout kForeignLayouts[] = {
+    {".experts.gate_up_proj",
+     "which holds all experts of a layer; save w1, w2 and w3 of each expert "
+     "apart, as the published checkpoints have them"},
+    {".experts.down_proj",
+     "which holds all experts of a layer; save w1, w2 and w3 of each expert "
+     "apart, as the published checkpoints have them"},
+    {".switch_mlp.",
+     "a name of MLX; use the checkpoint that it was converted from"},
+    {"blk.", "a name of GGUF; use the checkpoint that it was converted from"},
+    {".lora_", "which is part of an adapter; merge it into its model first"},
+};
+
+/// Files that tools leave beside config.json and that say how weights are
+/// quantised.
+struct SideFile {
+  const char *name, *what;
+};
+constexpr SideFile kSideFiles[] = {
+    {"hf_quant_config.json",
+     "which is not read; put what its \"quantization\" holds into config.json "
+     "as \"quantization_config\", with \"quant_method\": \"modelopt\""},
+    {"quant_model_description.json",
+     "of ModelSlim, whose formats are not implemented"},
+    {"quantize_config.json",
+     "which is not read; put its content into config.json as "
+     "\"quantization_config\", with \"quant_method\": \"gptq\""},
+    {"quant_config.json",
+     "which is not read; put its content into config.json as "
+     "\"quantization_config\", with \"quant_method\": \"awq\""},
+};
+
 class Accountant {
 public:
   Accountant(const Checkpoint &checkpoint, const AccountingRules &rules)
@@ -82,7 +120,8 @@ public:
     for (IgnoredWeight &weight : weights.ignored)
       SADDLE_RETURN_IF_ERROR(matchUnread(weight.spec));
     if (missing)
-      return fail(StatusCode::NotFound, firstMissing, more(missing));
+      return fail(StatusCode::NotFound, firstMissing,
+                  more(missing) + foreignTensor());
     return sortOthers(weights);
   }
 
@@ -305,9 +344,39 @@ private:
           formatShape(spec.shape);
   }
 
+  /// What stands where tensors are missing: one that nobody knows, and what it
+  /// is if that can be said.
+  std::string foreignTensor() const {
+    std::string first;
+    for (const auto &[name, info] : checkpoint.tensors) {
+      if (taken.count(&info) || reasonToIgnore(name))
+        continue;
+      if (first.empty())
+        first = name;
+      for (const ForeignLayout &layout : kForeignLayouts)
+        if (name.find(layout.part) != std::string::npos)
+          return "; the folder has " + quoted(name) + ", " + layout.what;
+    }
+    return first.empty() ? ""
+                         : "; the folder has " + quoted(first) +
+                               ", which is not part of this model";
+  }
+
+  /// A file beside config.json that may explain why weights are not as that
+  /// says.
+  std::string sideFile() const {
+    for (const SideFile &file : kSideFiles) {
+      StatusOr<bool> isThere = exists(checkpoint.directory + "/" + file.name);
+      if (!rules.quantisation && isThere.ok() && *isThere)
+        return std::string("; the folder has ") + file.name + ", " + file.what;
+    }
+    return "";
+  }
+
   Status fail(StatusCode code, const std::string &message,
               const std::string &rest = "") const {
-    return Status(code, checkpoint.directory + ": " + message + rest);
+    return Status(code,
+                  checkpoint.directory + ": " + message + rest + sideFile());
   }
 
   const Checkpoint &checkpoint;

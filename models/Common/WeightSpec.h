@@ -102,6 +102,8 @@ struct WeightSpec {
 struct IgnoredWeight {
   WeightSpec spec;
   std::string reason;
+  /// Of a vector of I32: element i must be i / group; 0: whatever it holds.
+  uint64_t group = 0;
 };
 
 /// `name` with "{}" replaced by `member`; `name` itself when it has none.

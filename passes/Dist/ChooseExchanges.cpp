@@ -118,6 +118,19 @@ public:
     return *best;
   }
 
+  /// Why `plan`, which decide() gave, does not follow a wish; empty when it
+  /// does.
+  std::string whyNot(const Choice &choice, StringRef wish,
+                     const ExchangePlan &plan) const {
+    if (std::string why = obstacle(choice, wish); !why.empty())
+      return why;
+    if (matters(choice, plan))
+      return plan.*choice.member == wish ? "" : "another option excludes it";
+    return choice.member == &ExchangePlan::norm
+               ? "every rank holds all rows"
+               : "there are no attention replicas";
+  }
+
   /// The ops that work on the residual stream, row by row.
   ArrayRef<Operation *> streamOps() const { return stream; }
 
@@ -243,6 +256,71 @@ private:
   int64_t tp, globalTokens = 0;
 };
 
+/// Which entries follow what the user asked for.
+class Echo {
+public:
+  explicit Echo(const Wishes &wishes) {
+    for (const Choice &choice : allChoices())
+      if (std::string wish = wishes.lookup(choice.name); wish != "auto")
+        asked.push_back({&choice, wish, 0, 0, "", ""});
+  }
+
+  void note(func::FuncOp function, const Planner &planner,
+            const ExchangePlan &plan) {
+    for (Asked &each : asked)
+      each.note(function.getName(),
+                planner.whyNot(*each.choice, each.wish, plan));
+  }
+  /// For all wishes, of an entry in which nothing is chosen.
+  void noteNone(StringRef entry, const char *why) {
+    for (Asked &each : asked)
+      each.note(entry, why);
+  }
+
+  /// A wish that no entry follows is an error, one that only some follow a
+  /// warning.
+  LogicalResult report(ModuleOp module) const {
+    LogicalResult result = success();
+    for (const Asked &each : asked) {
+      if (each.refused == 0)
+        continue;
+      std::string wish = (each.choice->name + " = " + each.wish).str();
+      std::string where = "@" + each.entry + ": " + each.why;
+      if (each.refused > 1)
+        where += "; and " + std::to_string(each.refused - 1) + " more";
+      if (each.followed) {
+        module.emitWarning(wish)
+            << " is not followed everywhere (" << where << ")";
+        continue;
+      }
+      result = asUserError(module.emitError(wish))
+               << " has no effect: no entry can follow it (" << where
+               << "); leave it at auto";
+    }
+    return result;
+  }
+
+private:
+  struct Asked {
+    const Choice *choice;
+    std::string wish;
+    unsigned followed, refused;
+    std::string entry, why; // of the first refusal
+
+    void note(StringRef where, StringRef reason) {
+      if (reason.empty()) {
+        ++followed;
+        return;
+      }
+      if (refused++ > 0)
+        return;
+      entry = where.str();
+      why = reason.str();
+    }
+  };
+  SmallVector<Asked> asked;
+};
+
 struct ChooseExchanges
     : saddle::dist::impl::ChooseExchangesBase<ChooseExchanges> {
   using Base::Base;
@@ -275,13 +353,23 @@ struct ChooseExchanges
           << dp.getInt() << " does not divide tp = " << tp;
       return signalPassFailure();
     }
-    if (tp == 1)
-      return; // one rank meets nobody
+    Echo echo(wishes);
     for (auto function : module.getOps<func::FuncOp>()) {
+      if (tp == 1) {
+        echo.noteNone(function.getName(), "one rank meets nobody");
+        continue;
+      }
       Planner planner(function, state, dp.getInt(), *found);
-      if (planner.measure())
-        apply(function, planner, planner.decide(wishes), dp.getInt());
+      if (!planner.measure()) {
+        echo.noteNone(function.getName(), "it has no residual stream");
+        continue;
+      }
+      ExchangePlan plan = planner.decide(wishes);
+      apply(function, planner, plan, dp.getInt());
+      echo.note(function, planner, plan);
     }
+    if (failed(echo.report(module)))
+      signalPassFailure();
   }
 
 private:

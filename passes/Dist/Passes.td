@@ -87,7 +87,8 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
     replicas experts are always `gathered`, and a replica's ranks cannot split its rows, whose number is known at run time only. Remarks say so.
 
     Costs are those of ExchangePlan.h for the target's machine (H200, also for cpu) and its fusions: what no fusion covers is a launch of its own. On sm_90a no
-    launch adds and finishes a sum, so `deferred` costs as much as `all_reduce`, and the simpler one is chosen. A remark for each choice states the candidates, their predicted times by parts, and why one won. An option that an entry cannot follow is left aside there, with a remark.
+    launch adds and finishes a sum, so `deferred` costs as much as `all_reduce`, and the simpler one is chosen. A remark for each choice states the candidates, their predicted times by parts, and why one won. An option that some entries cannot follow is left aside there, with a warning; one that no
+    entry can follow is an error.
 
     The choices stand on the function by name, for dist-lower-reshards and kernel-form-groups, and as `dist.token_axis` on the row-by-row ops whose rows they
     split or gather; dist-propagate carries that out.

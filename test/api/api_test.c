@@ -341,11 +341,11 @@ static void test_tokenizer(const char *folder) {
   size_t count = 0, length = 0, total, i;
 
   EXPECT_OK(saddle_tokenizer_load(folder, &tokenizer));
-  EXPECT_OK(saddle_tokenizer_encode(tokenizer, text, strlen(text), 1, NULL, 0,
-                                    &count));
+  EXPECT_OK(saddle_tokenizer_encode(tokenizer, text, strlen(text), 1, 0, NULL,
+                                    0, &count));
   EXPECT(count > 1 && count < 64);
-  EXPECT_OK(saddle_tokenizer_encode(tokenizer, text, strlen(text), 1, ids, 64,
-                                    &count));
+  EXPECT_OK(saddle_tokenizer_encode(tokenizer, text, strlen(text), 1, 0, ids,
+                                    64, &count));
   EXPECT_OK(
       saddle_tokenizer_decode(tokenizer, ids, count, 0, NULL, 0, &length));
   EXPECT(length == strlen(text));
@@ -359,7 +359,8 @@ static void test_tokenizer(const char *folder) {
   EXPECT(length == 0);
   EXPECT(strcmp(streamed, text) == 0);
   /* U+0000 is a character like any other. */
-  EXPECT_OK(saddle_tokenizer_encode(tokenizer, "a\0b", 3, 0, ids, 64, &count));
+  EXPECT_OK(
+      saddle_tokenizer_encode(tokenizer, "a\0b", 3, 0, 0, ids, 64, &count));
   for (i = 0, total = 0; i < count; ++i) {
     const char *piece = saddle_text_stream_push(stream, ids[i], &length);
     memcpy(streamed + total, piece, length);
@@ -368,10 +369,17 @@ static void test_tokenizer(const char *folder) {
   EXPECT(total == 3 && memcmp(streamed, "a\0b", 3) == 0);
   saddle_text_stream_destroy(stream);
   EXPECT(saddle_tokenizer_token_id(tokenizer, "[e~[") > 0);
+  /* A choice: four letters, or one token. */
+  EXPECT_OK(
+      saddle_tokenizer_encode(tokenizer, "[e~[", 4, 0, 0, ids, 64, &count));
+  EXPECT(count == 4);
+  EXPECT_OK(
+      saddle_tokenizer_encode(tokenizer, "[e~[", 4, 0, 1, ids, 64, &count));
+  EXPECT(count == 1 && ids[0] == saddle_tokenizer_token_id(tokenizer, "[e~["));
   EXPECT(saddle_tokenizer_token_id(tokenizer, "no such token") == -1);
   EXPECT(saddle_tokenizer_vocab_size(tokenizer) > 256);
   expect_error(
-      saddle_tokenizer_encode(tokenizer, "\xff", 1, 1, ids, 64, &count),
+      saddle_tokenizer_encode(tokenizer, "\xff", 1, 1, 0, ids, 64, &count),
       SADDLE_INVALID_ARGUMENT, "not UTF-8");
   saddle_tokenizer_destroy(tokenizer);
   expect_error(saddle_tokenizer_load("/nowhere", &tokenizer), SADDLE_NOT_FOUND,
@@ -462,7 +470,7 @@ static void test_nulls(const char *path) {
 
   EXPECT_NULL_REFUSED(saddle_tokenizer_load("x", NULL));
   EXPECT_NULL_REFUSED(
-      saddle_tokenizer_encode(NULL, "a", 1, 0, &token, 1, &size));
+      saddle_tokenizer_encode(NULL, "a", 1, 0, 0, &token, 1, &size));
   EXPECT_NULL_REFUSED(
       saddle_tokenizer_decode(NULL, tokens, 2, 0, text, sizeof text, &size));
   EXPECT(saddle_tokenizer_token_id(NULL, "a") == -1);

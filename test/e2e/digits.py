@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-from saddle_e2e import Tensor, read_tensors, write_tensors
+from saddle_e2e import Tensor, call_following, read_tensors, write_tensors
 
 HIDDEN, HEADS, HEAD_DIM, EXPERTS, WIDTH, VOCAB, LAYERS = 16, 8, 4, 4, 32, 16, 2
 SHARES = 8  # of the expert width
@@ -126,9 +126,9 @@ def main():
         for topology in TOPOLOGIES:
             for options in OPTIONS:
                 engine, out = folder / "e.saddle", folder / "out.safetensors"
-                run(tools.compile, folder, "--topology", topology,
-                    "--compute-dtype", "f32", "--max-seq-len", 32,
-                    "--prefill-chunk", 16, "-o", engine, *options)
+                call_following([tools.compile, folder, "--topology", topology,
+                                "--compute-dtype", "f32", "--max-seq-len", 32,
+                                "--prefill-chunk", 16, "-o", engine, *options])
                 run(tools.run, engine, "--weights", folder, "--tokens",
                     "3,9,15,0,7", "--max-new-tokens", 2, "--logits-out", out)
                 logits = read_tensors(out)["logits"]

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import subprocess
 
 CODES = {"F32": "f", "I32": "i", "BF16": "H"}
@@ -82,6 +83,31 @@ def call(command, environment=None):
     return result.stdout
 
 
+FLAGS = {"rows": "--replica-rows"}
+
+
+def without_unfollowed(command, stderr):
+    """`command` without the wishes that no entry can follow, as `stderr` says; None
+    when it says so of none."""
+    names = re.findall(r"error: (?:[^\n]*: )?(\w+) = \w+ has no effect: no entry", stderr)
+    command = [str(part) for part in command]
+    for name in names:
+        at = command.index(FLAGS.get(name, f"--{name}"))
+        del command[at:at + 2]
+    return command if names else None
+
+
+def call_following(command):
+    """call() of saddle-compile, where wishes that no entry can follow are dropped."""
+    while True:
+        try:
+            return call(command)
+        except Failure as failure:
+            command = without_unfollowed(command, str(failure))
+            if not command:
+                raise
+
+
 def compile_engine(binary, model, engine, tp, dtype, max_seq_len, max_batch=1,
                    chunk=None, target="cpu", options=()):
     """`tp`: a number, or a whole topology, "tp=4,pp=2"."""
@@ -91,13 +117,16 @@ def compile_engine(binary, model, engine, tp, dtype, max_seq_len, max_batch=1,
                "--max-batch", max_batch, "-o", engine, *options]
     if chunk:
         command += ["--prefill-chunk", chunk]
-    call(command)
+    call_following(command)
 
 
 def run_command(binary, engine, weights, inputs, new_tokens, options):
-    """Greedy unless options say otherwise; inputs: token ids or texts."""
+    """Greedy unless options say otherwise; inputs: token ids or texts, which may
+    be chats."""
     command = [binary, engine, "--weights", weights, "--max-new-tokens",
                new_tokens, *options]
+    if isinstance(inputs[0], str):
+        command.append("--parse-special")
     for item in inputs:
         command += (["--prompt", item] if isinstance(item, str) else
                     ["--tokens", ",".join(map(str, item))])

@@ -470,6 +470,28 @@ def check_synthetic(args, tmp):
                       f"{worst / largest:.1e} of the largest")
 
 
+def check_column_order(args, tmp):
+    """The config says that columns stand in their groups; when the file says
+    otherwise it is refused, since its weights would be others."""
+    engine, file = tmp / "engine.saddle", tmp / "stored" / "model.safetensors"
+    compile_engine(args.compile, tmp / "stored", engine, "tp=2", "f32", 32)
+    blob = bytearray(file.read_bytes())
+    size = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8:8 + size])
+    name = next(name for name in header if name.endswith(".g_idx"))
+    begin = 8 + size + header[name]["data_offsets"][0]
+    blob[begin + 4:begin + 8] = (1).to_bytes(4, "little")
+    file.write_bytes(blob)
+    try:
+        run_engine(args.run, engine, tmp / "stored", [PROMPT], 1,
+                   tmp / "logits.safetensors", ["--ignore-eos"])
+    except Failure as failure:
+        if f'"{name}" says that column 1 is in group 1, expected 0' in str(failure):
+            return
+        raise
+    raise Failure(f"{name} is not looked at")
+
+
 def check(args, topology, tmp):
     tokens, logits = run(args, tmp / "stored", topology, tmp)
     expected_tokens, expected = run(args, tmp / "plain", topology, tmp)
@@ -510,6 +532,9 @@ def main():
             for topology in TOPOLOGIES:
                 count(format, f"{topology}: the same bits", check, topology, tmp)
             count(format, "synthetic weights", check_synthetic, tmp)
+            if format.startswith("gptq"):
+                count(format, "columns in another order are refused",
+                      check_column_order, tmp)
     return 1 if failures else 0
 
 

@@ -9,6 +9,7 @@
 #include "tools/support/Memory.h"
 #include "tools/support/Print.h"
 #include "tools/support/Progress.h"
+#include "tools/support/Signals.h"
 
 #include <CLI/CLI.hpp>
 
@@ -146,6 +147,7 @@ Status run(const Options &options) {
 
 int main(int argc, char **argv) {
   tools::endWhenOutOfMemory();
+  tools::makeFileSizeAnError();
   Options options;
   CLI::App app("Measures decode steps and prefill of a compiled engine.");
   app.footer(kNotes);

@@ -5,6 +5,7 @@
 #include "runtime/src/base/Printable.h"
 #include "tools/support/Memory.h"
 #include "tools/support/Progress.h"
+#include "tools/support/Signals.h"
 
 #include <CLI/CLI.hpp>
 
@@ -30,6 +31,7 @@ static std::vector<std::string> phaseNames() {
 
 int main(int argc, char **argv) {
   tools::endWhenOutOfMemory();
+  tools::makeFileSizeAnError();
   CompileOptions options;
   std::string topology = "tp=1", computeDType = "bf16", kvDType;
   std::string compileTo, compileFrom, kernelCache;

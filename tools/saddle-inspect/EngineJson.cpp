@@ -73,7 +73,8 @@ static Json json(const Source *source) {
           {"checkpoint", source->checkpoint()},
           {"companion", EnumNameCompanionKind(source->companion())},
           {"companion_of", source->companion_of()},
-          {"unpacking", json(source->unpacking())}};
+          {"unpacking", json(source->unpacking())},
+          {"group", source->group()}};
 }
 
 static Json json(const Piece *piece) {

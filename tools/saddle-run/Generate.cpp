@@ -1,9 +1,13 @@
 #include "tools/saddle-run/Generate.h"
 
+#include "tools/support/Signals.h"
+
 namespace saddle::tools {
 
-const char *nameOf(saddle_stop_t stop) {
-  switch (stop) {
+const char *nameOf(std::optional<saddle_stop_t> stop) {
+  if (!stop)
+    return "interrupted";
+  switch (*stop) {
   case SADDLE_STOP_LENGTH:
     return "length";
   case SADDLE_STOP_EOS:
@@ -86,7 +90,8 @@ generate(saddle_session_t *session, const saddle_engine_info_t &info,
     text.promptTokens = prompt.size();
     collector.continuations.push_back(std::move(text));
   }
-  while (saddle_generator_live(generator.get()) != 0)
+  while (saddle_generator_live(generator.get()) != 0 &&
+         !Interruption::isNoted())
     SADDLE_RETURN_IF_ERROR(fromC(saddle_generator_step(generator.get())));
   saddle_generator_timing(generator.get(), &timing);
   SADDLE_RETURN_IF_ERROR(collector.firstError);

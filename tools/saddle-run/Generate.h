@@ -8,16 +8,18 @@
 #include <saddle/generate.h>
 
 #include <functional>
+#include <optional>
 
 namespace saddle::tools {
 
-/// "length", "eos", "max_seq_len"
-const char *nameOf(saddle_stop_t stop);
+/// "length", "eos", "max_seq_len", "interrupted"
+const char *nameOf(std::optional<saddle_stop_t> stop);
 
 struct Continuation {
   std::vector<int32_t> tokens; // the prompt, then what was generated
   size_t promptTokens = 0;
-  saddle_stop_t stop = SADDLE_STOP_LENGTH;
+  /// Why it ended; one that was interrupted has not.
+  std::optional<saddle_stop_t> stop;
   /// When they are wanted: one row of the vocabulary per token that was fed,
   /// which is all of `tokens` but the last generated one.
   std::vector<float> logits;
@@ -25,7 +27,8 @@ struct Continuation {
 
 /// Continues all prompts, each as `request` says but for its tokens, and calls
 /// onToken(token) as tokens come. A generated end-of-sequence token ends its
-/// continuation and is part of `tokens`. Errors: those of the session; of a
+/// continuation and is part of `tokens`. A signal that an Interruption notes
+/// ends all of them after the current step. Errors: those of the session; of a
 /// prompt, which it names.
 StatusOr<std::vector<Continuation>> generate(
     saddle_session_t *session, const saddle_engine_info_t &info,

@@ -4,6 +4,7 @@
 #include "tools/support/Lists.h"
 
 #include <cinttypes>
+#include <cstdio>
 
 namespace saddle::tools {
 
@@ -89,10 +90,20 @@ readPrompts(const PromptSources &sources, const saddle_tokenizer_t *tokenizer,
     SADDLE_ASSIGN_OR_RETURN(texts, readLines(sources.file));
   }
   for (const std::string &text : texts) {
-    StatusOr<std::vector<int32_t>> ids = encode(tokenizer, text);
+    StatusOr<std::vector<int32_t>> ids =
+        encode(tokenizer, text, sources.parseSpecial);
     if (!ids.ok())
       return makeError(ids.status().code(), "prompt %zu: %s", prompts.size(),
                        ids.status().message().c_str());
+    if (!sources.parseSpecial) {
+      SADDLE_ASSIGN_OR_RETURN(std::vector<int32_t> parsed,
+                              encode(tokenizer, text, /*parseSpecial=*/true));
+      if (parsed != *ids)
+        std::fprintf(stderr,
+                     "prompt %zu: content of special tokens stays text; "
+                     "--parse-special makes it tokens\n",
+                     prompts.size());
+    }
     prompts.push_back(std::move(*ids));
   }
   for (size_t i = 0; i < prompts.size(); ++i)

@@ -1,6 +1,7 @@
 // saddle-run: continues prompts with a compiled engine. Generated text goes to
 // stdout, everything else to stderr.
 
+#include "runtime/src/base/File.h"
 #include "tools/saddle-run/Generate.h"
 #include "tools/saddle-run/LogitsFile.h"
 #include "tools/saddle-run/Prompts.h"
@@ -9,10 +10,12 @@
 #include "tools/support/Memory.h"
 #include "tools/support/Print.h"
 #include "tools/support/Progress.h"
+#include "tools/support/Signals.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <unistd.h>
 
@@ -44,6 +47,10 @@ turn); then each continuation stands on its own line behind "[N] ", in order.
 and "logits", F32 [positions, vocab]: row i holds the logits after token i. The
 last generated token is not fed back, so positions = prompt + generated - 1.
 With several prompts the names end in .0, .1, and so on.
+
+INT (Ctrl-C), TERM or HUP ends the generation after the current step; what there
+is by then is printed and written as usual, and the signal then ends the tool. A
+second one ends it at once.
 
 Exit status: 0 fine, 1 the input or the run failed, 2 the command line was wrong.)";
 
@@ -147,9 +154,13 @@ StatusOr<TokenizerOwner> openTokenizer(const Options &options) {
     return loadTokenizer(options.tokenizer);
   bool synthetic = options.weights.rfind("synthetic:", 0) == 0;
   std::string path = options.weights + "/tokenizer.json";
-  bool exists = !synthetic && access(path.c_str(), F_OK) == 0;
-  if (exists && (options.prompts.needTokenizer() || options.json))
-    return loadTokenizer(path);
+  if (!synthetic) {
+    SADDLE_RETURN_IF_ERROR(
+        requireFolder(options.weights, "a checkpoint folder"));
+    SADDLE_ASSIGN_OR_RETURN(bool isThere, exists(path));
+    if (isThere && (options.prompts.needTokenizer() || options.json))
+      return loadTokenizer(path);
+  }
   if (options.prompts.needTokenizer())
     return makeError(StatusCode::NotFound,
                      "%s; text prompts need a tokenizer: give --tokenizer "
@@ -166,6 +177,9 @@ Status run(Options &options) {
   SADDLE_ASSIGN_OR_RETURN(TokenizerOwner tokenizer, openTokenizer(options));
   SADDLE_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
                           readPrompts(options.prompts, tokenizer.get(), info));
+  if (info.num_eos_token_ids == 0 && !options.request.ignore_eos)
+    std::fprintf(stderr, "the engine knows no end token: answers end at "
+                         "--max-new-tokens or max_seq_len only\n");
   // Refuse bad sampling options before the weights are loaded.
   SADDLE_RETURN_IF_ERROR(createSampler(options.request.sampling).status());
   double start = now();
@@ -179,6 +193,7 @@ Status run(Options &options) {
   Printer printer(options, tokenizer.get(), prompts.size());
   saddle_timing_t timing = {};
   std::vector<Continuation> continuations;
+  Interruption interruption;
   {
     uint64_t generated = 0;
     Progress progress("generating",
@@ -211,6 +226,13 @@ Status run(Options &options) {
       std::fprintf(stderr,
                    "prompt %zu: stopped at the engine's max_seq_len = %llu\n",
                    i, (unsigned long long)info.max_seq_len);
+  if (interruption.isNoted())
+    std::fprintf(
+        stderr, "interrupted: %zu of %zu prompts had not ended\n",
+        size_t(std::count_if(
+            continuations.begin(), continuations.end(),
+            [](const Continuation &text) { return !text.stop.has_value(); })),
+        continuations.size());
   printStats(timing, loadSeconds);
   return {};
 }
@@ -219,6 +241,7 @@ Status run(Options &options) {
 
 int main(int argc, char **argv) {
   tools::endWhenOutOfMemory();
+  tools::makeFileSizeAnError();
   Options options;
   saddle_session_options_init(&options.session);
   saddle_request_init(&options.request);
@@ -246,6 +269,9 @@ int main(int argc, char **argv) {
       "--prompts-file", options.prompts.file,
       "One prompt per line, with LF or CRLF; - is standard input");
   inputs->require_option(1);
+  app.add_flag("--parse-special", options.prompts.parseSpecial,
+               "The content of a special token in a text becomes that token; "
+               "for prompts in a chat's form, and not for text of others");
   app.add_option("--max-new-tokens", options.request.max_new_tokens,
                  "Tokens to generate for each prompt")
       ->check(wholeNumber())
@@ -288,6 +314,9 @@ int main(int argc, char **argv) {
   app.add_flag("--json", options.json, "Results as JSON on stdout");
   try {
     app.parse(argc, argv);
+    if (options.prompts.parseSpecial && !options.prompts.needTokenizer())
+      throw CLI::ValidationError("--parse-special",
+                                 "has no effect on --tokens; leave it out");
     if (options.logitsOut == "-")
       throw CLI::ValidationError(
           "--logits-out", "needs a file: standard output carries the text");
@@ -296,8 +325,8 @@ int main(int argc, char **argv) {
   }
   options.request.wants_logits = !options.logitsOut.empty();
   Status status = run(options);
-  if (status.ok())
-    return kFine;
-  printError(status);
-  return kFailed;
+  if (!status.ok())
+    printError(status);
+  Interruption::passOn();
+  return status.ok() ? kFine : kFailed;
 }

@@ -40,14 +40,15 @@ StatusOr<SamplerOwner> createSampler(const saddle_sampler_options_t &options) {
 }
 
 StatusOr<std::vector<int32_t>> encode(const saddle_tokenizer_t *tokenizer,
-                                      const std::string &text) {
+                                      const std::string &text,
+                                      bool parseSpecial) {
   // A token holds one byte or more, but a post-processor may add some.
   std::vector<int32_t> ids(text.size() + 16);
   size_t count = 0;
   for (int attempt = 0; attempt < 2; ++attempt) {
     SADDLE_RETURN_IF_ERROR(fromC(saddle_tokenizer_encode(
         tokenizer, text.data(), text.size(),
-        /*add_special=*/1, ids.data(), ids.size(), &count)));
+        /*add_special=*/1, parseSpecial, ids.data(), ids.size(), &count)));
     bool fits = count <= ids.size();
     ids.resize(count);
     if (fits)

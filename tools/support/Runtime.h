@@ -39,8 +39,11 @@ StatusOr<SessionOwner> createSession(const saddle_engine_t *engine,
 StatusOr<TokenizerOwner> loadTokenizer(const std::string &path);
 StatusOr<SamplerOwner> createSampler(const saddle_sampler_options_t &options);
 
+/// With the post-processor's tokens around the text; `parseSpecial` as in
+/// saddle_tokenizer_encode().
 StatusOr<std::vector<int32_t>> encode(const saddle_tokenizer_t *tokenizer,
-                                      const std::string &text);
+                                      const std::string &text,
+                                      bool parseSpecial);
 /// The text of a stream with all its characters, U+0000 too.
 std::string push(saddle_text_stream_t *stream, int32_t id);
 std::string finish(saddle_text_stream_t *stream);

@@ -48,6 +48,13 @@ LogicalResult SourceOp::verify() {
     return emitOpError("expected ")
            << expected << " '{}' in the name of a source with stack " << stack
            << ", but got " << getSourceAttr();
+  // source_c5
+  if (std::optional<int64_t> group = getGroup())
+    if (*group <= 0 || !getIgnored() || type.getRank() != 1 ||
+        !type.getElementType().isInteger(32))
+      return emitOpError("expected an ignored vector of i32 with a group of at "
+                         "least 1, but got group ")
+             << *group << " of " << type;
   // source_c4
   UnpackingAttr unpacking = getUnpackingAttr();
   if (!unpacking)

@@ -20,7 +20,7 @@ def Model_Dialect : Dialect {
     The module carries these attributes:
     - `model.config`: a dictionary of facts about the model (architecture, hidden size, layers, vocabulary, end-of-sequence ids, fingerprint);
     - `model.limits`: `max_batch`, `max_seq_len`, `prefill_chunk`, `page_size`, all positive integers;
-    - `model.ignored_sources`, if there are any: checkpoint tensors that nothing reads, each with the `reason`, its `stack` and the `type` of one member.
+    - `model.ignored_sources`, if there are any: checkpoint tensors that nothing reads, each with the `reason`, its `stack`, the `type` of one member, and perhaps a `group`: element i must be i / group.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;

@@ -63,7 +63,7 @@ StorageFormat gptq(const GptqShape &shape) {
                        {CompanionRole::Zero, "qzeros", TensorDType::I32, 1,
                         uint64_t(shape.group), /*anyFloat=*/false, zeros,
                         /*plus=*/shape.zerosLessOne ? 1 : 0}};
-  format.redundant = {{"g_idx", TensorDType::I32, RedundantTensor::Columns,
+  format.redundant = {{"g_idx", TensorDType::I32, RedundantTensor::Groups,
                        "desc_act is false: columns stand in their groups"}};
   return format;
 }

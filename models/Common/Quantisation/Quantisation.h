@@ -34,7 +34,7 @@ struct RedundantTensor {
   enum Shape {
     Single, // one number
     Pair,   // [2]
-    Columns // one for each column of the weight
+    Groups  // one for each column of the weight: the number of its group
   };
   const char *tensor;
   TensorDType dtype;

@@ -26,12 +26,15 @@ void saddle_tokenizer_destroy(saddle_tokenizer_t *tokenizer);
 
 /* Encodes `length` bytes of UTF-8. *count gets the number of ids; as many of
    them as `capacity` allows are written to `ids`. `add_special`: with the
-   tokens that the file's post-processor puts around a text.
-   INVALID_ARGUMENT: the text is not UTF-8. */
+   tokens that the file's post-processor puts around a text. `parse_special`:
+   the content of a special token ("[e~[") inside the text becomes that token.
+   Pass 0 for text that others wrote: they could end a turn, or speak in another
+   role. INVALID_ARGUMENT: the text is not UTF-8. */
 saddle_status_t saddle_tokenizer_encode(const saddle_tokenizer_t *tokenizer,
                                         const char *text, size_t length,
-                                        int add_special, int32_t *ids,
-                                        size_t capacity, size_t *count);
+                                        int add_special, int parse_special,
+                                        int32_t *ids, size_t capacity,
+                                        size_t *count);
 
 /* Decodes `count` ids to UTF-8. *length gets the size in bytes without a NUL;
    as many bytes as `capacity` allows are written to `text`, and a NUL where

@@ -39,13 +39,15 @@ void saddle_tokenizer_destroy(saddle_tokenizer_t *tokenizer) {
 
 saddle_status_t saddle_tokenizer_encode(const saddle_tokenizer_t *tokenizer,
                                         const char *text, size_t length,
-                                        int add_special, int32_t *ids,
-                                        size_t capacity, size_t *count) {
+                                        int add_special, int parse_special,
+                                        int32_t *ids, size_t capacity,
+                                        size_t *count) {
   SADDLE_REQUIRE(tokenizer);
   if (!text || !count || (!ids && capacity))
     return nullArgument(!text ? "text" : !count ? "count" : "ids");
   *count = 0;
-  auto encoded = tokenizer->tokenizer->encode({text, length}, add_special != 0);
+  auto encoded = tokenizer->tokenizer->encode({text, length}, add_special != 0,
+                                              parse_special != 0);
   if (!encoded.ok())
     return toC(encoded.status());
   *count = encoded->size();

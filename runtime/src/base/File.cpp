@@ -27,6 +27,8 @@ public:
   }
   int get() const { return fd; }
   bool ok() const { return fd >= 0; }
+  /// Of one that owns nothing.
+  void reset(int opened) { fd = opened; }
   /// Closes now; false with errno when the system reports a late write error.
   bool close() {
     int closing = fd;
@@ -83,28 +85,118 @@ Status writeDirectly(const std::string &path, Bytes bytes) {
   return Status();
 }
 
-/// Creates a new file in the folder of `path`; its name goes to `name`. The
-/// name is short: that of `path` may be as long as the system allows.
-int createBeside(const std::string &path, std::string &name) {
-  size_t slash = path.rfind('/');
-  std::string folder =
-      slash == std::string::npos ? "" : path.substr(0, slash + 1);
-  for (unsigned attempt = 0;; ++attempt) {
-    name = folder + ".saddle-" + std::to_string(::getpid());
-    if (attempt)
-      name += "." + std::to_string(attempt);
-    int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-                    0666); // umask applies, unlike with mkstemp
-    if (fd >= 0 || errno != EEXIST || attempt == 1000)
-      return fd;
+/// The file that becomes the one at `path`, in the same folder. Where the file
+/// system can, it gets a name only when it is complete: then nothing is left of
+/// it, whatever ends the process. Names are short: that of `path` may be as
+/// long as the system allows.
+class FileToBe {
+public:
+  explicit FileToBe(const std::string &path)
+      : path(path), file(createUnnamed()) {
+    if (file.get() < 0)
+      named([&](const char *fresh) {
+        // umask applies, unlike with mkstemp
+        file.reset(
+            ::open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+        return file.ok();
+      });
   }
-}
+
+  bool ok() const { return file.ok(); }
+  /// All steps or none; false with errno.
+  bool become(Bytes bytes) {
+    if (writeAll(file.get(), bytes) && ::fsync(file.get()) == 0 &&
+        (!name.empty() || giveName()) && file.close() &&
+        ::rename(name.c_str(), path.c_str()) == 0)
+      return true;
+    int error = errno;
+    if (!name.empty())
+      ::unlink(name.c_str());
+    errno = error;
+    return false;
+  }
+
+private:
+  std::string folder() const {
+    size_t slash = path.rfind('/');
+    return slash == std::string::npos ? "" : path.substr(0, slash + 1);
+  }
+  std::string link() const {
+    return "/proc/self/fd/" + std::to_string(file.get());
+  }
+  int createUnnamed() {
+    std::string place = folder();
+    int fd = ::open(place.empty() ? "." : place.c_str(),
+                    O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    // It gets its name through this.
+    if (fd >= 0 &&
+        ::access(("/proc/self/fd/" + std::to_string(fd)).c_str(), F_OK) != 0) {
+      ::close(fd);
+      return -1;
+    }
+    return fd;
+  }
+  bool giveName() {
+    return named([&](const char *fresh) {
+      return ::linkat(AT_FDCWD, link().c_str(), AT_FDCWD, fresh,
+                      AT_SYMLINK_FOLLOW) == 0;
+    });
+  }
+  /// Lets `take` make a file of a name that is free.
+  template <typename Take>
+  bool named(Take take) {
+    for (unsigned attempt = 0;; ++attempt) {
+      std::string fresh = folder() + ".saddle-" + std::to_string(::getpid());
+      if (attempt)
+        fresh += "." + std::to_string(attempt);
+      if (take(fresh.c_str())) {
+        name = std::move(fresh);
+        return true;
+      }
+      if (errno != EEXIST || attempt == 1000)
+        return false;
+    }
+  }
+
+  const std::string path;
+  std::string name; // empty: none yet
+  Descriptor file;
+};
 
 } // namespace
 
 Status systemError(const std::string &path, const char *action, int error) {
   return makeError(codeOf(error), "%s: %s: %s", path.c_str(), action,
                    std::strerror(error));
+}
+
+StatusOr<bool> exists(const std::string &path) {
+  struct stat info;
+  if (::stat(path.c_str(), &info) == 0)
+    return true;
+  if (errno == ENOENT && ::lstat(path.c_str(), &info) == 0)
+    return makeError(StatusCode::NotFound,
+                     "%s: is a link to a file that is not there; download it "
+                     "again",
+                     path.c_str());
+  if (errno == ENOENT)
+    return false;
+  return systemError(path, "cannot be opened", errno);
+}
+
+Status requireFolder(const std::string &path, const char *expected) {
+  SADDLE_ASSIGN_OR_RETURN(bool isThere, exists(path));
+  if (!isThere)
+    return makeError(StatusCode::NotFound,
+                     "%s: there is no such folder; expected %s", path.c_str(),
+                     expected);
+  struct stat info;
+  if (::stat(path.c_str(), &info) == 0 && !S_ISDIR(info.st_mode))
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: expected %s, but this is a file; give the folder "
+                     "that holds it",
+                     path.c_str(), expected);
+  return Status();
 }
 
 //===--- Reading ---------------------------------------------------------===//
@@ -269,18 +361,12 @@ Status writeFileAtomically(const std::string &path, Bytes bytes, Links links) {
     if (::realpath(path.c_str(), resolved))
       target = resolved;
   }
-  std::string temporary;
-  Descriptor file(createBeside(target, temporary));
+  FileToBe file(target);
   if (!file.ok())
     return systemError(path, "cannot be created", errno);
-  bool written = writeAll(file.get(), bytes) && ::fsync(file.get()) == 0 &&
-                 file.close() &&
-                 ::rename(temporary.c_str(), target.c_str()) == 0;
-  if (written)
-    return Status();
-  int error = errno;
-  ::unlink(temporary.c_str());
-  return systemError(path, "cannot be written", error);
+  if (!file.become(bytes))
+    return systemError(path, "cannot be written", errno);
+  return Status();
 }
 
 } // namespace saddle

@@ -16,6 +16,13 @@ namespace saddle {
 /// `PATH: ACTION: strerror(error)`, with the code that `error` deserves.
 Status systemError(const std::string &path, const char *action, int error);
 
+/// Whether there is something at `path`. What cannot be looked at is not
+/// absent: no permission, a loop of links, a link that leads nowhere.
+StatusOr<bool> exists(const std::string &path);
+
+/// OK when `path` is a folder; `expected` says of what: "a checkpoint folder".
+Status requireFolder(const std::string &path, const char *expected);
+
 /// Bytes in memory of their own, page-aligned. Move-only. Unlike a container it
 /// says when there is no memory, and does not write what is read over anyway.
 class OwnedBytes {

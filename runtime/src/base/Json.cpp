@@ -1,5 +1,7 @@
 #include "runtime/src/base/Json.h"
 
+#include "runtime/src/base/Download.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -59,6 +61,11 @@ public:
     if (text.size() > kMaxJsonBytes) {
       refuse(std::to_string(text.size()) + " bytes, the limit is " +
              std::to_string(kMaxJsonBytes));
+      return status;
+    }
+    if (const char *found = describeDownload(
+            {reinterpret_cast<const uint8_t *>(text.data()), text.size()})) {
+      refuse(std::string("expected JSON, but this is ") + found);
       return status;
     }
     // For the library a NUL is the end, whatever stands behind it.

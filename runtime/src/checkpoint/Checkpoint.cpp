@@ -6,9 +6,7 @@
 #include "runtime/src/base/File.h"
 #include "runtime/src/base/Json.h"
 
-#include <cerrno>
 #include <dirent.h>
-#include <sys/stat.h>
 
 namespace saddle {
 
@@ -105,16 +103,6 @@ private:
   std::string name;
 };
 
-/// What cannot be looked at is not absent.
-StatusOr<bool> exists(const std::string &path) {
-  struct stat info;
-  if (::stat(path.c_str(), &info) == 0)
-    return true;
-  if (errno == ENOENT)
-    return false;
-  return systemError(path, "cannot be opened", errno);
-}
-
 /// Some file of a folder that ends in .safetensors; "" when there is none.
 std::string anyShardIn(const std::string &directory) {
   std::string found;
@@ -139,10 +127,8 @@ Status noCheckpoint(const std::string &directory) {
   if (std::string shard = anyShardIn(directory); !shard.empty())
     hint = ", but \"" + shard +
            "\"; download the index, which says which tensors there are";
-  else if (StatusOr<bool> hub = exists(directory + "/snapshots");
-           hub.ok() && *hub)
-    hint = "; this is a folder of a hub's cache: give a folder of its "
-           "snapshots/";
+  else
+    hint = describeHubFolder(directory);
   return makeError(StatusCode::NotFound,
                    "%s: holds neither model.safetensors.index.json nor "
                    "model.safetensors%s",
@@ -227,21 +213,18 @@ Status openIndexed(Checkpoint &checkpoint, const std::string &indexPath) {
 
 } // namespace
 
+std::string describeHubFolder(const std::string &directory) {
+  StatusOr<bool> isHub = exists(directory + "/snapshots");
+  return isHub.ok() && *isHub ? "; this is a folder of a hub's cache: give a "
+                                "folder of its snapshots/"
+                              : "";
+}
+
 StatusOr<Checkpoint> Checkpoint::open(const std::string &directory) {
   Checkpoint checkpoint;
   checkpoint.directory = directory;
-  struct stat info;
-  if (::stat(directory.c_str(), &info) != 0 && errno != ENOENT)
-    return systemError(directory, "cannot be opened", errno);
-  if (::stat(directory.c_str(), &info) != 0)
-    return makeError(StatusCode::NotFound,
-                     "%s: there is no such folder; expected a checkpoint "
-                     "folder with safetensors files",
-                     directory.c_str());
-  if (!S_ISDIR(info.st_mode))
-    return makeError(StatusCode::InvalidArgument,
-                     "%s: expected a checkpoint folder, but this is a file",
-                     directory.c_str());
+  SADDLE_RETURN_IF_ERROR(
+      requireFolder(directory, "a checkpoint folder with safetensors files"));
   std::string index = directory + "/model.safetensors.index.json";
   std::string single = directory + "/model.safetensors";
   SADDLE_ASSIGN_OR_RETURN(bool hasIndex, exists(index));

@@ -54,6 +54,10 @@ struct Checkpoint {
   static StatusOr<Checkpoint> open(const std::string &directory);
 };
 
+/// Of a folder in which something is missing: "; this is ..." when it is that
+/// of a model in a hub's cache, which holds folders with the files, else empty.
+std::string describeHubFolder(const std::string &directory);
+
 /// Reads the header of one safetensors file and appends its tensors with file
 /// index `file`. Refuses: files shorter than their header, headers over 512
 /// MiB, JSON that is not an object of {dtype, shape, data_offsets} and one

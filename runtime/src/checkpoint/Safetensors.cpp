@@ -2,6 +2,7 @@
 // JSON, then the tensors' data. The header is untrusted; nothing is taken from
 // it that the file's real size does not confirm.
 
+#include "runtime/src/base/Download.h"
 #include "runtime/src/base/File.h"
 #include "runtime/src/base/Json.h"
 #include "runtime/src/checkpoint/Checkpoint.h"
@@ -326,37 +327,26 @@ private:
 
 } // namespace
 
-/// What a download leaves in the place of a file, by its first 8 bytes.
-static const char *describeOtherFile(const uint8_t *start) {
-  auto begins = [&](const char *text) {
-    return std::memcmp(start, text, std::strlen(text)) == 0;
-  };
-  if (begins("version "))
-    return "a pointer of Git LFS; fetch the file itself with \"git lfs pull\"";
-  if (begins("<!DOCTYP") || begins("<!doctyp") || begins("<html"))
-    return "a web page; download the file again, perhaps after logging in";
-  return nullptr;
-}
-
 Status readSafetensorsHeader(const std::string &path, uint32_t file,
                              std::map<std::string, TensorInfo> &tensors) {
   SADDLE_ASSIGN_OR_RETURN(InputFile opened, InputFile::open(path));
   uint64_t size = opened.size();
+  uint8_t start[64] = {};
+  Bytes known(start, size_t(std::min<uint64_t>(size, sizeof start)));
+  SADDLE_RETURN_IF_ERROR(opened.read(0, start, known.size()));
+  if (const char *found = describeDownload(known))
+    return makeError(StatusCode::DataLoss,
+                     "%s: expected a safetensors file, but this is %s",
+                     path.c_str(), found);
   if (size < 8)
     return makeError(StatusCode::DataLoss,
                      "%s: %" PRIu64
                      " bytes are too few for a safetensors file, which "
                      "begins with 8 bytes of header length",
                      path.c_str(), size);
-  uint8_t lengthField[8];
-  SADDLE_RETURN_IF_ERROR(opened.read(0, lengthField, sizeof lengthField));
   uint64_t headerBytes = 0;
   for (unsigned i = 0; i < 8; ++i)
-    headerBytes |= uint64_t(lengthField[i]) << (8 * i);
-  if (const char *found = describeOtherFile(lengthField))
-    return makeError(StatusCode::DataLoss,
-                     "%s: expected a safetensors file, but this is %s",
-                     path.c_str(), found);
+    headerBytes |= uint64_t(start[i]) << (8 * i);
   if (headerBytes > kMaxHeaderBytes)
     return makeError(StatusCode::DataLoss,
                      "%s: a header of %" PRIu64

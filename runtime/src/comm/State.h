@@ -4,8 +4,10 @@
 #ifndef SADDLE_RUNTIME_COMM_STATE_H
 #define SADDLE_RUNTIME_COMM_STATE_H
 
+#include "runtime/src/comm/Lapses.h"
 #include "runtime/src/comm/ThreadTransport.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <map>
@@ -136,11 +138,13 @@ Status ThreadTransport::State::wait(std::unique_lock<std::mutex> &lock,
   std::condition_variable &changed =
       what.group ? what.group->changed : what.mailbox->changed;
   Clock::time_point start = Clock::now();
+  Lapses lapses(start);
   waits[rank] = what;
   Status result;
   while (!ready()) {
     if (busy()) {
       changed.wait(lock);
+      lapses.skip(Clock::now());
       continue;
     }
     if (failed.load(std::memory_order_relaxed)) {
@@ -149,9 +153,11 @@ Status ThreadTransport::State::wait(std::unique_lock<std::mutex> &lock,
     }
     Stall stall = stallOf(rank);
     Clock::time_point now = Clock::now();
-    Clock::time_point deadline = std::max(start, stall.since) + options.timeout;
+    lapses.look(now);
+    Clock::time_point deadline =
+        std::max(start, stall.since) + options.timeout + lapses.total();
     if (now < deadline) {
-      changed.wait_until(lock, deadline);
+      changed.wait_until(lock, std::min(deadline, now + Lapses::kLook));
       continue;
     }
     std::chrono::duration<double> waited = now - start;

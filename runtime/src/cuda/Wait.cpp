@@ -1,5 +1,7 @@
 #include "runtime/src/cuda/Wait.h"
 
+#include "runtime/src/comm/Lapses.h"
+
 #include <thread>
 
 namespace saddle::cuda {
@@ -23,7 +25,8 @@ namespace {
 class Waiter {
 public:
   explicit Waiter(const Waiting &waiting)
-      : waiting(waiting), start(Clock::now()), lastChange(start) {}
+      : waiting(waiting), start(Clock::now()), lastChange(start),
+        lapses(start) {}
 
   Status run();
 
@@ -40,6 +43,7 @@ private:
   const Waiting &waiting;
   const Clock::time_point start;
   Clock::time_point lastChange;
+  comm::Lapses lapses;
   size_t passed = 0; // commands
 };
 
@@ -76,6 +80,12 @@ Status Waiter::checkOthers(Clock::time_point now) {
       std::this_thread::sleep_for(std::chrono::microseconds(100));
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     Status status = waiting.explain();
+    // Kernels cannot know it: devices go on.
+    if (lapses.total().count() != 0)
+      status = makeError(status.code(),
+                         "%s; this process did not run for %.1f s meanwhile",
+                         status.message().c_str(),
+                         std::chrono::duration<double>(lapses.total()).count());
     transport.fail(status);
     return status;
   }
@@ -85,7 +95,7 @@ Status Waiter::checkOthers(Clock::time_point now) {
                      transport.failure().message().c_str());
   // Kernels give up first and know more.
   constexpr std::chrono::milliseconds kGrace{500};
-  if (now - lastChange > waiting.timeout + kGrace)
+  if (now - lastChange > waiting.timeout + kGrace + lapses.total())
     return makeError(StatusCode::DeadlineExceeded,
                      "the device has not finished for %.1f s",
                      double((waiting.timeout + kGrace).count()) / 1000);
@@ -109,6 +119,7 @@ Status Waiter::run() {
     if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY)
       return sticky(result);
     Clock::time_point now = Clock::now();
+    lapses.look(now);
     bool isIdle = result == CUDA_SUCCESS;
     if (waiting.count != 0)
       advance(now);

@@ -188,6 +188,13 @@ Status validateSource(const Source &source) {
                      source.shape()->size(), most);
   if (const Unpacking *unpacking = source.unpacking())
     SADDLE_RETURN_IF_ERROR(validateUnpacking(source, *unpacking));
+  if (source.group() != 0 &&
+      (!source.ignored_reason() || source.dtype() != DType::I32 ||
+       source.shape()->size() != 1))
+    return makeError(StatusCode::DataLoss,
+                     "has groups of %" PRIu64 ", which only an ignored vector "
+                     "of i32 has",
+                     source.group());
   if (source.stack() == 0)
     return Status();
   const char *hole = std::strstr(source.name()->c_str(), "{}");

@@ -288,10 +288,11 @@ bool Session::areStuck(const std::vector<uint32_t> &missing) {
   constexpr std::chrono::milliseconds kGrace{100};
   bool failed = !transport->failure().ok();
   comm::Clock::time_point now = comm::Clock::now();
+  lapses.look(now);
   uint32_t slowest = missing[0];
   for (uint32_t rank : missing) {
     auto idle = now - transport->lastProgress(rank);
-    if (idle < (failed ? kGrace : options.timeout + kGrace))
+    if (idle < (failed ? kGrace : options.timeout + kGrace) + lapses.total())
       return false;
     if (transport->lastProgress(rank) < transport->lastProgress(slowest))
       slowest = rank;
@@ -308,6 +309,7 @@ Status Session::runBatches() {
   const uint32_t world = uint32_t(ranks.size());
   finished.assign(world, 0);
   deviceTimes.assign(world, {});
+  lapses = comm::Lapses(comm::Clock::now());
   for (uint32_t rank = 0; rank < world; ++rank) {
     transport->progress(rank, "the start of the step");
     traces[rank].resize(trace ? batchCount : 0);

@@ -5,6 +5,7 @@
 #define SADDLE_RUNTIME_SESSION_SESSION_H
 
 #include "runtime/src/backend/Backend.h"
+#include "runtime/src/comm/Lapses.h"
 #include "runtime/src/session/Scheduler.h"
 #include "runtime/src/session/Snapshots.h"
 #include "runtime/src/session/Traffic.h"
@@ -195,6 +196,7 @@ private:
   Destinations destinations{};
   std::shared_mutex destinationsMutex;
   std::vector<size_t> finished;                      // batches of each rank
+  comm::Lapses lapses{comm::Clock::now()};           // as the caller sees them
   std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
   std::vector<std::vector<std::vector<backend::CommandTrace>>>
       traces; // [rank][batch]

@@ -31,7 +31,8 @@ static size_t whiteSpaceAtEnd(std::string_view text) {
   return text.size() - end;
 }
 
-std::vector<Segment> AddedTokenFinder::split(std::string_view text) const {
+std::vector<Segment> AddedTokenFinder::split(std::string_view text,
+                                             bool withSpecial) const {
   // By first byte, so that text without tokens costs one look-up per byte.
   std::vector<const AddedToken *> byFirst[256];
   for (const AddedToken &token : tokens)
@@ -52,6 +53,9 @@ std::vector<Segment> AddedTokenFinder::split(std::string_view text) const {
     }
     size_t start = at, stop = at + longest->content.size();
     at = stop;
+    // Found all the same: a token inside of it is none either.
+    if (longest->special && !withSpecial)
+      continue;
     if (longest->lstrip)
       start -= whiteSpaceAtEnd(text.substr(0, start));
     start = start < done ? done : start;

@@ -30,8 +30,9 @@ class AddedTokenFinder {
 public:
   /// Tokens with an empty content are never found.
   void add(const AddedToken &token) { tokens.push_back(token); }
-  /// Cuts `text` (valid UTF-8) into segments; texts are not empty.
-  std::vector<Segment> split(std::string_view text) const;
+  /// Cuts `text` (valid UTF-8) into segments; texts are not empty. Without
+  /// `withSpecial` the content of a special token is text like any other.
+  std::vector<Segment> split(std::string_view text, bool withSpecial) const;
 
 private:
   std::vector<AddedToken> tokens;

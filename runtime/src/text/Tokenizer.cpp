@@ -14,7 +14,8 @@ Status Tokenizer::encodeText(std::string_view text,
 }
 
 StatusOr<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
-                                                 bool addSpecial) const {
+                                                 bool addSpecial,
+                                                 bool parseSpecial) const {
   if (size_t bad = findInvalidUtf8(text); bad != std::string_view::npos)
     return makeError(StatusCode::InvalidArgument,
                      "the text is not UTF-8: byte %zu is 0x%02x", bad,
@@ -22,7 +23,7 @@ StatusOr<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
   std::vector<int32_t> ids;
   if (addSpecial)
     ids = prefix;
-  for (const Segment &raw : rawTokens.split(text)) {
+  for (const Segment &raw : rawTokens.split(text, parseSpecial)) {
     if (raw.id >= 0) {
       ids.push_back(raw.id);
       continue;
@@ -31,7 +32,8 @@ StatusOr<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
     if (nfc) {
       SADDLE_ASSIGN_OR_RETURN(normalized, toNfc(raw.text));
     }
-    for (const Segment &segment : normalizedTokens.split(normalized)) {
+    for (const Segment &segment :
+         normalizedTokens.split(normalized, parseSpecial)) {
       if (segment.id >= 0)
         ids.push_back(segment.id);
       else

@@ -26,10 +26,12 @@ public:
   static StatusOr<std::unique_ptr<Tokenizer>> fromJson(Bytes json,
                                                        const std::string &name);
 
-  /// `addSpecial` puts the post-processor's special tokens around the text.
-  /// Errors: `text` is not UTF-8.
-  StatusOr<std::vector<int32_t>> encode(std::string_view text,
-                                        bool addSpecial) const;
+  /// `addSpecial` puts the post-processor's special tokens around the text;
+  /// with `parseSpecial` the content of a special token inside it becomes that
+  /// token, which whoever wrote the text then may use. Errors: `text` is not
+  /// UTF-8.
+  StatusOr<std::vector<int32_t>> encode(std::string_view text, bool addSpecial,
+                                        bool parseSpecial) const;
   /// UTF-8; U+FFFD stands for bytes that are none. Ids without a token yield
   /// nothing: models have larger vocabularies than their tokenizers.
   std::string decode(Span<const int32_t> ids, bool skipSpecial) const;

@@ -5,21 +5,11 @@
 #include "runtime/src/weights/RecipeSource.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace saddle::weights {
 
 using schema::DType;
-
-namespace {
-
-constexpr size_t kListedDifferences = 4;
-
-/// One tensor that the engine knows.
-struct Expected {
-  std::string name;
-  uint32_t source;
-  uint64_t member;
-};
 
 DType schemaDType(TensorDType dtype) {
   switch (dtype) {
@@ -46,6 +36,56 @@ DType schemaDType(TensorDType dtype) {
   return DType::UNKNOWN;
 }
 
+namespace {
+
+constexpr size_t kListedDifferences = 4;
+
+/// One tensor that the engine knows.
+struct Expected {
+  std::string name;
+  uint32_t source;
+  uint64_t member;
+};
+
+/// The tensor dtype of plain values, if it is one.
+std::optional<TensorDType> valuesOf(DType dtype) {
+  switch (dtype) {
+  case DType::F32:
+    return TensorDType::F32;
+  case DType::BF16:
+    return TensorDType::BF16;
+  case DType::F16:
+    return TensorDType::F16;
+  default:
+    return std::nullopt;
+  }
+}
+
+bool holdsValues(TensorDType dtype) {
+  return valuesOf(schemaDType(dtype)).has_value();
+}
+
+/// Of each source whether it holds plain values of one tensor and every weight
+/// that reads it is f32.
+std::vector<bool> findWidened(const schema::Engine &engine) {
+  std::vector<bool> widened(engine.sources()->size(), false);
+  auto pieces = [&](auto use) {
+    for (const schema::Program *program : *engine.programs())
+      for (const schema::Weight *weight : *program->weights())
+        for (const schema::Piece *piece : *weight->pieces())
+          use(piece->source(), weight->slice()->dtype());
+  };
+  pieces([&](uint32_t source, DType) {
+    const schema::Source &read = *engine.sources()->Get(source);
+    widened[source] = valuesOf(read.dtype()) && !read.stack() &&
+                      !read.companion_of() && !read.unpacking();
+  });
+  pieces([&](uint32_t source, DType dtype) {
+    widened[source] = widened[source] && dtype == DType::F32;
+  });
+  return widened;
+}
+
 std::vector<Expected> expand(const schema::Engine &engine, uint32_t index) {
   std::vector<Expected> all;
   for (uint32_t i = 0; i < engine.sources()->size(); ++i) {
@@ -67,7 +107,7 @@ public:
   Matcher(const schema::Engine &engine, uint32_t index,
           const Checkpoint &checkpoint)
       : engine(engine), index(index), checkpoint(checkpoint),
-        expected(expand(engine, index)) {}
+        expected(expand(engine, index)), becomesF32(findWidened(engine)) {}
 
   StatusOr<MatchedTensors> match();
 
@@ -76,7 +116,8 @@ private:
     if (++differences <= kListedDifferences)
       text += (differences > 1 ? "; " : "") + difference;
   }
-  void compare(const Expected &wanted, const TensorInfo &found);
+  /// The dtype that counts for the fingerprint.
+  TensorDType compare(const Expected &wanted, const TensorInfo &found);
   void missing(const Expected &wanted);
   void extra(const std::string &name);
 
@@ -106,6 +147,7 @@ private:
   const uint32_t index; // of the checkpoint in the engine
   const Checkpoint &checkpoint;
   const std::vector<Expected> expected; // by name
+  const std::vector<bool> becomesF32;   // by source
   MatchedTensors matched;
   Fingerprint fingerprint;
   size_t differences = 0;
@@ -138,7 +180,7 @@ std::string scaledBy(const std::string &name) {
              : name.substr(0, end);
 }
 
-void Matcher::compare(const Expected &wanted, const TensorInfo &found) {
+TensorDType Matcher::compare(const Expected &wanted, const TensorInfo &found) {
   const schema::Source &source = sourceOf(wanted);
   matched[wanted.source][wanted.member] = &found;
   auto isOne = [](const auto &shape) {
@@ -151,11 +193,14 @@ void Matcher::compare(const Expected &wanted, const TensorInfo &found) {
                  source.shape()->begin(), source.shape()->end()) ||
       (source.companion_of() && isOne(found.shape) && isOne(*source.shape()));
   if (fits && schemaDType(found.dtype) == source.dtype())
-    return;
+    return found.dtype;
+  if (fits && becomesF32[wanted.source] && holdsValues(found.dtype))
+    return *valuesOf(source.dtype());
   std::string type = found.dtype == TensorDType::Other ? found.dtypeName
                                                        : dtypeName(found.dtype);
   add("tensor \"" + wanted.name + "\" is " + type + " " +
       formatShape(found.shape) + ", expected " + describe(source));
+  return found.dtype;
 }
 
 void Matcher::missing(const Expected &wanted) {
@@ -202,8 +247,8 @@ StatusOr<MatchedTensors> Matcher::match() {
     bool present = found != end && found->first == wanted.name;
     if (!sourceOf(wanted).ignored_reason()) {
       if (present) {
-        compare(wanted, found->second);
-        fingerprint.add(found->first, found->second.dtype, found->second.shape);
+        TensorDType dtype = compare(wanted, found->second);
+        fingerprint.add(found->first, dtype, found->second.shape);
       } else {
         missing(wanted);
       }

@@ -15,10 +15,14 @@ namespace saddle::weights {
 /// checkpoint.
 using MatchedTensors = std::vector<std::vector<const TensorInfo *>>;
 
+/// How engines call a tensor's dtype; UNKNOWN when they do not.
+schema::DType schemaDType(TensorDType dtype);
+
 /// `index` is that of the checkpoint in the engine. Every tensor must match
 /// exactly: name, dtype, shape, nothing missing and nothing extra; then the
-/// fingerprint. A Mismatch error lists the first few differences and counts
-/// all. Linear in the number of tensors.
+/// fingerprint. Only where all that becomes of a tensor is f32, it may be F32,
+/// BF16 or F16: it loses nothing. A Mismatch error lists the first few
+/// differences and counts all. Linear in the number of tensors.
 StatusOr<MatchedTensors> matchSources(const schema::Engine &engine,
                                       uint32_t index,
                                       const Checkpoint &checkpoint);

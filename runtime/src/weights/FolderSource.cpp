@@ -43,7 +43,14 @@ public:
   /// weights of nothing, or of no number.
   Status checkScales() const;
 
+  /// Looks at every vector that says in which group a column is: the recipes
+  /// rest on columns that stand in their groups. Nothing else reads it.
+  Status checkGroups(const Checkpoint &checkpoint, uint32_t index) const;
+
   Status readError() const override;
+  DType storedDType(uint32_t source) const override {
+    return tensors[source].dtype;
+  }
 
 protected:
   void readCells(const CellRange &range, uint8_t *out) const override {
@@ -62,11 +69,14 @@ private:
     uint64_t offset, bytes;
   };
   struct Tensor {
+    DType dtype; // of the source, or of values in its place
     uint64_t rows, cols, unit;
     std::vector<Member> members; // of a stack
   };
 
   Status checkScale(uint32_t source, uint64_t member) const;
+  Status checkGroup(const schema::Source &source, const std::string &name,
+                    const TensorInfo &info) const;
   /// Bytes of a member; zeroes, and an error for readError(), when the shard
   /// does not give them.
   void read(const Member &member, uint64_t offset, uint64_t count,
@@ -98,7 +108,9 @@ Status FolderSource::open(const Checkpoint &checkpoint,
     Tensor tensor;
     tensor.cols = rank >= 1 ? shape.Get(rank - 1) : 1;
     tensor.rows = rank >= 2 ? shape.Get(rank - 2) : 1;
-    tensor.unit = elementBytes(source.dtype());
+    tensor.dtype = matched[i].empty() ? source.dtype()
+                                      : schemaDType(matched[i].front()->dtype);
+    tensor.unit = elementBytes(tensor.dtype);
     for (const TensorInfo *info : matched[i]) {
       uint64_t size = shards[info->file].size();
       if (info->offset > size || info->bytes > size - info->offset)
@@ -192,6 +204,49 @@ Status FolderSource::checkScales() const {
   return Status();
 }
 
+Status FolderSource::checkGroup(const schema::Source &source,
+                                const std::string &name,
+                                const TensorInfo &info) const {
+  uint64_t columns = source.shape()->Get(0);
+  if (info.dtype != TensorDType::I32 ||
+      info.shape != std::vector<uint64_t>{columns})
+    return makeError(StatusCode::Mismatch,
+                     "tensor \"%s\" is %s %s, expected i32 [%" PRIu64 "]",
+                     name.c_str(), info.dtypeName.c_str(),
+                     formatShape(info.shape).c_str(), columns);
+  std::vector<uint8_t> bytes(info.bytes);
+  SADDLE_RETURN_IF_ERROR(
+      shards[info.file].read(info.offset, bytes.data(), bytes.size()));
+  for (uint64_t i = 0; i < columns; ++i) {
+    int32_t found;
+    std::memcpy(&found, bytes.data() + i * sizeof found, sizeof found);
+    if (found != int64_t(i / source.group()))
+      return makeError(
+          StatusCode::Unsupported,
+          "\"%s\" says that column %" PRIu64
+          " is in group %d, expected %" PRIu64 " with groups of %" PRIu64
+          ": columns in the order of their "
+          "activations are not implemented; quantise with desc_act false",
+          name.c_str(), i, found, i / source.group(), source.group());
+  }
+  return Status();
+}
+
+Status FolderSource::checkGroups(const Checkpoint &checkpoint,
+                                 uint32_t index) const {
+  for (const schema::Source *source : *engine.sources()) {
+    if (source->group() == 0 || source->checkpoint() != index)
+      continue;
+    for (uint64_t m = 0; m < std::max<uint64_t>(1, source->stack()); ++m) {
+      std::string name = memberName(*source, m);
+      auto found = checkpoint.tensors.find(name);
+      if (found != checkpoint.tensors.end())
+        SADDLE_RETURN_IF_ERROR(checkGroup(*source, name, found->second));
+    }
+  }
+  return Status();
+}
+
 } // namespace
 
 StatusOr<std::unique_ptr<RecipeSource>>
@@ -202,11 +257,13 @@ openFolder(const schema::Engine &engine, uint32_t index,
                           matchSources(engine, index, checkpoint));
   auto source = std::make_unique<FolderSource>(engine);
   SADDLE_RETURN_IF_ERROR(source->open(checkpoint, matched));
-  Status scales = source->checkScales();
+  Status values = source->checkScales();
+  if (values.ok())
+    values = source->checkGroups(checkpoint, index);
   SADDLE_RETURN_IF_ERROR(source->readError()); // names its file, and is first
-  if (!scales.ok())
-    return makeError(scales.code(), "%s: %s", directory.c_str(),
-                     scales.message().c_str());
+  if (!values.ok())
+    return makeError(values.code(), "%s: %s", directory.c_str(),
+                     values.message().c_str());
   return std::unique_ptr<RecipeSource>(std::move(source));
 }
 

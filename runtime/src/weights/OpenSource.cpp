@@ -48,6 +48,10 @@ public:
                                                                         out);
   }
 
+  schema::DType storedDType(uint32_t source) const override {
+    return parts[engine.sources()->Get(source)->checkpoint()]->storedDType(
+        source);
+  }
   Status readError() const override {
     for (const auto &part : parts)
       SADDLE_RETURN_IF_ERROR(part->readError());

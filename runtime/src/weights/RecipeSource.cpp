@@ -59,7 +59,8 @@ void RecipeSource::copyPiece(const schema::Slice &slice,
                              std::vector<uint8_t> &scratch) const {
   WeightShape shape(slice);
   const schema::Source &source = *engine.sources()->Get(piece.source());
-  DType from = engine::SourceMatrix(source).dtype;
+  DType from = source.unpacking() ? engine::SourceMatrix(source).dtype
+                                  : storedDType(piece.source());
   ColumnMap map{evaluate(piece.col_start(), rank), piece.dest_block_cols(),
                 piece.source_block_cols()};
   uint64_t rowStart = evaluate(piece.row_start(), rank);

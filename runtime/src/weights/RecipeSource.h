@@ -28,8 +28,14 @@ public:
                 uint32_t rank, uint8_t *dest,
                 std::vector<uint8_t> &scratch) const override;
 
-  /// Writes `range.count` elements of the source's dtype to `out`, densely.
+  /// Writes `range.count` elements of storedDType() to `out`, densely.
   virtual void readCells(const CellRange &range, uint8_t *out) const = 0;
+
+  /// What a checkpoint has in the place of a source's plain values: another
+  /// dtype of values, or the source's own.
+  virtual schema::DType storedDType(uint32_t source) const {
+    return engine.sources()->Get(source)->dtype();
+  }
 
 protected:
   const schema::Engine &engine;

@@ -70,6 +70,34 @@ module @source_c4 {
 
 // -----
 
+module @source_c5 {
+  // expected-error @+1 {{expected an ignored vector of i32 with a group of at least 1, but got group 4 of 'tensor<8xi32>'}}
+  engine.source @s from "s" group 4 : tensor<8xi32>
+}
+
+// -----
+
+module @source_c5_zero {
+  // expected-error @+1 {{expected an ignored vector of i32 with a group of at least 1, but got group 0 of 'tensor<8xi32>'}}
+  engine.source @s from "s" ignored "x" group 0 : tensor<8xi32>
+}
+
+// -----
+
+module @source_c5_matrix {
+  // expected-error @+1 {{expected an ignored vector of i32 with a group of at least 1, but got group 4 of 'tensor<2x8xi32>'}}
+  engine.source @s from "s" ignored "x" group 4 : tensor<2x8xi32>
+}
+
+// -----
+
+module @source_c5_floats {
+  // expected-error @+1 {{expected an ignored vector of i32 with a group of at least 1, but got group 4 of 'tensor<8xf32>'}}
+  engine.source @s from "s" ignored "x" group 4 : tensor<8xf32>
+}
+
+// -----
+
 module @kernel_c1_storage {
   // expected-error @+1 {{expected the storages of weights, with numbers for blocks and no sources, but got [#model.storage<scale f32 [1, *]>]}}
   engine.kernel @k op "linear" {act_group = 0, storage = [#model.storage<scale f32 [1, *]>]}

@@ -10,6 +10,8 @@ engine.source @w1 from "experts.{}.w1" stack 6 : tensor<24x32xf8E4M3FN>
 engine.source @w1.scale from "experts.{}.w1_scale" stack 6 companion scale of @w1 : tensor<3x4xf32>
 // CHECK: engine.source @inv_freq from "rotary.inv_freq" ignored "derived from rope_theta" : tensor<8xf32>
 engine.source @inv_freq from "rotary.inv_freq" ignored "derived from rope_theta" : tensor<8xf32>
+// CHECK: engine.source @g_idx from "q.g_idx" ignored "in their groups" group 4 : tensor<8xi32>
+engine.source @g_idx from "q.g_idx" ignored "in their groups" group 4 : tensor<8xi32>
 // CHECK: engine.source @stack_ignored from "{}.x" stack 2 ignored "unused" : tensor<8xf32>
 engine.source @stack_ignored from "{}.x" stack 2 ignored "unused" : tensor<8xf32>
 

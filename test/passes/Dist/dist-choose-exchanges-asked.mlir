@@ -4,7 +4,7 @@
 // RUN: saddle-opt %s --dist-choose-exchanges="experts=gathered norm=early" 2>&1 | FileCheck %s --check-prefixes=GATHERED,EARLY
 // RUN: saddle-opt %s --dist-choose-exchanges="experts=masked" 2>&1 | FileCheck %s --check-prefixes=MASKED,WHOLE
 // RUN: saddle-opt %s --dist-choose-exchanges="reduction=reduce_scatter norm=late" 2>&1 | FileCheck %s --check-prefix=LATE
-// RUN: saddle-opt %s --dist-choose-exchanges="norm=late rows=padded" 2>&1 | FileCheck %s --check-prefixes=NOTHING,WHOLE
+// RUN: not saddle-opt %s --dist-choose-exchanges="norm=late rows=padded" 2>&1 | FileCheck %s --check-prefix=NOTHING
 
 // Each value of each option, against or with the cost model; its times for this
 // entry are derived in dist-choose-exchanges.mlir. A late norm would be
@@ -18,10 +18,9 @@
 // MASKED: @decode_8: experts = masked, asked for;
 // LATE: @decode_8: norm = late, asked for; predicted for a layer on H200: early 15.25 us {{.*}}, late 20.50 us (exchanges 15.24, launches 5.20, memory 0.06)
 // Where every rank holds every row there is no norm to place, and without
-// replicas no rows: nothing changes and nothing is said.
-// NOTHING-NOT: norm =
-// NOTHING-NOT: rows =
-// NOTHING-LABEL: module
+// replicas no rows.
+// NOTHING: error: norm = late has no effect: no entry can follow it (@decode_8: every rank holds all rows); leave it at auto
+// NOTHING: error: rows = padded has no effect: no entry can follow it (@decode_8: there are no attention replicas); leave it at auto
 
 // ALONE: dist.choices = {experts = "masked", reduction = "all_reduce"}
 // DEFERRED: dist.choices = {experts = "masked", reduction = "deferred"}
@@ -29,7 +28,6 @@
 // GATHERED: dist.choices = {experts = "gathered", norm = "early", reduction = "reduce_scatter"}
 // MASKED: dist.choices = {experts = "masked", reduction = "deferred"}
 // LATE: dist.choices = {experts = "gathered", norm = "late", reduction = "reduce_scatter"}
-// NOTHING: dist.choices = {experts = "masked", reduction = "deferred"}
 
 // WHOLE-NOT: dist.token_axis
 // EARLY: model.add {{.*}} {dist.token_axis = #dist.axes<@mesh, ["tp"]>}

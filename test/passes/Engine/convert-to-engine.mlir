@@ -6,7 +6,8 @@
 // CHECK: module attributes {
 // CHECK-NOT: model.ignored_sources
 module attributes {
-  model.ignored_sources = {inv_freq = {reason = "derived from rope_theta", stack = 0, type = tensor<8xf32>}},
+  model.ignored_sources = {inv_freq = {reason = "derived from rope_theta", stack = 0, type = tensor<8xf32>},
+                           q.g_idx = {group = 4, reason = "in their groups", stack = 0, type = tensor<8xi32>}},
   model.limits = {max_batch = 2, max_seq_len = 40, prefill_chunk = 8, page_size = 16}
 } {
 
@@ -15,6 +16,7 @@ module attributes {
 // CHECK: engine.source @w1 from "{}.w1" stack 6 : tensor<24x32xbf16>
 
 // CHECK: engine.source @ignored.0 from "inv_freq" ignored "derived from rope_theta" : tensor<8xf32>
+// CHECK: engine.source @ignored.1 from "q.g_idx" ignored "in their groups" group 4 : tensor<8xi32>
 
 // CHECK: engine.arena @weights constant bytes 0 align 1
 // CHECK: engine.arena @kv pages bytes 0 align 1

@@ -66,7 +66,8 @@ TEST_F(CheckpointFolder, namesAbsentThings) {
                                 "checkpoint folder with safetensors files");
   EXPECT_EQ(Checkpoint::open(folder.path("one")).status().message(),
             folder.path("one") +
-                ": expected a checkpoint folder, but this is a file");
+                ": expected a checkpoint folder with safetensors files, but "
+                "this is a file; give the folder that holds it");
   EXPECT_EQ(Checkpoint::open(folder.path("")).status().message(),
             folder.path("") + ": holds neither model.safetensors.index.json "
                               "nor model.safetensors");
@@ -122,6 +123,13 @@ TEST_F(CheckpointFolder, whatIsThereInsteadIsNamed) {
   EXPECT_EQ(Checkpoint::open(folder.path("loop")).status().message(),
             folder.path("loop") +
                 ": cannot be opened: Too many levels of symbolic links");
+  // Snapshots of a hub are links to files that may have been cleared away.
+  std::filesystem::create_directory(folder.path("snapshot"));
+  std::filesystem::create_symlink("../blobs/gone",
+                                  folder.path("snapshot/model.safetensors"));
+  EXPECT_EQ(Checkpoint::open(folder.path("snapshot")).status().message(),
+            folder.path("snapshot/model.safetensors") +
+                ": is a link to a file that is not there; download it again");
 }
 
 TEST_F(CheckpointFolder, malformedIndexIsRefused) {

@@ -104,9 +104,10 @@ TEST_F(Safetensors, saysWhatLiesInThePlaceOfTheFile) {
   refusesFile("version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
               ": expected a safetensors file, but this is a pointer of Git "
               "LFS; fetch the file itself with \"git lfs pull\"");
-  refusesFile("<!DOCTYPE html><title>404</title>",
-              ": expected a safetensors file, but this is a web page; "
-              "download the file again, perhaps after logging in");
+  for (const char *page : {"<!DOCTYPE html><title>404</title>",
+                           "\n <HTML>\n<body>", "<?xml version=\"1.0\"?>"})
+    refusesFile(page, ": expected a safetensors file, but this is a web page; "
+                      "download the file again, perhaps after logging in");
 }
 
 TEST_F(Safetensors, refusesOtherJson) {

@@ -108,8 +108,8 @@ TEST(RunProgram, outputErrorsAndStatus) {
   TemporaryFolder folder;
   std::string program =
       script(folder, "p", "echo out \"$1\"\necho err \"$2\" >&2\nexit 7\n");
-  auto status =
-      runProgram(program, {"a b", "c"}, folder.path("out"), folder.path("err"));
+  auto status = runProgram(program, {"a b", "c"}, folder.path("out"),
+                           folder.path("err"), folder.path(""));
   ASSERT_TRUE(status.ok());
   EXPECT_EQ(*status, 7);
   EXPECT_EQ(read(folder.path("out")), "out a b\n");
@@ -121,14 +121,29 @@ TEST(RunProgram, dropsVariablesOfNvcc) {
   TemporaryFolder folder;
   setenv("NVCC_APPEND_FLAGS", "-G", 1);
   std::string program = script(folder, "p", "echo \"<$NVCC_APPEND_FLAGS>\"\n");
-  auto status = runProgram(program, {}, folder.path("out"), "");
+  auto status = runProgram(program, {}, folder.path("out"), "", "");
   unsetenv("NVCC_APPEND_FLAGS");
   ASSERT_TRUE(status.ok());
   EXPECT_EQ(read(folder.path("out")), "<>\n");
 }
 
+TEST(RunProgram, temporaryFilesGoToTheFolder) {
+  TemporaryFolder folder;
+  std::string program = script(folder, "p", "echo \"$TMPDIR\"\n");
+  ASSERT_TRUE(
+      runProgram(program, {}, folder.path("out"), "", folder.path("t")).ok());
+  EXPECT_EQ(read(folder.path("out")), folder.path("t") + "\n");
+}
+
+TEST(RunProgram, killed) {
+  TemporaryFolder folder;
+  std::string program = script(folder, "p", "kill -KILL $$\n");
+  EXPECT_EQ(runProgram(program, {}, "", "", "").status().message(),
+            program + ": was ended by signal 9 (Killed)");
+}
+
 TEST(RunProgram, noProgram) {
-  auto status = runProgram("/nonexistent/nvcc", {}, "", "");
+  auto status = runProgram("/nonexistent/nvcc", {}, "", "", "");
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(
       status.status().message().rfind("/nonexistent/nvcc: cannot run: ", 0), 0u)

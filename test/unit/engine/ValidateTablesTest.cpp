@@ -304,6 +304,27 @@ TEST(ValidateTables, sources) {
             "source \"{}\": the sources name more than 16777216 tensors");
 }
 
+TEST(ValidateTables, groupsAreOfIgnoredVectors) {
+  auto after = [](const char *reason, DType dtype,
+                  std::vector<uint64_t> shape) {
+    return messageAfter([&](EngineT &e) {
+      auto source = std::make_unique<SourceT>();
+      source->name = "extra";
+      source->dtype = dtype;
+      source->shape = shape;
+      source->ignored_reason = reason;
+      source->group = 4;
+      e.sources.push_back(std::move(source));
+    });
+  };
+  EXPECT_EQ(after("x", DType::I32, {8}), "");
+  const std::string refused = "source \"extra\": has groups of 4, which only "
+                              "an ignored vector of i32 has";
+  EXPECT_EQ(after("", DType::I32, {8}), refused);
+  EXPECT_EQ(after("x", DType::F32, {8}), refused);
+  EXPECT_EQ(after("x", DType::I32, {2, 8}), refused);
+}
+
 TEST(ValidateTables, everySourceIsReadOrIgnored) {
   auto addSource = [](EngineT &e, const char *reason) {
     auto source = std::make_unique<SourceT>();

@@ -50,9 +50,11 @@ public:
   std::function<void(RequestId)> afterToken;
 };
 
+/// What the seed's model says shall not matter, so nothing ends it early.
 RequestOptions newTokens(uint64_t count) {
   RequestOptions options;
   options.maxNewTokens = count;
+  options.ignoreEos = true;
   return options;
 }
 
@@ -122,10 +124,10 @@ TEST(GeneratorTest, AnEndOfSequenceTokenEndsARequestUnlessIgnored) {
   ASSERT_TRUE(session.ok()) << session.status().message();
   Recorder heard;
   Generator generator(**session, heard);
-  RequestOptions ignoring = newTokens(8);
-  ignoring.ignoreEos = true;
-  RequestId ends = *generator.add(kFirst, newTokens(8)),
-            ignores = *generator.add(kFirst, ignoring);
+  RequestOptions heeding = newTokens(8);
+  heeding.ignoreEos = false;
+  RequestId ends = *generator.add(kFirst, heeding),
+            ignores = *generator.add(kFirst, newTokens(8));
   finish(generator);
   EXPECT_EQ(heard.heard[ends].tokens,
             Tokens(expected.begin(), expected.begin() + ptrdiff_t(last) + 1));

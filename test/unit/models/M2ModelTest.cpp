@@ -88,9 +88,47 @@ TEST(ReadM2, PathErrors) {
             root + ": the folder has no config.json");
   folder.write("config.json", smallConfig().dump());
   EXPECT_EQ(importFrom(root).status().message(),
-            root + ": the folder has neither model.safetensors nor "
-                   "model.safetensors.index.json; give its config.json to "
-                   "compile without weights");
+            root + ": holds neither model.safetensors.index.json nor "
+                   "model.safetensors; or give its config.json to compile "
+                   "without weights");
+}
+
+TEST(ReadM2, WhatCannotBeLookedAtIsNotAbsent) {
+  TemporaryFolder folder;
+  const std::string loop = ": cannot be opened: Too many levels of symbolic "
+                           "links";
+  for (const char *name : {"config.json", "generation_config.json"}) {
+    std::filesystem::create_symlink(name, folder.path(name));
+    EXPECT_EQ(importFrom(folder.path("")).status().message(),
+              folder.path(name) + loop);
+    std::filesystem::remove(folder.path(name));
+    folder.write(name, smallConfig().dump());
+  }
+  std::filesystem::create_symlink("self", folder.path("self"));
+  EXPECT_EQ(importFrom(folder.path("self")).status().message(),
+            folder.path("self") + loop);
+}
+
+TEST(ReadM2, AFolderOfAHubIsNamed) {
+  TemporaryFolder folder;
+  std::filesystem::create_directories(folder.path("snapshots/0123"));
+  EXPECT_EQ(importFrom(folder.path("")).status().message(),
+            folder.path("") + ": the folder has no config.json; this is a "
+                              "folder of a hub's cache: give a folder of its "
+                              "snapshots/");
+}
+
+TEST(ReadM2, WhatADownloadHasLeftIsNoConfig) {
+  TemporaryFolder folder;
+  std::string config = folder.write(
+      "config.json", "version https://git-lfs.github.com/spec/v1\noid x\n");
+  EXPECT_EQ(importFrom(config).status().message(),
+            config + ": expected JSON, but this is a pointer of Git LFS; fetch "
+                     "the file itself with \"git lfs pull\"");
+  folder.write("config.json", "<!doctype html>");
+  EXPECT_EQ(importFrom(config).status().message(),
+            config + ": expected JSON, but this is a web page; download the "
+                     "file again, perhaps after logging in");
 }
 
 class Bundled : public testing::TestWithParam<const char *> {};

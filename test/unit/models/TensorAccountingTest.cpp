@@ -124,8 +124,11 @@ struct Account {
 
 Account account(const std::vector<TestTensor> &tensors,
                 const Quantisation &quantisation,
-                const std::vector<IgnoreRule> &ignore = {}) {
+                const std::vector<IgnoreRule> &ignore = {},
+                const std::string &besideThem = "") {
   TemporaryFolder folder;
+  if (!besideThem.empty())
+    folder.write(besideThem, "{}");
   folder.write("model.safetensors", safetensors(tensors));
   StatusOr<Checkpoint> checkpoint = Checkpoint::open(folder.path(""));
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status().message();
@@ -204,6 +207,61 @@ TEST(TensorAccounting, MissingTensorsAreCounted) {
   EXPECT_EQ(account(tensors, Quantisation()).error,
             "tensor \"l.0.e.1.up.weight\" is missing, expected [4, 8]; and 2 "
             "more");
+}
+
+TEST(TensorAccounting, ForeignLayoutsAreNamed) {
+  auto errorWith = [](const std::string &name) {
+    std::vector<TestTensor> tensors = tinyTensors("BF16", 2);
+    tensors.resize(1);
+    tensors.push_back({"a.other", "BF16", {1}, "00"});
+    tensors.push_back({name, "BF16", {1}, "00"});
+    std::string error = account(tensors, Quantisation()).error;
+    const std::string missing = "tensor \"l.0.e.0.up.weight\" is missing, "
+                                "expected [4, 8]; and 3 more; the folder has ";
+    EXPECT_EQ(error.substr(0, missing.size()), missing);
+    return error.substr(std::min(missing.size(), error.size()));
+  };
+  EXPECT_EQ(errorWith("b.other"),
+            "\"a.other\", which is not part of this model");
+  const std::string fused =
+      ", which holds all experts of a layer; save w1, w2 and w3 of each expert "
+      "apart, as the published checkpoints have them";
+  for (const std::string name :
+       {"l.0.mlp.experts.gate_up_proj", "l.0.mlp.experts.down_proj"})
+    EXPECT_EQ(errorWith(name), "\"" + name + "\"" + fused);
+  EXPECT_EQ(errorWith("l.0.switch_mlp.up_proj.weight"),
+            "\"l.0.switch_mlp.up_proj.weight\", a name of MLX; use the "
+            "checkpoint that it was converted from");
+  EXPECT_EQ(errorWith("blk.0.attn_q.weight"),
+            "\"blk.0.attn_q.weight\", a name of GGUF; use the checkpoint that "
+            "it was converted from");
+  EXPECT_EQ(errorWith("l.0.e.0.up.lora_A.weight"),
+            "\"l.0.e.0.up.lora_A.weight\", which is part of an adapter; merge "
+            "it into its model first");
+}
+
+TEST(TensorAccounting, SideFilesAreNamed) {
+  auto errorBeside = [](const std::string &file) {
+    return account(tinyTensors("F8_E4M3", 1), Quantisation(), {}, file).error;
+  };
+  const std::string plain = "tensor \"l.0.e.0.up.weight\" is f8e4m3, but "
+                            "c.json has no quantization_config";
+  const std::string put = ", which is not read; put ",
+                    into = " into config.json as \"quantization_config\", "
+                           "with \"quant_method\": ";
+  EXPECT_EQ(errorBeside("other.json"), plain);
+  EXPECT_EQ(errorBeside("hf_quant_config.json"),
+            plain + "; the folder has hf_quant_config.json" + put +
+                "what its \"quantization\" holds" + into + "\"modelopt\"");
+  EXPECT_EQ(errorBeside("quantize_config.json"),
+            plain + "; the folder has quantize_config.json" + put +
+                "its content" + into + "\"gptq\"");
+  EXPECT_EQ(errorBeside("quant_config.json"),
+            plain + "; the folder has quant_config.json" + put + "its content" +
+                into + "\"awq\"");
+  EXPECT_EQ(errorBeside("quant_model_description.json"),
+            plain + "; the folder has quant_model_description.json, of "
+                    "ModelSlim, whose formats are not implemented");
 }
 
 } // namespace

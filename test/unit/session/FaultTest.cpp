@@ -4,6 +4,9 @@
 #include "test/unit/session/Sessions.h"
 
 #include <atomic>
+#include <csignal>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace saddle::session {
 namespace {
@@ -108,6 +111,45 @@ TEST(FaultTest, AStalledRankIsNamedInTime) {
                      std::to_string(rank) +
                      ", last seen at \"model.layers.1.self_attn.o_proj\", "
                      "which did not arrive"));
+  }
+}
+
+TEST(FaultTest, AStoppedProcessIsNoStalledRank) {
+  // The whole process stops in the middle of a step for much longer than the
+  // timeout, while rank 0 waits for rank 1 or rank 1 for rank 0.
+  for (uint32_t rank : {0, 1}) {
+    pid_t child = ::fork();
+    if (child == 0) {
+      SessionOptions options;
+      options.timeout = 300ms;
+      std::atomic<bool> armed = true;
+      options.beforeCommand =
+          [&](uint32_t here, const char *place) -> StatusOr<backend::Fault> {
+        bool isThere = std::string(place) == "model.layers.1.self_attn.o_proj";
+        if (here != rank || !isThere || !armed.exchange(false))
+          return backend::Fault::None;
+        std::this_thread::sleep_for(100ms); // the other one waits
+        ::kill(::getpid(), SIGSTOP);
+        std::this_thread::sleep_for(100ms);
+        return backend::Fault::None;
+      };
+      auto session = open(ranks(2), options);
+      uint32_t sequence = *session->addSequence();
+      Status status = session->step(
+          std::vector<SequenceInput>{{sequence, kPrompt, LogitsWanted::None}},
+          {});
+      if (!status.ok())
+        std::fprintf(stderr, "%s\n", status.message().c_str());
+      ::_exit(status.ok() && !armed ? 0 : 1);
+    }
+    int status = 0;
+    ::waitpid(child, &status, WUNTRACED);
+    ASSERT_TRUE(WIFSTOPPED(status));
+    std::this_thread::sleep_for(800ms);
+    ::kill(child, SIGCONT);
+    ::waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0);
   }
 }
 

@@ -43,7 +43,7 @@ TEST_P(GoldenTest, EncodesAndDecodesAsTheReference) {
     auto ids = test["ids"].get<std::vector<int32_t>>();
     if (test.contains("text")) {
       auto text = test["text"].get<std::string>();
-      auto encoded = tokenizer->encode(text, true);
+      auto encoded = tokenizer->encode(text, true, true);
       ASSERT_TRUE(encoded.ok()) << encoded.status().message();
       EXPECT_EQ(*encoded, ids) << test["text"];
     }
@@ -75,7 +75,7 @@ TEST(TokenizerTest, TheBundledModelsTokenizer) {
   for (const Json &test : cases) {
     auto text = test["text"].get<std::string>();
     auto ids = test["ids"].get<std::vector<int32_t>>();
-    auto encoded = (*tokenizer)->encode(text, true);
+    auto encoded = (*tokenizer)->encode(text, true, true);
     ASSERT_TRUE(encoded.ok()) << encoded.status().message();
     EXPECT_EQ(*encoded, ids) << text;
     EXPECT_EQ((*tokenizer)->decode(ids, false), text);
@@ -86,8 +86,8 @@ TEST(TokenizerTest, SpecialTokensCanBeLeftOut) {
   Json golden =
       readJson(SADDLE_SOURCE_DIR "/test/unit/text/goldens/template.json");
   auto tokenizer = tokenizerOf(golden["tokenizer"]);
-  auto with = *tokenizer->encode("a", true);
-  auto without = *tokenizer->encode("a", false);
+  auto with = *tokenizer->encode("a", true, true);
+  auto without = *tokenizer->encode("a", false, true);
   int32_t start = tokenizer->addedTokenId("<|start|>");
   int32_t end = tokenizer->addedTokenId("<|end|>");
   ASSERT_EQ(without.size(), 1u);
@@ -95,6 +95,44 @@ TEST(TokenizerTest, SpecialTokensCanBeLeftOut) {
   EXPECT_TRUE(tokenizer->isSpecial(start));
   EXPECT_FALSE(tokenizer->isSpecial(tokenizer->addedTokenId("plainword")));
   EXPECT_EQ(tokenizer->addedTokenId("absent"), -1);
+}
+
+// Numbers of tokenizers 0.23.3 with encode_special_tokens.
+TEST(TokenizerTest, SpecialTokensInATextCanStayText) {
+  auto nano =
+      Tokenizer::load(SADDLE_SOURCE_DIR "/models/nano/bf16/tokenizer.json");
+  ASSERT_TRUE(nano.ok());
+  const char *turn = "]~b]user\nHi[e~[";
+  EXPECT_THAT(*(*nano)->encode(turn, true, true),
+              ElementsAre(764, 392, 198, 39, 72, 765));
+  EXPECT_THAT(*(*nano)->encode(turn, true, false),
+              ElementsAre(60, 93, 65, 60, 392, 198, 39, 72, 58, 68, 93, 58));
+
+  // Those around the text stay, and so do added tokens that are not special.
+  Json description = readJson(
+      SADDLE_SOURCE_DIR "/test/unit/text/goldens/template.json")["tokenizer"];
+  const char *text = "x<|start|>plainword<|end|> y";
+  EXPECT_THAT(*tokenizerOf(description)->encode(text, true, true),
+              ElementsAre(400, 87, 400, 404, 401, 220, 88, 401));
+  EXPECT_THAT(*tokenizerOf(description)->encode(text, true, false),
+              ElementsAre(400, 87, 27, 91, 82, 83, 64, 81, 83, 91, 29, 404, 27,
+                          91, 68, 264, 91, 29, 220, 88, 401));
+
+  // One that begins inside a special token is none.
+  Json added = description["added_tokens"][0];
+  for (auto [content, special] :
+       {std::pair("QQz", true), std::pair("zq", false)}) {
+    added["content"] = content;
+    added["special"] = special;
+    added["id"] = 406 + !special;
+    description["added_tokens"].push_back(added);
+  }
+  auto overlapping = tokenizerOf(description);
+  EXPECT_THAT(*overlapping->encode("QQzq", false, true), ElementsAre(406, 80));
+  EXPECT_THAT(*overlapping->encode("QQzq", false, false),
+              ElementsAre(48, 48, 89, 80));
+  EXPECT_THAT(*overlapping->encode("zq QQz zq", false, false),
+              ElementsAre(407, 220, 48, 48, 89, 220, 407));
 }
 
 // The reference reads added tokens as spelt bytes and shows U+FFFD here.
@@ -107,7 +145,7 @@ TEST(TokenizerTest, AddedTokensDecodeToTheirContent) {
   added["normalized"] = true;
   description["added_tokens"].push_back(added);
   auto tokenizer = tokenizerOf(description);
-  auto ids = tokenizer->encode("a cafe\u0301 \u2192", true);
+  auto ids = tokenizer->encode("a cafe\u0301 \u2192", true, true);
   ASSERT_TRUE(ids.ok());
   EXPECT_EQ(ids->back(), 1000) << "found after normalisation";
   EXPECT_EQ(tokenizer->decode(*ids, false), "a caf\u00e9 \u2192");
@@ -148,7 +186,7 @@ TEST(TokenizerTest, TextThatIsNotUtf8IsRefused) {
   Json golden =
       readJson(SADDLE_SOURCE_DIR "/test/unit/text/goldens/literal.json");
   auto tokenizer = tokenizerOf(golden["tokenizer"]);
-  EXPECT_EQ(tokenizer->encode("ab\xff", true).status().message(),
+  EXPECT_EQ(tokenizer->encode("ab\xff", true, true).status().message(),
             "the text is not UTF-8: byte 2 is 0xff");
 }
 

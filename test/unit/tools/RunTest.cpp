@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
+#include <csignal>
 #include <cstring>
 
 namespace saddle {
@@ -277,6 +278,35 @@ TEST_F(RunTest, TextPromptsGoThroughATokenizer) {
               HasSubstr("does the tokenizer belong to this engine?"));
 }
 
+TEST_F(RunTest, SpecialTokensInAPromptAreAChoice) {
+  // As token ids of the tokenizer's own vocabulary, which is larger than the
+  // tiny engine's: the message counts them.
+  auto tokens = [&](const std::string &options) {
+    return errorOf("--prompt '[e~[' --tokenizer " SADDLE_TOKENIZER " " +
+                   options);
+  };
+  EXPECT_THAT(tokens(""),
+              MatchesRegex("prompt 0: content of special tokens stays text; "
+                           "--parse-special makes it tokens\nerror: prompt "
+                           "0: token 0 is 58, expected .*\n"));
+  EXPECT_THAT(tokens("--parse-special"),
+              MatchesRegex("error: prompt 0: token 0 is 765, expected .*\n"));
+  EXPECT_THAT(errorOf("--prompt 'a' --tokenizer " SADDLE_TOKENIZER),
+              MatchesRegex("error: prompt 0: token 0 is 64, .*\n"));
+  EXPECT_EQ(run(kRun + "--tokens 1 --parse-special").code, 2);
+}
+
+TEST_F(RunTest, AnEngineWithoutEndTokensSaysSo) {
+  auto tree = tinyEngine();
+  tree->model->eos_token_ids = {};
+  writeEngine("tiny.saddle", *tree);
+  const char *note = "the engine knows no end token: answers end at "
+                     "--max-new-tokens or max_seq_len only\n";
+  EXPECT_THAT(run(kRun + "--tokens 1").err, HasSubstr(note));
+  EXPECT_THAT(run(kRun + "--tokens 1 --ignore-eos").err,
+              testing::Not(HasSubstr("end token")));
+}
+
 TEST_F(RunTest, BadPromptsAreNamed) {
   std::string tokenizer = " --tokenizer " SADDLE_TOKENIZER;
   EXPECT_EQ(errorOf("--tokens ''"),
@@ -318,6 +348,18 @@ TEST_F(RunTest, TextWithoutATokenizerIsAnError) {
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.err, HasSubstr("./tokenizer.json: does not exist; text "
                                      "prompts need a tokenizer"));
+}
+
+TEST_F(RunTest, AFileAsWeightsIsNamed) {
+  for (const char *input : {"--prompt hello", "--tokens 1"}) {
+    Outcome outcome = run(std::string(SADDLE_RUN) +
+                          " tiny.saddle --weights tiny.saddle " + input);
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(
+        outcome.err,
+        MatchesRegex("error: tiny.saddle: expected a checkpoint folder.*, but "
+                     "this is a file; give the folder that holds it\n"));
+  }
 }
 
 TEST_F(RunTest, OtherInputErrors) {
@@ -367,6 +409,55 @@ TEST_F(RunTest, WrongCommandLinesExitWith2) {
   EXPECT_EQ(help.code, 0);
   EXPECT_THAT(help.out, HasSubstr("--logits-out"));
   EXPECT_EQ(run(std::string(SADDLE_RUN) + " --version").code, 0);
+}
+
+TEST_F(RunTest, WhatWasGeneratedSurvivesASignal) {
+  TinyOptions options;
+  options.maxSeqLen = 60000; // takes much longer than the signal
+  writeEngine("tiny.saddle", *tinyEngine(options));
+  auto interrupted = [&](const std::string &signal,
+                         const std::string &arguments) {
+    return run("timeout --preserve-status -s " + signal + " 1 " + kRun +
+               "--tokens 3,1,4 --max-new-tokens 50000 --ignore-eos " +
+               arguments);
+  };
+  Outcome outcome = interrupted("TERM", "--tokens 5 --json");
+  EXPECT_EQ(outcome.code, 128 + SIGTERM) << outcome.err;
+  Json json = Json::parse(outcome.out, nullptr, false);
+  ASSERT_EQ(json["prompts"].size(), 2u) << outcome.out;
+  for (const Json &prompt : json["prompts"])
+    EXPECT_EQ(prompt["stop"], "interrupted");
+  std::vector<int> tokens = json["prompts"][0]["tokens"];
+  std::vector<int> whole =
+      jsonOf("--tokens 3,1,4 --max-new-tokens 20 --ignore-eos")["prompts"][0]
+                                                               ["tokens"];
+  ASSERT_GT(tokens.size(), 20u);
+  EXPECT_EQ(std::vector<int>(tokens.begin(), tokens.begin() + 20), whole);
+  EXPECT_THAT(outcome.err,
+              HasSubstr("interrupted: 2 of 2 prompts had not ended\n"));
+
+  outcome = interrupted("INT", "--tokens 5");
+  EXPECT_EQ(outcome.code, 128 + SIGINT);
+  EXPECT_THAT(outcome.out,
+              testing::ContainsRegex("^\\[0\\] [0-9,]+\n\\[1\\] [0-9,]+\n$"));
+  outcome = interrupted("HUP", "--logits-out l.safetensors");
+  EXPECT_EQ(outcome.code, 128 + SIGHUP);
+  EXPECT_GT(std::filesystem::file_size(folder.path("l.safetensors")), 1000u);
+}
+
+TEST_F(RunTest, AFileSizeLimitIsAnErrorThatLeavesNothing) {
+  for (const std::string &command :
+       {kRun + "--tokens 3,1,4 --logits-out big",
+        std::string(SADDLE_BENCH) + " tiny.saddle --weights synthetic:3 "
+                                    "--context 2 --steps 1 --prefill 3 "
+                                    "--trace big"}) {
+    // Through a pipe: standard output of the test is a file, too.
+    Outcome outcome = run("(ulimit -f 0; " + command + ") 2>&1 | cat");
+    EXPECT_THAT(outcome.out,
+                HasSubstr("error: big: cannot be written: File too large\n"));
+    EXPECT_EQ(folder.list(),
+              (std::vector<std::string>{"stderr", "stdout", "tiny.saddle"}));
+  }
 }
 
 TEST_F(RunTest, AFullDiskIsAnError) {

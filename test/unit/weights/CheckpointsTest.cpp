@@ -59,6 +59,30 @@ TEST(Checkpoints, EachProgramReadsItsOwn) {
             2 * root.programs()->Get(0)->weights()->size() - 1);
 }
 
+// What becomes f32 may be stored otherwise in one of several checkpoints, too.
+TEST(Checkpoints, EachHasDTypesOfItsOwn) {
+  auto tree = twoPrograms();
+  const std::string norm = "model.norm.weight";
+  TemporaryFolder main, draft;
+  main.write("model.safetensors", checkpointFile(*tree, 0, 0));
+  auto copy = tinyEngine(TinyOptions());
+  copy->sources.clear();
+  for (const auto &source : tree->sources)
+    if (source->checkpoint == 1)
+      copy->sources.push_back(std::make_unique<schema::SourceT>(*source));
+  std::vector<TestTensor> tensors = testTensors(*copy);
+  for (TestTensor &tensor : tensors)
+    if (tensor.name == norm)
+      tensor = testTensor(norm, schema::DType::F32, {8});
+  draft.write("model.safetensors", safetensors(tensors));
+  LoadedWeights loaded(*tree, main.path(""), 0, {{"draft", draft.path("")}});
+  ASSERT_TRUE(loaded.status.ok()) << loaded.status.message();
+  for (size_t i = 0; i < 8; ++i) {
+    EXPECT_EQ(loaded.values(norm)[i], testValue(norm, i));
+    EXPECT_EQ(loaded.values(norm, "draft")[i], testValue(norm, i));
+  }
+}
+
 TEST(Checkpoints, FoldersAndSeedsMix) {
   auto tree = twoPrograms();
   TemporaryFolder main;

@@ -133,13 +133,31 @@ TEST_F(Compare, misShapedTensor) {
 }
 
 TEST_F(Compare, misTypedTensor) {
-  tensor("model.norm.weight") =
-      testTensor("model.norm.weight", DType::F32, {8});
-  tensor("lm_head.weight") = {
-      "lm_head.weight", "F64", {16, 8}, std::string(1024, 0)};
+  tensor("model.norm.weight") = {
+      "model.norm.weight", "F64", {8}, std::string(64, 0)};
+  tensor("lm_head.weight") = testTensor("lm_head.weight", DType::F32, {16, 8});
   EXPECT_EQ(differences(),
-            "tensor \"lm_head.weight\" is F64 [16, 8], expected bf16 [16, 8]; "
-            "tensor \"model.norm.weight\" is f32 [8], expected bf16 [8]");
+            "tensor \"lm_head.weight\" is f32 [16, 8], expected bf16 [16, 8]; "
+            "tensor \"model.norm.weight\" is F64 [8], expected bf16 [8]");
+}
+
+// An engine of a config.json guesses dtypes. What becomes f32 may be any
+// float; a matrix that stays as it is stored may not.
+TEST_F(Compare, whatBecomesF32MayBeStoredAsAnyFloat) {
+  const std::string norm = "model.norm.weight",
+                    bias = "model.layers.0.block_sparse_moe."
+                           "e_score_correction_bias";
+  for (DType dtype : {DType::F32, DType::BF16, DType::F16}) {
+    tensor(norm) = testTensor(norm, dtype, {8});
+    tensor(bias) = testTensor(bias, dtype, {4});
+    folder.write("model.safetensors", safetensors(tensors));
+    LoadedWeights loaded(*tree, folder.path(""), 0);
+    ASSERT_TRUE(loaded.status.ok()) << loaded.status.message();
+    for (size_t i = 0; i < 8; ++i)
+      EXPECT_EQ(loaded.values(norm)[i], testValue(norm, i));
+    for (size_t i = 0; i < 4; ++i)
+      EXPECT_EQ(loaded.values(bias)[i], testValue(bias, i));
+  }
 }
 
 TEST_F(Compare, manyDifferencesAreCounted) {
@@ -299,6 +317,42 @@ TEST_F(Compare, inconsistentEngineIsNamed) {
 TEST_F(Compare, checkpointErrorsPassThrough) {
   LoadedWeights loaded(*tree, folder.path("no"), 0);
   EXPECT_EQ(loaded.status.code(), StatusCode::NotFound);
+}
+
+// Of GPTQ: which group a column is in. Whatever the config says about it, the
+// values decide what the weights are.
+TEST_F(Compare, ColumnsStandInTheirGroups) {
+  const std::string name = "model.layers.0.self_attn.q_proj.g_idx";
+  auto source = std::make_unique<schema::SourceT>();
+  source->name = name;
+  source->dtype = DType::I32;
+  source->shape = {8};
+  source->ignored_reason = "in their groups";
+  source->group = 3;
+  tree->sources.push_back(std::move(source));
+  EXPECT_EQ(load().message(), ""); // it need not be there
+  tensors.push_back({name, "I32", {8}, ""});
+  auto loadWith = [&](const std::vector<int32_t> &values) {
+    tensors.back().data = bytesOf(values);
+    return load();
+  };
+  EXPECT_EQ(loadWith({0, 0, 0, 1, 1, 1, 2, 2}).message(), "");
+  auto refused = [&](const char *where) {
+    return folder.path("") + ": \"" + name + "\" says that column " + where +
+           " with groups of 3: columns in the order of their activations are "
+           "not implemented; quantise with desc_act false";
+  };
+  Status status = loadWith({0, 0, 0, 1, 1, 1, 2, 3});
+  EXPECT_EQ(status.code(), StatusCode::Unsupported);
+  EXPECT_EQ(status.message(), refused("7 is in group 3, expected 2"));
+  EXPECT_EQ(loadWith({0, 1, 0, 1, 1, 1, 2, 2}).message(),
+            refused("1 is in group 1, expected 0"));
+  EXPECT_EQ(loadWith({-1, 0, 0, 1, 1, 1, 2, 2}).message(),
+            refused("0 is in group -1, expected 0"));
+  tensors.back().shape = {2, 4};
+  EXPECT_EQ(loadWith({0, 0, 0, 1, 1, 1, 2, 2}).message(),
+            folder.path("") + ": tensor \"" + name +
+                "\" is I32 [2, 4], expected i32 [8]");
 }
 
 } // namespace
