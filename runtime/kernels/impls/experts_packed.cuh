@@ -157,20 +157,52 @@ __device__ void prepareExpertsPacked(const LaunchParams &p, Plan *plan,
     orderRows<extent, unit, X>(p, p.operands[0], ordered, 1);
 }
 
-/// Calls multiply(block, pairs, first tile, tiles) for items of `passes` times
-/// rowWarps tiles of rows, of which there are `tiles` in all. A warp's tiles
-/// are rowWarps apart.
-template <int tiles, int passes, int rowWarps, typename Plan, typename Multiply>
-__device__ __forceinline__ void forEachTiles(const Plan *plan,
-                                             Multiply multiply) {
-  constexpr int kItemTiles = passes * rowWarps;
+/// Walks items of `passes` times rowWarps tiles of rows of a block of tokens,
+/// of `tiles` in all; a warp's tiles are rowWarps apart. copy(block, to) starts
+/// to copy a block's tokens to shared memory. multiply(block, first tile,
+/// tiles, tokens, ready) calls ready() when it has begun to fetch weights;
+/// afterwards its tokens are there. With two buffers of `bufferBytes` those of
+/// the next item come while this one is multiplied.
+template <int tiles, int passes, typename Shape, int buffers, int bufferBytes,
+          typename Plan, typename Copy, typename Multiply>
+__device__ __forceinline__ void forEachTiles(const Plan *plan, uint8_t *tokens,
+                                             Copy copy, Multiply multiply) {
+  static_assert(Shape::kColumnWarps == 1, "a warp has all columns");
+  constexpr int kItemTiles = passes * Shape::kRowWarps;
   constexpr int kItems = (tiles + kItemTiles - 1) / kItemTiles;
-  forEachItem<kItems>(
-      plan, blockIdx.x, gridDim.x,
-      [&](const ExpertBlock &block, const int32_t *pairs, int item) {
-        int first = item * kItemTiles + threadIdx.x / 32;
-        multiply(block, pairs, first, tilesOf(tiles, first, rowWarps, passes));
-      });
+  int total = plan->blockCount * kItems, item = blockIdx.x;
+  if (item >= total)
+    return;
+  ExpertBlock block = plan->blocks[item / kItems], after = block;
+  if constexpr (buffers == 2) {
+    copy(block, tokens);
+    commitCopies();
+  }
+  for (int buffer = 0; item < total; buffer ^= 1, block = after) {
+    int first = item % kItems * kItemTiles + threadIdx.x / 32;
+    int mine = tilesOf(tiles, first, Shape::kRowWarps, passes);
+    item += gridDim.x;
+    if (item < total)
+      after = plan->blocks[item / kItems];
+    uint8_t *here = tokens + (buffers == 2 ? buffer * bufferBytes : 0);
+    multiply(block, first, mine, here, [&] {
+      if constexpr (buffers == 2) {
+        // Older than all that multiply() has fetched by now.
+        waitCopies<Shape::kDepth - 1>();
+        __syncthreads(); // and the other buffer is done with
+        if (item < total)
+          copy(after, tokens + (buffer ^ 1) * bufferBytes);
+        if (mine == 0)
+          commitCopies(); // else a part of what is fetched next
+      } else {
+        __syncthreads(); // the tokens before are done with
+        copy(block, tokens);
+        commitCopies();
+        waitCopies<0>();
+        __syncthreads();
+      }
+    });
+  }
 }
 
 /// The pairs of the tokens of which a lane has sums; -1 for none.
@@ -189,22 +221,30 @@ __device__ __forceinline__ void pairsOfLane(int (&own)[tokenTiles][2],
 
 /// inner = silu(gate) * up of each pair, in two bf16 rows: the numbers, and
 /// what they leave of the values, in the order that `down` wants.
-template <int slots, typename W13, int passes, typename Shape, int downUnit,
-          typename Plan>
+template <int slots, typename W13, int passes, int buffers, typename Shape,
+          int downUnit, typename Plan>
 __device__ void expertsUpPacked(const LaunchParams &p, const Plan *plan,
                                 const void *ordered, bf16 *inner) {
   using Stream = PackedStream<W13, Shape>;
-  static_assert(Shape::kTokens == Plan::kTokens, "a block of tokens at a time");
-  static_assert(Shape::kColumnWarps == 1, "a warp has all columns");
+  static_assert(Plan::kTokens <= Shape::kTokens, "a block at a time");
   constexpr int kInner = W13::kRows / Plan::kHeld / 2;
   static_assert(kInner % 8 == 0, "tiles of rows are whole");
   extern __shared__ __align__(16) uint8_t shared[];
-  uint8_t *tokensAt = shared + WarpShare<Shape, Stream>::kResidentAt;
   WarpShare<Shape, Stream> share(shared);
   int g = threadIdx.x % 32 / 4;
-  forEachTiles<kInner / 8, passes, Shape::kRowWarps>(
-      plan, [&](const ExpertBlock &block, const int32_t *pairs, int firstTile,
-                int mine) {
+  forEachTiles<kInner / 8, passes, Shape, buffers,
+               Plan::kTokens * Stream::kTokenBytes>(
+      plan, shared + WarpShare<Shape, Stream>::kResidentAt,
+      [&](const ExpertBlock &block, uint8_t *to) {
+        const int32_t *pairs = plan->order + block.first;
+        copyTokens<W13::kCols, Stream::kTokenBytes>(
+            to, block.count, [&](int i) {
+              return static_cast<const bf16 *>(ordered) +
+                     static_cast<int64_t>(pairs[i] / slots) * W13::kCols;
+            });
+      },
+      [&](const ExpertBlock &block, int firstTile, int mine,
+          const uint8_t *tokens, auto ready) {
         auto columnOf = [&](int pass) {
           return (firstTile + pass * Shape::kRowWarps) * 8;
         };
@@ -213,18 +253,10 @@ __device__ void expertsUpPacked(const LaunchParams &p, const Plan *plan,
         };
         Stream stream(p.operands + 3, share.ring);
         stream.begin(rowsOf, mine, 0, Stream::kStages);
-        __syncthreads(); // the tokens before are done with
-        copyTokens<W13::kCols, Stream::kTokenBytes>(
-            tokensAt, block.count, [&](int i) {
-              return static_cast<const bf16 *>(ordered) +
-                     static_cast<int64_t>(pairs[i] / slots) * W13::kCols;
-            });
-        commitCopies();
         int own[Shape::kTokenTiles][2];
-        pairsOfLane<Shape::kTokenTiles>(own, block, pairs);
-        waitCopies<0>();
-        __syncthreads();
-        stream.template attach<Shape::kTokens>(tokensAt);
+        pairsOfLane<Shape::kTokenTiles>(own, block, plan->order + block.first);
+        ready();
+        stream.template attach<Plan::kTokens>(tokens);
         stream.finish(rowsOf, mine, 0, Stream::kStages, [&](int pass) {
           int column = packedColumn<downUnit>(columnOf(pass) + g);
 #pragma unroll
@@ -244,23 +276,35 @@ __device__ void expertsUpPacked(const LaunchParams &p, const Plan *plan,
 
 /// products[pair] = w2 inner[pair], fp32. Shape has two tokens for each of a
 /// block's: the numbers of all, then what they leave.
-template <int w2At, typename W2, int passes, typename Shape, typename Plan>
+template <int w2At, typename W2, int passes, int buffers, typename Shape,
+          typename Plan>
 __device__ void expertsDownPacked(const LaunchParams &p, const Plan *plan,
                                   const bf16 *inner, float *products) {
   using Stream = PackedStream<W2, Shape>;
-  static_assert(Shape::kTokens == 2 * Plan::kTokens,
-                "a block of tokens at a time");
-  static_assert(Shape::kColumnWarps == 1, "a warp has all columns");
+  static_assert(Shape::kTokens == 2 * Plan::kTokens, "a block at a time");
   constexpr int kHidden = W2::kRows / Plan::kHeld, kInner = W2::kCols;
   static_assert(kHidden % 16 == 0, "tiles of rows are whole");
-  constexpr int kTokenTiles = Plan::kTokens / 8;
+  // Of the numbers; with four tokens the rests share their tile.
+  constexpr bool kShared = Plan::kTokens == 4;
+  constexpr int kTokenTiles = kShared ? 1 : Plan::kTokens / 8;
+  constexpr int kHalfBytes = Plan::kTokens * Stream::kTokenBytes;
   extern __shared__ __align__(16) uint8_t shared[];
-  uint8_t *tokensAt = shared + WarpShare<Shape, Stream>::kResidentAt;
   WarpShare<Shape, Stream> share(shared);
   int g = threadIdx.x % 32 / 4;
-  forEachTiles<kHidden / 16, passes, Shape::kRowWarps>(
-      plan, [&](const ExpertBlock &block, const int32_t *pairs, int firstTile,
-                int mine) {
+  forEachTiles<kHidden / 16, passes, Shape, buffers, 2 * kHalfBytes>(
+      plan, shared + WarpShare<Shape, Stream>::kResidentAt,
+      [&](const ExpertBlock &block, uint8_t *to) {
+        const int32_t *pairs = plan->order + block.first;
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          copyTokens<kInner, Stream::kTokenBytes>(
+              to + half * kHalfBytes, block.count, [&](int i) {
+                return inner +
+                       (static_cast<int64_t>(pairs[i]) * 2 + half) * kInner;
+              });
+      },
+      [&](const ExpertBlock &block, int firstTile, int mine,
+          const uint8_t *tokens, auto ready) {
         auto rowOf = [&](int pass) {
           return (firstTile + pass * Shape::kRowWarps) * 16;
         };
@@ -270,35 +314,31 @@ __device__ void expertsDownPacked(const LaunchParams &p, const Plan *plan,
         };
         Stream stream(p.operands + w2At, share.ring);
         stream.begin(rowsOf, mine, 0, Stream::kStages);
-        __syncthreads(); // the tokens before are done with
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          copyTokens<kInner, Stream::kTokenBytes>(
-              tokensAt + half * Plan::kTokens * Stream::kTokenBytes,
-              block.count, [&](int i) {
-                return inner +
-                       (static_cast<int64_t>(pairs[i]) * 2 + half) * kInner;
-              });
-        commitCopies();
         int own[kTokenTiles][2];
-        pairsOfLane<kTokenTiles>(own, block, pairs);
-        waitCopies<0>();
-        __syncthreads();
-        stream.template attach<Shape::kTokens>(tokensAt);
+        pairsOfLane<kTokenTiles>(own, block, plan->order + block.first);
+        ready();
+        stream.template attach<2 * Plan::kTokens>(tokens);
         stream.finish(rowsOf, mine, 0, Stream::kStages, [&](int pass) {
 #pragma unroll
           for (int j = 0; j < kTokenTiles; ++j)
 #pragma unroll
-            for (int k = 0; k < 2; ++k)
-              if (own[j][k] >= 0) {
-                float *to = products +
-                            static_cast<int64_t>(own[j][k]) * kHidden +
-                            rowOf(pass) + g;
+            for (int k = 0; k < 2; ++k) {
+              float sums[2];
 #pragma unroll
-                for (int half = 0; half < 2; ++half)
-                  to[half * 8] = stream.sums[j][half * 2 + k] +
-                                 stream.sums[kTokenTiles + j][half * 2 + k];
+              for (int half = 0; half < 2; ++half) {
+                float number = stream.sums[j][half * 2 + k];
+                sums[half] =
+                    number + (kShared ? __shfl_xor_sync(kFullWarp, number, 2)
+                                      : stream.sums[Shape::kTokenTiles / 2 + j]
+                                                   [half * 2 + k]);
               }
+              if (own[j][k] < 0)
+                continue;
+              float *to = products + static_cast<int64_t>(own[j][k]) * kHidden +
+                          rowOf(pass) + g;
+              to[0] = sums[0];
+              to[8] = sums[1];
+            }
         });
       });
 }

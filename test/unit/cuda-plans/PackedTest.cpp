@@ -155,16 +155,24 @@ TEST_F(PackedPlanTest, MoreTokensAreSortedByExpert) {
   EXPECT_THAT(p.functions[0].body,
               HasSubstr("prepareExpertsPacked<1, 128, Matrix<bf16, 64, 3072, "
                         "3072>, Matrix<i32, 64, 8, 8>>"));
-  // 512 pairs over 256 experts in blocks of 8: at most 320 blocks. Two tokens
-  // for each of a block's in the second product.
-  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 512, 8>"));
-  EXPECT_THAT(p.functions[1].body, HasSubstr("PackedShape<128, 8, 1, "));
-  EXPECT_THAT(p.functions[2].body, HasSubstr("PackedShape<128, 8, 2, "));
+  // 512 pairs over 256 experts in blocks of 4: at most 384 blocks. The second
+  // product has two tokens for each of a block's.
+  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 512, 4>"));
   EXPECT_THAT(p.functions[3].body, HasSubstr("combineExperts<"));
-  // 12 tiles of rows for each block, 24 for the second: 3840 and 7680 items of
-  // 1056 at least.
-  EXPECT_THAT(p.functions[1].body, HasSubstr(", 3, PackedShape"));
-  EXPECT_THAT(p.functions[2].body, HasSubstr(", 7, PackedShape"));
+  // 12 groups of eight tiles of rows for each block, 24 of the second product:
+  // 4608 and 9216, 4 and 8 times 1056. Tokens have two buffers.
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr(", 4, 2, PackedShape<128, 8, 1, "));
+  EXPECT_THAT(p.functions[2].body,
+              HasSubstr(", 8, 2, PackedShape<128, 8, 1, "));
+}
+
+TEST_F(PackedPlanTest, BlocksGrowWithTheTokensOfAnExpert) {
+  // 512 tokens are 16 for each expert. Room for the tokens of a block and their
+  // rests is 12 warps' for one buffer.
+  KernelPlan p = plan(experts(512, 1536));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 4096, 16>"));
+  EXPECT_THAT(p.functions[2].body, HasSubstr(", 1, PackedShape<128, 8, 4, "));
 }
 
 TEST_F(PackedPlanTest, ExpertsWithoutTilesAreOfAnyShape) {

@@ -142,26 +142,25 @@ static int64_t passesFor(int64_t items, int64_t most) {
   return std::clamp<int64_t>(items / (4 * 2 * kMultiprocessors), 1, most);
 }
 
-/// Warps have all columns of their rows, so that sums need no adding. False
-/// when a CTA does not fit.
-static bool divideRows(PackedShape &shape) {
+/// Warps have all columns of their rows, so that sums need no adding; a CTA
+/// keeps `kept` tokens. Two CTAs on a multiprocessor where they fit, else one
+/// of as many warps. False when there is no room.
+static bool divideRows(PackedShape &shape, int64_t kept) {
   shape.rowWarps = kWarps;
   shape.divideColumns(1);
-  if (shape.chooseDepth(shape.tokens(), kSharedMemory / 2 - 1024) &&
-      shape.depth > 2)
+  if (shape.chooseDepth(kept, kSharedMemory / 2 - 1024) && shape.depth > 2)
     return true;
-  // In place of two CTAs with a copy of the tokens each. More tiles of tokens
-  // need more registers than 16 warps can have.
+  // More tiles of tokens need more registers than 16 warps can have.
   shape.rowWarps = shape.tokenTiles > 2 ? 12 : 16;
-  return shape.chooseDepth(shape.tokens(), kSharedMemory - 1024);
+  return shape.chooseDepth(kept, kSharedMemory - 1024);
 }
 
 /// Of a shape of divideRows(). More tiles of tokens need more registers than
 /// two CTAs can have, and so do short rows, of which much is known when they
 /// are compiled.
-static uint32_t residentOf(const PackedShape &shape) {
+static uint32_t residentOf(const PackedShape &shape, int64_t kept) {
   bool two = shape.tokenTiles <= 2 && shape.stages() > 2;
-  return residentOf(shape.sharedBytes(shape.tokens()), two ? 2 : 1);
+  return residentOf(shape.sharedBytes(kept), two ? 2 : 1);
 }
 
 /// "reinterpret_cast<TYPE *>(...)": something in the workspace.
@@ -190,7 +189,7 @@ saddle::cuda::planLinearPacked(const LaunchDesc &launch,
     };
     shape->rowWarps = kWarps;
     if (tokens > shape->tokens() && ctas() >= 4 * kMultiprocessors) {
-      if (divideRows(*shape))
+      if (divideRows(*shape, shape->tokens()))
         break;
       continue;
     }
@@ -230,9 +229,10 @@ saddle::cuda::planLinearPacked(const LaunchDesc &launch,
                          matrixType(out), passes, shape->text(), ordered);
   product.block = shape->warps() * 32;
   product.sharedBytes = shape->sharedBytes(std::min(tokens, shape->tokens()));
-  product.residentBlocks = shape->columnWarps == 1
-                               ? residentOf(*shape)
-                               : residentOf(product.sharedBytes, 2);
+  product.residentBlocks =
+      shape->columnWarps == 1
+          ? residentOf(*shape, std::min(tokens, shape->tokens()))
+          : residentOf(product.sharedBytes, 2);
   product.waitsItself = true;
   product.grid[0] = ceilDiv(rowBlocks, passes);
   product.grid[1] = tokenBlocks;
@@ -300,63 +300,76 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op,
 
 namespace {
 
+/// One of the two products of a launch with sorted pairs.
+struct SortedProduct {
+  /// False when no shape fits. `rows` of each member, `tokens` of a block.
+  bool choose(int64_t rows, int64_t tokens, int64_t blocks);
+  FunctionPlan function(StringRef suffix, std::string body) const;
+  /// "passes, buffers, PackedShape<...>".
+  std::string text() const {
+    return formatv("{0}, {1}, {2}", passes, buffers, shape.text());
+  }
+
+  PackedShape shape;
+  /// Two: the tokens of the next item come while one is multiplied.
+  int64_t buffers = 2, passes = 1;
+  int64_t kept = 0, items = 0;
+};
+
 /// The functions of one launch with sorted pairs.
 class SortedPlanner {
 public:
   SortedPlanner(const ExpertsLaunch &op, PackedShape up, PackedShape down)
-      : op(op), up(up), down(down) {}
+      : op(op), up{up}, down{down} {}
 
   /// False when no shape fits.
   bool chooseShapes();
   KernelPlan plan() const;
 
 private:
-  int64_t passesOf(const PackedShape &shape, int64_t rows) const;
-  FunctionPlan productFunction(StringRef suffix, std::string body,
-                               const PackedShape &shape, int64_t rows,
-                               int64_t passes) const;
-
   const ExpertsLaunch &op;
-  PackedShape up, down;
-  int64_t blocks = 0; // of tokens
-  int64_t upPasses = 1, downPasses = 1;
+  SortedProduct up, down;
+  int64_t tokens = 0; // of a block
 };
 
 } // namespace
 
+bool SortedProduct::choose(int64_t rows, int64_t tokens, int64_t blocks) {
+  kept = tokens;
+  shape.tokenTiles = ceilDiv(tokens, 8);
+  for (buffers = 2; buffers > 0; --buffers)
+    if (divideRows(shape, buffers * kept) && (shape.depth > 2 || buffers == 1))
+      break;
+  if (buffers == 0)
+    return false;
+  int64_t each = ceilDiv(rows, shape.ctaRows());
+  passes = passesFor(blocks * each, each);
+  items = blocks * ceilDiv(each, passes);
+  return true;
+}
+
 bool SortedPlanner::chooseShapes() {
-  for (up.tokenTiles = op.tokensPerExpert() <= 8 ? 1 : 2; up.tokenTiles > 0;
-       --up.tokenTiles) {
-    down.tokenTiles = 2 * up.tokenTiles;
-    blocks = device::mostExpertBlocks(op.held(), op.pairs(), up.tokens());
-    if (divideRows(up) && divideRows(down)) {
-      upPasses = passesOf(up, 2 * op.inner());
-      downPasses = passesOf(down, op.hidden());
+  // Most experts fill one block, if there is room for so many tokens.
+  int64_t each = op.tokensPerExpert();
+  for (tokens = each <= 2 ? 4 : each <= 8 ? 8 : 16; tokens >= 4; tokens /= 2) {
+    int64_t blocks = device::mostExpertBlocks(op.held(), op.pairs(), tokens);
+    if (up.choose(2 * op.inner(), tokens, blocks) &&
+        down.choose(op.hidden(), 2 * tokens, blocks))
       return true;
-    }
   }
   return false;
 }
 
-int64_t SortedPlanner::passesOf(const PackedShape &shape, int64_t rows) const {
-  int64_t each = ceilDiv(rows, shape.ctaRows());
-  return passesFor(blocks * each, each);
-}
-
-FunctionPlan SortedPlanner::productFunction(StringRef suffix, std::string body,
-                                            const PackedShape &shape,
-                                            int64_t rows,
-                                            int64_t passes) const {
+FunctionPlan SortedProduct::function(StringRef suffix, std::string body) const {
   FunctionPlan function;
   function.suffix = suffix.str();
   function.body = std::move(body);
   function.block = shape.warps() * 32;
-  function.sharedBytes = shape.sharedBytes(shape.tokens());
-  function.residentBlocks = residentOf(shape);
+  function.sharedBytes = shape.sharedBytes(buffers * kept);
+  function.residentBlocks = residentOf(shape, buffers * kept);
   // As many as fit at a time walk the items.
   function.grid[0] =
-      std::min<int64_t>(blocks * ceilDiv(rows, passes * shape.ctaRows()),
-                        kMultiprocessors * function.residentBlocks);
+      std::min<int64_t>(items, kMultiprocessors * function.residentBlocks);
   return function;
 }
 
@@ -367,7 +380,7 @@ KernelPlan SortedPlanner::plan() const {
     bytes = roundUp(bytes + count, 256);
     return text;
   };
-  int64_t held = op.held(), pairs = op.pairs(), tokens = up.tokens();
+  int64_t held = op.held(), pairs = op.pairs();
   std::string planAt =
       place(formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, tokens).str(),
             device::expertPlanBytes(held, pairs, tokens));
@@ -387,20 +400,16 @@ KernelPlan SortedPlanner::plan() const {
   prepare.sharedBytes = device::expertSortBytes(held);
   prepare.body =
       formatv("prepareExpertsPacked<{0}, {1}, {2}, {3}>(p, {4}, {5});", extent,
-              up.unitColumns(), matrixType(op.x), experts, planAt, x);
+              up.shape.unitColumns(), matrixType(op.x), experts, planAt, x);
   plan.functions.push_back(std::move(prepare));
-  plan.functions.push_back(productFunction(
-      "up",
-      formatv("expertsUpPacked<{0}, {1}, {2}, {3}, {4}>(p, {5}, {6}, {7});",
-              op.slots(), op.stored13.type(), upPasses, up.text(),
-              down.unitColumns(), planAt, x, inner),
-      up, 2 * op.inner(), upPasses));
-  plan.functions.push_back(productFunction(
-      "down",
-      formatv("expertsDownPacked<{0}, {1}, {2}, {3}>(p, {4}, {5}, {6});",
-              op.stored2.number, op.stored2.type(), downPasses, down.text(),
-              planAt, inner, products),
-      down, op.hidden(), downPasses));
+  plan.functions.push_back(up.function(
+      "up", formatv("expertsUpPacked<{0}, {1}, {2}, {3}>(p, {4}, {5}, {6});",
+                    op.slots(), op.stored13.type(), up.text(),
+                    down.shape.unitColumns(), planAt, x, inner)));
+  plan.functions.push_back(down.function(
+      "down", formatv("expertsDownPacked<{0}, {1}, {2}>(p, {3}, {4}, {5});",
+                      op.stored2.number, op.stored2.type(), down.text(), planAt,
+                      inner, products)));
   FunctionPlan combine;
   combine.suffix = "combine";
   combine.body =
