@@ -124,6 +124,13 @@ public:
                      const ExchangePlan &plan) const {
     if (std::string why = obstacle(choice, wish); !why.empty())
       return why;
+    // The same launches under another name.
+    ExchangePlan alone = plan;
+    alone.reduction = kAllReduce;
+    if (wish == kDeferred && layerCost(target, shape, plan).total() ==
+                                 layerCost(target, shape, alone).total())
+      return ("no launch of " + target.name() + " finishes a sum and adds")
+          .str();
     if (matters(choice, plan))
       return plan.*choice.member == wish ? "" : "another option excludes it";
     return choice.member == &ExchangePlan::norm

@@ -1,8 +1,11 @@
 // RUN: saddle-opt %s --split-input-file --dist-choose-exchanges=reduction=reduce_scatter --verify-diagnostics
 // RUN: not saddle-opt %s --split-input-file --dist-choose-exchanges="reduction=all_reduce experts=masked" 2>&1 | FileCheck %s --check-prefix=ALONE
+// RUN: not saddle-opt %s --split-input-file --dist-choose-exchanges="reduction=deferred target=sm_90a" 2>&1 | FileCheck %s --check-prefix=DEVICE
 
 // A wish that some entries follow is a warning about the others, one that none
 // follows an error. Two ranks cannot share one token, nor three.
+
+// DEVICE: error: reduction = deferred has no effect: no entry can follow it (@decode_1: no launch of sm_90a finishes a sum and adds; and 2 more); leave it at auto
 
 // expected-warning @+1 {{reduction = reduce_scatter is not followed everywhere (@decode_1: 1 tokens cannot be split over tp = 2; and 1 more)}}
 module attributes {dist.topology = {tp = 2, dp = 1, ep = 1, pp = 1}} {

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace saddle;
@@ -137,6 +138,31 @@ TEST_F(File, failedWriteLeavesTheOldFileAlone) {
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
   EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
   EXPECT_THAT(status.message(), StartsWith(path + ": cannot be written: "));
+  EXPECT_EQ(contentOf(path), "old");
+  EXPECT_EQ(folder.list(), std::vector<std::string>{"out"});
+}
+
+// Where the file system has files without names, as it has almost everywhere.
+TEST_F(File, aProcessThatEndsInTheMiddleLeavesNothing) {
+  std::string path = folder.write("out", "old");
+  int unnamed = open(folder.path("").c_str(), O_WRONLY | O_TMPFILE, 0600);
+  if (unnamed < 0)
+    GTEST_SKIP() << "no files without names here";
+  close(unnamed);
+  pid_t child = fork();
+  if (child == 0) {
+    rlimit small = {4096, 4096};
+    setrlimit(RLIMIT_FSIZE, &small);
+    signal(SIGXFSZ, SIG_DFL); // ends the process inside of write()
+    rlimit noCore = {0, 0};
+    setrlimit(RLIMIT_CORE, &noCore);
+    (void)writeFileAtomically(path, bytesOf(std::string(100000, 'x')));
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGXFSZ);
   EXPECT_EQ(contentOf(path), "old");
   EXPECT_EQ(folder.list(), std::vector<std::string>{"out"});
 }

@@ -121,16 +121,16 @@ TEST(FaultTest, AStoppedProcessIsNoStalledRank) {
     pid_t child = ::fork();
     if (child == 0) {
       SessionOptions options;
-      options.timeout = 300ms;
+      options.timeout = 500ms;
       std::atomic<bool> armed = true;
       options.beforeCommand =
           [&](uint32_t here, const char *place) -> StatusOr<backend::Fault> {
         bool isThere = std::string(place) == "model.layers.1.self_attn.o_proj";
         if (here != rank || !isThere || !armed.exchange(false))
           return backend::Fault::None;
-        std::this_thread::sleep_for(100ms); // the other one waits
+        std::this_thread::sleep_for(50ms); // the other one waits
         ::kill(::getpid(), SIGSTOP);
-        std::this_thread::sleep_for(100ms);
+        std::this_thread::sleep_for(50ms);
         return backend::Fault::None;
       };
       auto session = open(ranks(2), options);
@@ -145,7 +145,7 @@ TEST(FaultTest, AStoppedProcessIsNoStalledRank) {
     int status = 0;
     ::waitpid(child, &status, WUNTRACED);
     ASSERT_TRUE(WIFSTOPPED(status));
-    std::this_thread::sleep_for(800ms);
+    std::this_thread::sleep_for(1000ms);
     ::kill(child, SIGCONT);
     ::waitpid(child, &status, 0);
     ASSERT_TRUE(WIFEXITED(status));
@@ -223,7 +223,7 @@ TEST(FaultTest, ASlowStageIsNoStall) {
   // Stage 1 waits for stage 0 much longer than the timeout, but stage 0 goes
   // on all the time.
   SessionOptions options;
-  options.timeout = 300ms;
+  options.timeout = 500ms;
   options.beforeCommand = [](uint32_t rank,
                              const char *) -> StatusOr<backend::Fault> {
     if (rank < 2)

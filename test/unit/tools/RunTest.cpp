@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstring>
+#include <unistd.h>
 
 namespace saddle {
 namespace {
@@ -411,17 +412,43 @@ TEST_F(RunTest, WrongCommandLinesExitWith2) {
   EXPECT_EQ(run(std::string(SADDLE_RUN) + " --version").code, 0);
 }
 
+/// Whether a process has a handler for a signal.
+bool isCaught(pid_t process, int signal) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/status");
+  std::string word;
+  uint64_t signals = 0;
+  while (file >> word)
+    if (word == "SigCgt:")
+      file >> std::hex >> signals;
+  return signals >> (signal - 1) & 1;
+}
+
 TEST_F(RunTest, WhatWasGeneratedSurvivesASignal) {
   TinyOptions options;
   options.maxSeqLen = 60000; // takes much longer than the signal
   writeEngine("tiny.saddle", *tinyEngine(options));
-  auto interrupted = [&](const std::string &signal,
-                         const std::string &arguments) {
-    return run("timeout --preserve-status -s " + signal + " 1 " + kRun +
-               "--tokens 3,1,4 --max-new-tokens 50000 --ignore-eos " +
-               arguments);
+  // Sends the signal some time after the tool has begun to wait for it.
+  auto interrupted = [&](int signal, const std::string &arguments) {
+    pid_t child = ::fork();
+    if (child == 0) {
+      std::string command = "cd '" + folder.path("") + "' && exec " + kRun +
+                            "--tokens 3,1,4 --max-new-tokens 50000 "
+                            "--ignore-eos " +
+                            arguments + " >stdout 2>stderr";
+      ::signal(signal, SIG_DFL);
+      ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+      ::_exit(127);
+    }
+    for (int i = 0; i < 6000 && !isCaught(child, signal); ++i)
+      ::usleep(10000);
+    ::usleep(300000);
+    ::kill(child, signal);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return Outcome{WIFSIGNALED(status) ? 128 + WTERMSIG(status) : -1,
+                   read(folder.path("stdout")), read(folder.path("stderr"))};
   };
-  Outcome outcome = interrupted("TERM", "--tokens 5 --json");
+  Outcome outcome = interrupted(SIGTERM, "--tokens 5 --json");
   EXPECT_EQ(outcome.code, 128 + SIGTERM) << outcome.err;
   Json json = Json::parse(outcome.out, nullptr, false);
   ASSERT_EQ(json["prompts"].size(), 2u) << outcome.out;
@@ -436,11 +463,11 @@ TEST_F(RunTest, WhatWasGeneratedSurvivesASignal) {
   EXPECT_THAT(outcome.err,
               HasSubstr("interrupted: 2 of 2 prompts had not ended\n"));
 
-  outcome = interrupted("INT", "--tokens 5");
+  outcome = interrupted(SIGINT, "--tokens 5");
   EXPECT_EQ(outcome.code, 128 + SIGINT);
   EXPECT_THAT(outcome.out,
               testing::ContainsRegex("^\\[0\\] [0-9,]+\n\\[1\\] [0-9,]+\n$"));
-  outcome = interrupted("HUP", "--logits-out l.safetensors");
+  outcome = interrupted(SIGHUP, "--logits-out l.safetensors");
   EXPECT_EQ(outcome.code, 128 + SIGHUP);
   EXPECT_GT(std::filesystem::file_size(folder.path("l.safetensors")), 1000u);
 }
