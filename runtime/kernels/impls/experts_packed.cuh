@@ -13,22 +13,19 @@
 
 #include "runtime/kernels/impls/experts_stream.cuh"
 #include "runtime/kernels/impls/linear_packed.cuh"
+#include "runtime/kernels/ptx/cluster.cuh"
 
 namespace saddle::device {
 
-/// Eight fp32 values as bf16: the numbers, or what they leave of the values.
-__device__ __forceinline__ uint4 halvesOf(const float *values, bool rest) {
-  auto low = *reinterpret_cast<const Vector<float, 4> *>(values);
-  auto high = *reinterpret_cast<const Vector<float, 4> *>(values + 4);
-  auto pair = [&](float first, float second) {
-    __nv_bfloat162 numbers = __floats2bfloat162_rn(first, second);
-    if (rest)
-      numbers = __floats2bfloat162_rn(first - __low2float(numbers),
-                                      second - __high2float(numbers));
-    return asBits(numbers);
-  };
-  return {pair(low[0], low[1]), pair(low[2], low[3]), pair(high[0], high[1]),
-          pair(high[2], high[3])};
+/// Activations of a pair as two bf16 rows of `inner` columns: the numbers, and
+/// what they leave of the values, in the order of streams of that unit.
+template <int inner, int unit>
+__device__ __forceinline__ void storeInner(bf16 *rows, int64_t pair, int column,
+                                           float value) {
+  bf16 number = fromFloat<bf16>(value);
+  bf16 *to = rows + pair * 2 * inner + packedColumn<unit>(column);
+  to[0] = number;
+  to[inner] = fromFloat<bf16>(value - toFloat(number));
 }
 
 /// Eight rows of w1 and the same of w3.
@@ -40,11 +37,11 @@ __device__ __forceinline__ typename Stream::Rows gatedRows(int expert,
 
 //===--- A few tokens -----------------------------------------------------===//
 
-/// inner[token * slots + slot] = silu(gate) * up. The grid: blocks of columns,
-/// slots, tokens.
+/// inner[token * slots + slot] = silu(gate) * up, as storeInner() leaves it.
+/// The grid: blocks of columns, slots, tokens.
 template <int extent, typename X, typename Experts, typename W13, int64_t held,
-          typename Shape>
-__device__ void expertsUpPackedDecode(const LaunchParams &p, float *inner) {
+          typename Shape, int downUnit>
+__device__ void expertsUpPackedDecode(const LaunchParams &p, bf16 *inner) {
   using Stream = PackedStream<W13, Shape>;
   using Gated = GatedRows<W13, held, Shape, Stream, NoCompanion>;
   extern __shared__ __align__(16) uint8_t shared[];
@@ -77,37 +74,52 @@ __device__ void expertsUpPackedDecode(const LaunchParams &p, float *inner) {
   Gated::Sums::collect(stream, sums);
   for (int c = threadIdx.x; c < Gated::kCtaColumns; c += blockDim.x)
     if (ctaColumn + c < Gated::kInner)
-      inner[(static_cast<int64_t>(token) * Experts::kCols + slot) *
-                Gated::kInner +
-            ctaColumn + c] = Gated::activation(sums, 0, c);
+      storeInner<Gated::kInner, downUnit>(
+          inner, static_cast<int64_t>(token) * Experts::kCols + slot,
+          ctaColumn + c, Gated::activation(sums, 0, c));
 }
 
 /// out[token] = the sum over its experts held here of weight * w2 inner[pair].
-/// The grid: blocks of 16 rows, tokens. Warps take choices in turn; shared
-/// memory has a ring and a token, in two halves, for each. Waits itself.
+/// The grid: clusters of CTAs for blocks of 16 rows, tokens. The CTAs of a
+/// cluster divide the choices, and Shape::kColumnWarps warps the columns of
+/// one; the first CTA adds. Shared memory has a ring for each warp and a token,
+/// in two halves, for each choice. Waits itself.
 template <int extent, typename Weights, typename Experts, int w2At, typename W2,
-          typename Out, int64_t held, typename Shape>
+          typename Out, int64_t held, int cluster, typename Shape>
 __device__ void expertsDownPackedDecode(const LaunchParams &p,
-                                        const float *inner) {
+                                        const bf16 *inner) {
   using Stream = PackedStream<W2, Shape>;
-  constexpr int kSlots = Experts::kCols;
+  constexpr int kSlots = Experts::kCols, kParts = Shape::kColumnWarps;
   constexpr int kHidden = W2::kRows / held, kInner = W2::kCols;
   static_assert(kHidden % 16 == 0, "tiles of rows are whole");
-  constexpr int kWarpBytes = Stream::kRingBytes + 2 * Stream::kTokenBytes;
+  static_assert(Shape::kRowWarps == 1, "a warp has all rows");
+  constexpr int kEach = (kSlots + cluster - 1) / cluster; // choices of a CTA
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ SortedChoices<kSlots> choices;
-  __shared__ float products[kSlots][16];
+  __shared__ float products[kSlots][kParts][16];
   allowNext();
   int token = blockIdx.y;
   if (token >= p.step->counts[extent])
     return waitForPrevious(); // a kernel is complete after those before it
+  if constexpr (cluster > 1)
+    arriveAtCluster(); // has begun
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  int firstRow = blockIdx.x * 16;
-  uint8_t *ring = shared + warp * kWarpBytes;
-  uint8_t *tokens = ring + Stream::kRingBytes;
-  for (int slot = warp; slot < kSlots; slot += blockDim.x / 32) {
+  int part = warp % kParts;
+  int first = part * Stream::kStages / kParts,
+      last = (part + 1) * Stream::kStages / kParts;
+  int rank = blockIdx.x % cluster;
+  int firstRow = blockIdx.x / cluster * 16;
+  int warps = blockDim.x / 32;
+  uint8_t *ring = shared + warp * Stream::kRingBytes;
+  uint8_t *tokens = shared + warps * Stream::kRingBytes +
+                    warp / kParts * 2 * Stream::kTokenBytes;
+  bool met = cluster == 1;
+  for (int i = warp / kParts; i < kEach; i += warps / kParts) {
+    int slot = rank * kEach + i;
     int64_t expert =
-        heldExpert<held>(p, Experts::row(p.operands[2], token)[slot]);
+        slot < kSlots
+            ? heldExpert<held>(p, Experts::row(p.operands[2], token)[slot])
+            : -1;
     if (expert < 0)
       continue;
     auto rowsOf = [&](int) {
@@ -116,31 +128,66 @@ __device__ void expertsDownPackedDecode(const LaunchParams &p,
     };
     Stream stream(p.operands + w2At, ring);
     // The choices were there before `up` began; its results are not yet.
-    stream.begin(rowsOf, 1, 0, Stream::kStages);
+    stream.begin(rowsOf, 1, first, last);
     waitForPrevious();
-    const float *values =
-        inner + (static_cast<int64_t>(token) * kSlots + slot) * kInner;
-    orderTokens<kInner, Shape::kUnit, Stream::kTokenBytes>(
-        tokens, 2, lane, 32, [&](int half, int column) {
-          return halvesOf(values + column, half == 1);
-        });
+    // This warp's columns of both halves.
+    constexpr int kStagePieces = Stream::kStageColumns / 8;
+    int pieces = (last - first) * kStagePieces;
+    const bf16 *from =
+        inner + (static_cast<int64_t>(token) * kSlots + slot) * 2 * kInner;
+    for (int j = lane; j < 2 * pieces; j += 32) {
+      int half = j >= pieces;
+      int piece = first * kStagePieces + j - half * pieces;
+      copyAsync16(sharedAddress(tokens + half * Stream::kTokenBytes) +
+                      piece * 16,
+                  from + half * kInner + piece * 8);
+    }
+    commitCopies();
+    waitCopies<0>();
     stream.template attach<2>(tokens);
     __syncwarp();
-    stream.finish(rowsOf, 1, 0, Stream::kStages, [](int) {});
-    if (lane % 4 == 0) { // the columns of both halves
-      products[slot][lane / 4] = stream.sums[0][0] + stream.sums[0][1];
-      products[slot][8 + lane / 4] = stream.sums[0][2] + stream.sums[0][3];
-    }
+    stream.finish(rowsOf, 1, first, last, [](int) {});
+    // The columns of both halves, of rows g and g + 8.
+    float sums[2] = {stream.sums[0][0] + stream.sums[0][1],
+                     stream.sums[0][2] + stream.sums[0][3]};
+    if constexpr (cluster > 1)
+      if (rank != 0) {
+        if (!met)
+          waitForCluster();
+        met = true;
+      }
+    if (lane % 4 == 0)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float *to = &products[slot][part][half * 8 + lane / 4];
+        if (cluster > 1 && rank != 0)
+          storeInCluster(to, 0, sums[half]);
+        else
+          *to = sums[half];
+      }
   }
   waitForPrevious();
+  if constexpr (cluster > 1) {
+    if (!met)
+      waitForCluster();
+    arriveAtCluster();
+    waitForCluster();
+    if (rank != 0)
+      return;
+  }
   choices.template sort<Weights, Experts, held>(p, token);
   __syncthreads();
   int row = threadIdx.x;
   if (row >= 16)
     return;
   float sum = 0;
-  for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i)
-    sum += choices.weights[i] * products[choices.slots[i]][row];
+  for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
+    float product = 0;
+#pragma unroll
+    for (int j = 0; j < kParts; ++j)
+      product += products[choices.slots[i]][j][row];
+    sum += choices.weights[i] * product;
+  }
   Out::row(p.operands[w2At + W2::kOperands], token)[firstRow + row] =
       fromFloat<typename Out::Element>(sum);
 }
@@ -219,8 +266,7 @@ __device__ __forceinline__ void pairsOfLane(int (&own)[tokenTiles][2],
     }
 }
 
-/// inner = silu(gate) * up of each pair, in two bf16 rows: the numbers, and
-/// what they leave of the values, in the order that `down` wants.
+/// inner = silu(gate) * up of each pair, as storeInner() leaves it.
 template <int slots, typename W13, int passes, int buffers, typename Shape,
           int downUnit, typename Plan>
 __device__ void expertsUpPacked(const LaunchParams &p, const Plan *plan,
@@ -258,18 +304,14 @@ __device__ void expertsUpPacked(const LaunchParams &p, const Plan *plan,
         ready();
         stream.template attach<Plan::kTokens>(tokens);
         stream.finish(rowsOf, mine, 0, Stream::kStages, [&](int pass) {
-          int column = packedColumn<downUnit>(columnOf(pass) + g);
 #pragma unroll
           for (int j = 0; j < Shape::kTokenTiles; ++j)
 #pragma unroll
             for (int k = 0; k < 2; ++k)
-              if (own[j][k] >= 0) {
-                float value = silu(stream.sums[j][k]) * stream.sums[j][2 + k];
-                bf16 number = fromFloat<bf16>(value);
-                bf16 *to = inner + static_cast<int64_t>(own[j][k]) * 2 * kInner;
-                to[column] = number;
-                to[kInner + column] = fromFloat<bf16>(value - toFloat(number));
-              }
+              if (own[j][k] >= 0)
+                storeInner<kInner, downUnit>(
+                    inner, own[j][k], columnOf(pass) + g,
+                    silu(stream.sums[j][k]) * stream.sums[j][2 + k]);
         });
       });
 }

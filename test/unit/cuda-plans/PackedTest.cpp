@@ -142,8 +142,9 @@ TEST_F(PackedPlanTest, OneTokenHasACtaForEachChoice) {
   // least 330.
   EXPECT_THAT(p.functions[0].grid, ElementsAre(48u, 8u, 1u));
   EXPECT_THAT(p.functions[0].body, HasSubstr("expertsUpPackedDecode<"));
-  // A warp for each choice, 16 rows of 3072.
-  EXPECT_EQ(p.functions[1].grid[0], 192u);
+  // Two CTAs of four choices for each 16 of 3072 rows, two warps a choice.
+  EXPECT_EQ(p.functions[1].grid[0], 384u);
+  EXPECT_EQ(p.functions[1].cluster, 2u);
   EXPECT_EQ(p.functions[1].block, 256u);
   EXPECT_THAT(p.functions[1].body, HasSubstr(", 5, StoredWeights<"));
   EXPECT_EQ(p.workspaceBytes, 8u * 768 * 4);

@@ -91,10 +91,10 @@ bool saddle::cuda::PackedShape::setPieces(int64_t count) {
   return true;
 }
 
-void saddle::cuda::PackedShape::divideColumns(int64_t warps) {
+void saddle::cuda::PackedShape::divideColumns(int64_t warps, int64_t each) {
   // Enough stages for all warps, evenly; then enough; then as many as there
   // are.
-  for (int64_t least : {2 * warps, warps, int64_t(1)})
+  for (int64_t least : {each * warps, 2 * warps, warps, int64_t(1)})
     for (int64_t count : {8, 4, 2, 1})
       if (setPieces(count) && stages() >= least &&
           (least < 2 * warps || stages() % warps == 0)) {
@@ -111,11 +111,12 @@ bool saddle::cuda::PackedShape::chooseDepth(int64_t kept, int64_t most) {
   return sharedBytes(kept) <= kSharedMemory;
 }
 
-bool saddle::cuda::PackedShape::chooseWarpDepth(int64_t kept, int64_t most) {
-  depth = std::clamp<int64_t>(stages() + 1, 2, 8);
-  while (depth > 2 && warpSharedBytes(kept) > most)
+bool saddle::cuda::PackedShape::chooseDepth(int64_t kept, int64_t groups,
+                                            int64_t most) {
+  depth = std::clamp<int64_t>(device::ceilDiv(stages(), columnWarps) + 1, 2, 8);
+  while (depth > 2 && sharedBytes(kept, groups) > most)
     --depth;
-  return warpSharedBytes(kept) <= most;
+  return sharedBytes(kept, groups) <= kSharedMemory;
 }
 
 std::string saddle::cuda::PackedShape::text() const {
@@ -242,8 +243,8 @@ saddle::cuda::planLinearPacked(const LaunchDesc &launch,
 
 //===--- experts ----------------------------------------------------------===//
 
-/// A CTA for each of a few tokens' choices. Workspace: the activations of all
-/// pairs, in fp32.
+/// CTAs for each of a few tokens' choices. Workspace: the activations of all
+/// pairs, in two bf16 rows.
 static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op,
                                             PackedShape up, PackedShape down) {
   if (op.tokens() > 2 || op.slots() > 64)
@@ -256,23 +257,27 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op,
   while (up.rowWarps > 1 && ctas() < kMultiprocessors * 5 / 2)
     up.rowWarps /= 2;
   up.divideColumns(kWarps / up.rowWarps);
+  // Nearly three CTAs for each multiprocessor of M2's 192 tiles of rows, where
+  // one for each tile leaves some with twice as much to do as others.
+  int64_t cluster = op.slots() >= 4 ? 2 : 1;
+  int64_t choices = std::min<int64_t>(ceilDiv(op.slots(), cluster), kWarps);
   down.rowWarps = 1;
-  down.divideColumns(1); // of each choice's warp
-  int64_t warps = std::min<int64_t>(op.slots(), kWarps);
+  down.divideColumns(std::max<int64_t>(kWarps / choices, 1), 4);
   if (!up.chooseDepth(1, kSharedMemory / 3 - 1024) ||
-      !down.chooseWarpDepth(2, (kSharedMemory / 2 - 2048) / warps))
+      !down.chooseDepth(2 * choices, choices, kSharedMemory / 3 - 2048))
     return std::nullopt;
 
   KernelPlan plan;
   plan.headers = {"impls/experts_packed.cuh"};
-  plan.workspaceBytes = uint64_t(op.pairs() * op.inner()) * sizeof(float);
+  plan.workspaceBytes = uint64_t(op.pairs() * op.inner()) * 2 * 2;
   std::string experts = matrixType(op.experts);
   FunctionPlan first;
   first.suffix = "up";
-  first.body = formatv("expertsUpPackedDecode<{0}, {1}, {2}, {3}, {4}, {5}>(p, "
-                       "static_cast<float *>(p.workspace));",
-                       extentNumber(op.launch), matrixType(op.x), experts,
-                       op.stored13.type(), op.held(), up.text());
+  first.body =
+      formatv("expertsUpPackedDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, "
+              "static_cast<bf16 *>(p.workspace));",
+              extentNumber(op.launch), matrixType(op.x), experts,
+              op.stored13.type(), op.held(), up.text(), down.unitColumns());
   first.block = up.warps() * 32;
   first.sharedBytes = up.sharedBytes(1);
   first.residentBlocks = residentOf(first.sharedBytes, 3);
@@ -283,15 +288,16 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op,
   FunctionPlan second;
   second.suffix = "down";
   second.body = formatv(
-      "expertsDownPackedDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}>(p, "
-      "static_cast<const float *>(p.workspace));",
+      "expertsDownPackedDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}>(p, "
+      "static_cast<const bf16 *>(p.workspace));",
       extentNumber(op.launch), matrixType(op.weights), experts,
       op.stored2.number, op.stored2.type(), matrixType(op.out), op.held(),
-      down.text());
-  second.block = warps * 32;
-  second.sharedBytes = warps * down.warpSharedBytes(2);
-  second.residentBlocks = residentOf(second.sharedBytes, 2);
-  second.grid[0] = ceilDiv(op.hidden(), down.rows);
+      cluster, down.text());
+  second.block = choices * down.columnWarps * 32;
+  second.sharedBytes = down.sharedBytes(2 * choices, choices);
+  second.residentBlocks = residentOf(second.sharedBytes, 3);
+  second.cluster = cluster;
+  second.grid[0] = cluster * ceilDiv(op.hidden(), down.rows);
   second.grid[1] = op.tokens();
   second.waitsItself = true;
   plan.functions.push_back(std::move(second));

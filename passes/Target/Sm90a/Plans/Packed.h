@@ -20,22 +20,23 @@ struct PackedShape : device::CtaLayout<device::PackedLayout> {
                                        int64_t rows);
 
   /// Divides the columns over `warps` warps and sets the pieces of a stage:
-  /// wide ones, but two or more for each warp where there are so many.
-  void divideColumns(int64_t warps);
+  /// wide ones, but `each` or more for a warp where there are so many.
+  void divideColumns(int64_t warps, int64_t each = 2);
   /// Chooses the depth, with at most `most` bytes of shared memory for a CTA
   /// that keeps `kept` tokens where possible; false when they do not fit at
   /// all.
   bool chooseDepth(int64_t kept, int64_t most);
-  /// The same where each warp keeps tokens of its own.
-  bool chooseWarpDepth(int64_t kept, int64_t most);
+  /// The same where a CTA has that many groups of columnWarps warps, whose sums
+  /// never lie in the place of the rings.
+  bool chooseDepth(int64_t kept, int64_t groups, int64_t most);
 
   int64_t stages() const { return cols / stageColumns(); }
   int64_t tokenBytes() const { return device::packedTokenBytes(cols); }
   int64_t sharedBytes(int64_t kept) const {
     return residentOffset() + kept * tokenBytes();
   }
-  int64_t warpSharedBytes(int64_t kept) const {
-    return ringBytes() + kept * tokenBytes();
+  int64_t sharedBytes(int64_t kept, int64_t groups) const {
+    return groups * columnWarps * ringBytes() + kept * tokenBytes();
   }
   /// Columns that four lanes read together.
   int64_t unitColumns() const { return unit; }
