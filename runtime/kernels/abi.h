@@ -93,6 +93,11 @@ struct LaunchParams {
   void *operands[kMaxOperands];
 };
 
+/// The kernel of synthetic weights, by its name in an engine. Its number
+/// changes with SyntheticPiece (runtime/kernels/synthetic.h): a
+/// runtime that finds no kernel of its own number makes weights on the host.
+constexpr const char kSyntheticKernel[] = "synthetic_weights_2";
+
 } // namespace saddle::device
 
 #endif // SADDLE_RUNTIME_KERNELS_ABI_H

@@ -1,4 +1,4 @@
-// What the kernel "synthetic_weights" is told (runtime/src/weights,
+// What the kernel of synthetic weights is told (runtime/src/weights,
 // SyntheticSource): one record per piece of a weight recipe. Plain C++, shared
 // by host and device.
 

@@ -5,6 +5,7 @@
 #include "passes/Target/Sm90a/Plans/Plans.h"
 #include "passes/Target/Sm90a/Printer.h"
 #include "passes/Target/Sm90a/Sm90a.h"
+#include "runtime/kernels/abi.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/MapVector.h"
@@ -160,7 +161,7 @@ private:
           kernel.body, kernel.temporaries, *functions);
     }
     return createUtility(
-        "synthetic_weights",
+        device::kSyntheticKernel,
         "// Makes weights from a seed while an engine is loaded.\n",
         planSyntheticWeights());
   }

@@ -111,7 +111,7 @@ Status uploadParts(const UploadTarget &target, const WeightSource &source) {
 static uint32_t findSyntheticKernel(const schema::Engine &engine) {
   for (uint32_t i = 0; i < engine.kernels()->size(); ++i) {
     const schema::Kernel &kernel = *engine.kernels()->Get(i);
-    if (kernel.op()->str() == "synthetic_weights" && kernel.functions() &&
+    if (kernel.op()->str() == device::kSyntheticKernel && kernel.functions() &&
         kernel.functions()->size() != 0)
       return i;
   }

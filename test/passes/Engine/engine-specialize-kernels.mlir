@@ -66,8 +66,8 @@ engine.rank_groups @groups.tp axes "tp" size 2 ranks [0, 1, 2, 3]
 // CHECK: engine.kernel @all_reduce_sum_0 op "all_reduce_sum" {} functions
 // CHECK: engine.kernel @all_reduce_sum_1 op "all_reduce_sum" {} functions [#engine.function<@all_reduce_sum.cu, "all_reduce_sum_1" grid[32, 1, 1] exclusive 128 block 256 shared 0>]
 // A kernel that the runtime launches by itself.
-// CHECK: engine.module @synthetic_weights.cu source
-// CHECK: engine.kernel @synthetic_weights op "synthetic_weights" {} functions [#engine.function<@synthetic_weights.cu, "synthetic_weights"
+// CHECK: engine.module @synthetic_weights_2.cu source
+// CHECK: engine.kernel @synthetic_weights_2 op "synthetic_weights_2" {} functions [#engine.function<@synthetic_weights_2.cu, "synthetic_weights_2"
 
 // CHECK-LABEL: engine.program @stage_0
 engine.program @stage_0 stage 0 {
