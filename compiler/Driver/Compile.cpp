@@ -212,8 +212,16 @@ private:
                  llvm::Twine(longest) + " of " + options.input);
       return false;
     }
+    if (options.prefillChunkIsDefault)
+      build.limits.prefillChunk = defaultPrefillChunk(build.limits.maxSeqLen);
     module = importer.build(context, modelName(), build);
     return true;
+  }
+
+  int64_t defaultPrefillChunk(int64_t maxSeqLen) const {
+    constexpr int64_t kLeast = 128;
+    int64_t chunk = findTarget(options.target)->prefillChunk();
+    return std::max(kLeast, std::min(chunk / options.topology.dp, maxSeqLen));
   }
 
   /// The last folder of the input path.

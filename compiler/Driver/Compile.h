@@ -31,6 +31,9 @@ struct CompileOptions {
   /// Lower the default of max_seq_len to what the model allows; a length that
   /// the user gave is refused instead.
   bool maxSeqLenIsDefault = true;
+  /// Take the target's prefill chunk, divided over attention replicas and no
+  /// longer than a sequence, but at least 128.
+  bool prefillChunkIsDefault = true;
   /// Layers of each pipeline stage; empty means even.
   std::vector<int64_t> stageLayers;
   /// Choices of dist-choose-exchanges, by its names of their values; "auto"

@@ -56,6 +56,12 @@ static std::string unreadBecause(const Reader &reader,
     return "--compile-from " + phaseName(from).str() +
            " begins behind the phase that reads it (" +
            phaseName(reader.last).str() + ")";
+  // Both say how long the default prefill chunk of such a target is.
+  const Target *target = findTarget(options.target);
+  if (!options.compileFrom && options.prefillChunkIsDefault && target &&
+      (reader.flag == "--topology" || reader.flag == "--target") &&
+      target->prefillChunk() != defaultTarget().prefillChunk())
+    return "";
   if (reader.first > to)
     return "--compile-to " + phaseName(to).str() +
            " ends before the phase that reads it (" +

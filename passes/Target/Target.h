@@ -30,6 +30,11 @@ public:
   /// What it runs as one launch; of two that match one op, the first counts.
   virtual llvm::ArrayRef<const Fusion *> fusions() const = 0;
 
+  /// Tokens of all attention replicas that a prefill step takes unless the user
+  /// says otherwise: the more, the faster a long prompt, until memory or the
+  /// decodes beside it matter.
+  virtual int64_t prefillChunk() const { return 128; }
+
   virtual DeviceCode deviceCode() const { return DeviceCode::None; }
 
   /// Gives every command of an `engine` module, whose memory is not planned
