@@ -17,7 +17,7 @@ namespace saddle::device {
 
 /// A launch: `heads` states of `rows` x `cols` in each of `slots` slots, of
 /// sequences. Operands qkv, positions, sequences, state, out; rank value 0 is
-/// the number of the first head.
+/// the number of the first head, and real 0 the rate of the layer.
 template <int extent, int64_t slots, int heads, int rows, int cols,
           typename QKV, typename Out>
 struct Scan {
@@ -28,6 +28,12 @@ struct Scan {
   static_assert(QKV::kCols == heads * kWidth && Out::kCols == heads * cols,
                 "rows are q, k and v of each head, and one output of each");
 
+  /// What a head forgets in a token: minus the logarithm of its decay. `slopes`
+  /// are those of all heads of the model.
+  static __device__ __forceinline__ double
+  rateOf(const LaunchParams &p, const double *slopes, int head) {
+    return p.reals[0] * slopes[p.rankValues[0] + head];
+  }
   static __device__ __forceinline__ uint32_t tokens(const LaunchParams &p) {
     return p.step->counts[extent];
   }
@@ -101,9 +107,8 @@ struct SequenceSearch {
     return found;
   }
 
-  /// Whether no token before has the sequence of `token`.
-  __device__ __forceinline__ bool isFirst(uint32_t token) const {
-    i32 sequence = sequences[token];
+  /// Whether no token before `token` is of its sequence.
+  __device__ __forceinline__ bool isFirst(uint32_t token, i32 sequence) const {
     if (token > 0 && sequences[token - 1] == sequence)
       return false;
     bool found = false;
@@ -136,21 +141,22 @@ struct SequenceSearch {
     return found;
   }
 
-  /// Calls visit(token) for the first token of each sequence that this CTA has:
-  /// the launch has one row of CTAs for each token, or for some runs.
+  /// Calls visit(token, its sequence) for tokens that may be the first of their
+  /// sequence: the launch has one row of CTAs for each token, or for some runs.
   template <bool everyToken, typename Visit>
   __device__ __forceinline__ void forEach(Visit visit) const {
     if constexpr (everyToken) {
+      // Asked for together with the count: there is room for all.
       uint32_t token = blockIdx.y;
-      if (token < tokens && isFirst(token))
-        visit(token);
+      i32 sequence = sequences[token];
+      if (token < tokens)
+        visit(token, sequence);
     } else {
       for (uint32_t number = blockIdx.y;; number += gridDim.y) {
         uint32_t token = run(number);
         if (token >= tokens)
           return;
-        if (isFirst(token))
-          visit(token);
+        visit(token, sequences[token]);
       }
     }
   }
@@ -204,29 +210,32 @@ struct StateColumns {
 };
 
 /// Grid: parts of `columns` columns of each head, then rows of CTAs as
-/// SequenceSearch::forEach has them. `losses`: the decay of each head of the
-/// model, minus one.
+/// SequenceSearch::forEach has them. `slopes`: S::rateOf.
 template <typename S, int columns, int count, bool everyToken>
-__device__ void scanTokens(const LaunchParams &p, const float *losses) {
+__device__ void scanTokens(const LaunchParams &p, const double *slopes) {
   using State = StateColumns<S, columns, count>;
   constexpr int kWarps = kScanThreads / 32;
   __shared__ float asks[S::kRows], adds[S::kRows]; // q and k
   __shared__ float sums[kWarps][columns];
   __shared__ uint32_t masks[kWarps];
+  __shared__ float loss; // the decay minus one
   int thread = static_cast<int>(threadIdx.x);
   int head = static_cast<int>(blockIdx.x) / State::kParts;
-  float loss = losses[p.rankValues[0] + head];
   SequenceSearch<kScanThreads> search{S::sequences(p), S::tokens(p), masks};
 
-  search.template forEach<everyToken>([&](uint32_t token) {
+  search.template forEach<everyToken>([&](uint32_t token, i32 sequence) {
     State state;
-    i32 sequence = search.sequences[token];
     bool isSlot = S::isSlot(sequence), changed = false;
     // What a sequence before left in the slot does not matter.
     if (isSlot && S::position(p, token) != 0)
       state.load(S::stateOf(p, sequence, head));
     else
       state.clear();
+    // While that is on its way.
+    if (thread == 0)
+      loss = static_cast<float>(expm1(-S::rateOf(p, slopes, head)));
+    if (!search.isFirst(token, sequence))
+      return;
     while (token < search.tokens) {
       i32 position = S::position(p, token);
       bool real = isSlot && position >= 0;

@@ -386,10 +386,10 @@ struct ScanWarp {
   }
 };
 
-/// Grid: parts of each head, then runs of tokens in turn. `rates`: minus the
-/// logarithm of the decay of each head of the model.
+/// Grid: parts of each head, then runs of tokens in turn. `slopes`:
+/// S::rateOf.
 template <typename S, int warps, int sharedBytes>
-__device__ void scanBlocks(const LaunchParams &p, const double *rates) {
+__device__ void scanBlocks(const LaunchParams &p, const double *slopes) {
   using Tiles = ScanTiles<S, warps>;
   static_assert(Tiles::kBytes == sharedBytes,
                 "the launch reserves what the tiles need");
@@ -397,7 +397,7 @@ __device__ void scanBlocks(const LaunchParams &p, const double *rates) {
   __shared__ uint32_t masks[warps];
   Tiles tiles(shared);
   int head = static_cast<int>(blockIdx.x) / Tiles::kParts;
-  double rate = rates[p.rankValues[0] + head];
+  double rate = S::rateOf(p, slopes, head);
   for (int i = static_cast<int>(threadIdx.x); i <= kScanBlock;
        i += Tiles::kThreads) {
     double loss = expm1(-rate * i);
@@ -411,8 +411,9 @@ __device__ void scanBlocks(const LaunchParams &p, const double *rates) {
   SequenceSearch<Tiles::kThreads> search{S::sequences(p), S::tokens(p), masks};
   __syncthreads();
 
-  search.template forEach<false>([&](uint32_t cursor) {
-    i32 sequence = search.sequences[cursor];
+  search.template forEach<false>([&](uint32_t cursor, i32 sequence) {
+    if (!search.isFirst(cursor, sequence))
+      return;
     if (!S::isSlot(sequence)) {
       for (uint32_t token = cursor + threadIdx.x % 32; token < search.tokens;
            token += 32)

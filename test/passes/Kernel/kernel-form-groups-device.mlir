@@ -19,6 +19,22 @@ func.func @residual_and_norm_are_one_kernel(%x: tensor<8x32xbf16>, %o: tensor<8x
   return %s, %n : tensor<8x32xbf16>, tensor<8x32xbf16>
 }
 
+// Post-norm: the norm is the next residual, and nobody else reads the sum, which the kernel would write for nothing.
+// CHECK-LABEL: func.func @a_norm_that_is_the_residual_stays_alone
+func.func @a_norm_that_is_the_residual_stays_alone(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>) {
+  // CHECK-NEXT: model.add
+  // CHECK-NEXT: model.rms_norm
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %s = model.add %x, %o : tensor<8x32xbf16>
+  %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
+  %q = model.linear %n, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  // Other factors than one never match.
+  %t = model.scaled_add %n, %o alpha 2.0 beta 1.0 : tensor<8x32xbf16>
+  %m = model.rms_norm %t, @norm eps 0.5 : tensor<8x32xbf16>
+  return %n, %q, %m : tensor<8x32xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>
+}
+
 // With the product that alone reads the norm and quantises what it reads; its weight needs no norm in memory.
 // CHECK-LABEL: func.func @a_quantised_product_goes_with_its_norm
 func.func @a_quantised_product_goes_with_its_norm(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x64xbf16>) {

@@ -37,18 +37,18 @@ protected:
 };
 
 TEST_F(ScanPlanTest, DecodesHaveACtaForEachTokenAndColumns) {
-  // 64 heads fill half of 132 multiprocessors: two parts of 64 columns each.
+  // Parts of 32 columns, since halves of 64 heads do not fill the machine.
   KernelPlan p = plan(scan(bf16(), {1, 8}));
   EXPECT_THAT(p.headers, ElementsAre("impls/scan.cuh"));
   ASSERT_EQ(p.functions.size(), 1u);
   EXPECT_THAT(p.functions[0].body,
               HasSubstr("using S = Scan<1, 8, 64, 128, 128,"));
   EXPECT_THAT(p.functions[0].body,
-              HasSubstr("scanTokens<S, 64, 4, /*everyToken=*/true>"));
-  EXPECT_EQ(p.functions[0].grid[0], 128u);
+              HasSubstr("scanTokens<S, 32, 4, /*everyToken=*/true>"));
+  EXPECT_EQ(p.functions[0].grid[0], 256u);
   EXPECT_EQ(p.functions[0].grid[1], 1u);
   EXPECT_EQ(p.functions[0].block, 256u);
-  // Of eight heads, parts of 128 bytes; of eight tokens whole rows do.
+  // No smaller ones than that; whole rows of eight tokens do.
   p = plan(scan(bf16(), {1, 8, 8}));
   EXPECT_THAT(p.functions[0].body, HasSubstr("scanTokens<S, 32, 4,"));
   EXPECT_EQ(p.functions[0].grid[0], 32u);
@@ -58,14 +58,13 @@ TEST_F(ScanPlanTest, DecodesHaveACtaForEachTokenAndColumns) {
   EXPECT_EQ(p.functions[0].grid[1], 8u);
 }
 
-TEST_F(ScanPlanTest, DecaysAreNumbersOfTheModelsHeads) {
-  // Slopes of 64 heads: 2^(-1/8), 2^(-1/4) ...; the loss is e^(-slope/2) - 1.
-  EXPECT_THAT(plan(scan(bf16(), {1, 8, 8})).functions[0].body,
-              StartsWith("static __constant__ const float losses[] = {\n"
-                         "    -0.36776998f, -0.343247622f,"));
-  EXPECT_THAT(plan(scan(bf16(), {512, 8, 8})).functions[0].body,
-              StartsWith("static __constant__ const double rates[] = {\n"
-                         "    0.45850202160233561, 0.42044820762685725,"));
+TEST_F(ScanPlanTest, SlopesAreThoseOfTheModelsHeads) {
+  // 64 heads: 2^(-1/8), 2^(-1/4) ... A rank with eight of them takes its own;
+  // the rate of the layer comes with the launch.
+  for (int64_t tokens : {1, 512})
+    EXPECT_THAT(plan(scan(bf16(), {tokens, 8, 8})).functions[0].body,
+                StartsWith("static __constant__ const double slopes[] = {\n"
+                           "    0.91700404320467122, 0.84089641525371461,"));
 }
 
 TEST_F(ScanPlanTest, PromptsAreTakenInBlocks) {
@@ -73,8 +72,9 @@ TEST_F(ScanPlanTest, PromptsAreTakenInBlocks) {
   EXPECT_THAT(p.headers, ElementsAre("impls/scan_blocks.cuh"));
   ASSERT_EQ(p.functions.size(), 1u);
   // 64 heads in two halves of four warps, 16 columns each.
-  EXPECT_THAT(p.functions[0].body,
-              HasSubstr("scanBlocks<S, 4, /*sharedBytes=*/107528>(p, rates);"));
+  EXPECT_THAT(
+      p.functions[0].body,
+      HasSubstr("scanBlocks<S, 4, /*sharedBytes=*/107528>(p, slopes);"));
   EXPECT_EQ(p.functions[0].grid[0], 128u);
   EXPECT_EQ(p.functions[0].grid[1], 8u); // sequences
   EXPECT_EQ(p.functions[0].block, 128u);

@@ -9,8 +9,6 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 
-#include <cmath>
-
 using namespace mlir;
 using namespace saddle;
 using namespace saddle::cuda;
@@ -37,24 +35,17 @@ struct ScanShape {
 
 } // namespace
 
-/// What each head of the model forgets in a token: rate times slope.
-static std::vector<double> ratesOf(const LaunchDesc &launch) {
-  std::vector<double> rates;
+/// "static __constant__ const double slopes[] = {...};" of all heads of the
+/// model. What they are multiplied by comes with a launch (abi.h, reals), so
+/// that layers share a kernel.
+static std::string slopesOf(const LaunchDesc &launch) {
+  std::string text = "static __constant__ const double slopes[] = {";
+  llvm::raw_string_ostream os(text);
   int64_t heads = launch.integer("heads");
   for (int64_t head = 0; head < heads; ++head)
-    rates.push_back(launch.real("rate") * alibiSlope(head, heads));
-  return rates;
-}
-
-/// "static __constant__ const TYPE NAME[] = {...};"
-static std::string tableOf(StringRef type, StringRef name,
-                           ArrayRef<std::string> values) {
-  std::string text =
-      llvm::formatv("static __constant__ const {0} {1}[] = {{", type, name);
-  for (auto [i, value] : llvm::enumerate(values)) {
-    text += i % 4 == 0 ? "\n    " : " ";
-    text += value + (i + 1 < values.size() ? "," : "};\n");
-  }
+    os << (head % 3 == 0 ? "\n    " : " ")
+       << llvm::format("%.17g", alibiSlope(head, heads))
+       << (head + 1 < heads ? "," : "};\n");
   return text;
 }
 
@@ -71,10 +62,6 @@ static uint32_t runsOf(const LaunchDesc &launch) {
 static FailureOr<KernelPlan> planTokens(const LaunchDesc &launch,
                                         const ScanShape &shape, bool everyToken,
                                         std::string &error) {
-  // The decay minus one is what fp32 holds well.
-  std::vector<std::string> losses;
-  for (double rate : ratesOf(launch))
-    losses.push_back(floatLiteral(std::expm1(-rate)));
   int64_t count = shape.cols % 4 == 0 ? 4 : 1;
   int64_t pieces = llvm::divideCeil(shape.cols, count);
   auto valuesOf = [&](int64_t lanes) {
@@ -97,9 +84,9 @@ static FailureOr<KernelPlan> planTokens(const LaunchDesc &launch,
     lanes /= 2;
 
   FunctionPlan only;
-  only.body = tableOf("float", "losses", losses) + shape.alias(launch);
+  only.body = slopesOf(launch) + shape.alias(launch);
   only.body +=
-      llvm::formatv("scanTokens<S, {0}, {1}, /*everyToken=*/{2}>(p, losses);",
+      llvm::formatv("scanTokens<S, {0}, {1}, /*everyToken=*/{2}>(p, slopes);",
                     lanes * count, count, everyToken ? "true" : "false");
   only.block = device::kScanThreads;
   only.residentBlocks = 2;
@@ -133,17 +120,12 @@ static int64_t warpsOfBlocks(const ScanShape &shape) {
 /// In blocks of tokens that follow one another.
 static KernelPlan planBlocks(const LaunchDesc &launch, const ScanShape &shape,
                              int64_t warps) {
-  std::vector<std::string> rates;
-  for (double rate : ratesOf(launch)) {
-    rates.emplace_back();
-    llvm::raw_string_ostream(rates.back()) << llvm::format("%.17g", rate);
-  }
   int64_t columns = warps * device::kScanColumns;
   int64_t bytes = device::scanSharedBytes(shape.rows, columns);
   FunctionPlan only;
-  only.body = tableOf("double", "rates", rates) + shape.alias(launch);
+  only.body = slopesOf(launch) + shape.alias(launch);
   only.body += llvm::formatv(
-      "scanBlocks<S, {0}, /*sharedBytes=*/{1}>(p, rates);", warps, bytes);
+      "scanBlocks<S, {0}, /*sharedBytes=*/{1}>(p, slopes);", warps, bytes);
   only.block = static_cast<uint32_t>(warps * 32);
   only.residentBlocks = 2;
   only.sharedBytes = static_cast<uint32_t>(bytes);
