@@ -9,6 +9,7 @@
 #pragma once
 
 #include "runtime/kernels/abi.h"
+#include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/shared/scan.h"
 #include "runtime/kernels/tile/matrix.cuh"
 #include "runtime/kernels/tile/reduce.cuh"
@@ -89,15 +90,14 @@ struct SequenceSearch {
     return done;
   }
 
-  /// The first token of `sequence` from `from` on, or `tokens`.
-  __device__ __forceinline__ uint32_t next(i32 sequence, uint32_t from) const {
-    if (from < tokens && sequences[from] == sequence)
-      return from;
-    uint32_t found = tokens;
-    for (uint32_t base = from; base < tokens; base += threads)
+  /// The first token in from .. to - 1 that passes, or `to`.
+  template <typename Test>
+  __device__ __forceinline__ uint32_t find(uint32_t from, uint32_t to,
+                                           Test test) const {
+    uint32_t found = to;
+    for (uint32_t base = from; base < to; base += threads)
       if (among(
-              base,
-              [&](uint32_t token) { return sequences[token] == sequence; },
+              base, [&](uint32_t token) { return token < to && test(token); },
               [&](uint32_t first, uint32_t mask) {
                 if (mask != 0)
                   found = first + __ffs(static_cast<int>(mask)) - 1;
@@ -105,6 +105,50 @@ struct SequenceSearch {
               }))
         break;
     return found;
+  }
+
+  /// The first token of `sequence` from `from` on, or `tokens`.
+  __device__ __forceinline__ uint32_t next(i32 sequence, uint32_t from) const {
+    if (from < tokens && sequences[from] == sequence)
+      return from;
+    return find(from, tokens,
+                [&](uint32_t token) { return sequences[token] == sequence; });
+  }
+
+  /// Where the run ends that `token` is in, but not behind `to`.
+  __device__ __forceinline__ uint32_t endOf(uint32_t token, uint32_t to) const {
+    i32 sequence = sequences[token];
+    return find(token, to,
+                [&](uint32_t each) { return sequences[each] != sequence; });
+  }
+
+  /// Whether a run begins with `token`.
+  __device__ __forceinline__ bool begins(uint32_t token) const {
+    return token == 0 || sequences[token] != sequences[token - 1];
+  }
+
+  /// Whether all tokens of `sequence`, which has some, are one run.
+  __device__ __forceinline__ bool isOneRun(i32 sequence) const {
+    int runs = 0;
+    for (uint32_t token = threadIdx.x; token < tokens; token += threads)
+      runs += sequences[token] == sequence && begins(token);
+    bool several = __syncthreads_or(runs > 1);
+    return __syncthreads_count(runs > 0) == 1 && !several;
+  }
+
+  struct Others {
+    bool earlier, later;
+  };
+  /// Whether tokens before and behind `token` are of its sequence.
+  __device__ __forceinline__ Others others(uint32_t token, i32 sequence) const {
+    bool earlier = false, later = false;
+    for (uint32_t i = threadIdx.x; i < tokens; i += threads) {
+      bool same = sequences[i] == sequence;
+      earlier |= same && i < token;
+      later |= same && i > token;
+    }
+    bool hasEarlier = __syncthreads_or(earlier);
+    return {hasEarlier, static_cast<bool>(__syncthreads_or(later))};
   }
 
   /// Whether no token before `token` is of its sequence.
@@ -122,10 +166,7 @@ struct SequenceSearch {
     uint32_t found = tokens;
     for (uint32_t base = 0; base < tokens; base += threads)
       if (among(
-              base,
-              [&](uint32_t token) {
-                return token == 0 || sequences[token] != sequences[token - 1];
-              },
+              base, [&](uint32_t token) { return begins(token); },
               [&](uint32_t first, uint32_t mask) {
                 uint32_t count = __popc(mask);
                 if (number >= count) {
@@ -148,7 +189,7 @@ struct SequenceSearch {
     if constexpr (everyToken) {
       // Asked for together with the count: there is room for all.
       uint32_t token = blockIdx.y;
-      i32 sequence = sequences[token];
+      i32 sequence = const_cast<const volatile i32 *>(sequences)[token];
       if (token < tokens)
         visit(token, sequence);
     } else {
@@ -159,6 +200,36 @@ struct SequenceSearch {
         visit(token, sequences[token]);
       }
     }
+  }
+};
+
+/// q, k and a thread's values of v of a token, on their way to a CTA.
+template <typename S, int count>
+struct TokenValues {
+  static constexpr int kPieces =
+      (2 * S::kRows + kScanThreads - 1) / kScanThreads;
+  typename S::Value shared[kPieces], own[count];
+
+  /// `column`: of v; not below 0 unless there is none.
+  __device__ __forceinline__ void load(const typename S::Value *row,
+                                       int column) {
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i)
+      if (int at = i * kScanThreads + static_cast<int>(threadIdx.x);
+          at < 2 * S::kRows)
+        shared[i] = row[at];
+#pragma unroll
+    for (int j = 0; j < count; ++j)
+      own[j] = column < 0 ? fromFloat<typename S::Value>(0)
+                          : row[2 * S::kRows + column + j];
+  }
+  /// q, then k.
+  __device__ __forceinline__ void share(float *values) const {
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i)
+      if (int at = i * kScanThreads + static_cast<int>(threadIdx.x);
+          at < 2 * S::kRows)
+        values[at] = toFloat(shared[i]);
   }
 };
 
@@ -185,8 +256,15 @@ struct StateColumns {
   __device__ __forceinline__ int rowOf(int i) const {
     return i * kGroups + group;
   }
+  /// Known without looking where the CTA has whole rows and columns.
+  __device__ __forceinline__ bool hasRow(int i) const {
+    return S::kRows % kGroups == 0 || rowOf(i) < S::kRows;
+  }
+  __device__ __forceinline__ bool hasColumn() const {
+    return S::kCols % columns == 0 || column < S::kCols;
+  }
   __device__ __forceinline__ bool isMine(int i) const {
-    return rowOf(i) < S::kRows && column < S::kCols;
+    return hasRow(i) && hasColumn();
   }
   __device__ __forceinline__ void clear() {
 #pragma unroll
@@ -202,10 +280,15 @@ struct StateColumns {
   }
   __device__ __forceinline__ void store(float *state) const {
 #pragma unroll
-    for (int i = 0; i < kRowsOfThread; ++i)
-      if (isMine(i))
-        *reinterpret_cast<Values *>(state + rowOf(i) * S::kCols + column) =
-            held[i];
+    for (int i = 0; i < kRowsOfThread; ++i) {
+      if (!isMine(i))
+        continue;
+      float *to = state + rowOf(i) * S::kCols + column;
+      if constexpr (count == 4)
+        storeFour(to, held[i][0], held[i][1], held[i][2], held[i][3]);
+      else
+        *reinterpret_cast<Values *>(to) = held[i];
+    }
   }
 };
 
@@ -215,7 +298,7 @@ template <typename S, int columns, int count, bool everyToken>
 __device__ void scanTokens(const LaunchParams &p, const double *slopes) {
   using State = StateColumns<S, columns, count>;
   constexpr int kWarps = kScanThreads / 32;
-  __shared__ float asks[S::kRows], adds[S::kRows]; // q and k
+  __shared__ float asksAndAdds[2 * S::kRows]; // q and k
   __shared__ float sums[kWarps][columns];
   __shared__ uint32_t masks[kWarps];
   __shared__ float loss; // the decay minus one
@@ -225,50 +308,46 @@ __device__ void scanTokens(const LaunchParams &p, const double *slopes) {
 
   search.template forEach<everyToken>([&](uint32_t token, i32 sequence) {
     State state;
+    TokenValues<S, count> values;
+    i32 position = S::position(p, token);
     bool isSlot = S::isSlot(sequence), changed = false;
-    // What a sequence before left in the slot does not matter.
-    if (isSlot && S::position(p, token) != 0)
+    int column = state.hasColumn() ? state.column : -1;
+    // All that is read is on its way before anything waits. What a sequence
+    // before left in the slot does not matter.
+    values.load(S::headOf(p, token, head), column);
+    if (isSlot && position != 0)
       state.load(S::stateOf(p, sequence, head));
     else
       state.clear();
-    // While that is on its way.
     if (thread == 0)
       loss = static_cast<float>(expm1(-S::rateOf(p, slopes, head)));
-    if (!search.isFirst(token, sequence))
+    auto [hasEarlier, hasLater] = search.others(token, sequence);
+    if (hasEarlier)
       return;
-    while (token < search.tokens) {
-      i32 position = S::position(p, token);
+    for (;;) {
       bool real = isSlot && position >= 0;
-      float values[count] = {};
-      if (real) {
-        const typename S::Value *row = S::headOf(p, token, head);
-        for (int i = thread; i < S::kRows; i += kScanThreads) {
-          asks[i] = toFloat(row[i]);
-          adds[i] = toFloat(row[S::kRows + i]);
-        }
-#pragma unroll
-        for (int j = 0; j < count; ++j)
-          if (state.column < S::kCols)
-            values[j] = toFloat(row[2 * S::kRows + state.column + j]);
-        if (position == 0)
-          state.clear();
-        changed = true;
-      }
+      values.share(asksAndAdds);
+      if (position == 0)
+        state.clear();
+      changed |= real;
       __syncthreads();
       float results[count] = {};
       if (real)
 #pragma unroll
         for (int i = 0; i < State::kRowsOfThread; ++i) {
-          if (state.rowOf(i) >= S::kRows)
+          if (!state.hasRow(i))
             continue;
-          float ask = asks[state.rowOf(i)], add = adds[state.rowOf(i)];
+          float ask = asksAndAdds[state.rowOf(i)];
+          float add = asksAndAdds[S::kRows + state.rowOf(i)];
 #pragma unroll
           for (int j = 0; j < count; ++j) {
             float &held = state.held[i][j];
-            held += fmaf(loss, held, add * values[j]);
+            held += fmaf(loss, held, add * toFloat(values.own[j]));
             results[j] = fmaf(ask, held, results[j]);
           }
         }
+      if (!hasLater && changed)
+        state.store(S::stateOf(p, sequence, head));
 #pragma unroll
       for (int j = 0; j < count; ++j) {
 #pragma unroll
@@ -286,7 +365,14 @@ __device__ void scanTokens(const LaunchParams &p, const double *slopes) {
         S::outOf(p, token, head)[state.begin + thread] =
             fromFloat<typename S::Result>(sum);
       }
-      token = search.next(sequence, token + 1);
+      if (!hasLater)
+        return;
+      uint32_t next = search.next(sequence, token + 1);
+      if (next >= search.tokens)
+        break;
+      token = next;
+      position = S::position(p, token);
+      values.load(S::headOf(p, token, head), column);
     }
     if (changed)
       state.store(S::stateOf(p, sequence, head));

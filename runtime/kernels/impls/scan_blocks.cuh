@@ -91,6 +91,7 @@ struct ScanWarp {
   const LaunchParams &p;
   const Tiles &tiles;
   int head, column; // of the warp in its head
+  double rate;
   int warp = static_cast<int>(threadIdx.x) / 32;
   int g = static_cast<int>(threadIdx.x) % 32 / 4;
   int t = static_cast<int>(threadIdx.x) % 4;
@@ -123,7 +124,21 @@ struct ScanWarp {
       for (int i = 0; i < 4; ++i)
         to[place(tile, i)] = state[tile][i];
   }
-  /// Zeros in the warp's columns of a token, by one lane.
+  /// The state after so many tokens that add up to `sum`.
+  __device__ __forceinline__ void addAfter(int count, const float *sum) {
+    float loss = static_cast<float>(expm1(-rate * count));
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        state[tile][i] += fmaf(loss, state[tile][i], sum[place(tile, i)]);
+  }
+  /// Zeros in the warp's columns of tokens from .. to - 1.
+  __device__ __forceinline__ void zero(uint32_t from, uint32_t to) const {
+    for (uint32_t token = from + threadIdx.x % 32; token < to; token += 32)
+      zero(token);
+  }
+  /// Of one token, by one lane.
   __device__ __forceinline__ void zero(uint32_t token) const {
     auto *out = S::outOf(p, token, head) + column;
     for (int i = 0; i < kScanColumns; ++i)
@@ -180,18 +195,20 @@ struct ScanWarp {
     }
   }
 
-  /// Begins to copy q, k and the CTA's columns of v; rows behind the block are
-  /// zero.
+  /// Begins to copy q (if `asks`), k and the CTA's columns of v; rows behind
+  /// the block are zero.
+  template <bool asks>
   __device__ __forceinline__ void copy(TokenBlock block, int stage) const {
     constexpr int kPieces = S::kRows / 8, kValuePieces = Tiles::kColumns / 8;
-    constexpr int kOfRow = 2 * kPieces + kValuePieces;
+    constexpr int kFirst = asks ? 0 : kPieces;
+    constexpr int kOfRow = 2 * kPieces + kValuePieces - kFirst;
     const uint32_t *numbers = tiles.numbers + stage * kScanBlock;
     uint32_t to = tiles.base + stage * Tiles::kStage;
     int begin = column - warp * kScanColumns;
     int rows = block.tiles() * 16;
     for (int i = static_cast<int>(threadIdx.x); i < rows * kOfRow;
          i += Tiles::kThreads) {
-      int row = i / kOfRow, piece = i % kOfRow;
+      int row = i / kOfRow, piece = i % kOfRow + kFirst;
       bool real = row < block.count;
       const bf16 *from = S::headOf(p, numbers[real ? row : 0], head);
       uint32_t at;
@@ -384,10 +401,76 @@ struct ScanWarp {
         }
     }
   }
+
+  /// Tokens of `sequence` from `cursor` on, with their outputs if `asks`;
+  /// begin() fills the state, unless the first of them begins anew. By how many
+  /// tokens that state has decayed; -1 when some token began anew.
+  template <bool asks, typename Begin>
+  __device__ __forceinline__ int
+  walk(const SequenceSearch<Tiles::kThreads> &search, i32 sequence,
+       uint32_t cursor, Begin begin) {
+    int stage = 0, decayed = 0;
+    TokenBlock block = gather(search, sequence, cursor, tiles.numbers);
+    copy<asks>(block, stage);
+    commitCopies();
+    if (!block.begins)
+      begin();
+    while (block.count != 0) {
+      TokenBlock next = gather(search, sequence, cursor,
+                               tiles.numbers + (1 - stage) * kScanBlock);
+      copy<asks>(next, 1 - stage);
+      commitCopies();
+      if (block.begins) {
+        clear();
+        decayed = -1;
+      }
+      if (decayed >= 0)
+        decayed += block.count;
+      waitCopies<1>();
+      __syncthreads();
+      if constexpr (asks) {
+        weigh(block, stage);
+        __syncthreads();
+        ask(block, stage);
+      }
+      add(block, stage);
+      // Before the stage and the weights are overwritten.
+      __syncthreads();
+      block = next;
+      stage = 1 - stage;
+    }
+    waitCopies<0>();
+    return decayed;
+  }
+
+  /// All tokens of a sequence that begins at `token`, with its slot's state.
+  __device__ __forceinline__ void
+  walkAll(const SequenceSearch<Tiles::kThreads> &search, i32 sequence,
+          uint32_t token) {
+    // What a sequence before left in the slot does not matter.
+    float *slot = S::stateOf(p, sequence, head);
+    if (walk<true>(search, sequence, token, [&] { load(slot); }) != 0)
+      store(slot);
+  }
+
+  /// The warp of a CTA whose x counts parts of heads. `slopes`: S::rateOf.
+  __device__ __forceinline__ ScanWarp(const LaunchParams &p, const Tiles &tiles,
+                                      const double *slopes)
+      : p(p), tiles(tiles), head(static_cast<int>(blockIdx.x) / Tiles::kParts),
+        column(static_cast<int>(blockIdx.x) % Tiles::kParts * Tiles::kColumns +
+               static_cast<int>(threadIdx.x) / 32 * kScanColumns),
+        rate(S::rateOf(p, slopes, head)) {
+    for (int i = static_cast<int>(threadIdx.x); i <= kScanBlock;
+         i += Tiles::kThreads) {
+      double loss = expm1(-rate * i);
+      tiles.losses[i] = static_cast<float>(loss);
+      tiles.powers[i] = static_cast<float>(loss + 1);
+    }
+    __syncthreads();
+  }
 };
 
-/// Grid: parts of each head, then runs of tokens in turn. `slopes`:
-/// S::rateOf.
+/// Grid: parts of each head, then runs of tokens in turn. `slopes`: S::rateOf.
 template <typename S, int warps, int sharedBytes>
 __device__ void scanBlocks(const LaunchParams &p, const double *slopes) {
   using Tiles = ScanTiles<S, warps>;
@@ -396,61 +479,14 @@ __device__ void scanBlocks(const LaunchParams &p, const double *slopes) {
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ uint32_t masks[warps];
   Tiles tiles(shared);
-  int head = static_cast<int>(blockIdx.x) / Tiles::kParts;
-  double rate = S::rateOf(p, slopes, head);
-  for (int i = static_cast<int>(threadIdx.x); i <= kScanBlock;
-       i += Tiles::kThreads) {
-    double loss = expm1(-rate * i);
-    tiles.losses[i] = static_cast<float>(loss);
-    tiles.powers[i] = static_cast<float>(loss + 1);
-  }
-  ScanWarp<S, warps> warp{
-      p, tiles, head,
-      static_cast<int>(blockIdx.x) % Tiles::kParts * Tiles::kColumns +
-          static_cast<int>(threadIdx.x) / 32 * kScanColumns};
+  ScanWarp<S, warps> warp(p, tiles, slopes);
   SequenceSearch<Tiles::kThreads> search{S::sequences(p), S::tokens(p), masks};
-  __syncthreads();
 
-  search.template forEach<false>([&](uint32_t cursor, i32 sequence) {
-    if (!search.isFirst(cursor, sequence))
-      return;
-    if (!S::isSlot(sequence)) {
-      for (uint32_t token = cursor + threadIdx.x % 32; token < search.tokens;
-           token += 32)
-        if (search.sequences[token] == sequence)
-          warp.zero(token);
-      return;
-    }
-    int stage = 0;
-    TokenBlock block = warp.gather(search, sequence, cursor, tiles.numbers);
-    if (block.count == 0)
-      return;
-    warp.copy(block, stage);
-    commitCopies();
-    // What a sequence before left in the slot does not matter.
-    float *state = S::stateOf(p, sequence, head);
-    if (!block.begins)
-      warp.load(state);
-    while (block.count != 0) {
-      TokenBlock next = warp.gather(search, sequence, cursor,
-                                    tiles.numbers + (1 - stage) * kScanBlock);
-      warp.copy(next, 1 - stage);
-      commitCopies();
-      if (block.begins)
-        warp.clear();
-      waitCopies<1>();
-      __syncthreads();
-      warp.weigh(block, stage);
-      __syncthreads();
-      warp.ask(block, stage);
-      warp.add(block, stage);
-      // Before the stage and the weights are overwritten.
-      __syncthreads();
-      block = next;
-      stage = 1 - stage;
-    }
-    waitCopies<0>();
-    warp.store(state);
+  search.template forEach<false>([&](uint32_t token, i32 sequence) {
+    if (!S::isSlot(sequence))
+      return warp.zero(token, search.endOf(token, search.tokens));
+    if (search.isFirst(token, sequence))
+      warp.walkAll(search, sequence, token);
   });
 }
 

@@ -29,6 +29,13 @@ constexpr int64_t scanSharedBytes(int64_t rows, int64_t columns) {
          4 * (2 * (kScanBlock + 1) + 2 * kScanBlock);
 }
 
+/// The workspace of that many spans of a launch (impls/scan_spans.cuh), for
+/// `values` values of the states of a sequence in all heads, which `ctas` CTAs
+/// share.
+constexpr int64_t scanSpanBytes(int64_t spans, int64_t values, int64_t ctas) {
+  return spans * (2 * values + ctas) * 4;
+}
+
 } // namespace saddle::device
 
 #endif // SADDLE_RUNTIME_KERNELS_SHARED_SCAN_H

@@ -68,7 +68,7 @@ TEST_F(ScanPlanTest, SlopesAreThoseOfTheModelsHeads) {
 }
 
 TEST_F(ScanPlanTest, PromptsAreTakenInBlocks) {
-  KernelPlan p = plan(scan(bf16(), {512, 8}));
+  KernelPlan p = plan(scan(bf16(), {128, 8}));
   EXPECT_THAT(p.headers, ElementsAre("impls/scan_blocks.cuh"));
   ASSERT_EQ(p.functions.size(), 1u);
   // 64 heads in two halves of four warps, 16 columns each.
@@ -80,18 +80,39 @@ TEST_F(ScanPlanTest, PromptsAreTakenInBlocks) {
   EXPECT_EQ(p.functions[0].block, 128u);
   EXPECT_EQ(p.functions[0].sharedBytes, device::scanSharedBytes(128, 64));
   EXPECT_EQ(p.functions[0].residentBlocks, 2u);
-  // Fewer heads have smaller CTAs.
-  p = plan(scan(bf16(), {512, 8, 32}));
-  EXPECT_EQ(p.functions[0].grid[0], 128u);
-  EXPECT_EQ(p.functions[0].block, 64u);
-  p = plan(scan(bf16(), {512, 8, 8}));
-  EXPECT_EQ(p.functions[0].grid[0], 64u);
+  EXPECT_EQ(p.workspaceBytes, 0u);
+  // Narrow heads have smaller CTAs.
+  p = plan(scan(bf16(), {128, 8, 4, 16, 48}));
+  EXPECT_EQ(p.functions[0].grid[0], 12u);
   EXPECT_EQ(p.functions[0].block, 32u);
   // As many tokens as slots are decodes, more are not.
   EXPECT_THAT(plan(scan(bf16(), {64, 64})).functions[0].body,
               HasSubstr("scanTokens<"));
   EXPECT_THAT(plan(scan(bf16(), {65, 64})).functions[0].body,
               HasSubstr("scanBlocks<"));
+}
+
+TEST_F(ScanPlanTest, SpansOfAPromptFillTheMachine) {
+  // Eight heads are 16 CTAs, and 264 fit: 16 spans of 128 tokens.
+  KernelPlan p = plan(scan(bf16(), {2048, 8, 8}));
+  EXPECT_THAT(p.headers, ElementsAre("impls/scan_spans.cuh"));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_EQ(p.functions[0].suffix, "sums");
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("scanSpanSums<S, 4, /*sharedBytes=*/107528, "
+                        "/*span=*/128, /*spans=*/16>(p, slopes);"));
+  EXPECT_EQ(p.functions[0].grid[0], 16u);
+  EXPECT_EQ(p.functions[0].grid[1], 15u);
+  EXPECT_EQ(p.functions[1].suffix, "spans");
+  EXPECT_THAT(p.functions[1].body, HasSubstr("scanSpans<S, 4, "));
+  EXPECT_EQ(p.functions[1].grid[1], 16u);
+  // Two states of 512 KiB for each span, and a number for each CTA.
+  EXPECT_EQ(p.workspaceBytes, 16u * (2 * 512 * 1024 + 16 * 4));
+  // 64 heads are 128 CTAs: two spans. None is shorter than two blocks.
+  p = plan(scan(bf16(), {2048, 8}));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("/*span=*/1024, /*spans=*/2>"));
+  p = plan(scan(bf16(), {512, 8, 8}));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("/*span=*/128, /*spans=*/4>"));
 }
 
 TEST_F(ScanPlanTest, WhatHasNoTilesGoesTokenByToken) {

@@ -108,32 +108,63 @@ static int64_t warpsOfBlocks(const ScanShape &shape) {
                 shape.cols % device::kScanColumns == 0;
   if (!isFast)
     return 0;
-  // As many as share weights of tokens while a sequence fills the machine, or
-  // nearly so.
-  int64_t pieces = shape.cols / device::kScanColumns, warps = 1;
-  while (warps < 4 && pieces % (2 * warps) == 0 &&
-         shape.heads * (pieces / (2 * warps)) * 10 >= kMultiprocessors * 9)
-    warps *= 2;
+  // They share the weights that tokens have for each other.
+  int64_t pieces = shape.cols / device::kScanColumns, warps = 4;
+  while (pieces % warps != 0)
+    warps /= 2;
   return warps;
 }
 
 /// In blocks of tokens that follow one another.
 static KernelPlan planBlocks(const LaunchDesc &launch, const ScanShape &shape,
                              int64_t warps) {
+  constexpr int64_t kResident = 2; // CTAs of a multiprocessor
   int64_t columns = warps * device::kScanColumns;
   int64_t bytes = device::scanSharedBytes(shape.rows, columns);
+  int64_t ctas = shape.heads * (shape.cols / columns);
+  // Spans of tokens that fill the machine, but none of a block or two.
+  constexpr int64_t kLeast = 2 * device::kScanBlock;
+  int64_t most = std::max<int64_t>(kResident * kMultiprocessors / ctas, 1);
+  int64_t span = std::max(llvm::alignTo(llvm::divideCeil(launch.capacity, most),
+                                        device::kScanBlock),
+                          uint64_t(kLeast));
+  int64_t spans = llvm::divideCeil(launch.capacity, span);
+
   FunctionPlan only;
-  only.body = slopesOf(launch) + shape.alias(launch);
-  only.body += llvm::formatv(
-      "scanBlocks<S, {0}, /*sharedBytes=*/{1}>(p, slopes);", warps, bytes);
+  std::string head = slopesOf(launch) + shape.alias(launch);
   only.block = static_cast<uint32_t>(warps * 32);
-  only.residentBlocks = 2;
+  only.residentBlocks = kResident;
   only.sharedBytes = static_cast<uint32_t>(bytes);
-  only.grid[0] = static_cast<uint32_t>(shape.heads * (shape.cols / columns));
-  only.grid[1] = runsOf(launch);
+  only.grid[0] = static_cast<uint32_t>(ctas);
   KernelPlan plan;
-  plan.headers = {"impls/scan_blocks.cuh"};
-  plan.functions.push_back(std::move(only));
+  if (spans == 1) {
+    only.body = head + llvm::formatv("scanBlocks<S, {0}, /*sharedBytes=*/{1}>"
+                                     "(p, slopes);",
+                                     warps, bytes)
+                           .str();
+    only.grid[1] = runsOf(launch);
+    plan.headers = {"impls/scan_blocks.cuh"};
+    plan.functions = {std::move(only)};
+    return plan;
+  }
+  auto bodyOf = [&](StringRef function) {
+    return head +
+           llvm::formatv("{0}<S, {1}, /*sharedBytes=*/{2}, /*span=*/{3}, "
+                         "/*spans=*/{4}>(p, slopes);",
+                         function, warps, bytes, span, spans)
+               .str();
+  };
+  FunctionPlan sums = only;
+  sums.suffix = "sums";
+  sums.body = bodyOf("scanSpanSums");
+  sums.grid[1] = static_cast<uint32_t>(spans - 1);
+  only.suffix = "spans";
+  only.body = bodyOf("scanSpans");
+  only.grid[1] = static_cast<uint32_t>(spans);
+  plan.headers = {"impls/scan_spans.cuh"};
+  plan.functions = {std::move(sums), std::move(only)};
+  plan.workspaceBytes = uint64_t(device::scanSpanBytes(
+      spans, shape.heads * shape.rows * shape.cols, ctas));
   return plan;
 }
 
