@@ -45,7 +45,7 @@ nvfp4-tp4    | tp=4           | nvfp4 | {DECODE}
 mxfp4-tp2    | tp=2           | mxfp4 | {DECODE}
 awq-chunk    | tp=1           | awq  | --max-batch 2 --max-seq-len 4096 --buckets 2 --prefill-chunk 2048
 m1-tp8       | tp=8           | m1   | {REPLICA} --prefill-chunk 512
-m1-tp2       | tp=2           | m1   | --max-batch 2 --max-seq-len 4096 --buckets 1,2 --prefill-chunk 256
+m1-tp4       | tp=4           | m1   | --max-batch 2 --max-seq-len 4096 --buckets 1,2 --prefill-chunk 256
 """
 
 # A line of SaddleKernelCheck's summary: one op.

@@ -145,27 +145,42 @@ struct ScanWarp {
       out[i] = fromFloat<bf16>(0);
   }
 
+  /// A token and the one 32 behind it of each lane, from `cursor` on.
+  struct Window {
+    i32 sequences[2], positions[2];
+  };
+  __device__ __forceinline__ Window
+  look(const SequenceSearch<Tiles::kThreads> &search, uint32_t cursor) const {
+    Window window;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      uint32_t token =
+          min(cursor + half * 32 + threadIdx.x % 32, search.tokens - 1);
+      window.sequences[half] = search.sequences[token];
+      window.positions[half] = S::position(p, token);
+    }
+    return window;
+  }
+
   /// The next tokens of `sequence` from `cursor` on, which moves behind them;
-  /// their numbers to `numbers`, by every warp the same. Tokens without a
-  /// position get zeros.
+  /// their numbers to `numbers`, by every warp the same. `window` is what lies
+  /// there. Tokens without a position get zeros.
   __device__ __forceinline__ TokenBlock
   gather(const SequenceSearch<Tiles::kThreads> &search, i32 sequence,
-         uint32_t &cursor, uint32_t *numbers) const {
+         uint32_t &cursor, Window window, uint32_t *numbers) const {
     int lane = static_cast<int>(threadIdx.x) % 32;
     for (;;) {
-      cursor = search.next(sequence, cursor);
-      if (cursor >= search.tokens)
-        return {};
+      uint32_t any = 0;
       uint64_t real = 0, first = 0;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         uint32_t token = cursor + half * 32 + lane;
-        bool mine =
-            token < search.tokens && search.sequences[token] == sequence;
-        i32 position = mine ? S::position(p, token) : 0;
+        bool mine = token < search.tokens && window.sequences[half] == sequence;
+        i32 position = window.positions[half];
         if (mine && position < 0)
           zero(token);
         bool isReal = mine && position >= 0;
+        any |= __ballot_sync(kFullWarp, mine);
         real |= static_cast<uint64_t>(__ballot_sync(kFullWarp, isReal))
                 << half * 32;
         first |= static_cast<uint64_t>(
@@ -173,7 +188,10 @@ struct ScanWarp {
                  << half * 32;
       }
       if (real == 0) {
-        cursor += kScanBlock;
+        cursor = search.next(sequence, any ? cursor + kScanBlock : cursor);
+        if (cursor >= search.tokens)
+          return {};
+        window = look(search, cursor);
         continue;
       }
       // Who begins anew begins a block.
@@ -234,26 +252,38 @@ struct ScanWarp {
     for (int i = warp; i < count; i += warps) {
       int down = i < 1 ? 0 : i < 3 ? 1 : i < 6 ? 2 : 3;
       int right = i - down * (down + 1) / 2;
-      float sums[2][4] = {};
+      // Two sums of each, and operands of some steps ahead: products that wait
+      // for neither memory nor each other.
+      constexpr int kSteps = S::kRows / 16, kAhead = kSteps % 4 == 0 ? 4 : 1;
+      float sums[2][2][4] = {};
 #pragma unroll
-      for (int step = 0; step < S::kRows / 16; ++step) {
-        uint32_t a[4], b[4];
-        Tiles::template load<false, false>(a, queries, Tiles::kRowBytes,
-                                           down * 16, step * 16);
-        Tiles::template load<false, true>(b, keys, Tiles::kRowBytes, right * 16,
-                                          step * 16);
-        mmaBf16(sums[0], a[0], a[1], a[2], a[3], b[0], b[1]);
-        mmaBf16(sums[1], a[0], a[1], a[2], a[3], b[2], b[3]);
+      for (int step = 0; step < kSteps; step += kAhead) {
+        uint32_t a[kAhead][4], b[kAhead][4];
+#pragma unroll
+        for (int i = 0; i < kAhead; ++i) {
+          Tiles::template load<false, false>(a[i], queries, Tiles::kRowBytes,
+                                             down * 16, (step + i) * 16);
+          Tiles::template load<false, true>(b[i], keys, Tiles::kRowBytes,
+                                            right * 16, (step + i) * 16);
+        }
+#pragma unroll
+        for (int i = 0; i < kAhead; ++i)
+#pragma unroll
+          for (int n = 0; n < 2; ++n)
+            mmaBf16(sums[i % 2][n], a[i][0], a[i][1], a[i][2], a[i][3],
+                    b[i][2 * n], b[i][2 * n + 1]);
       }
 #pragma unroll
       for (int n = 0; n < 2; ++n)
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
           int row = down * 16 + r * 8 + g, from = right * 16 + n * 8 + 2 * t;
-          float first =
-              row >= from ? sums[n][2 * r] * tiles.powers[row - from] : 0.0f;
+          float first = row >= from ? (sums[0][n][2 * r] + sums[1][n][2 * r]) *
+                                          tiles.powers[row - from]
+                                    : 0.0f;
           float second = row >= from + 1
-                             ? sums[n][2 * r + 1] * tiles.powers[row - from - 1]
+                             ? (sums[0][n][2 * r + 1] + sums[1][n][2 * r + 1]) *
+                                   tiles.powers[row - from - 1]
                              : 0.0f;
           uint32_t parts[3];
           splitPair(first, second, parts);
@@ -289,20 +319,21 @@ struct ScanWarp {
         for (int half = 0; half < 2; ++half)
           splitPair(state[2 * step + half][2 * n],
                     state[2 * step + half][2 * n + 1], parts[n][half]);
+      uint32_t a[kMost][4];
 #pragma unroll
-      for (int down = 0; down < kMost; ++down) {
-        if (down >= block.tiles())
-          break;
-        uint32_t a[4];
-        Tiles::template load<false, false>(a, queries, Tiles::kRowBytes,
-                                           down * 16, step * 16);
+      for (int down = 0; down < kMost; ++down)
+        if (down < block.tiles())
+          Tiles::template load<false, false>(a[down], queries, Tiles::kRowBytes,
+                                             down * 16, step * 16);
 #pragma unroll
-        for (int part = 1; part >= 0; --part)
+      for (int part = 1; part >= 0; --part)
 #pragma unroll
-          for (int n = 0; n < 2; ++n)
-            mmaBf16(sums[down][n], a[0], a[1], a[2], a[3], parts[n][0][part],
-                    parts[n][1][part]);
-      }
+        for (int down = 0; down < kMost; ++down)
+          if (down < block.tiles())
+#pragma unroll
+            for (int n = 0; n < 2; ++n)
+              mmaBf16(sums[down][n], a[down][0], a[down][1], a[down][2],
+                      a[down][3], parts[n][0][part], parts[n][1][part]);
     }
 #pragma unroll
     for (int down = 0; down < kMost; ++down)
@@ -319,19 +350,22 @@ struct ScanWarp {
       uint32_t v[4];
       loadValues(v, stage, step);
 #pragma unroll
-      for (int down = step; down < kMost; ++down) {
-        if (down >= block.tiles())
-          break;
+      for (int part = 1; part >= 0; --part) {
+        uint32_t a[kMost][4];
 #pragma unroll
-        for (int part = 1; part >= 0; --part) {
-          uint32_t a[4];
-          Tiles::template load<false, false>(
-              a, tiles.base + Tiles::kWeights + part * Tiles::kWeightPart,
-              Tiles::kWeightRowBytes, down * 16, step * 16);
+        for (int down = step; down < kMost; ++down)
+          if (down < block.tiles())
+            Tiles::template load<false, false>(
+                a[down],
+                tiles.base + Tiles::kWeights + part * Tiles::kWeightPart,
+                Tiles::kWeightRowBytes, down * 16, step * 16);
 #pragma unroll
-          for (int n = 0; n < 2; ++n)
-            mmaBf16(sums[down][n], a[0], a[1], a[2], a[3], v[n], v[n + 2]);
-        }
+        for (int down = step; down < kMost; ++down)
+          if (down < block.tiles())
+#pragma unroll
+            for (int n = 0; n < 2; ++n)
+              mmaBf16(sums[down][n], a[down][0], a[down][1], a[down][2],
+                      a[down][3], v[n], v[n + 2]);
       }
     }
 #pragma unroll
@@ -353,7 +387,8 @@ struct ScanWarp {
   /// The state behind the block.
   __device__ __forceinline__ void add(TokenBlock block, int stage) {
     constexpr int kMost = kScanBlock / 16;
-    constexpr int kAtOnce = kTiles % 4 == 0 ? 4 : 2; // tiles of eight rows
+    // Tiles of eight rows, so many that sums do not wait for each other.
+    constexpr int kAtOnce = kTiles % 8 == 0 ? 8 : 2;
     uint32_t keys = tiles.base + stage * Tiles::kStage + Tiles::kKeys;
     float loss = tiles.losses[block.count];
     uint32_t decayed[kMost][4][3];
@@ -410,26 +445,29 @@ struct ScanWarp {
   walk(const SequenceSearch<Tiles::kThreads> &search, i32 sequence,
        uint32_t cursor, Begin begin) {
     int stage = 0, decayed = 0;
-    TokenBlock block = gather(search, sequence, cursor, tiles.numbers);
+    TokenBlock block =
+        gather(search, sequence, cursor, look(search, cursor), tiles.numbers);
     copy<asks>(block, stage);
     commitCopies();
     if (!block.begins)
       begin();
     while (block.count != 0) {
-      TokenBlock next = gather(search, sequence, cursor,
-                               tiles.numbers + (1 - stage) * kScanBlock);
-      copy<asks>(next, 1 - stage);
-      commitCopies();
+      Window window = look(search, cursor);
       if (block.begins) {
         clear();
         decayed = -1;
       }
       if (decayed >= 0)
         decayed += block.count;
-      waitCopies<1>();
+      waitCopies<0>();
       __syncthreads();
-      if constexpr (asks) {
+      if constexpr (asks)
         weigh(block, stage);
+      TokenBlock next = gather(search, sequence, cursor, window,
+                               tiles.numbers + (1 - stage) * kScanBlock);
+      copy<asks>(next, 1 - stage);
+      commitCopies();
+      if constexpr (asks) {
         __syncthreads();
         ask(block, stage);
       }
