@@ -28,6 +28,10 @@ model::LinearOp quantisedReader(mlir::Value value);
 struct AddNormOps {
   model::AddOp add;
   model::RMSNormOp norm;
+
+  /// Whether others than the norm read the sum. None do where the norm is the
+  /// next residual, as in post-norm layers.
+  bool sumLeaves() { return !add->hasOneUse(); }
 };
 
 /// The pair whose norm is `anchor`; none if it is no norm, or of no sum.

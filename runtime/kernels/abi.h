@@ -4,7 +4,7 @@
 //
 // All kernels of an engine take `const __grid_constant__ LaunchParams`. Shapes
 // and strides are constants of the emitted source; what differs between two
-// launches of one kernel, or between ranks, is here.
+// launches of one kernel, between layers or between ranks, is here.
 
 #ifndef SADDLE_RUNTIME_KERNELS_ABI_H
 #define SADDLE_RUNTIME_KERNELS_ABI_H
@@ -20,6 +20,7 @@ constexpr uint32_t kMaxGroup = 64;
 
 constexpr uint32_t kMaxOperands = 16;
 constexpr uint32_t kMaxRankValues = 4;
+constexpr uint32_t kMaxReals = 2;
 
 /// What a step is about, besides its inputs. It lies in front of the rank's io
 /// arena, so that header and inputs are one copy per step.
@@ -91,6 +92,9 @@ struct LaunchParams {
   uint64_t rankValues[kMaxRankValues];
   /// Inputs, then outputs, in the order of the op's signature.
   void *operands[kMaxOperands];
+  /// The first FLOAT attributes of the kernel, in the order of its attributes:
+  /// for those that differ from layer to layer, so that layers share code.
+  double reals[kMaxReals];
 };
 
 /// The kernel of synthetic weights, by its name in an engine. Its number

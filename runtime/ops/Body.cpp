@@ -179,18 +179,37 @@ Status Body::check(schema::DType computeDType, schema::DType kvDType,
   return {};
 }
 
-std::vector<const schema::RankValue *>
-rankValuesOf(const schema::Kernel &kernel) {
-  std::vector<const schema::RankValue *> values;
+/// Calls visit(attribute) for those of a kernel of one kind, step by step.
+template <typename Visit>
+static void forEachOf(const schema::Kernel &kernel, schema::AttributeKind kind,
+                      Visit visit) {
   auto collect = [&](AttributeList attributes) {
     for (uint32_t i = 0; i < attributes.size(); ++i)
-      if (attributes[i].kind() == schema::AttributeKind::RANK)
-        values.push_back(attributes[i].rank_value());
+      if (attributes[i].kind() == kind)
+        visit(attributes[i]);
   };
   collect(kernel.attributes());
   if (kernel.body())
     for (const schema::BodyOp *op : *kernel.body())
       collect(op->attributes());
+}
+
+std::vector<const schema::RankValue *>
+rankValuesOf(const schema::Kernel &kernel) {
+  std::vector<const schema::RankValue *> values;
+  forEachOf(kernel, schema::AttributeKind::RANK,
+            [&](const schema::Attribute &attribute) {
+              values.push_back(attribute.rank_value());
+            });
+  return values;
+}
+
+std::vector<double> realsOf(const schema::Kernel &kernel) {
+  std::vector<double> values;
+  forEachOf(kernel, schema::AttributeKind::FLOAT,
+            [&](const schema::Attribute &attribute) {
+              values.push_back(attribute.float_value());
+            });
   return values;
 }
 

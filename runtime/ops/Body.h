@@ -63,6 +63,9 @@ private:
 /// code gets their values.
 std::vector<const schema::RankValue *> rankValuesOf(const schema::Kernel &);
 
+/// The same of FLOAT attributes.
+std::vector<double> realsOf(const schema::Kernel &);
+
 /// All of the above for a launch whose operands' data is not there yet. Codes
 /// and messages are those of Body::of() and Body::check().
 Status checkLaunch(const schema::Kernel &kernel, schema::DType computeDType,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every kernel of the published model's shape against the CPU reference.
+"""Every kernel of the published models' shapes against the CPU reference.
 
 `pack` compiles engines of a few layers on a machine with nvcc, one for each way in
 which kernels differ, and puts SaddleKernelCheck beside them. `run` runs it over all
@@ -19,6 +19,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "models" / "configs" / "MiniMax-M2.5" / "config.json"
+M1_CONFIG = ROOT / "models" / "configs" / "MiniMax-M1-80k" / "config.json"
 
 # name | topology | weights | limits. Limits of an engine hold for each attention
 # replica.
@@ -43,6 +44,8 @@ nvfp4        | tp=1           | nvfp4 | {DECODE}
 nvfp4-tp4    | tp=4           | nvfp4 | {DECODE}
 mxfp4-tp2    | tp=2           | mxfp4 | {DECODE}
 awq-chunk    | tp=1           | awq  | --max-batch 2 --max-seq-len 4096 --buckets 2 --prefill-chunk 2048
+m1-tp8       | tp=8           | m1   | {REPLICA} --prefill-chunk 512
+m1-tp4       | tp=4           | m1   | --max-batch 2 --max-seq-len 4096 --buckets 1,2 --prefill-chunk 256
 """
 
 # A line of SaddleKernelCheck's summary: one op.
@@ -79,12 +82,17 @@ STORED = {
 
 
 def write_config(weights, folder):
-    """The published config, the same without quantisation, or stored otherwise."""
+    """The published config, the same without quantisation, or stored otherwise; M1
+    with linear attention in the first layer and full attention in the second."""
     if weights == "fp8":
         return CONFIG
-    config = json.loads(CONFIG.read_text())
-    del config["quantization_config"]
-    if weights != "bf16":
+    if weights == "m1":
+        config = json.loads(M1_CONFIG.read_text())
+        config["attn_type_list"][1] = 1
+    else:
+        config = json.loads(CONFIG.read_text())
+        del config["quantization_config"]
+    if weights in STORED:
         config["quantization_config"] = STORED[weights]
     path = folder / "config.json"
     path.write_text(json.dumps(config))

@@ -49,7 +49,25 @@ fp8-odd         | f32 bf16 | tp=1 tp=4 tp=8 tp=4,pp=2
 fp8-published   | f32 bf16 | tp=1 tp=2 tp=8 tp=8,ep=2
 fp8-half-blocks | f32 bf16 | tp=1 tp=4 tp=8
 fp8-channels    | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
+m1-base         | f32      | tp=1 tp=2 tp=4 tp=2,ep=2 tp=2,pp=2
+m1-published    | f32      | tp=1 tp=2 tp=8
+m1-twelve-heads | f32      | tp=1 tp=4
+m1-all-linear   | f32      | tp=1 tp=2
+m1-all-full     | f32      | tp=1 tp=2
+m1-prenorm      | f32      | tp=1 tp=2 tp=2,ep=2
+m1-one-layer    | f32      | tp=1 tp=3
+m1-many-experts | f32      | tp=1 tp=4 tp=4,dp=4
+m1-epsilon      | f32      | tp=1 tp=2
+m1-long         | f32      | tp=1 tp=2
 """
+
+# bf16 activations against transformers in fp32, where no rounding can turn a choice
+# of experts: all are chosen.
+AGAINST_F32 = """
+m1-epsilon      | bf16     | tp=1 tp=2 tp=4
+m1-long         | bf16     | tp=1 tp=2
+"""
+AGAINST_F32_BOUND = 3e-2
 
 # An fp8 KV cache: transformers has none, so only the CPU target is asked.
 FP8_CACHE = """
@@ -107,6 +125,7 @@ wide-mxfp4             | bf16     | tp=1 tp=2 tp=4
 
 # kind -> its list, and what saddle-compile is told besides
 KINDS = {"parity": (PARITY, []),
+         "against_f32": (AGAINST_F32, []),
          "fp8_cache": (FP8_CACHE, ["--kv-dtype", "fp8"]),
          "greedy": (GREEDY, []),
          "candidates": (CANDIDATES, ["--candidates", 64]),
@@ -146,9 +165,9 @@ def make_stored(name, pack):
         storages.Maker(random.Random(1), name, folder).make()
 
 
-def sequences_of(name, dtype):
+def sequences_of(test_kind, name, dtype):
     case = json.loads((GOLDENS / name / "case.json").read_text())
-    kind = parity.reference_kind(case, dtype)
+    kind = parity.reference_kind(case, "f32" if test_kind == "against_f32" else dtype)
     return kind, parity.load_sequences(GOLDENS / name, kind)
 
 
@@ -176,7 +195,7 @@ def limits_of(kind, name, dtype):
         return 128, len(greedy_rows(name)[0])
     if kind == "stored":
         return len(storages.PROMPT) + STORED_TOKENS, 1
-    _, sequences = sequences_of(name, dtype)
+    _, sequences = sequences_of(kind, name, dtype)
     return max(len(s[1]) for s in sequences) + 1, len(sequences)
 
 
@@ -317,9 +336,11 @@ class Runner:
 
     def parity(self, test, with_transformers=True):
         """[(what, error, bound)]; raises Failure."""
-        _, name, dtype, _ = test
-        kind, sequences = sequences_of(name, dtype)
+        test_kind, name, dtype, _ = test
+        kind, sequences = sequences_of(test_kind, name, dtype)
         bound = parity.BOUNDS[kind] if with_transformers else FP8_CACHE_BOUNDS[dtype]
+        if test_kind == "against_f32":
+            bound = AGAINST_F32_BOUND
         done = []
         for mode in ("decode", "prefill"):
             decode = mode == "decode"
@@ -363,6 +384,9 @@ class Runner:
 
     def fp8_cache(self, test):
         return self.parity(test, with_transformers=False)
+
+    def against_f32(self, test):
+        return self.parity(test)
 
     def greedy(self, test):
         expected, count = greedy_rows(test[1])

@@ -1,5 +1,6 @@
 #include "passes/Target/Sm90a/Describe.h"
 
+#include "dialects/Model/IR/ModelDialect.h"
 #include "passes/Target/KernelStorage.h"
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "runtime/kernels/abi.h"
@@ -100,6 +101,12 @@ private:
         counted = index;
       if (failed(addOperand(definitions[index]->name, value)))
         return failure();
+      if (definitions[index]->traffic == ops::Traffic::Slots) {
+        auto limits = model::Limits::get(command->getParentOfType<ModuleOp>());
+        if (failed(limits))
+          return failure();
+        desc.sequences = limits->maxBatch;
+      }
       Operand &operand = desc.operands.back();
       operand.encoding = definitions[index]->encoding;
       if (const auto &companion = definitions[index]->companion) {

@@ -61,6 +61,8 @@ struct LaunchDesc {
   /// Which run-time count bounds dimension 0, and the most it can be.
   engine::Extent extent;
   int64_t capacity;
+  /// Of a launch with state of sequences: how many slots that has.
+  int64_t sequences = 0;
 
   /// Ranks of the group of a collective, or of a launch that exchanges data.
   int64_t groupSize = 1;

@@ -1,7 +1,7 @@
-// add, swiglu_oai and copy: every thread takes vectors of up to 16 bytes of the
-// output, the grid strides over the rows that are real. Floor: the bytes of all
-// operands over the memory bandwidth. Any shape; scalar where rows do not allow
-// vectors.
+// Ops element by element, and copy: every thread takes vectors of up to 16
+// bytes of the output, the grid strides over the rows that are real. Floor: the
+// bytes of all operands over the memory bandwidth. Any shape; scalar where rows
+// do not allow vectors.
 
 #pragma once
 
@@ -35,6 +35,39 @@ __device__ void zip(const LaunchParams &p, Combine combine) {
 template <int extent, typename A, typename B, typename Out>
 __device__ void add(const LaunchParams &p) {
   zip<extent, A, B, Out>(p, [](float a, float b) { return a + b; });
+}
+
+/// alpha * a + beta * b.
+template <int extent, typename A, typename B, typename Out>
+__device__ void scaledAdd(const LaunchParams &p, float alpha, float beta) {
+  zip<extent, A, B, Out>(
+      p, [=](float a, float b) { return alpha * a + beta * b; });
+}
+
+/// x * sigmoid(gate).
+__device__ __forceinline__ float gated(float x, float gate) {
+  return x / (1.0f + expf(-gate));
+}
+
+template <int extent, typename X, typename Gate, typename Out>
+__device__ void sigmoidGate(const LaunchParams &p) {
+  zip<extent, X, Gate, Out>(p, gated);
+}
+
+/// out = x * sigmoid(x); may work in place.
+template <int extent, typename X, typename Out>
+__device__ void silu(const LaunchParams &p) {
+  static_assert(X::kCols == Out::kCols, "the operands have one width");
+  constexpr int kCount = commonVector<X, Out>();
+  forEachVector<Out::kCols, kCount>(
+      p.step->counts[extent], [&](int64_t row, int64_t column) {
+        auto x = loadVector<X, kCount>(p.operands[0], row, column);
+        float values[kCount];
+#pragma unroll
+        for (int i = 0; i < kCount; ++i)
+          values[i] = gated(toFloat(x[i]), toFloat(x[i]));
+        storeVector<Out, kCount>(p.operands[1], row, column, values);
+      });
 }
 
 /// g * sigmoid(alpha * g) * (u + 1), g = min(gate, limit), u = up clamped.

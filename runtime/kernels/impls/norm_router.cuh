@@ -160,7 +160,7 @@ __device__ void addRmsNormRouter(const LaunchParams &p, float eps,
     }
     chooseExperts<(kExperts + 31) / 32 * 32, kExperts, Weights::kCols>(
         [&](int each) { return logits[i / kCtas][each]; },
-        static_cast<const float *>(p.operands[4]), routedScale,
+        SigmoidScores{static_cast<const float *>(p.operands[4]), routedScale},
         Weights::row(p.operands[7], i), Experts::row(p.operands[8], i));
     __syncthreads(); // before the next token's choice
   }

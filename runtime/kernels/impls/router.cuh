@@ -1,10 +1,10 @@
-// router_topk: one CTA per token, one thread per expert. A thread counts the
-// experts that go before its own, first within its warp; the best of each warp
-// are counted once more among each other. No rounds, and little code, which a
-// kernel that runs once has to fetch first. Scores have the bits of the
-// reference, as nearly as C libraries agree on exp, and so have order and
-// weights. Floor: launch latency and some 500 instructions of a warp. Up to
-// 1024 experts.
+// router_topk and softmax_topk: one CTA per token, one thread per expert. A
+// thread counts the experts that go before its own, first within its warp; the
+// best of each warp are counted once more among each other. No rounds, and
+// little code, which a kernel that runs once has to fetch first. Scores have
+// the bits of the reference, as nearly as C libraries agree on exp, and so have
+// order and weights. Floor: launch latency and some 500 instructions of a warp.
+// Up to 1024 experts.
 
 #pragma once
 
@@ -61,13 +61,44 @@ __device__ __forceinline__ int countBefore(uint32_t mine, int number,
   return before;
 }
 
+/// router_topk: the largest sigmoid(logit) + bias; weights are the sigmoids,
+/// with a sum of `routedScale`.
+struct SigmoidScores {
+  const float *bias;
+  float routedScale;
+
+  __device__ __forceinline__ float of(float logit) const {
+    return 1.0f / (1.0f + expRounded(-logit));
+  }
+  __device__ __forceinline__ float rank(float score, int expert) const {
+    return score + bias[expert];
+  }
+  __device__ __forceinline__ float weight(float score, float) const {
+    return score;
+  }
+};
+
+/// softmax_topk: the largest logits; what the softmax divides by cancels.
+struct SoftmaxScores {
+  static constexpr float routedScale = 1;
+
+  __device__ __forceinline__ float of(float logit) const { return logit; }
+  __device__ __forceinline__ float rank(float score, int) const {
+    return score;
+  }
+  __device__ __forceinline__ float weight(float score, float largest) const {
+    return expRounded(score - largest);
+  }
+};
+
 /// The experts of one token, by the first `threads` threads of a CTA; the
 /// others meet them at two barriers. logitOf(expert) is asked for each once.
 /// Between two calls of a CTA there is a barrier.
-template <int threads, int experts, int chosen, typename LogitOf>
+template <int threads, int experts, int chosen, typename LogitOf,
+          typename Scores>
 __device__ __forceinline__ void
-chooseExperts(LogitOf logitOf, const float *bias, float routedScale,
-              float *weightsOut, int32_t *expertsOut) {
+chooseExperts(LogitOf logitOf, const Scores &rule, float *weightsOut,
+              int32_t *expertsOut) {
   static_assert(experts <= threads && threads % 32 == 0,
                 "each expert has a thread");
   static_assert(chosen <= experts, "nobody chooses an expert twice");
@@ -83,8 +114,8 @@ chooseExperts(LogitOf logitOf, const float *bias, float routedScale,
     float score = 0;
     uint32_t key = 0;
     if (thread < experts) {
-      score = 1.0f / (1.0f + expRounded(-logitOf(thread)));
-      key = sortable(score + bias[thread]);
+      score = rule.of(logitOf(thread));
+      key = sortable(rule.rank(score, thread));
     }
     int place = countBefore<32>(
         key, lane, [&](int i) { return __shfl_sync(kFullWarp, key, i); });
@@ -112,8 +143,8 @@ chooseExperts(LogitOf logitOf, const float *bias, float routedScale,
   for (int i = thread; i < chosen; i += blockDim.x) {
     float sum = 0;
     for (int j = 0; j < chosen; ++j)
-      sum += best[j];
-    weightsOut[i] = best[i] / sum * routedScale;
+      sum += rule.weight(best[j], best[0]);
+    weightsOut[i] = rule.weight(best[i], best[0]) / sum * rule.routedScale;
   }
 }
 
@@ -127,8 +158,24 @@ __device__ void routerTopK(const LaunchParams &p, float routedScale) {
        row += gridDim.x) {
     chooseExperts<threads, Logits::kCols, Weights::kCols>(
         [&](int expert) { return Logits::row(p.operands[0], row)[expert]; },
-        static_cast<const float *>(p.operands[1]), routedScale,
+        SigmoidScores{static_cast<const float *>(p.operands[1]), routedScale},
         Weights::row(p.operands[2], row), Experts::row(p.operands[3], row));
+    __syncthreads();
+  }
+}
+
+/// Operands logits, weights, experts; CTAs of `threads`.
+template <int extent, int threads, typename Logits, typename Weights,
+          typename Experts>
+__device__ void softmaxTopK(const LaunchParams &p) {
+  static_assert(Experts::kCols == Weights::kCols,
+                "as many weights as chosen experts");
+  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
+       row += gridDim.x) {
+    chooseExperts<threads, Logits::kCols, Weights::kCols>(
+        [&](int expert) { return Logits::row(p.operands[0], row)[expert]; },
+        SoftmaxScores{}, Weights::row(p.operands[1], row),
+        Experts::row(p.operands[2], row));
     __syncthreads();
   }
 }

@@ -1,5 +1,5 @@
-// What attention needs beside mma.cuh: streaming loads, exp2, and e4m3 pairs as
-// f16 pairs.
+// What attention and scans need beside mma.cuh: streaming loads, whole stores,
+// exp2, and e4m3 pairs as f16 pairs.
 
 #pragma once
 
@@ -16,6 +16,15 @@ __device__ __forceinline__ uint4 loadOnce(const void *address) {
                : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
                : "l"(address));
   return value;
+}
+
+/// Four values at a multiple of 16 bytes as one access, which nvcc may take
+/// apart when it sees where they come from.
+__device__ __forceinline__ void storeFour(float *address, float a, float b,
+                                          float c, float d) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(address),
+               "f"(a), "f"(b), "f"(c), "f"(d)
+               : "memory");
 }
 
 /// 2^x to 2 ulp; 0 for -infinity.

@@ -5,6 +5,7 @@
 #include "runtime/src/cuda/Groups.h"
 #include "runtime/src/engine/Engine.h"
 
+#include <algorithm>
 #include <cassert>
 
 namespace saddle::cuda {
@@ -55,6 +56,9 @@ void Resolver::setKernel(uint32_t index) {
     assert(count < device::kMaxRankValues && "the validator counts them");
     result.params.rankValues[count++] = evaluate(value, addresses.rank);
   }
+  std::vector<double> reals = ops::realsOf(*engine.kernels()->Get(index));
+  std::copy_n(reals.begin(), std::min<size_t>(reals.size(), device::kMaxReals),
+              result.params.reals);
 }
 
 void Resolver::setOperands(const std::vector<uint32_t> &slices) {

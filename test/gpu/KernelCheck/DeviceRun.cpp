@@ -7,6 +7,7 @@
 #include "runtime/src/engine/Validate.h"
 #include "test/gpu/KernelCheck/Compare.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace saddle::check {
@@ -121,6 +122,9 @@ Status DeviceRun::run(const LaunchCase &launch, uint64_t count,
   uint32_t rankValues = 0;
   for (const schema::RankValue *value : ops::rankValuesOf(*launch.kernel))
     params.rankValues[rankValues++] = evaluate(value, launch.rank);
+  std::vector<double> reals = ops::realsOf(*launch.kernel);
+  std::copy_n(reals.begin(), std::min<size_t>(reals.size(), device::kMaxReals),
+              params.reals);
 
   // As ranks that share a device do: no overlap, the ordinary grid.
   cuda::Launcher launcher(*device, *launch.engine, *modules, 0);

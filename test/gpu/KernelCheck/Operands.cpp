@@ -101,6 +101,7 @@ private:
 
   void fillContext(size_t positions, size_t sequences, size_t table,
                    const View &cache);
+  void fillScan(size_t positions, size_t sequences, const View &state);
   int64_t sparsePosition(uint64_t row, uint64_t page, uint64_t longest) const;
   void fillChoices(size_t weights, size_t experts, uint64_t held);
   void fillSlots(size_t operand, const View &cache);
@@ -236,6 +237,39 @@ void Filler::fillContext(size_t positions, size_t sequences, size_t table,
   indices(table, [&](uint64_t i) { return int64_t(pages[i % pages.size()]); });
 }
 
+/// Prompts and decodes of sequences with recurrent state. Crowded: one
+/// sequence, token by token. Sparse: tokens of all take turns, some sequences
+/// begin anew, and some tokens have no position or no sequence.
+void Filler::fillScan(size_t positions, size_t sequences, const View &state) {
+  if (shared)
+    return;
+  uint64_t slots = state.shape[0], first = below(slots), start = below(2) * 700;
+  // Chunks of prompts, as many tokens apart as positions are numbered.
+  constexpr uint64_t kChunk = 37, kLongest = 41;
+  indices(positions, [&](uint64_t i) -> int64_t {
+    switch (pattern) {
+    case Pattern::Crowded:
+      return int64_t(start + i);
+    case Pattern::Sparse:
+      return i % 11 == 5 ? -1 : i % 13 == 7 ? 0 : int64_t(start + i + 1);
+    case Pattern::Random:
+      break;
+    }
+    return int64_t((start + i % kChunk) % kLongest);
+  });
+  indices(sequences, [&](uint64_t i) -> int64_t {
+    switch (pattern) {
+    case Pattern::Crowded:
+      return int64_t(first);
+    case Pattern::Sparse:
+      return i % 7 == 6 ? -1 : i % 9 == 8 ? int64_t(slots) : int64_t(i % slots);
+    case Pattern::Random:
+      break;
+    }
+    return int64_t((first + i / kChunk) % slots);
+  });
+}
+
 /// Distinct experts for each token, some of them not held here.
 void Filler::fillChoices(size_t weights, size_t experts, uint64_t held) {
   positive(weights, 0.05f, 1);
@@ -338,11 +372,18 @@ void Filler::fillStep(const std::string &op) {
     normal(2);
     return fillContext(3, 4, 5, view(1));
   }
-  if (op == "router_topk") {
+  if (op == "decay_scan") {
+    normal(0);
+    fillScan(1, 2, view(3));
+    return normal(3);
+  }
+  if (op == "router_topk" || op == "softmax_topk") {
     normal(0, 2);
     if (pattern == Pattern::Crowded)
       change(0, [](float value, uint64_t) { return std::round(value); });
-    return normal(1, pattern == Pattern::Crowded ? 0.f : 0.3f);
+    if (op == "router_topk")
+      normal(1, pattern == Pattern::Crowded ? 0.f : 0.3f);
+    return;
   }
   if (op == "top_candidates" || op == "merge_candidates") {
     fillLogits(0);

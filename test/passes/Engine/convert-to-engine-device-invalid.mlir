@@ -31,10 +31,10 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
       -> tensor<2x32xf32> attributes {model.phase = "decode"} {
     %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
     // expected-error @+1 {{yields one of its inputs}}
-    %y, %z = kernel.group "add_rms_norm" using "add_rms_norm" (%a = %x) : (tensor<2x32xf32>) -> (tensor<2x32xf32>, tensor<2x32xf32>) {
+    %y, %s, %z = kernel.group "add_rms_norm" using "add_rms_norm" (%a = %x) : (tensor<2x32xf32>) -> (tensor<2x32xf32>, tensor<2x32xf32>, tensor<2x32xf32>) {
       %0 = model.add %a, %a : tensor<2x32xf32>
       %1 = model.rms_norm %0, @norm.shard eps 1.0e-6 : tensor<2x32xf32>
-      kernel.yield %a, %1 : tensor<2x32xf32>, tensor<2x32xf32>
+      kernel.yield %a, %0, %1 : tensor<2x32xf32>, tensor<2x32xf32>, tensor<2x32xf32>
     }
     return %z : tensor<2x32xf32>
   }

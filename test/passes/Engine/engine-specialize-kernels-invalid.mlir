@@ -74,67 +74,18 @@ engine.kernel @add_0 op "add" {} functions [#engine.function<@add.cu, "add_0" gr
 
 // -----
 
-// What linear attention and its models need has kernels on the CPU target only.
-
-engine.arena @act transient bytes 0 align 1
-engine.kernel @silu_0 op "silu" {}
-engine.program @stage_0 stage 0 {
-  engine.entry @e decode tokens 8 rows 8 {
-    %x = engine.buffer in @act : memref<8x64xbf16>
-    // expected-error @+1 {{op "silu" has no CUDA kernel}}
-    engine.launch @silu_0(%x) outs(%x) tokens at "a" : (memref<8x64xbf16>) outs(memref<8x64xbf16>)
-  }
-}
-
-// -----
-
-engine.arena @act transient bytes 0 align 1
-engine.kernel @sigmoid_gate_0 op "sigmoid_gate" {}
-engine.program @stage_0 stage 0 {
-  engine.entry @e decode tokens 8 rows 8 {
-    %x = engine.buffer in @act : memref<8x64xbf16>
-    // expected-error @+1 {{op "sigmoid_gate" has no CUDA kernel}}
-    engine.launch @sigmoid_gate_0(%x, %x) outs(%x) tokens at "a" : (memref<8x64xbf16>, memref<8x64xbf16>) outs(memref<8x64xbf16>)
-  }
-}
-
-// -----
-
-engine.arena @act transient bytes 0 align 1
-engine.kernel @scaled_add_0 op "scaled_add" {alpha = 2.0, beta = 1.0}
-engine.program @stage_0 stage 0 {
-  engine.entry @e decode tokens 8 rows 8 {
-    %x = engine.buffer in @act : memref<8x64xbf16>
-    // expected-error @+1 {{op "scaled_add" has no CUDA kernel}}
-    engine.launch @scaled_add_0(%x, %x) outs(%x) tokens at "a" : (memref<8x64xbf16>, memref<8x64xbf16>) outs(memref<8x64xbf16>)
-  }
-}
-
-// -----
-
-engine.arena @act transient bytes 0 align 1
-engine.kernel @softmax_topk_0 op "softmax_topk" {}
-engine.program @stage_0 stage 0 {
-  engine.entry @e decode tokens 8 rows 8 {
-    %l = engine.buffer in @act : memref<8x6xf32>
-    %w = engine.buffer in @act : memref<8x2xf32>
-    %e = engine.buffer in @act : memref<8x2xi32>
-    // expected-error @+1 {{op "softmax_topk" has no CUDA kernel}}
-    engine.launch @softmax_topk_0(%l) outs(%w, %e) tokens at "a" : (memref<8x6xf32>) outs(memref<8x2xf32>, memref<8x2xi32>)
-  }
-}
-
-// -----
-
-engine.arena @act transient bytes 0 align 1
-engine.kernel @decay_scan_0 op "decay_scan" {heads = 2, rate = 1.0, head_start = #dist.rank_value<0 + (rank div 1 mod 1) * 0>}
-engine.program @stage_0 stage 0 {
-  engine.entry @e decode tokens 8 rows 8 {
-    %q = engine.buffer in @act : memref<8x96xbf16>
-    %p = engine.buffer in @act : memref<8xi32>
-    %s = engine.buffer in @act : memref<4x2x16x16xf32>
-    %y = engine.buffer in @act : memref<8x32xbf16>
-    // expected-error @+1 {{op "decay_scan" has no CUDA kernel}}
-    engine.launch @decay_scan_0(%q, %p, %p) outs(%s, %y) tokens at "a" : (memref<8x96xbf16>, memref<8xi32>, memref<8xi32>) outs(memref<4x2x16x16xf32>, memref<8x32xbf16>)
+// A state of sequences has as many slots as the engine takes sequences.
+module attributes {model.limits = {max_batch = 4, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  engine.arena @act transient bytes 0 align 1
+  engine.kernel @decay_scan_0 op "decay_scan" {heads = 2, rate = 1.0, head_start = #dist.rank_value<0 + (rank div 1 mod 1) * 0>}
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %q = engine.buffer in @act : memref<8x32776xbf16>
+      %p = engine.buffer in @act : memref<8xi32>
+      %s = engine.buffer in @act : memref<1x2x8192x4xf32>
+      %y = engine.buffer in @act : memref<8x8xbf16>
+      // expected-error @+1 {{decay_scan has states of 8192 rows, expected 4096 at most}}
+      engine.launch @decay_scan_0(%q, %p, %p) outs(%s, %y) tokens at "a" : (memref<8x32776xbf16>, memref<8xi32>, memref<8xi32>) outs(memref<1x2x8192x4xf32>, memref<8x8xbf16>)
+    }
   }
 }

@@ -19,6 +19,22 @@ func.func @residual_and_norm_are_one_kernel(%x: tensor<8x32xbf16>, %o: tensor<8x
   return %s, %n : tensor<8x32xbf16>, tensor<8x32xbf16>
 }
 
+// Post-norm: the norm is the next residual, and nobody else reads the sum, which the kernel would write for nothing.
+// CHECK-LABEL: func.func @a_norm_that_is_the_residual_stays_alone
+func.func @a_norm_that_is_the_residual_stays_alone(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>) {
+  // CHECK-NEXT: model.add
+  // CHECK-NEXT: model.rms_norm
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %s = model.add %x, %o : tensor<8x32xbf16>
+  %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
+  %q = model.linear %n, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  // Other factors than one never match.
+  %t = model.scaled_add %n, %o alpha 2.0 beta 1.0 : tensor<8x32xbf16>
+  %m = model.rms_norm %t, @norm eps 0.5 : tensor<8x32xbf16>
+  return %n, %q, %m : tensor<8x32xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>
+}
+
 // With the product that alone reads the norm and quantises what it reads; its weight needs no norm in memory.
 // CHECK-LABEL: func.func @a_quantised_product_goes_with_its_norm
 func.func @a_quantised_product_goes_with_its_norm(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x64xbf16>) {
@@ -44,7 +60,7 @@ func.func @a_router_goes_with_its_norm(%x: tensor<2x128xbf16>, %o: tensor<2x128x
 
 // Three tokens are one too many.
 // CHECK-LABEL: func.func @many_tokens_route_op_by_op
-func.func @many_tokens_route_op_by_op(%x: tensor<3x128xbf16>, %o: tensor<3x128xbf16>) -> tensor<3x2xi32> {
+func.func @many_tokens_route_op_by_op(%x: tensor<3x128xbf16>, %o: tensor<3x128xbf16>) -> (tensor<3x2xi32>, tensor<3x128xbf16>) {
   // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
   // CHECK: model.linear
   // CHECK: model.router
@@ -52,31 +68,31 @@ func.func @many_tokens_route_op_by_op(%x: tensor<3x128xbf16>, %o: tensor<3x128xb
   %n = model.rms_norm %s, @wide_norm eps 0.5 : tensor<3x128xbf16>
   %l = model.linear %n, @wide_router : tensor<3x128xbf16> -> tensor<3x6xf32>
   %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<3x6xf32> -> tensor<3x2xf32>, tensor<3x2xi32>
-  return %e : tensor<3x2xi32>
+  return %e, %s : tensor<3x2xi32>, tensor<3x128xbf16>
 }
 
 // Rows of 32 are no whole warp of the kernel's.
 // CHECK-LABEL: func.func @narrow_rows_route_op_by_op
-func.func @narrow_rows_route_op_by_op(%x: tensor<2x32xbf16>, %o: tensor<2x32xbf16>) -> tensor<2x2xi32> {
+func.func @narrow_rows_route_op_by_op(%x: tensor<2x32xbf16>, %o: tensor<2x32xbf16>) -> (tensor<2x2xi32>, tensor<2x32xbf16>) {
   // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
   // CHECK: model.router
   %s = model.add %x, %o : tensor<2x32xbf16>
   %n = model.rms_norm %s, @norm eps 0.5 : tensor<2x32xbf16>
   %l = model.linear %n, @router : tensor<2x32xbf16> -> tensor<2x6xf32>
   %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<2x6xf32> -> tensor<2x2xf32>, tensor<2x2xi32>
-  return %e : tensor<2x2xi32>
+  return %e, %s : tensor<2x2xi32>, tensor<2x32xbf16>
 }
 
 // Logits that somebody else wants are in no group.
 // CHECK-LABEL: func.func @logits_of_two_readers_stay
-func.func @logits_of_two_readers_stay(%x: tensor<2x128xbf16>, %o: tensor<2x128xbf16>) -> (tensor<2x6xf32>, tensor<2x2xi32>) {
+func.func @logits_of_two_readers_stay(%x: tensor<2x128xbf16>, %o: tensor<2x128xbf16>) -> (tensor<2x6xf32>, tensor<2x2xi32>, tensor<2x128xbf16>) {
   // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
   // CHECK: model.router
   %s = model.add %x, %o : tensor<2x128xbf16>
   %n = model.rms_norm %s, @wide_norm eps 0.5 : tensor<2x128xbf16>
   %l = model.linear %n, @wide_router : tensor<2x128xbf16> -> tensor<2x6xf32>
   %w, %e = model.router %l, @bias routed_scale 1.0 : tensor<2x6xf32> -> tensor<2x2xf32>, tensor<2x2xi32>
-  return %l, %e : tensor<2x6xf32>, tensor<2x2xi32>
+  return %l, %e, %s : tensor<2x6xf32>, tensor<2x2xi32>, tensor<2x128xbf16>
 }
 
 // Attention of few tokens goes with the quantised product that alone reads it.
@@ -108,7 +124,7 @@ func.func @attention_before_a_plain_product_stays_alone(%q: tensor<8x32xbf16>, %
 
 // Who else reads the norm needs it in memory.
 // CHECK-LABEL: func.func @a_norm_of_two_readers_stays
-func.func @a_norm_of_two_readers_stays(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>) {
+func.func @a_norm_of_two_readers_stays(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>) {
   // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
   // CHECK: model.linear
   // CHECK: model.linear
@@ -116,18 +132,18 @@ func.func @a_norm_of_two_readers_stays(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf
   %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
   %q = model.linear %n, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
   %r = model.linear %n, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
-  return %q, %r : tensor<8x64xbf16>, tensor<8x64xbf16>
+  return %q, %r, %s : tensor<8x64xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>
 }
 
 // A product that reads it as it is gains nothing.
 // CHECK-LABEL: func.func @a_plain_product_stays_alone
-func.func @a_plain_product_stays_alone(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> tensor<8x6xf32> {
+func.func @a_plain_product_stays_alone(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x6xf32>, tensor<8x32xbf16>) {
   // CHECK-NEXT: kernel.group "add_rms_norm" using "add_rms_norm"
   // CHECK: model.linear
   %s = model.add %x, %o : tensor<8x32xbf16>
   %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
   %r = model.linear %n, @router : tensor<8x32xbf16> -> tensor<8x6xf32>
-  return %r : tensor<8x6xf32>
+  return %r, %s : tensor<8x6xf32>, tensor<8x32xbf16>
 }
 
 // No kernel sums over ranks and normalises, so the sum runs alone.

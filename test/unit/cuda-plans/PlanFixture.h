@@ -76,6 +76,14 @@ protected:
     return result;
   }
 
+  /// The launch with one more constant.
+  LaunchDesc with(LaunchDesc launch, const char *name, double value) {
+    mlir::NamedAttrList constants(launch.constants);
+    constants.append(name, builder.getF64FloatAttr(value));
+    launch.constants = constants.getDictionary(&context);
+    return launch;
+  }
+
   /// The plan of a launch that must have one.
   static KernelPlan plan(const LaunchDesc &launch) {
     std::string error;

@@ -14,12 +14,6 @@ using testing::StartsWith;
 class RowsPlanTest : public PlanTest {
 protected:
   /// The launch with a float constant more.
-  LaunchDesc with(LaunchDesc launch, const char *name, double value) {
-    mlir::NamedAttrList constants(launch.constants);
-    constants.append(name, builder.getF64FloatAttr(value));
-    launch.constants = constants.getDictionary(&context);
-    return launch;
-  }
   LaunchDesc rmsNorm(mlir::Type type, int64_t rows, int64_t width,
                      int64_t stride = 0) {
     return with(launch("rms_norm",

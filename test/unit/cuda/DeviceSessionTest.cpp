@@ -330,6 +330,11 @@ TEST(DeviceSessionDetailTest, StateOfSequencesIsKeptAndRestored) {
   auto session = makeSession(fake, engine);
   ASSERT_TRUE(session.ok()) << session.status().message();
   EXPECT_EQ(run(**session), run(*session::open(tiny)));
+  // Layers share the code of a scan, which so gets its rate with the launch.
+  std::set<double> reals;
+  for (const FakeDevice::Launch &launch : fake.launches())
+    reals.insert(launch.params.reals[0]);
+  EXPECT_TRUE(reals.count(0.5));
 }
 
 TEST(DeviceSessionDetailTest, PagesAreAsManyAsAskedFor) {

@@ -43,6 +43,7 @@ protected:
     options.maxSeqLen = 64;
     options.maxBatch = 8; // rows of logits, more than a sample has
     options.candidates = 4;
+    options.recurrent = true;
     file = flatBufferOf(*tinyEngine(options));
     root = schema::GetEngine(file.data());
   }
@@ -217,6 +218,35 @@ TEST_F(CheckRunTest, PositionsReachTheEndAndSurroundHalves) {
   std::set<int32_t> sparse = positions(Pattern::Sparse);
   for (int32_t position : {3, 4, 5, 15, 16, 17, 31, 32, 33})
     EXPECT_TRUE(sparse.count(position)) << position;
+}
+
+TEST_F(CheckRunTest, ScansMeetPromptsBeginningsAndTokensOfNobody) {
+  LaunchCase launch = find("decay_scan");
+  EXPECT_TRUE(updatesCaches(launch));
+  Operands shared = makeShared(launch, 3, 1);
+  auto values = [&](Pattern pattern, size_t operand) {
+    Operands operands = makeOperands(launch, shared, pattern, 1);
+    View view = operands[operand]->view();
+    auto *values = reinterpret_cast<const int32_t *>(view.data);
+    return std::vector<int32_t>(values, values + view.shape[0]);
+  };
+  // A prompt, in order.
+  std::vector<int32_t> positions = values(Pattern::Crowded, 1),
+                       sequences = values(Pattern::Crowded, 2);
+  for (size_t i = 1; i < positions.size(); ++i) {
+    EXPECT_EQ(positions[i], positions[0] + int32_t(i));
+    EXPECT_EQ(sequences[i], sequences[0]);
+  }
+  positions = values(Pattern::Sparse, 1);
+  sequences = values(Pattern::Sparse, 2);
+  for (int32_t position : {-1, 0})
+    EXPECT_TRUE(std::count(positions.begin(), positions.end(), position));
+  for (int32_t sequence : {-1, 0, 7, 8}) // of slots 0 to 7
+    EXPECT_TRUE(std::count(sequences.begin(), sequences.end(), sequence));
+  // The state is compared, too.
+  expectFault(
+      "decay_scan", {64, Pattern::Crowded, 1}, "output 3, row ",
+      [](const Operands &operands) { operands[3]->view().data[2] ^= 0x40; });
 }
 
 TEST_F(CheckRunTest, CandidatesMeetTiesNanAndInfinities) {

@@ -21,7 +21,7 @@ public:
 
   SmallVector<Operation *> match(Operation *anchor) const override {
     auto ops = matchAddNorm(anchor);
-    if (!ops)
+    if (!ops || !ops->sumLeaves())
       return {};
     return {ops->add, ops->norm};
   }

@@ -31,7 +31,7 @@ public:
     auto ops = matchAddNorm(anchor);
     model::LinearOp linear =
         ops ? quantisedReader(ops->norm.getResult()) : model::LinearOp();
-    if (!linear)
+    if (!linear || !ops->sumLeaves())
       return {};
     return {ops->add, ops->norm, linear};
   }

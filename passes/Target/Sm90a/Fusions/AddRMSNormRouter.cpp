@@ -36,7 +36,7 @@ public:
   SmallVector<Operation *> match(Operation *anchor) const override {
     auto ops = matchAddNorm(anchor);
     model::LinearOp router = ops ? routerOf(ops->norm) : model::LinearOp();
-    if (!router || router.getActGroup())
+    if (!router || !ops->sumLeaves() || router.getActGroup())
       return {};
     auto rows = cast<RankedTensorType>(ops->norm.getResult().getType()),
          logits = cast<RankedTensorType>(router.getResult().getType());

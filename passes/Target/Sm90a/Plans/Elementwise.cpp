@@ -1,4 +1,4 @@
-// add, swiglu_oai and copy.
+// Ops element by element, and copy.
 
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
@@ -56,6 +56,23 @@ FailureOr<KernelPlan> saddle::cuda::planAdd(const LaunchDesc &launch,
 FailureOr<KernelPlan> saddle::cuda::planCopy(const LaunchDesc &launch,
                                              std::string &error) {
   return planElementwise(launch, "copy", "", error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planSiLU(const LaunchDesc &launch,
+                                             std::string &error) {
+  return planElementwise(launch, "silu", "", error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planSigmoidGate(const LaunchDesc &launch,
+                                                    std::string &error) {
+  return planElementwise(launch, "sigmoidGate", "", error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planScaledAdd(const LaunchDesc &launch,
+                                                  std::string &error) {
+  std::string constants = ", " + floatLiteral(launch.real("alpha")) + ", " +
+                          floatLiteral(launch.real("beta"));
+  return planElementwise(launch, "scaledAdd", constants, error);
 }
 
 FailureOr<KernelPlan> saddle::cuda::planSwiGLUOAI(const LaunchDesc &launch,

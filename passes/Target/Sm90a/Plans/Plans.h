@@ -14,6 +14,12 @@ llvm::FailureOr<KernelPlan> planAdd(const LaunchDesc &launch,
                                     std::string &error);
 llvm::FailureOr<KernelPlan> planCopy(const LaunchDesc &launch,
                                      std::string &error);
+llvm::FailureOr<KernelPlan> planScaledAdd(const LaunchDesc &launch,
+                                          std::string &error);
+llvm::FailureOr<KernelPlan> planSigmoidGate(const LaunchDesc &launch,
+                                            std::string &error);
+llvm::FailureOr<KernelPlan> planSiLU(const LaunchDesc &launch,
+                                     std::string &error);
 llvm::FailureOr<KernelPlan> planSwiGLUOAI(const LaunchDesc &launch,
                                           std::string &error);
 
@@ -23,7 +29,7 @@ llvm::FailureOr<KernelPlan> planLinear(const LaunchDesc &launch,
 llvm::FailureOr<KernelPlan> planExperts(const LaunchDesc &launch,
                                         std::string &error);
 
-// Norm.cpp, Rope.cpp, Rows.cpp, Router.cpp, Attention.cpp
+// Norm.cpp, Rope.cpp, Rows.cpp, Router.cpp, Attention.cpp, Scan.cpp
 llvm::FailureOr<KernelPlan> planEmbedding(const LaunchDesc &launch,
                                           std::string &error);
 llvm::FailureOr<KernelPlan> planRMSNorm(const LaunchDesc &launch,
@@ -40,7 +46,11 @@ llvm::FailureOr<KernelPlan> planSelectRows(const LaunchDesc &launch,
                                            std::string &error);
 llvm::FailureOr<KernelPlan> planRouterTopK(const LaunchDesc &launch,
                                            std::string &error);
+llvm::FailureOr<KernelPlan> planSoftmaxTopK(const LaunchDesc &launch,
+                                            std::string &error);
 llvm::FailureOr<KernelPlan> planAttention(const LaunchDesc &launch,
+                                          std::string &error);
+llvm::FailureOr<KernelPlan> planDecayScan(const LaunchDesc &launch,
                                           std::string &error);
 
 // Candidates.cpp

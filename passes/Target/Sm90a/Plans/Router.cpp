@@ -1,4 +1,4 @@
-// router_topk.
+// router_topk and softmax_topk.
 
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
@@ -10,28 +10,41 @@
 using namespace mlir;
 using namespace saddle::cuda;
 
-FailureOr<KernelPlan> saddle::cuda::planRouterTopK(const LaunchDesc &launch,
-                                                   std::string &error) {
-  const Operand &logits = launch.operands[0], &weights = launch.operands[2],
-                &experts = launch.operands[3];
+/// A kernel of impls/router.cuh over operands of these numbers; `constants`
+/// follow them.
+static FailureOr<KernelPlan> planRouter(const LaunchDesc &launch,
+                                        StringRef function, int64_t weights,
+                                        StringRef constants,
+                                        std::string &error) {
+  int64_t experts = launch.operands[0].shape.back();
   constexpr int64_t kMostExperts = saddle::device::kMostRoutedExperts;
-  if (logits.shape.back() > kMostExperts) {
-    error = llvm::formatv("router_topk chooses among {0} experts, expected {1} "
-                          "at most",
-                          logits.shape.back(), kMostExperts);
+  if (experts > kMostExperts) {
+    error = llvm::formatv("{0} chooses among {1} experts, expected {2} at most",
+                          launch.op, experts, kMostExperts);
     return failure();
   }
   FunctionPlan only;
-  only.block = static_cast<uint32_t>(llvm::alignTo(logits.shape.back(), 32));
-  only.body = llvm::formatv("routerTopK<{0}, {1}, {2}, {3}, {4}>(p, {5});",
-                            static_cast<int>(launch.extent), only.block,
-                            matrixType(logits), matrixType(weights),
-                            matrixType(experts),
-                            floatLiteral(launch.real("routed_scale")));
+  only.block = static_cast<uint32_t>(llvm::alignTo(experts, 32));
+  only.body = llvm::formatv(
+      "{0}<{1}, {2}, {3}, {4}, {5}>(p{6});", function,
+      static_cast<int>(launch.extent), only.block,
+      matrixType(launch.operands[0]), matrixType(launch.operands[weights]),
+      matrixType(launch.operands[weights + 1]), constants);
   only.grid[0] = static_cast<uint32_t>(
       std::clamp<int64_t>(launch.capacity, 1, kMultiprocessors * 8));
   KernelPlan plan;
   plan.headers = {"impls/router.cuh"};
   plan.functions.push_back(std::move(only));
   return plan;
+}
+
+FailureOr<KernelPlan> saddle::cuda::planRouterTopK(const LaunchDesc &launch,
+                                                   std::string &error) {
+  return planRouter(launch, "routerTopK", /*weights=*/2,
+                    ", " + floatLiteral(launch.real("routed_scale")), error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planSoftmaxTopK(const LaunchDesc &launch,
+                                                    std::string &error) {
+  return planRouter(launch, "softmaxTopK", /*weights=*/1, "", error);
 }
