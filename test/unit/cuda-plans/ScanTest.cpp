@@ -135,6 +135,8 @@ TEST_F(ScanPlanTest, WhatHasNoTilesGoesTokenByToken) {
 }
 
 TEST_F(ScanPlanTest, StatesThatNoCtaHoldsAreRefused) {
+  EXPECT_THAT(plan(scan(f32(), {9, 8, 1, 4096, 4})).functions[0].body,
+              HasSubstr("scanTokens<S, 4, 4,"));
   EXPECT_EQ(errorOf(scan(f32(), {9, 8, 1, 8192, 4})),
             "decay_scan has states of 8192 rows, expected 4096 at most");
   EXPECT_EQ(errorOf(scan(bf16(), {9, 8, 4, 16, 16, 20})),

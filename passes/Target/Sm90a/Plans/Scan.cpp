@@ -62,6 +62,12 @@ static uint32_t runsOf(const LaunchDesc &launch) {
 static FailureOr<KernelPlan> planTokens(const LaunchDesc &launch,
                                         const ScanShape &shape, bool everyToken,
                                         std::string &error) {
+  if (shape.rows > device::kScanMostRows) {
+    error = llvm::formatv("decay_scan has states of {0} rows, expected {1} at "
+                          "most",
+                          shape.rows, device::kScanMostRows);
+    return failure();
+  }
   int64_t count = shape.cols % 4 == 0 ? 4 : 1;
   int64_t pieces = llvm::divideCeil(shape.cols, count);
   auto valuesOf = [&](int64_t lanes) {
@@ -70,13 +76,6 @@ static FailureOr<KernelPlan> planTokens(const LaunchDesc &launch,
   int64_t most = std::min<int64_t>(32, llvm::bit_ceil(uint64_t(pieces)));
   while (most > 1 && valuesOf(most) > device::kScanValues)
     most /= 2;
-  if (valuesOf(most) > device::kScanValues) {
-    error = llvm::formatv("decay_scan has states of {0} rows, expected {1} at "
-                          "most",
-                          shape.rows,
-                          device::kScanThreads * device::kScanValues / count);
-    return failure();
-  }
   // Parts of 128 bytes or more that fill the machine.
   int64_t lanes = most, others = shape.heads * launch.capacity;
   while (lanes > 8 &&
