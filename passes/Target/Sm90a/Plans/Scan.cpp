@@ -88,7 +88,10 @@ static FailureOr<KernelPlan> planTokens(const LaunchDesc &launch,
       llvm::formatv("scanTokens<S, {0}, {1}, /*everyToken=*/{2}>(p, slopes);",
                     lanes * count, count, everyToken ? "true" : "false");
   only.block = device::kScanThreads;
-  only.residentBlocks = 2;
+  // As many as registers allow without spills: runs need more of them, and so
+  // does whatever goes with many rows.
+  constexpr int64_t kFewRows = 512;
+  only.residentBlocks = everyToken && shape.rows <= kFewRows ? 2 : 1;
   only.grid[0] =
       static_cast<uint32_t>(shape.heads * llvm::divideCeil(pieces, lanes));
   only.grid[1] =
