@@ -1,10 +1,11 @@
 // decay_scan token by token: a CTA has some columns of the state of one head
 // and sequence in registers, for as long as the launch has tokens of the
 // sequence. The state is read and written once. Floor: 8 bytes for each value
-// of the states that are touched over the memory bandwidth; a head of 128 x 128
-// is 128 KiB, one sequence of 64 heads 8 MiB or 1.9 us. Any size up to 512
-// rows, any element types; some 300 ns for each further token of a sequence.
-// Prompts are better off with scan_blocks.cuh.
+// of the states that are touched over the memory bandwidth; a head of 128 x
+// 128 is 128 KiB, one sequence of 64 heads 8 MiB or 1.9 us. Measured: 86 % of
+// the bandwidth for 64 sequences of 64 heads, 6 us for one. Any size up to
+// 4096 rows, any element types; a microsecond or so for each further token of
+// a sequence. Prompts are better off with scan_blocks.cuh.
 
 #pragma once
 

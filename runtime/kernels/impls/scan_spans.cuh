@@ -1,11 +1,12 @@
-// decay_scan of a prompt by several CTAs one behind the other: the tokens of a
-// launch are cut into spans, and no more than one sequence crosses the edge of
-// two. First, what its tokens in a span add to its state, for all spans at
-// once; then each span begins with the sum of what those before it added,
-// decayed, and goes on as scan_blocks.cuh has it. For launches with too few
-// heads to fill the machine. Floor: some 5 us for each block of 64 tokens of a
-// span, of which a third is the first pass. A sequence whose tokens do not
-// follow one another goes to the CTAs of its first span alone.
+// decay_scan of a prompt by CTAs that have some of its tokens each: the tokens
+// of a launch are cut into spans, and no more than one sequence crosses the
+// edge of two. First, what its tokens in a span add to its state, for all spans
+// at once; then each span begins with the sum of what those before it added,
+// decayed, and goes on as scan_blocks.cuh has it. For as many spans as fill the
+// machine. Floor: that of scan_blocks.cuh for the blocks of a span, and half of
+// the products once more. Measured, before products of a block were ordered
+// anew: 268 us for 2048 tokens of 64 heads in two spans. A sequence whose
+// tokens do not follow one another goes to the CTAs of its first span alone.
 
 #pragma once
 

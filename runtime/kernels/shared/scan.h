@@ -12,6 +12,9 @@ namespace saddle::device {
 /// holds in registers at most.
 constexpr int kScanThreads = 256;
 constexpr int64_t kScanValues = 64;
+/// Rows of a state, so that four columns of them are a thread's, and q and k of
+/// a token fit in shared memory.
+constexpr int64_t kScanMostRows = kScanThreads * kScanValues / 4;
 
 /// In blocks: tokens of a block, columns of a warp, and rows of the state, 16
 /// at a time, that a warp holds in registers at most.

@@ -48,6 +48,7 @@ TEST_F(ScanPlanTest, DecodesHaveACtaForEachTokenAndColumns) {
   EXPECT_EQ(p.functions[0].grid[0], 256u);
   EXPECT_EQ(p.functions[0].grid[1], 1u);
   EXPECT_EQ(p.functions[0].block, 256u);
+  EXPECT_EQ(p.functions[0].residentBlocks, 2u);
   // No smaller ones than that; whole rows of eight tokens do.
   p = plan(scan(bf16(), {1, 8, 8}));
   EXPECT_THAT(p.functions[0].body, HasSubstr("scanTokens<S, 32, 4,"));
@@ -119,9 +120,11 @@ TEST_F(ScanPlanTest, WhatHasNoTilesGoesTokenByToken) {
   for (const LaunchDesc &launch :
        {scan(f32(), {512, 8}), scan(f16(), {512, 8}),
         scan(bf16(), {512, 8, 4, 24, 16}), scan(bf16(), {512, 8, 4, 16, 24}),
-        scan(bf16(), {512, 8, 4, 256, 16})})
+        scan(bf16(), {512, 8, 4, 256, 16})}) {
     EXPECT_THAT(plan(launch).functions[0].body,
                 HasSubstr("/*everyToken=*/false"));
+    EXPECT_EQ(plan(launch).functions[0].residentBlocks, 1u);
+  }
   // 12 columns are three vectors of four lanes, 7 are single.
   EXPECT_THAT(plan(scan(f32(), {9, 8, 4, 12, 12})).functions[0].body,
               HasSubstr("scanTokens<S, 16, 4,"));
@@ -135,6 +138,8 @@ TEST_F(ScanPlanTest, WhatHasNoTilesGoesTokenByToken) {
 }
 
 TEST_F(ScanPlanTest, StatesThatNoCtaHoldsAreRefused) {
+  EXPECT_THAT(plan(scan(f32(), {9, 8, 1, 4096, 4})).functions[0].body,
+              HasSubstr("scanTokens<S, 4, 4,"));
   EXPECT_EQ(errorOf(scan(f32(), {9, 8, 1, 8192, 4})),
             "decay_scan has states of 8192 rows, expected 4096 at most");
   EXPECT_EQ(errorOf(scan(bf16(), {9, 8, 4, 16, 16, 20})),

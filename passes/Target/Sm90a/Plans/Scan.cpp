@@ -62,6 +62,12 @@ static uint32_t runsOf(const LaunchDesc &launch) {
 static FailureOr<KernelPlan> planTokens(const LaunchDesc &launch,
                                         const ScanShape &shape, bool everyToken,
                                         std::string &error) {
+  if (shape.rows > device::kScanMostRows) {
+    error = llvm::formatv("decay_scan has states of {0} rows, expected {1} at "
+                          "most",
+                          shape.rows, device::kScanMostRows);
+    return failure();
+  }
   int64_t count = shape.cols % 4 == 0 ? 4 : 1;
   int64_t pieces = llvm::divideCeil(shape.cols, count);
   auto valuesOf = [&](int64_t lanes) {
@@ -70,13 +76,6 @@ static FailureOr<KernelPlan> planTokens(const LaunchDesc &launch,
   int64_t most = std::min<int64_t>(32, llvm::bit_ceil(uint64_t(pieces)));
   while (most > 1 && valuesOf(most) > device::kScanValues)
     most /= 2;
-  if (valuesOf(most) > device::kScanValues) {
-    error = llvm::formatv("decay_scan has states of {0} rows, expected {1} at "
-                          "most",
-                          shape.rows,
-                          device::kScanThreads * device::kScanValues / count);
-    return failure();
-  }
   // Parts of 128 bytes or more that fill the machine.
   int64_t lanes = most, others = shape.heads * launch.capacity;
   while (lanes > 8 &&
@@ -89,7 +88,10 @@ static FailureOr<KernelPlan> planTokens(const LaunchDesc &launch,
       llvm::formatv("scanTokens<S, {0}, {1}, /*everyToken=*/{2}>(p, slopes);",
                     lanes * count, count, everyToken ? "true" : "false");
   only.block = device::kScanThreads;
-  only.residentBlocks = 2;
+  // As many as registers allow without spills: runs need more of them, and so
+  // does whatever goes with many rows.
+  constexpr int64_t kFewRows = 512;
+  only.residentBlocks = everyToken && shape.rows <= kFewRows ? 2 : 1;
   only.grid[0] =
       static_cast<uint32_t>(shape.heads * llvm::divideCeil(pieces, lanes));
   only.grid[1] =
