@@ -54,6 +54,16 @@ std::optional<StreamTypes> streamTypes(const ExpertsLaunch &op);
 std::string streamScale13(const ExpertsLaunch &op, const StreamTypes &types);
 std::string streamScale2(const ExpertsLaunch &op, const StreamTypes &types);
 
+/// Where the functions of sorted pairs keep things in the workspace.
+struct ExpertsWorkspace {
+  /// "reinterpret_cast<TYPE *>(...)" of `count` new bytes.
+  std::string add(llvm::StringRef type, int64_t count);
+  int64_t bytes = 0;
+};
+
+/// The last function of sorted pairs: adds a token's experts.
+FunctionPlan combineFunction(const ExpertsLaunch &op, llvm::StringRef products);
+
 /// Kernels of impls/experts_stream.cuh or experts_tile.cuh, where the operands
 /// allow it.
 std::optional<KernelPlan> planExpertsStream(const ExpertsLaunch &op);

@@ -10,23 +10,29 @@ using llvm::formatv;
 using namespace saddle;
 using namespace saddle::cuda;
 
-namespace {
-/// Where the functions of impls/experts_stream.cuh keep things in the
-/// workspace.
-class Workspace {
-public:
-  /// "reinterpret_cast<TYPE *>(...)" of `count` new bytes.
-  std::string add(StringRef type, int64_t count) {
-    std::string text =
-        formatv("reinterpret_cast<{0} *>(static_cast<uint8_t *>(p.workspace) "
-                "+ {1})",
-                type, bytes);
-    bytes = roundUp(bytes + count, 256);
-    return text;
-  }
-  int64_t bytes = 0;
-};
-} // namespace
+std::string ExpertsWorkspace::add(StringRef type, int64_t count) {
+  std::string text =
+      formatv("reinterpret_cast<{0} *>(static_cast<uint8_t *>(p.workspace) "
+              "+ {1})",
+              type, bytes);
+  bytes = roundUp(bytes + count, 256);
+  return text;
+}
+
+FunctionPlan saddle::cuda::combineFunction(const ExpertsLaunch &op,
+                                           StringRef products) {
+  FunctionPlan function;
+  function.suffix = "combine";
+  function.body =
+      formatv("combineExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6});",
+              extentNumber(op.launch), op.launch.operands.size() - 1, op.held(),
+              matrixType(op.weights), matrixType(op.experts),
+              matrixType(op.out), products);
+  function.block = 256;
+  function.grid[0] = op.tokens();
+  function.grid[1] = ceilDiv(op.hidden(), 1024);
+  return function;
+}
 
 static FunctionPlan productFunction(StringRef suffix, std::string body,
                                     const StreamShape &shape, int64_t items) {
@@ -108,7 +114,6 @@ private:
   FunctionPlan makeInner() const;
   FunctionPlan secondProduct() const;
   std::optional<FunctionPlan> secondProductInPasses() const;
-  FunctionPlan combine() const;
 
   static constexpr int64_t kWarps = 8;
 
@@ -123,7 +128,7 @@ private:
   int64_t blockTokens = 0; // of one expert that are multiplied together
   int64_t blocks = 0;
 
-  Workspace workspace;
+  ExpertsWorkspace workspace;
   std::string w13, w2, experts;
   std::string scale13 = "NoCompanion", scale2 = "NoCompanion";
   std::string planAt, values, products;
@@ -314,19 +319,6 @@ std::optional<FunctionPlan> StreamPlanner::secondProductInPasses() const {
   return function;
 }
 
-FunctionPlan StreamPlanner::combine() const {
-  FunctionPlan function;
-  function.suffix = "combine";
-  function.body =
-      formatv("combineExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6});",
-              extentNumber(op.launch), op.launch.operands.size() - 1, op.held(),
-              matrixType(op.weights), experts, matrixType(op.out), products);
-  function.block = 256;
-  function.grid[0] = op.tokens();
-  function.grid[1] = ceilDiv(op.hidden(), 1024);
-  return function;
-}
-
 KernelPlan StreamPlanner::plan() {
   placeData();
   KernelPlan plan;
@@ -339,7 +331,7 @@ KernelPlan StreamPlanner::plan() {
     plan.functions.push_back(makeInner());
     plan.functions.push_back(secondProduct());
   }
-  plan.functions.push_back(combine());
+  plan.functions.push_back(combineFunction(op, products));
   plan.workspaceBytes = workspace.bytes;
   return plan;
 }

@@ -104,15 +104,8 @@ void saddle::cuda::PackedShape::divideColumns(int64_t warps, int64_t each) {
   llvm_unreachable("a stage can be one unit");
 }
 
-bool saddle::cuda::PackedShape::chooseDepth(int64_t kept, int64_t most) {
-  depth = std::clamp<int64_t>(device::ceilDiv(stages(), columnWarps) + 1, 2, 8);
-  while (depth > 2 && sharedBytes(kept) > most)
-    --depth;
-  return sharedBytes(kept) <= kSharedMemory;
-}
-
-bool saddle::cuda::PackedShape::chooseDepth(int64_t kept, int64_t groups,
-                                            int64_t most) {
+bool saddle::cuda::PackedShape::chooseDepth(int64_t kept, int64_t most,
+                                            int64_t groups) {
   depth = std::clamp<int64_t>(device::ceilDiv(stages(), columnWarps) + 1, 2, 8);
   while (depth > 2 && sharedBytes(kept, groups) > most)
     --depth;
@@ -162,13 +155,6 @@ static bool divideRows(PackedShape &shape, int64_t kept) {
 static uint32_t residentOf(const PackedShape &shape, int64_t kept) {
   bool two = shape.tokenTiles <= 2 && shape.stages() > 2;
   return residentOf(shape.sharedBytes(kept), two ? 2 : 1);
-}
-
-/// "reinterpret_cast<TYPE *>(...)": something in the workspace.
-static std::string workspaceAt(StringRef type, uint64_t offset) {
-  return formatv(
-      "reinterpret_cast<{0} *>(static_cast<uint8_t *>(p.workspace) + {1})",
-      type, offset);
 }
 
 //===--- linear -----------------------------------------------------------===//
@@ -264,7 +250,7 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op,
   down.rowWarps = 1;
   down.divideColumns(std::max<int64_t>(kWarps / choices, 1), 4);
   if (!up.chooseDepth(1, kSharedMemory / 3 - 1024) ||
-      !down.chooseDepth(2 * choices, choices, kSharedMemory / 3 - 2048))
+      !down.chooseDepth(2 * choices, kSharedMemory / 3 - 2048, choices))
     return std::nullopt;
 
   KernelPlan plan;
@@ -380,19 +366,14 @@ FunctionPlan SortedProduct::function(StringRef suffix, std::string body) const {
 }
 
 KernelPlan SortedPlanner::plan() const {
-  uint64_t bytes = 0;
-  auto place = [&](StringRef type, int64_t count) {
-    std::string text = workspaceAt(type, bytes);
-    bytes = roundUp(bytes + count, 256);
-    return text;
-  };
+  ExpertsWorkspace workspace;
   int64_t held = op.held(), pairs = op.pairs();
-  std::string planAt =
-      place(formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, tokens).str(),
-            device::expertPlanBytes(held, pairs, tokens));
-  std::string x = place("bf16", op.tokens() * op.hidden() * 2);
-  std::string inner = place("bf16", 2 * pairs * op.inner() * 2);
-  std::string products = place("float", pairs * op.hidden() * 4);
+  std::string planAt = workspace.add(
+      formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, tokens).str(),
+      device::expertPlanBytes(held, pairs, tokens));
+  std::string x = workspace.add("bf16", op.tokens() * op.hidden() * 2);
+  std::string inner = workspace.add("bf16", 2 * pairs * op.inner() * 2);
+  std::string products = workspace.add("float", pairs * op.hidden() * 4);
   int extent = extentNumber(op.launch);
   std::string experts = matrixType(op.experts);
 
@@ -416,17 +397,8 @@ KernelPlan SortedPlanner::plan() const {
       "down", formatv("expertsDownPacked<{0}, {1}, {2}>(p, {3}, {4}, {5});",
                       op.stored2.number, op.stored2.type(), down.text(), planAt,
                       inner, products)));
-  FunctionPlan combine;
-  combine.suffix = "combine";
-  combine.body =
-      formatv("combineExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6});", extent,
-              op.launch.operands.size() - 1, held, matrixType(op.weights),
-              experts, matrixType(op.out), products);
-  combine.block = 256;
-  combine.grid[0] = op.tokens();
-  combine.grid[1] = ceilDiv(op.hidden(), 1024);
-  plan.functions.push_back(std::move(combine));
-  plan.workspaceBytes = bytes;
+  plan.functions.push_back(combineFunction(op, products));
+  plan.workspaceBytes = workspace.bytes;
   return plan;
 }
 

@@ -24,19 +24,17 @@ struct PackedShape : device::CtaLayout<device::PackedLayout> {
   void divideColumns(int64_t warps, int64_t each = 2);
   /// Chooses the depth, with at most `most` bytes of shared memory for a CTA
   /// that keeps `kept` tokens where possible; false when they do not fit at
-  /// all.
-  bool chooseDepth(int64_t kept, int64_t most);
-  /// The same where a CTA has that many groups of columnWarps warps, whose sums
-  /// never lie in the place of the rings.
-  bool chooseDepth(int64_t kept, int64_t groups, int64_t most);
+  /// all. `groups` as in sharedBytes().
+  bool chooseDepth(int64_t kept, int64_t most, int64_t groups = 0);
 
   int64_t stages() const { return cols / stageColumns(); }
   int64_t tokenBytes() const { return device::packedTokenBytes(cols); }
-  int64_t sharedBytes(int64_t kept) const {
-    return residentOffset() + kept * tokenBytes();
-  }
-  int64_t sharedBytes(int64_t kept, int64_t groups) const {
-    return groups * columnWarps * ringBytes() + kept * tokenBytes();
+  /// Of a CTA of rowWarps x columnWarps warps, whose sums lie in the place of
+  /// the rings; or of that many groups of columnWarps warps, whose sums do not.
+  int64_t sharedBytes(int64_t kept, int64_t groups = 0) const {
+    int64_t rings =
+        groups ? groups * columnWarps * ringBytes() : residentOffset();
+    return rings + kept * tokenBytes();
   }
   /// Columns that four lanes read together.
   int64_t unitColumns() const { return unit; }
