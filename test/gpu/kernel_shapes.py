@@ -22,7 +22,8 @@ CONFIG = ROOT / "models" / "configs" / "MiniMax-M2.5" / "config.json"
 M1_CONFIG = ROOT / "models" / "configs" / "MiniMax-M1-80k" / "config.json"
 
 # name | topology | weights | limits. Limits of an engine hold for each attention
-# replica.
+# replica. Prefill chunks are of 128 unless a row says otherwise: the default is so
+# long that operands of experts would not fit the check.
 DECODE = "--max-batch 64 --max-seq-len 4096 --buckets 1,8,64"
 REPLICA = "--max-batch 8 --max-seq-len 4096 --buckets 1,8"
 LONG = "--max-batch 4 --max-seq-len 65536 --buckets 1,4"
@@ -37,13 +38,10 @@ long-fp8     | tp=8           | fp8  | {LONG} --kv-dtype fp8
 long-dp8-fp8 | tp=8,dp=8,ep=8 | fp8  | --max-batch 2 --max-seq-len 65536 --buckets 1,2 --kv-dtype fp8
 bf16         | tp=8           | bf16 | {DECODE}
 bf16-ep8     | tp=8,ep=8      | bf16 | {DECODE}
-awq          | tp=1           | awq  | {DECODE}
 awq-tp2      | tp=2           | awq  | {DECODE}
 gptq-tp2     | tp=2           | gptq | {DECODE}
-nvfp4        | tp=1           | nvfp4 | {DECODE}
 nvfp4-tp4    | tp=4           | nvfp4 | {DECODE}
 mxfp4-tp2    | tp=2           | mxfp4 | {DECODE}
-awq-chunk    | tp=1           | awq  | --max-batch 2 --max-seq-len 4096 --buckets 2 --prefill-chunk 2048
 m1-tp8       | tp=8           | m1   | {REPLICA} --prefill-chunk 512
 m1-tp4       | tp=4           | m1   | --max-batch 2 --max-seq-len 4096 --buckets 1,2 --prefill-chunk 256
 """
@@ -57,7 +55,8 @@ def engines():
     """name -> (topology, weights, arguments)"""
     rows = [[part.strip() for part in line.split("|")]
             for line in ENGINES.strip().splitlines()]
-    return {name: (topology, weights, limits.split())
+    return {name: (topology, weights, limits.split() +
+                   ([] if "--prefill-chunk" in limits else ["--prefill-chunk", "128"]))
             for name, topology, weights, limits in rows}
 
 

@@ -1,13 +1,13 @@
 // experts with weights of four bits (tile/packed.cuh), in two or four
 // functions.
 //
-// A few tokens: `up` and `down` of impls/experts_decode.cuh, a CTA or a warp
-// for each choice. More: `prepare` sorts the (token, choice) pairs by expert
-// (impls/experts_stream.cuh), `up` and `down` walk (block of tokens, rows)
-// items without pausing between rows, `combine` adds a token's experts. As
-// tokens of the second product, activations are the sum of two bf16 numbers.
-// Floor: the bytes of the chosen experts over the memory bandwidth. Limits: as
-// linear_packed.cuh, with multiples of 8 activations.
+// A few tokens: `up` has CTAs for each choice, `down` adds a token's experts in
+// a cluster whose CTAs divide the choices. More: `prepare` sorts the (token,
+// choice) pairs by expert (impls/experts_stream.cuh), `up` and `down` walk
+// (block of tokens, rows) items without pausing between rows, `combine` adds a
+// token's experts. As tokens of the second product, activations are the sum of
+// two bf16 numbers. Floor: the bytes of the chosen experts over the memory
+// bandwidth. Limits: as linear_packed.cuh, with multiples of 8 activations.
 
 #pragma once
 
