@@ -420,7 +420,7 @@ addPositions(const LaunchParams &p, PrefillRows<A> &rows,
   float scores[8][4], shrink[2];
   uint32_t weights[4][4];
   beginScores<Block>(rows, keysOf(0), scores);
-  wgmmaWaitFor<0>();
+  wgmmaWaitAllBut<0>();
   settle(scores);
   if (weigh<true>(rows, scores, tiles.begin, shrink))
     rows.rescale(shrink);
@@ -436,13 +436,13 @@ addPositions(const LaunchParams &p, PrefillRows<A> &rows,
     widen(tile + 1);
     beginScores<Block>(rows, keysOf(tile + 1), scores);
     beginSums<Block>(rows, keysOf(tile) + Block::kMatrixBytes, weights);
-    wgmmaWaitFor<1>();
+    wgmmaWaitAllBut<1>();
     settle(scores);
     int first = tiles.begin + (tile + 1) * Block::kTile;
     bool grows = first + Block::kTile <= all
                      ? weigh<false>(rows, scores, first, shrink)
                      : weigh<true>(rows, scores, first, shrink);
-    wgmmaWaitFor<0>();
+    wgmmaWaitAllBut<0>();
     settle(rows.sum);
     if (grows)
       rows.rescale(shrink);
@@ -451,7 +451,7 @@ addPositions(const LaunchParams &p, PrefillRows<A> &rows,
       slots[(tile + kAhead + 1) % kStages][threadIdx.x] = slot;
   }
   beginSums<Block>(rows, keysOf(count - 1) + Block::kMatrixBytes, weights);
-  wgmmaWaitFor<0>();
+  wgmmaWaitAllBut<0>();
   settle(rows.sum);
   waitCopies<0>();
   __syncthreads();

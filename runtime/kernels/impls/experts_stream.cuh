@@ -18,6 +18,7 @@
 #include "runtime/kernels/impls/experts_gated.cuh"
 #include "runtime/kernels/impls/linear_stream.cuh"
 #include "runtime/kernels/shared/experts.h"
+#include "runtime/kernels/tile/vectors.cuh"
 
 namespace saddle::device {
 
@@ -32,28 +33,34 @@ __device__ void planExperts(const LaunchParams &p, Plan *plan) {
     counts[i] = 0;
   __syncthreads();
   auto forEachPair = [&](auto visit) {
+    constexpr int kEach = Experts::isVectorizable(4) ? 4 : 1;
     int64_t total =
         static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols;
-    // Several at a time, so that their loads overlap.
-    constexpr int kBatch = 8;
-    for (int64_t first = threadIdx.x; first < total;
-         first += kBatch * blockDim.x) {
-      int64_t experts[kBatch];
+    // Several loads at a time.
+    constexpr int kBatch = 16 / kEach;
+    int64_t stride = static_cast<int64_t>(blockDim.x) * kEach;
+    for (int64_t first = threadIdx.x * kEach; first < total;
+         first += kBatch * stride) {
+      Vector<int32_t, kEach> chosen[kBatch];
 #pragma unroll
       for (int j = 0; j < kBatch; ++j) {
-        int64_t i = first + j * static_cast<int64_t>(blockDim.x);
-        experts[j] =
-            i < total
-                ? heldExpert<Plan::kHeld>(
-                      p, Experts::row(p.operands[2],
-                                      i / Experts::kCols)[i % Experts::kCols])
-                : -1;
+        int64_t i = first + j * stride;
+        if (i < total)
+          chosen[j] = loadVector<Experts, kEach>(
+              p.operands[2], i / Experts::kCols, i % Experts::kCols);
       }
 #pragma unroll
-      for (int j = 0; j < kBatch; ++j)
-        if (experts[j] >= 0)
-          visit(static_cast<int32_t>(first + j * blockDim.x),
-                static_cast<int32_t>(experts[j]));
+      for (int j = 0; j < kBatch; ++j) {
+        int64_t i = first + j * stride;
+        if (i >= total)
+          break;
+#pragma unroll
+        for (int k = 0; k < kEach; ++k) {
+          int64_t expert = heldExpert<Plan::kHeld>(p, chosen[j][k]);
+          if (expert >= 0)
+            visit(static_cast<int32_t>(i + k), static_cast<int32_t>(expert));
+        }
+      }
     }
   };
   forEachPair([&](int32_t, int32_t expert) { atomicAdd(&counts[expert], 1); });
@@ -119,8 +126,8 @@ __device__ void prepareExperts(const LaunchParams &p, Plan *plan, void *codes,
 template <int items, typename Plan, typename Visit>
 __device__ __forceinline__ void forEachItem(const Plan *plan, int worker,
                                             int workers, Visit visit) {
-  int total = plan->blockCount * items;
-  for (int item = worker; item < total; item += workers) {
+  // The count is read again and again: some visitors have no register for it.
+  for (int item = worker; item < plan->blockCount * items; item += workers) {
     ExpertBlock block = plan->blocks[item / items];
     visit(block, plan->order + block.first, item % items);
   }
@@ -366,10 +373,11 @@ __device__ void expertsDownPasses(const LaunchParams &p, const Plan *plan,
 }
 
 /// out = the sum over a token's experts held here of weight * product, in
-/// ascending order of experts. A CTA takes a token and 4 columns per thread.
+/// ascending order of experts. A CTA takes a token and 16 bytes of products per
+/// thread.
 template <int extent, int operandOut, int64_t held, typename Weights,
-          typename Experts, typename Out>
-__device__ void combineExperts(const LaunchParams &p, const float *products) {
+          typename Experts, typename Out, typename Product>
+__device__ void combineExperts(const LaunchParams &p, const Product *products) {
   constexpr int kSlots = Experts::kCols;
   __shared__ SortedChoices<kSlots> choices;
   int64_t token = blockIdx.x;
@@ -377,22 +385,28 @@ __device__ void combineExperts(const LaunchParams &p, const float *products) {
     return;
   choices.template sort<Weights, Experts, held>(p, token);
   __syncthreads();
-  constexpr int kEach = Out::kCols % 4 == 0 ? 4 : 1;
+  constexpr int kMost = 16 / sizeof(Product);
+  constexpr int kEach =
+      Out::kCols % kMost == 0 && Out::isVectorizable(kMost) ? kMost : 1;
   int stride = blockDim.x * gridDim.y * kEach;
   for (int column = (blockIdx.y * blockDim.x + threadIdx.x) * kEach;
        column < Out::kCols; column += stride) {
+    // All loads first.
+    Vector<Product, kEach> values[kSlots];
+#pragma unroll
+    for (int i = 0; i < kSlots; ++i)
+      if (choices.slots[i] >= 0)
+        values[i] = *reinterpret_cast<const Vector<Product, kEach> *>(
+            products + (token * kSlots + choices.slots[i]) * Out::kCols +
+            column);
     float sum[kEach] = {};
-    for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
-      auto values = *reinterpret_cast<const Vector<float, kEach> *>(
-          products + (token * kSlots + choices.slots[i]) * Out::kCols + column);
 #pragma unroll
-      for (int j = 0; j < kEach; ++j)
-        sum[j] += choices.weights[i] * values[j];
-    }
-    auto *out = Out::row(p.operands[operandOut], token) + column;
+    for (int i = 0; i < kSlots; ++i)
+      if (choices.slots[i] >= 0)
 #pragma unroll
-    for (int j = 0; j < kEach; ++j)
-      out[j] = fromFloat<typename Out::Element>(sum[j]);
+        for (int j = 0; j < kEach; ++j)
+          sum[j] += choices.weights[i] * toFloat(values[i][j]);
+    storeVector<Out, kEach>(p.operands[operandOut], token, column, sum);
   }
 }
 

@@ -1,7 +1,11 @@
 // experts with scales for many tokens per expert. As experts_stream.cuh, with
-// blocks of 64 tokens and tensor core tiles (tile/product.cuh) for both
-// products. Floor: the larger of the weights' bytes and the products. Limits:
-// as linear_tile.cuh; rows of w1 and w3 are multiples of 64.
+// blocks of up to 128 tokens and tensor core tiles (tile/product.cuh) for both
+// products. Where a group of the activations is 128
+// columns, `up` encodes them itself. Floor: the larger of the weights' bytes
+// and the products. Limits: as linear_tile.cuh; rows of w1 and w3 are multiples
+// of
+// 16. Rounding beside that of experts_stream.cuh: where the result is bf16, a
+// product of w2 is, too, before a token's are added.
 
 #pragma once
 
@@ -10,138 +14,192 @@
 
 namespace saddle::device {
 
-/// inner[pair] = silu(gate) * up. A tile has 64 rows of w1 and the same 64 of
-/// w3. CTAs walk (block, tile) items.
-template <int slots, typename X, typename W13, typename Product, typename Scale,
+/// Of item `item` of a block, what a thread that feeds needs to know about
+/// tokens.
+template <typename Product, typename Tokens, typename RowOf>
+__device__ __forceinline__ void
+setTileTokens(typename Product::Source &source, const void *x,
+              const void *factors, int item, const ExpertBlock &block,
+              const int32_t *pairs, RowOf rowOf) {
+  int count = block.count;
+  source.item = item;
+  source.count = count;
+  source.x = x;
+  int token = Product::feeder();
+  source.target = token < count ? pairs[token] : 0;
+  source.tokenRow = token < count ? rowOf(source.target) : -1;
+  source.tokenFactors = static_cast<const float *>(factors);
+  source.tokenFactor =
+      token < count ? offsetFrom(factors, Tokens::row(factors, source.tokenRow))
+                    : -1;
+}
+
+/// The factors of an expert's rows from `row` on, if it is `there`.
+template <typename Scale, typename Source>
+__device__ __forceinline__ void setRowFactors(Source &source, const void *scale,
+                                              int expert, int row, bool there) {
+  source.rowFactors = static_cast<const float *>(scale);
+  source.rowFactor =
+      there ? offsetFrom(scale, Scale::row(scale, expert, row)) : -1;
+}
+
+/// The first product: 128 columns of the activations to an item. A wave has 64
+/// rows of w1 and the same 64 of w3. Calls
+/// finish(product, values, count, pairs, column) with silu(gate) * up of
+/// `count` tokens of the warp: values[j] as those of a product, of 128 columns
+/// from `column` on.
+template <int slots, typename W13, typename Product, typename Scale,
+          typename Tokens, typename Plan, typename Finish>
+__device__ __forceinline__ void
+expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
+               const void *factors, uint8_t *maps, Finish finish) {
+  using At = ExpertOperands<Scale::kIsThere>;
+  static_assert(Product::kWaves == 2, "64 columns for each");
+  constexpr int kInner = W13::kRows / Plan::kHeld / 2;
+  static_assert(kInner % 16 == 0, "16 bytes of codes are written at a time");
+  constexpr int kItems = (kInner + 127) / 128;
+  extern __shared__ __align__(1024) uint8_t tiles[];
+  Product product(tiles, maps, p.operands[At::kW13]);
+  if (Product::isFeeder()) {
+    Product::beginFeeding();
+    static_assert(Product::kTokens == Plan::kTokens,
+                  "a block of tokens at a time");
+    forEachItem<kItems>(
+        plan, blockIdx.x, gridDim.x,
+        [&](const ExpertBlock &block, const int32_t *pairs, int item) {
+          typename Product::Source source;
+          setTileTokens<Product, Tokens>(
+              source, x, factors, item, block, pairs,
+              [](int32_t pair) { return pair / slots; });
+      // Rows of w1 behind the last are those of w3: results that nobody
+      // takes.
+#pragma unroll
+          for (int run = 0; run < Product::kRuns; ++run)
+            source.runRow[run] = (block.expert * 2 + run % 2) * kInner +
+                                 item * 128 + run / 2 * 64;
+          int run = Product::feeder() % Product::kRuns;
+          int column = item * 128 + run / 2 * 64;
+          setRowFactors<Scale>(source, p.operands[At::kScale13], block.expert,
+                               run % 2 * kInner + column, column < kInner);
+          product.template feed<true>(source);
+        });
+  } else {
+    Product::beginMultiplying();
+    product.multiply(
+        itemsOfCta(plan->blockCount * kItems),
+        [&](auto &sums, auto place, auto divided, int item, int count) {
+          constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
+          float values[8 * kSums][4];
+#pragma unroll
+          for (int wave = 0; wave < kSums; ++wave)
+#pragma unroll
+            for (int j = 0; j < 8; ++j)
+#pragma unroll
+              for (int i = 0; i < 4; ++i)
+                values[wave * 8 + j][i] =
+                    silu(sums[wave][j][i]) * sums[wave][j + 8][i];
+          finish(product, values, place.token, divided, count - place.token,
+                 product.targets() + place.token, item * 128 + place.wave * 64);
+        });
+  }
+}
+
+/// inner[pair] = silu(gate) * up, fp32. `maps` is Product's.
+template <int slots, typename W13, typename Product, typename Scale,
           typename Tokens, typename Plan>
 __device__ void expertsUpTile(const LaunchParams &p, const Plan *plan,
-                              const void *x, const void *factors,
-                              float *inner) {
-  using At = ExpertOperands<Scale::kIsThere>;
-  static_assert(Product::kTokens == Plan::kTokens,
-                "a block of tokens at a time");
+                              const void *x, const void *factors, float *inner,
+                              uint8_t *maps) {
   constexpr int kInner = W13::kRows / Plan::kHeld / 2;
-  static_assert(kInner % 64 == 0, "half a tile has rows of w1 alone");
-  constexpr int kItems = kInner / 64;
-  extern __shared__ __align__(1024) uint8_t shared[];
-  forEachItem<kItems>(
-      plan, blockIdx.x, gridDim.x,
-      [&](const ExpertBlock &block, const int32_t *pairs, int item) {
-        int firstColumn = item * 64;
-        typename Product::Source source;
-        source.tokens = x;
-#pragma unroll
-        for (int i = 0; i < Product::kTokenCopies; ++i) {
-          int token = Product::tokenOf(i);
-          source.tokenRow[i] = token < block.count ? pairs[token] / slots : -1;
-        }
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          int row = half * kInner + firstColumn;
-          source.rows[half] =
-              W13::row(p.operands[At::kW13],
-                       static_cast<int64_t>(block.expert) * 2 * kInner + row);
-          source.rowCount[half] = 64;
-
-          int token = Product::row() + half * 8;
-          source.tokenFactors[half] =
-              token < block.count ? Tokens::row(factors, pairs[token] / slots)
-                                  : nullptr;
-        }
-        Product product;
-        product.run(
-            source, shared, 1,
-            [&](int, int half) {
-              return Scale::row(p.operands[At::kScale13], block.expert,
-                                half * kInner + firstColumn);
-            },
-            [](int) {});
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          int token = Product::row() + i * 8;
-          if (token >= block.count)
-            continue;
-          float *to = inner + static_cast<int64_t>(pairs[token]) * kInner +
-                      firstColumn + threadIdx.x % 4 * 2;
-#pragma unroll
-          for (int j = 0; j < 8; ++j) {
-            Vector<float, 2> pair;
-#pragma unroll
-            for (int k = 0; k < 2; ++k)
-              pair[k] = silu(product.sums[4 * j + 2 * i + k]) *
-                        product.sums[4 * (j + 8) + 2 * i + k];
-            *reinterpret_cast<Vector<float, 2> *>(to + j * 8) = pair;
-          }
-        }
+  expertsUpTiles<slots, W13, Product, Scale, Tokens>(
+      p, plan, x, factors, maps,
+      [&](const Product &product, const auto &values, int, auto, int count,
+          const int32_t *pairs, int column) {
+        storeResults(
+            values, product.scratch(), count, kInner - column, [&](int token) {
+              return inner + static_cast<int64_t>(pairs[token]) * kInner +
+                     column;
+            });
       });
 }
 
-/// products[pair] = w2 inner[pair], fp32. CTAs walk (block, `passes` times 128
-/// rows) items.
-template <int passes, typename X, typename W2, typename Product, typename Scale,
-          typename Tokens, typename Plan>
-__device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
-                                const void *x, const void *factors,
-                                float *products) {
-  using At = ExpertOperands<Scale::kIsThere>;
-  using Products =
-      Matrix<f32, 1, W2::kRows / Plan::kHeld, W2::kRows / Plan::kHeld>;
-  static_assert(Product::kTokens == Plan::kTokens,
-                "a block of tokens at a time");
-  constexpr int kHidden = Products::kCols;
-  constexpr int kItemRows = passes * 128;
-  constexpr int kItems = (kHidden + kItemRows - 1) / kItemRows;
-  extern __shared__ __align__(1024) uint8_t shared[];
-  forEachItem<kItems>(
-      plan, blockIdx.x, gridDim.x,
-      [&](const ExpertBlock &block, const int32_t *pairs, int item) {
-        int firstRow = item * kItemRows, left = kHidden - firstRow;
-        typename Product::Source source;
-        source.tokens = x;
-#pragma unroll
-        for (int i = 0; i < Product::kTokenCopies; ++i) {
-          int token = Product::tokenOf(i);
-          source.tokenRow[i] = token < block.count ? pairs[token] : -1;
-        }
-        int64_t to[2]; // the pairs of this thread's tokens, -1 for none
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          source.rows[half] =
-              W2::row(p.operands[At::kW2],
-                      static_cast<int64_t>(block.expert) * kHidden + firstRow +
-                          half * 64);
-          source.rowCount[half] = left - half * 64;
-          int token = Product::row() + half * 8;
-          to[half] = token < block.count ? pairs[token] : -1;
-          source.tokenFactors[half] =
-              to[half] >= 0 ? Tokens::row(factors, to[half]) : nullptr;
-        }
-        Product product;
-        product.run(
-            source, shared, left < kItemRows ? (left + 127) / 128 : passes,
-            [&](int pass, int half) -> const float * {
-              int row = firstRow + pass * 128 + half * 64;
-              return row < kHidden ? Scale::row(p.operands[At::kScale2],
-                                                block.expert, row)
-                                   : nullptr;
+/// The same as codes of groups of 128 columns, and their factors.
+template <int slots, typename W13, typename Product, typename Scale,
+          typename Tokens, typename Codes, typename Factors, typename Plan>
+__device__ void expertsUpEncodeTile(const LaunchParams &p, const Plan *plan,
+                                    const void *x, const void *factors,
+                                    void *codes, void *innerFactors,
+                                    uint8_t *maps) {
+  constexpr int kInner = W13::kRows / Plan::kHeld / 2;
+  static_assert(Factors::kCols == (kInner + 127) / 128, "an item is a group");
+  expertsUpTiles<slots, W13, Product, Scale, Tokens>(
+      p, plan, x, factors, maps,
+      [&](const Product &product, const auto &values, int token, auto divided,
+          int count, const int32_t *pairs, int column) {
+        storeEncoded(
+            values, product.scratch(), count, kInner - column,
+            [&](float (&largest)[2]) {
+              if constexpr (decltype(divided)::value)
+                product.shareLargest(largest, token);
             },
-            [&](int pass) {
-#pragma unroll
-              for (int i = 0; i < 2; ++i) {
-                if (to[i] < 0)
-                  continue;
-#pragma unroll
-                for (int j = 0; j < 16; ++j) {
-                  int column =
-                      firstRow + pass * 128 + j * 8 + threadIdx.x % 4 * 2;
-                  if (column < kHidden)
-                    storePair<Products>(products, to[i], column,
-                                        product.sums[4 * j + 2 * i],
-                                        product.sums[4 * j + 2 * i + 1]);
-                }
-              }
+            [&](int token) { return Codes::row(codes, pairs[token]) + column; },
+            [&](int token) {
+              return Factors::row(innerFactors, pairs[token]) + column / 128;
             });
       });
+}
+
+/// products[pair] = w2 inner[pair]. CTAs walk (block, Product::kRows rows)
+/// items.
+template <typename W2, typename Product, typename Scale, typename Tokens,
+          typename Plan, typename To>
+__device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
+                                const void *x, const void *factors,
+                                To *products, uint8_t *maps) {
+  using At = ExpertOperands<Scale::kIsThere>;
+  constexpr int kHidden = W2::kRows / Plan::kHeld;
+  static_assert(kHidden % 8 == 0, "rows of products begin at 16 bytes");
+  constexpr int kItems = (kHidden + Product::kRows - 1) / Product::kRows;
+  extern __shared__ __align__(1024) uint8_t tiles[];
+  Product product(tiles, maps, p.operands[At::kW2]);
+  if (Product::isFeeder()) {
+    Product::beginFeeding();
+    static_assert(Product::kTokens == Plan::kTokens,
+                  "a block of tokens at a time");
+    forEachItem<kItems>(
+        plan, blockIdx.x, gridDim.x,
+        [&](const ExpertBlock &block, const int32_t *pairs, int item) {
+          int expert = block.expert;
+          int firstRow = item * Product::kRows;
+          typename Product::Source source;
+          setTileTokens<Product, Tokens>(source, x, factors, item, block, pairs,
+                                         [](int32_t pair) { return pair; });
+#pragma unroll
+          for (int run = 0; run < Product::kRuns; ++run)
+            source.runRow[run] = expert * kHidden + firstRow + run * 64;
+          int row = firstRow + Product::feeder() % Product::kRuns * 64;
+          setRowFactors<Scale>(source, p.operands[At::kScale2], expert, row,
+                               row < kHidden);
+          product.template feed<true>(source);
+        });
+  } else {
+    Product::beginMultiplying();
+    product.multiply(
+        itemsOfCta(plan->blockCount * kItems),
+        [&](auto &sums, auto place, auto, int item, int count) {
+          constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
+          const int32_t *pairs = product.targets() + place.token;
+          int firstRow = item * Product::kRows + place.wave * 128;
+#pragma unroll
+          for (int i = 0; i < kSums; ++i)
+            storeResults(sums[i], product.scratch(), count - place.token,
+                         kHidden - firstRow - i * 128, [&](int token) {
+                           return products +
+                                  static_cast<int64_t>(pairs[token]) * kHidden +
+                                  firstRow + i * 128;
+                         });
+        });
+  }
 }
 
 } // namespace saddle::device

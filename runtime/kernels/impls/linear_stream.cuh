@@ -15,23 +15,42 @@
 namespace saddle::device {
 
 /// Writes the codes of x and the scales of its groups of `group` columns. A
-/// warp takes a group. CTAs before `firstBlock` take none.
+/// warp takes a group, or some at a time. CTAs before `firstBlock` take none.
 template <int extent, int group, typename X, typename Codes, typename Factors>
 __device__ void encodeRows(const LaunchParams &p, const void *x, void *codes,
                            void *factors, int firstBlock = 0) {
   constexpr int64_t kGroups = Factors::kCols;
+  // Four columns for each lane, as one access.
+  constexpr bool kWide = group == 128 && X::kCols % group == 0 &&
+                         X::isVectorizable(4) && Codes::isVectorizable(4);
+  constexpr int kTogether = kWide ? 4 : 1;
   int64_t total = static_cast<int64_t>(p.step->counts[extent]) * kGroups;
   int64_t warps =
       static_cast<int64_t>(gridDim.x - firstBlock) * (blockDim.x / 32);
   int64_t block = static_cast<int64_t>(blockIdx.x) - firstBlock;
-  for (int64_t i = (block * blockDim.x + threadIdx.x) / 32; i < total;
-       i += warps) {
-    int64_t row = i / kGroups, first = i % kGroups * group;
-    int64_t left = X::kCols - first;
-    encodeGroup<group>(X::row(x, row) + first,
-                       static_cast<int>(left < group ? left : group),
-                       Codes::row(codes, row) + first,
-                       Factors::row(factors, row) + i % kGroups);
+  for (int64_t i = (block * blockDim.x + threadIdx.x) / 32 * kTogether;
+       i < total; i += warps * kTogether) {
+    if constexpr (kWide) {
+      WideGroupEncoder<typename X::Element> groups[kTogether];
+#pragma unroll
+      for (int j = 0; j < kTogether; ++j)
+        if (i + j < total)
+          groups[j].load(X::row(x, (i + j) / kGroups) +
+                         (i + j) % kGroups * group);
+#pragma unroll
+      for (int j = 0; j < kTogether; ++j)
+        if (i + j < total)
+          groups[j].store(
+              Codes::row(codes, (i + j) / kGroups) + (i + j) % kGroups * group,
+              Factors::row(factors, (i + j) / kGroups) + (i + j) % kGroups);
+    } else {
+      int64_t row = i / kGroups, first = i % kGroups * group;
+      int64_t left = X::kCols - first;
+      encodeGroup<group>(X::row(x, row) + first,
+                         static_cast<int>(left < group ? left : group),
+                         Codes::row(codes, row) + first,
+                         Factors::row(factors, row) + i % kGroups);
+    }
   }
 }
 

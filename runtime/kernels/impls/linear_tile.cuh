@@ -1,86 +1,89 @@
-// linear for many tokens: a CTA takes 64 or 128 tokens and
-// 128 rows of the weight (tile/product.cuh). Quantised activations are encoded
-// once, by a function before. Floor: 2 tokens x rows x columns over the tensor
-// cores' rate. Limits: rows begin at multiples of 16 bytes; scales belong to at
-// least 64 rows and columns.
+// linear for many tokens: CTAs, or pairs of them, walk items of 64 or 128
+// tokens each and 128 or 256 rows of the weight (tile/product.cuh). Quantised
+// activations are encoded once, by a function before. Floor: 2 tokens x rows x
+// columns over the tensor cores' rate. Limits: rows begin at multiples of 16
+// bytes; scales belong to at least 64 rows and columns.
 
 #pragma once
 
 #include "runtime/kernels/impls/linear_stream.cuh"
 #include "runtime/kernels/tile/product.cuh"
+#include "runtime/kernels/tile/results.cuh"
 
 namespace saddle::device {
 
-/// Two neighbouring columns of a row, as one access where the row allows it.
-template <typename Out>
-__device__ __forceinline__ void storePair(void *out, int64_t row, int column,
-                                          float first, float second) {
-  using T = typename Out::Element;
-  T *to = Out::row(out, row) + column;
-  if constexpr (Out::isVectorizable(2)) {
-    Vector<T, 2> pair;
-    pair[0] = fromFloat<T>(first);
-    pair[1] = fromFloat<T>(second);
-    *reinterpret_cast<Vector<T, 2> *>(to) = pair;
-  } else {
-    to[0] = fromFloat<T>(first);
-    if (column + 1 < Out::kCols)
-      to[1] = fromFloat<T>(second);
-  }
+/// Numbers between two addresses.
+__device__ __forceinline__ int offsetFrom(const void *base,
+                                          const float *number) {
+  return static_cast<int>(number - static_cast<const float *>(base));
 }
 
-/// out = x w^T. The grid: blocks of 128 rows, then blocks of tokens.
-/// `Product` is a TileProduct of X and W; `Scale` is NoCompanion for plain
-/// weights.
+/// Of `items` that CTAs take in turn, how many this one has.
+__device__ __forceinline__ int itemsOfCta(int items) {
+  int after = items - static_cast<int>(blockIdx.x);
+  return after > 0 ? (after - 1) / static_cast<int>(gridDim.x) + 1 : 0;
+}
+
+/// out = x w^T. `Product` is a TileProduct of X and W; `Scale` is NoCompanion
+/// for plain weights. `maps` is Product's.
 template <int extent, typename X, typename W, typename Out, typename Product,
           typename Scale = NoCompanion, typename Tokens = PlainTokens>
 __device__ void linearTile(const LaunchParams &p, const void *x,
-                           const void *factors) {
-  extern __shared__ __align__(1024) uint8_t shared[];
+                           const void *factors, void *maps) {
+  static_assert(Out::isVectorizable(16 / sizeof(typename Out::Element)),
+                "results are written 16 bytes at a time");
+  extern __shared__ __align__(1024) uint8_t tiles[];
+  constexpr int kTokens = Product::kTokens;
+  constexpr int kBlocks = (W::kRows + Product::kRows - 1) / Product::kRows;
+  Product product(tiles, static_cast<uint8_t *>(maps), p.operands[1]);
   int count = p.step->counts[extent];
-  int firstToken = blockIdx.y * Product::kTokens;
-  int firstRow = blockIdx.x * Product::kRows;
-  if (firstToken >= count)
-    return;
-  typename Product::Source source;
-  source.tokens = x;
+  int items = (count + kTokens - 1) / kTokens * kBlocks;
+  if (Product::isFeeder()) {
+    Product::beginFeeding();
+    for (int item = blockIdx.x; item < items; item += gridDim.x) {
+      int firstToken = item / kBlocks * kTokens, left = count - firstToken;
+      int firstRow = item % kBlocks * Product::kRows;
+      typename Product::Source source;
+      source.item = item;
+      source.count = left < kTokens ? left : kTokens;
+      source.x = x;
+      int token = Product::feeder();
+      source.tokenRow = token < source.count ? firstToken + token : -1;
 #pragma unroll
-  for (int i = 0; i < Product::kTokenCopies; ++i) {
-    int token = firstToken + Product::tokenOf(i);
-    source.tokenRow[i] = token < count ? token : -1;
-  }
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    int row = firstRow + half * 64;
-    source.rows[half] = W::row(p.operands[1], row);
-    source.rowCount[half] = W::kRows - row;
-    if constexpr (Tokens::kScaled) {
-
-      int token = firstToken + Product::row() + half * 8;
-      source.tokenFactors[half] =
-          token < count ? Tokens::row(factors, token) : nullptr;
+      for (int run = 0; run < Product::kRuns; ++run)
+        source.runRow[run] = firstRow + run * 64;
+      if constexpr (Tokens::kScaled) {
+        source.tokenFactors = static_cast<const float *>(factors);
+        source.rowFactors = static_cast<const float *>(p.operands[2]);
+        source.tokenFactor = -1;
+        if (token < source.count)
+          source.tokenFactor =
+              offsetFrom(factors, Tokens::row(factors, firstToken + token));
+        int row = firstRow + Product::feeder() * 64;
+        source.rowFactor = -1;
+        if (row < W::kRows)
+          source.rowFactor =
+              offsetFrom(p.operands[2], Scale::row(p.operands[2], 0, row));
+      }
+      product.feed(source);
     }
+  } else {
+    Product::beginMultiplying();
+    void *out = p.operands[Scale::kIsThere ? 3 : 2];
+    product.multiply(itemsOfCta(items), [&](auto &sums, auto place, auto,
+                                            int item, int count) {
+      constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
+      int firstToken = item / kBlocks * kTokens + place.token;
+      int firstRow = item % kBlocks * Product::kRows + place.wave * 128;
+#pragma unroll
+      for (int i = 0; i < kSums; ++i)
+        storeResults(
+            sums[i], product.scratch(), count - place.token,
+            static_cast<int>(W::kRows) - firstRow - i * 128, [&](int token) {
+              return Out::row(out, firstToken + token) + firstRow + i * 128;
+            });
+    });
   }
-  void *out = p.operands[Scale::kIsThere ? 3 : 2];
-  Product product;
-  product.run(
-      source, shared, 1,
-      [&](int, int half) -> const float * {
-        int row = firstRow + half * 64;
-        return row < W::kRows ? Scale::row(p.operands[2], 0, row) : nullptr;
-      },
-      [&](int) {
-#pragma unroll
-        for (int j = 0; j < 16; ++j)
-#pragma unroll
-          for (int i = 0; i < 2; ++i) {
-            int token = firstToken + Product::row() + i * 8;
-            int column = firstRow + j * 8 + threadIdx.x % 4 * 2;
-            if (token < count && column < W::kRows)
-              storePair<Out>(out, token, column, product.sums[4 * j + 2 * i],
-                             product.sums[4 * j + 2 * i + 1]);
-          }
-      });
 }
 
 } // namespace saddle::device

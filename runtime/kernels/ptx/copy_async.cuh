@@ -11,6 +11,13 @@ __device__ __forceinline__ uint32_t sharedAddress(const void *pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+/// A number in shared memory, where 64 bits for its address are too many.
+__device__ __forceinline__ float loadShared(uint32_t shared) {
+  float value;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(shared));
+  return value;
+}
+
 /// Copies the first `bytes` of 16 and fills the rest with zeros; both addresses
 /// are multiples of 16. With 0 bytes nothing is read.
 __device__ __forceinline__ void copyAsync16(uint32_t shared, const void *global,

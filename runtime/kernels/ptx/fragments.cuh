@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 namespace saddle::device {
 
@@ -42,6 +43,11 @@ __device__ __forceinline__ uint32_t e4m3PairToF16(uint32_t codes) {
       : "=r"(pair)
       : "r"(codes));
   return pair;
+}
+
+/// Two floats as e4m3 codes that saturate, the first one in the low byte.
+__device__ __forceinline__ uint32_t e4m3Pair(float a, float b) {
+  return __nv_cvt_float2_to_fp8x2({a, b}, __NV_SATFINITE, __NV_E4M3);
 }
 
 /// Two floats rounded, the first one in the low half.

@@ -1,12 +1,7 @@
-// wgmma: a warpgroup's product of 64 rows and 128 columns, both in shared
-// memory with consecutive k, added to fp32 registers. Thread 32 w + 4 g + t
-// holds rows 16 w + g and 16 w + g + 8; of columns 8 j + 2 t and 8 j + 2 t + 1,
-// d[4 j] and d[4 j + 1] are of the first row, d[4 j + 2] and d[4 j + 3] of the
-// second.
+// What all wgmma instructions share: tiles in shared memory and the order of
+// groups of products (wgmma_rows.cuh has the products).
 
 #pragma once
-
-#include "runtime/kernels/ptx/registers.cuh"
 
 #include <cstdint>
 
@@ -21,28 +16,6 @@ __device__ __forceinline__ uint64_t swizzledTile(uint32_t shared) {
          kSwizzle128 << 62;
 }
 
-/// d = a * b, or d += a * b when `add`. `shape` has the k, and `transposed`
-/// says for types that can be so that neither operand is.
-#define SADDLE_WGMMA_128(name, shape, type, transposed)                        \
-  __device__ __forceinline__ void name(float (&d)[64], uint64_t a, uint64_t b, \
-                                       bool add) {                             \
-    asm volatile("{\n"                                                         \
-                 ".reg .pred p;\n"                                             \
-                 "setp.ne.b32 p, %66, 0;\n"                                    \
-                 "wgmma.mma_async.sync.aligned." shape ".f32." type "." type   \
-                 " {" SADDLE_PLACES_64 "}, %64, %65, p, 1, 1" transposed ";\n" \
-                 "}\n"                                                         \
-                 : SADDLE_REGISTERS_64(d)                                      \
-                 : "l"(a), "l"(b), "r"(static_cast<int>(add)));                \
-  }
-
-/// k = 32.
-SADDLE_WGMMA_128(wgmmaE4m3, "m64n128k32", "e4m3", "")
-/// k = 16.
-SADDLE_WGMMA_128(wgmmaBf16, "m64n128k16", "bf16", ", 0, 0")
-
-#undef SADDLE_WGMMA_128
-
 /// Before the first wgmma, and after registers of d were touched.
 __device__ __forceinline__ void wgmmaFence() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -51,12 +24,10 @@ __device__ __forceinline__ void wgmmaFence() {
 __device__ __forceinline__ void wgmmaCommit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-/// Waits for all groups. Names d, so that no use of it moves up.
-__device__ __forceinline__ void wgmmaWait(float (&d)[64]) {
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-#pragma unroll
-  for (int i = 0; i < 64; ++i)
-    asm volatile("" : "+f"(d[i])::"memory");
+/// Waits until at most the last `pending` groups of products are under way.
+template <int pending>
+__device__ __forceinline__ void wgmmaWaitAllBut() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 
 /// Makes this thread's writes to shared memory visible to wgmma after a

@@ -29,10 +29,11 @@ constexpr int64_t expertPlanBytes(int64_t held, int64_t pairs,
          pairs * static_cast<int64_t>(sizeof(int32_t));
 }
 
-/// Pairs sorted by expert. A pair is token * slots + slot.
-template <int64_t held, int64_t pairs, int tokensPerBlock>
+/// Pairs sorted by expert. A pair is token * slots + slot. From `wideFrom`
+/// pairs on, if that is not 0, blocks are of twice as many tokens.
+template <int64_t held, int64_t pairs, int tokensPerBlock, int64_t wideFrom = 0>
 struct ExpertPlan {
-  static constexpr int64_t kHeld = held;
+  static constexpr int64_t kHeld = held, kWideFrom = wideFrom;
   static constexpr int kTokens = tokensPerBlock;
   static constexpr int64_t kBytes =
       expertPlanBytes(held, pairs, tokensPerBlock);

@@ -1,129 +1,239 @@
-// Warpgroups multiply tiles of many tokens and 128 rows of weights.
+// Products of tiles of many tokens and rows of weights on warpgroups.
 //
-// Tokens are the 64-row operand of wgmma, one warpgroup for each 64, and rows
-// of weights its 128 columns, in two halves of 64 that may lie anywhere. Both
-// come through a ring of stages in shared memory (cp.async by all threads, 128
-// bytes of every row), swizzled as wgmma wants them.
+// One or two warpgroups multiply and another feeds them: 128 bytes of every row
+// and token go to a ring of stages in shared memory, swizzled as wgmma wants
+// them, and the feeder runs ahead over the borders of items. A warpgroup has 64
+// tokens, which it keeps in registers for a stage, and multiplies them with
+// waves of 128 rows of weights; where an item has no more than 64 tokens, two
+// warpgroups divide the waves. While one scales its products, the other keeps
+// the tensor cores busy.
+//
+// Rows come in bulk copies, tokens, which may lie anywhere, by cp.async. Beside
+// the tensor cores, shared memory's rate limits such tiles: that is why tokens
+// are in registers and are the rows of products, so that a thread needs factors
+// of two of them. Pairs of CTAs that fetch rows for each other were no faster.
 
 #pragma once
 
+#include "runtime/kernels/ptx/barrier.cuh"
 #include "runtime/kernels/ptx/copy_async.cuh"
-#include "runtime/kernels/ptx/wgmma.cuh"
+#include "runtime/kernels/ptx/load_matrix.cuh"
+#include "runtime/kernels/ptx/tensor_map.cuh"
+#include "runtime/kernels/ptx/wgmma_rows.cuh"
 #include "runtime/kernels/shared/tile.h"
-#include "runtime/kernels/tile/types.cuh"
+#include "runtime/kernels/tile/matrix.cuh"
+
+#include <type_traits>
 
 namespace saddle::device {
 
 /// X and W are matrices of e4m3 or of bf16. With scaleColumns > 0, the product
 /// of each that many columns (64 or 128 codes) is multiplied by one factor for
-/// a token, for `tokenGroup` columns, and one for a half, for `weightGroup`.
-template <typename X, typename W, int groups, int depth, int scaleColumns = 0,
-          int tokenGroup = 1, int weightGroup = 1>
+/// a token, for `tokenGroup` columns, and one for 64 rows, for `weightGroup`.
+template <typename X, typename W, int groups, int waves, int depth,
+          int scaleColumns = 0, int tokenGroup = 1, int weightGroup = 1>
 struct TileProduct {
   using T = typename W::Element;
   static_assert(sizeof(T) == sizeof(typename X::Element) && sizeof(T) <= 2,
                 "both operands are e4m3 or both are bf16");
+  static_assert(groups == 1 || waves == 2, "two groups can divide the waves");
+  static constexpr int kStageColumns = TileLayout::kLineBytes / sizeof(T);
   static constexpr bool kScaled = scaleColumns > 0;
-  static constexpr TileLayout kLayout = {groups, depth};
-  static constexpr int kTokens = kLayout.tokens(), kRows = kLayout.kRows;
-  static constexpr int kThreads = kLayout.threads();
-  static constexpr int kStageColumns = kLayout.kLineBytes / sizeof(T);
-  static constexpr int kStages = (W::kCols + kStageColumns - 1) / kStageColumns;
-  static constexpr int kTokenBytes = kTokens * kLayout.kLineBytes;
-  static constexpr int kStageBytes = kLayout.stageBytes();
-  static constexpr int kTokenCopies = kTokens * 8 / kThreads;
-  static constexpr int kRowCopies = kRows * 8 / kThreads;
+  static constexpr int kParts = kScaled ? kStageColumns / scaleColumns : 1;
   static_assert(!kScaled || kStageColumns % (kScaled ? scaleColumns : 1) == 0,
                 "a stage has whole groups of scales");
-
+  static constexpr TileLayout kLayout = {groups, waves, depth,
+                                         kScaled ? kParts : 0};
+  static constexpr int kWaves = waves, kTokens = kLayout.tokens();
+  static constexpr int kRows = kLayout.rows(), kRuns = kLayout.runs();
+  static constexpr int kMultipliers = kLayout.multipliers();
+  static constexpr int kStages = (W::kCols + kStageColumns - 1) / kStageColumns;
+  static constexpr int kTokenBytes = kTokens * TileLayout::kLineBytes;
+  static constexpr int kStageBytes = kLayout.stageBytes(),
+                       kStageFactors = kLayout.stageFactors(),
+                       kFactorsAt = kLayout.factorsAt(),
+                       kScratchAt = kLayout.scratchAt(),
+                       kTargetsAt = kLayout.targetsAt(),
+                       kItemSets = kLayout.itemSets(),
+                       kItemsAt = kLayout.itemsAt(),
+                       kSharedNumbersAt = kLayout.sharedNumbersAt(),
+                       kBarriersAt = kLayout.barriersAt();
+  /// What a thread that feeds knows of an item.
   struct Source {
-    const void *tokens;
-    /// The row of X that each copy of this thread is about, -1 for none; of
-    /// token tokenOf(i).
-    int tokenRow[kTokenCopies];
-    /// The first row of each half, and how many rows it has. Missing rows and
-    /// tokens have undefined products.
-    const T *rows[2];
-    int rowCount[2];
-    /// Factors of this thread's two tokens (row() and row() + 8). Unused unless
-    /// kScaled, as the next ones, of the halves, which run() sets.
-    const float *tokenFactors[2];
-    const float *rowFactors[2];
+    const void *x;
+    /// The row of X of token feeder(), -1 for none. Missing tokens have
+    /// undefined products.
+    int tokenRow;
+    /// The first row of each run; behind the last row of all there are zeros.
+    int runRow[kRuns];
+    /// Where, from the pointers on, factors of token feeder() and of run
+    /// feeder() lie; -1 for none.
+    const float *tokenFactors, *rowFactors;
+    int tokenFactor, rowFactor;
+    /// What those that multiply are told: the item's number, how many tokens it
+    /// has, and where results of token feeder() go, if that is no question of
+    /// the number.
+    int item, count, target;
   };
 
-  static __device__ __forceinline__ int tokenOf(int i) {
-    return (i * kThreads + threadIdx.x) / 8;
+  static __device__ __forceinline__ bool isFeeder() {
+    return threadIdx.x >= kMultipliers;
   }
-  /// The first token of this thread's sums.
-  static __device__ __forceinline__ int row() {
-    return threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
+  /// This thread's number among those that feed.
+  static __device__ __forceinline__ int feeder() {
+    return static_cast<int>(threadIdx.x) - kMultipliers;
   }
-
-  /// See ptx/wgmma.cuh: columns 0 .. 63 are the first half of rows.
-  float sums[64];
-
-  /// Products with `passes` times kRows rows that follow each other in each
-  /// half: calls emit(pass) when sums has those of a pass. `ring` is the CTA's;
-  /// all threads call. factorsOf(pass, half) is the rowFactors of a pass.
-  template <typename Factors, typename Emit>
-  __device__ __forceinline__ void run(Source &source, uint8_t *ring, int passes,
-                                      Factors factorsOf, Emit emit) {
-    uint32_t base = sharedAddress(ring);
-    int fetched = 0, fetchStage = 0, ahead = 0;
-    auto fetchNext = [&] {
-      if (fetched < passes) {
-        fetch(source, base + ahead * kStageBytes, fetchStage);
-        ahead = ahead + 1 == depth ? 0 : ahead + 1;
-        if (++fetchStage == kStages) {
-          fetchStage = 0;
-          ++fetched;
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            source.rows[half] += kRows * W::kStride;
-            source.rowCount[half] -= kRows;
-          }
-        }
+  /// By all threads, before anything else; `shared` has kLayout.sharedBytes()
+  /// at a multiple of 1024, `maps` in global memory TileLayout::kMapBytes for
+  /// each CTA. `weights` are those of W.
+  __device__ __forceinline__ TileProduct(uint8_t *shared, uint8_t *maps,
+                                         const void *weights)
+      : base(sharedAddress(shared)),
+        map(maps + blockIdx.x * TileLayout::kMapBytes) {
+    if (threadIdx.x == 0) {
+      for (int i = 0; i < depth; ++i) {
+        initBarrier(filled(i), TileLayout::kFeeders);
+        initBarrier(emptied(i), kMultipliers / 32);
       }
-      commitCopies();
-    };
-#pragma unroll 1
-    for (int i = 0; i < depth - 1; ++i)
-      fetchNext();
-    int slot = 0;
-#pragma unroll 1
-    for (int pass = 0; pass < passes; ++pass) {
-#pragma unroll
-      for (int i = 0; i < 64; ++i)
-        sums[i] = 0;
-      if constexpr (kScaled) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          source.rowFactors[half] = factorsOf(pass, half);
-      }
-#pragma unroll 1
-      for (int stage = 0; stage < kStages; ++stage) {
-        waitCopies<depth - 2>();
-        fenceForTensorCores();
-        __syncthreads(); // all copies are there, and slot `ahead` is read
-        uint32_t at = base + slot * kStageBytes;
-        if constexpr (kScaled) {
-          multiplyPart<0>(source, at, stage, fetchNext);
-        } else {
-          multiply<0, 4>(sums, at, true);
-          fetchNext();
-          wgmmaWait(sums);
-        }
-        slot = slot + 1 == depth ? 0 : slot + 1;
-      }
-      emit(pass);
+      fenceBarriers();
     }
-    waitCopies<0>();
-    __syncthreads(); // the ring may be used again
+    if (threadIdx.x / 32 == kMultipliers / 32)
+      makeMatrixMap(map, shared, weights, W::kRows, W::kCols * sizeof(T),
+                    W::kStride * sizeof(T), 64);
+    __syncthreads();
+    if (isFeeder())
+      fenceMap(map);
+  }
+  /// Registers go from those that feed to those that multiply: what either
+  /// calls first, behind the branch on isFeeder().
+  static __device__ __forceinline__ void beginFeeding() {
+    if constexpr (groups == 2)
+      keepRegisters<40>();
+  }
+  static __device__ __forceinline__ void beginMultiplying() {
+    if constexpr (groups == 2)
+      takeRegisters<232>();
+  }
+
+  /// Feeds an item, by all threads that feed.
+  template <bool targeted = false>
+  __device__ __forceinline__ void feed(const Source &source) {
+    if (targeted && feeder() < kTokens)
+      inShared<int32_t>(kTargetsAt)[set * kTokens + feeder()] = source.target;
+    if (feeder() == 0)
+      inShared<int2>(kItemsAt)[set] = {source.item, source.count};
+    nextSet();
+    // A warp copies the lines of its tokens, four at a time.
+    int lane = feeder() % 32, line = lane / 8, piece = lane % 8;
+    uint32_t place = (feeder() / 32 * 32 + line) * TileLayout::kLineBytes +
+                     (piece ^ line) * 16;
+#pragma unroll 1
+    for (int stage = 0; stage < kStages; ++stage) {
+      waitForBarrier(emptied(slot), parity ^ 1);
+      uint32_t to = base + slot * kStageBytes;
+      if (feeder() == 0)
+        feedRows(source, to + kTokenBytes, stage * TileLayout::kLineBytes);
+      int column =
+          stage * kStageColumns + piece * static_cast<int>(16 / sizeof(T));
+      uint32_t bytes = bytesAt(column);
+      int at = bytes ? column : 0;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        int row = __shfl_sync(kFullWarp, source.tokenRow, i * 4 + line);
+        if (row >= 0) // the swizzle of line + 4 differs by 4 pieces
+          copyAsync16(to + i * 4 * TileLayout::kLineBytes +
+                          (place ^ i % 2 * 64),
+                      X::row(source.x, row) + at, bytes);
+      }
+      if constexpr (kScaled)
+        feedFactors(source, stage);
+      // wgmma reads only what bulk copies bring, so that no fence is needed.
+      arriveWithCopies(filled(slot));
+      advance();
+    }
+  }
+
+  /// Where a warp's products belong: its first of 16 tokens, and its first
+  /// wave.
+  struct Place {
+    int token, wave;
+  };
+
+  /// Multiplies `items` items as they are fed, by all other threads: calls
+  /// finish(sums, place, divided, item, count) where the warpgroup has tokens.
+  /// Lane 4 g + t of a warp has tokens place.token + g and + g + 8:
+  /// sums[wave][j] are rows 8 j + 2 t and 8 j + 2 t + 1 for the first, then the
+  /// second. There are all waves, or, if warpgroups have divided them, that of
+  /// `place` alone.
+  template <typename Finish>
+  __device__ __forceinline__ void multiply(int items, Finish finish) {
+#pragma unroll 1
+    for (; items > 0; --items) {
+      waitForBarrier(filled(slot), parity); // what is said of the item is there
+      int warp = threadIdx.x / 32;
+      int count = inShared<int2>(kItemsAt)[set].y;
+      if (groups == 1 || count > 64)
+        multiplyItem<waves>({warp * 16, 0}, finish, std::false_type());
+      else
+        multiplyItem<waves / groups>({warp % 4 * 16, warp / 4}, finish,
+                                     std::true_type());
+      nextSet();
+    }
+  }
+
+  /// Where warpgroups have divided the waves, the larger of their numbers for
+  /// a token of 64. By all that multiply, lanes 4 g + t of a warp with the
+  /// same, once for an item.
+  __device__ __forceinline__ void shareLargest(float (&number)[2],
+                                               int token) const {
+    float *numbers = inShared<float>(kSharedNumbersAt) + set * groups * 64;
+    int group = threadIdx.x / 128, lane = threadIdx.x % 32;
+    token += lane / 4;
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      if (lane % 4 == 0)
+        numbers[group * 64 + token + 8 * i] = number[i];
+    meet<1, kMultipliers>();
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      number[i] = fmaxf(numbers[token + 8 * i], numbers[64 + token + 8 * i]);
+  }
+
+  /// Room for 128 bytes of results of the warp's 16 tokens.
+  __device__ __forceinline__ uint8_t *scratch() const {
+    return inShared<uint8_t>(kScratchAt) +
+           threadIdx.x / 32 * static_cast<int>(TileLayout::kScratchBytes);
+  }
+  /// The targets of the item whose products are there.
+  __device__ __forceinline__ const int32_t *targets() const {
+    return inShared<int32_t>(kTargetsAt) + set * kTokens;
   }
 
 private:
-  static __device__ __forceinline__ uint32_t place(int row, int piece) {
-    return row * 128 + (piece ^ row % 8) * 16;
+  /// Registers are scarce: addresses have 32 bits until they are used.
+  template <typename Number>
+  __device__ __forceinline__ Number *inShared(int offset) const {
+    return static_cast<Number *>(__cvta_shared_to_generic(base + offset));
+  }
+  __device__ __forceinline__ uint32_t filled(int slot) const {
+    return base + kBarriersAt + slot * 8;
+  }
+  __device__ __forceinline__ uint32_t emptied(int slot) const {
+    return filled(slot) + depth * 8;
+  }
+  __device__ __forceinline__ void nextSet() {
+    set = set + 1 == kItemSets ? 0 : set + 1;
+  }
+  __device__ __forceinline__ void advance() {
+    slot = slot + 1 == depth ? 0 : slot + 1;
+    parity ^= slot == 0;
+  }
+  /// A warp has read what it needs: the slot may be filled again.
+  __device__ __forceinline__ void endStage() {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+      arriveAtBarrier(emptied(slot));
+    advance();
   }
 
   static __device__ __forceinline__ uint32_t bytesAt(int column) {
@@ -134,78 +244,147 @@ private:
     return left < 0 ? 0 : left < 16 ? left : 16;
   }
 
-  __device__ __forceinline__ void fetch(const Source &source, uint32_t slot,
-                                        int stage) {
-    int piece = threadIdx.x % 8; // of every copy
-    int column =
-        stage * kStageColumns + piece * static_cast<int>(16 / sizeof(T));
-    uint32_t bytes = bytesAt(column);
-    int at = bytes ? column : 0;
+  /// Begins the copies of a stage's rows, by one thread.
+  __device__ __forceinline__ void feedRows(const Source &source, uint32_t to,
+                                           int column) {
+    constexpr int kRunBytes = 64 * TileLayout::kLineBytes;
+    expectBytes(filled(slot), kRuns * kRunBytes);
 #pragma unroll
-    for (int i = 0; i < kTokenCopies; ++i)
-      if (source.tokenRow[i] >= 0)
-        copyAsync16(slot + place(tokenOf(i), piece),
-                    X::row(source.tokens, source.tokenRow[i]) + at, bytes);
+    for (int run = 0; run < kRuns; ++run)
+      copyBox(to + run * kRunBytes, map, source.runRow[run], column,
+              filled(slot));
+  }
+
+  /// Factors of a stage: of all tokens, then of all runs, for each part.
+  __device__ __forceinline__ void feedFactors(const Source &source, int stage) {
+    uint32_t to = base + kFactorsAt + feeder() * 4 + slot * kStageFactors * 4;
 #pragma unroll
-    for (int i = 0; i < kRowCopies; ++i) {
-      int row = (i * kThreads + threadIdx.x) / 8;
-      int half = i * kThreads / 8 / 64; // a half is whole copies
-      if (row % 64 < source.rowCount[half])
-        copyAsync16(slot + kTokenBytes + place(row, piece),
-                    source.rows[half] + row % 64 * W::kStride + at, bytes);
+    for (int part = 0; part < kParts; ++part) {
+      int column = stage * kStageColumns + part * scaleColumns;
+      // Products behind the last column are zero: so are their factors.
+      uint32_t bytes = column < W::kCols ? 4 : 0;
+      if (feeder() < kTokens && source.tokenFactor >= 0)
+        copyAsync<4>(to + part * (kTokens + kRuns) * 4,
+                     source.tokenFactors + source.tokenFactor +
+                         (bytes ? column / tokenGroup : 0),
+                     bytes);
+      if (feeder() < kRuns && source.rowFactor >= 0)
+        copyAsync<4>(to + (part * (kTokens + kRuns) + kTokens) * 4,
+                     source.rowFactors + source.rowFactor +
+                         (bytes ? column / weightGroup : 0),
+                     bytes);
     }
   }
 
-  /// d (+)= steps first .. last - 1 of a stage, 32 bytes of k each.
-  template <int first, int last>
-  __device__ __forceinline__ void multiply(float (&d)[64], uint32_t slot,
-                                           bool add) {
-    uint64_t tokens = swizzledTile(slot + threadIdx.x / 128 * 64 * 128);
-    uint64_t rows = swizzledTile(slot + kTokenBytes);
+  template <int count, typename Finish, typename Divided>
+  __device__ __forceinline__ void multiplyItem(Place place, Finish finish,
+                                               Divided divided) {
+    float sums[count][16][4] = {};
+    // Matrices of 8 tokens and 16 bytes: tokens, tokens + 8, then k + 16.
+    int lane = threadIdx.x % 32;
+    uint32_t line = (place.token + lane % 16) * TileLayout::kLineBytes;
+#pragma unroll 1
+    for (int stage = 0; stage < kStages; ++stage) {
+      waitForBarrier(filled(slot), parity);
+      uint32_t at = base + slot * kStageBytes;
+      uint32_t tokens[4][4]; // 32 bytes of k each
+#pragma unroll
+      for (int step = 0; step < 4; ++step)
+        loadMatrices<false>(
+            tokens[step], at + line + ((step * 2 + lane / 16) ^ lane % 8) * 16);
+      at += kTokenBytes + place.wave * 128 * TileLayout::kLineBytes;
+      if constexpr (kScaled) {
+        Products first, second;
+        begin<0>(first, tokens, at);
+        multiplyRuns<count, 0>(sums, first, second, tokens, at, place);
+      } else {
+        multiplyWaves(sums, tokens, at);
+      }
+      endStage();
+    }
+    int2 item = inShared<int2>(kItemsAt)[set];
+    finish(sums, place, divided, item.x, item.y);
+  }
+
+  static __device__ __forceinline__ uint64_t rowsAt(uint32_t at, int run) {
+    return swizzledTile(at + run * 64 * TileLayout::kLineBytes);
+  }
+  template <bool adds, int columns>
+  static __device__ __forceinline__ void
+  step(float (&d)[columns][4], const uint32_t (&tokens)[4], uint64_t rows) {
+    if constexpr (sizeof(T) == 1)
+      wgmmaRowsE4m3<adds>(d, tokens, rows);
+    else
+      wgmmaRowsBf16<false, adds>(d, tokens, rows);
+  }
+
+  //===--- Without scales -------------------------------------------------===//
+
+  template <int count>
+  static __device__ __forceinline__ void
+  multiplyWaves(float (&sums)[count][16][4], const uint32_t (&tokens)[4][4],
+                uint32_t at) {
     wgmmaFence();
 #pragma unroll
-    for (int step = first; step < last; ++step) {
-      if constexpr (sizeof(T) == 1)
-        wgmmaE4m3(d, tokens + 2 * step, rows + 2 * step, add || step > first);
-      else
-        wgmmaBf16(d, tokens + 2 * step, rows + 2 * step, add || step > first);
-    }
+    for (int wave = 0; wave < count; ++wave)
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        step<true>(sums[wave], tokens[i], rowsAt(at, 2 * wave) + 2 * i);
+    wgmmaCommit();
+    wgmmaWaitAllBut<0>();
+#pragma unroll
+    for (int wave = 0; wave < count; ++wave)
+      settle(sums[wave]);
+  }
+
+  //===--- With scales ----------------------------------------------------===//
+
+  /// Of a run, and of the columns of one part of a stage: their number is
+  /// run * kParts + part.
+  using Products = float[8][4];
+
+  template <int number>
+  static __device__ __forceinline__ void
+  begin(Products &d, const uint32_t (&tokens)[4][4], uint32_t at) {
+    constexpr int kSteps = 4 / kParts, kFirst = number % kParts * kSteps;
+    uint64_t rows = rowsAt(at, number / kParts);
+    wgmmaFence();
+    step<false>(d, tokens[kFirst], rows + 2 * kFirst);
+#pragma unroll
+    for (int i = kFirst + 1; i < kFirst + kSteps; ++i)
+      step<true>(d, tokens[i], rows + 2 * i);
     wgmmaCommit();
   }
 
-  /// The product of each scaleColumns of a stage; `then` runs while the first
-  /// is under way.
-  template <int part, typename Then>
+  /// Adds the products from `number` on, which are under way in `here`.
+  template <int count, int number>
   __device__ __forceinline__ void
-  multiplyPart(const Source &source, uint32_t slot, int stage, Then then) {
-    constexpr int kSteps = scaleColumns / 32;
-    float products[64];
-    multiply<part * kSteps, (part + 1) * kSteps>(products, slot, false);
-    int column = stage * kStageColumns + part * scaleColumns;
-    bool inside = column < W::kCols; // products are zero behind the last column
-    float token[2], half[2];
+  multiplyRuns(float (&sums)[count][16][4], Products &here, Products &next,
+               const uint32_t (&tokens)[4][4], uint32_t at, Place place) const {
+    constexpr int kRun = number / kParts, kPart = number % kParts;
+    constexpr bool kLast = number + 1 == 2 * count * kParts;
+    if constexpr (!kLast)
+      begin<number + 1>(next, tokens, at);
+    // Of the lane's two tokens, times that of the run.
+    uint32_t factors = base + kFactorsAt +
+                       (slot * kStageFactors + kPart * (kTokens + kRuns)) * 4;
+    uint32_t token = factors + (place.token + threadIdx.x % 32 / 4) * 4;
+    float row = loadShared(factors + (kTokens + place.wave * 2 + kRun) * 4);
+    float factor[2] = {loadShared(token) * row, loadShared(token + 32) * row};
+    wgmmaWaitAllBut<kLast ? 0 : 1>();
+    settle(here);
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      token[i] = inside && source.tokenFactors[i]
-                     ? source.tokenFactors[i][column / tokenGroup]
-                     : 0;
-      half[i] = inside && source.rowFactors[i]
-                    ? source.rowFactors[i][column / weightGroup]
-                    : 0;
-    }
-    then();
-    wgmmaWait(products);
+    for (int j = 0; j < 8; ++j)
 #pragma unroll
-    for (int j = 0; j < 16; ++j)
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        float factor = token[i] * half[j / 8];
-        sums[4 * j + 2 * i] += products[4 * j + 2 * i] * factor;
-        sums[4 * j + 2 * i + 1] += products[4 * j + 2 * i + 1] * factor;
-      }
-    if constexpr ((part + 1) * scaleColumns < kStageColumns)
-      multiplyPart<part + 1>(source, slot, stage, [] {});
+      for (int i = 0; i < 4; ++i)
+        sums[kRun / 2][kRun % 2 * 8 + j][i] += here[j][i] * factor[i / 2];
+    if constexpr (!kLast)
+      multiplyRuns<count, number + 1>(sums, next, here, tokens, at, place);
   }
+
+  uint32_t base, parity = 0;
+  uint8_t *map;
+  int slot = 0, set = 0;
 };
 
 } // namespace saddle::device

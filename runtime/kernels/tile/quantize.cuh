@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/shared/limits.h"
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/types.cuh"
@@ -86,6 +87,37 @@ __device__ __forceinline__ void encodeGroup(const T *from, int count,
   if (threadIdx.x % 32 == 0)
     *scaleOut = scale;
 }
+
+/// The same for groups of 128 values at multiples of four, of which each lane
+/// has four.
+template <typename T>
+struct WideGroupEncoder {
+  Vector<T, 4> values;
+
+  __device__ __forceinline__ void load(const T *from) {
+    values =
+        *reinterpret_cast<const Vector<T, 4> *>(from + threadIdx.x % 32 * 4);
+  }
+  /// By all lanes.
+  __device__ __forceinline__ void store(e4m3 *codes, float *scaleOut) const {
+    float numbers[4], largest = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      numbers[i] = toFloat(values[i]);
+      largest = fmaxf(largest, fabsf(numbers[i]));
+    }
+    float scale = groupScale(warpMax(largest));
+    Divisor divisor(scale);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      numbers[i] = divisor.divide(numbers[i]);
+    reinterpret_cast<uint32_t *>(codes)[threadIdx.x % 32] =
+        e4m3Pair(numbers[0], numbers[1]) | e4m3Pair(numbers[2], numbers[3])
+                                               << 16;
+    if (threadIdx.x % 32 == 0)
+      *scaleOut = scale;
+  }
+};
 
 /// A warp encodes a group of any size: values read(i), write(i, code). A lane
 /// reads and writes the same i. Returns the scale.

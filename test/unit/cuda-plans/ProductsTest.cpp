@@ -252,11 +252,36 @@ TEST_F(M25PlanTest, PrefillIsTiles) {
   EXPECT_THAT(p.headers, ElementsAre("impls/linear_tile.cuh"));
   const FunctionPlan &f = p.functions[1];
   EXPECT_THAT(f.body, HasSubstr("linearTile<"));
-  EXPECT_EQ(f.grid[0], 8192u / 128);
-  EXPECT_EQ(f.grid[1], 2048u / 128);
-  EXPECT_EQ(f.block, 256u);
-  // Five stages of 128 tokens and 128 rows, 128 bytes each.
-  EXPECT_EQ(f.sharedBytes, 5u * 256 * 128);
+  // 32 blocks of 256 rows x 16 of 128 tokens are walked by a CTA on each
+  // multiprocessor.
+  EXPECT_THAT(f.body, HasSubstr(", 2, 2, 4, 128, 128, 128>"));
+  EXPECT_EQ(f.grid[0], 132u);
+  EXPECT_EQ(f.block, 384u);
+  // Four stages of 128 tokens and 256 rows, 128 bytes each; their factors, one
+  // for each token and 64 rows, in whole 128 bytes; 128 bytes of results of 16
+  // tokens for each of 8 warps; for six items a row for each token, their
+  // number and count, and a number for 64 tokens of either group; barriers.
+  EXPECT_EQ(f.sharedBytes, 4u * 384 * 128 + (4 * 132 * 4 + 64) + 8 * 16 * 128 +
+                               6 * (128 * 4 + 8 + 2 * 64 * 4) + 4 * 16);
+  // Codes and factors of the tokens, then a tensor map of 128 bytes for each
+  // CTA.
+  EXPECT_EQ(p.workspaceBytes, 2048u * (3072 + 24 * 4) + 132 * 128);
+}
+
+/// 8 blocks of 256 rows x 4 of 128 tokens would leave most of the machine idle:
+/// 64 tokens and 128 rows, and as deep a ring as there may be.
+TEST_F(M25PlanTest, SmallerTilesWhereThereAreFew) {
+  KernelPlan p = plan(projection(512, 2048, 3072));
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 1, 1, 8, 128, 128, 128>"));
+  EXPECT_EQ(p.functions[1].grid[0], 16u * 8);
+  EXPECT_EQ(p.functions[1].block, 256u);
+}
+
+TEST_F(M25PlanTest, TilesWriteSixteenBytesAtATime) {
+  LaunchDesc launch = projection(2048, 8192, 3072);
+  launch.operands.back() = operand("out", bf16(), {2048, 8192}, 8196);
+  KernelPlan p = plan(launch);
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_stream.cuh"));
 }
 
 TEST_F(M25PlanTest, RouterDividesRowsUntilTheMachineIsFull) {
@@ -338,11 +363,34 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
 TEST_F(M25PlanTest, ExpertsOfPrefillAreTiles) {
   KernelPlan p = plan(experts(2048));
   EXPECT_THAT(p.headers, ElementsAre("impls/experts_tile.cuh"));
+  // The first product encodes the activations.
+  ASSERT_EQ(p.functions.size(), 4u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr("expertsUpEncodeTile<8, "));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 16384, 128>"));
+  EXPECT_EQ(p.functions[1].grid[0], 132u);
+  EXPECT_THAT(p.functions[2].body, HasSubstr("expertsDownTile<"));
+  // Products are bf16, as the result is.
+  EXPECT_THAT(p.functions[2].body, HasSubstr("reinterpret_cast<bf16 *>"));
+}
+
+/// A group of the activations that is no tile of columns is encoded by a
+/// function of its own, and fp32 results are added from fp32 products.
+TEST_F(M25PlanTest, ExpertsThatTilesDoNotEncode) {
+  LaunchDesc launch = experts(512);
+  launch.operands.back() = operand("out", f32(), {512, 3072});
+  llvm::SmallVector<mlir::NamedAttribute> constants;
+  for (mlir::NamedAttribute constant : launch.constants)
+    constants.push_back(
+        constant.getName() == "act_group"
+            ? builder.getNamedAttr("act_group", builder.getI64IntegerAttr(64))
+            : constant);
+  launch.constants = builder.getDictionaryAttr(constants);
+  KernelPlan p = plan(launch);
   ASSERT_EQ(p.functions.size(), 5u);
-  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 16384, 64>"));
-  // Four stages of 64 tokens and 128 rows, 128 bytes each: two CTAs fit.
-  EXPECT_EQ(p.functions[1].sharedBytes, 4u * 192 * 128);
-  EXPECT_EQ(p.functions[1].grid[0], 2u * 132);
+  EXPECT_THAT(p.functions[1].body, HasSubstr("expertsUpTile<8, "));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 4096, 128>"));
+  EXPECT_THAT(p.functions[2].body, HasSubstr("encodeInner<64, 192, "));
+  EXPECT_THAT(p.functions[3].body, HasSubstr("reinterpret_cast<float *>"));
 }
 
 /// Where experts are on eight ranks, an eighth of the pairs comes here: 64
@@ -363,7 +411,7 @@ TEST_F(M25PlanTest, GroupsOfExpertsShareTheTokens) {
     return plan(changed).functions[1].body;
   };
   EXPECT_THAT(tilesOf(8), HasSubstr("ExpertPlan<32, 512, 8>"));
-  EXPECT_THAT(tilesOf(1), HasSubstr("ExpertPlan<32, 512, 64>"));
+  EXPECT_THAT(tilesOf(1), HasSubstr("ExpertPlan<32, 512, 128>"));
 }
 
 TEST_F(M25PlanTest, PlainExpertsSplitTheirActivations) {

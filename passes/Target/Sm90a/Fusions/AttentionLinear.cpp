@@ -63,7 +63,8 @@ public:
       EncodedTokens encoded(attended.shape[0], attended.shape[1],
                             linear.integer("act_group"), behind);
       if (auto plan = planAttentionEncoded(attention, encoded))
-        return join(*plan, *product, 0, behind, behind + encoded.bytes);
+        return join(*plan, *product, 0, behind,
+                    behind + product->workspaceBytes);
     }
     // Otherwise the rows themselves are in the workspace.
     FailureOr<KernelPlan> first = planAttention(attention, error),

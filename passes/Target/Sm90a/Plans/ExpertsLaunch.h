@@ -61,8 +61,10 @@ struct ExpertsWorkspace {
   int64_t bytes = 0;
 };
 
-/// The last function of sorted pairs: adds a token's experts.
-FunctionPlan combineFunction(const ExpertsLaunch &op, llvm::StringRef products);
+/// The last function of sorted pairs: adds a token's experts. `products` are
+/// numbers of that many bytes.
+FunctionPlan combineFunction(const ExpertsLaunch &op, llvm::StringRef products,
+                             int64_t productBytes = 4);
 
 /// Kernels of impls/experts_stream.cuh or experts_tile.cuh, where the operands
 /// allow it.

@@ -20,7 +20,8 @@ std::string ExpertsWorkspace::add(StringRef type, int64_t count) {
 }
 
 FunctionPlan saddle::cuda::combineFunction(const ExpertsLaunch &op,
-                                           StringRef products) {
+                                           StringRef products,
+                                           int64_t productBytes) {
   FunctionPlan function;
   function.suffix = "combine";
   function.body =
@@ -28,7 +29,8 @@ FunctionPlan saddle::cuda::combineFunction(const ExpertsLaunch &op,
               extentNumber(op.launch), op.launch.operands.size() - 1, op.held(),
               matrixType(op.weights), matrixType(op.experts),
               matrixType(op.out), products);
-  function.block = 256;
+  // A thread has 16 bytes, a CTA 1024 columns.
+  function.block = 64 * productBytes;
   function.grid[0] = op.tokens();
   function.grid[1] = ceilDiv(op.hidden(), 1024);
   return function;
@@ -50,31 +52,19 @@ static FunctionPlan productFunction(StringRef suffix, std::string body,
   return function;
 }
 
-static FunctionPlan tileFunction(StringRef suffix, std::string body,
-                                 const TileShape &tile, int64_t items) {
-  FunctionPlan function;
-  function.suffix = suffix.str();
-  function.body = std::move(body);
-  function.block = tile.threads();
-  function.sharedBytes = tile.ringBytes();
-  function.residentBlocks = tile.resident();
-  function.grid[0] = std::min(items, kMultiprocessors * tile.resident());
-  return function;
-}
-
 /// Tokens of an expert that one pass over its weights takes.
 static int64_t tokenTilesFor(const ExpertsLaunch &op) {
   int64_t each = op.tokensPerExpert();
   return each <= 6 ? 1 : each <= 14 ? 2 : 4;
 }
 
-/// Whether tiles of 64 tokens are worth it, and fit: impls/experts_tile.cuh.
+/// Whether tiles of many tokens are worth it, and fit: impls/experts_tile.cuh.
 static bool canTile(const ExpertsLaunch &op) {
   if (!op.scale13)
     return false;
   int64_t rows2 = op.scale2->blockRows;
   return op.tokensPerExpert() > 12 && op.inner() % 64 == 0 &&
-         op.scale13->blockRows % 64 == 0 &&
+         op.hidden() % 8 == 0 && op.scale13->blockRows % 64 == 0 &&
          (rows2 % 64 == 0 || rows2 >= op.hidden());
 }
 
@@ -121,17 +111,19 @@ private:
   const StreamTypes &types;
   StreamShape up, down;
   /// In place of those where an expert has many tokens.
-  TileShape upTile = {}, downTile = {};
-  bool tiles = false;
+  std::optional<TileShape> upTile, downTile;
+  /// The first product's tiles encode the activations.
+  bool upEncodes = false;
   int64_t stages2 = 0;     // of a row of w2
   int64_t parts = 1;       // rows of the activations of a pair
   int64_t blockTokens = 0; // of one expert that are multiplied together
   int64_t blocks = 0;
+  int64_t productBytes = 4; // of a result of the second product
 
   ExpertsWorkspace workspace;
   std::string w13, w2, experts;
   std::string scale13 = "NoCompanion", scale2 = "NoCompanion";
-  std::string planAt, values, products;
+  std::string planAt, values, products, maps;
   TokenRows x, inner;
 };
 
@@ -168,16 +160,17 @@ bool StreamPlanner::chooseShapes() {
     if (up.tokenTiles == 1)
       return false;
   }
-  tiles = types.codes && canTile(op);
-  upTile = {{1, 4},
-            types.scaleUnits13 * 64,
-            streamGroup(hidden, op.group),
-            streamGroup(hidden, types.blockCols13)};
-  downTile = {{1, 4},
-              types.scaleUnits2 * 64,
-              streamGroup(width, op.group),
-              streamGroup(width, types.blockCols2)};
-  blockTokens = tiles ? upTile.tokens() : up.tokens();
+  blockTokens = up.tokens();
+  if (types.codes && canTile(op)) {
+    upTile.emplace(2, 2, types.scaleUnits13 * 64);
+    blockTokens = upTile->tokens();
+    upTile->tokenGroup = streamGroup(hidden, op.group);
+    upTile->weightGroup = streamGroup(hidden, types.blockCols13);
+    downTile.emplace(2, 2, types.scaleUnits2 * 64);
+    downTile->tokenGroup = streamGroup(width, op.group);
+    downTile->weightGroup = streamGroup(width, types.blockCols2);
+    upEncodes = op.group == 128;
+  }
   blocks = blocksOf(blockTokens);
   return true;
 }
@@ -215,8 +208,14 @@ void StreamPlanner::placeData() {
     scale13 = streamScale13(op, types);
     scale2 = streamScale2(op, types);
   }
-  values = workspace.add("float", pairs * width * 4);
-  products = workspace.add("float", pairs * hidden * 4);
+  if (!upEncodes)
+    values = workspace.add("float", pairs * width * 4);
+  if (upTile)
+    maps = workspace.add("uint8_t", TileShape::mapBytes());
+  // Tiles are many: what they write and combine reads is memory's work.
+  productBytes = upTile && op.out.element.isBF16() ? 2 : 4;
+  products = workspace.add(productBytes == 2 ? "bf16" : "float",
+                           pairs * hidden * productBytes);
 }
 
 /// Sorts the pairs and, in other CTAs, encodes x.
@@ -224,7 +223,8 @@ FunctionPlan StreamPlanner::prepare() const {
   int extent = extentNumber(op.launch);
   FunctionPlan function;
   function.suffix = "prepare";
-  function.block = 512;
+  // One CTA sorts all pairs.
+  function.block = op.pairs() > 4096 ? 1024 : 512;
   function.sharedBytes = device::expertSortBytes(op.held());
   if (!types.codes) {
     function.body =
@@ -242,16 +242,30 @@ FunctionPlan StreamPlanner::prepare() const {
 
 /// inner = silu(gate) * up.
 FunctionPlan StreamPlanner::firstProduct() const {
-  std::string body =
-      formatv("{0}<{1}, {2}, {3}, {4}, {5}, {6}>(p, {7}, {8}, {9}, {10});",
-              tiles ? "expertsUpTile" : "expertsUpStream", op.slots(), x.type,
-              w13, tiles ? upTile.text(x.type, w13) : up.text(), scale13,
-              x.tokens, planAt, x.data, x.factors, values);
-  if (tiles)
-    return tileFunction("up", std::move(body), upTile,
-                        blocks * (op.inner() / 64));
-  return productFunction("up", std::move(body), up,
-                         blocks * ceilDiv(2 * op.inner(), up.ctaRows()));
+  if (upTile) {
+    std::string arguments =
+        formatv("{0}, {1}, {2}, {3}, {4}", op.slots(), w13,
+                upTile->text(x.type, w13), scale13, x.tokens);
+    std::string body =
+        upEncodes
+            ? formatv("expertsUpEncodeTile<{0}, {1}, {2}>(p, {3}, {4}, {5}, "
+                      "{6}, {7}, {8});",
+                      arguments, inner.type, inner.factorsType, planAt, x.data,
+                      x.factors, inner.data, inner.factors, maps)
+                  .str()
+            : formatv("expertsUpTile<{0}>(p, {1}, {2}, {3}, {4}, {5});",
+                      arguments, planAt, x.data, x.factors, values, maps)
+                  .str();
+    return upTile->function("up", std::move(body),
+                            blocks * ceilDiv(op.inner(), 128));
+  }
+  return productFunction(
+      "up",
+      formatv("expertsUpStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, {8}, "
+              "{9});",
+              op.slots(), x.type, w13, up.text(), scale13, x.tokens, planAt,
+              x.data, x.factors, values),
+      up, blocks * ceilDiv(2 * op.inner(), up.ctaRows()));
 }
 
 /// Makes tokens of the activations.
@@ -276,30 +290,28 @@ FunctionPlan StreamPlanner::makeInner() const {
 
 /// products = w2 inner.
 FunctionPlan StreamPlanner::secondProduct() const {
-  int64_t hidden = op.hidden();
-  // Of tiles: the more passes, the fewer pauses; items must be enough for all
-  // CTAs.
-  int64_t passes =
-      std::clamp<int64_t>(blocks * ceilDiv(hidden, 128) /
-                              (kMultiprocessors * downTile.resident() * 4),
-                          1, 8);
-  std::string body = formatv(
-      "{0}<{1}, {2}, {3}, {4}, {5}, {6}>(p, {7}, {8}, {9}, {10});",
-      tiles ? "expertsDownTile" : "expertsDownStream", tiles ? passes : parts,
-      inner.type, w2, tiles ? downTile.text(inner.type, w2) : down.text(),
-      scale2, inner.tokens, planAt, inner.data, inner.factors, products);
-  if (tiles)
-    return tileFunction("down", std::move(body), downTile,
-                        blocks * ceilDiv(hidden, 128 * passes));
-  return productFunction("down", std::move(body), down,
-                         blocks * ceilDiv(hidden, down.ctaRows()));
+  if (downTile)
+    return downTile->function(
+        "down",
+        formatv("expertsDownTile<{0}, {1}, {2}, {3}>(p, {4}, {5}, {6}, {7}, "
+                "{8});",
+                w2, downTile->text(inner.type, w2), scale2, inner.tokens,
+                planAt, inner.data, inner.factors, products, maps),
+        blocks * ceilDiv(op.hidden(), downTile->rows()));
+  return productFunction(
+      "down",
+      formatv("expertsDownStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
+              "{8}, {9});",
+              parts, inner.type, w2, down.text(), scale2, inner.tokens, planAt,
+              inner.data, inner.factors, products),
+      down, blocks * ceilDiv(op.hidden(), down.ctaRows()));
 }
 
 /// The same where a short row of w2 is a stage: activations are encoded by
 /// those who need them, and warps go through many rows without a pause.
 std::optional<FunctionPlan> StreamPlanner::secondProductInPasses() const {
   constexpr int64_t kPasses = 8;
-  if (!types.codes || tiles || stages2 != 1 || up.tokenTiles > 2)
+  if (!types.codes || downTile || stages2 != 1 || up.tokenTiles > 2)
     return std::nullopt;
   StreamShape shape = down;
   shape.rowWarps = kWarps;
@@ -322,16 +334,17 @@ std::optional<FunctionPlan> StreamPlanner::secondProductInPasses() const {
 KernelPlan StreamPlanner::plan() {
   placeData();
   KernelPlan plan;
-  plan.headers = {tiles ? "impls/experts_tile.cuh"
-                        : "impls/experts_stream.cuh"};
+  plan.headers = {upTile ? "impls/experts_tile.cuh"
+                         : "impls/experts_stream.cuh"};
   plan.functions = {prepare(), firstProduct()};
   if (std::optional<FunctionPlan> inPasses = secondProductInPasses()) {
     plan.functions.push_back(std::move(*inPasses));
   } else {
-    plan.functions.push_back(makeInner());
+    if (!upEncodes)
+      plan.functions.push_back(makeInner());
     plan.functions.push_back(secondProduct());
   }
-  plan.functions.push_back(combineFunction(op, products));
+  plan.functions.push_back(combineFunction(op, products, productBytes));
   plan.workspaceBytes = workspace.bytes;
   return plan;
 }

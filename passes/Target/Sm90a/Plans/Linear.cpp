@@ -91,30 +91,28 @@ static FunctionPlan productFunction(std::string body, const StreamShape &shape,
   return product;
 }
 
-/// The shape for many tokens, where tiles of 64 or 128 tokens and 128 rows are
-/// enough to be worth it.
-static std::optional<TileShape> chooseTile(int64_t tokens, int64_t rows) {
-  auto ctas = [&](int64_t each) {
-    return ceilDiv(tokens, each) * ceilDiv(rows, 128);
-  };
-  if (tokens <= 16 || (tokens <= 64 && ctas(64) < 48))
+/// The shape for many tokens, where there are enough of them to be worth it and
+/// results can be written 16 bytes at a time.
+static std::optional<TileShape> chooseTile(int64_t tokens, const Operand &out,
+                                           int64_t scaleColumns = 0) {
+  int64_t rows = out.shape[1];
+  if (out.alignment < 16 ||
+      out.strides[0] * out.element.getIntOrFloatBitWidth() % 128 != 0 ||
+      tokens <= 16 ||
+      (tokens <= 64 && ceilDiv(tokens, 64) * ceilDiv(rows, 128) < 48))
     return std::nullopt;
-  TileShape tile = {};
-  tile.groups = ctas(128) >= kMultiprocessors ? 2 : 1;
-  tile.depth = tile.groups == 2 ? 5 : 4;
-  return tile;
+  // Two groups with two waves, or a smaller tile where those would leave
+  // multiprocessors idle.
+  bool full = tokens > 64 &&
+              ceilDiv(tokens, 128) * ceilDiv(rows, 256) >= kMultiprocessors;
+  return full ? TileShape(2, 2, scaleColumns) : TileShape(1, 1, scaleColumns);
 }
 
 static FunctionPlan tileFunction(std::string body, const TileShape &tile,
                                  int64_t rows, int64_t tokens) {
-  FunctionPlan product;
-  product.body = std::move(body);
-  product.block = tile.threads();
-  product.sharedBytes = tile.ringBytes();
-  product.residentBlocks = tile.resident();
-  product.grid[0] = ceilDiv(rows, 128);
-  product.grid[1] = ceilDiv(tokens, tile.tokens());
-  return product;
+  return tile.function("", std::move(body),
+                       ceilDiv(rows, tile.rows()) *
+                           ceilDiv(tokens, tile.tokens()));
 }
 
 /// Kernels of impls/linear_stream.cuh or linear_tile.cuh for plain weights,
@@ -127,16 +125,17 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
   KernelPlan plan;
   std::optional<TileShape> tile;
   if (w.element.isBF16())
-    tile = chooseTile(x.shape[0], w.shape[0]);
+    tile = chooseTile(x.shape[0], launch.operands[2]);
   if (tile) {
     std::string xType = matrixType(x), wType = matrixType(w);
     plan.headers = {"impls/linear_tile.cuh"};
     plan.functions.push_back(tileFunction(
         formatv("linearTile<{0}, {1}, {2}, {3}, {4}>(p, p.operands[0], "
-                "nullptr);",
+                "nullptr, p.workspace);",
                 extentNumber(launch), xType, wType,
                 matrixType(launch.operands[2]), tile->text(xType, wType)),
         *tile, w.shape[0], x.shape[0]));
+    plan.workspaceBytes = TileShape::mapBytes();
     return plan;
   }
   StreamShape shape(w.element);
@@ -192,27 +191,29 @@ saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
     return std::nullopt;
   std::optional<TileShape> tile;
   if (op.scale.blockRows % 64 == 0 || op.scale.blockRows >= op.w.shape[0])
-    tile = chooseTile(op.tokens, op.w.shape[0]);
+    tile = chooseTile(op.tokens, op.out, shape.scaleUnits * 64);
   if (!tile && !chooseShape(shape, op.tokens, op.w))
     return std::nullopt;
   EncodedTokens encoded(op.tokens, op.cols, op.group);
   KernelPlan plan;
   plan.headers = {"impls/linear_stream.cuh"};
   plan.workspaceBytes = encoded.bytes;
-  std::string shapeText = shape.text();
+  std::string shapeText = shape.text(), maps;
   if (tile) {
     plan.headers = {"impls/linear_tile.cuh"};
-    tile->scaleColumns = shape.scaleUnits * 64;
     tile->tokenGroup = streamGroup(op.cols, op.group);
     tile->weightGroup = streamGroup(op.cols, op.scale.blockCols);
     shapeText = tile->text(encoded.codes, matrixType(op.w));
+    uint64_t mapsAt = roundUp(encoded.bytes, 256);
+    maps = formatv(", static_cast<uint8_t *>(p.workspace) + {0}", mapsAt);
+    plan.workspaceBytes = mapsAt + TileShape::mapBytes();
   }
   std::string body = formatv(
       "{0}<{1}, {2}, {3}, {4}, {5}, {6}, ScaledTokens<{7}, {8}>>(p, "
-      "p.workspace, {9});",
+      "p.workspace, {9}{10});",
       tile ? "linearTile" : "linearStream", extentNumber(launch), encoded.codes,
       matrixType(op.w), matrixType(op.out), shapeText, op.scales(),
-      encoded.factors, streamGroup(op.cols, op.group), encoded.factorsAt);
+      encoded.factors, streamGroup(op.cols, op.group), encoded.factorsAt, maps);
   FunctionPlan product =
       tile ? tileFunction(body, *tile, op.w.shape[0], op.tokens)
            : productFunction(body, shape, op.w.shape[0], op.tokens);

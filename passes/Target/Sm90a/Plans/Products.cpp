@@ -193,12 +193,38 @@ std::string saddle::cuda::StreamShape::text() const {
 
 //===--- Tiles of many tokens ---------------------------------------------===//
 
+saddle::cuda::TileShape::TileShape(int64_t groups, int64_t waves,
+                                   int64_t scaleColumns)
+    : device::TileLayout{groups, waves, 8,
+                         scaleColumns ? kLineBytes / scaleColumns : 0},
+      scaleColumns(scaleColumns) {
+  while (depth > 3 && sharedBytes() > kSharedMemory)
+    --depth;
+}
+
 std::string saddle::cuda::TileShape::text(llvm::StringRef x,
                                           llvm::StringRef w) const {
   std::string scaled;
   if (scaleColumns)
     scaled =
         llvm::formatv(", {0}, {1}, {2}", scaleColumns, tokenGroup, weightGroup);
-  return llvm::formatv("TileProduct<{0}, {1}, {2}, {3}{4}>", x, w, groups,
-                       depth, scaled);
+  return llvm::formatv("TileProduct<{0}, {1}, {2}, {3}, {4}{5}>", x, w, groups,
+                       waves, depth, scaled);
+}
+
+int64_t saddle::cuda::TileShape::mapBytes() {
+  return kMultiprocessors * kMapBytes;
+}
+
+FunctionPlan saddle::cuda::TileShape::function(llvm::StringRef suffix,
+                                               std::string body,
+                                               int64_t items) const {
+  FunctionPlan function;
+  function.suffix = suffix.str();
+  function.body = std::move(body);
+  function.block = threads();
+  function.sharedBytes = sharedBytes();
+  function.residentBlocks = 1;
+  function.grid[0] = std::min(items, kMultiprocessors);
+  return function;
 }

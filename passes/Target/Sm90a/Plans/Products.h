@@ -137,14 +137,20 @@ private:
 
 /// TileProduct<X, W, ...> and what follows from it.
 struct TileShape : device::TileLayout {
-  /// 64 or 128 for scaled e4m3, else 0; with the extents of the groups.
-  int64_t scaleColumns = 0, tokenGroup = 1, weightGroup = 1;
+  /// `scaleColumns` is 64 or 128 for scaled e4m3, else 0. The ring is as deep
+  /// as shared memory allows.
+  TileShape(int64_t groups, int64_t waves, int64_t scaleColumns = 0);
 
-  /// CTAs on a multiprocessor at a time.
-  int64_t resident() const {
-    return std::min<int64_t>(kSharedMemory / ringBytes(), 2 / groups);
-  }
+  int64_t scaleColumns;
+  /// Extents of the groups of scales.
+  int64_t tokenGroup = 1, weightGroup = 1;
+
   std::string text(llvm::StringRef x, llvm::StringRef w) const;
+  /// Of the maps that such a function keeps in the workspace.
+  static int64_t mapBytes();
+  /// A function whose CTAs walk `items`.
+  FunctionPlan function(llvm::StringRef suffix, std::string body,
+                        int64_t items) const;
 };
 
 } // namespace saddle::cuda
