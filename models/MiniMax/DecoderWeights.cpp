@@ -11,6 +11,8 @@ DecoderDimensions::DecoderDimensions(const DecoderSizes &sizes)
       routed{"router_experts", uint64_t(sizes.experts)},
       experts{"experts", uint64_t(sizes.experts)},
       width{"expert_width", uint64_t(sizes.expertIntermediate)},
+      one{"shared_experts", 1},
+      sharedWidth{"shared_width", uint64_t(sizes.sharedIntermediate)},
       embedded{"embedding_vocab", uint64_t(sizes.vocab)},
       vocab{"vocab", uint64_t(sizes.vocab)} {}
 
@@ -22,6 +24,16 @@ void listExperts(WeightLister &list, const DecoderDimensions &dims,
                      {dims.experts, dims.width, dims.hidden});
   list.addProjection("w2", moe + "experts.{}.w2",
                      {dims.experts, dims.hidden, dims.width});
+}
+
+void listSharedExpert(WeightLister &list, const DecoderDimensions &dims,
+                      const std::string &mlp) {
+  list.addProjection("shared_w1", mlp + "gate_proj",
+                     {dims.one, dims.sharedWidth, dims.hidden});
+  list.addProjection("shared_w3", mlp + "up_proj",
+                     {dims.one, dims.sharedWidth, dims.hidden});
+  list.addProjection("shared_w2", mlp + "down_proj",
+                     {dims.one, dims.hidden, dims.sharedWidth});
 }
 
 AccountingRules decoderAccountingRules(const DecoderSizes &sizes,

@@ -12,13 +12,18 @@ namespace saddle {
 struct DecoderDimensions {
   explicit DecoderDimensions(const DecoderSizes &sizes);
 
-  const Dimension hidden, qHeads, kvHeads, routed, experts, width, embedded,
-      vocab;
+  const Dimension hidden, qHeads, kvHeads, routed, experts, width, one,
+      sharedWidth, embedded, vocab;
 };
 
 /// Gate, up and down of every expert, `moe`experts.N.w1, w3 and w2.
 void listExperts(WeightLister &list, const DecoderDimensions &dims,
                  const std::string &moe);
+
+/// Those of the expert that all tokens share, a stack of one, in modules
+/// `mlp`gate_proj, up_proj and down_proj.
+void listSharedExpert(WeightLister &list, const DecoderDimensions &dims,
+                      const std::string &mlp);
 
 /// Rules for what a folder of such a model may hold besides: rotary tables,
 /// scales of caches if it is quantised, and with `tied` embeddings a head.

@@ -15,7 +15,6 @@ constexpr FixedField fixedFields[] = {
     {"n_group", "[0, 1]", "grouped routing is not implemented"},
     {"topk_group", "[0, 1]", "grouped routing is not implemented"},
     {"use_qk_norm", "[false]", "QK norm is not implemented in this family"},
-    {"shared_intermediate_size", "[0]", "shared experts are not implemented"},
     {"first_k_dense_replace", "[0]", "dense layers are not implemented"},
     {"sliding_window", "[]", "windowed attention is not implemented"},
     {"use_sliding_window", "[false]", "windowed attention is not implemented"},
@@ -26,7 +25,6 @@ constexpr FixedField fixedFields[] = {
 
 constexpr UnusedField unusedFields[] = {
     {"block_size", "any block gives the same result"},
-    {"shared_moe_mode", "about shared experts, which are refused"},
 };
 
 constexpr const char *transformersArchitecture = "MiniMaxForCausalLM";
@@ -53,6 +51,7 @@ public:
                              ? config.dtype
                              : TensorDType::F32;
     acceptFixed(reader, fixedFields);
+    readSharedExpert();
     config.tieWordEmbeddings =
         reader.boolean("tie_word_embeddings").value_or(false);
     if (reader.status().ok())
@@ -82,6 +81,20 @@ private:
     else
       config.architecture = type == "minimax_m1" ? "MiniMaxM1ForCausalLM"
                                                  : "MiniMaxText01ForCausalLM";
+  }
+
+  void readSharedExpert() {
+    if (isTransformers())
+      reader.accept("shared_intermediate_size", "[0]",
+                    "transformers' class has no shared expert");
+    config.sharedIntermediate =
+        reader.integer("shared_intermediate_size", 0, maxWidth).value_or(0);
+    // Of a single logit a softmax is 1, and nothing of the experts remains.
+    if (config.sharedIntermediate > 0)
+      reader.accept("shared_moe_mode", R"(["sigmoid"])",
+                    "other gates of a shared expert are not implemented");
+    else
+      skipUnused(reader, {{"shared_moe_mode", "there is no shared expert"}});
   }
 
   void readLayerPattern() {

@@ -47,6 +47,11 @@ StatusOr<ModelWeights> listM1Weights(const M1Config &config,
     list.add("router", moe + "gate.weight", {dims.routed, dims.hidden}).dtype =
         config.routerDType;
     listExperts(list, dims, moe);
+    if (config.sharedIntermediate > 0) {
+      list.add("shared_gate", at + "coefficient.weight",
+               {dims.one, dims.hidden});
+      listSharedExpert(list, dims, at + "shared_mlp.");
+    }
   }
   list.leaveLayers();
   list.add("final_norm", "model.norm.weight", {dims.hidden});

@@ -58,6 +58,7 @@ m1-prenorm      | f32      | tp=1 tp=2 tp=2,ep=2 tp=1,pp=2
 m1-one-layer    | f32      | tp=1 tp=3
 m1-many-experts | f32      | tp=1 tp=4 tp=4,dp=4 tp=8,ep=8 tp=2,pp=2
 m1-epsilon      | f32      | tp=1 tp=2 tp=2,dp=2
+m1-shared       | f32      | tp=1 tp=2 tp=4,ep=2 tp=2,dp=2
 m1-long         | f32      | tp=1 tp=2 tp=1,pp=2
 """
 

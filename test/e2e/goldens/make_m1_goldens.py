@@ -13,7 +13,10 @@ is published counts, so publish() patches the departures:
 - it divides a layer's place by layers - 1 + 1e-5, not by layers - 1, which makes the
   last layer decay a third faster;
 - it always adds a branch to the normed input, which published configs ask for with
-  `postnorm`.
+  `postnorm`;
+- it has no shared expert. share() adds the published one: of its output and that of the
+  routed experts, a token takes c and 1 - c parts, c the sigmoid of one number of its
+  own. transformers is no reference for it, these lines are.
 
 usage: make_m1_goldens.py OUT_DIR [CASE...]
 """
@@ -79,7 +82,7 @@ def published_config(case):
         "num_key_value_heads": case.kv, "num_local_experts": case.experts,
         "output_router_logits": False, "rms_norm_eps": case.eps,
         "rope_theta": case.theta, "rotary_dim": case.rotary,
-        "shared_intermediate_size": 0, "shared_moe_mode": "sigmoid",
+        "shared_intermediate_size": case.shared, "shared_moe_mode": "sigmoid",
         "sliding_window": None, "tie_word_embeddings": case.tied,
         "transformers_version": "4.45.2", "use_cache": True,
         "vocab_size": case.vocab,
@@ -114,6 +117,37 @@ def prenorm(self, hidden_states, position_embeddings=None, attention_mask=None,
     x = add(hidden_states, branch, self.attn_alpha_factor, self.attn_beta_factor)
     return add(x, self.mlp(self.post_attention_layernorm(x)), self.mlp_alpha_factor,
                self.mlp_beta_factor)
+
+
+class SharedExpert(torch.nn.Module):
+    def __init__(self, hidden, width):
+        super().__init__()
+        self.gate_proj = torch.nn.Linear(hidden, width, bias=False)
+        self.up_proj = torch.nn.Linear(hidden, width, bias=False)
+        self.down_proj = torch.nn.Linear(width, hidden, bias=False)
+
+    def forward(self, x):
+        return self.down_proj(torch.nn.functional.silu(self.gate_proj(x)) *
+                              self.up_proj(x))
+
+
+def build(case):
+    model = MiniMaxForCausalLM(make_config(case)).eval()
+    return share(case, model) if case.shared else model
+
+
+def share(case, model):
+    """Gives every layer a shared expert beside its routed ones."""
+    def beside(layer, routed):
+        def forward(x):
+            c = torch.sigmoid(layer.coefficient(x))
+            return (1 - c) * routed(x) + c * layer.shared_mlp(x)
+        return forward
+    for layer in model.model.layers:
+        layer.shared_mlp = SharedExpert(case.hidden, case.shared)
+        layer.coefficient = torch.nn.Linear(case.hidden, 1, bias=False)
+        layer.mlp.forward = beside(layer, layer.mlp.forward)
+    return model
 
 
 @torch.no_grad()
@@ -160,7 +194,9 @@ def save_checkpoint(case, model, folder):
     (folder / "generation_config.json").unlink(missing_ok=True)
     file = folder / "model.safetensors"
     config = json.loads((folder / "config.json").read_text())
-    state = load_file(file)
+    # save_pretrained takes shared_mlp for the routed experts' module.
+    state = {k.replace("shared.block_sparse_moe", "shared_mlp"): v
+             for k, v in load_file(file).items()}
     if case.published:
         config = published_config(case)
         decays = ("slope_rate", "_decay")
@@ -179,7 +215,7 @@ def save_checkpoint(case, model, folder):
 
 def load(case, folder):
     """What the folder's weights are in fp32, as the published code computes."""
-    model = MiniMaxForCausalLM(make_config(case)).eval()
+    model = build(case)
     state = {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
     experts = {}
     for name in list(state):
@@ -252,7 +288,7 @@ def make(case, out):
     for seed in range(100):
         if folder.exists():
             shutil.rmtree(folder)
-        model = MiniMaxForCausalLM(make_config(case)).eval()
+        model = build(case)
         randomise(case, model, seed)
         save_checkpoint(case, model, folder)
         model = load(case, folder)

@@ -12,6 +12,7 @@
 
 using namespace saddle;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 namespace {
@@ -81,6 +82,26 @@ TEST_F(M1Folder, PublishedAndSavedFormHaveTheSameTensors) {
   StatusOr<M1Model> saved = read();
   ASSERT_TRUE(saved.ok()) << saved.status().message();
   EXPECT_EQ(saved->weights.fingerprint(), published->weights.fingerprint());
+}
+
+TEST_F(M1Folder, ASharedExpertIsAStackOfOneBesideTheOthers) {
+  config["shared_intermediate_size"] = 16;
+  config["shared_moe_mode"] = "sigmoid";
+  EXPECT_THAT(error(), HasSubstr("model.layers.0.coefficient.weight"));
+  for (std::string layer : {"model.layers.0.", "model.layers.1."}) {
+    tensors.set(layer + "coefficient.weight", "BF16", {1, 24});
+    tensors.set(layer + "shared_mlp.gate_proj.weight", "BF16", {16, 24});
+    tensors.set(layer + "shared_mlp.up_proj.weight", "BF16", {16, 24});
+    tensors.set(layer + "shared_mlp.down_proj.weight", "BF16", {24, 16});
+  }
+  StatusOr<M1Model> model = read();
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ(model->weights.tensorCount(), tensors.tensors.size());
+  const ModelWeight *down = model->weights.find("layers.1.shared_w2");
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->dims.size(), 3u);
+  EXPECT_EQ(down->spec.stack, 0u);
+  EXPECT_THAT(down->spec.shape, ElementsAre(24, 16));
 }
 
 // transformers saves four buffers of each linear layer. The first of two layers
