@@ -21,12 +21,8 @@ is published counts, so publish() patches the departures:
 usage: make_m1_goldens.py OUT_DIR [CASE...]
 """
 
-import argparse
 import json
 import math
-import pathlib
-import shutil
-import sys
 import types
 
 import torch
@@ -36,13 +32,13 @@ from transformers.utils import logging
 from transformers.models.minimax import modeling_minimax as library
 from transformers.models.minimax_m2 import modeling_minimax_m2 as partial
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[2] / "models/nano/scripts"))
-import oracle  # noqa: E402
+# Finds oracle, too.
+from checkpoints import (DTYPES, NEW_TOKENS, draw_parameters, find_paths, make_all,
+                         path_tensors, write_case)
+import oracle
 
-from m1_cases import CASES  # noqa: E402
+from m1_cases import CASES
 
-NEW_TOKENS = 32
 DRAWS = 6  # of candidates for each prompt, before other weights are tried
 GAP = 1e-3  # best token's lead, of the largest |logit|
 FACTORS = ("layernorm_linear_attention_alpha", "layernorm_linear_attention_beta",
@@ -52,7 +48,6 @@ RENAMED = ("linear_attn_alpha_factor", "linear_attn_beta_factor",
            "full_attn_alpha_factor", "full_attn_beta_factor",
            "mlp_alpha_factor", "mlp_beta_factor")
 KINDS = {"L": "linear_attention", "F": "full_attention"}
-DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 def make_config(case):
@@ -172,21 +167,6 @@ def publish(case, model):
     library.apply_rotary_pos_emb = partial.apply_rotary_pos_emb
 
 
-@torch.no_grad()
-def randomise(case, model, seed):
-    rng = torch.Generator().manual_seed(seed)
-    for name, p in model.named_parameters():
-        if p.dim() == 1:
-            p.copy_(torch.rand(p.shape, generator=rng) + 0.5)
-            continue
-        std = case.embed_std if "embed" in name else p.shape[-1] ** -0.5
-        if "gate.weight" in name and "output" not in name:
-            std *= case.gate_scale
-        if "lm_head" in name:
-            std *= 2
-        p.copy_(torch.randn(p.shape, generator=rng) * std)
-
-
 def save_checkpoint(case, model, folder):
     """Writes config.json and the weights; `model` keeps what was rounded."""
     folder.mkdir(parents=True)
@@ -285,50 +265,22 @@ def choose(case, model, length, seed):
 
 def make(case, out):
     folder = out / case.name
-    for seed in range(100):
-        if folder.exists():
-            shutil.rmtree(folder)
+
+    def make_model(seed):
         model = build(case)
-        randomise(case, model, seed)
+        draw_parameters(case, model, torch.Generator().manual_seed(seed))
         save_checkpoint(case, model, folder)
-        model = load(case, folder)
-        found = []
-        for length in case.prompts:
-            found.append(choose(case, model, length, seed))
-            if not found[-1]:
-                break
-        if all(found):
-            break
-    else:
-        raise SystemExit(f"{case.name}: no seed gives a robust path")
-    tensors, notes = {}, []
-    for i, (length, (ids, note)) in enumerate(zip(case.prompts, found)):
-        suffix = f".{i}" if len(case.prompts) > 1 else ""
-        tensors["prompt" + suffix] = ids[:length].to(torch.int32)
-        tensors["tokens" + suffix] = ids.to(torch.int32)
-        exact = oracle.logits(model, ids)
-        assert exact[length - 1:-1].argmax(-1).tolist() == ids[length:].tolist()
+        return load(case, folder)
+
+    model, found = find_paths(case, folder, 100, make_model, choose)
+    tensors, paths = path_tensors(case, model, found)
+    for suffix, _, note, exact in paths:
         tensors["logits_f32" + suffix] = exact.contiguous()
-        notes.append(note | {"largest_logit": float(exact.abs().max())})
-    save_file(tensors, folder / "goldens.safetensors")
-    (folder / "case.json").write_text(json.dumps(
-        {"about": case.about, "tp": list(case.tps), "bf16": False, "fp8": False,
-         "sequences": notes}, indent=1) + "\n")
-    size = sum(f.stat().st_size for f in folder.iterdir())
-    print(f"{case.name}: {size / 1e3:.0f} kB", json.dumps(notes), flush=True)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("case", nargs="*")
-    args = parser.parse_args()
-    logging.disable_progress_bar()
-    torch.set_num_threads(1)  # the same sums on every machine size
-    for case in CASES:
-        if not args.case or case.name in args.case:
-            make(case, args.out)
+        note["largest_logit"] = float(exact.abs().max())
+    write_case(case, folder, tensors, [note for _, _, note, _ in paths],
+               bf16=False, fp8=False)
 
 
 if __name__ == "__main__":
-    main()
+    logging.disable_progress_bar()
+    make_all(__doc__, CASES, make)
