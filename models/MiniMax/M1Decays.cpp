@@ -34,9 +34,9 @@ namespace {
 class Buffer {
 public:
   Buffer(const M1Config &config, int64_t layer, const Checkpoint &checkpoint,
-         const std::string &name, const TensorInfo &info)
+         const std::string &name, const TensorInfo &info, InputFile &file)
       : heads(uint64_t(config.attention.heads)), rate(config.decayRate(layer)),
-        path(checkpoint.files[info.file]), info(info),
+        file(file), info(info),
         place(checkpoint.directory + ": tensor \"" + name + "\" ") {}
 
   double slope(uint64_t head) const { return alibiSlope(head, heads); }
@@ -109,7 +109,6 @@ private:
               std::vector<float> &values) const {
     uint64_t width = info.dtype == TensorDType::F32 ? 4 : 2;
     std::vector<uint8_t> bytes(count * width);
-    SADDLE_ASSIGN_OR_RETURN(InputFile file, InputFile::open(path));
     SADDLE_RETURN_IF_ERROR(
         file.read(info.offset + first * width, bytes.data(), bytes.size()));
     values.clear();
@@ -146,7 +145,7 @@ private:
 
   uint64_t heads;
   double rate;
-  std::string path;
+  InputFile &file;
   const TensorInfo &info;
   std::string place;
 };
@@ -176,8 +175,11 @@ Status checkStoredDecays(const M1Config &config, const Checkpoint &checkpoint) {
       auto found = checkpoint.tensors.find(name);
       if (!config.isLinear[size_t(layer)] || found == checkpoint.tensors.end())
         continue;
+      const TensorInfo &info = found->second;
+      SADDLE_ASSIGN_OR_RETURN(InputFile file,
+                              InputFile::open(checkpoint.files[info.file]));
       SADDLE_RETURN_IF_ERROR(
-          check(Buffer(config, layer, checkpoint, name, found->second), kind));
+          check(Buffer(config, layer, checkpoint, name, info, file), kind));
     }
   return Status();
 }
