@@ -11,7 +11,8 @@ namespace saddle::text {
 namespace {
 
 /// Characters of each category, in Unicode since version 4 or longer, none
-/// white space but the separators, and none with a case that ASCII has.
+/// white space but the separators, none with a case that ASCII has, and none
+/// but those of Han that are used with Han: PCRE2 takes these for Han.
 struct Candidates {
   Category category;
   bool han;
@@ -23,19 +24,19 @@ constexpr Candidates kCandidates[] = {
     {Category::Lt, false, {0x1c5, 0x1f88, 0x1f98, 0x1fa8}},
     {Category::Lm, false, {0x2b0, 0xe46, 0x3031, 0xff70}},
     {Category::Lo, false, {0x5d0, 0x905, 0x3042, 0xac00}},
-    {Category::Mn, false, {0x300, 0x5b0, 0x302a, 0x1d167}},
+    {Category::Mn, false, {0x300, 0x5b0, 0x20d0, 0x1d167}},
     {Category::Mc, false, {0x903, 0xb3e, 0x17b6, 0x1d165}},
     {Category::Me, false, {0x488, 0x489, 0x20dd, 0x20e4}},
     {Category::Nd, false, {0x660, 0x966, 0xff10, 0x1d7ce}},
     {Category::Nl, false, {0x16ee, 0x2180, 0x2181, 0x1034a}},
     {Category::No, false, {0xb2, 0x9f4, 0x2070, 0x10107}},
     {Category::Pc, false, {0x203f, 0x2040, 0xfe33, 0xff3f}},
-    {Category::Pd, false, {0x58a, 0x2010, 0x301c, 0xff0d}},
-    {Category::Ps, false, {0xf3a, 0x201a, 0x3008, 0xff08}},
-    {Category::Pe, false, {0xf3b, 0x207e, 0x3009, 0xff09}},
+    {Category::Pd, false, {0x58a, 0x2010, 0xfe58, 0xff0d}},
+    {Category::Ps, false, {0xf3a, 0x201a, 0x2045, 0xff08}},
+    {Category::Pe, false, {0xf3b, 0x207e, 0x2046, 0xff09}},
     {Category::Pi, false, {0xab, 0x2018, 0x201c, 0x2039}},
     {Category::Pf, false, {0xbb, 0x2019, 0x201d, 0x203a}},
-    {Category::Po, false, {0xa1, 0x589, 0x2020, 0x3001}},
+    {Category::Po, false, {0xa1, 0x589, 0x2020, 0xff01}},
     {Category::Sm, false, {0xb1, 0x2044, 0x2200, 0xff0b}},
     {Category::Sc, false, {0xa2, 0xe3f, 0x20ac, 0xffe5}},
     {Category::Sk, false, {0xa8, 0x2c2, 0x1fbd, 0xff3e}},
