@@ -91,10 +91,10 @@ WeightSpec &WeightLister::add(const std::string &symbol,
   weight.spec.dtype = dtype;
   for (const Dimension &dim : dims)
     weight.spec.shape.push_back(dim.extent);
-  if (tensor.find("{}") != std::string::npos) {
+  if (tensor.find("{}") != std::string::npos)
     weight.spec.stack = weight.spec.shape.front();
+  if (weight.spec.stack != 0 || dims.size() > 2)
     weight.spec.shape.erase(weight.spec.shape.begin());
-  }
   weights.used.push_back(std::move(weight));
   return weights.used.back().spec;
 }

@@ -58,7 +58,8 @@ public:
   void leaveLayers() { enterLayer(-1); }
 
   /// A weight that is stored as its values. With "{}" in `tensor` it is a
-  /// stack, which the first dimension counts. Valid until the next add.
+  /// stack, which the first dimension counts; with three dimensions and none,
+  /// a stack of one. Valid until the next add.
   WeightSpec &add(const std::string &symbol, const std::string &tensor,
                   const std::vector<Dimension> &dims);
   /// `module`.weight, stored as the quantisation says.

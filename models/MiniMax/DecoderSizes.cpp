@@ -36,7 +36,8 @@ void checkDecoderSizes(ConfigReader &reader, const DecoderSizes &sizes,
   double perLayer =
       double(sizes.hidden) *
       (attentionRows +
-       double(sizes.experts) * (3.0 * double(sizes.expertIntermediate)));
+       double(sizes.experts) * (3.0 * double(sizes.expertIntermediate)) +
+       3.0 * double(sizes.sharedIntermediate));
   double elements = double(sizes.checkpointLayers) * perLayer +
                     2.0 * double(sizes.vocab) * double(sizes.hidden);
   if (elements <= maxElements)

@@ -17,6 +17,8 @@ struct DecoderSizes {
   int64_t experts = 0;
   int64_t topK = 0; // at most experts
   int64_t expertIntermediate = 0;
+  /// Width of an expert that all tokens share; 0: there is none.
+  int64_t sharedIntermediate = 0;
   int64_t vocab = 0;
   double rmsNormEps = 0;
   int64_t maxPositions = 0;

@@ -11,38 +11,81 @@ DecoderDimensions::DecoderDimensions(const DecoderSizes &sizes)
       routed{"router_experts", uint64_t(sizes.experts)},
       experts{"experts", uint64_t(sizes.experts)},
       width{"expert_width", uint64_t(sizes.expertIntermediate)},
+      one{"shared_experts", 1},
+      sharedWidth{"shared_width", uint64_t(sizes.sharedIntermediate)},
       embedded{"embedding_vocab", uint64_t(sizes.vocab)},
       vocab{"vocab", uint64_t(sizes.vocab)} {}
 
-void listExperts(WeightLister &list, const DecoderDimensions &dims,
-                 const std::string &moe) {
-  list.addProjection("w1", moe + "experts.{}.w1",
-                     {dims.experts, dims.width, dims.hidden});
-  list.addProjection("w3", moe + "experts.{}.w3",
-                     {dims.experts, dims.width, dims.hidden});
-  list.addProjection("w2", moe + "experts.{}.w2",
-                     {dims.experts, dims.hidden, dims.width});
+void listDecoder(WeightLister &list, const DecoderConfig &config,
+                 const DecoderDimensions &dims, const LayerWeights &attention,
+                 const LayerWeights &beside, const LayerWeights &behind) {
+  list.add("embed", "model.embed_tokens.weight", {dims.embedded, dims.hidden});
+  for (int64_t layer = 0; layer < config.checkpointLayers; ++layer) {
+    const std::string at = "model.layers." + std::to_string(layer) + ".";
+    const std::string moe = at + "block_sparse_moe.";
+    auto call = [&](const LayerWeights &function) {
+      if (function)
+        function(layer, at);
+    };
+    list.enterLayer(layer);
+    list.add("input_norm", at + "input_layernorm.weight", {dims.hidden});
+    call(attention);
+    list.add("post_attention_norm", at + "post_attention_layernorm.weight",
+             {dims.hidden});
+    list.add("router", moe + "gate.weight", {dims.routed, dims.hidden}).dtype =
+        config.routerDType;
+    call(beside);
+    list.addProjection("w1", moe + "experts.{}.w1",
+                       {dims.experts, dims.width, dims.hidden});
+    list.addProjection("w3", moe + "experts.{}.w3",
+                       {dims.experts, dims.width, dims.hidden});
+    list.addProjection("w2", moe + "experts.{}.w2",
+                       {dims.experts, dims.hidden, dims.width});
+    call(behind);
+  }
+  list.leaveLayers();
+  list.add("final_norm", "model.norm.weight", {dims.hidden});
+  if (!config.tieWordEmbeddings)
+    list.add("lm_head", "lm_head.weight", {dims.vocab, dims.hidden});
 }
 
-AccountingRules decoderAccountingRules(const DecoderSizes &sizes,
-                                       const Quantisation &quantisation,
-                                       bool tied,
+void listQKV(WeightLister &list, const DecoderDimensions &dims,
+             const std::string &attention) {
+  list.addProjection("q_proj", attention + "q_proj",
+                     {dims.qHeads, dims.hidden});
+  list.addProjection("k_proj", attention + "k_proj",
+                     {dims.kvHeads, dims.hidden});
+  list.addProjection("v_proj", attention + "v_proj",
+                     {dims.kvHeads, dims.hidden});
+}
+
+void listSharedExpert(WeightLister &list, const DecoderDimensions &dims,
+                      const std::string &mlp) {
+  list.addProjection("shared_w1", mlp + "gate_proj",
+                     {dims.one, dims.sharedWidth, dims.hidden});
+  list.addProjection("shared_w3", mlp + "up_proj",
+                     {dims.one, dims.sharedWidth, dims.hidden});
+  list.addProjection("shared_w2", mlp + "down_proj",
+                     {dims.one, dims.hidden, dims.sharedWidth});
+}
+
+AccountingRules decoderAccountingRules(const DecoderConfig &config,
                                        const std::string &configPath) {
-  AccountingRules rules{configPath, quantisation, {}, ""};
+  AccountingRules rules{configPath, config.quantisation, {}, ""};
   rules.ignore.push_back(
       {"*.rotary_emb.inv_freq", "recomputed from rope_theta and rotary_dim"});
   for (const char *scale :
        {"*.self_attn.k_proj.k_scale", "*.self_attn.v_proj.v_scale",
         "*.self_attn.k_scale", "*.self_attn.v_scale"})
-    if (quantisation)
+    if (config.quantisation)
       rules.ignore.push_back(
           {scale, "KV caches hold what is computed, without a scale"});
-  if (tied)
+  if (config.tieWordEmbeddings)
     rules.ignore.push_back(
         {"lm_head.weight", "tie_word_embeddings: the embedding is used"});
   rules.sizes =
-      "num_hidden_layers = " + std::to_string(sizes.checkpointLayers) +
-      ", num_local_experts = " + std::to_string(sizes.experts);
+      "num_hidden_layers = " + std::to_string(config.checkpointLayers) +
+      ", num_local_experts = " + std::to_string(config.experts);
   return rules;
 }
 

@@ -7,26 +7,14 @@ namespace saddle {
 namespace {
 
 constexpr FixedField fixedFields[] = {
-    {"hidden_act", R"(["silu"])", "other activations are not implemented"},
     {"scoring_func", R"(["softmax"])", "other routers are not implemented"},
     {"use_routing_bias", "[false]", "routing with a bias is not implemented"},
-    {"norm_topk_prob", "[true]",
-     "expert weights that are not normalised are not implemented"},
-    {"n_group", "[0, 1]", "grouped routing is not implemented"},
-    {"topk_group", "[0, 1]", "grouped routing is not implemented"},
     {"use_qk_norm", "[false]", "QK norm is not implemented in this family"},
-    {"shared_intermediate_size", "[0]", "shared experts are not implemented"},
-    {"first_k_dense_replace", "[0]", "dense layers are not implemented"},
-    {"sliding_window", "[]", "windowed attention is not implemented"},
-    {"use_sliding_window", "[false]", "windowed attention is not implemented"},
-    {"attention_bias", "[false]", "biased projections are not implemented"},
-    {"mlp_bias", "[false]", "biased projections are not implemented"},
     {"num_mtp_modules", "[0]", "multi-token prediction is not implemented"},
 };
 
 constexpr UnusedField unusedFields[] = {
     {"block_size", "any block gives the same result"},
-    {"shared_moe_mode", "about shared experts, which are refused"},
 };
 
 constexpr const char *transformersArchitecture = "MiniMaxForCausalLM";
@@ -38,31 +26,30 @@ public:
 
   StatusOr<M1Config> run() {
     readArchitecture();
-    static_cast<DecoderSizes &>(config) = readDecoderSizes(reader);
-    config.rope = readRope(reader, config.attention.headDim,
-                           isTransformers() ? RotaryDefault::AllDims
-                                            : RotaryDefault::AllDimsWithWarning,
-                           warnings);
+    static_cast<DecoderConfig &>(config) =
+        readDecoderConfig(reader,
+                          isTransformers() ? RotaryDefault::AllDims
+                                           : RotaryDefault::AllDimsWithWarning,
+                          warnings);
     readLayerPattern();
     readResiduals();
-    config.dtype = readDType(reader);
-    config.quantisation = readQuantisation(reader, warnings);
     // The index of the published checkpoint counts bytes for routers in F32;
     // transformers saves them in the model's dtype.
     config.routerDType = isTransformers() && !config.quantisation
                              ? config.dtype
                              : TensorDType::F32;
     acceptFixed(reader, fixedFields);
-    config.tieWordEmbeddings =
-        reader.boolean("tie_word_embeddings").value_or(false);
-    if (reader.status().ok())
-      checkTogether();
-    if (reader.status().ok())
-      readTokens();
-    SADDLE_RETURN_IF_ERROR(reader.status());
-    skipGenericFields(reader);
+    readSharedExpert();
     skipUnused(reader, unusedFields);
-    warnUnknownFields(reader, warnings);
+    if (reader.status().ok())
+      checkHeads();
+    // Defaults are those of transformers' class; the published code has none,
+    // and an id that the vocabulary does not have is none. Rows of attention
+    // are those of a linear layer, which is the larger kind.
+    SADDLE_RETURN_IF_ERROR(finishDecoderConfig(
+        reader, config, 5.0 * double(config.attention.qWidth()),
+        isTransformers() ? 1 : config.vocab,
+        isTransformers() ? 2 : config.vocab, warnings));
     return std::move(config);
   }
 
@@ -82,6 +69,20 @@ private:
     else
       config.architecture = type == "minimax_m1" ? "MiniMaxM1ForCausalLM"
                                                  : "MiniMaxText01ForCausalLM";
+  }
+
+  void readSharedExpert() {
+    if (isTransformers())
+      reader.accept("shared_intermediate_size", "[0]",
+                    "transformers' class has no shared expert");
+    config.sharedIntermediate =
+        reader.integer("shared_intermediate_size", 0, maxWidth).value_or(0);
+    // Of a single logit a softmax is 1, and nothing of the experts remains.
+    if (config.sharedIntermediate > 0)
+      reader.accept("shared_moe_mode", R"(["sigmoid"])",
+                    "other gates of a shared expert are not implemented");
+    else
+      skipUnused(reader, {{"shared_moe_mode", "there is no shared expert"}});
   }
 
   void readLayerPattern() {
@@ -139,18 +140,7 @@ private:
     config.postNorm = reader.boolean("postnorm").value_or(isTransformers());
   }
 
-  /// Defaults are those of transformers' class; the published code has none,
-  /// and an id that the vocabulary does not have is none.
-  void readTokens() {
-    int64_t none = config.vocab;
-    config.tokens =
-        readTokenIds(reader, config.vocab, isTransformers() ? 1 : none,
-                     isTransformers() ? 2 : none, warnings);
-  }
-
-  void checkTogether() {
-    // Of a linear layer, which is the larger kind.
-    checkDecoderSizes(reader, config, 5.0 * double(config.attention.qWidth()));
+  void checkHeads() {
     // One projection joins q, k and v.
     if (config.attention.qWidth() > maxWidth / 3)
       reader.fail("num_attention_heads",

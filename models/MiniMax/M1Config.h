@@ -7,9 +7,7 @@
 #ifndef SADDLE_MODELS_MINIMAX_M1CONFIG_H
 #define SADDLE_MODELS_MINIMAX_M1CONFIG_H
 
-#include "models/Common/Quantisation/Quantisation.h"
-#include "models/Common/Rope.h"
-#include "models/MiniMax/DecoderSizes.h"
+#include "models/MiniMax/DecoderConfig.h"
 
 namespace saddle {
 
@@ -19,22 +17,14 @@ struct ResidualFactors {
   double beta = 1;
 };
 
-struct M1Config : DecoderSizes {
+struct M1Config : DecoderConfig {
   /// As `architectures[0]` spells it.
   std::string architecture;
   /// Whether a layer's attention is linear; one for each of checkpointLayers.
   std::vector<bool> isLinear;
-  RopeParameters rope;
   ResidualFactors linearFactors, fullFactors, expertFactors;
   /// What a branch is added to: the normed input of the block, else the input.
   bool postNorm = false;
-  bool tieWordEmbeddings = false;
-  /// Declared dtype of weights and activations; bf16 when none is declared.
-  TensorDType dtype = TensorDType::BF16;
-  /// Of the router, as the architecture stores it.
-  TensorDType routerDType = TensorDType::F32;
-  Quantisation quantisation;
-  TokenIds tokens;
 
   /// What the slopes of a layer are multiplied by: from its place among all
   /// layers of the checkpoint, linear or not.

@@ -11,11 +11,11 @@ namespace saddle {
 constexpr const char *decayBuffers[] = {"slope_rate", "query_decay",
                                         "key_decay", "diagonal_decay"};
 
-/// Compares each `slope_rate` with what the engine will compute: the only
-/// tensors whose bytes the import reads, a value for each head. transformers
-/// would go by what is stored, so a model with other decays is another model.
-/// Nothing to compare is fine. Errors name the tensor, the head, and both
-/// values.
+/// Compares each of them with what the engine will compute: the only tensors
+/// whose bytes the import reads, a value or a few rows for each head.
+/// transformers would go by what is stored, so a model with other decays is
+/// another model. Nothing to compare is fine. Errors name the tensor, the head,
+/// and both values.
 Status checkStoredDecays(const M1Config &config, const Checkpoint &checkpoint);
 
 } // namespace saddle

@@ -106,7 +106,17 @@ private:
         builder, loc(p + "router"),
         activation(config.topK, builder.getF32Type()),
         activation(config.topK, builder.getI32Type()), logits);
-    return experts(p, x, router.getWeights(), router.getExperts());
+    if (config.sharedIntermediate == 0)
+      return experts(p, x, router.getWeights(), router.getExperts());
+    Value coefficient = linear(p + "shared_gate", x, 1, builder.getF32Type());
+    auto gate = SharedGateOp::create(
+        builder, loc(p + "shared_gate"), router.getWeights().getType(),
+        coefficient.getType(), activation(1, builder.getI32Type()),
+        router.getWeights(), coefficient);
+    Value routed = experts(p, x, gate.getRouted(), router.getExperts());
+    Value shared =
+        experts(p + "shared_", x, gate.getShared(), gate.getExperts());
+    return BranchSumOp::create(builder, loc(p + "shared_sum"), routed, shared);
   }
 
   const M1Config &config;

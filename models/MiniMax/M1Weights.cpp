@@ -17,48 +17,32 @@ StatusOr<ModelWeights> listM1Weights(const M1Config &config,
                            3 * dims.qHeads.unit};
 
   WeightLister list(config.dtype, config.quantisation, configPath);
-  list.add("embed", "model.embed_tokens.weight", {dims.embedded, dims.hidden});
-  for (int64_t layer = 0; layer < config.checkpointLayers; ++layer) {
-    const std::string at = "model.layers." + std::to_string(layer) + ".";
-    const std::string attention = attentionOf(layer);
-    const std::string moe = at + "block_sparse_moe.";
-    list.enterLayer(layer);
-    list.add("input_norm", at + "input_layernorm.weight", {dims.hidden});
-    if (config.isLinear[size_t(layer)]) {
-      list.addProjection("qkv_proj", attention + "qkv_proj",
-                         {qkvHeads, dims.hidden});
-      list.add("scan_norm", attention + "norm.weight", {dims.qHeads});
-      list.addProjection("output_gate", attention + "output_gate",
-                         {dims.qHeads, dims.hidden});
-      list.addProjection("out_proj", attention + "out_proj",
-                         {dims.hidden, dims.qHeads});
-    } else {
-      list.addProjection("q_proj", attention + "q_proj",
-                         {dims.qHeads, dims.hidden});
-      list.addProjection("k_proj", attention + "k_proj",
-                         {dims.kvHeads, dims.hidden});
-      list.addProjection("v_proj", attention + "v_proj",
-                         {dims.kvHeads, dims.hidden});
-      list.addProjection("o_proj", attention + "o_proj",
-                         {dims.hidden, dims.qHeads});
+  auto attention = [&](int64_t layer, const std::string &) {
+    const std::string at = attentionOf(layer);
+    if (!config.isLinear[size_t(layer)]) {
+      listQKV(list, dims, at);
+      list.addProjection("o_proj", at + "o_proj", {dims.hidden, dims.qHeads});
+      return;
     }
-    list.add("post_attention_norm", at + "post_attention_layernorm.weight",
-             {dims.hidden});
-    list.add("router", moe + "gate.weight", {dims.routed, dims.hidden}).dtype =
-        config.routerDType;
-    listExperts(list, dims, moe);
-  }
-  list.leaveLayers();
-  list.add("final_norm", "model.norm.weight", {dims.hidden});
-  if (!config.tieWordEmbeddings)
-    list.add("lm_head", "lm_head.weight", {dims.vocab, dims.hidden});
+    list.addProjection("qkv_proj", at + "qkv_proj", {qkvHeads, dims.hidden});
+    list.add("scan_norm", at + "norm.weight", {dims.qHeads});
+    list.addProjection("output_gate", at + "output_gate",
+                       {dims.qHeads, dims.hidden});
+    list.addProjection("out_proj", at + "out_proj", {dims.hidden, dims.qHeads});
+  };
+  auto shared = [&](int64_t, const std::string &at) {
+    if (config.sharedIntermediate == 0)
+      return;
+    list.add("shared_gate", at + "coefficient.weight", {dims.one, dims.hidden});
+    listSharedExpert(list, dims, at + "shared_mlp.");
+  };
+  listDecoder(list, config, dims, attention, nullptr, shared);
   return list.take();
 }
 
 AccountingRules m1AccountingRules(const M1Config &config,
                                   const std::string &configPath) {
-  AccountingRules rules = decoderAccountingRules(
-      config, config.quantisation, config.tieWordEmbeddings, configPath);
+  AccountingRules rules = decoderAccountingRules(config, configPath);
   rules.check = [&config](const Checkpoint &checkpoint) {
     return checkStoredDecays(config, checkpoint);
   };

@@ -5,27 +5,17 @@ namespace saddle {
 namespace {
 
 constexpr FixedField fixedFields[] = {
-    {"hidden_act", R"(["silu"])", "other activations are not implemented"},
     {"scoring_func", R"(["sigmoid"])", "other routers are not implemented"},
     {"use_routing_bias", "[true]", "routing without bias is not implemented"},
-    {"norm_topk_prob", "[true]",
-     "expert weights that are not normalised are not implemented"},
-    {"n_group", "[0, 1]", "grouped routing is not implemented"},
     {"num_expert_group", "[0, 1]", "grouped routing is not implemented"},
-    {"topk_group", "[0, 1]", "grouped routing is not implemented"},
     {"use_qk_norm", "[true]", "attention without QK norm is not implemented"},
     {"qk_norm_type", R"(["per_layer"])", "other QK norms are not implemented"},
     {"shared_intermediate_size", "[0]", "shared experts are not implemented"},
     {"n_shared_experts", "[0]", "shared experts are not implemented"},
-    {"first_k_dense_replace", "[0]", "dense layers are not implemented"},
-    {"sliding_window", "[]", "windowed attention is not implemented"},
-    {"use_sliding_window", "[false]", "windowed attention is not implemented"},
     {"attn_window_size", "[]", "windowed attention is not implemented"},
     {"sparse_attention_config", "[]", "sparse attention is not implemented"},
     {"attention_output_gate", "[false]", "gated attention is not implemented"},
     {"use_gemma_norm", "[false]", "norms with weight + 1 are not implemented"},
-    {"attention_bias", "[false]", "biased projections are not implemented"},
-    {"mlp_bias", "[false]", "biased projections are not implemented"},
     {"layernorm_full_attention_beta", "[1]",
      "scaled residuals are not implemented"},
     {"layernorm_linear_attention_beta", "[1]",
@@ -52,29 +42,21 @@ public:
       : reader(std::move(reader)), warnings(warnings) {}
 
   StatusOr<M2Config> run() {
-    static_cast<DecoderSizes &>(config) = readDecoderSizes(reader);
-    config.rope = readRope(reader, config.attention.headDim,
-                           RotaryDefault::AllDimsWithWarning, warnings);
+    static_cast<DecoderConfig &>(config) =
+        readDecoderConfig(reader, RotaryDefault::AllDimsWithWarning, warnings);
+    // Published FP8 checkpoints keep the router in F32; transformers saves it
+    // in the model's dtype.
+    config.routerDType = config.quantisation ? TensorDType::F32 : config.dtype;
     checkLayerKinds();
     readMtp();
-    config.dtype = readDType(reader);
-    config.quantisation = readQuantisation(reader, warnings);
     acceptFixed(reader, fixedFields);
-    config.tieWordEmbeddings =
-        reader.boolean("tie_word_embeddings").value_or(false);
     config.routedScaling =
         reader.number("routed_scaling_factor", 0).value_or(1.0);
-    if (reader.status().ok())
-      checkDecoderSizes(
-          reader, config,
-          2.0 * double(config.attention.qWidth() + config.attention.kvWidth()));
-    if (reader.status().ok())
-      config.tokens =
-          readTokenIds(reader, config.vocab, defaultBos, defaultEos, warnings);
-    SADDLE_RETURN_IF_ERROR(reader.status());
-    skipGenericFields(reader);
     skipUnused(reader, unusedFields);
-    warnUnknownFields(reader, warnings);
+    const AttentionSizes &sizes = config.attention;
+    SADDLE_RETURN_IF_ERROR(finishDecoderConfig(
+        reader, config, 2.0 * double(sizes.qWidth() + sizes.kvWidth()),
+        defaultBos, defaultEos, warnings));
     return std::move(config);
   }
 

@@ -6,22 +6,14 @@
 #ifndef SADDLE_MODELS_MINIMAX_M2CONFIG_H
 #define SADDLE_MODELS_MINIMAX_M2CONFIG_H
 
-#include "models/Common/Quantisation/Quantisation.h"
-#include "models/Common/Rope.h"
-#include "models/MiniMax/DecoderSizes.h"
+#include "models/MiniMax/DecoderConfig.h"
 
 namespace saddle {
 
-struct M2Config : DecoderSizes {
-  RopeParameters rope;
+struct M2Config : DecoderConfig {
   double routedScaling = 1.0;
-  bool tieWordEmbeddings = false;
-  /// Declared dtype of weights and activations; bf16 when none is declared.
-  TensorDType dtype = TensorDType::BF16;
-  Quantisation quantisation;
   /// Layers after the last one that may hold multi-token-prediction weights.
   int64_t mtpLayers = 0;
-  TokenIds tokens;
 };
 
 /// Reads and checks a config whose family is known. Appends to `warnings` what

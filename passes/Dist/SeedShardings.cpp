@@ -41,6 +41,7 @@ enum class Split {
   // replica; logits are computed for everybody's rows.
   VocabInReplica, // by tp / dp where it divides, else whole
   Vocab,          // by tp where it divides, else whole
+  SharedWidth,    // by tp: everybody's tokens, and one stack of one
 };
 
 struct DimensionName {
@@ -59,6 +60,8 @@ constexpr DimensionName kDimensions[] = {
     {"kv_heads", Split::KVHeads, "num_key_value_heads"},
     {"experts", Split::Experts, "num_local_experts"},
     {"expert_width", Split::ExpertWidth, "intermediate_size"},
+    {"shared_experts", Split::Whole},
+    {"shared_width", Split::SharedWidth, "shared_intermediate_size"},
     {"embedding_vocab", Split::VocabInReplica, "vocab_size", "the embedding"},
     {"vocab", Split::Vocab, "vocab_size", "lm_head"},
 };
@@ -283,17 +286,31 @@ private:
       if (dim.name->split == Split::ExpertWidth &&
           !(tp % ep == 0 && dim.splits(tp / ep)))
         return refuse(dim, "ep", ep);
+    if (const Dimension *dim = unsplitShared(tp))
+      return refuse(*dim, "", 1);
     forEach(Split::Experts, [&](const Dimension &dim) {
       axes[dim.name->name] = factor(1, ep);
     });
     forEach(Split::ExpertWidth, [&](const Dimension &dim) {
       axes[dim.name->name] = factor(ep, tp / ep);
     });
+    forEach(Split::SharedWidth, [&](const Dimension &dim) {
+      axes[dim.name->name] = factor(1, tp);
+    });
     return success();
   }
 
+  /// A shared expert that `ranks` cannot share out.
+  const Dimension *unsplitShared(int64_t ranks) const {
+    const auto *found = llvm::find_if(dimensions, [&](const Dimension &dim) {
+      return dim.name->split == Split::SharedWidth && !dim.splits(ranks);
+    });
+    return found == dimensions.end() ? nullptr : found;
+  }
+
   bool placesWidth(int64_t ranks, int64_t groups) const {
-    return ranks % groups == 0 && llvm::all_of(dimensions, [&](auto &dim) {
+    return ranks % groups == 0 && !unsplitShared(ranks) &&
+           llvm::all_of(dimensions, [&](auto &dim) {
              return dim.name->split != Split::ExpertWidth ||
                     dim.splits(ranks / groups);
            });

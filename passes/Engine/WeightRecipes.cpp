@@ -54,8 +54,10 @@ storedType(RankedTensorType type, model::PackingAttr packing, bool transposed) {
 
 void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
   RankedTensorType type = weight.getWeightType();
+  // A stack of one may be a tensor of its own.
+  bool isStack = type.getRank() == 3 && weight.getSource().contains("{}");
   IntegerAttr stack =
-      builder.getI64IntegerAttr(type.getRank() == 3 ? type.getDimSize(0) : 0);
+      builder.getI64IntegerAttr(isStack ? type.getDimSize(0) : 0);
   RankedTensorType member = memberType(type, type.getElementType());
   model::StorageAttr storage = weight.getWeightStorage();
   MLIRContext *context = builder.getContext();

@@ -10,16 +10,6 @@ model::LinearOp saddle::quantisedReader(Value value) {
   return linear && linear.getActGroup() ? linear : model::LinearOp();
 }
 
-std::optional<AddNormOps> saddle::matchAddNorm(Operation *anchor) {
-  auto norm = dyn_cast<model::RMSNormOp>(anchor);
-  if (!norm)
-    return std::nullopt;
-  auto add = norm.getInput().getDefiningOp<model::AddOp>();
-  if (!add)
-    return std::nullopt;
-  return AddNormOps{add, norm};
-}
-
 SmallVector<Operation *> QKNormOps::ops() const {
   SmallVector<Operation *> ops = {sums};
   if (reduce)
@@ -75,6 +65,46 @@ std::optional<QKNormOps> saddle::matchQKNorm(Operation *anchor) {
     return std::nullopt;
   found.append = soleUser<model::KVAppendOp>(found.ropeK.getResult());
   if (!found.append || found.append.getK() != found.ropeK.getResult())
+    return std::nullopt;
+  return found;
+}
+
+SmallVector<Operation *> NormGateOps::ops() const {
+  SmallVector<Operation *> ops = {squares};
+  if (reduce)
+    ops.push_back(reduce);
+  ops.append({scale, gate});
+  return ops;
+}
+
+ArrayRef<Fusion::Part> NormGateOps::pattern() {
+  static const Fusion::Part parts[] = {
+      Fusion::part<model::SumOfSquaresOp>(),
+      Fusion::optionalPart<dist::AllReduceOp>(),
+      Fusion::part<model::RMSScaleOp>(), Fusion::part<model::SigmoidGateOp>()};
+  return parts;
+}
+
+std::string NormGateOps::signature(ArrayRef<Operation *> ops) {
+  return llvm::any_of(ops, llvm::IsaPred<dist::AllReduceOp>)
+             ? "norm_all_reduce_gate"
+             : "norm_gate";
+}
+
+std::optional<NormGateOps> saddle::matchNormGate(Operation *anchor) {
+  NormGateOps found;
+  found.squares = dyn_cast<model::SumOfSquaresOp>(anchor);
+  if (!found.squares || found.squares.getInputs().size() != 1)
+    return std::nullopt;
+  Value sums = found.squares.getResult();
+  if ((found.reduce = soleUser<dist::AllReduceOp>(sums)))
+    sums = found.reduce.getResult();
+  found.scale = soleUser<model::RMSScaleOp>(sums);
+  if (!found.scale ||
+      found.scale.getInput() != found.squares.getInputs().front())
+    return std::nullopt;
+  found.gate = soleUser<model::SigmoidGateOp>(found.scale.getResult());
+  if (!found.gate || found.gate.getInput() != found.scale.getResult())
     return std::nullopt;
   return found;
 }

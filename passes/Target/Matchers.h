@@ -24,9 +24,10 @@ OpTy soleUser(mlir::Value value) {
 /// without one.
 model::LinearOp quantisedReader(mlir::Value value);
 
-/// A residual add and the norm of its sum.
+/// A residual add, model.add or model.scaled_add, and the norm of its sum.
+template <typename AddOp>
 struct AddNormOps {
-  model::AddOp add;
+  AddOp add;
   model::RMSNormOp norm;
 
   /// Whether others than the norm read the sum. None do where the norm is the
@@ -34,8 +35,15 @@ struct AddNormOps {
   bool sumLeaves() { return !add->hasOneUse(); }
 };
 
-/// The pair whose norm is `anchor`; none if it is no norm, or of no sum.
-std::optional<AddNormOps> matchAddNorm(mlir::Operation *anchor);
+/// The pair whose norm is `anchor`; none if it is no norm, or of no such sum.
+template <typename AddOp = model::AddOp>
+std::optional<AddNormOps<AddOp>> matchAddNorm(mlir::Operation *anchor) {
+  auto norm = mlir::dyn_cast<model::RMSNormOp>(anchor);
+  auto add = norm ? norm.getInput().template getDefiningOp<AddOp>() : AddOp();
+  if (!add)
+    return std::nullopt;
+  return AddNormOps<AddOp>{add, norm};
+}
 
 /// The norm of q and k over all their heads, on the way into the cache. Each
 /// value plays its part: column 0 of the sums scales the first input, which is
@@ -57,6 +65,23 @@ struct QKNormOps {
 
 /// The ops of the norm that begins at `anchor`; none unless all are there.
 std::optional<QKNormOps> matchQKNorm(mlir::Operation *anchor);
+
+/// The norm of rows that ranks may share by heads, and the gate behind it.
+struct NormGateOps {
+  model::SumOfSquaresOp squares;
+  dist::AllReduceOp reduce; // null where a rank holds whole rows
+  model::RMSScaleOp scale;
+  model::SigmoidGateOp gate;
+
+  /// In block order.
+  llvm::SmallVector<mlir::Operation *> ops() const;
+  static llvm::ArrayRef<Fusion::Part> pattern();
+  /// "norm[_all_reduce]_gate".
+  static std::string signature(llvm::ArrayRef<mlir::Operation *> ops);
+};
+
+/// The ops of the norm that begins at `anchor`; none unless all are there.
+std::optional<NormGateOps> matchNormGate(mlir::Operation *anchor);
 
 } // namespace saddle
 

@@ -127,6 +127,14 @@ Status routerRelations(const Call &call) {
                    (unsigned long long)call.extents['E']);
 }
 
+Status sharedGateRelations(const Call &call) {
+  if (call.extents['m'] == 1)
+    return {};
+  return makeError(StatusCode::InvalidArgument,
+                   "%s: the logit has %llu columns, expected 1", call.op,
+                   (unsigned long long)call.extents['m']);
+}
+
 Status expertsRelations(const Call &call) {
   SADDLE_RETURN_IF_ERROR(checkIntAtLeast(call, "act_group", 0));
   return checkEqual(call, "rows of w13", call.extents['D'], "2 x columns of w2",

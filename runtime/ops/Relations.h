@@ -17,6 +17,7 @@ Status attentionRelations(const Call &);
 Status decayScanRelations(const Call &);
 Status linearRelations(const Call &);
 Status routerRelations(const Call &);
+Status sharedGateRelations(const Call &);
 Status expertsRelations(const Call &);
 Status topCandidatesRelations(const Call &);
 Status mergeCandidatesRelations(const Call &);

@@ -147,6 +147,8 @@ def broken_rules(config, topology, stage_layers=None):
         broken.add("num_local_experts")
     if tp % ep == 0 and config["intermediate_size"] % (tp // ep):
         broken.add("intermediate_size")
+    if config.get("shared_intermediate_size", 0) % tp:
+        broken.add("shared_intermediate_size")
     layers = config["num_hidden_layers"]
     if pp > layers:
         broken.add("num_hidden_layers")
@@ -216,6 +218,8 @@ def draw_m1_config(rng):
         config |= {f"layernorm_{kind}_{factor}": rng.choice((0.7, 1.0, 1.8, 3.5))
                    for kind in ("linear_attention", "full_attention", "mlp")
                    for factor in ("alpha", "beta")}
+    if rng.random() < 0.4:
+        config["shared_intermediate_size"] = rng.choice((8, 12, 16, 48))
     return config
 
 

@@ -49,23 +49,24 @@ fp8-odd         | f32 bf16 | tp=1 tp=4 tp=8 tp=4,pp=2
 fp8-published   | f32 bf16 | tp=1 tp=2 tp=8 tp=8,ep=2
 fp8-half-blocks | f32 bf16 | tp=1 tp=4 tp=8
 fp8-channels    | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
-m1-base         | f32      | tp=1 tp=2 tp=4 tp=2,ep=2 tp=2,pp=2
-m1-published    | f32      | tp=1 tp=2 tp=8
-m1-twelve-heads | f32      | tp=1 tp=4
-m1-all-linear   | f32      | tp=1 tp=2
-m1-all-full     | f32      | tp=1 tp=2
-m1-prenorm      | f32      | tp=1 tp=2 tp=2,ep=2
+m1-base         | f32      | tp=1 tp=2 tp=4 tp=2,ep=2 tp=2,pp=2 tp=2,dp=2 tp=4,dp=2,ep=2
+m1-published    | f32      | tp=1 tp=2 tp=8 tp=8,ep=2 tp=2,dp=2 tp=1,pp=3
+m1-twelve-heads | f32      | tp=1 tp=4 tp=4,dp=2 tp=2,pp=2
+m1-all-linear   | f32      | tp=1 tp=2 tp=2,dp=2
+m1-all-full     | f32      | tp=1 tp=2 tp=2,dp=2
+m1-prenorm      | f32      | tp=1 tp=2 tp=2,ep=2 tp=1,pp=2
 m1-one-layer    | f32      | tp=1 tp=3
-m1-many-experts | f32      | tp=1 tp=4 tp=4,dp=4
-m1-epsilon      | f32      | tp=1 tp=2
-m1-long         | f32      | tp=1 tp=2
+m1-many-experts | f32      | tp=1 tp=4 tp=4,dp=4 tp=8,ep=8 tp=2,pp=2
+m1-epsilon      | f32      | tp=1 tp=2 tp=2,dp=2
+m1-shared       | f32      | tp=1 tp=2 tp=4,ep=2 tp=2,dp=2
+m1-long         | f32      | tp=1 tp=2 tp=1,pp=2
 """
 
 # bf16 activations against transformers in fp32, where no rounding can turn a choice
 # of experts: all are chosen.
 AGAINST_F32 = """
-m1-epsilon      | bf16     | tp=1 tp=2 tp=4
-m1-long         | bf16     | tp=1 tp=2
+m1-epsilon      | bf16     | tp=1 tp=2 tp=4 tp=2,dp=2 tp=2,ep=2
+m1-long         | bf16     | tp=1 tp=2 tp=1,pp=2 tp=2,dp=2
 """
 AGAINST_F32_BOUND = 3e-2
 

@@ -22,6 +22,7 @@ CASES = {
     "include_directions": ["--root", "tree"],
     "op_names": ["--root", "tree"],
     "runtime_links": ["--ldd", "./ldd", "clean", "dynamic", "static", "unreadable"],
+    "schema_evolution": ["--root", "tree"],
     "target_names": ["--root", "tree"],
     "top_level": ["--root", "tree"],
 }
@@ -44,11 +45,13 @@ def check(lint, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clang-format", required=True)
+    parser.add_argument("--flatc", required=True)
     args = parser.parse_args()
     scripts = {name[:-3] for name in os.listdir(HERE) if name.endswith(".py")}
     problems = [f"{name}: has no case here" for name in sorted(scripts - set(CASES) - {"common", "self_test"})]
     for lint, arguments in CASES.items():
-        extra = ["--clang-format", args.clang_format] if lint == "format" else []
+        extra = {"format": ["--clang-format", args.clang_format],
+                 "schema_evolution": ["--flatc", args.flatc]}.get(lint, [])
         problems += check(lint, arguments + extra)
     common.finish(problems)
 

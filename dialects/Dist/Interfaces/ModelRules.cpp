@@ -128,6 +128,39 @@ struct Rule<model::SelectRowsOp>
   }
 };
 
+/// Two partial sums over the same ranks add up to one.
+template <>
+struct Rule<model::BranchSumOp>
+    : RuleOf<Rule<model::BranchSumOp>, model::BranchSumOp> {
+  LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
+    auto sum = cast<model::BranchSumOp>(op);
+    const ShardingState &state = rule.getState();
+    AxisRef rows = rule.rowsOf(sum.getLhs());
+    ShardingAttr lhs = state.ofValue(sum.getLhs());
+    if (lhs && lhs == state.ofValue(sum.getRhs())) {
+      rule.operandAsIs(sum.getLhs());
+      rule.operandAsIs(sum.getRhs());
+      rule.result(rows, rule.columnsOf(sum.getLhs()),
+                  llvm::to_vector(lhs.getUnreduced()));
+      return success();
+    }
+    rule.operand(rows, AxisRef());
+    rule.operand(rows, AxisRef());
+    rule.result(rows, AxisRef());
+    return success();
+  }
+
+  SmallVector<AxisRef> getSummedAxes(Operation *op,
+                                     const ShardingState &state) const {
+    auto of = [&](Value branch) {
+      auto ruled = branch.getDefiningOp<ShardingRuleOpInterface>();
+      return ruled ? ruled.getSummedAxes(state) : SmallVector<AxisRef>();
+    };
+    SmallVector<AxisRef> lhs = of(op->getOperand(0));
+    return lhs == of(op->getOperand(1)) ? lhs : SmallVector<AxisRef>();
+  }
+};
+
 template <>
 struct Rule<model::SplitOp> : NoRule<Rule<model::SplitOp>, model::SplitOp> {
   static constexpr StringLiteral kAdvice =
@@ -317,6 +350,9 @@ struct Rule<model::RouterOp> : RouterRule<model::RouterOp> {};
 
 template <>
 struct Rule<model::SoftmaxRouterOp> : RouterRule<model::SoftmaxRouterOp> {};
+
+template <>
+struct Rule<model::SharedGateOp> : RouterRule<model::SharedGateOp> {};
 
 /// Each rank computes its slice of every expert, or its experts, for all
 /// tokens: a partial sum over both splits.

@@ -148,7 +148,9 @@ LogicalResult WeightOp::verify() {
     return emitOpError("expected one name for each of ")
            << type.getRank() << " dimensions, but got " << getDims().size();
   // weight_c3
-  size_t expected = type.getRank() == 3 ? 1 : 0;
+  bool isStackOfOne = type.getRank() == 3 && type.getDimSize(0) == 1 &&
+                      countPlaceholders(getSource()) == 0;
+  size_t expected = type.getRank() == 3 && !isStackOfOne ? 1 : 0;
   if (countPlaceholders(getSource()) != expected)
     return emitOpError("expected ")
            << expected << " '{}' in the source of a rank " << type.getRank()
@@ -634,6 +636,26 @@ LogicalResult RouterOp::verify() {
 LogicalResult SoftmaxRouterOp::verify() {
   return verifyRouting(*this, tensorType(getLogits()), tensorType(getWeights()),
                        tensorType(getExperts()));
+}
+
+LogicalResult SharedGateOp::verify() {
+  RankedTensorType weights = tensorType(getWeights());
+  RankedTensorType logit = tensorType(getLogit());
+  RankedTensorType experts = tensorType(getExperts());
+  // shared_gate_c1
+  if (failed(verifyRank(*this, weights, "weights", 2)) ||
+      failed(verifyRank(*this, logit, "a logit", 2)) ||
+      failed(verifyRank(*this, experts, "experts", 2)) ||
+      failed(verifySameTokens(*this, weights, "the weights", logit,
+                              "the logit")) ||
+      failed(verifySameTokens(*this, weights, "the weights", experts,
+                              "the experts")))
+    return failure();
+  // shared_gate_c2
+  if (logit.getDimSize(1) == 1 && experts.getDimSize(1) == 1)
+    return success();
+  return emitOpError("expected a logit and experts of one column, but got ")
+         << logit.getDimSize(1) << " and " << experts.getDimSize(1);
 }
 
 LogicalResult RouterOp::verifySymbolUses(SymbolTableCollection &symbols) {

@@ -39,7 +39,7 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
     **Constraints**
     - (weight_c1) the shape is static, of rank 1 to 3, and the element type is f32, bf16, f16, f8E4M3FN, f4E2M1FN, ui4, ui8 or si8;
     - (weight_c2) `dims` has one name for each dimension;
-    - (weight_c3) the source has exactly one `{}` when the rank is 3, and none otherwise;
+    - (weight_c3) the source has exactly one `{}` when the rank is 3, and none otherwise; a stack of one may have none;
     - (weight_c4) packed elements fill their words;
     - (weight_c5) each companion names its source;
     - (weight_c6) a stacked weight's companions have exactly one `{}` in their sources too;
@@ -208,6 +208,25 @@ def Model_AddOp : Model_StepOp<"add", [Pure, Commutative, SameOperandsAndResultT
 
     **Constraints**
     - (add_c1) operands and result have one type.
+  }];
+  let arguments = (ins Model_Activation:$lhs, Model_Activation:$rhs);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
+}
+
+// branch_sum_c1: SameOperandsAndResultType.
+def Model_BranchSumOp : Model_StepOp<"branch_sum", [Pure, Commutative, SameOperandsAndResultType]>, Launches<"add"> {
+  let summary = "element-wise sum of two branches of a layer";
+  let description = [{
+    `result = lhs + rhs`, before the sum meets the residual stream. Where both are partial sums over the same ranks, so is the result, and they are finished together;
+    that is why it is no `add`, which works on the stream and asks for whole rows.
+
+    ```mlir
+    %y = model.branch_sum %routed, %shared : tensor<?x6144xbf16>
+    ```
+
+    **Constraints**
+    - (branch_sum_c1) operands and result have one type.
   }];
   let arguments = (ins Model_Activation:$lhs, Model_Activation:$rhs);
   let results = (outs Model_Activation:$result);
@@ -538,6 +557,25 @@ def Model_SoftmaxRouterOp : Model_StepOp<"softmax_router", [Pure]>, Launches<"so
   let arguments = (ins Model_Float32Tensor:$logits);
   let results = (outs Model_Float32Tensor:$weights, Model_IndexTensor:$experts);
   let assemblyFormat = "$logits attr-dict `:` type($logits) `->` type($weights) `,` type($experts)";
+  let hasVerifier = 1;
+}
+
+def Model_SharedGateOp : Model_StepOp<"shared_gate", [Pure, AllTypesMatch<["weights", "routed"]>, AllTypesMatch<["logit", "shared"]>]>, Launches<"shared_gate"> {
+  let summary = "how a token's experts and a shared one share it";
+  let description = [{
+    With `c = sigmoid(logit)`, `routed = (1 - c) * weights`, `shared = c`, and `experts` is 0: the choice of a stack of one, so that a shared expert is an `experts` too. In fp32.
+
+    ```mlir
+    %routed, %c, %zero = model.shared_gate %weights, %logit : tensor<?x2xf32>, tensor<?x1xf32> -> tensor<?x1xi32>
+    ```
+
+    **Constraints**
+    - (shared_gate_c1) weights, logit and experts have rank 2 and the same token count;
+    - (shared_gate_c2) logit and experts have one column.
+  }];
+  let arguments = (ins Model_Float32Tensor:$weights, Model_Float32Tensor:$logit);
+  let results = (outs Model_Float32Tensor:$routed, Model_Float32Tensor:$shared, Model_IndexTensor:$experts);
+  let assemblyFormat = "$weights `,` $logit attr-dict `:` type($weights) `,` type($logit) `->` type($experts)";
   let hasVerifier = 1;
 }
 

@@ -110,37 +110,17 @@ public:
   }
 };
 
-/// The norm of rows that ranks share by heads, and the gate behind it.
 class NormGate : public Reported {
 public:
-  NormGate()
-      : Reported("norm_gate",
-                 {part<model::SumOfSquaresOp>(),
-                  optionalPart<dist::AllReduceOp>(), part<model::RMSScaleOp>(),
-                  part<model::SigmoidGateOp>()}) {}
+  NormGate() : Reported("norm_gate", NormGateOps::pattern()) {}
 
   SmallVector<Operation *> match(Operation *anchor) const override {
-    auto squares = dyn_cast<model::SumOfSquaresOp>(anchor);
-    if (!squares || squares.getInputs().size() != 1)
-      return {};
-    SmallVector<Operation *> ops = {squares};
-    Value sums = squares.getResult();
-    if (auto reduce = soleUser<dist::AllReduceOp>(sums)) {
-      ops.push_back(reduce);
-      sums = reduce.getResult();
-    }
-    auto scale = soleUser<model::RMSScaleOp>(sums);
-    if (!scale || scale.getInput() != squares.getInputs().front())
-      return {};
-    auto gate = soleUser<model::SigmoidGateOp>(scale.getResult());
-    if (!gate || gate.getInput() != scale.getResult())
-      return {};
-    ops.append({scale, gate});
-    return ops;
+    auto found = matchNormGate(anchor);
+    return found ? found->ops() : SmallVector<Operation *>();
   }
 
   std::string signature(ArrayRef<Operation *> ops) const override {
-    return ops.size() == 4 ? "norm_all_reduce_gate" : "norm_gate";
+    return NormGateOps::signature(ops);
   }
 };
 

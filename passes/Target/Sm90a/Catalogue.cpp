@@ -38,6 +38,7 @@ constexpr CatalogueEntry kCatalogue[] = {
     {"scaled_add", planScaledAdd},
     {"select_rows", planSelectRows},
     {"send", planSend},
+    {"shared_gate", planSharedGate},
     {"sigmoid_gate", planSigmoidGate},
     {"silu", planSiLU},
     {"softmax_topk", planSoftmaxTopK},

@@ -46,6 +46,7 @@ enum class ExchangeKind : uint32_t {
   ReduceScatterBulk = 7,
   Transfer = 8,
   QKNorm = 32,
+  NormGate = 33,
 };
 /// Tells apart what cannot be exchanged with one another: kind, and shape and
 /// type of a member's part, in 16 bits.

@@ -88,13 +88,26 @@ __device__ void rmsNorm(const LaunchParams &p, float eps) {
   }
 }
 
-/// Operands a, b, weight, sum: sum = a + b, rounded, which may be exactly a or
-/// b. Calls store(row, share, factor): the norm of the rounded sum is the share
-/// times factor and weight.
-template <int extent, int threads, int count, typename A, typename B,
-          typename Sum, typename Store>
+/// The residual connection: a + b, or alpha * a + beta * b.
+struct Added {
+  __device__ __forceinline__ float operator()(float a, float b) const {
+    return a + b;
+  }
+};
+struct ScaledAdded {
+  float alpha, beta;
+  __device__ __forceinline__ float operator()(float a, float b) const {
+    return alpha * a + beta * b;
+  }
+};
+
+/// Operands a, b, weight: their sum is rounded, and kept as operand `sumAt`
+/// unless that is 0; it may be exactly a or b. Calls store(row, share, factor):
+/// the norm of the rounded sum is the share times factor and weight.
+template <int extent, int threads, int count, int sumAt, typename A, typename B,
+          typename Sum, typename Combine, typename Store>
 __device__ __forceinline__ void addRows(const LaunchParams &p, float eps,
-                                        Store store) {
+                                        Combine combine, Store store) {
   static_assert(A::kCols == B::kCols && A::kCols == Sum::kCols,
                 "the operands of a sum have one width");
   __shared__ float scratch[threads / 32];
@@ -106,9 +119,11 @@ __device__ __forceinline__ void addRows(const LaunchParams &p, float eps,
       auto b = loadVector<B, count>(p.operands[1], row, column);
 #pragma unroll
       for (int j = 0; j < count; ++j)
-        share.values[i][j] = toFloat(
-            fromFloat<typename Sum::Element>(toFloat(a[j]) + toFloat(b[j])));
-      storeVector<Sum, count>(p.operands[3], row, column, share.values[i]);
+        share.values[i][j] = toFloat(fromFloat<typename Sum::Element>(
+            combine(toFloat(a[j]), toFloat(b[j]))));
+      if constexpr (sumAt != 0)
+        storeVector<Sum, count>(p.operands[sumAt], row, column,
+                                share.values[i]);
     });
     float sum = share.sumOfSquares(scratch);
     store(row, share, rmsFactor(sum, A::kCols, eps));
@@ -121,9 +136,24 @@ template <int extent, int threads, typename A, typename B, typename Sum,
 __device__ void addRmsNorm(const LaunchParams &p, float eps) {
   static_assert(A::kCols == Out::kCols, "a norm keeps the width");
   constexpr int kCount = commonVector<A, B, Sum, Out>();
-  addRows<extent, threads, kCount, A, B, Sum>(
-      p, eps, [&](uint32_t row, auto &share, float factor) {
+  addRows<extent, threads, kCount, /*sumAt=*/3, A, B, Sum>(
+      p, eps, Added{}, [&](uint32_t row, auto &share, float factor) {
         share.template storeScaled<Out>(factor, p.operands[2], p.operands[4],
+                                        row);
+      });
+}
+
+/// Operands a, b, weight, out: the norm of alpha * a + beta * b, which nobody
+/// else reads. Out may be exactly a or b.
+template <int extent, int threads, typename A, typename B, typename Out>
+__device__ void scaledAddRmsNorm(const LaunchParams &p, float alpha, float beta,
+                                 float eps) {
+  static_assert(A::kCols == Out::kCols, "a norm keeps the width");
+  constexpr int kCount = commonVector<A, B, Out>();
+  addRows<extent, threads, kCount, /*sumAt=*/0, A, B, A>(
+      p, eps, ScaledAdded{alpha, beta},
+      [&](uint32_t row, auto &share, float factor) {
+        share.template storeScaled<Out>(factor, p.operands[2], p.operands[3],
                                         row);
       });
 }
@@ -137,8 +167,8 @@ __device__ void addRmsNormEncode(const LaunchParams &p, float eps, void *codes,
   using Element = typename Sum::Element;
   using Row = Matrix<Element, 1, A::kCols, A::kCols>;
   __shared__ __align__(16) Element normed[A::kCols];
-  addRows<extent, threads, commonVector<A, B, Sum>(), A, B, Sum>(
-      p, eps, [&](uint32_t row, auto &share, float factor) {
+  addRows<extent, threads, commonVector<A, B, Sum>(), /*sumAt=*/3, A, B, Sum>(
+      p, eps, Added{}, [&](uint32_t row, auto &share, float factor) {
         share.template storeScaled<Row>(factor, p.operands[2], normed, 0);
         __syncthreads();
         for (int i = threadIdx.x / 32; i < Factors::kCols; i += threads / 32) {

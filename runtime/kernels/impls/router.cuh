@@ -1,10 +1,10 @@
-// router_topk and softmax_topk: one CTA per token, one thread per expert. A
-// thread counts the experts that go before its own, first within its warp; the
-// best of each warp are counted once more among each other. No rounds, and
-// little code, which a kernel that runs once has to fetch first. Scores have
-// the bits of the reference, as nearly as C libraries agree on exp, and so have
-// order and weights. Floor: launch latency and some 500 instructions of a warp.
-// Up to 1024 experts.
+// router_topk, softmax_topk and shared_gate. Of the first two: one CTA per
+// token, one thread per expert. A thread counts the experts that go before its
+// own, first within its warp; the best of each warp are counted once more among
+// each other. No rounds, and little code, which a kernel that runs once has to
+// fetch first. Scores have the bits of the reference, as nearly as C libraries
+// agree on exp, and so have order and weights. Floor: launch latency and some
+// 500 instructions of a warp. Up to 1024 experts.
 
 #pragma once
 
@@ -177,6 +177,27 @@ __device__ void softmaxTopK(const LaunchParams &p) {
         SoftmaxScores{}, Weights::row(p.operands[1], row),
         Experts::row(p.operands[2], row));
     __syncthreads();
+  }
+}
+
+/// Operands weights, logit, routed, shared, experts; a thread for each token.
+template <int extent, typename Weights, typename Logit, typename Routed,
+          typename Shared, typename Experts>
+__device__ void sharedGate(const LaunchParams &p) {
+  static_assert(Routed::kCols == Weights::kCols && Logit::kCols == 1 &&
+                    Shared::kCols == 1 && Experts::kCols == 1,
+                "one gate for each token");
+  for (uint32_t row = blockIdx.x * blockDim.x + threadIdx.x;
+       row < p.step->counts[extent]; row += gridDim.x * blockDim.x) {
+    float logit = *Logit::row(p.operands[1], row);
+    const float *given = Weights::row(p.operands[0], row);
+    float *left = Routed::row(p.operands[2], row);
+    float rest = 1.0f / (1.0f + expf(logit)); // 1 - sigmoid
+#pragma unroll
+    for (int j = 0; j < Weights::kCols; ++j)
+      left[j] = rest * given[j];
+    *Shared::row(p.operands[3], row) = 1.0f / (1.0f + expf(-logit));
+    *Experts::row(p.operands[4], row) = 0;
   }
 }
 

@@ -69,6 +69,7 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(router_topk, bindRouterTopk)                                          \
   KERNEL(scaled_add, bindScaledAdd)                                            \
   KERNEL(select_rows, bindSelectRows)                                          \
+  KERNEL(shared_gate, bindSharedGate)                                          \
   KERNEL(sigmoid_gate, bindSigmoidGate)                                        \
   KERNEL(silu, bindSiLU)                                                       \
   KERNEL(softmax_topk, bindSoftmaxTopk)                                        \

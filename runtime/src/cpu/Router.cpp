@@ -1,5 +1,5 @@
 // Which experts a token gets: router_topk (sigmoid scores, selection with a
-// bias) and softmax_topk.
+// bias) and softmax_topk; and how much a shared expert gets (shared_gate).
 
 #include "runtime/src/cpu/Binding.h"
 
@@ -71,6 +71,28 @@ std::unique_ptr<BoundKernel> bindSoftmaxTopk(const BindContext &context) {
             std::exp(row[rowExperts[j]] - row[rowExperts[0]]);
       for (uint64_t j = 0; j < k; ++j)
         rowWeights[j] /= sum;
+    }
+  };
+  return makeKernel(std::move(run));
+}
+
+std::unique_ptr<BoundKernel> bindSharedGate(const BindContext &context) {
+  View weights = context.operand(0), logit = context.operand(1),
+       routed = context.operand(2), shared = context.operand(3),
+       experts = context.operand(4);
+  uint64_t k = weights.shape[1];
+  auto run = [=](uint64_t count) {
+    for (uint64_t t = 0; t < count; ++t) {
+      float from = *reinterpret_cast<const float *>(logit.row(t));
+      auto *given = reinterpret_cast<const float *>(weights.row(t));
+      auto *left = reinterpret_cast<float *>(routed.row(t));
+      // 1 - sigmoid(x) is sigmoid(-x), which loses no digits.
+      float rest = 1.0f / (1.0f + std::exp(from));
+      for (uint64_t j = 0; j < k; ++j)
+        left[j] = rest * given[j];
+      *reinterpret_cast<float *>(shared.row(t)) =
+          1.0f / (1.0f + std::exp(-from));
+      *reinterpret_cast<int32_t *>(experts.row(t)) = 0;
     }
   };
   return makeKernel(std::move(run));

@@ -21,9 +21,8 @@ static Status resolve(const Device &device, CUmodule module,
   // unasked.
   SADDLE_CUDA(driver, cuFuncSetAttribute, result,
               CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1);
-  // What every function may use unasked.
-  constexpr uint32_t kOrdinarySharedBytes = 48 << 10;
-  if (function.shared_bytes() > kOrdinarySharedBytes)
+  // Unasked, a function may use 48 KiB together with what its code has besides.
+  if (function.shared_bytes() != 0)
     SADDLE_CUDA(driver, cuFuncSetAttribute, result,
                 CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                 int(function.shared_bytes()));

@@ -1,5 +1,6 @@
 #include "runtime/src/text/AddedTokens.h"
 
+#include "runtime/src/text/UnicodeData.h"
 #include "runtime/src/text/Utf8.h"
 
 namespace saddle::text {

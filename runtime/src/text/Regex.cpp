@@ -3,6 +3,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
 namespace saddle::text {
 
 static std::string messageOf(int error) {
@@ -33,8 +35,11 @@ static Status checkEscapes(const std::string &pattern) {
 }
 
 StatusOr<Regex> Regex::compile(const std::string &pattern, bool literal) {
-  if (!literal)
+  std::optional<StandIns> standIns;
+  if (!literal) {
     SADDLE_RETURN_IF_ERROR(checkEscapes(pattern));
+    SADDLE_ASSIGN_OR_RETURN(standIns, StandIns::of(pattern));
+  }
   int error = 0;
   PCRE2_SIZE offset = 0;
   uint32_t options =
@@ -46,12 +51,28 @@ StatusOr<Regex> Regex::compile(const std::string &pattern, bool literal) {
     return makeError(StatusCode::Unsupported,
                      "regex \"%s\" is not understood at offset %zu: %s",
                      pattern.c_str(), size_t(offset), messageOf(error).c_str());
-  return Regex(code);
+  return Regex(code, std::move(standIns));
 }
 
 Regex::~Regex() { pcre2_code_free(static_cast<pcre2_code *>(code)); }
 
 StatusOr<std::vector<Regex::Part>> Regex::split(std::string_view text) const {
+  auto isASCII = [](char c) { return uint8_t(c) < 0x80; };
+  if (!standIns || std::all_of(text.begin(), text.end(), isASCII))
+    return splitItself(text);
+  StandIns::Text replaced = standIns->replace(text);
+  SADDLE_ASSIGN_OR_RETURN(std::vector<Part> parts, splitItself(replaced.text));
+  for (Part &part : parts) {
+    size_t begin = size_t(part.text.data() - replaced.text.data());
+    size_t from = replaced.places[begin];
+    size_t to = replaced.places[begin + part.text.size()];
+    part.text = text.substr(from, to - from);
+  }
+  return parts;
+}
+
+StatusOr<std::vector<Regex::Part>>
+Regex::splitItself(std::string_view text) const {
   auto *compiled = static_cast<pcre2_code *>(code);
   std::vector<Part> parts;
   pcre2_match_data *match =

@@ -1,10 +1,13 @@
-// PCRE2 with Unicode on: the only place that knows the library.
+// PCRE2 with Unicode on: the only place that knows the library. What Unicode
+// says is not its to decide: StandIns.h.
 
 #ifndef SADDLE_RUNTIME_TEXT_REGEX_H
 #define SADDLE_RUNTIME_TEXT_REGEX_H
 
 #include "runtime/src/base/Status.h"
+#include "runtime/src/text/StandIns.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,7 +19,10 @@ class Regex {
 public:
   /// `literal` takes every character of `pattern` for itself.
   static StatusOr<Regex> compile(const std::string &pattern, bool literal);
-  Regex(Regex &&other) noexcept : code(other.code) { other.code = nullptr; }
+  Regex(Regex &&other) noexcept
+      : code(other.code), standIns(std::move(other.standIns)) {
+    other.code = nullptr;
+  }
   Regex &operator=(Regex &&) = delete;
   ~Regex();
 
@@ -31,8 +37,14 @@ public:
   StatusOr<std::vector<Part>> split(std::string_view text) const;
 
 private:
-  explicit Regex(void *code) : code(code) {}
+  Regex(void *code, std::optional<StandIns> standIns)
+      : code(code), standIns(std::move(standIns)) {}
+  /// As the library's own Unicode has it.
+  StatusOr<std::vector<Part>> splitItself(std::string_view text) const;
+
   void *code;
+  /// None for a pattern that names all its characters.
+  std::optional<StandIns> standIns;
 };
 
 } // namespace saddle::text

@@ -1,5 +1,7 @@
 #include "runtime/src/text/Utf8.h"
 
+#include "runtime/src/text/UnicodeData.h"
+
 #include <cstdlib>
 #include <utf8proc.h>
 
@@ -36,7 +38,8 @@ void appendUtf8(uint32_t codePoint, std::string &out) {
   out.append(reinterpret_cast<const char *>(bytes), size_t(count));
 }
 
-StatusOr<std::string> toNfc(std::string_view text) {
+/// As the library's own Unicode has it.
+static Status appendNfc(std::string_view text, std::string &out) {
   utf8proc_uint8_t *composed = nullptr;
   utf8proc_ssize_t length =
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()),
@@ -45,19 +48,29 @@ StatusOr<std::string> toNfc(std::string_view text) {
   if (length < 0)
     return makeError(StatusCode::InvalidArgument, "NFC of %zu bytes: %s",
                      text.size(), utf8proc_errmsg(length));
-  std::string result(reinterpret_cast<const char *>(composed), size_t(length));
+  out.append(reinterpret_cast<const char *>(composed), size_t(length));
   std::free(composed);
-  return result;
+  return {};
 }
 
-bool isWhiteSpace(uint32_t codePoint) {
-  if (codePoint < 0x80)
-    return codePoint == ' ' || (codePoint >= '\t' && codePoint <= '\r');
-  if (codePoint == 0x85)
-    return true;
-  utf8proc_category_t category = utf8proc_category(int32_t(codePoint));
-  return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
-         category == UTF8PROC_CATEGORY_ZP;
+StatusOr<std::string> toNfc(std::string_view text) {
+  std::string result;
+  size_t begin = 0; // of what has not been appended
+  for (size_t at = 0; at < text.size();) {
+    if (uint8_t(text[at]) < 0x80) {
+      ++at;
+      continue;
+    }
+    Character character = firstCharacter(text.substr(at));
+    if (!isNormalised(character.codePoint)) {
+      SADDLE_RETURN_IF_ERROR(appendNfc(text.substr(begin, at - begin), result));
+      result += text.substr(at, character.length);
+      begin = at + character.length;
+    }
+    at += character.length;
+  }
+  SADDLE_RETURN_IF_ERROR(appendNfc(text.substr(begin), result));
+  return result;
 }
 
 } // namespace saddle::text

@@ -24,11 +24,8 @@ size_t appendRepaired(std::string_view bytes, bool final, std::string &out);
 /// Appends `codePoint` as UTF-8.
 void appendUtf8(uint32_t codePoint, std::string &out);
 
-/// Canonical composition of valid UTF-8.
+/// Canonical composition of valid UTF-8, of characters that isNormalised().
 StatusOr<std::string> toNfc(std::string_view text);
-
-/// White_Space of Unicode.
-bool isWhiteSpace(uint32_t codePoint);
 
 } // namespace saddle::text
 

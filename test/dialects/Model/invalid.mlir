@@ -42,6 +42,13 @@ module @weight_c3 {
 
 // -----
 
+module @weight_c3_of_one {
+  // expected-error @+1 {{expected 1 '{}' in the source of a rank 3 weight, but got "w.{}.{}"}}
+  model.weight @w from "w.{}.{}" dims ["shared_experts", "out", "in"] : tensor<1x96x32xbf16>
+}
+
+// -----
+
 module @weight_c3_flat {
   // expected-error @+1 {{expected 0 '{}' in the source of a rank 2 weight, but got "w.{}"}}
   model.weight @w from "w.{}" dims ["out", "in"] : tensor<96x32xbf16>
@@ -748,6 +755,30 @@ func.func @decay_scan_c4(%qkv: tensor<8x32xbf16>, %context: !model.context) {
 //===----------------------------------------------------------------------===//
 // Mixture of experts
 //===----------------------------------------------------------------------===//
+
+func.func @shared_gate_c1(%w: tensor<8x2xf32>, %logit: tensor<4x1xf32>) {
+  // expected-error @+1 {{expected as many tokens in the weights as in the logit, but got 8 and 4}}
+  %r, %c, %e = model.shared_gate %w, %logit : tensor<8x2xf32>, tensor<4x1xf32> -> tensor<8x1xi32>
+  return
+}
+
+// -----
+
+func.func @shared_gate_c2(%w: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected a logit and experts of one column, but got 2 and 1}}
+  %r, %c, %e = model.shared_gate %w, %w : tensor<8x2xf32>, tensor<8x2xf32> -> tensor<8x1xi32>
+  return
+}
+
+// -----
+
+func.func @branch_sum_c1(%x: tensor<8x32xbf16>, %y: tensor<4x32xbf16>) {
+  // expected-error @+1 {{requires the same type for all operands and results}}
+  %z = "model.branch_sum"(%x, %y) : (tensor<8x32xbf16>, tensor<4x32xbf16>) -> tensor<8x32xbf16>
+  return
+}
+
+// -----
 
 func.func @softmax_router_c1(%logits: tensor<8x6xf32>) {
   // expected-error @+1 {{expected as many tokens in the logits as in the weights, but got 8 and 4}}

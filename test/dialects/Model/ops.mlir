@@ -49,6 +49,12 @@ model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 // CHECK: model.weight @w1 from "experts.{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
 model.weight @w1 from "experts.{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
 model.weight @w3 from "experts.{}.w3" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
+model.weight @shared_gate from "coefficient" dims ["shared_experts", "hidden"] : tensor<1x32xbf16>
+// A stack of one is a tensor of its own.
+// CHECK: model.weight @shared_w1 from "shared.w1" dims ["shared_experts", "shared_width", "hidden"] : tensor<1x12x32xbf16>
+model.weight @shared_w1 from "shared.w1" dims ["shared_experts", "shared_width", "hidden"] : tensor<1x12x32xbf16>
+model.weight @shared_w3 from "shared.w3" dims ["shared_experts", "shared_width", "hidden"] : tensor<1x12x32xbf16>
+model.weight @shared_w2 from "shared.w2" dims ["shared_experts", "hidden", "shared_width"] : tensor<1x32x12xbf16>
 model.weight @w2 from "experts.{}.w2" dims ["experts", "hidden", "expert_width"] : tensor<6x32x24xbf16>
 // CHECK: model.weight @w13_scaled from "experts.{}.w13" {{.*}} stored <scale f32 [16, 8] from "experts.{}.w13_scale">
 model.weight @w13_scaled from "experts.{}.w13" dims ["experts", "expert_width", "hidden"] stored <scale f32 [16, 8] from "experts.{}.w13_scale">
@@ -130,6 +136,13 @@ func.func @experts(%x: tensor<8x32xf32>, %logits: tensor<8x6xf32>) {
   %sw, %se = model.softmax_router %logits : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
   // CHECK: model.experts %[[X]], %[[W]], %[[E]] gate_up [@w1, @w3] down @w2 : tensor<8x32xf32>, tensor<8x2xf32>, tensor<8x2xi32>
   %y = model.experts %x, %w, %e gate_up [@w1, @w3] down @w2 : tensor<8x32xf32>, tensor<8x2xf32>, tensor<8x2xi32>
+  // CHECK: %[[R:.*]], %[[C:.*]], %[[ZERO:.*]] = model.shared_gate %[[W]], %{{.*}} : tensor<8x2xf32>, tensor<8x1xf32> -> tensor<8x1xi32>
+  %logit = model.linear %x, @shared_gate : tensor<8x32xf32> -> tensor<8x1xf32>
+  %routed, %c, %zero = model.shared_gate %w, %logit : tensor<8x2xf32>, tensor<8x1xf32> -> tensor<8x1xi32>
+  // CHECK: %[[S:.*]] = model.experts %[[X]], %[[C]], %[[ZERO]] gate_up [@shared_w1, @shared_w3] down @shared_w2 : tensor<8x32xf32>, tensor<8x1xf32>, tensor<8x1xi32>
+  %s = model.experts %x, %c, %zero gate_up [@shared_w1, @shared_w3] down @shared_w2 : tensor<8x32xf32>, tensor<8x1xf32>, tensor<8x1xi32>
+  // CHECK: model.branch_sum %{{.*}}, %[[S]] : tensor<8x32xf32>
+  %both = model.branch_sum %y, %s : tensor<8x32xf32>
   // CHECK: model.experts %[[X]], %[[W]], %[[E]] gate_up [@w13_scaled] down @w2_scaled act_group 8 : tensor<8x32xf32>
   %z = model.experts %x, %w, %e gate_up [@w13_scaled] down @w2_scaled act_group 8 : tensor<8x32xf32>, tensor<8x2xf32>, tensor<8x2xi32>
   return

@@ -28,6 +28,7 @@ class Case:
     published: bool = True  # config.json in the published form, else transformers'
     postnorm: bool = True
     tied: bool = False
+    shared: int = 0  # width of an expert that all tokens share
     storage: str = "f32"  # f32, bf16 (with the router in f32), f16
     block: int = BLOCK
     prompts: tuple = AROUND
@@ -62,6 +63,9 @@ CASES = [
     Case("m1-epsilon", "embeddings so small that eps counts, tied; factors of one",
          "LF", 16, 4, 1, 16, 16, 2, 2, 16, 44, eps=1e-3, embed_std=0.02, tied=True,
          factors=(1.0,) * 6, published=False, prompts=(16, 30)),
+    Case("m1-shared", "an expert that all tokens share, wider than the routed "
+         "ones", "LFL", 16, 4, 2, 8, 4, 4, 2, 8, 32, storage="bf16",
+         shared=12, prompts=(1, 17, 40)),
     Case("m1-long", "3000 tokens in blocks of 256, every expert chosen", "LF", 8, 2, 1,
          8, 4, 2, 2, 4, 6, storage="bf16", block=256, theta=1e7, prompts=(3000,),
          candidates=4, max_positions=4096),

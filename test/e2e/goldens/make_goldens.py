@@ -10,27 +10,24 @@ tried. README.md says what the files hold.
 usage: make_goldens.py OUT_DIR [CASE...]
 """
 
-import argparse
 import json
 import pathlib
-import shutil
-import sys
 import tempfile
 
 import torch
 from safetensors.torch import save_file
 from transformers import MiniMaxM2Config, MiniMaxM2ForCausalLM
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[2] / "models/nano/scripts"))
-import oracle  # noqa: E402
-import quantize  # noqa: E402
+# Finds oracle and quantize, too.
+from checkpoints import (DTYPES, NEW_TOKENS, draw_parameters, find_paths, make_all,
+                         path_tensors, write_case)
+import oracle
+import quantize
 
-import channels  # noqa: E402
-import variants  # noqa: E402
-from cases import CASES  # noqa: E402
+import channels
+import variants
+from cases import CASES
 
-NEW_TOKENS = 32
 CANDIDATES = 160
 FINALISTS = 8       # candidates that meet the variants
 GAP = 2e-3          # best token's lead, of the largest |logit|
@@ -60,16 +57,7 @@ def make_config(case):
 @torch.no_grad()
 def randomise(case, model, seed):
     rng = torch.Generator().manual_seed(seed)
-    for name, p in model.named_parameters():
-        if p.dim() == 1:
-            p.copy_(torch.rand(p.shape, generator=rng) + 0.5)
-            continue
-        std = case.embed_std if "embed" in name else p.shape[-1] ** -0.5
-        if "gate.weight" in name:
-            std *= case.gate_scale
-        if "lm_head" in name:
-            std *= 2
-        p.copy_(torch.randn(p.shape, generator=rng) * std)
+    draw_parameters(case, model, rng)
     for layer in model.model.layers:
         bias = layer.mlp.e_score_correction_bias
         bias.copy_(case.bias_base +
@@ -139,9 +127,7 @@ def save_checkpoint(case, model, folder):
     """Writes config.json and the weights, dtypes as the case says."""
     folder.mkdir(parents=True)
     if case.storage in ("f32", "bf16", "f16") and case.shards == 1:
-        dtype = {"f32": torch.float32, "bf16": torch.bfloat16,
-                 "f16": torch.float16}[case.storage]
-        model.to(dtype).save_pretrained(folder)
+        model.to(DTYPES[case.storage]).save_pretrained(folder)
     elif case.shards > 1:
         model = model.to(torch.bfloat16)
         size = sum(p.numel() * 2 for p in model.parameters())
@@ -266,9 +252,8 @@ def rotates_partially(folder, case):
 
 def make(case, out):
     folder = out / case.name
-    for seed in range(1000):
-        if folder.exists():
-            shutil.rmtree(folder)
+
+    def make_models(seed):
         model = MiniMaxM2ForCausalLM(make_config(case)).eval()
         randomise(case, model, seed)
         save_checkpoint(case, model, folder)
@@ -278,25 +263,12 @@ def make(case, out):
         if case.storage.startswith("fp8"):
             models["f32_act"] = oracle.load(folder, act_quant=True)
             models["bf16_act"] = oracle.load(folder, bf16=True, act_quant=True)
-        found = []
-        for length in case.prompts:
-            found.append(choose(case, models, length, seed))
-            if not found[-1]:
-                break
-        if all(found):
-            break
-    else:
-        raise SystemExit(f"{case.name}: no seed gives a robust path")
-    assert rotates_partially(folder, case), case.name
+        return models
 
-    tensors = {}
-    notes = []
-    for i, (length, (ids, note)) in enumerate(zip(case.prompts, found)):
-        suffix = f".{i}" if len(case.prompts) > 1 else ""
-        tensors["prompt" + suffix] = ids[:length].to(torch.int32)
-        tensors["tokens" + suffix] = ids.to(torch.int32)
-        exact = oracle.logits(models["f32"], ids)
-        assert exact[length - 1:-1].argmax(-1).tolist() == ids[length:].tolist()
+    models, found = find_paths(case, folder, 1000, make_models, choose)
+    assert rotates_partially(folder, case), case.name
+    tensors, paths = path_tensors(case, models["f32"], found)
+    for suffix, ids, note, exact in paths:
         for kind, model in models.items():
             value = oracle.logits(model, ids)
             if kind.startswith("bf16"):  # the library's logits are bf16 numbers
@@ -311,25 +283,9 @@ def make(case, out):
                 note["bf16_act_noise"] = float(
                     relative(value.float()[None], act[None])[0])
         note["largest_logit"] = float(exact.abs().max())
-        notes.append(note)
-    save_file(tensors, folder / "goldens.safetensors")
-    (folder / "case.json").write_text(json.dumps(
-        {"about": case.about, "tp": list(case.tps), "bf16": case.bf16,
-         "fp8": case.storage.startswith("fp8"), "sequences": notes}, indent=1) + "\n")
-    size = sum(f.stat().st_size for f in folder.iterdir())
-    print(f"{case.name}: {size / 1e3:.0f} kB", json.dumps(notes), flush=True)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("case", nargs="*")
-    args = parser.parse_args()
-    torch.set_num_threads(1)  # the same sums on every machine size
-    for case in CASES:
-        if not args.case or case.name in args.case:
-            make(case, args.out)
+    write_case(case, folder, tensors, [note for _, _, note, _ in paths],
+               case.bf16, case.storage.startswith("fp8"))
 
 
 if __name__ == "__main__":
-    main()
+    make_all(__doc__, CASES, make)

@@ -13,17 +13,16 @@ is published counts, so publish() patches the departures:
 - it divides a layer's place by layers - 1 + 1e-5, not by layers - 1, which makes the
   last layer decay a third faster;
 - it always adds a branch to the normed input, which published configs ask for with
-  `postnorm`.
+  `postnorm`;
+- it has no shared expert. share() adds the published one: of its output and that of the
+  routed experts, a token takes c and 1 - c parts, c the sigmoid of one number of its
+  own. transformers is no reference for it, these lines are.
 
 usage: make_m1_goldens.py OUT_DIR [CASE...]
 """
 
-import argparse
 import json
 import math
-import pathlib
-import shutil
-import sys
 import types
 
 import torch
@@ -33,13 +32,13 @@ from transformers.utils import logging
 from transformers.models.minimax import modeling_minimax as library
 from transformers.models.minimax_m2 import modeling_minimax_m2 as partial
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[2] / "models/nano/scripts"))
-import oracle  # noqa: E402
+# Finds oracle, too.
+from checkpoints import (DTYPES, NEW_TOKENS, draw_parameters, find_paths, make_all,
+                         path_tensors, write_case)
+import oracle
 
-from m1_cases import CASES  # noqa: E402
+from m1_cases import CASES
 
-NEW_TOKENS = 32
 DRAWS = 6  # of candidates for each prompt, before other weights are tried
 GAP = 1e-3  # best token's lead, of the largest |logit|
 FACTORS = ("layernorm_linear_attention_alpha", "layernorm_linear_attention_beta",
@@ -49,7 +48,6 @@ RENAMED = ("linear_attn_alpha_factor", "linear_attn_beta_factor",
            "full_attn_alpha_factor", "full_attn_beta_factor",
            "mlp_alpha_factor", "mlp_beta_factor")
 KINDS = {"L": "linear_attention", "F": "full_attention"}
-DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 def make_config(case):
@@ -79,7 +77,7 @@ def published_config(case):
         "num_key_value_heads": case.kv, "num_local_experts": case.experts,
         "output_router_logits": False, "rms_norm_eps": case.eps,
         "rope_theta": case.theta, "rotary_dim": case.rotary,
-        "shared_intermediate_size": 0, "shared_moe_mode": "sigmoid",
+        "shared_intermediate_size": case.shared, "shared_moe_mode": "sigmoid",
         "sliding_window": None, "tie_word_embeddings": case.tied,
         "transformers_version": "4.45.2", "use_cache": True,
         "vocab_size": case.vocab,
@@ -116,6 +114,37 @@ def prenorm(self, hidden_states, position_embeddings=None, attention_mask=None,
                self.mlp_beta_factor)
 
 
+class SharedExpert(torch.nn.Module):
+    def __init__(self, hidden, width):
+        super().__init__()
+        self.gate_proj = torch.nn.Linear(hidden, width, bias=False)
+        self.up_proj = torch.nn.Linear(hidden, width, bias=False)
+        self.down_proj = torch.nn.Linear(width, hidden, bias=False)
+
+    def forward(self, x):
+        return self.down_proj(torch.nn.functional.silu(self.gate_proj(x)) *
+                              self.up_proj(x))
+
+
+def build(case):
+    model = MiniMaxForCausalLM(make_config(case)).eval()
+    return share(case, model) if case.shared else model
+
+
+def share(case, model):
+    """Gives every layer a shared expert beside its routed ones."""
+    def beside(layer, routed):
+        def forward(x):
+            c = torch.sigmoid(layer.coefficient(x))
+            return (1 - c) * routed(x) + c * layer.shared_mlp(x)
+        return forward
+    for layer in model.model.layers:
+        layer.shared_mlp = SharedExpert(case.hidden, case.shared)
+        layer.coefficient = torch.nn.Linear(case.hidden, 1, bias=False)
+        layer.mlp.forward = beside(layer, layer.mlp.forward)
+    return model
+
+
 @torch.no_grad()
 def publish(case, model):
     """Makes `model` compute what the published code does."""
@@ -138,21 +167,6 @@ def publish(case, model):
     library.apply_rotary_pos_emb = partial.apply_rotary_pos_emb
 
 
-@torch.no_grad()
-def randomise(case, model, seed):
-    rng = torch.Generator().manual_seed(seed)
-    for name, p in model.named_parameters():
-        if p.dim() == 1:
-            p.copy_(torch.rand(p.shape, generator=rng) + 0.5)
-            continue
-        std = case.embed_std if "embed" in name else p.shape[-1] ** -0.5
-        if "gate.weight" in name and "output" not in name:
-            std *= case.gate_scale
-        if "lm_head" in name:
-            std *= 2
-        p.copy_(torch.randn(p.shape, generator=rng) * std)
-
-
 def save_checkpoint(case, model, folder):
     """Writes config.json and the weights; `model` keeps what was rounded."""
     folder.mkdir(parents=True)
@@ -160,7 +174,9 @@ def save_checkpoint(case, model, folder):
     (folder / "generation_config.json").unlink(missing_ok=True)
     file = folder / "model.safetensors"
     config = json.loads((folder / "config.json").read_text())
-    state = load_file(file)
+    # save_pretrained takes shared_mlp for the routed experts' module.
+    state = {k.replace("shared.block_sparse_moe", "shared_mlp"): v
+             for k, v in load_file(file).items()}
     if case.published:
         config = published_config(case)
         decays = ("slope_rate", "_decay")
@@ -179,7 +195,7 @@ def save_checkpoint(case, model, folder):
 
 def load(case, folder):
     """What the folder's weights are in fp32, as the published code computes."""
-    model = MiniMaxForCausalLM(make_config(case)).eval()
+    model = build(case)
     state = {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
     experts = {}
     for name in list(state):
@@ -249,50 +265,22 @@ def choose(case, model, length, seed):
 
 def make(case, out):
     folder = out / case.name
-    for seed in range(100):
-        if folder.exists():
-            shutil.rmtree(folder)
-        model = MiniMaxForCausalLM(make_config(case)).eval()
-        randomise(case, model, seed)
+
+    def make_model(seed):
+        model = build(case)
+        draw_parameters(case, model, torch.Generator().manual_seed(seed))
         save_checkpoint(case, model, folder)
-        model = load(case, folder)
-        found = []
-        for length in case.prompts:
-            found.append(choose(case, model, length, seed))
-            if not found[-1]:
-                break
-        if all(found):
-            break
-    else:
-        raise SystemExit(f"{case.name}: no seed gives a robust path")
-    tensors, notes = {}, []
-    for i, (length, (ids, note)) in enumerate(zip(case.prompts, found)):
-        suffix = f".{i}" if len(case.prompts) > 1 else ""
-        tensors["prompt" + suffix] = ids[:length].to(torch.int32)
-        tensors["tokens" + suffix] = ids.to(torch.int32)
-        exact = oracle.logits(model, ids)
-        assert exact[length - 1:-1].argmax(-1).tolist() == ids[length:].tolist()
+        return load(case, folder)
+
+    model, found = find_paths(case, folder, 100, make_model, choose)
+    tensors, paths = path_tensors(case, model, found)
+    for suffix, _, note, exact in paths:
         tensors["logits_f32" + suffix] = exact.contiguous()
-        notes.append(note | {"largest_logit": float(exact.abs().max())})
-    save_file(tensors, folder / "goldens.safetensors")
-    (folder / "case.json").write_text(json.dumps(
-        {"about": case.about, "tp": list(case.tps), "bf16": False, "fp8": False,
-         "sequences": notes}, indent=1) + "\n")
-    size = sum(f.stat().st_size for f in folder.iterdir())
-    print(f"{case.name}: {size / 1e3:.0f} kB", json.dumps(notes), flush=True)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("case", nargs="*")
-    args = parser.parse_args()
-    logging.disable_progress_bar()
-    torch.set_num_threads(1)  # the same sums on every machine size
-    for case in CASES:
-        if not args.case or case.name in args.case:
-            make(case, args.out)
+        note["largest_logit"] = float(exact.abs().max())
+    write_case(case, folder, tensors, [note for _, _, note, _ in paths],
+               bf16=False, fp8=False)
 
 
 if __name__ == "__main__":
-    main()
+    logging.disable_progress_bar()
+    make_all(__doc__, CASES, make)

@@ -6,12 +6,15 @@
 // threads.
 //
 //   SaddleKernelCheck ENGINE... [--only OP] [--sample-rows N] [--threads N]
+//   SaddleKernelCheck ENGINE... --long-walk TOKENS
 
 #include "runtime/src/engine/Extents.h"
 #include "runtime/src/engine/Validate.h"
 #include "test/gpu/KernelCheck/CheckRun.h"
+#include "test/gpu/KernelCheck/Compare.h"
 #include "test/gpu/KernelCheck/DeviceRun.h"
 #include "test/gpu/KernelCheck/Inputs.h"
+#include "test/gpu/KernelCheck/LongWalk.h"
 
 #include <CLI/CLI.hpp>
 
@@ -38,6 +41,7 @@ struct Options {
   uint64_t sampleRows = 0;
   unsigned threads = std::max(1u, std::thread::hardware_concurrency());
   double slow = 5;
+  uint64_t longWalk = 0; // tokens
 };
 
 struct Tally {
@@ -167,7 +171,59 @@ Status checkEngine(const std::string &path, const Options &options,
   return {};
 }
 
+/// Every gait over the slowest scan: the state may be off by 1e-5 of its
+/// largest value, and an output by as much and what its type rounds.
+Status checkLongWalks(const std::string &path, const Options &options,
+                      unsigned &failures) {
+  constexpr double kStateBound = 1e-5;
+  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::load(path));
+  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<DeviceRun> device,
+                          DeviceRun::open(*engine));
+  std::string place;
+  uint32_t rank = engine->root().topology()->tp() - 1; // of the last heads
+  std::vector<LaunchCase> launches = slowestScan(engine->root(), rank, place);
+  if (launches.empty())
+    return Status(StatusCode::InvalidArgument,
+                  path + ": has no layer of linear attention");
+  for (auto [gait, name] : {std::pair(Gait::Chunks, "whole chunks"),
+                            std::pair(Gait::Odd, "odd chunks and decodes"),
+                            std::pair(Gait::Decodes, "decodes")}) {
+    auto start = std::chrono::steady_clock::now();
+    LongWalk way{gait, options.longWalk, options.seed, options.threads};
+    SADDLE_ASSIGN_OR_RETURN(LongWalkErrors errors,
+                            walk(launches, way,
+                                 [&](const LaunchCase &which, uint64_t count,
+                                     const Operands &operands) {
+                                   return device->run(which, count, operands);
+                                 }));
+    double outputBound = std::max(kStateBound, boundOf(launches[0], 4));
+    bool good = errors.state <= kStateBound && errors.outputs <= outputBound;
+    failures += !good;
+    std::chrono::duration<double> seconds =
+        std::chrono::steady_clock::now() - start;
+    std::printf("%-6s %s, %s, %llu tokens in %llu launches: state %.2e (bound "
+                "%.0e), outputs %.2e (bound %.0e), %.1f s\n",
+                good ? "ok" : "FAILED", place.c_str(), name,
+                (unsigned long long)way.tokens,
+                (unsigned long long)errors.launches, errors.state, kStateBound,
+                errors.outputs, outputBound, seconds.count());
+  }
+  return {};
+}
+
+int runLongWalks(const Options &options) {
+  unsigned failures = 0;
+  for (const std::string &path : options.engines)
+    if (Status status = checkLongWalks(path, options, failures); !status.ok()) {
+      std::printf("FAILED %s\n", status.message().c_str());
+      ++failures;
+    }
+  return failures != 0;
+}
+
 int run(const Options &options) {
+  if (options.longWalk != 0)
+    return runLongWalks(options);
   Tallies tallies;
   unsigned failures = 0;
   for (const std::string &path : options.engines)
@@ -218,6 +274,10 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--slow", options.slow, "Name launches that take more seconds")
       ->capture_default_str();
+  app.add_option("--long-walk", options.longWalk,
+                 "Instead of all that: so many tokens through the layer of "
+                 "linear attention that forgets most slowly, beside a loop in "
+                 "fp64");
   CLI11_PARSE(app, argc, argv);
   return run(options);
 }

@@ -21,6 +21,10 @@ model.weight @w3 from "{}.w3" dims ["experts", "width", "hidden"] {dist.sharding
 model.weight @w2 from "{}.w2" dims ["experts", "hidden", "width"] {dist.sharding = #dist.sharding<@mesh, [_, _, "tp"]>} : tensor<6x32x24xbf16>
 model.kv_cache @kv heads 2 head_dim 16 {dist.sharding = #dist.sharding<@mesh, ["tp":(1)2]>} : bf16
 
+model.weight @shared_w1 from "s1" dims ["shared_experts", "shared_width", "hidden"] {dist.sharding = #dist.sharding<@mesh, [_, "tp", _]>} : tensor<1x12x32xbf16>
+model.weight @shared_w3 from "s3" dims ["shared_experts", "shared_width", "hidden"] {dist.sharding = #dist.sharding<@mesh, [_, "tp", _]>} : tensor<1x12x32xbf16>
+model.weight @shared_w2 from "s2" dims ["shared_experts", "hidden", "shared_width"] {dist.sharding = #dist.sharding<@mesh, [_, _, "tp"]>} : tensor<1x32x12xbf16>
+
 // Rows held elsewhere contribute zero: a partial sum.
 // CHECK-LABEL: func.func @embedding_of_a_split_table_is_a_partial_sum
 func.func @embedding_of_a_split_table_is_a_partial_sum(%tokens: tensor<8xi32>) {
@@ -105,6 +109,21 @@ func.func @softmax_routers_see_everything(%x: tensor<8x32xf32>) {
   %l = model.linear %x, @router : tensor<8x32xf32> -> tensor<8x6xf32>
   // CHECK: model.softmax_router {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, _]>, #dist.sharding<@mesh, [_, _]>]}
   %w, %e = model.softmax_router %l : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// Partial sums over the same ranks are finished as one; others each by itself.
+// CHECK-LABEL: func.func @a_shared_expert_joins_the_partial_sum
+func.func @a_shared_expert_joins_the_partial_sum(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>, %l: tensor<8x1xf32>) {
+  // CHECK: model.shared_gate {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, _]>, #dist.sharding<@mesh, [_, _]>, #dist.sharding<@mesh, [_, _]>]}
+  %r, %c, %zero = model.shared_gate %w, %l : tensor<8x2xf32>, tensor<8x1xf32> -> tensor<8x1xi32>
+  %y = model.experts %x, %r, %e gate_up [@w1, @w3] down @w2 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  // CHECK: model.experts {{.*}} down @shared_w2 {dist.shardings = [#dist.sharding<@mesh, [_, _] unreduced ["tp"]>]}
+  %s = model.experts %x, %c, %zero gate_up [@shared_w1, @shared_w3] down @shared_w2 : tensor<8x32xbf16>, tensor<8x1xf32>, tensor<8x1xi32>
+  // CHECK: model.branch_sum {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, _] unreduced ["tp"]>]}
+  %both = model.branch_sum %y, %s : tensor<8x32xbf16>
+  // CHECK: model.branch_sum {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, _]>]}
+  %other = model.branch_sum %both, %x : tensor<8x32xbf16>
   return
 }
 

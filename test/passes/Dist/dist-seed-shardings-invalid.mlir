@@ -48,6 +48,17 @@ model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tenso
 
 // -----
 
+// A shared expert belongs to no group of experts: all ranks split it.
+// expected-error @+1 {{shared_intermediate_size = 10 cannot be split over tp = 4; legal tp up to 64: 2}}
+module attributes {dist.topology = {tp = 4, dp = 1, ep = 2, pp = 1}} {
+dist.mesh @mesh ["tp" = 4]
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x8x32xbf16>
+model.weight @s1 from "s1" dims ["shared_experts", "shared_width", "hidden"] : tensor<1x10x32xbf16>
+}
+
+// -----
+
 // 20 / 4 = 5 columns of int4 are no whole bytes.
 // expected-error @+1 {{intermediate_size = 20 cannot be split over tp = 4 in shares of 2, which a byte of the weights holds; legal tp up to 64: 1, 2, 10}}
 module {
@@ -87,7 +98,7 @@ model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tenso
 // A misspelt name would otherwise leave its weight whole on every rank.
 module {
 dist.mesh @mesh ["tp" = 2]
-// expected-error @+1 {{no rule splits a dimension named "q_head"; known names: hidden, router_experts, q_heads, kv_heads, experts, expert_width, embedding_vocab, vocab}}
+// expected-error @+1 {{no rule splits a dimension named "q_head"; known names: hidden, router_experts, q_heads, kv_heads, experts, expert_width, shared_experts, shared_width, embedding_vocab, vocab}}
 model.weight @q_proj from "q" dims ["q_head" x 8, "hidden"] : tensor<64x32xbf16>
 }
 

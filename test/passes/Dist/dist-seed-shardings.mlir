@@ -25,6 +25,8 @@ model.weight @router from "router" dims ["router_experts", "hidden"] : tensor<6x
 model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x24x32xbf16>
 // CHECK: model.weight @w2 {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _, "tp"]>}
 model.weight @w2 from "{}.w2" dims ["experts", "hidden", "expert_width"] : tensor<6x32x24xbf16>
+// CHECK: model.weight @shared_w2 {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _, "tp"]>}
+model.weight @shared_w2 from "s2" dims ["shared_experts", "hidden", "shared_width"] : tensor<1x32x12xbf16>
 // CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp"]>}
 model.kv_cache @kv heads 4 head_dim 8 : bf16
 // One index key serves all heads.

@@ -29,10 +29,57 @@ func.func @a_norm_that_is_the_residual_stays_alone(%x: tensor<8x32xbf16>, %o: te
   %s = model.add %x, %o : tensor<8x32xbf16>
   %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
   %q = model.linear %n, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
-  // Other factors than one never match.
+  // Factors and a sum that others read: no kernel has both.
   %t = model.scaled_add %n, %o alpha 2.0 beta 1.0 : tensor<8x32xbf16>
   %m = model.rms_norm %t, @norm eps 0.5 : tensor<8x32xbf16>
-  return %n, %q, %m : tensor<8x32xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>
+  return %n, %q, %t : tensor<8x32xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>
+}
+
+// With factors there is a kernel that keeps the sum to itself.
+// CHECK-LABEL: func.func @factors_and_a_norm_that_is_the_residual
+func.func @factors_and_a_norm_that_is_the_residual(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> tensor<8x32xbf16> {
+  // CHECK-NEXT: %[[G:.*]] = kernel.group "scaled_add_rms_norm" using "scaled_add_rms_norm"
+  // CHECK: return %[[G]]
+  %s = model.scaled_add %x, %o alpha 2.0 beta 1.0 : tensor<8x32xbf16>
+  %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
+  return %n : tensor<8x32xbf16>
+}
+
+// CHECK-LABEL: func.func @a_softmax_router_goes_with_its_norm
+func.func @a_softmax_router_goes_with_its_norm(%x: tensor<2x128xbf16>, %o: tensor<2x128xbf16>) -> (tensor<2x128xbf16>, tensor<2x2xf32>, tensor<2x2xi32>) {
+  // CHECK-NEXT: %[[G:.*]]:3 = kernel.group "scaled_add_rms_norm_router" using "scaled_add_rms_norm_router"
+  // CHECK: return %[[G]]#0, %[[G]]#1, %[[G]]#2
+  %s = model.scaled_add %x, %o alpha 2.0 beta 1.0 : tensor<2x128xbf16>
+  %n = model.rms_norm %s, @wide_norm eps 0.5 : tensor<2x128xbf16>
+  %l = model.linear %n, @wide_router : tensor<2x128xbf16> -> tensor<2x6xf32>
+  %w, %e = model.softmax_router %l : tensor<2x6xf32> -> tensor<2x2xf32>, tensor<2x2xi32>
+  return %n, %w, %e : tensor<2x128xbf16>, tensor<2x2xf32>, tensor<2x2xi32>
+}
+
+// The norm behind a recurrence and the gate of its output; the sums, of all ranks or not, stay inside.
+// CHECK-LABEL: func.func @norm_and_gate_are_one_kernel
+func.func @norm_and_gate_are_one_kernel(%y: tensor<8x64xbf16>, %g: tensor<8x64xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>) {
+  // CHECK-NEXT: %[[G:.*]] = kernel.group "norm_gate" using "norm_gate"
+  // CHECK: %[[R:.*]] = kernel.group "norm_all_reduce_gate" using "norm_gate"
+  // CHECK: return %[[G]], %[[R]]
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %y, %s[0], @q_norm divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %out = model.sigmoid_gate %n, %g : tensor<8x64xbf16>
+  %t = model.sum_of_squares %out : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %r = dist.all_reduce %t over <@mesh, ["tp"]> : tensor<8x1xf32>
+  %m = model.rms_scale %out, %r[0], @q_norm divisor 128 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %two = model.sigmoid_gate %m, %g : tensor<8x64xbf16>
+  return %out, %two : tensor<8x64xbf16>, tensor<8x64xbf16>
+}
+
+// CHECK-LABEL: func.func @a_norm_that_others_read_runs_op_by_op
+func.func @a_norm_that_others_read_runs_op_by_op(%y: tensor<8x64xbf16>, %g: tensor<8x64xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>) {
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %y, %s[0], @q_norm divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  %out = model.sigmoid_gate %n, %g : tensor<8x64xbf16>
+  return %out, %n : tensor<8x64xbf16>, tensor<8x64xbf16>
 }
 
 // With the product that alone reads the norm and quantises what it reads; its weight needs no norm in memory.

@@ -105,6 +105,30 @@ TEST(SoftmaxRouterTest, TiesAndNanTakeTheLowerIndex) {
     EXPECT_EQ(experts.at(1, j), j);
 }
 
+// sigmoid(0) = 1/2, sigmoid(ln 3) = 3/4; far from zero nothing overflows and
+// what is left keeps its digits.
+TEST(SharedGateTest, ATokenIsSharedOut) {
+  Tensor weights = Tensor(DType::F32, {4, 2}, 1)
+                       .fill({0.75, 0.25, 1, 0, 0.5, 0.5, 0.5, 0.5});
+  Tensor logit =
+      Tensor(DType::F32, {4, 1}, 2).fill({0, std::log(3.0), 40, -200});
+  Tensor routed(DType::F32, {4, 2}, 1), shared(DType::F32, {4, 1}, 3),
+      experts(DType::I32, {4, 1}, 1);
+  KernelBuilder kernel("shared_gate");
+  launch(kernel, {&weights, &logit, &routed, &shared, &experts}, 4);
+  const double parts[] = {0.5, 0.75, 1, 0};
+  for (int t = 0; t < 4; ++t) {
+    EXPECT_NEAR(shared.at(t, 0), parts[t], 1e-6);
+    EXPECT_EQ(experts.at(t, 0), 0);
+  }
+  EXPECT_NEAR(routed.at(0, 0), 0.375, 1e-6);
+  EXPECT_NEAR(routed.at(0, 1), 0.125, 1e-6);
+  EXPECT_NEAR(routed.at(1, 0), 0.25, 1e-6);
+  EXPECT_EQ(routed.at(1, 1), 0);
+  EXPECT_NEAR(routed.at(2, 0) / (0.5 * std::exp(-40.0)), 1, 1e-5);
+  EXPECT_EQ(routed.at(3, 1), 0.5);
+}
+
 // As transformers writes it: softmax over all, the largest k, divided by their
 // sum.
 TEST(SoftmaxRouterTest, AgreesWithTheSoftmaxOverAll) {

@@ -212,6 +212,10 @@ TEST(SignatureTest, RefusesMoreChoicesThanExperts) {
   KernelBuilder softmax("softmax_topk");
   EXPECT_EQ(check(softmax, {f32({4, 3}), f32({4, 4}), i32({4, 4})}),
             "softmax_topk: 4 experts are chosen out of 3");
+  KernelBuilder gate("shared_gate");
+  EXPECT_EQ(check(gate, {f32({4, 3}), f32({4, 2}), f32({4, 3}), f32({4, 2}),
+                         i32({4, 2})}),
+            "shared_gate: the logit has 2 columns, expected 1");
 }
 
 TEST(SignatureTest, RefusesScalesThatDoNotCoverTheWeight) {

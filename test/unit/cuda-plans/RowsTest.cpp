@@ -254,6 +254,100 @@ TEST_F(RowsPlanTest, ARouterHasAWarpForEachExpert) {
             "of four elements");
 }
 
+/// Rows of 6144: two warps for each expert, in twice as many CTAs.
+TEST_F(RowsPlanTest, ASoftmaxRouterOfWideRowsHasWarpsForParts) {
+  LaunchDesc fused = launch(
+      "scaled_add_rms_norm_router",
+      {operand("a", bf16(), {1, 6144}), operand("b", bf16(), {1, 6144}),
+       operand("weight", f32(), {6144}), operand("w", f32(), {32, 6144}),
+       operand("out", bf16(), {1, 6144}), operand("weights", f32(), {1, 2}),
+       operand("experts", i32(), {1, 2})},
+      {});
+  fused.body = {
+      step("scaled_add", {0, 1, 7}, {}, {{"alpha", 3.5}, {"beta", 1.0}}),
+      step("rms_norm", {7, 2, 4}, {}, {{"eps", 1e-5}}),
+      step("linear", {4, 3, 8}, {{"act_group", 0}}),
+      step("softmax_topk", {8, 5, 6}, {})};
+  KernelPlan p = plan(fused);
+  EXPECT_EQ(p.functions[0].cluster, 4u);
+  EXPECT_EQ(p.functions[0].sharedBytes, 1u * 6144 * (2 + 2));
+  EXPECT_THAT(p.functions[0].body, StartsWith("scaledAddRmsNormRouter<1, "));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("(p, 3.5f, 1.0f, 9.99999975e-06f);"));
+  // A body that hands values on in another way is another kernel's.
+  fused.body[2].values = {7, 3, 8};
+  EXPECT_EQ(errorOf(fused), "the kernel of \"scaled_add_rms_norm_router\" "
+                            "takes other values than the body has");
+}
+
+TEST_F(RowsPlanTest, AResidualWithFactorsGoesWithItsNorm) {
+  LaunchDesc fused = launch(
+      "scaled_add_rms_norm",
+      {operand("a", bf16(), {4, 6144}), operand("b", bf16(), {4, 6144}),
+       operand("weight", f32(), {6144}), operand("out", bf16(), {4, 6144})},
+      {});
+  fused.body = {
+      step("scaled_add", {0, 1, 4}, {}, {{"alpha", 3.5}, {"beta", 1.0}}),
+      step("rms_norm", {4, 2, 3}, {}, {{"eps", 1e-5}})};
+  KernelPlan p = plan(fused);
+  EXPECT_THAT(p.functions[0].body, StartsWith("scaledAddRmsNorm<1, 768, "));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("(p, 3.5f, 1.0f, 9.99999975e-06f);"));
+  fused.operands[0].shape[1] = 65536;
+  EXPECT_EQ(errorOf(fused), "scaled_add_rms_norm has rows of 65536 elements, "
+                            "expected 32768 at most");
+}
+
+/// The norm behind a recurrence: one launch of whole rows, and of rows that
+/// ranks share one for few tokens and three for many.
+TEST_F(RowsPlanTest, ANormAndItsGateMeetTheirPeersInside) {
+  auto fused = [&](int64_t tokens, int64_t columns, int64_t ranks) {
+    LaunchDesc result =
+        launch(ranks == 1 ? "norm_gate" : "norm_all_reduce_gate",
+               {operand("x", bf16(), {tokens, columns}),
+                operand("weight", f32(), {columns}),
+                operand("gate", bf16(), {tokens, columns}, 4 * columns),
+                operand("out", bf16(), {tokens, columns})},
+               {});
+    result.groupSize = ranks;
+    int64_t sums = ranks == 1 ? 4 : 5;
+    result.body = {step("sum_of_squares", {0, 4}, {})};
+    if (ranks > 1)
+      result.body.push_back(step("all_reduce_sum", {4, 5}, {}));
+    result.body.push_back(step("rms_scale", {0, sums, 1, sums + 1},
+                               {{"column", 0}, {"divisor", 8192}},
+                               {{"eps", 1e-6}}));
+    result.body.push_back(step("sigmoid_gate", {sums + 1, 2, 3}, {}));
+    return result;
+  };
+  KernelPlan p = plan(fused(4, 8192, 1));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_THAT(p.headers, ElementsAre("impls/norm_gate.cuh"));
+  EXPECT_THAT(p.functions[0].body, StartsWith("normGate<1, 1024, "));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("(p, 8192.0f, 9.99999997e-07f);"));
+  EXPECT_EQ(p.exchangeBytes, 0u);
+
+  p = plan(fused(4, 1024, 8));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_THAT(p.functions[0].body, StartsWith("normAllReduceGate<8, "));
+  EXPECT_EQ(p.functions[0].block, 128u); // vectors of a row
+  EXPECT_EQ(p.functions[0].grid[0], 4u);
+  EXPECT_GT(p.exchangeBytes, 0u);
+
+  p = plan(fused(512, 1024, 8));
+  ASSERT_EQ(p.functions.size(), 3u);
+  EXPECT_THAT(p.functions[0].body,
+              StartsWith("sumOfSquares<1, 128, Matrix<f32, 512, 1, 1>, "));
+  EXPECT_THAT(p.functions[1].body, StartsWith("normGateExchange<8, "));
+  EXPECT_THAT(p.functions[2].body, StartsWith("normGateFinish<1, 128, "));
+  EXPECT_EQ(p.workspaceBytes, 512u * 4);
+  // Too wide for a CTA that waits, but not for others.
+  EXPECT_EQ(plan(fused(1, 16384, 2)).functions.size(), 3u);
+  EXPECT_EQ(errorOf(fused(1, 65536, 2)),
+            "norm_all_reduce_gate has rows of 65536 elements, expected 32768 "
+            "at most");
+}
+
 TEST_F(RowsPlanTest, SumOfSquaresTakesTheWidestInputsThreads) {
   KernelPlan p = plan(launch("sum_of_squares",
                              {operand("x", bf16(), {4, 768}, 1024),

@@ -184,6 +184,15 @@ TEST_F(ScanPlanTest, ASoftmaxRouterHasNoBias) {
             "2>, Matrix<i32, 65, 2, 2>>(p);");
   EXPECT_EQ(p.functions[0].block, 32u);
   EXPECT_EQ(p.functions[0].grid[0], 65u);
+  p = plan(launch(
+      "shared_gate",
+      {operand("weights", f32(), {300, 2}), operand("logit", f32(), {300, 1}),
+       operand("routed", f32(), {300, 2}), operand("shared", f32(), {300, 1}),
+       operand("experts", i32(), {300, 1})},
+      {}));
+  EXPECT_THAT(p.functions[0].body,
+              StartsWith("sharedGate<1, Matrix<f32, 300, 2, 2>, "));
+  EXPECT_EQ(p.functions[0].grid[0], 3u); // of 128 tokens each
   EXPECT_EQ(errorOf(router(2000)), "softmax_topk chooses among 2000 experts, "
                                    "expected 1024 at most");
 }

@@ -40,6 +40,7 @@ uint32_t Specializer::kernelLike(const KernelT &like) {
   function->name = name;
   function->grid_x = 2;
   function->block = 64;
+  function->shared_bytes = 48 << 10; // together with static memory, too much
   kernel->name = name;
   kernel->functions.push_back(std::move(function));
   kernels.push_back(std::move(kernel));

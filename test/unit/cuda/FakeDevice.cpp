@@ -35,6 +35,7 @@ struct FakeDevice::Implementation {
   std::shared_ptr<const Engine> engine;
   mutable std::mutex mutex;
   std::map<std::string, std::unique_ptr<std::string>> functions;
+  std::map<CUfunction, unsigned> dynamicSharedBytes;
   std::vector<Launch> launches;
   std::vector<Copy> copies;
   std::atomic<uint64_t> bytesToHost{0};
@@ -432,8 +433,13 @@ static void fillCode(Driver &driver) {
     FAKE_CALL();
     return CUDA_SUCCESS;
   };
-  driver.cuFuncSetAttribute = [](CUfunction, CUfunction_attribute, int) {
+  driver.cuFuncSetAttribute = [](CUfunction function,
+                                 CUfunction_attribute attribute, int value) {
     FAKE_CALL();
+    if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
+      std::lock_guard<std::mutex> lock(state.mutex);
+      state.dynamicSharedBytes[function] = unsigned(value);
+    }
     return CUDA_SUCCESS;
   };
   driver.cuLaunchKernelEx = [](const CUlaunchConfig *config,
@@ -441,6 +447,17 @@ static void fillCode(Driver &driver) {
                                void **) {
     FAKE_CALL();
     EXPECT_EQ(config->blockDimX, 64u);
+    // The code of a function has a KiB of its own.
+    constexpr unsigned kStatic = 1 << 10, kUnasked = 48 << 10;
+    {
+      std::lock_guard<std::mutex> lock(state.mutex);
+      auto asked = state.dynamicSharedBytes.find(function);
+      unsigned most = asked == state.dynamicSharedBytes.end()
+                          ? kUnasked - kStatic
+                          : asked->second;
+      if (config->sharedMemBytes > most)
+        return CUDA_ERROR_INVALID_VALUE;
+    }
     FakeDevice::Launch launch{
         *reinterpret_cast<std::string *>(function),
         *static_cast<device::LaunchParams *>(parameters[0]),

@@ -291,10 +291,16 @@ INSTANTIATE_TEST_SUITE_P(
                   "use_qk_norm: expected false or nothing, found true; QK norm "
                   "is not "
                   "implemented in this family"},
+        BadConfig{R"({"shared_intermediate_size": [64, 64]})",
+                  "shared_intermediate_size: expected an integer from 0 to "
+                  "1048576, found [64,64]"},
+        BadConfig{R"({"shared_intermediate_size": -1})",
+                  "shared_intermediate_size: expected an integer from 0 to "
+                  "1048576, found -1"},
         BadConfig{
-            R"({"shared_intermediate_size": 64})",
-            "shared_intermediate_size: expected 0 or nothing, found 64; shared "
-            "experts are not implemented"},
+            R"({"shared_intermediate_size": 64, "shared_moe_mode": "softmax"})",
+            "shared_moe_mode: expected \"sigmoid\" or nothing, found "
+            "\"softmax\"; other gates of a shared expert are not implemented"},
         BadConfig{R"({"first_k_dense_replace": 1})",
                   "first_k_dense_replace: expected 0 or nothing, found 1; "
                   "dense layers "
@@ -324,6 +330,9 @@ INSTANTIATE_TEST_SUITE_P(
                   "not implemented"}));
 
 TEST(M1Config, BadConfigsOfTransformers) {
+  EXPECT_EQ(errorOf(savedM1Config(), R"({"shared_intermediate_size": 64})"),
+            "c.json: shared_intermediate_size: expected 0 or nothing, found "
+            "64; transformers' class has no shared expert");
   EXPECT_EQ(errorOf(savedM1Config(), R"({"layer_types": null})"),
             "c.json: layer_types: missing, expected a list with the kind of "
             "each layer");

@@ -12,6 +12,7 @@
 
 using namespace saddle;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 namespace {
@@ -83,20 +84,59 @@ TEST_F(M1Folder, PublishedAndSavedFormHaveTheSameTensors) {
   EXPECT_EQ(saved->weights.fingerprint(), published->weights.fingerprint());
 }
 
+TEST_F(M1Folder, ASharedExpertIsAStackOfOneBesideTheOthers) {
+  config["shared_intermediate_size"] = 16;
+  config["shared_moe_mode"] = "sigmoid";
+  EXPECT_THAT(error(), HasSubstr("model.layers.0.coefficient.weight"));
+  for (std::string layer : {"model.layers.0.", "model.layers.1."}) {
+    tensors.set(layer + "coefficient.weight", "BF16", {1, 24});
+    tensors.set(layer + "shared_mlp.gate_proj.weight", "BF16", {16, 24});
+    tensors.set(layer + "shared_mlp.up_proj.weight", "BF16", {16, 24});
+    tensors.set(layer + "shared_mlp.down_proj.weight", "BF16", {24, 16});
+  }
+  StatusOr<M1Model> model = read();
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ(model->weights.tensorCount(), tensors.tensors.size());
+  const ModelWeight *down = model->weights.find("layers.1.shared_w2");
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->dims.size(), 3u);
+  EXPECT_EQ(down->spec.stack, 0u);
+  EXPECT_THAT(down->spec.shape, ElementsAre(24, 16));
+}
+
 // transformers saves four buffers of each linear layer. The first of two layers
 // has the rate 1.00001, and 4 heads the slopes 1/4 to 1/256.
 class M1Decays : public M1Folder {
 protected:
   void SetUp() override {
     M1Folder::SetUp();
-    for (const char *buffer : {"query_decay", "key_decay", "diagonal_decay"})
-      tensors.set(kLayer + buffer, "F32", {1, 4, 2, 2});
+    std::vector<float> query, key, diagonal;
+    for (double slope : {0x1p-2, 0x1p-4, 0x1p-6, 0x1p-8}) {
+      auto decayed = [&](int tokens) {
+        return float(std::exp(-1.00001 * slope * tokens));
+      };
+      for (int i = 0; i < kBlock; ++i) {
+        query.push_back(decayed(i + 1));
+        key.push_back(decayed(kBlock - 1 - i));
+        for (int j = 0; j < kBlock; ++j)
+          diagonal.push_back(i < j ? 0 : decayed(i - j));
+      }
+    }
+    set("query_decay", {4, kBlock, 1}, query);
+    set("key_decay", {4, kBlock, 1}, key);
+    set("diagonal_decay", {1, 4, kBlock, kBlock}, diagonal);
+  }
+  void set(const std::string &buffer, const std::vector<uint64_t> &shape,
+           const std::vector<float> &values) {
+    tensors.tensors[kLayer + buffer] = {kLayer + buffer, "F32", shape,
+                                        bytesOf(values)};
   }
   void setSlopes(const std::vector<float> &slopes) {
     tensors.tensors[kName] = {
         kName, "F32", {slopes.size(), 1, 1}, bytesOf(slopes)};
   }
 
+  static constexpr int kBlock = 3;
   const std::string kLayer = "model.layers.0.self_attn.",
                     kName = kLayer + "slope_rate";
 };
@@ -137,6 +177,44 @@ TEST_F(M1Decays, OfOtherModelsAreRefused) {
   tensors.set(kName, "I32", {4, 1, 1});
   EXPECT_EQ(error(), tensor + "is I32 [4, 1, 1], expected F32, BF16 or F16 [4, "
                               "1, 1], a value for each head");
+}
+
+TEST_F(M1Decays, OfTokensMustBeThoseOfTheSlopes) {
+  auto other = [&](const std::string &buffer,
+                   const std::vector<uint64_t> &shape) {
+    uint64_t count = 1;
+    for (uint64_t extent : shape)
+      count *= extent;
+    set(buffer, shape, std::vector<float>(count, 0.5f));
+    std::string message = error();
+    SetUp();
+    return message;
+  };
+  const std::string tail = "; models with other decays are not implemented";
+  const std::string tensor = "tensor \"" + kLayer;
+  // exp(-1.00001 / 4), 1 less two of them, and a token's own 1.
+  EXPECT_EQ(other("query_decay", {4, 3, 1}),
+            tensor +
+                "query_decay\" is 0.5 for head 0, value 0, but the decays "
+                "of 4 heads make 0.778799" +
+                tail);
+  EXPECT_EQ(other("key_decay", {4, 3, 1}),
+            tensor +
+                "key_decay\" is 0.5 for head 0, value 0, but the decays "
+                "of 4 heads make 0.606528" +
+                tail);
+  EXPECT_EQ(other("diagonal_decay", {1, 4, 3, 3}),
+            tensor +
+                "diagonal_decay\" is 0.5 for head 0, value 0, but the "
+                "decays of 4 heads make 1" +
+                tail);
+  EXPECT_EQ(other("key_decay", {4, 3}),
+            tensor + "key_decay\" is F32 [4, 3], expected F32, BF16 or F16 [4, "
+                     "tokens of a block, 1]");
+  EXPECT_EQ(other("diagonal_decay", {4, 3, 3}),
+            tensor + "diagonal_decay\" is F32 [4, 3, 3], expected F32, BF16 or "
+                     "F16 [1, 4, tokens of a block, as many]");
+  EXPECT_TRUE(read().ok()) << read().status().message();
 }
 
 TEST_F(M1Folder, DecaysOfOtherLayersAreNotKnown) {

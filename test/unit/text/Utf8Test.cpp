@@ -1,4 +1,5 @@
 #include "runtime/src/text/Utf8.h"
+#include "runtime/src/text/UnicodeData.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -15,28 +15,32 @@ using namespace saddle::cuda;
 using device::NormRouterLayout;
 
 /// The product of the norm that only a choice of experts reads; null without.
+template <typename RouterOp>
 static model::LinearOp routerOf(model::RMSNormOp norm) {
   for (Operation *user : norm->getUsers())
     if (auto linear = dyn_cast<model::LinearOp>(user))
-      if (linear->hasOneUse() && isa<model::RouterOp>(*linear->user_begin()))
+      if (linear->hasOneUse() && isa<RouterOp>(*linear->user_begin()))
         return linear;
   return {};
 }
 
 namespace {
 
-class AddRMSNormRouter : public DeviceFusion {
+/// `sumLeaves`: whether others read the sum; where not, it is no result.
+template <typename AddOp, typename RouterOp, bool sumLeaves>
+class NormRouter : public DeviceFusion {
 public:
-  AddRMSNormRouter()
-      : DeviceFusion("add_rms_norm_router",
-                     {part<model::AddOp>(), part<model::RMSNormOp>(),
-                      part<model::LinearOp>(), part<model::RouterOp>()}) {}
+  explicit NormRouter(llvm::StringLiteral name)
+      : DeviceFusion(name, {part<AddOp>(), part<model::RMSNormOp>(),
+                            part<model::LinearOp>(), part<RouterOp>()}),
+        names{name} {}
 
   // The norm is the anchor, as of the smaller fusions, which are tried later.
   SmallVector<Operation *> match(Operation *anchor) const override {
-    auto ops = matchAddNorm(anchor);
-    model::LinearOp router = ops ? routerOf(ops->norm) : model::LinearOp();
-    if (!router || !ops->sumLeaves() || router.getActGroup())
+    auto ops = matchAddNorm<AddOp>(anchor);
+    model::LinearOp router =
+        ops ? routerOf<RouterOp>(ops->norm) : model::LinearOp();
+    if (!router || ops->sumLeaves() != sumLeaves || router.getActGroup())
       return {};
     auto rows = cast<RankedTensorType>(ops->norm.getResult().getType()),
          logits = cast<RankedTensorType>(router.getResult().getType());
@@ -47,21 +51,17 @@ public:
     return {ops->add, ops->norm, router, *router->user_begin()};
   }
 
-  ArrayRef<llvm::StringLiteral> signatures() const override {
-    static constexpr llvm::StringLiteral all[] = {"add_rms_norm_router"};
-    return all;
-  }
+  ArrayRef<llvm::StringLiteral> signatures() const override { return names; }
 
-  // a, b, weight of the norm, weight of the router, bias; sum, norm, weights,
-  // experts. The logits are between the steps.
-  std::vector<std::vector<int64_t>> values(StringRef) const override {
-    return {{0, 1, 5}, {5, 2, 6}, {6, 3, 9}, {9, 4, 7, 8}};
-  }
-
-  FailureOr<KernelPlan> plan(const LaunchDesc &launch,
-                             std::string &error) const override {
-    const Operand &sum = launch.operands[5], &norm = launch.operands[6],
-                  &w = launch.operands[3];
+protected:
+  /// `types` are those of the operands with these numbers; a sum that does not
+  /// leave is like a.
+  FailureOr<KernelPlan> planAs(const LaunchDesc &launch, StringRef function,
+                               ArrayRef<int64_t> types, int64_t sumAt,
+                               int64_t normAt, StringRef constants,
+                               std::string &error) const {
+    const Operand &sum = launch.operands[sumAt],
+                  &norm = launch.operands[normAt], &w = launch.operands[3];
     auto bytes = [](const Operand &operand) {
       return operand.element.getIntOrFloatBitWidth() / 8;
     };
@@ -71,18 +71,16 @@ public:
       return failure();
     }
     FunctionPlan only;
-    std::string types;
-    for (int64_t index : {0, 1, 5, 6, 3, 7, 8})
-      types += ", " + matrixType(launch.operands[index]);
-    only.body =
-        llvm::formatv("addRmsNormRouter<{0}{1}>(p, {2}, {3});",
-                      static_cast<int>(launch.extent), types,
-                      floatLiteral(launch.body[1].real("eps")),
-                      floatLiteral(launch.body[3].real("routed_scale")));
+    std::string list;
+    for (int64_t index : types)
+      list += ", " + matrixType(launch.operands[index]);
+    only.body = llvm::formatv("{0}<{1}{2}>(p, {3});", function,
+                              static_cast<int>(launch.extent), list, constants);
     only.block = NormRouterLayout::kThreads;
-    only.cluster = only.grid[0] = NormRouterLayout::ctas(w.shape[0]);
-    only.sharedBytes = NormRouterLayout::sharedBytes(sum.shape[0], sum.shape[1],
-                                                     bytes(sum), bytes(norm));
+    only.cluster = only.grid[0] =
+        NormRouterLayout::ctas(w.shape[0], w.shape[1]);
+    only.sharedBytes = NormRouterLayout::sharedBytes(
+        norm.shape[0], norm.shape[1], bytes(sum), bytes(norm));
     // Left to itself, ptxas spills registers of narrow rows to have more CTAs.
     only.residentBlocks = 1;
     only.waitsItself = true;
@@ -91,11 +89,61 @@ public:
     plan.functions.push_back(std::move(only));
     return plan;
   }
+
+private:
+  llvm::StringLiteral names[1];
+};
+
+class AddRMSNormRouter
+    : public NormRouter<model::AddOp, model::RouterOp, /*sumLeaves=*/true> {
+public:
+  AddRMSNormRouter() : NormRouter("add_rms_norm_router") {}
+
+  // a, b, weight of the norm, weight of the router, bias; sum, norm, weights,
+  // experts. The logits are between the steps.
+  std::vector<std::vector<int64_t>> values(StringRef) const override {
+    return {{0, 1, 5}, {5, 2, 6}, {6, 3, 9}, {9, 4, 7, 8}};
+  }
+
+  FailureOr<KernelPlan> plan(const LaunchDesc &launch,
+                             std::string &error) const override {
+    std::string constants = floatLiteral(launch.body[1].real("eps")) + ", " +
+                            floatLiteral(launch.body[3].real("routed_scale"));
+    return planAs(launch, "addRmsNormRouter", {0, 1, 5, 6, 3, 7, 8},
+                  /*sumAt=*/5, /*normAt=*/6, constants, error);
+  }
+};
+
+class ScaledAddRMSNormRouter
+    : public NormRouter<model::ScaledAddOp, model::SoftmaxRouterOp,
+                        /*sumLeaves=*/false> {
+public:
+  ScaledAddRMSNormRouter() : NormRouter("scaled_add_rms_norm_router") {}
+
+  // a, b, weight of the norm, weight of the router; norm, weights, experts. Sum
+  // and logits are between the steps.
+  std::vector<std::vector<int64_t>> values(StringRef) const override {
+    return {{0, 1, 7}, {7, 2, 4}, {4, 3, 8}, {8, 5, 6}};
+  }
+
+  FailureOr<KernelPlan> plan(const LaunchDesc &launch,
+                             std::string &error) const override {
+    std::string constants = floatLiteral(launch.body[0].real("alpha")) + ", " +
+                            floatLiteral(launch.body[0].real("beta")) + ", " +
+                            floatLiteral(launch.body[1].real("eps"));
+    return planAs(launch, "scaledAddRmsNormRouter", {0, 1, 4, 3, 5, 6},
+                  /*sumAt=*/0, /*normAt=*/4, constants, error);
+  }
 };
 
 } // namespace
 
 const DeviceFusion *saddle::cuda::addRMSNormRouter() {
   static const AddRMSNormRouter fusion;
+  return &fusion;
+}
+
+const DeviceFusion *saddle::cuda::scaledAddRMSNormRouter() {
+  static const ScaledAddRMSNormRouter fusion;
   return &fusion;
 }

@@ -28,14 +28,22 @@ const DeviceFusion *addRMSNorm();
 const DeviceFusion *addRMSNormLinear();
 const DeviceFusion *addRMSNormRouter();
 const DeviceFusion *attentionLinear();
+const DeviceFusion *normGate();
 const DeviceFusion *qkNormRopeKVAppend();
+const DeviceFusion *scaledAddRMSNorm();
+const DeviceFusion *scaledAddRMSNormRouter();
 
 /// Registration: what is listed here is formed and planned. Of two that begin
 /// at one op, the larger stands first.
 inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
-  static const DeviceFusion *const all[] = {
-      addRMSNormRouter(), addRMSNormLinear(), addRMSNorm(), attentionLinear(),
-      qkNormRopeKVAppend()};
+  static const DeviceFusion *const all[] = {scaledAddRMSNormRouter(),
+                                            scaledAddRMSNorm(),
+                                            addRMSNormRouter(),
+                                            addRMSNormLinear(),
+                                            addRMSNorm(),
+                                            attentionLinear(),
+                                            normGate(),
+                                            qkNormRopeKVAppend()};
   return all;
 }
 

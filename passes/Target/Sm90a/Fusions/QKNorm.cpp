@@ -2,11 +2,11 @@
 // over the ranks where these hold different heads.
 
 #include "passes/Target/Matchers.h"
+#include "passes/Target/Sm90a/Fusions/AcrossRanks.h"
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Plans/Exchange.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/RowPlan.h"
-#include "runtime/kernels/shared/exchange.h"
 #include "runtime/kernels/shared/limits.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -38,14 +38,6 @@ static bool keepsTheRest(QKNormOps &ops) {
              return llvm::is_contained(members, user);
            });
   });
-}
-
-/// A warp of the kernel that exchanges has a lane for each rank.
-static bool fitsAWarp(dist::AllReduceOp reduce) {
-  dist::AxesAttr axes = reduce.getAxesAttr();
-  auto mesh = SymbolTable::lookupNearestSymbolFrom<dist::MeshOp>(
-      reduce, axes.getMesh());
-  return dist::toMesh(mesh).groups(axes.getAxes()).front().size() <= 32;
 }
 
 //===----------------------------------------------------------------------===//
@@ -159,57 +151,35 @@ static FailureOr<KernelPlan> planOnOneRank(const LaunchDesc &launch,
 
 static FailureOr<KernelPlan> planAcrossRanks(const LaunchDesc &launch,
                                              std::string &error) {
-  // Up to how many tokens for each CTA that waits one launch is quicker than
-  // three.
-  constexpr int64_t kTokensOfBlock = 4;
   FailureOr<TokenRow> row = tokenRow(launch, error);
   if (failed(row))
     return failure();
-  int64_t size = launch.groupSize, tokens = launch.operands[0].shape[0];
-  // A member sends a packet for each token.
-  KernelPlan plan;
-  plan.headers = {"impls/qk_norm_exchange.cuh"};
-  plan.exchangeBytes = device::packetMemory(size * tokens);
-  FunctionPlan waits;
-  waits.residentBlocks = kWaitingResidentBlocks;
-  if (tokens <= kWaitingBlocks * kTokensOfBlock &&
-      row->units <= row->mostUnits(kWaitingThreads)) {
-    waits.grid[0] = static_cast<uint32_t>(std::min(tokens, kWaitingBlocks));
-    waits.block = threadsFor(row->units, kWaitingThreads);
-    waits.body =
-        rotaryFrequencies(2 * row->half, ropeOfQ(launch).real("theta"));
-    waits.body += llvm::formatv(
-        "qkNormAllReduceRopeKVAppend<{0}, {1}, {2}, {3}, {4}>(\n    {5});",
-        size, plan.exchangeBytes, waits.grid[0],
-        static_cast<int>(launch.extent), row->arguments(waits.block),
-        normArguments(launch));
-    plan.functions.push_back(std::move(waits));
-    return plan;
-  }
-  if (failed(checkFits(launch, *row, 512, error)))
-    return failure();
-  const Operand &q = launch.operands[0], &k = launch.operands[1];
-  FunctionPlan sums;
-  sums.suffix = "sums";
-  sums.block = threadsFor(q.shape[1] / commonVector({&q}), 512);
-  sums.grid[0] = blocksOfRows(launch);
-  sums.body = llvm::formatv(
-      "sumOfSquares<{0}, {1}, Matrix<f32, {2}, 2, 2>, {3}, {4}>(p, "
-      "p.workspace);",
-      static_cast<int>(launch.extent), sums.block, tokens, matrixType(q),
-      matrixType(k));
-  waits.suffix = "exchange";
-  waits.block = kWaitingThreads;
-  waits.grid[0] = static_cast<uint32_t>(std::clamp<int64_t>(
-      llvm::divideCeil(tokens, kWaitingThreads / 32), 1, kWaitingBlocks));
-  waits.body = llvm::formatv(
-      "qkNormExchange<{0}, {1}, {2}, {3}>(p);", size, plan.exchangeBytes,
-      static_cast<int>(launch.extent), matrixType(launch.operands[0]));
-  FunctionPlan finish = planOfTokens(launch, *row, "qkNormFinish");
-  finish.suffix = "finish";
-  plan.functions = {std::move(sums), std::move(waits), std::move(finish)};
-  plan.workspaceBytes = uint64_t(tokens) * 2 * sizeof(float);
-  return plan;
+  const Operand *summed[] = {&launch.operands[0], &launch.operands[1]};
+  int extent = static_cast<int>(launch.extent);
+  bool waitingFits = row->units <= row->mostUnits(kWaitingThreads);
+  uint32_t waiting = waitingFits ? threadsFor(row->units, kWaitingThreads) : 0;
+  return planRowsAcrossRanks(
+      launch,
+      {"impls/qk_norm_exchange.cuh", summed[0]->shape[0], summed, waiting,
+       [&](uint64_t memory, uint32_t blocks) {
+         return rotaryFrequencies(2 * row->half,
+                                  ropeOfQ(launch).real("theta")) +
+                llvm::formatv("qkNormAllReduceRopeKVAppend<{0}, {1}, {2}, {3}, "
+                              "{4}>(\n    {5});",
+                              launch.groupSize, memory, blocks, extent,
+                              row->arguments(waiting), normArguments(launch))
+                    .str();
+       },
+       [&](uint64_t memory) -> std::string {
+         return llvm::formatv("qkNormExchange<{0}, {1}, {2}, {3}>(p);",
+                              launch.groupSize, memory, extent,
+                              matrixType(*summed[0]));
+       },
+       [&]() -> FailureOr<FunctionPlan> {
+         if (failed(checkFits(launch, *row, 512, error)))
+           return failure();
+         return planOfTokens(launch, *row, "qkNormFinish");
+       }});
 }
 
 //===----------------------------------------------------------------------===//

@@ -48,6 +48,8 @@ llvm::FailureOr<KernelPlan> planRouterTopK(const LaunchDesc &launch,
                                            std::string &error);
 llvm::FailureOr<KernelPlan> planSoftmaxTopK(const LaunchDesc &launch,
                                             std::string &error);
+llvm::FailureOr<KernelPlan> planSharedGate(const LaunchDesc &launch,
+                                           std::string &error);
 llvm::FailureOr<KernelPlan> planAttention(const LaunchDesc &launch,
                                           std::string &error);
 llvm::FailureOr<KernelPlan> planDecayScan(const LaunchDesc &launch,

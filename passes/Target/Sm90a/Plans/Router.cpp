@@ -1,4 +1,4 @@
-// router_topk and softmax_topk.
+// router_topk, softmax_topk and shared_gate.
 
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
@@ -47,4 +47,22 @@ FailureOr<KernelPlan> saddle::cuda::planRouterTopK(const LaunchDesc &launch,
 FailureOr<KernelPlan> saddle::cuda::planSoftmaxTopK(const LaunchDesc &launch,
                                                     std::string &error) {
   return planRouter(launch, "softmaxTopK", /*weights=*/1, "", error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planSharedGate(const LaunchDesc &launch,
+                                                   std::string &error) {
+  std::string types;
+  for (const Operand &operand : launch.operands)
+    types += ", " + matrixType(operand);
+  FunctionPlan only;
+  only.body = llvm::formatv("sharedGate<{0}{1}>(p);",
+                            static_cast<int>(launch.extent), types);
+  constexpr int64_t kThreads = 128;
+  only.block = kThreads;
+  only.grid[0] = static_cast<uint32_t>(std::clamp<int64_t>(
+      llvm::divideCeil(launch.capacity, kThreads), 1, kMultiprocessors * 8));
+  KernelPlan plan;
+  plan.headers = {"impls/router.cuh"};
+  plan.functions.push_back(std::move(only));
+  return plan;
 }

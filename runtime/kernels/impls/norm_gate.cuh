@@ -1,0 +1,122 @@
+// norm_gate and norm_all_reduce_gate: the norm behind a recurrence and the gate
+// of its output, out = (x / rms(x) * weight) * sigmoid(gate), where columns of
+// a row may lie on several ranks (rows_across_ranks.cuh). One CTA per row keeps
+// it in registers; the scaled row is rounded as rms_scale does. Floor: the
+// bytes of the rows; for few tokens a load, a reduction and a store, about 2
+// us.
+
+#pragma once
+
+#include "runtime/kernels/impls/elementwise.cuh"
+#include "runtime/kernels/impls/norm.cuh"
+#include "runtime/kernels/impls/rows_across_ranks.cuh"
+
+namespace saddle::device {
+
+/// Operands, in the order in which the ops of the body name them first
+/// (passes/Target/Sm90a/Fusions/NormGate.cpp).
+namespace norm_gate {
+enum Operand { kX, kWeight, kGate, kOut };
+} // namespace norm_gate
+
+/// A thread's part of a row.
+template <int threads, typename X, typename Gate, typename Out>
+class NormGateRow {
+  static_assert(X::kCols == Out::kCols && Gate::kCols == Out::kCols,
+                "the operands have one width");
+  static constexpr int kCount = commonVector<X, Gate, Out>();
+  using Element = typename Out::Element;
+
+public:
+  __device__ __forceinline__ NormGateRow(const LaunchParams &p, uint32_t row)
+      : p(p), row(row) {
+    share.forEach([&](int i, int column) {
+      auto x = loadVector<X, kCount>(p.operands[norm_gate::kX], row, column);
+#pragma unroll
+      for (int j = 0; j < kCount; ++j)
+        share.values[i][j] = toFloat(x[j]);
+    });
+  }
+  /// The sum of squares of the columns at hand, in every thread, and a zero.
+  __device__ __forceinline__ void sums(float (&sums)[2], float *scratch) const {
+    sums[0] = share.sumOfSquares(scratch);
+    sums[1] = 0;
+  }
+  __device__ __forceinline__ void finish(float factor) const {
+    share.forEach([&](int i, int column) {
+      auto gamma = *reinterpret_cast<const Vector<float, kCount> *>(
+          static_cast<const float *>(p.operands[norm_gate::kWeight]) + column);
+      auto gate =
+          loadVector<Gate, kCount>(p.operands[norm_gate::kGate], row, column);
+      float results[kCount];
+#pragma unroll
+      for (int j = 0; j < kCount; ++j) {
+        float scaled =
+            toFloat(fromFloat<Element>(share.values[i][j] * factor * gamma[j]));
+        results[j] = gated(scaled, toFloat(gate[j]));
+      }
+      storeVector<Out, kCount>(p.operands[norm_gate::kOut], row, column,
+                               results);
+    });
+  }
+
+private:
+  const LaunchParams &p;
+  uint32_t row;
+  RowShare<X::kCols, kCount, threads> share;
+};
+
+/// Whole rows; out may be exactly x or gate.
+template <int extent, int threads, typename X, typename Gate, typename Out>
+__device__ void normGate(const LaunchParams &p, float divisor, float eps) {
+  __shared__ float scratch[threads / 32];
+  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
+       row += gridDim.x) {
+    NormGateRow<threads, X, Gate, Out> mine(p, row);
+    float sums[2];
+    mine.sums(sums, scratch);
+    mine.finish(rmsFactor(sums[0], divisor, eps));
+  }
+}
+
+/// Tells this exchange from those of other kernels.
+template <typename X>
+constexpr uint32_t kNormGateSignature =
+    signatureOf(ExchangeKind::NormGate, X::kRows, 1, sizeof(float));
+
+/// One launch of at most `blocks` CTAs, all resident. `memory` bytes of
+/// exchange memory.
+template <int size, uint64_t memory, int blocks, int extent, int threads,
+          typename X, typename Gate, typename Out>
+__device__ void normAllReduceGate(const LaunchParams &p, float divisor,
+                                  float eps) {
+  using Row = NormGateRow<threads, X, Gate, Out>;
+  __shared__ float scratch[threads / 32];
+  rowsAcrossRanks<size, memory, blocks, X::kRows>(
+      p, kNormGateSignature<X>, rowsOf<extent, X>(p),
+      [&](uint32_t row) { return Row(p, row); },
+      [&](const Row &mine, float (&sums)[2]) { mine.sums(sums, scratch); },
+      [](uint32_t) {},
+      [&](const Row &mine, float2 total) {
+        mine.finish(rmsFactor(total.x, divisor, eps));
+      });
+}
+
+/// Second of three launches.
+template <int size, uint64_t memory, int extent, typename X>
+__device__ void normGateExchange(const LaunchParams &p) {
+  exchangeRowSums<size, memory, X::kRows, 1>(p, kNormGateSignature<X>,
+                                             rowsOf<extent, X>(p));
+}
+
+/// Third: everything behind the sums.
+template <int extent, int threads, typename X, typename Gate, typename Out>
+__device__ void normGateFinish(const LaunchParams &p, float divisor,
+                               float eps) {
+  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
+       row += gridDim.x)
+    NormGateRow<threads, X, Gate, Out>(p, row).finish(
+        rmsFactor(static_cast<const float *>(p.workspace)[row], divisor, eps));
+}
+
+} // namespace saddle::device
