@@ -1,5 +1,5 @@
-// ldmatrix and stmatrix: four matrices of 8 x 8 values of 16 bits between shared
-// memory and the fragments of mma.cuh.
+// ldmatrix and stmatrix: four matrices of 8 x 8 values of 16 bits between
+// shared memory and the fragments of mma.cuh.
 
 #pragma once
 
