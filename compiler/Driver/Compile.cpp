@@ -191,6 +191,7 @@ private:
   bool importInput() {
     ImportOptions import;
     import.layers = options.layers;
+    import.fp8Cache = options.build.kvDType == TensorDType::F8E4M3;
     auto imported = importModel(options.input, import);
     if (!imported.ok())
       return report(imported.status());

@@ -40,6 +40,14 @@ void ModelWeights::keepLayers(int64_t layers) {
   used = std::move(kept);
 }
 
+void ModelWeights::adopt(ModelWeight weight) {
+  auto last =
+      std::find_if(used.rbegin(), used.rend(), [&](const ModelWeight &other) {
+        return other.layer == weight.layer;
+      });
+  used.insert(last.base(), std::move(weight));
+}
+
 std::string ModelWeights::fingerprint() const {
   struct Entry {
     std::string name;
@@ -99,6 +107,18 @@ WeightSpec &WeightLister::add(const std::string &symbol,
   return weights.used.back().spec;
 }
 
+void WeightLister::addCacheScales(const std::string &cache,
+                                  const std::string &attention) {
+  ++weights.cacheLayers;
+  for (auto [suffix, tensor] : {std::pair(kKeyScale, "k_proj.k_scale"),
+                                std::pair(kValueScale, "v_proj.v_scale")}) {
+    add(cache + suffix, attention + tensor, {{"scale", 1}}).dtype =
+        TensorDType::F32;
+    weights.optional.push_back(std::move(weights.used.back()));
+    weights.used.pop_back();
+  }
+}
+
 WeightSpec &WeightLister::addProjection(const std::string &symbol,
                                         const std::string &module,
                                         const std::vector<Dimension> &dims) {
@@ -108,18 +128,23 @@ WeightSpec &WeightLister::addProjection(const std::string &symbol,
   if (!format.ok() && error.ok())
     error = format.status();
   else if (format.ok() && *format) {
-    uint64_t columns = spec.shape.back();
+    uint64_t rows = spec.shape.front(), columns = spec.shape.back();
     store(**format, spec);
     for (const RedundantTensor &each : (*format)->redundant) {
       IgnoredWeight ignored{{}, each.reason};
       ignored.spec.name = module + "." + each.tensor;
       ignored.spec.stack = spec.stack;
       ignored.spec.dtype = each.dtype;
+      ignored.anyFloat = each.anyFloat;
+      ignored.zero = each.zero;
       switch (each.shape) {
       case RedundantTensor::Single:
         break;
       case RedundantTensor::Pair:
         ignored.spec.shape = {2};
+        break;
+      case RedundantTensor::Rows:
+        ignored.spec.shape = {rows, 1};
         break;
       case RedundantTensor::Groups:
         ignored.spec.shape = {columns};

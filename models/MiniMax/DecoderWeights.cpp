@@ -32,11 +32,11 @@ AccountingRules decoderAccountingRules(const DecoderSizes &sizes,
   rules.ignore.push_back(
       {"*.rotary_emb.inv_freq", "recomputed from rope_theta and rotary_dim"});
   for (const char *scale :
-       {"*.self_attn.k_proj.k_scale", "*.self_attn.v_proj.v_scale",
-        "*.self_attn.k_scale", "*.self_attn.v_scale"})
-    if (quantisation)
-      rules.ignore.push_back(
-          {scale, "KV caches hold what is computed, without a scale"});
+       {"*.self_attn.q_scale", "*.self_attn.attn.q_scale",
+        "*.self_attn.q_proj.q_scale", "*.self_attn.prob_scale",
+        "*.self_attn.attn.prob_scale", "*.self_attn.prob_output_scale"})
+    rules.ignore.push_back(
+        {scale, "queries and weights of attention are multiplied as they are"});
   if (tied)
     rules.ignore.push_back(
         {"lm_head.weight", "tie_word_embeddings: the embedding is used"});

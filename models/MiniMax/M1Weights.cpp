@@ -39,6 +39,7 @@ StatusOr<ModelWeights> listM1Weights(const M1Config &config,
                          {dims.kvHeads, dims.hidden});
       list.addProjection("v_proj", attention + "v_proj",
                          {dims.kvHeads, dims.hidden});
+      list.addCacheScales("kv", attention);
       list.addProjection("o_proj", attention + "o_proj",
                          {dims.hidden, dims.qHeads});
     }

@@ -28,6 +28,7 @@ StatusOr<ModelWeights> listM2Weights(const M2Config &config,
                        {dims.kvHeads, dims.hidden});
     list.add("q_norm", attention + "q_norm.weight", {dims.qHeads});
     list.add("k_norm", attention + "k_norm.weight", {dims.kvHeads});
+    list.addCacheScales("kv", attention);
     list.addProjection("o_proj", attention + "o_proj",
                        {dims.hidden, dims.qHeads});
     list.add("post_attention_norm", at + "post_attention_layernorm.weight",
