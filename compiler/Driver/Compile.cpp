@@ -198,6 +198,10 @@ private:
     const Importer &importer = **imported;
     for (const std::string &warning : importer.warnings())
       llvm::errs() << "saddle-compile: warning: " << printable(warning) << "\n";
+    if (options.explain)
+      for (const std::string &line : importer.explanation())
+        llvm::errs() << "saddle-compile: remark: stored " << printable(line)
+                     << "\n";
     if (importer.facts().tokens.eos.empty())
       llvm::errs() << "saddle-compile: warning: " << printable(options.input)
                    << ": no eos_token_id, in config.json or "

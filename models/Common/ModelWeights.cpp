@@ -86,6 +86,48 @@ uint64_t ModelWeights::elementCount() const {
   return elements;
 }
 
+std::vector<std::string> describeStorage(const ModelWeights &weights) {
+  struct Kind {
+    std::string name, storage;
+    uint64_t bytes = 0;
+    std::vector<int64_t> layers;
+  };
+  std::vector<Kind> kinds;
+  for (const ModelWeight &weight : weights.used) {
+    std::string name = weight.symbol, storage, space = " ";
+    if (weight.layer >= 0)
+      name = name.substr(name.find('.', name.find('.') + 1) + 1);
+    uint64_t bytes = 0;
+    forEachTensor(weight.spec, [&](const std::string &tensor, TensorDType dtype,
+                                   const std::vector<uint64_t> &shape) {
+      storage += (storage.empty() ? "" : ", ") +
+                 tensor.substr(tensor.rfind('.') + 1) + space +
+                 dtypeName(dtype) + " " + formatShape(shape);
+      bytes += weight.spec.members() * elementBytes(dtype) * product(shape);
+    });
+    auto known =
+        std::find_if(kinds.begin(), kinds.end(), [&](const Kind &kind) {
+          return kind.name == name && kind.storage == storage;
+        });
+    if (known == kinds.end())
+      known = kinds.insert(known, {name, storage, 0, {}});
+    known->bytes += bytes;
+    if (weight.layer >= 0)
+      known->layers.push_back(weight.layer);
+  }
+  std::vector<std::string> lines;
+  for (const Kind &kind : kinds)
+    lines.push_back(kind.name + ": " + kind.storage + ", " +
+                    std::to_string(kind.bytes) + " bytes" +
+                    (kind.layers.empty()
+                         ? ""
+                         : ", in " + std::to_string(kind.layers.size()) +
+                               " layers from " +
+                               std::to_string(kind.layers.front()) + " to " +
+                               std::to_string(kind.layers.back())));
+  return lines;
+}
+
 WeightSpec &WeightLister::add(const std::string &symbol,
                               const std::string &tensor,
                               const std::vector<Dimension> &dims) {

@@ -58,6 +58,10 @@ struct ModelWeights {
   uint64_t elementCount() const;
 };
 
+/// A line for each kind of weight and way to store it: what it is stored as,
+/// its bytes in the checkpoint, and in which layers.
+std::vector<std::string> describeStorage(const ModelWeights &weights);
+
 /// Lists the weights that an architecture stores.
 class WeightLister {
 public:
