@@ -37,6 +37,42 @@ void warnOfUselessNames(const ConfigReader &config,
        warnings);
 }
 
+Status checkGateAndUp(const ConfigReader &config, const ModelWeights &weights) {
+  auto describe = [](const WeightSpec &spec) {
+    std::string text = spec.name + " (" + dtypeName(spec.dtype);
+    for (const Companion &companion : spec.companions)
+      text += std::string(", ") + roleName(companion.role) + " " +
+              dtypeName(companion.dtype) + " " + formatShape(companion.shape);
+    return text + ")";
+  };
+  auto isAlike = [](const WeightSpec &a, const WeightSpec &b) {
+    if (a.dtype != b.dtype || a.offset != b.offset ||
+        a.layout.elements != b.layout.elements ||
+        a.layout.order != b.layout.order ||
+        a.companions.size() != b.companions.size())
+      return false;
+    for (size_t i = 0; i < a.companions.size(); ++i)
+      if (a.companions[i].role != b.companions[i].role ||
+          a.companions[i].dtype != b.companions[i].dtype ||
+          a.companions[i].shape != b.companions[i].shape ||
+          a.companions[i].divides != b.companions[i].divides)
+        return false;
+    return true;
+  };
+  for (const ModelWeight &gate : weights.used) {
+    if (!endsWith(gate.symbol, ".w1"))
+      continue;
+    const ModelWeight *up =
+        weights.find(gate.symbol.substr(0, gate.symbol.size() - 1) + "3");
+    if (up && !isAlike(gate.spec, up->spec))
+      return Status(StatusCode::Unsupported,
+                    config.path() + ": " + describe(gate.spec) + " and " +
+                        describe(up->spec) +
+                        " are multiplied as one, expected one format for both");
+  }
+  return Status();
+}
+
 static bool isScale(const ModelWeight &weight) {
   return endsWith(weight.symbol, kKeyScale) ||
          endsWith(weight.symbol, kValueScale);

@@ -9,6 +9,10 @@
 
 namespace saddle {
 
+/// The first two products of experts are one, so gate (w1) and up (w3) of a
+/// layer must be stored alike; else Unsupported, which names both.
+Status checkGateAndUp(const ConfigReader &config, const ModelWeights &weights);
+
 /// Decides what becomes of the scales of caches that a folder stores: they
 /// count for fp8 caches, and a warning says so of others. Errors: some layers
 /// have them and others do not, keys have one and values do not.
@@ -60,6 +64,7 @@ StatusOr<FamilyModel<Config>> readFamilyModel(
                      model.warnings);
   SADDLE_RETURN_IF_ERROR(source.resolve(
       options, accountingRules(config, source.configPath), model.weights));
+  SADDLE_RETURN_IF_ERROR(checkGateAndUp(source.config, model.weights));
   SADDLE_RETURN_IF_ERROR(settleCacheScales(options, source.config,
                                            config.quantisation, model.weights,
                                            model.warnings));

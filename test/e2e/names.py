@@ -9,8 +9,11 @@ Standard library only.
 """
 
 import argparse
+import math
 import pathlib
 import random
+import shutil
+import struct
 import sys
 import tempfile
 
@@ -70,6 +73,26 @@ def check_refused(args, tmp, case, form, words):
     raise Failure("was not refused")
 
 
+def check_values(args, tmp, case, tensor, number, words):
+    """A number of a tensor that cannot be meant is found when weights are loaded."""
+    folder, engine = tmp / "folder", tmp / "engine.saddle"
+    shutil.copytree(case, folder)
+    compile_engine(args.compile, folder, engine, "tp=1", "f32", 64,
+                   options=["--kv-dtype", "fp8"])
+    tensors = spellings.read(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith(tensor))
+    dtype, shape, blob = tensors[name]
+    tensors[name] = dtype, shape, struct.pack("<f", number) + blob[4:]
+    spellings.write(folder / "model.safetensors", tensors)
+    try:
+        run_engine(args.run, engine, folder, [[1]], 1, tmp / "logits.safetensors")
+    except Failure as failure:
+        if name in str(failure) and words in str(failure):
+            return "refused"
+        raise
+    raise Failure("was not refused")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--compile", required=True, help="saddle-compile")
@@ -97,6 +120,12 @@ def main():
     run("fp8-odd w13", check_refused, args.goldens / "fp8-odd", "w13",
         "has 96 rows of one weight before those of the next, expected a multiple "
         "of 128")
+    stored = args.goldens / "storage"
+    for number in (0.0, math.nan, -1.0):
+        run(f"k_scale {number}", check_values, stored / "kv-scales", "k_scale", number,
+            "expected a positive finite number")
+    run("weight_offset 1", check_values, stored / "modelslim", "weight_offset", 1.0,
+        "weights with zero points are not implemented")
     return 1 if failures else 0
 
 

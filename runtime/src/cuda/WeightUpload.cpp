@@ -127,9 +127,11 @@ public:
   }
 
   Status start() {
-    for (PinnedMemory &buffer : buffers) {
+    // The first chunk is the largest.
+    for (size_t i = 0; i < std::min(kBuffers, chunks.size()); ++i) {
       SADDLE_ASSIGN_OR_RETURN(
-          buffer, allocatePinned(device, kImageChunk, "staging of weights"));
+          buffers[i],
+          allocatePinned(device, chunks[0].bytes, "staging of weights"));
     }
     state.assign(chunks.size(), State::Waits);
     for (size_t i = 0; i < std::min(kThreads, chunks.size()); ++i)

@@ -357,6 +357,20 @@ TEST_F(Folders, NamesThatMatchNothing) {
                         "more match no module of this model"));
 }
 
+TEST_F(Folders, GateAndUpAreStoredAlike) {
+  config["quantization_config"] = nlohmann::json::parse(
+      mixed(R"(["re:.*w1"])", R"(["re:.*w[23]", "re:.*attn.*"])"));
+  config["quantization_config"]["config_groups"]["group_0"]["weights"]
+        ["group_size"] = 16;
+  std::string path = folder.write("config.json", config.dump());
+  ModelSource source = *ModelSource::open(path);
+  EXPECT_THAT(readM2(source).status().message(),
+              HasSubstr("experts.{}.w1.weight_packed (i32, scale bf16 [24, 2]) "
+                        "and model.layers.0.block_sparse_moe.experts.{}.w3."
+                        "weight (f8e4m3, scale bf16 [24, 1]) are multiplied as "
+                        "one, expected one format for both"));
+}
+
 TEST_F(Folders, HalfPrecisionBesideFp8) {
   // Scales follow the precision of the model.
   config = smallFp8Config();
