@@ -36,8 +36,12 @@ public:
     auto token = config.find(key);
     if (token == config.end())
       return "";
-    if (token->is_object())
-      token = token->find("content");
+    if (token->is_object()) {
+      auto content = token->find("content");
+      return content != token->end() && content->is_string()
+                 ? content->get<std::string>()
+                 : "";
+    }
     return token->is_string() ? token->get<std::string>() : "";
   }
 

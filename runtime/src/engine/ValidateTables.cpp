@@ -359,10 +359,19 @@ Status validateCheckpoints(const Engine &engine) {
                        "checkpoint %s: fingerprint is \"%s\", expected 32 "
                        "lower-case hex digits",
                        quoted(*checkpoint).c_str(), fingerprint.c_str());
-    if (checkpoint->parts())
-      for (const schema::StoredPart *part : *checkpoint->parts())
-        SADDLE_RETURN_IF_ERROR(
-            prefix("part " + quoted(*part), validatePart(*part)));
+    uint64_t members = 0;
+    for (uint32_t i = 0; checkpoint->parts() && i < checkpoint->parts()->size();
+         ++i) {
+      const schema::StoredPart &part = *checkpoint->parts()->Get(i);
+      SADDLE_RETURN_IF_ERROR(
+          prefix("part " + quoted(part), validatePart(part)));
+      members += std::max<uint64_t>(1, part.stack());
+    }
+    if (members > kMaxTensors)
+      return makeError(StatusCode::DataLoss,
+                       "checkpoint %s: the parts name more than %" PRIu64
+                       " tensors",
+                       quoted(*checkpoint).c_str(), kMaxTensors);
   }
   if (engine.checkpoints()->size() == 0 ||
       engine.checkpoints()->Get(0)->name()->str() != kMainCheckpoint)

@@ -91,6 +91,16 @@ TEST(ValidateFacts, checkpoints) {
               p.of = 4;
             }),
             "part \"x\": is 3 from 2 on of 4");
+  EXPECT_EQ(messageAfter([](EngineT &e) {
+              for (const char *name : {"a.{}", "b.{}"}) {
+                auto part = std::make_unique<StoredPartT>();
+                part->name = name;
+                part->tensor = "y";
+                part->stack = uint64_t(1) << 24;
+                e.checkpoints[0]->parts.push_back(std::move(part));
+              }
+            }),
+            "checkpoint \"main\": the parts name more than 16777216 tensors");
   EXPECT_EQ(messageAfter([](EngineT &e) { e.sources[1]->checkpoint = 1; }),
             "source \"model.layers.0.input_layernorm.weight\": checkpoint 1 "
             "does not exist, there are 1");

@@ -406,7 +406,8 @@ TEST_F(Folders, TokenizersOverruleIds) {
   ASSERT_EQ(import(), "");
   EXPECT_THAT(model.config.tokens.eos, ElementsAre(5));
   // Nothing is made of tokenizers that say nothing.
-  folder.write("tokenizer_config.json", R"({"eos_token": 7})");
+  folder.write("tokenizer_config.json",
+               R"({"eos_token": 7, "bos_token": {"id": 3}})");
   folder.write("generation_config.json", "{}");
   ASSERT_EQ(import(), "");
   EXPECT_THAT(model.config.tokens.eos, ElementsAre(1));
