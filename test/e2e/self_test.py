@@ -38,6 +38,17 @@ def check_self_test(args, tmp):
         raise Failure(f"the prompt was answered with {out!r}")
     refused([args.run, engine, "--weights", model, "--self-test", golden,
              "--self-test-bound", "1e-6"], "self-test: logits are not those of")
+    # The same logits from the compiler.
+    compiled = tmp / "c.safetensors"
+    call([args.compile, model, "--topology", "tp=2", "--golden", compiled, "-o",
+          engine])
+    rows = read_tensors(compiled)["logits"]
+    if rows.data != read_tensors(golden)["logits"].data[:len(rows.data)]:
+        raise Failure("saddle-compile --golden has other logits than the oracle")
+    refused([args.compile, model / "config.json", "--golden", compiled, "-o", engine],
+            "--golden needs the weights of the model")
+    refused([args.compile, model, "--golden", compiled, "--compile-to", "dist", "-o",
+             "-"], "--golden needs a compilation from a model to an engine")
     # A damaged golden, and weights that mean something else.
     tensors = read_tensors(golden)
     tensors["logits"].data[7 * tensors["logits"].shape[1] + 5] += 10
