@@ -31,8 +31,8 @@ StatusOr<ModelSource> ModelSource::open(const std::string &path) {
     base = base.parent_path();
   }
   SADDLE_ASSIGN_OR_RETURN(ConfigReader config, ConfigReader::open(configPath));
-  if (!folder.empty())
-    SADDLE_RETURN_IF_ERROR(readSideFiles(folder, config));
+  SADDLE_RETURN_IF_ERROR(
+      readSideFiles(base.empty() ? "." : base.string(), config));
   ModelSource source{std::move(configPath), std::move(config), std::nullopt,
                      std::move(folder)};
   std::string generationPath = base / "generation_config.json";

@@ -319,6 +319,10 @@ TEST_F(Folders, HfQuantConfigBesideIsRead) {
   EXPECT_EQ(model.weights.find("layers.1.w1")->spec.dtype, TensorDType::F8E4M3);
   EXPECT_EQ(model.weights.find("layers.1.q_proj")->spec.dtype,
             TensorDType::BF16);
+  // Beside a config.json alone, too.
+  ModelSource alone = *ModelSource::open(folder.path("config.json"));
+  EXPECT_EQ(readM2(alone)->weights.find("layers.1.w1")->spec.dtype,
+            TensorDType::F8E4M3);
   side["quantization"]["quant_algo"] = "FP2";
   std::string path = folder.write("hf_quant_config.json", side.dump());
   EXPECT_THAT(import(), HasSubstr(path + ": quant_algo: expected"));
