@@ -38,6 +38,10 @@ public:
   /// Lines without severity, each with the file that it is about.
   virtual const std::vector<std::string> &warnings() const = 0;
 
+  /// How the checkpoint stores each kind of module, a line each, for
+  /// --explain.
+  virtual std::vector<std::string> explanation() const = 0;
+
   /// Builds `@step` over token count `?` with weights, caches, `model.config`
   /// and `model.limits`. Every op's location names its place
   /// ("layers.3.self_attn"). `name` stands in reports. The context must have

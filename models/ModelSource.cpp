@@ -1,5 +1,7 @@
 #include "models/ModelSource.h"
 
+#include "models/Common/Quantisation/SideFiles.h"
+#include "models/Common/StoredNames.h"
 #include "runtime/src/base/File.h"
 
 #include <filesystem>
@@ -29,6 +31,8 @@ StatusOr<ModelSource> ModelSource::open(const std::string &path) {
     base = base.parent_path();
   }
   SADDLE_ASSIGN_OR_RETURN(ConfigReader config, ConfigReader::open(configPath));
+  SADDLE_RETURN_IF_ERROR(
+      readSideFiles(base.empty() ? "." : base.string(), config));
   ModelSource source{std::move(configPath), std::move(config), std::nullopt,
                      std::move(folder)};
   std::string generationPath = base / "generation_config.json";
@@ -61,6 +65,7 @@ Status ModelSource::resolve(const ImportOptions &options,
                   opened.status().message() +
                       "; or give its config.json to compile without weights");
   SADDLE_ASSIGN_OR_RETURN(Checkpoint checkpoint, std::move(opened));
+  SADDLE_RETURN_IF_ERROR(resolveNames(checkpoint, weights));
   SADDLE_RETURN_IF_ERROR(accountForTensors(checkpoint, rules, weights));
   return rules.check ? rules.check(checkpoint) : Status();
 }

@@ -17,6 +17,8 @@ struct ImportOptions {
   int64_t layers = 0;
   /// Take tensor dtypes from the architecture even when the source is a folder.
   bool configOnly = false;
+  /// Caches are fp8, so that stored scales of theirs count.
+  bool fp8Cache = false;
 };
 
 struct ModelSource {
@@ -39,8 +41,8 @@ struct ModelSource {
 
   /// Matches the folder's tensors with `weights`, all layers of them; without a
   /// folder, or with `configOnly`, they stay as the architecture stores them.
-  /// Errors: a folder without weights, Checkpoint::open's, accountForTensors'
-  /// and those of the rules' check.
+  /// Errors: a folder without weights, Checkpoint::open's, resolveNames',
+  /// accountForTensors' and those of the rules' check.
   Status resolve(const ImportOptions &options, const AccountingRules &rules,
                  ModelWeights &weights) const;
 };

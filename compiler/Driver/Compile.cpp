@@ -191,12 +191,17 @@ private:
   bool importInput() {
     ImportOptions import;
     import.layers = options.layers;
+    import.fp8Cache = options.build.kvDType == TensorDType::F8E4M3;
     auto imported = importModel(options.input, import);
     if (!imported.ok())
       return report(imported.status());
     const Importer &importer = **imported;
     for (const std::string &warning : importer.warnings())
       llvm::errs() << "saddle-compile: warning: " << printable(warning) << "\n";
+    if (options.explain)
+      for (const std::string &line : importer.explanation())
+        llvm::errs() << "saddle-compile: remark: stored " << printable(line)
+                     << "\n";
     if (importer.facts().tokens.eos.empty())
       llvm::errs() << "saddle-compile: warning: " << printable(options.input)
                    << ": no eos_token_id, in config.json or "

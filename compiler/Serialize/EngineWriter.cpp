@@ -72,6 +72,10 @@ private:
     auto checkpoint = std::make_unique<schema::CheckpointT>();
     checkpoint->name = "main";
     checkpoint->fingerprint = text("fingerprint");
+    if (auto parts = module->getAttrOfType<ArrayAttr>(
+            model::ModelDialect::kStoredPartsAttrName))
+      for (auto part : parts.getAsRange<DictionaryAttr>())
+        checkpoint->parts.push_back(storedPart(part));
     root.checkpoints.push_back(std::move(checkpoint));
     root.model->vocab_size = number(config, "vocab_size", 0);
     root.model->num_layers = number(config, "num_hidden_layers", 0);
@@ -91,6 +95,21 @@ private:
     root.limits->prefill_chunk = limits->prefillChunk;
     root.limits->page_size = limits->pageSize;
     return success();
+  }
+
+  static std::unique_ptr<schema::StoredPartT> storedPart(DictionaryAttr part) {
+    auto number = [&](StringRef name) {
+      return static_cast<uint64_t>(part.getAs<IntegerAttr>(name).getInt());
+    };
+    auto table = std::make_unique<schema::StoredPartT>();
+    table->name = part.getAs<StringAttr>("name").str();
+    table->tensor = part.getAs<StringAttr>("tensor").str();
+    table->columns = part.getAs<BoolAttr>("columns").getValue();
+    table->stack = number("stack");
+    table->first = number("first");
+    table->count = number("count");
+    table->of = number("of");
+    return table;
   }
 
   static schema::DType dtypeNamed(StringRef name) {
@@ -157,6 +176,7 @@ private:
     if (auto reason = op.getIgnored())
       table->ignored_reason = reason->str();
     table->group = op.getGroup().value_or(0);
+    table->zero = op.getZero();
     if (auto weight = op.getOf()) {
       if (!sources.contains(*weight))
         return op.emitError("source @")

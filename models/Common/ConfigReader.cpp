@@ -17,7 +17,8 @@ struct ConfigReader::File {
   std::string path;
   json root;
   Status error;
-  std::set<std::string> read; // dotted paths
+  std::set<std::string> read;                   // dotted paths
+  std::map<std::string, ConfigReader> attached; // by dotted path
 };
 
 namespace {
@@ -92,7 +93,25 @@ StatusOr<ConfigReader> ConfigReader::parse(std::string_view text,
 
 const std::string &ConfigReader::path() const { return file->path; }
 
-const Status &ConfigReader::status() const { return file->error; }
+const Status &ConfigReader::status() const {
+  if (file->error.ok())
+    for (const auto &other : file->attached)
+      if (!other.second.status().ok())
+        return other.second.status();
+  return file->error;
+}
+
+std::vector<std::string> ConfigReader::keys() const {
+  std::vector<std::string> names;
+  for (const auto &item : node->items())
+    names.push_back(item.key());
+  return names;
+}
+
+void ConfigReader::attach(const std::string &key, ConfigReader object) {
+  assert(!contains(key) && "a field has one value");
+  file->attached.emplace(prefix + key, std::move(object));
+}
 
 void ConfigReader::skip(const std::string &key) {
   file->read.insert(prefix + key);
@@ -118,7 +137,9 @@ bool ConfigReader::contains(const std::string &key) const {
   return node->contains(key);
 }
 
-bool ConfigReader::isSet(const std::string &key) { return find(key); }
+bool ConfigReader::isSet(const std::string &key) {
+  return find(key) || file->attached.count(prefix + key);
+}
 
 void ConfigReader::fail(const std::string &key, const std::string &message) {
   if (file->error.ok())
@@ -222,6 +243,9 @@ ConfigReader::integerOrList(const std::string &key, int64_t min, int64_t max) {
 }
 
 std::optional<ConfigReader> ConfigReader::object(const std::string &key) {
+  auto other = file->attached.find(prefix + key);
+  if (other != file->attached.end())
+    return other->second;
   const json *value = find(key);
   if (!value)
     return std::nullopt;

@@ -55,6 +55,13 @@ public:
                                                     int64_t min, int64_t max);
   std::optional<ConfigReader> object(const std::string &key);
 
+  /// Names of all fields of this object, in order of names.
+  std::vector<std::string> keys() const;
+  /// Makes `object`, of another file, stand for the field `key`, which this
+  /// object must not have. Its errors are this file's, too; messages about it
+  /// name its own file.
+  void attach(const std::string &key, ConfigReader object);
+
   /// For a field of which only some values are implemented: it must be absent,
   /// null or equal to an element of the JSON list `values`. `reason` ends the
   /// message. Numbers compare by value (1 equals 1.0).

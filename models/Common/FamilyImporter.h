@@ -30,6 +30,9 @@ public:
   const std::vector<std::string> &warnings() const override {
     return model.warnings;
   }
+  std::vector<std::string> explanation() const override {
+    return describeStorage(model.weights);
+  }
   mlir::OwningOpRef<mlir::ModuleOp>
   build(mlir::MLIRContext &context, const std::string &name,
         const BuildOptions &options) const override {

@@ -40,6 +40,14 @@ void ModelWeights::keepLayers(int64_t layers) {
   used = std::move(kept);
 }
 
+void ModelWeights::adopt(ModelWeight weight) {
+  auto last =
+      std::find_if(used.rbegin(), used.rend(), [&](const ModelWeight &other) {
+        return other.layer == weight.layer;
+      });
+  used.insert(last.base(), std::move(weight));
+}
+
 std::string ModelWeights::fingerprint() const {
   struct Entry {
     std::string name;
@@ -78,6 +86,48 @@ uint64_t ModelWeights::elementCount() const {
   return elements;
 }
 
+std::vector<std::string> describeStorage(const ModelWeights &weights) {
+  struct Kind {
+    std::string name, storage;
+    uint64_t bytes = 0;
+    std::vector<int64_t> layers;
+  };
+  std::vector<Kind> kinds;
+  for (const ModelWeight &weight : weights.used) {
+    std::string name = weight.symbol, storage, space = " ";
+    if (weight.layer >= 0)
+      name = name.substr(name.find('.', name.find('.') + 1) + 1);
+    uint64_t bytes = 0;
+    forEachTensor(weight.spec, [&](const std::string &tensor, TensorDType dtype,
+                                   const std::vector<uint64_t> &shape) {
+      storage += (storage.empty() ? "" : ", ") +
+                 tensor.substr(tensor.rfind('.') + 1) + space +
+                 dtypeName(dtype) + " " + formatShape(shape);
+      bytes += weight.spec.members() * elementBytes(dtype) * product(shape);
+    });
+    auto known =
+        std::find_if(kinds.begin(), kinds.end(), [&](const Kind &kind) {
+          return kind.name == name && kind.storage == storage;
+        });
+    if (known == kinds.end())
+      known = kinds.insert(known, {name, storage, 0, {}});
+    known->bytes += bytes;
+    if (weight.layer >= 0)
+      known->layers.push_back(weight.layer);
+  }
+  std::vector<std::string> lines;
+  for (const Kind &kind : kinds)
+    lines.push_back(kind.name + ": " + kind.storage + ", " +
+                    std::to_string(kind.bytes) + " bytes" +
+                    (kind.layers.empty()
+                         ? ""
+                         : ", in " + std::to_string(kind.layers.size()) +
+                               " layers from " +
+                               std::to_string(kind.layers.front()) + " to " +
+                               std::to_string(kind.layers.back())));
+  return lines;
+}
+
 WeightSpec &WeightLister::add(const std::string &symbol,
                               const std::string &tensor,
                               const std::vector<Dimension> &dims) {
@@ -99,6 +149,18 @@ WeightSpec &WeightLister::add(const std::string &symbol,
   return weights.used.back().spec;
 }
 
+void WeightLister::addCacheScales(const std::string &cache,
+                                  const std::string &attention) {
+  ++weights.cacheLayers;
+  for (auto [suffix, tensor] : {std::pair(kKeyScale, "k_proj.k_scale"),
+                                std::pair(kValueScale, "v_proj.v_scale")}) {
+    add(cache + suffix, attention + tensor, {{"scale", 1}}).dtype =
+        TensorDType::F32;
+    weights.optional.push_back(std::move(weights.used.back()));
+    weights.used.pop_back();
+  }
+}
+
 WeightSpec &WeightLister::addProjection(const std::string &symbol,
                                         const std::string &module,
                                         const std::vector<Dimension> &dims) {
@@ -108,18 +170,23 @@ WeightSpec &WeightLister::addProjection(const std::string &symbol,
   if (!format.ok() && error.ok())
     error = format.status();
   else if (format.ok() && *format) {
-    uint64_t columns = spec.shape.back();
+    uint64_t rows = spec.shape.front(), columns = spec.shape.back();
     store(**format, spec);
     for (const RedundantTensor &each : (*format)->redundant) {
       IgnoredWeight ignored{{}, each.reason};
       ignored.spec.name = module + "." + each.tensor;
       ignored.spec.stack = spec.stack;
       ignored.spec.dtype = each.dtype;
+      ignored.anyFloat = each.anyFloat;
+      ignored.zero = each.zero;
       switch (each.shape) {
       case RedundantTensor::Single:
         break;
       case RedundantTensor::Pair:
         ignored.spec.shape = {2};
+        break;
+      case RedundantTensor::Rows:
+        ignored.spec.shape = {rows, 1};
         break;
       case RedundantTensor::Groups:
         ignored.spec.shape = {columns};

@@ -127,6 +127,8 @@ void ModuleBuilder::setAttributes() {
               "type", TypeAttr::get(tensorType(builder, dtype, shape)))};
       if (weight.group)
         facts.push_back(integer("group", static_cast<int64_t>(weight.group)));
+      if (weight.zero)
+        facts.push_back(builder.getNamedAttr("zero", builder.getUnitAttr()));
       ignored.push_back(
           builder.getNamedAttr(source, builder.getDictionaryAttr(facts)));
     };
@@ -137,6 +139,22 @@ void ModuleBuilder::setAttributes() {
   if (!ignored.empty())
     (*module)->setAttr(ModelDialect::kIgnoredSourcesAttrName,
                        builder.getDictionaryAttr(ignored));
+
+  SmallVector<Attribute> parts;
+  for (const StoredPart &part : weights.parts) {
+    auto count = [&](StringRef key, uint64_t value) {
+      return integer(key, static_cast<int64_t>(value));
+    };
+    parts.push_back(builder.getDictionaryAttr(
+        {text("name", part.name), text("tensor", part.tensor),
+         count("stack", part.stack),
+         builder.getNamedAttr("columns", builder.getBoolAttr(part.columns)),
+         count("first", part.first), count("count", part.count),
+         count("of", part.of)}));
+  }
+  if (!parts.empty())
+    (*module)->setAttr(ModelDialect::kStoredPartsAttrName,
+                       builder.getArrayAttr(parts));
 }
 
 //===----------------------------------------------------------------------===//
@@ -292,11 +310,25 @@ Value ModuleBuilder::rope(const std::string &place, Value x, int64_t headDim,
 Value ModuleBuilder::cachedAttention(const std::string &place,
                                      const std::string &cache, Value q, Value k,
                                      Value v, int64_t headDim) {
+  // Scaled by ops of their own, which any kernel of attention allows. In fp32
+  // they are exact but for rounding; what is stored is rounded to fp8 once.
+  auto scaled = [&](Value x, StringRef suffix, bool inverse) -> Value {
+    std::string symbol = cache + suffix.str();
+    if (!weights.find(symbol))
+      return x;
+    return ScaleOp::create(builder, loc(symbol), x.getType(), x, ref(symbol),
+                           builder.getI64IntegerAttr(inverse));
+  };
+  k = scaled(k, kKeyScale, /*inverse=*/true);
+  v = scaled(v, kValueScale, /*inverse=*/true);
+  q = scaled(q, kKeyScale, /*inverse=*/false);
   KVAppendOp::create(builder, loc(cache + "_append"), k, v, ref(cache),
                      context);
   double scale = 1.0 / std::sqrt(static_cast<double>(headDim));
-  return AttentionOp::create(builder, loc(place), q.getType(), q, ref(cache),
-                             context, builder.getF64FloatAttr(scale));
+  Value result =
+      AttentionOp::create(builder, loc(place), q.getType(), q, ref(cache),
+                          context, builder.getF64FloatAttr(scale));
+  return scaled(result, kValueScale, /*inverse=*/false);
 }
 
 Value ModuleBuilder::experts(const std::string &p, Value x, Value weights,

@@ -60,7 +60,8 @@ public:
   mlir::Value add(const std::string &place, mlir::Value a, mlir::Value b);
   mlir::Value rope(const std::string &place, mlir::Value x, int64_t headDim,
                    const RopeParameters &parameters);
-  /// Appends k and v to cache `cache` and attends to it.
+  /// Appends k and v to cache `cache` and attends to it, with the scales that
+  /// the weights have for it (kKeyScale).
   mlir::Value cachedAttention(const std::string &place,
                               const std::string &cache, mlir::Value q,
                               mlir::Value k, mlir::Value v, int64_t headDim);

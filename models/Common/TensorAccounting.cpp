@@ -68,9 +68,12 @@ std::string more(uint64_t count) {
   return count > 1 ? "; and " + std::to_string(count - 1) + " more" : "";
 }
 
+/// With the name that the file has for it, if that is another.
 std::string found(const TensorInfo &info) {
-  return info.dtype == TensorDType::Other ? info.dtypeName
-                                          : dtypeName(info.dtype);
+  std::string dtype =
+      info.dtype == TensorDType::Other ? info.dtypeName : dtypeName(info.dtype);
+  return info.partOf.empty() ? dtype
+                             : dtype + " (in " + quoted(info.partOf) + ")";
 }
 
 /// Tensors of layouts that others write, by a part of their names.
@@ -78,36 +81,29 @@ struct ForeignLayout {
   const char *part, *what;
 };
 constexpr ForeignLayout kForeignLayouts[] = {
-    {".experts.gate_up_proj",
-     "which holds all experts of a layer; save w1, w2 and w3 of each expert "
-     "apart, as the published checkpoints have them"},
-    {".experts.down_proj",
-     "which holds all experts of a layer; save w1, w2 and w3 of each expert "
-     "apart, as the published checkpoints have them"},
     {".switch_mlp.",
      "a name of MLX; use the checkpoint that it was converted from"},
     {"blk.", "a name of GGUF; use the checkpoint that it was converted from"},
     {".lora_", "which is part of an adapter; merge it into its model first"},
 };
 
-/// Files that tools leave beside config.json and that say how weights are
-/// quantised.
-struct SideFile {
-  const char *name, *what;
-};
-constexpr SideFile kSideFiles[] = {
-    {"hf_quant_config.json",
-     "which is not read; put what its \"quantization\" holds into config.json "
-     "as \"quantization_config\", with \"quant_method\": \"modelopt\""},
-    {"quant_model_description.json",
-     "of ModelSlim, whose formats are not implemented"},
-    {"quantize_config.json",
-     "which is not read; put its content into config.json as "
-     "\"quantization_config\", with \"quant_method\": \"gptq\""},
-    {"quant_config.json",
-     "which is not read; put its content into config.json as "
-     "\"quantization_config\", with \"quant_method\": \"awq\""},
-};
+/// Whether a tensor of that name holds a module's weight in some format.
+bool namesWeight(const std::string &name) {
+  const std::string leaf = name.substr(name.rfind('.') + 1);
+  for (const StorageFormat &format : knownFormats())
+    if (leaf == format.tensor)
+      return true;
+  return false;
+}
+
+/// Whether some format has that companion beside weights of that dtype.
+bool belongsTo(const std::string &companion, TensorDType dtype) {
+  for (const StorageFormat &format : knownFormats())
+    for (const CompanionFormat &each : format.companions)
+      if (each.tensor == companion && format.dtype == dtype)
+        return true;
+  return false;
+}
 
 class Accountant {
 public:
@@ -115,10 +111,14 @@ public:
       : checkpoint(checkpoint), rules(rules) {}
 
   Status run(ModelWeights &weights) {
+    for (ModelWeight &weight : weights.optional)
+      if (find(weight.spec.name))
+        weights.adopt(std::move(weight));
+    weights.optional.clear();
     for (ModelWeight &weight : weights.used)
       SADDLE_RETURN_IF_ERROR(match(weight.spec));
     for (IgnoredWeight &weight : weights.ignored)
-      SADDLE_RETURN_IF_ERROR(matchUnread(weight.spec));
+      SADDLE_RETURN_IF_ERROR(matchUnread(weight));
     if (missing)
       return fail(StatusCode::NotFound, firstMissing,
                   more(missing) + foreignTensor());
@@ -138,6 +138,8 @@ private:
         continue;
       }
       SADDLE_RETURN_IF_ERROR(matchCompanions(spec, name, *weight, member));
+      if (isOne(spec.shape) && isOne(weight->shape))
+        spec.shape = weight->shape; // tools write [], [1] or [1, 1]
       SADDLE_RETURN_IF_ERROR(checkShape(name, *weight, spec.shape));
       SADDLE_RETURN_IF_ERROR(checkDType(spec, expected, name, *weight));
       if (member == 0)
@@ -153,7 +155,8 @@ private:
   }
 
   /// Not read, but as its format has it where it is there.
-  Status matchUnread(const WeightSpec &spec) {
+  Status matchUnread(IgnoredWeight &weight) {
+    WeightSpec &spec = weight.spec;
     for (uint64_t member = 0; member < spec.members(); ++member) {
       std::string name = memberName(spec.name, member);
       const TensorInfo *info = take(name);
@@ -161,6 +164,8 @@ private:
         continue;
       if (!isOne(spec.shape) || !isOne(info->shape))
         SADDLE_RETURN_IF_ERROR(checkShape(name, *info, spec.shape));
+      if (member == 0 && weight.anyFloat && holdsValues(info->dtype))
+        spec.dtype = info->dtype;
       if (info->dtype != spec.dtype)
         return fail(StatusCode::Unsupported, "tensor " + quoted(name) + " is " +
                                                  found(*info) + ", expected " +
@@ -171,16 +176,21 @@ private:
 
   /// What `spec` is in the config's words: "int4 groups".
   std::string declared(const WeightSpec &spec) const {
-    return !spec.isQuantised()
-               ? rules.quantisation ? " keeps this module unquantised"
-                                    : " has no quantization_config"
-               : std::string(" declares ") + rules.quantisation.format->name +
-                     " weights (quantization_config)";
+    if (!spec.isQuantised())
+      return rules.quantisation ? " keeps this module unquantised"
+                                : " has no quantization_config";
+    StatusOr<const StorageFormat *> format = rules.quantisation.formatOf(
+        moduleName(spec.name), rules.configPath, spec.members());
+    return std::string(" declares ") +
+           (format.ok() && *format ? (*format)->name : "quantised") +
+           " weights (quantization_config)";
   }
 
   /// The module's weight under the name that it has in another format.
   Status refuseOtherForms(const WeightSpec &spec, const std::string &name,
                           const TensorInfo *weight) {
+    if (!namesWeight(name))
+      return Status();
     for (const StorageFormat &format : knownFormats()) {
       std::string other = moduleName(name) + "." + format.tensor;
       const TensorInfo *info = other == name ? nullptr : find(other);
@@ -220,7 +230,7 @@ private:
                            " is ";
         if (!weight)
           return fail(StatusCode::DataLoss, what + "missing");
-        if (weight->dtype != format.dtype)
+        if (!belongsTo(companion.tensor, weight->dtype))
           return fail(StatusCode::DataLoss, what + found(*weight) + ", not " +
                                                 dtypeName(format.dtype));
       }
@@ -362,21 +372,9 @@ private:
                                ", which is not part of this model";
   }
 
-  /// A file beside config.json that may explain why weights are not as that
-  /// says.
-  std::string sideFile() const {
-    for (const SideFile &file : kSideFiles) {
-      StatusOr<bool> isThere = exists(checkpoint.directory + "/" + file.name);
-      if (!rules.quantisation && isThere.ok() && *isThere)
-        return std::string("; the folder has ") + file.name + ", " + file.what;
-    }
-    return "";
-  }
-
   Status fail(StatusCode code, const std::string &message,
               const std::string &rest = "") const {
-    return Status(code,
-                  checkpoint.directory + ": " + message + rest + sideFile());
+    return Status(code, checkpoint.directory + ": " + message + rest);
   }
 
   const Checkpoint &checkpoint;

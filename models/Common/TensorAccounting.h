@@ -37,11 +37,12 @@ struct AccountingRules {
 };
 
 /// Matches the headers of `checkpoint` with `weights.used`, sets the dtypes
-/// that were found, and adds what no weight reads to `weights.ignored`. A
-/// weight of values is F32, BF16 or F16; a quantised one has its format's dtype
-/// and companions; members of a stack agree. Errors name the tensor: missing,
-/// unknown, of another shape or dtype, companion without its weight, quantised
-/// weight without companion, quantised or not against the config's word.
+/// that were found, makes optional weights that are there used ones, and adds
+/// what no weight reads to `weights.ignored`. A weight of values is F32, BF16
+/// or F16; a quantised one has its format's dtype and companions; members of a
+/// stack agree. Errors name the tensor: missing, unknown, of another shape or
+/// dtype, companion without its weight, quantised weight without companion,
+/// quantised or not against the config's word.
 Status accountForTensors(const Checkpoint &checkpoint,
                          const AccountingRules &rules, ModelWeights &weights);
 

@@ -104,6 +104,10 @@ struct IgnoredWeight {
   std::string reason;
   /// Of a vector of I32: element i must be i / group; 0: whatever it holds.
   uint64_t group = 0;
+  /// All of it must be zero.
+  bool zero = false;
+  /// As Companion.
+  bool anyFloat = false;
 };
 
 /// `name` with "{}" replaced by `member`; `name` itself when it has none.

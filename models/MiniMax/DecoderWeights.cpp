@@ -57,6 +57,7 @@ void listQKV(WeightLister &list, const DecoderDimensions &dims,
                      {dims.kvHeads, dims.hidden});
   list.addProjection("v_proj", attention + "v_proj",
                      {dims.kvHeads, dims.hidden});
+  list.addCacheScales("kv", attention);
 }
 
 void listSharedExpert(WeightLister &list, const DecoderDimensions &dims,
@@ -75,11 +76,11 @@ AccountingRules decoderAccountingRules(const DecoderConfig &config,
   rules.ignore.push_back(
       {"*.rotary_emb.inv_freq", "recomputed from rope_theta and rotary_dim"});
   for (const char *scale :
-       {"*.self_attn.k_proj.k_scale", "*.self_attn.v_proj.v_scale",
-        "*.self_attn.k_scale", "*.self_attn.v_scale"})
-    if (config.quantisation)
-      rules.ignore.push_back(
-          {scale, "KV caches hold what is computed, without a scale"});
+       {"*.self_attn.q_scale", "*.self_attn.attn.q_scale",
+        "*.self_attn.q_proj.q_scale", "*.self_attn.prob_scale",
+        "*.self_attn.attn.prob_scale", "*.self_attn.prob_output_scale"})
+    rules.ignore.push_back(
+        {scale, "queries and weights of attention are multiplied as they are"});
   if (config.tieWordEmbeddings)
     rules.ignore.push_back(
         {"lm_head.weight", "tie_word_embeddings: the embedding is used"});

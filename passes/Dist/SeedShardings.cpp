@@ -56,6 +56,7 @@ struct DimensionName {
 constexpr DimensionName kDimensions[] = {
     {"hidden", Split::Whole},
     {"router_experts", Split::Whole},
+    {"scale", Split::Whole},
     {"q_heads", Split::Heads, "num_attention_heads"},
     {"kv_heads", Split::KVHeads, "num_key_value_heads"},
     {"experts", Split::Experts, "num_local_experts"},

@@ -161,8 +161,8 @@ private:
           builder.getStringAttr(entry.getName().getValue()),
           info.getAs<IntegerAttr>("stack"), model::CompanionKindAttr(),
           FlatSymbolRefAttr(), info.getAs<StringAttr>("reason"),
-          info.getAs<IntegerAttr>("group"), UnpackingAttr(),
-          info.getAs<TypeAttr>("type"));
+          info.getAs<IntegerAttr>("group"), info.getAs<UnitAttr>("zero"),
+          UnpackingAttr(), info.getAs<TypeAttr>("type"));
     }
   }
 };

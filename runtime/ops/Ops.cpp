@@ -138,6 +138,13 @@ static const std::vector<Op> &table() {
        "s = sigmoid(logits); the k experts with the largest s + bias (ties: "
        "lower index), in descending order; weights = s / Σs over the chosen · "
        "routed_scale"},
+      {"scale",
+       {{"x", kIn, Type::A, "nD"},
+        {"factor", kWeight, Type::F32, "o"},
+        {"out", kOut, Type::A, "nD"}},
+       {{"inverse", kInt}},
+       scaleRelations,
+       "x · factor[0], or x / factor[0] with inverse 1"},
       {"scaled_add",
        {{"a", kIn, Type::A, "nH"},
         {"b", kIn, Type::A, "nH"},

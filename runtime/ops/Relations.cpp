@@ -79,6 +79,12 @@ Status ropeRelations(const Call &call) {
                    call.op, theta);
 }
 
+Status scaleRelations(const Call &call) {
+  SADDLE_RETURN_IF_ERROR(
+      checkEqual(call, "the length of factor", call.extents['o'], "1", 1));
+  return checkIntAtLeast(call, "inverse", 0);
+}
+
 Status kvAppendRelations(const Call &call) {
   return checkEqual(call, "the width of k and v", call.extents['G'],
                     "kv heads x head dim of the caches",

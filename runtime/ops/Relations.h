@@ -12,6 +12,7 @@ Status normRelations(const Call &);
 Status rmsScaleRelations(const Call &);
 Status sumOfSquaresRelations(const Call &);
 Status ropeRelations(const Call &);
+Status scaleRelations(const Call &);
 Status kvAppendRelations(const Call &);
 Status attentionRelations(const Call &);
 Status decayScanRelations(const Call &);

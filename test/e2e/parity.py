@@ -109,7 +109,8 @@ def check(args, case, topology, dtype, tmp):
     longest = max(len(tokens) for _, tokens, _, _ in sequences)
     engine = pathlib.Path(tmp) / "case.saddle"
     compile_engine(args.compile, args.case, engine, topology, dtype, longest + 1,
-                   len(sequences), args.chunk)
+                   len(sequences), args.chunk,
+                   options=["--kv-dtype", args.kv_dtype] if args.kv_dtype else [])
     failures = 0
     for mode in args.modes:
         if mode == "decode":
@@ -144,7 +145,9 @@ def main():
     parser.add_argument("--run", required=True, help="saddle-run")
     parser.add_argument("--case", required=True, type=pathlib.Path)
     parser.add_argument("--tp", default="1")
-    parser.add_argument("--topology", help="in place of --tp: tp=2,ep=2")
+    parser.add_argument("--topology",
+                        help="in place of --tp, with blanks between: tp=1 tp=2,ep=2")
+    parser.add_argument("--kv-dtype", help="of saddle-compile; default: its own")
     parser.add_argument("--compute-dtype", default="f32")
     parser.add_argument("--modes", default="decode")
     parser.add_argument("--chunk", type=int, help="prefill chunk")
@@ -159,8 +162,9 @@ def main():
     for dtype in args.compute_dtype.split(","):
         if dtype == "bf16" and not (case["bf16"] or args.reference):
             parser.error(f"{args.case}: has no bf16 goldens")
-        for tp in map(int, args.tp.split(",")):
-            topology = args.topology or f"tp={tp}"
+        topologies = (args.topology.split() if args.topology else
+                      [f"tp={tp}" for tp in args.tp.split(",")])
+        for topology in topologies:
             with tempfile.TemporaryDirectory() as tmp:
                 try:
                     failures += check(args, case, topology, dtype, tmp)

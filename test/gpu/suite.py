@@ -49,6 +49,14 @@ fp8-odd         | f32 bf16 | tp=1 tp=4 tp=8 tp=4,pp=2
 fp8-published   | f32 bf16 | tp=1 tp=2 tp=8 tp=8,ep=2
 fp8-half-blocks | f32 bf16 | tp=1 tp=4 tp=8
 fp8-channels    | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
+storage/awq               | f32 | tp=1 tp=2
+storage/gptq              | f32 | tp=1
+storage/mixed             | f32 | tp=1 tp=2
+storage/mxfp4             | f32 | tp=1
+storage/mxfp8-nvfp4       | f32 | tp=1 tp=2,ep=2
+storage/modelopt-mixed    | f32 | tp=1 tp=2
+storage/modelslim         | f32 | tp=1
+storage/saved-stacks      | f32 | tp=1 tp=2
 m1-base         | f32      | tp=1 tp=2 tp=4 tp=2,ep=2 tp=2,pp=2 tp=2,dp=2 tp=4,dp=2,ep=2
 m1-published    | f32      | tp=1 tp=2 tp=8 tp=8,ep=2 tp=2,dp=2 tp=1,pp=3
 m1-twelve-heads | f32      | tp=1 tp=4 tp=4,dp=2 tp=2,pp=2
@@ -75,6 +83,7 @@ FP8_CACHE = """
 base            | f32 bf16 | tp=1 tp=4 tp=8
 batch           | f32 bf16 | tp=1 tp=4,pp=2 tp=4,dp=2,ep=4,pp=2
 fp8-published   | bf16     | tp=1 tp=8
+storage/kv-scales | f32  | tp=1 tp=2
 """
 
 # An element of a cache that differs in its last bit may be rounded to the next of
@@ -150,6 +159,7 @@ def tests():
 
 
 def file_name(kind, name, dtype, topology):
+    name = name.replace("/", "-")
     return f"{kind}.{name}.{dtype}.{topology.replace('=', '').replace(',', '-')}"
 
 

@@ -3,6 +3,7 @@
 
 #include "compiler/Driver/Compile.h"
 #include "runtime/src/base/Printable.h"
+#include "tools/saddle-compile/Golden.h"
 #include "tools/support/Memory.h"
 #include "tools/support/Progress.h"
 #include "tools/support/Signals.h"
@@ -34,7 +35,7 @@ int main(int argc, char **argv) {
   tools::makeFileSizeAnError();
   CompileOptions options;
   std::string topology = "tp=1", computeDType = "bf16", kvDType;
-  std::string compileTo, compileFrom, kernelCache;
+  std::string compileTo, compileFrom, kernelCache, golden;
   std::vector<std::string> mlirFlags;
   model::Limits &limits = options.build.limits;
 
@@ -139,6 +140,9 @@ int main(int argc, char **argv) {
   app.add_option("--dump-kernels", options.dumpKernels,
                  "Folder for kernel sources, binaries and report.txt")
       ->group(kDeviceOptions);
+  app.add_option("--golden", golden,
+                 "Also run the model on the CPU in fp32 and write logits for "
+                 "saddle-run --self-test to this file");
   app.add_flag("--explain", options.explain, "Print why choices were made");
   app.add_option("--mlir", mlirFlags,
                  "A flag of MLIR itself, such as --mlir=--mlir-timing");
@@ -183,7 +187,18 @@ int main(int argc, char **argv) {
       options.given.push_back(option->get_name());
   if (Status status = checkOptions(options); !status.ok())
     return usage(status.message());
+  if (!golden.empty())
+    if (Status status = tools::checkGolden(options); !status.ok())
+      return usage(status.message());
   if (!applyMlirFlags(mlirFlags))
     return 2;
-  return compile(options) ? 0 : 1;
+  if (!compile(options))
+    return 1;
+  if (golden.empty())
+    return 0;
+  Status status = tools::writeGolden(options, golden);
+  if (!status.ok())
+    std::cerr << "saddle-compile: error: " << printable(status.message())
+              << "\n";
+  return status.ok() ? 0 : 1;
 }

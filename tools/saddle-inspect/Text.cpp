@@ -5,6 +5,7 @@
 #include "runtime/src/engine/Programs.h"
 #include "runtime/src/engine/States.h"
 #include "tools/saddle-inspect/Facts.h"
+#include "tools/saddle-inspect/Modules.h"
 
 #include <algorithm>
 #include <cctype>
@@ -451,6 +452,17 @@ void Report::piece(const Piece &piece) {
 
 void Report::weights() {
   for (const Program *program : *engine.programs()) {
+    heading("modules of " + saddle::engine::describe(*program));
+    for (const ModuleFacts &module : modulesOf(engine, *program)) {
+      line(1,
+           module.name + ": " + module.stored + ", " + bytesText(module.bytes) +
+               " a rank",
+           "");
+      line(2,
+           "from " + module.checkpoint + "; " + module.op + ": " +
+               module.executed,
+           "");
+    }
     heading("weights of " + saddle::engine::describe(*program));
     for (const Weight *weight : *program->weights()) {
       line(1, weight->name()->str() + ": " + sliceText(*weight->slice()), "");

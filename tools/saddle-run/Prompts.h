@@ -17,7 +17,7 @@ struct PromptSources {
   bool given() const {
     return !texts.empty() || !tokens.empty() || !file.empty();
   }
-  bool needTokenizer() const { return tokens.empty(); }
+  bool needTokenizer() const { return given() && tokens.empty(); }
 };
 
 /// Token ids of each prompt. `tokenizer` may be null when none is needed.

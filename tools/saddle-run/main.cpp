@@ -5,6 +5,7 @@
 #include "tools/saddle-run/Generate.h"
 #include "tools/saddle-run/LogitsFile.h"
 #include "tools/saddle-run/Prompts.h"
+#include "tools/saddle-run/SelfTest.h"
 #include "tools/support/Checks.h"
 #include "tools/support/DeviceOptions.h"
 #include "tools/support/Memory.h"
@@ -28,7 +29,8 @@ namespace {
 constexpr int kFine = 0, kFailed = 1, kUsage = 2;
 
 struct Options {
-  std::string engine, weights, tokenizer, logitsOut;
+  std::string engine, weights, tokenizer, logitsOut, goldenOut, selfTest;
+  std::optional<double> bound; // of the self-test
   PromptSources prompts;
   saddle_request_t request;
   saddle_session_options_t session;
@@ -47,6 +49,14 @@ turn); then each continuation stands on its own line behind "[N] ", in order.
 and "logits", F32 [positions, vocab]: row i holds the logits after token i. The
 last generated token is not fed back, so positions = prompt + generated - 1.
 With several prompts the names end in .0, .1, and so on.
+
+--golden-out F writes tokens and logits of one prompt likewise, by default of a
+fixed one: run it with an engine that is trusted, such as one of target cpu and
+--compute-dtype f32. --self-test F feeds its tokens before anything else, and any
+engine of the same model must compute the same logits, up to --self-test-bound of
+the largest: 1e-4 for engines that compute in f32, else 8e-2, where a third of the
+positions may differ more, since experts that are nearly as good are chosen by
+rounding. Without an input that is all.
 
 INT (Ctrl-C), TERM or HUP ends the generation after the current step; what there
 is by then is printed and written as usual, and the signal then ends the tool. A
@@ -175,8 +185,21 @@ Status run(Options &options) {
   saddle_engine_info_t info;
   saddle_engine_info(engine.get(), &info);
   SADDLE_ASSIGN_OR_RETURN(TokenizerOwner tokenizer, openTokenizer(options));
-  SADDLE_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts,
-                          readPrompts(options.prompts, tokenizer.get(), info));
+  std::vector<std::vector<int32_t>> prompts;
+  if (options.prompts.given()) {
+    SADDLE_ASSIGN_OR_RETURN(
+        prompts, readPrompts(options.prompts, tokenizer.get(), info));
+  } else if (!options.goldenOut.empty()) {
+    prompts = {fixedPrompt(info)};
+  }
+  if (!options.goldenOut.empty() && prompts.size() != 1)
+    return makeError(StatusCode::InvalidArgument,
+                     "--golden-out takes one prompt, found %zu",
+                     prompts.size());
+  std::optional<Golden> golden;
+  if (!options.selfTest.empty()) {
+    SADDLE_ASSIGN_OR_RETURN(golden, readGolden(options.selfTest, info));
+  }
   if (info.num_eos_token_ids == 0 && !options.request.ignore_eos)
     std::fprintf(stderr, "the engine knows no end token: answers end at "
                          "--max-new-tokens or max_seq_len only\n");
@@ -189,6 +212,18 @@ Status run(Options &options) {
       SessionOwner session,
       createSession(engine.get(), options.weights, options.session));
   double loadSeconds = now() - start;
+  if (golden) {
+    Tolerance tolerance = goldenTolerance(info);
+    tolerance.bound = options.bound.value_or(tolerance.bound);
+    SADDLE_ASSIGN_OR_RETURN(double error,
+                            selfTest(session.get(), info, *golden, tolerance));
+    std::fprintf(stderr,
+                 "self-test: %zu positions, logits differ by %.2g of the "
+                 "largest, at most %g allowed\n",
+                 golden->tokens.size(), error, tolerance.bound);
+    if (prompts.empty())
+      return {};
+  }
 
   Printer printer(options, tokenizer.get(), prompts.size());
   saddle_timing_t timing = {};
@@ -211,6 +246,9 @@ Status run(Options &options) {
   if (!options.logitsOut.empty())
     SADDLE_RETURN_IF_ERROR(
         writeLogits(options.logitsOut, continuations, info.vocab_size));
+  if (!options.goldenOut.empty())
+    SADDLE_RETURN_IF_ERROR(
+        writeLogits(options.goldenOut, continuations, info.vocab_size));
   if (options.json)
     printJson(continuations, tokenizer.get(),
               saddle_session_num_pages(session.get()) * info.page_size, timing,
@@ -268,7 +306,7 @@ int main(int argc, char **argv) {
   inputs->add_option(
       "--prompts-file", options.prompts.file,
       "One prompt per line, with LF or CRLF; - is standard input");
-  inputs->require_option(1);
+  inputs->require_option(0, 1); // with golden logits there need be none
   app.add_flag("--parse-special", options.prompts.parseSpecial,
                "The content of a special token in a text becomes that token; "
                "for prompts in a chat's form, and not for text of others");
@@ -301,6 +339,13 @@ int main(int argc, char **argv) {
                  "tokenizer.json or its folder; default: the weights folder");
   app.add_option("--logits-out", options.logitsOut,
                  "Write logits to this safetensors file");
+  app.add_option("--golden-out", options.goldenOut,
+                 "Write tokens and logits for --self-test to this file");
+  app.add_option("--self-test", options.selfTest,
+                 "Compare with the logits in this file of --golden-out");
+  app.add_option("--self-test-bound", options.bound,
+                 "Largest difference, as a share of the largest logit")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--micro-batches", options.session.micro_batches,
                  "Launches that a batch is cut into, for pipeline stages; 0 is "
                  "one per stage")
@@ -314,6 +359,12 @@ int main(int argc, char **argv) {
   app.add_flag("--json", options.json, "Results as JSON on stdout");
   try {
     app.parse(argc, argv);
+    bool needsNone = !options.goldenOut.empty() || !options.selfTest.empty();
+    if (!options.prompts.given() && !needsNone)
+      throw CLI::RequiredError("an input (--prompt, --tokens, --prompts-file)");
+    if (options.bound && options.selfTest.empty())
+      throw CLI::ValidationError("--self-test-bound",
+                                 "has no effect without --self-test");
     if (options.prompts.parseSpecial && !options.prompts.needTokenizer())
       throw CLI::ValidationError("--parse-special",
                                  "has no effect on --tokens; leave it out");
@@ -323,7 +374,8 @@ int main(int argc, char **argv) {
   } catch (const CLI::ParseError &error) {
     return app.exit(error) == 0 ? kFine : kUsage;
   }
-  options.request.wants_logits = !options.logitsOut.empty();
+  options.request.wants_logits =
+      !options.logitsOut.empty() || !options.goldenOut.empty();
   Status status = run(options);
   if (!status.ok())
     printError(status);

@@ -13,14 +13,20 @@ class Progress {
 public:
   /// `total` units of work; `enabled` false never prints.
   Progress(std::string what, uint64_t total, bool enabled = true);
+  /// Of bytes, whose number `update` says; their rate is printed, too.
+  enum Unit { Bytes };
+  Progress(std::string what, Unit);
   /// Clears the line.
   ~Progress();
   void update(uint64_t done);
+  void update(uint64_t done, uint64_t all);
 
 private:
   std::string what;
   uint64_t total;
-  bool visible; // may print
+  bool areBytes = false;
+  uint64_t first = 0; // done before the start
+  bool visible;       // may print
   bool printed = false;
   double start, last;
 };

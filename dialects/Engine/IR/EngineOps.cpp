@@ -55,6 +55,10 @@ LogicalResult SourceOp::verify() {
       return emitOpError("expected an ignored vector of i32 with a group of at "
                          "least 1, but got group ")
              << *group << " of " << type;
+  // source_c6
+  if (getZero() && !getIgnored())
+    return emitOpError("expected a source that is ignored, but got one that "
+                       "is read and must be zero");
   // source_c4
   UnpackingAttr unpacking = getUnpackingAttr();
   if (!unpacking)

@@ -20,7 +20,8 @@ def Model_Dialect : Dialect {
     The module carries these attributes:
     - `model.config`: a dictionary of facts about the model (architecture, hidden size, layers, vocabulary, end-of-sequence ids, fingerprint);
     - `model.limits`: `max_batch`, `max_seq_len`, `prefill_chunk`, `page_size`, all positive integers;
-    - `model.ignored_sources`, if there are any: checkpoint tensors that nothing reads, each with the `reason`, its `stack`, the `type` of one member, and perhaps a `group`: element i must be i / group.
+    - `model.ignored_sources`, if there are any: checkpoint tensors that nothing reads, each with the `reason`, its `stack`, the `type` of one member, and perhaps a `group`: element i must be i / group, or `zero`: all of it must be zero;
+    - `model.stored_parts`, if there are any: where the folder has tensors otherwise than weights and ignored sources name them. A list of dictionaries with `name`, `tensor`, `stack`, `columns`, `first`, `count`, `of`, as `StoredPart` of `runtime/src/checkpoint/Parts.h`.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
@@ -30,6 +31,7 @@ def Model_Dialect : Dialect {
     static constexpr ::llvm::StringLiteral kConfigAttrName = "model.config";
     static constexpr ::llvm::StringLiteral kLimitsAttrName = "model.limits";
     static constexpr ::llvm::StringLiteral kIgnoredSourcesAttrName = "model.ignored_sources";
+    static constexpr ::llvm::StringLiteral kStoredPartsAttrName = "model.stored_parts";
     static constexpr ::llvm::StringLiteral kPhaseAttrName = "model.phase";
   }];
 }

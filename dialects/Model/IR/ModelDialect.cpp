@@ -89,6 +89,24 @@ LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
                              "a reason, a stack and a type");
     return success();
   }
+  if (attr.getName() == kStoredPartsAttrName) {
+    auto parts = dyn_cast<ArrayAttr>(attr.getValue());
+    if (!parts || !llvm::all_of(parts, [](Attribute each) {
+          auto part = dyn_cast<DictionaryAttr>(each);
+          return part && part.getAs<StringAttr>("name") &&
+                 part.getAs<StringAttr>("tensor") &&
+                 part.getAs<BoolAttr>("columns") &&
+                 llvm::all_of(
+                     ArrayRef<StringRef>{"stack", "first", "count", "of"},
+                     [&](StringRef number) {
+                       return bool(part.getAs<IntegerAttr>(number));
+                     });
+        }))
+      return op->emitOpError("'model.stored_parts' must be a list of "
+                             "dictionaries with name, tensor, stack, columns, "
+                             "first, count and of");
+    return success();
+  }
   return op->emitOpError("attribute ")
          << attr.getName() << " is not known on this op";
 }

@@ -487,6 +487,21 @@ LogicalResult ScaledAddOp::verify() {
   return verifyPositive(*this, "beta", getBeta().convertToDouble());
 }
 
+LogicalResult ScaleOp::verify() {
+  // scale_c1
+  if (failed(verifyRank(*this, getType(), "an input", 2)))
+    return failure();
+  // scale_c2
+  if (getInverse() > 1)
+    return emitOpError("expected inverse 0 or 1, but got ") << getInverse();
+  return success();
+}
+
+LogicalResult ScaleOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // scale_c1
+  return verifyWeightShape(*this, getWeightAttr(), symbols, {1});
+}
+
 LogicalResult SwiGLUOAIOp::verify() {
   // swiglu_oai_c2
   if (failed(verifyPositive(*this, "alpha", getAlpha().convertToDouble())))

@@ -290,6 +290,26 @@ def Model_SigmoidGateOp : Model_StepOp<"sigmoid_gate", [Pure, SameOperandsAndRes
   let assemblyFormat = "$input `,` $gate attr-dict `:` type($result)";
 }
 
+def Model_ScaleOp : Model_WeightedOp<"scale", [Pure, SameOperandsAndResultType, Pointwise]>, Launches<"scale", ["inverse"]> {
+  let summary = "all elements times one stored number, or divided by it";
+  let description = [{
+    `x * scale`, or `x / scale` with `inverse` 1. A cache of fp8 with stored scales holds k and v divided by theirs; attention then takes queries times the
+    scale of k, and its result is multiplied by that of v.
+
+    ```mlir
+    %s = model.scale %k, @layers.0.kv_k_scale inverse 1 : tensor<?x1024xbf16>
+    ```
+
+    **Constraints**
+    - (scale_c1) the input has rank 2 and the weight is one number;
+    - (scale_c2) `inverse` is 0 or 1.
+  }];
+  let arguments = (ins Model_Activation:$input, FlatSymbolRefAttr:$weight, I64Attr:$inverse);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$input `,` $weight `inverse` $inverse attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
 // swiglu_oai_c1: SameOperandsAndResultType.
 def Model_SwiGLUOAIOp : Model_StepOp<"swiglu_oai", [Pure, SameOperandsAndResultType, Pointwise]>, Launches<"swiglu_oai", ["alpha", "limit"]> {
   let summary = "clamped SwiGLU with a bias of one";

@@ -32,6 +32,10 @@ SmallVector<WeightUse> RMSNormOp::getWeightUses() {
   return vectors(getWeightAttr());
 }
 
+SmallVector<WeightUse> ScaleOp::getWeightUses() {
+  return vectors(getWeightAttr());
+}
+
 SmallVector<WeightUse> LinearOp::getWeightUses() {
   WeightUse use{getWeightAttr()};
   use.joins = 0;

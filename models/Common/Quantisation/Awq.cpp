@@ -13,7 +13,6 @@ static constexpr FixedField fixedFields[] = {
      "implemented"},
     {"version", R"(["gemm", "GEMM"])",
      "other packings (gemv, marlin) are not implemented"},
-    {"kv_cache_scheme", "[]", "stored KV cache scales are not implemented"},
 };
 static constexpr UnusedField unusedFields[] = {
     {"backend", "about another program's kernels"},
@@ -43,7 +42,7 @@ StorageFormat awq(int64_t group) {
   return format;
 }
 
-StorageFormat readAwq(ConfigReader &quantization) {
+Formats readAwq(ConfigReader &quantization) {
   acceptFixed(quantization, fixedFields);
   skipUnused(quantization, unusedFields);
   for (const char *required : {"bits", "zero_point"})

@@ -12,14 +12,11 @@ namespace saddle {
 static constexpr FixedField fixedFields[] = {
     {"quantization_status", R"(["compressed"])",
      "the checkpoint must store what it is to be read as"},
-    {"kv_cache_scheme", "[]", "stored KV cache scales are not implemented"},
     {"sparsity_config", "[{}]", "sparse weights are not implemented"},
     {"transform_config", "[{}]", "transformed weights are not implemented"},
 };
 static constexpr FixedField groupFields[] = {
     {"output_activations", "[]", "quantised outputs are not implemented"},
-    {"targets", R"([["Linear"]])",
-     "formats that differ by module are not implemented"},
 };
 /// Of weights and of activations.
 static constexpr FixedField schemeFields[] = {
@@ -188,11 +185,45 @@ static bool readChannels(ConfigReader &scheme) {
   return strategy != "tensor";
 }
 
+StorageFormat fp8ScaledBlocks() {
+  StorageFormat format = fp8Blocks();
+  format.companions.front().tensor = "weight_scale";
+  return format;
+}
+
+/// Blocks of 128 x 128, whose activations are quantised per token and 128
+/// columns.
+static StorageFormat readFloatBlocks(ConfigReader &group,
+                                     ConfigReader &weights) {
+  std::optional<std::vector<int64_t>> block =
+      weights.integers("block_structure", 1, maxInt32);
+  if (!block || *block != std::vector<int64_t>{fp8BlockExtent, fp8BlockExtent})
+    weights.failExpected("block_structure",
+                         "[128, 128], the only block implemented");
+  acceptFixed(weights, fp8Fields);
+  acceptFixed(weights, symmetricFields);
+  acceptFixed(weights, noGroupFields);
+  weights.accept("scale_dtype", "[]", "scales are floats as stored");
+  std::optional<ConfigReader> inputs =
+      openScheme(group, "input_activations", /*dynamic=*/true,
+                 "FP8 activations, quantised per token and 128 columns");
+  if (inputs) {
+    acceptFixed(*inputs, fp8Fields);
+    acceptFixed(*inputs, symmetricFields);
+    acceptFixed(*inputs, noBlockFields);
+    inputs->accept("strategy", R"(["group"])", "the strategy of blocks");
+    inputs->accept("group_size", "[128]", "the columns of a block");
+  }
+  return fp8ScaledBlocks();
+}
+
 static StorageFormat readFloatQuantized(ConfigReader &group) {
   std::optional<ConfigReader> scheme =
       openScheme(group, "weights", /*dynamic=*/false,
                  "FP8 weights with a scale for each channel");
   bool channels = true;
+  if (scheme && scheme->string("strategy") == "block")
+    return readFloatBlocks(group, *scheme);
   if (scheme) {
     channels = readChannels(*scheme);
     acceptFixed(*scheme, fp8Fields);
@@ -295,6 +326,9 @@ struct Format {
 };
 } // namespace
 
+/// Each group says its own.
+static constexpr const char *mixedFormat = "mixed-precision";
+
 static constexpr Format formats[] = {
     {"float-quantized", readFloatQuantized},
     {"int-quantized", readIntQuantized},
@@ -303,47 +337,98 @@ static constexpr Format formats[] = {
     {"pack-quantized", readPackQuantized},
 };
 
-/// The field in the list, or in its group, where it must be the same.
-static const Format *readFormat(ConfigReader &quantization,
-                                ConfigReader &group) {
-  std::optional<std::string> name = quantization.string("format"),
-                             ofGroup = group.string("format");
-  if (name && ofGroup && *name != *ofGroup)
-    group.failExpected("format", "\"" + *name + "\", as the list says");
-  if (!name)
-    name = ofGroup;
-  for (const Format &format : formats)
-    if (!name || *name == format.name)
-      return &format;
+/// Names of the formats that are there, for messages.
+static std::string knownNames() {
   std::string known;
   for (const Format &format : formats)
     known += std::string(known.empty() ? "\"" : ", \"") + format.name + "\"";
-  quantization.failExpected(
-      "format", known + " or nothing; other formats are not implemented");
+  return known;
+}
+
+/// A group's own format, or that of all; null after an error.
+static const Format *readFormat(ConfigReader &quantization, ConfigReader &group,
+                                const std::optional<std::string> &ofAll) {
+  std::optional<std::string> own = group.string("format");
+  const bool mixed = ofAll == mixedFormat;
+  if (ofAll && !mixed && own && *ofAll != *own) {
+    group.failExpected("format", "\"" + *ofAll + "\", as the list says");
+    return nullptr;
+  }
+  if (mixed && !own) {
+    group.failExpected("format",
+                       knownNames() + ", since the formats are mixed");
+    return nullptr;
+  }
+  const std::optional<std::string> &name = own ? own : ofAll;
+  for (const Format &format : formats)
+    if (!name || *name == format.name)
+      return &format;
+  (own ? group : quantization)
+      .failExpected("format", knownNames() +
+                                  " or nothing; other formats are not "
+                                  "implemented");
   return nullptr;
 }
 
-StorageFormat readCompressedTensors(ConfigReader &quantization) {
+/// "Linear" among the targets means all modules that no other group names.
+static bool splitTargets(ConfigReader &group, std::vector<std::string> &names) {
+  bool all = false;
+  std::vector<std::string> targets =
+      group.strings("targets").value_or(std::vector<std::string>{"Linear"});
+  for (const std::string &target : targets) {
+    bool isClass = target.find_first_of(".:_") == std::string::npos &&
+                   !target.empty() && target[0] >= 'A' && target[0] <= 'Z';
+    if (target == "Linear")
+      all = true;
+    else if (isClass)
+      group.failExpected("targets", "\"Linear\", names of modules, or \"re:\" "
+                                    "and an expression; other classes of "
+                                    "modules are not implemented");
+    else
+      names.push_back(target);
+  }
+  return all;
+}
+
+Formats readCompressedTensors(ConfigReader &quantization) {
+  Formats result;
   acceptFixed(quantization, fixedFields);
   quantization.skip("version");
   quantization.skip("global_compression_ratio");
   std::optional<ConfigReader> groups = quantization.object("config_groups");
-  std::optional<ConfigReader> group;
-  if (groups)
-    group = groups->object("group_0");
-  if (!group) {
+  if (!groups || groups->keys().empty()) {
     quantization.failExpected("config_groups",
-                              "an object with one \"group_0\"");
-    return fp8Channels();
+                              "an object of groups, such as \"group_0\"");
+    return result;
   }
-  if (!groups->unread().empty())
-    quantization.fail("config_groups", "expected one \"group_0\", found also " +
-                                           groups->unread().front() +
-                                           "; formats that differ by module "
-                                           "are not implemented");
-  const Format *format = readFormat(quantization, *group);
-  acceptFixed(*group, groupFields);
-  return format ? format->read(*group) : fp8Channels();
+  std::optional<std::string> ofAll = quantization.string("format");
+  std::string first;
+  for (const std::string &key : groups->keys()) {
+    std::optional<ConfigReader> group = groups->object(key);
+    if (!group)
+      continue;
+    const Format *format = readFormat(quantization, *group, ofAll);
+    acceptFixed(*group, groupFields);
+    std::vector<std::string> names;
+    bool all = splitTargets(*group, names);
+    if (!format)
+      return result;
+    StorageFormat read = format->read(*group);
+    if (all && result.format)
+      groups->fail(key, "is for all \"Linear\" modules, and so is " + first +
+                            "; expected one format for each module");
+    if (all) {
+      result.format = read;
+      first = key;
+    }
+    if (!names.empty())
+      result.groups.push_back(
+          {"config_groups." + key + ".targets",
+           ModuleNames::check(*group, "targets", std::move(names),
+                              ModuleNames::Expressions),
+           std::move(read)});
+  }
+  return result;
 }
 
 } // namespace saddle

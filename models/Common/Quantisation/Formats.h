@@ -9,10 +9,11 @@
 
 namespace saddle {
 
-/// E4M3 with one F32 factor per 128 x 128 block; activations are quantised at
-/// run time per token and block column.
+/// E4M3 with one factor of any float type per 128 x 128 block; activations are
+/// quantised at run time per token and block column.
 StorageFormat fp8Blocks();
-StorageFormat readFp8(ConfigReader &quantization);
+constexpr int64_t fp8BlockExtent = 128;
+Formats readFp8(ConfigReader &quantization);
 
 /// E4M3 with one factor of any float type per row; activations are quantised at
 /// run time per token.
@@ -32,6 +33,9 @@ CompanionFormat e8m0Scale(const char *tensor);
 constexpr const char *activationsAsTheyAre =
     "activations are multiplied as they are";
 
+/// Of compressed-tensors: as fp8Blocks, under its own name of the scales.
+StorageFormat fp8ScaledBlocks();
+
 /// Integers of compressed-tensors, packed in words of I32 along the columns.
 struct PackedIntegers {
   int64_t bits = 4;  // 4 or 8
@@ -40,7 +44,7 @@ struct PackedIntegers {
 };
 StorageFormat packedIntegers(const PackedIntegers &shape);
 
-StorageFormat readCompressedTensors(ConfigReader &quantization);
+Formats readCompressedTensors(ConfigReader &quantization);
 
 /// Integers of GPTQ.
 struct GptqShape {
@@ -50,20 +54,32 @@ struct GptqShape {
   bool zerosLessOne = true;
 };
 StorageFormat gptq(const GptqShape &shape);
-StorageFormat readGptq(ConfigReader &quantization);
+Formats readGptq(ConfigReader &quantization);
 
 /// As ModelOpt names nvfp4(), and multiplies by the factor for all; and E4M3
 /// with one factor.
 StorageFormat modelOptNvfp4();
 StorageFormat modelOptFp8();
-StorageFormat readModelOpt(ConfigReader &quantization);
+Formats readModelOpt(ConfigReader &quantization);
 
-/// E4M3 with a power of two for 32 columns.
+/// E4M3 with a power of two for 32 columns; ModelOpt has another name for it.
 StorageFormat mxfp8();
-StorageFormat readMxfp8(ConfigReader &quantization);
+StorageFormat modelOptMxfp8();
+Formats readMxfp8(ConfigReader &quantization);
 
 StorageFormat awq(int64_t group);
-StorageFormat readAwq(ConfigReader &quantization);
+Formats readAwq(ConfigReader &quantization);
+
+/// Of AMD's Quark: pairs of E2M1 with a power of two for 32 columns.
+StorageFormat quarkMxfp4();
+Formats readQuark(ConfigReader &quantization);
+
+/// Of ModelSlim, int8Channels() with zero points that are zero.
+StorageFormat modelSlimInt8();
+Formats readModelSlim(ConfigReader &quantization);
+
+/// Refused: what it stores is made for one program's kernels.
+Formats readFastDeploy(ConfigReader &quantization);
 
 /// Columns that share a scale, a required field; -1 in the file and 0 here for
 /// all of them.

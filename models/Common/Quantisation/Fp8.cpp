@@ -6,8 +6,6 @@
 
 namespace saddle {
 
-static constexpr int64_t blockExtent = 128;
-
 static constexpr FixedField fixedFields[] = {
     {"fmt", R"(["float8_e4m3fn", "e4m3"])",
      "other FP8 formats are not implemented"},
@@ -17,7 +15,6 @@ static constexpr FixedField fixedFields[] = {
     {"scale_fmt", R"(["float"])", "other scales than F32 are not implemented"},
     {"modules_to_convert", "[[]]",
      "FP8 outside attention and experts is not implemented"},
-    {"kv_cache_scheme", "[]", "stored KV cache scales are not implemented"},
 };
 
 StorageFormat fp8Blocks() {
@@ -25,13 +22,13 @@ StorageFormat fp8Blocks() {
   return {"FP8",
           TensorDType::F8E4M3,
           {{CompanionRole::Scale, "weight_scale_inv", TensorDType::F32,
-            blockExtent, blockExtent}}};
+            fp8BlockExtent, fp8BlockExtent, /*anyFloat=*/true}}};
 }
 
-StorageFormat readFp8(ConfigReader &quantization) {
+Formats readFp8(ConfigReader &quantization) {
   std::optional<std::vector<int64_t>> block =
       quantization.integers("weight_block_size", 1, maxInt32);
-  if (!block || *block != std::vector<int64_t>{blockExtent, blockExtent})
+  if (!block || *block != std::vector<int64_t>{fp8BlockExtent, fp8BlockExtent})
     quantization.failExpected("weight_block_size",
                               "[128, 128], the only block implemented");
   acceptFixed(quantization, fixedFields);

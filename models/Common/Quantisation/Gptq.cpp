@@ -16,7 +16,6 @@ static constexpr FixedField fixedFields[] = {
     {"pack_dtype", R"(["int32"])", "other words are not implemented"},
     {"is_marlin_format", "[false]", "tiles of kernels are not implemented"},
     {"lm_head", "[false]", "a quantised lm_head is not implemented"},
-    {"kv_cache_scheme", "[]", "stored KV cache scales are not implemented"},
     {"modules_in_block_to_quantize", "[]",
      "name what stays unquantised in \"dynamic\""},
 };
@@ -68,7 +67,7 @@ StorageFormat gptq(const GptqShape &shape) {
   return format;
 }
 
-StorageFormat readGptq(ConfigReader &quantization) {
+Formats readGptq(ConfigReader &quantization) {
   GptqShape shape;
   acceptFixed(quantization, fixedFields);
   skipUnused(quantization, unusedFields);

@@ -1,5 +1,6 @@
 #include "models/Common/Quantisation/ModuleNames.h"
 
+#include "models/Common/NamePrefixes.h"
 #include "models/Common/WeightSpec.h"
 
 #include <algorithm>
@@ -45,10 +46,12 @@ static bool matchesGlob(std::string_view pattern, std::string_view name) {
   return name.empty() || name.front() == '.';
 }
 
-namespace {
+static bool mayHaveExpressions(ModuleNames::Syntax syntax) {
+  return syntax == ModuleNames::Expressions || syntax == ModuleNames::Globs;
+}
 
 /// An expression of Python's `re`, as far as POSIX has it.
-class Expression {
+class ModuleNames::Expression {
 public:
   explicit Expression(const std::string &entry) {
     std::string pattern = "^(";
@@ -81,8 +84,6 @@ private:
   regex_t regex;
 };
 
-} // namespace
-
 /// The keys of an object of exceptions, as a list's entries.
 static std::vector<std::string> readKeys(ConfigReader &reader,
                                          const char *key) {
@@ -104,23 +105,48 @@ static std::vector<std::string> readKeys(ConfigReader &reader,
   return entries;
 }
 
+ModuleNames::ModuleNames(std::vector<std::string> entries, Syntax syntax)
+    : names(std::move(entries)), syntax(syntax) {
+  for (std::string &name : names)
+    name = plainModuleName(name);
+  if (syntax == Exact)
+    set.insert(names.begin(), names.end());
+  for (const std::string &name : names)
+    expressions.push_back(mayHaveExpressions(syntax) && isExpression(name)
+                              ? std::make_shared<const Expression>(name)
+                              : nullptr);
+}
+
+std::string plainModuleName(const std::string &name) {
+  for (const NamePrefix &prefix : namePrefixes()) {
+    const std::string stored = prefix.stored;
+    if (name.compare(0, stored.size(), stored) == 0)
+      return prefix.name + name.substr(stored.size());
+  }
+  return name;
+}
+
+ModuleNames ModuleNames::check(ConfigReader &reader, const char *key,
+                               std::vector<std::string> names, Syntax syntax) {
+  ModuleNames result(std::move(names), syntax);
+  result.checkEntries(reader, key);
+  return result;
+}
+
 ModuleNames ModuleNames::read(ConfigReader &reader, const char *key,
                               Syntax syntax) {
-  if (syntax == Keys) {
-    ModuleNames read(readKeys(reader, key), Expressions);
-    read.checkEntries(reader, key);
-    return read;
-  }
-  ModuleNames read(reader.strings(key).value_or(std::vector<std::string>()),
-                   syntax);
-  read.checkEntries(reader, key);
-  return read;
+  if (syntax == Keys)
+    return check(reader, key, readKeys(reader, key), Expressions);
+  return check(reader, key,
+               reader.strings(key).value_or(std::vector<std::string>()),
+               syntax);
 }
 
 void ModuleNames::checkEntries(ConfigReader &reader, const char *key) const {
-  for (const std::string &name : names) {
-    if (syntax == Expressions && isExpression(name)) {
-      if (!Expression(name).isValid())
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::string &name = names[i];
+    if (const Expression *expression = expressionOf(i)) {
+      if (!expression->isValid())
         reader.fail(key, "expected module names or \"re:\" and an expression "
                          "of characters, ., \\d, [], (), |, *, +, ? and $, "
                          "found \"" +
@@ -143,15 +169,19 @@ void ModuleNames::checkEntries(ConfigReader &reader, const char *key) const {
 
 ModuleNames::Match ModuleNames::match(const std::string &module,
                                       uint64_t members) const {
+  if (syntax == Exact) {
+    uint64_t matched = 0;
+    for (uint64_t i = 0; i < members; ++i)
+      matched += set.count(memberName(module, i));
+    return matched == 0 ? No : matched == members ? Yes : Partly;
+  }
   Match result = matchComponents(module);
-  for (const std::string &entry : names) {
-    bool isOther = syntax == Substrings || syntax == Globs ||
-                   (syntax == Expressions && isExpression(entry));
+  for (size_t entryIndex = 0; entryIndex < names.size(); ++entryIndex) {
+    const std::string &entry = names[entryIndex];
+    const Expression *expression = expressionOf(entryIndex);
+    bool isOther = syntax == Substrings || syntax == Globs || expression;
     if (!isOther || result == Yes)
       continue;
-    std::optional<Expression> expression;
-    if (syntax == Expressions)
-      expression.emplace(entry);
     uint64_t matched = 0;
     for (uint64_t i = 0; i < members; ++i) {
       std::string name = memberName(module, i);
@@ -167,13 +197,28 @@ ModuleNames::Match ModuleNames::match(const std::string &module,
   return result;
 }
 
+std::vector<std::string>
+ModuleNames::unmatched(const std::vector<std::string> &modules) const {
+  std::vector<std::string> useless;
+  for (const std::string &entry : names) {
+    const ModuleNames alone({entry}, syntax); // compiles it once
+    bool used = false;
+    for (size_t i = 0; i < modules.size() && !used; ++i)
+      used = alone.match(modules[i]) != No;
+    if (!used)
+      useless.push_back(entry);
+  }
+  return useless;
+}
+
 ModuleNames::Match
 ModuleNames::matchComponents(const std::string &module) const {
   std::vector<std::string> name = splitDots(module);
   Match result = No;
+  if (syntax == Substrings || syntax == Globs)
+    return result;
   for (const std::string &entry : names) {
-    if (syntax == Substrings || syntax == Globs ||
-        (syntax == Expressions && isExpression(entry)))
+    if (syntax == Expressions && isExpression(entry))
       continue;
     std::vector<std::string> wanted = splitDots(entry);
     for (size_t start = 0; start + wanted.size() <= name.size(); ++start) {

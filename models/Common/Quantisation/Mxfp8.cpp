@@ -14,9 +14,13 @@ static constexpr FixedField fixedFields[] = {
     {"fmt", R"(["float8_e4m3fn", "e4m3"])",
      "other FP8 formats are not implemented"},
     {"scale_fmt", R"(["ue8m0", "e8m0"])", "MXFP8 has scales of e8m0"},
-    {"kv_cache_scheme", "[]", "stored KV cache scales are not implemented"},
-    {"moe_quant_algo", R"(["MXFP8"])",
+    {"moe_quant_algo", R"(["MXFP8", "NVFP4"])",
      "experts of another format are not implemented"},
+};
+
+static constexpr UnusedField unusedFields[] = {
+    {"attention_quant_algo", activationsAsTheyAre},
+    {"index_k_quant_type", "about a cache that these models do not have"},
 };
 
 CompanionFormat e8m0Scale(const char *tensor) {
@@ -31,14 +35,28 @@ StorageFormat mxfp8() {
   return {"MXFP8", TensorDType::F8E4M3, {e8m0Scale("weight_scale_inv")}};
 }
 
-StorageFormat readMxfp8(ConfigReader &quantization) {
+Formats readMxfp8(ConfigReader &quantization) {
   std::optional<std::vector<int64_t>> block =
       quantization.integers("weight_block_size", 1, maxInt32);
   if (!block || *block != std::vector<int64_t>{1, groupColumns})
     quantization.failExpected("weight_block_size",
                               "[1, 32], the blocks of MXFP8");
   acceptFixed(quantization, fixedFields);
-  return mxfp8();
+  skipUnused(quantization, unusedFields);
+  Formats result = mxfp8();
+  bool fp4 = quantization.string("moe_quant_algo") == "NVFP4";
+  quantization.accept("moe_quant_format",
+                      fp4 ? R"(["nvfp4-pack-quantized"])" : "[]",
+                      fp4 ? "other names of NVFP4 are not implemented"
+                          : "experts are stored as the rest");
+  quantization.accept("group_size", fp4 ? "[16, 32]" : "[32]",
+                      "the format has no other groups");
+  if (fp4)
+    result.groups.push_back(
+        {"moe_quant_algo",
+         ModuleNames({"re:.*[.]experts[.].*"}, ModuleNames::Expressions),
+         nvfp4()});
+  return result;
 }
 
 } // namespace saddle

@@ -21,7 +21,7 @@ namespace {
 
 struct Method {
   const char *name; // quant_method
-  StorageFormat (*read)(ConfigReader &quantization);
+  Formats (*read)(ConfigReader &quantization);
   /// The list of modules that stay unquantised, and its old name, if any.
   const char *unconverted, *oldUnconverted;
   ModuleNames::Syntax syntax;
@@ -37,10 +37,18 @@ constexpr Method methods[] = {
     {"modelopt", readModelOpt, "ignore", "exclude_modules", ModuleNames::Globs},
     {"mxfp8", readMxfp8, "modules_to_not_convert", "ignored_layers",
      ModuleNames::Components},
+    {"quark", readQuark, "exclude", nullptr, ModuleNames::Globs},
+    {"modelslim", readModelSlim, "modules_to_not_convert", nullptr,
+     ModuleNames::Components},
+    {"ascend", readModelSlim, "modules_to_not_convert", nullptr,
+     ModuleNames::Components},
+    {"mix_quant", readFastDeploy, "modules_to_not_convert", nullptr,
+     ModuleNames::Components},
 };
 constexpr const char *expectedMethod =
-    "\"fp8\", \"compressed-tensors\", \"gptq\", \"awq\", \"modelopt\" or "
-    "\"mxfp8\", the only ones implemented";
+    "\"fp8\", \"compressed-tensors\", \"gptq\", \"awq\", \"modelopt\", "
+    "\"mxfp8\", "
+    "\"quark\", \"modelslim\" or \"mix_quant\", the only ones implemented";
 
 /// The list under its present or its old name.
 ModuleNames readUnconverted(ConfigReader &quantization, const Method &method) {
@@ -56,26 +64,81 @@ ModuleNames readUnconverted(ConfigReader &quantization, const Method &method) {
   return now;
 }
 
+constexpr FixedField cacheFields[] = {
+    {"num_bits", "[8]", "only fp8 caches are implemented"},
+    {"type", R"(["float"])", "only fp8 caches are implemented"},
+    {"dynamic", "[false]",
+     "scales that are found at run time are not "
+     "implemented"},
+    {"symmetric", "[true]", "zero points are not implemented"},
+    {"strategy", R"(["tensor"])",
+     "a cache has one scale for its keys and one "
+     "for its values"},
+    {"group_size", "[]",
+     "a cache has one scale for its keys and one for its "
+     "values"},
+    {"block_structure", "[]",
+     "a cache has one scale for its keys and one for "
+     "its values"},
+    {"actorder", "[]", "a word of weights"},
+    {"scale_dtype", "[]", "scales are floats as stored"},
+    {"zp_dtype", "[]", "zero points are not implemented"},
+};
+
+/// Whether the file says that scales of an fp8 cache are stored.
+bool readCacheScheme(ConfigReader &quantization) {
+  quantization.accept("kv_cache_quant_algo", R"(["FP8"])",
+                      "only fp8 caches are implemented");
+  bool isSet = quantization.isSet("kv_cache_quant_algo");
+  std::optional<ConfigReader> scheme = quantization.object("kv_cache_scheme");
+  if (!scheme)
+    return isSet;
+  acceptFixed(*scheme, cacheFields);
+  for (const char *key : {"observer", "observer_kwargs"})
+    scheme->skip(key);
+  for (const std::string &unknown : scheme->unread())
+    quantization.fail("kv_cache_scheme",
+                      "the meaning of " + unknown + " is not known");
+  return true;
+}
+
 } // namespace
 
 StatusOr<const StorageFormat *>
 Quantisation::formatOf(const std::string &module, const std::string &configPath,
                        uint64_t members) const {
+  auto partly = [&](const std::string &field) {
+    return Status(StatusCode::Unsupported,
+                  configPath + ": quantization_config." + field +
+                      ": names single members of \"" + module +
+                      "\", expected all or none of them");
+  };
   const StorageFormat *none = nullptr;
-  if (!format)
-    return none;
   switch (unconverted.match(module, members)) {
   case ModuleNames::No:
-    return &*format;
+    break;
   case ModuleNames::Yes:
     return none;
   case ModuleNames::Partly:
-    break;
+    return partly(unconvertedField);
   }
-  return Status(StatusCode::Unsupported,
-                configPath + ": quantization_config." + unconvertedField +
-                    ": names single members of \"" + module +
-                    "\", expected all or none of them");
+  const FormatGroup *found = nullptr;
+  for (const FormatGroup &group : groups)
+    switch (group.modules.match(module, members)) {
+    case ModuleNames::No:
+      break;
+    case ModuleNames::Yes:
+      if (found)
+        return Status(StatusCode::InvalidArgument,
+                      configPath + ": quantization_config." + found->field +
+                          " and " + group.field + " both name \"" + module +
+                          "\", expected one format for each module");
+      found = &group;
+      break;
+    case ModuleNames::Partly:
+      return partly(group.field);
+    }
+  return found ? &found->format : format ? &*format : none;
 }
 
 void store(const StorageFormat &format, WeightSpec &spec) {
@@ -112,33 +175,35 @@ void store(const StorageFormat &format, WeightSpec &spec) {
 Quantisation readQuantisation(ConfigReader &reader,
                               std::vector<std::string> &warnings) {
   reader.accept("compression_config", "[]", "only quantization_config is read");
+  reader.accept("quantization", "[]",
+                "formats of MLX are not implemented; use the checkpoint that "
+                "it was converted from");
   Quantisation result;
   std::optional<ConfigReader> quantization =
       reader.object("quantization_config");
   if (!quantization)
     return result;
+  // FastDeploy has another name for it.
   std::optional<std::string> name =
-      quantization->string("quant_method", ConfigReader::Required);
+      quantization->string(quantization->isSet("quant_method") ||
+                                   !quantization->isSet("quantization")
+                               ? "quant_method"
+                               : "quantization",
+                           ConfigReader::Required);
   if (!name)
     return result;
   for (const Method &method : methods)
     if (*name == method.name) {
-      result.format = method.read(*quantization);
+      static_cast<Formats &>(result) = method.read(*quantization);
+      result.method = method.name;
       result.unconverted = readUnconverted(*quantization, method);
       result.unconvertedField = method.unconverted;
     }
-  if (!result.format) {
+  if (result.method.empty()) {
     quantization->failExpected("quant_method", expectedMethod);
     return result;
   }
-  // Methods refuse it, or store scales that a cache can do without.
-  for (const char *key : {"kv_cache_scheme", "kv_cache_quant_algo"})
-    if (reader.status().ok() && quantization->isSet(key))
-      warn(reader,
-           std::string("quantization_config.") + key +
-               ": KV caches hold what is computed, so stored k_scale and "
-               "v_scale are not read",
-           warnings);
+  result.cacheScales = readCacheScheme(*quantization);
   if (reader.status().ok())
     warnUnknownFields(*quantization, warnings);
   return result;
@@ -146,9 +211,23 @@ Quantisation readQuantisation(ConfigReader &reader,
 
 const std::vector<StorageFormat> &knownFormats() {
   static const std::vector<StorageFormat> formats = {
-      fp8Blocks(), fp8Channels(), packedIntegers({}), gptq({}),
-      awq(0),      fp8Tensors(),  int8Channels(),     nvfp4(),
-      mxfp4(),     mxfp8(),       modelOptNvfp4(),    modelOptFp8()};
+      fp8Blocks(),
+      fp8Channels(),
+      packedIntegers({}),
+      packedIntegers({4, 0, /*symmetric=*/false}),
+      gptq({}),
+      awq(0),
+      fp8Tensors(),
+      int8Channels(),
+      nvfp4(),
+      mxfp4(),
+      mxfp8(),
+      modelOptNvfp4(),
+      modelOptFp8(),
+      quarkMxfp4(),
+      modelOptMxfp8(),
+      fp8ScaledBlocks(),
+      modelSlimInt8()};
   return formats;
 }
 

@@ -34,12 +34,15 @@ struct RedundantTensor {
   enum Shape {
     Single, // one number
     Pair,   // [2]
-    Groups  // one for each column of the weight: the number of its group
+    Groups, // one for each column of the weight: the number of its group
+    Rows    // [rows, 1]
   };
   const char *tensor;
   TensorDType dtype;
   Shape shape;
   const char *reason;
+  bool anyFloat = false; // as CompanionFormat
+  bool zero = false;     // as IgnoredWeight
 };
 
 /// How a quantised matrix [rows, columns] lies in a checkpoint.
@@ -53,19 +56,40 @@ struct StorageFormat {
   std::vector<RedundantTensor> redundant = {};
 };
 
-struct Quantisation {
-  /// Absent when the checkpoint stores all weights as their values.
+/// Modules that are stored otherwise than the rest.
+struct FormatGroup {
+  std::string field; // that says so, for messages
+  ModuleNames modules;
+  StorageFormat format;
+};
+
+/// What a method says: how modules are stored, and which are stored otherwise.
+struct Formats {
+  Formats() = default;
+  Formats(StorageFormat format) : format(std::move(format)) {}
+
+  /// Of modules that no group names; absent: they are stored as their values.
   std::optional<StorageFormat> format;
+  std::vector<FormatGroup> groups;
+};
+
+struct Quantisation : Formats {
+  /// `quant_method`, for messages; empty when all weights are stored as their
+  /// values.
+  std::string method;
   /// Modules that stay unquantised, and the field that lists them.
   ModuleNames unconverted;
   const char *unconvertedField = "modules_to_not_convert";
 
-  explicit operator bool() const { return format.has_value(); }
+  /// Scales of an fp8 cache are said to be stored.
+  bool cacheScales = false;
+
+  explicit operator bool() const { return !method.empty(); }
 
   /// The format of a projection's weight, or null when it is stored as its
   /// values. The one place that decides it. Errors: only some members of a
-  /// stack are named in `unconverted`; `configPath` begins the message.
-  /// `members` are those of a stack.
+  /// stack are named in `unconverted` or a group, two groups name it;
+  /// `configPath` begins the message. `members` are those of a stack.
   StatusOr<const StorageFormat *> formatOf(const std::string &module,
                                            const std::string &configPath,
                                            uint64_t members = 1) const;

@@ -35,6 +35,7 @@ constexpr CatalogueEntry kCatalogue[] = {
     {"rms_scale", planRMSScale},
     {"rope", planRope},
     {"router_topk", planRouterTopK},
+    {"scale", planScale},
     {"scaled_add", planScaledAdd},
     {"select_rows", planSelectRows},
     {"send", planSend},

@@ -54,9 +54,10 @@ __device__ void sigmoidGate(const LaunchParams &p) {
   zip<extent, X, Gate, Out>(p, gated);
 }
 
-/// out = x * sigmoid(x); may work in place.
-template <int extent, typename X, typename Out>
-__device__ void silu(const LaunchParams &p) {
+/// out = f(x) element by element, in fp32; x is the first operand and out the
+/// one of that number.
+template <int extent, int result, typename X, typename Out, typename Function>
+__device__ void map(const LaunchParams &p, Function f) {
   static_assert(X::kCols == Out::kCols, "the operands have one width");
   constexpr int kCount = commonVector<X, Out>();
   forEachVector<Out::kCols, kCount>(
@@ -65,9 +66,27 @@ __device__ void silu(const LaunchParams &p) {
         float values[kCount];
 #pragma unroll
         for (int i = 0; i < kCount; ++i)
-          values[i] = gated(toFloat(x[i]), toFloat(x[i]));
-        storeVector<Out, kCount>(p.operands[1], row, column, values);
+          values[i] = f(toFloat(x[i]));
+        storeVector<Out, kCount>(p.operands[result], row, column, values);
       });
+}
+
+/// out = x * sigmoid(x); may work in place.
+template <int extent, typename X, typename Out>
+__device__ void silu(const LaunchParams &p) {
+  map<extent, 1, X, Out>(p, [](float x) { return gated(x, x); });
+}
+
+/// out = x * scale and x / scale, of one number that all share.
+template <int extent, typename X, typename Out>
+__device__ void multiplyBy(const LaunchParams &p) {
+  const float scale = *static_cast<const float *>(p.operands[1]);
+  map<extent, 2, X, Out>(p, [=](float x) { return x * scale; });
+}
+template <int extent, typename X, typename Out>
+__device__ void divideBy(const LaunchParams &p) {
+  const float scale = *static_cast<const float *>(p.operands[1]);
+  map<extent, 2, X, Out>(p, [=](float x) { return __fdiv_rn(x, scale); });
 }
 
 /// g * sigmoid(alpha * g) * (u + 1), g = min(gate, limit), u = up clamped.

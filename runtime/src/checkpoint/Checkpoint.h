@@ -38,6 +38,10 @@ struct TensorInfo {
   uint32_t file;
   uint64_t offset;
   uint64_t bytes;
+  /// Of a part of a file's tensor (Parts.h): bytes from a row to the next, 0
+  /// when they follow each other; and the tensor's name, for messages.
+  uint64_t pitch = 0;
+  std::string partOf = {};
 };
 
 /// Headers of all shards of a folder. Tensor names are unique over all shards.

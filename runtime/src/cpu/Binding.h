@@ -67,6 +67,7 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(rms_scale, bindRmsScale)                                              \
   KERNEL(rope, bindRope)                                                       \
   KERNEL(router_topk, bindRouterTopk)                                          \
+  KERNEL(scale, bindScale)                                                     \
   KERNEL(scaled_add, bindScaledAdd)                                            \
   KERNEL(select_rows, bindSelectRows)                                          \
   KERNEL(shared_gate, bindSharedGate)                                          \

@@ -95,6 +95,24 @@ std::unique_ptr<BoundKernel> bindRope(const BindContext &context) {
   });
 }
 
+std::unique_ptr<BoundKernel> bindScale(const BindContext &context) {
+  View x = context.operand(0), scale = context.operand(1),
+       out = context.operand(2);
+  bool divides = context.integer("inverse") != 0;
+  uint64_t width = x.shape[1];
+  context.scratch.require(double(width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float factor = *reinterpret_cast<const float *>(scale.data);
+    for (uint64_t t = 0; t < count; ++t) {
+      loadRow(x.row(t), x.dtype, scratch->data(), width);
+      for (float *value = scratch->data(); value < scratch->data() + width;
+           ++value)
+        *value = divides ? *value / factor : *value * factor;
+      storeRow(scratch->data(), out.dtype, out.row(t), width);
+    }
+  });
+}
+
 std::unique_ptr<BoundKernel> bindSwiGLUOAI(const BindContext &context) {
   float alpha = context.real("alpha"), limit = context.real("limit");
   return bindBinary(context, [=](float gate, float up) {

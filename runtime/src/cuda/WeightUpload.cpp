@@ -6,7 +6,10 @@
 #include "runtime/src/weights/WeightShape.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
+#include <thread>
 
 namespace saddle::cuda {
 
@@ -100,6 +103,129 @@ Status uploadParts(const UploadTarget &target, const WeightSource &source) {
       SADDLE_RETURN_IF_ERROR(ring.release(target.stream));
     }
   SADDLE_CUDA(target.device.driver, cuStreamSynchronize, target.stream);
+  return source.readError();
+}
+
+/// Reads chunks of an image ahead, in their order, into pinned buffers of its
+/// own: reading and hashing one while others are copied to the device.
+class ImageReader {
+public:
+  /// Threads that read, and buffers that they fill. One stream of reads does
+  /// not fill a disk or a bus.
+  static constexpr size_t kThreads = 4, kBuffers = 8;
+
+  ImageReader(const Device &device, const WeightImage &image, uint32_t rank)
+      : device(device), image(image), rank(rank), chunks(image.chunks(rank)) {}
+  ~ImageReader() {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      stops = true;
+    }
+    changed.notify_all();
+    for (std::thread &thread : threads)
+      thread.join();
+  }
+
+  Status start() {
+    // The first chunk is the largest.
+    for (size_t i = 0; i < std::min(kBuffers, chunks.size()); ++i) {
+      SADDLE_ASSIGN_OR_RETURN(
+          buffers[i],
+          allocatePinned(device, chunks[0].bytes, "staging of weights"));
+    }
+    state.assign(chunks.size(), State::Waits);
+    for (size_t i = 0; i < std::min(kThreads, chunks.size()); ++i)
+      threads.emplace_back([this] { readAll(); });
+    return {};
+  }
+
+  const std::vector<ImageChunk> &list() const { return chunks; }
+
+  /// Bytes of chunk `i`; waits for them.
+  StatusOr<const uint8_t *> get(size_t i) {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [&] { return state[i] != State::Waits || !error.ok(); });
+    if (!error.ok())
+      return error;
+    return bufferOf(i);
+  }
+  /// Nobody needs the bytes of chunk `i` any more.
+  void release(size_t i) {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      state[i] = State::Done;
+    }
+    changed.notify_all();
+  }
+
+private:
+  enum class State { Waits, Read, Done };
+
+  uint8_t *bufferOf(size_t i) {
+    return static_cast<uint8_t *>(buffers[i % kBuffers].get());
+  }
+  void readAll() {
+    while (true) {
+      size_t i;
+      {
+        std::unique_lock<std::mutex> lock(mutex);
+        i = next++;
+        if (i >= chunks.size())
+          return;
+        changed.wait(lock, [&] {
+          return stops || !error.ok() || i < kBuffers ||
+                 state[i - kBuffers] == State::Done;
+        });
+        if (stops || !error.ok())
+          return;
+      }
+      Status status = image.read(rank, i, bufferOf(i));
+      {
+        std::lock_guard<std::mutex> lock(mutex);
+        state[i] = State::Read;
+        if (!status.ok() && error.ok())
+          error = std::move(status);
+      }
+      changed.notify_all();
+    }
+  }
+
+  const Device &device;
+  const WeightImage &image;
+  const uint32_t rank;
+  const std::vector<ImageChunk> chunks;
+  PinnedMemory buffers[kBuffers];
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<State> state; // guarded, as what follows
+  size_t next = 0;
+  bool stops = false;
+  Status error;
+  std::vector<std::thread> threads;
+};
+
+Status uploadImage(const UploadTarget &target, const WeightSource &source) {
+  const Driver &driver = target.device.driver;
+  ImageReader reader(target.device, *source.image(), target.addresses.rank);
+  SADDLE_RETURN_IF_ERROR(reader.start());
+  SADDLE_ASSIGN_OR_RETURN(Event copied, makeEvent(target.device));
+  auto finish = [&](size_t i) -> Status {
+    SADDLE_RETURN_IF_ERROR(driver.check(driver.cuEventSynchronize(copied.get()),
+                                        "cuEventSynchronize"));
+    reader.release(i);
+    return {};
+  };
+  for (size_t i = 0; i < reader.list().size(); ++i) {
+    SADDLE_ASSIGN_OR_RETURN(const uint8_t *bytes, reader.get(i));
+    if (i > 0)
+      SADDLE_RETURN_IF_ERROR(finish(i - 1));
+    for (const ImagePiece &piece : reader.list()[i].pieces)
+      SADDLE_CUDA(driver, cuMemcpyHtoDAsync,
+                  target.addresses.arenas[piece.arena] + piece.offset,
+                  bytes + piece.inChunk, piece.bytes, target.stream);
+    SADDLE_CUDA(driver, cuEventRecord, copied.get(), target.stream);
+  }
+  SADDLE_CUDA(driver, cuStreamSynchronize, target.stream);
   return source.readError();
 }
 
@@ -214,6 +340,8 @@ Status uploadWeights(const UploadTarget &target, const Launcher &launcher,
   const SyntheticValues *values = source.syntheticValues();
   if (values && kernel < target.engine.kernels()->size())
     return makeSynthetic(target, launcher, kernel, *values);
+  if (source.image())
+    return uploadImage(target, source);
   return uploadParts(target, source);
 }
 

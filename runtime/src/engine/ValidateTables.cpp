@@ -319,6 +319,35 @@ Status validateRankGroups(const Engine &engine, uint64_t worldSize) {
   return Status();
 }
 
+/// What cutting a tensor rests on.
+Status validatePart(const schema::StoredPart &part) {
+  auto holes = [](const std::string &name) {
+    return name.find("{}") == std::string::npos  ? 0
+           : name.find("{}") == name.rfind("{}") ? 1
+                                                 : 2;
+  };
+  const std::string name = part.name()->str(), tensor = part.tensor()->str();
+  bool renames = !tensor.empty() && tensor.back() == '*';
+  if (name.empty() || tensor.empty() || renames != (name.back() == '*') ||
+      (renames && (part.stack() || part.of())))
+    return makeError(StatusCode::DataLoss,
+                     "is read from \"%s\", expected two names, or two "
+                     "beginnings of names with * behind them",
+                     tensor.c_str());
+  if (part.stack() > kMaxTensors || holes(name) != (part.stack() ? 1 : 0) ||
+      holes(tensor) > holes(name))
+    return makeError(StatusCode::DataLoss,
+                     "is a stack of %" PRIu64 " and read from \"%s\"",
+                     part.stack(), tensor.c_str());
+  if (part.of() ? part.count() == 0 || part.count() > part.of() ||
+                      part.first() > part.of() - part.count()
+                : part.count() != 0 || part.first() != 0)
+    return makeError(StatusCode::DataLoss,
+                     "is %" PRIu64 " from %" PRIu64 " on of %" PRIu64,
+                     part.count(), part.first(), part.of());
+  return Status();
+}
+
 Status validateCheckpoints(const Engine &engine) {
   UniqueNames names("checkpoints");
   for (const Checkpoint *checkpoint : *engine.checkpoints()) {
@@ -330,6 +359,19 @@ Status validateCheckpoints(const Engine &engine) {
                        "checkpoint %s: fingerprint is \"%s\", expected 32 "
                        "lower-case hex digits",
                        quoted(*checkpoint).c_str(), fingerprint.c_str());
+    uint64_t members = 0;
+    for (uint32_t i = 0; checkpoint->parts() && i < checkpoint->parts()->size();
+         ++i) {
+      const schema::StoredPart &part = *checkpoint->parts()->Get(i);
+      SADDLE_RETURN_IF_ERROR(
+          prefix("part " + quoted(part), validatePart(part)));
+      members += std::max<uint64_t>(1, part.stack());
+    }
+    if (members > kMaxTensors)
+      return makeError(StatusCode::DataLoss,
+                       "checkpoint %s: the parts name more than %" PRIu64
+                       " tensors",
+                       quoted(*checkpoint).c_str(), kMaxTensors);
   }
   if (engine.checkpoints()->size() == 0 ||
       engine.checkpoints()->Get(0)->name()->str() != kMainCheckpoint)

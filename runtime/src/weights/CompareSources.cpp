@@ -188,10 +188,9 @@ TensorDType Matcher::compare(const Expected &wanted, const TensorInfo &found) {
                        [](uint64_t dim) { return dim == 1; });
   };
   // Tools write one number as [], [1] or [1, 1].
-  bool fits =
-      std::equal(found.shape.begin(), found.shape.end(),
-                 source.shape()->begin(), source.shape()->end()) ||
-      (source.companion_of() && isOne(found.shape) && isOne(*source.shape()));
+  bool fits = std::equal(found.shape.begin(), found.shape.end(),
+                         source.shape()->begin(), source.shape()->end()) ||
+              (isOne(found.shape) && isOne(*source.shape()));
   if (fits && schemaDType(found.dtype) == source.dtype())
     return found.dtype;
   if (fits && becomesF32[wanted.source] && holdsValues(found.dtype))

@@ -5,9 +5,10 @@
 #include "runtime/src/base/Convert.h"
 #include "runtime/src/base/DType.h"
 #include "runtime/src/base/File.h"
-#include "runtime/src/checkpoint/Checkpoint.h"
+#include "runtime/src/checkpoint/Parts.h"
 #include "runtime/src/weights/CompareSources.h"
 #include "runtime/src/weights/RecipeSource.h"
+#include "runtime/src/weights/SourceUses.h"
 
 #include <algorithm>
 #include <atomic>
@@ -43,9 +44,10 @@ public:
   /// weights of nothing, or of no number.
   Status checkScales() const;
 
-  /// Looks at every vector that says in which group a column is: the recipes
-  /// rest on columns that stand in their groups. Nothing else reads it.
-  Status checkGroups(const Checkpoint &checkpoint, uint32_t index) const;
+  /// Looks at ignored tensors that must hold what the recipes rest on: the
+  /// groups that columns are in, zero points that are zero. Nothing else reads
+  /// them.
+  Status checkIgnored(const Checkpoint &checkpoint, uint32_t index) const;
 
   Status readError() const override;
   DType storedDType(uint32_t source) const override {
@@ -58,15 +60,25 @@ protected:
     // Members of a rank-3 tensor follow each other in one tensor.
     bool isStack = tensor.members.size() > 1;
     uint64_t row = range.row + (isStack ? 0 : range.member * tensor.rows);
-    read(tensor.members[isStack ? range.member : 0],
-         (row * tensor.cols + range.col) * tensor.unit,
-         range.count * tensor.unit, out);
+    const Member &member = tensor.members[isStack ? range.member : 0];
+    if (!member.pitch)
+      return read(member, (row * tensor.cols + range.col) * tensor.unit,
+                  range.count * tensor.unit, out);
+    uint64_t col = range.col;
+    for (uint64_t left = range.count; left != 0; ++row, col = 0) {
+      uint64_t count = std::min(left, tensor.cols - col);
+      read(member, row * member.pitch + col * tensor.unit, count * tensor.unit,
+           out);
+      out += count * tensor.unit;
+      left -= count;
+    }
   }
 
 private:
   struct Member {
     uint32_t shard;
     uint64_t offset, bytes;
+    uint64_t pitch; // as TensorInfo
   };
   struct Tensor {
     DType dtype; // of the source, or of values in its place
@@ -77,6 +89,7 @@ private:
   Status checkScale(uint32_t source, uint64_t member) const;
   Status checkGroup(const schema::Source &source, const std::string &name,
                     const TensorInfo &info) const;
+  Status checkZero(const std::string &name, const TensorInfo &info) const;
   /// Bytes of a member; zeroes, and an error for readError(), when the shard
   /// does not give them.
   void read(const Member &member, uint64_t offset, uint64_t count,
@@ -118,7 +131,8 @@ Status FolderSource::open(const Checkpoint &checkpoint,
                          "%s: the file shrank to %" PRIu64
                          " bytes while it was read",
                          checkpoint.files[info->file].c_str(), size);
-      tensor.members.push_back({info->file, info->offset, info->bytes});
+      tensor.members.push_back(
+          {info->file, info->offset, info->bytes, info->pitch});
     }
     tensors.push_back(std::move(tensor));
   }
@@ -181,7 +195,9 @@ Status FolderSource::checkScale(uint32_t index, uint64_t member) const {
   std::vector<uint32_t> aligned((rowBytes + 3) / 4);
   auto *bytes = reinterpret_cast<uint8_t *>(aligned.data());
   for (uint64_t i = 0; i < tensor.rows; ++i) {
-    read(tensor.members[member], i * rowBytes, rowBytes, bytes);
+    uint64_t pitch = tensor.members[member].pitch;
+    read(tensor.members[member], i * (pitch ? pitch : rowBytes), rowBytes,
+         bytes);
     loadRow(bytes, dtype, row.data(), tensor.cols);
     for (uint64_t j = 0; j < tensor.cols; ++j)
       if (!(row[j] > 0 || (mayBeZero && row[j] == 0)) || std::isinf(row[j]))
@@ -195,10 +211,12 @@ Status FolderSource::checkScale(uint32_t index, uint64_t member) const {
 }
 
 Status FolderSource::checkScales() const {
+  const std::vector<SourceUse> uses = usesOfSources(engine);
   for (uint32_t i = 0; i < tensors.size(); ++i)
     if (schema::CompanionKind kind = engine.sources()->Get(i)->companion();
         kind == schema::CompanionKind::SCALE ||
-        kind == schema::CompanionKind::GLOBAL_SCALE)
+        kind == schema::CompanionKind::GLOBAL_SCALE ||
+        uses[i] == SourceUse::Scale)
       for (uint64_t m = 0; m < tensors[i].members.size(); ++m)
         SADDLE_RETURN_IF_ERROR(checkScale(i, m));
   return Status();
@@ -232,19 +250,50 @@ Status FolderSource::checkGroup(const schema::Source &source,
   return Status();
 }
 
-Status FolderSource::checkGroups(const Checkpoint &checkpoint,
-                                 uint32_t index) const {
+Status FolderSource::checkZero(const std::string &name,
+                               const TensorInfo &info) const {
+  std::vector<uint8_t> bytes(info.bytes);
+  SADDLE_RETURN_IF_ERROR(
+      shards[info.file].read(info.offset, bytes.data(), bytes.size()));
+  for (uint64_t i = 0; i < bytes.size(); ++i)
+    if (bytes[i] != 0)
+      return makeError(StatusCode::Unsupported,
+                       "\"%s\" is not zero at byte %" PRIu64
+                       ": weights with zero points are not implemented in this "
+                       "format",
+                       name.c_str(), i);
+  return Status();
+}
+
+Status FolderSource::checkIgnored(const Checkpoint &checkpoint,
+                                  uint32_t index) const {
   for (const schema::Source *source : *engine.sources()) {
-    if (source->group() == 0 || source->checkpoint() != index)
+    if ((source->group() == 0 && !source->zero()) ||
+        source->checkpoint() != index)
       continue;
     for (uint64_t m = 0; m < std::max<uint64_t>(1, source->stack()); ++m) {
       std::string name = memberName(*source, m);
       auto found = checkpoint.tensors.find(name);
-      if (found != checkpoint.tensors.end())
+      if (found == checkpoint.tensors.end())
+        continue;
+      if (source->group())
         SADDLE_RETURN_IF_ERROR(checkGroup(*source, name, found->second));
+      if (source->zero())
+        SADDLE_RETURN_IF_ERROR(checkZero(name, found->second));
     }
   }
   return Status();
+}
+
+/// Where the folder may have tensors otherwise than the engine names them.
+std::vector<StoredPart> partsOf(const schema::Checkpoint &checkpoint) {
+  std::vector<StoredPart> parts;
+  if (checkpoint.parts())
+    for (const schema::StoredPart *part : *checkpoint.parts())
+      parts.push_back({part->name()->str(), part->tensor()->str(),
+                       part->stack(), part->columns(), part->first(),
+                       part->count(), part->of()});
+  return parts;
 }
 
 } // namespace
@@ -253,13 +302,15 @@ StatusOr<std::unique_ptr<RecipeSource>>
 openFolder(const schema::Engine &engine, uint32_t index,
            const std::string &directory) {
   SADDLE_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(directory));
+  SADDLE_RETURN_IF_ERROR(
+      applyParts(partsOf(*engine.checkpoints()->Get(index)), checkpoint));
   SADDLE_ASSIGN_OR_RETURN(MatchedTensors matched,
                           matchSources(engine, index, checkpoint));
   auto source = std::make_unique<FolderSource>(engine);
   SADDLE_RETURN_IF_ERROR(source->open(checkpoint, matched));
   Status values = source->checkScales();
   if (values.ok())
-    values = source->checkGroups(checkpoint, index);
+    values = source->checkIgnored(checkpoint, index);
   SADDLE_RETURN_IF_ERROR(source->readError()); // names its file, and is first
   if (!values.ok())
     return makeError(values.code(), "%s: %s", directory.c_str(),

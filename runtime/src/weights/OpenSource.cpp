@@ -1,6 +1,7 @@
 // From what a user says to a source of weights: which checkpoint is where.
 
 #include "runtime/src/engine/Programs.h"
+#include "runtime/src/weights/PackedFolder.h"
 #include "runtime/src/weights/RecipeSource.h"
 
 #include <cerrno>
@@ -110,6 +111,15 @@ placesOf(const schema::Engine &engine, const std::string &spec,
 StatusOr<std::unique_ptr<WeightSource>>
 WeightSource::open(const schema::Engine &engine, const std::string &spec,
                    const std::vector<CheckpointPlace> &others) {
+  if (!weights::isSynthetic(spec) && weights::isPackedFolder(spec)) {
+    if (!others.empty())
+      return makeError(
+          StatusCode::InvalidArgument,
+          "weights \"%s\" are packed, and hold all that the engine "
+          "reads, but \"%s\" is given for checkpoint \"%s\", too",
+          spec.c_str(), others[0].spec.c_str(), others[0].checkpoint.c_str());
+    return weights::openPacked(engine, spec);
+  }
   SADDLE_ASSIGN_OR_RETURN(std::vector<std::string> places,
                           weights::placesOf(engine, spec, others));
   bool isOne = weights::isSynthetic(places[0]);

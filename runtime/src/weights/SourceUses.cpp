@@ -16,6 +16,8 @@ static SourceUse useOf(const ops::Operand &operand) {
     return SourceUse::Factor;
   if (isVector && operand.name == "bias")
     return SourceUse::Bias;
+  if (isVector && operand.name == "factor")
+    return SourceUse::Scale;
   return SourceUse::Other;
 }
 

@@ -15,6 +15,7 @@ enum class SourceUse {
   Table,  // rows are looked up
   Factor, // a vector that multiplies a row
   Bias,   // a vector that is added to a row
+  Scale,  // one number that multiplies or divides all
 };
 
 /// Of each source of a valid engine, by what its programs' launches say of

@@ -135,7 +135,8 @@ Distribution Distributions::of(uint32_t index) const {
     float unit = deviationOf(scaled) * std::sqrt(float(columnsOf(scaled)));
     return {unit / kCodeSpread, 0.25f * unit / kCodeSpread};
   }
-  if (source.companion() == schema::CompanionKind::GLOBAL_SCALE)
+  if (source.companion() == schema::CompanionKind::GLOBAL_SCALE ||
+      uses[index] == SourceUse::Scale)
     return {1, 0};
   if (uses[index] == SourceUse::Factor)
     return {1, 0.1f};

@@ -6,6 +6,7 @@
 
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/base/Status.h"
+#include "runtime/src/weights/WeightImage.h"
 
 #include <cstdint>
 #include <memory>
@@ -56,7 +57,8 @@ public:
   virtual ~WeightSource() = default;
 
   /// `spec` is a folder or "synthetic:SEED", for the main checkpoint; `others`
-  /// say where the engine's other ones are. A seed for the main checkpoint
+  /// say where the engine's other ones are. A packed folder (PackedFolder.h)
+  /// has the weights of all of them. A seed for the main checkpoint
   /// makes those, too, that are not named. `engine` is validated and outlives
   /// the result. InvalidArgument for a checkpoint without a place, and for a
   /// place of a checkpoint that the engine does not read or that is named
@@ -88,6 +90,10 @@ public:
   virtual void loadPart(const schema::Weight &weight, const WeightPart &part,
                         uint32_t rank, uint8_t *dest,
                         std::vector<uint8_t> &scratch) const = 0;
+
+  /// The constant memory of ranks as it is stored, for a source that has it;
+  /// else null.
+  virtual const WeightImage *image() const { return nullptr; }
 
   /// What went wrong in any loadPart() so far, and whether the files are still
   /// those that were opened. Ask before the weights are used.

@@ -91,6 +91,13 @@ module @source_c5_matrix {
 
 // -----
 
+module @source_c6 {
+  // expected-error @+1 {{expected a source that is ignored, but got one that is read and must be zero}}
+  engine.source @s from "s" zero : tensor<8x1xf32>
+}
+
+// -----
+
 module @source_c5_floats {
   // expected-error @+1 {{expected an ignored vector of i32 with a group of at least 1, but got group 4 of 'tensor<8xf32>'}}
   engine.source @s from "s" ignored "x" group 4 : tensor<8xf32>

@@ -599,6 +599,25 @@ func.func @sigmoid_gate_c1(%a: tensor<8x32xbf16>, %b: tensor<8x16xbf16>) {
 
 // -----
 
+// expected-note @+1 {{weight defined here}}
+model.weight @factor from "factor" dims ["scale"] : tensor<2xf32>
+func.func @scale_c1(%x: tensor<8x32xbf16>) {
+  // expected-error @+1 {{'model.scale' op expected weight @factor of shape}}
+  %y = model.scale %x, @factor inverse 0 : tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @factor from "factor" dims ["scale"] : tensor<1xf32>
+func.func @scale_c2(%x: tensor<8x32xbf16>) {
+  // expected-error @+1 {{expected inverse 0 or 1, but got 2}}
+  %y = model.scale %x, @factor inverse 2 : tensor<8x32xbf16>
+  return
+}
+
+// -----
+
 func.func @swiglu_oai_c1(%x: tensor<8x32xbf16>, %y: tensor<4x32xbf16>) {
   // expected-error @+1 {{requires the same type for all operands and results}}
   %z = "model.swiglu_oai"(%x, %y) {alpha = 1.702 : f64, limit = 7.0 : f64} : (tensor<8x32xbf16>, tensor<4x32xbf16>) -> tensor<8x32xbf16>
@@ -965,6 +984,11 @@ module @limits_zero attributes {model.limits = {max_batch = 0, max_seq_len = 64,
 
 // expected-error @+1 {{'model.config' must be a dictionary}}
 module @config attributes {model.config = "M2"} {}
+
+// -----
+
+// expected-error @+1 {{'model.stored_parts' must be a list of dictionaries with name, tensor, stack, columns, first, count and of}}
+module @stored_parts attributes {model.stored_parts = [{name = "a", tensor = "b"}]} {}
 
 // -----
 

@@ -9,11 +9,14 @@
 module attributes {
   model.config = {architecture = "toy"},
   model.ignored_sources = {inv_freq = {reason = "derived from rope_theta", stack = 0, type = tensor<8xf32>}},
-  model.limits = {max_batch = 4, max_seq_len = 64, prefill_chunk = 8, page_size = 16}
+  model.limits = {max_batch = 4, max_seq_len = 64, prefill_chunk = 8, page_size = 16},
+  model.stored_parts = [{name = "a.{}", tensor = "b", stack = 2, columns = false, first = 0, count = 4, of = 8}]
 } {
 
 // CHECK: model.weight @embed from "embed.weight" dims ["vocab", "hidden"] : tensor<96x32xbf16>
 model.weight @embed from "embed.weight" dims ["vocab", "hidden"] : tensor<96x32xbf16>
+// CHECK: model.weight @factor from "factor" dims ["scale"] : tensor<1xf32>
+model.weight @factor from "factor" dims ["scale"] : tensor<1xf32>
 // CHECK: model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
 model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
 // CHECK: model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] stored <scale f32 [128, 128] from "s.weight_scale_inv"> : tensor<64x32xf8E4M3FN>
@@ -109,6 +112,8 @@ func.func @attention(%q: tensor<8x64xf32>, %k: tensor<8x32xf32>, %positions: ten
   %sums = model.sum_of_squares %q, %k : (tensor<8x64xf32>, tensor<8x32xf32>) -> tensor<8x2xf32>
   // CHECK: model.rms_scale %[[K]], %[[SUMS]][1], @k_norm divisor 64 eps 5.000000e-01 : tensor<8x32xf32>, tensor<8x2xf32> -> tensor<8x32xf32>
   %ks = model.rms_scale %k, %sums[1], @k_norm divisor 64 eps 0.5 : tensor<8x32xf32>, tensor<8x2xf32> -> tensor<8x32xf32>
+  // CHECK: model.scale %[[K]], @factor inverse 1 : tensor<8x32xf32>
+  %kd = model.scale %k, @factor inverse 1 : tensor<8x32xf32>
   // CHECK: model.swiglu_oai %[[Q]], %[[Q]] alpha 1.702000e+00 limit 7.000000e+00 : tensor<8x64xf32>
   %act = model.swiglu_oai %q, %q alpha 1.702 limit 7.0 : tensor<8x64xf32>
   // CHECK: model.rope %[[Q]], %[[POS]] head_dim 16 rotary_dim 8 theta 1.000000e+04 : tensor<8x64xf32>, tensor<8xi32>

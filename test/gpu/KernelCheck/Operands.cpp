@@ -359,6 +359,10 @@ void Filler::fillStep(const std::string &op) {
       return int64_t(below(pattern == Pattern::Crowded ? 190000 : 4000));
     });
   }
+  if (op == "scale") {
+    normal(0);
+    return positive(1, 0.01f, 4);
+  }
   if (op == "kv_append") {
     normal(0);
     normal(1);

@@ -75,6 +75,21 @@ TEST_P(ElementwiseTest, SiLUAndGate) {
     }
 }
 
+TEST_P(ElementwiseTest, ScaleMultipliesOrDividesAll) {
+  DType a = GetParam();
+  Tensor x = Tensor(a, {3, 11}, 2).random(4), out(a, {3, 11}, 1);
+  Tensor factor = Tensor(DType::F32, {1}).fill({0.375});
+  for (bool inverse : {false, true}) {
+    launch(KernelBuilder("scale").integer("inverse", inverse),
+           {&x, &factor, &out}, 3, {a});
+    for (int t = 0; t < 3; ++t)
+      for (int i = 0; i < 11; ++i) {
+        double expected = inverse ? x.at(t, i) / 0.375 : x.at(t, i) * 0.375;
+        EXPECT_NEAR(out.at(t, i), expected, tolerance(a, expected, 1));
+      }
+  }
+}
+
 TEST_P(ElementwiseTest, SwiGLUClampsTheGateAboveAndTheOtherOnBothSides) {
   DType a = GetParam();
   constexpr double alpha = 1.702, limit = 1.5;

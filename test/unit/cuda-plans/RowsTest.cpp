@@ -384,6 +384,19 @@ TEST_F(RowsPlanTest, SwiGLUCarriesItsConstants) {
   EXPECT_THAT(p.functions[0].body, HasSubstr("(p, 1.70200002f, 7.0f);"));
 }
 
+TEST_F(RowsPlanTest, ScaleReadsItsNumber) {
+  for (int64_t inverse : {0, 1}) {
+    KernelPlan p = plan(
+        launch("scale",
+               {operand("x", bf16(), {4, 768}), operand("factor", f32(), {1}),
+                operand("out", bf16(), {4, 768})},
+               {{"inverse", inverse}}));
+    EXPECT_EQ(p.functions[0].body.substr(0, 14),
+              inverse ? "divideBy<1, Ma" : "multiplyBy<1, ");
+    EXPECT_EQ(p.functions[0].body.find("f32"), std::string::npos);
+  }
+}
+
 TEST_F(RowsPlanTest, RopeCarriesItsFrequencies) {
   KernelPlan p = plan(with(
       launch("rope",

@@ -1,8 +1,11 @@
 // Whole sessions on a fake device that runs reference kernels: what reaches the
 // kernels must be what the CPU target computes with, to the bit.
 
+#include "runtime/src/weights/PackedFolder.h"
+#include "test/unit/base/TemporaryFolder.h"
 #include "test/unit/cuda/DeviceSessions.h"
 
+#include <fstream>
 #include <set>
 
 namespace saddle::cuda {
@@ -104,6 +107,34 @@ TEST_P(DeviceSessionTest, OneByOneGivesTheSameBits) {
   EXPECT_EQ(fake.launches().size(), hooked);
   for (const FakeDevice::Launch &launch : fake.launches())
     EXPECT_FALSE(launch.isReplay) << launch.function;
+}
+
+TEST_P(DeviceSessionTest, PackedWeightsAreReadAsTheyLie) {
+  auto engine = load(*deviceEngine(tinyOf(GetParam())));
+  TemporaryFolder folder;
+  const std::string packed = folder.path("packed");
+  auto seed = WeightSource::open(engine->root(), "synthetic:7");
+  ASSERT_TRUE(seed.ok());
+  ASSERT_TRUE(weights::packWeights(engine->root(), **seed, "7", packed,
+                                   [](uint64_t, uint64_t) { return true; })
+                  .ok());
+  {
+    FakeDevice fake(engine, int(engine->worldSize()));
+    auto session = makeSession(fake, engine, {}, packed);
+    ASSERT_TRUE(session.ok()) << session.status().message();
+    EXPECT_EQ(runAll(**session), onCpu(GetParam()));
+  }
+  // A byte that the disk lost is not computed with.
+  std::fstream file(weights::packedFile(packed, 0),
+                    std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(std::streamoff(weights::kPackedPage) + 8);
+  file.write("\x55\xaa\x55", 3);
+  file.close();
+  FakeDevice fake(engine, int(engine->worldSize()));
+  auto session = makeSession(fake, engine, {}, packed);
+  EXPECT_THAT(session.status().message(),
+              HasSubstr("rank 0: " + weights::packedFile(packed, 0) +
+                        ": bytes 4096 to "));
 }
 
 TEST_P(DeviceSessionTest, RanksMayShareADevice) {

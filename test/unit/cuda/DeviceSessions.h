@@ -27,14 +27,14 @@ makeBackend(FakeDevice &fake, std::shared_ptr<const Engine> engine,
 
 inline StatusOr<std::unique_ptr<session::Session>>
 makeSession(FakeDevice &fake, std::shared_ptr<const Engine> engine,
-            const SessionOptions &options = {}) {
+            const SessionOptions &options = {},
+            const std::string &weights = "synthetic:7") {
   SADDLE_ASSIGN_OR_RETURN(
       std::unique_ptr<CudaBackend> backend,
       makeBackend(fake, engine,
                   {options.timeout, options.shareDevices, options.ncclLibrary,
                    options.ncclAboveBytes, options.kvTokens}));
-  return session::Session::create(engine, "synthetic:7", options,
-                                  std::move(backend));
+  return session::Session::create(engine, weights, options, std::move(backend));
 }
 
 } // namespace saddle::cuda

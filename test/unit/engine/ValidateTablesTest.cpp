@@ -71,6 +71,36 @@ TEST(ValidateFacts, checkpoints) {
   EXPECT_EQ(
       messageAfter([](EngineT &e) { e.checkpoints[1]->name = "main"; }, draft),
       "two checkpoints are named \"main\"");
+  auto withPart = [](auto change) {
+    return messageAfter([&](EngineT &e) {
+      auto part = std::make_unique<StoredPartT>();
+      part->name = "x";
+      part->tensor = "y";
+      change(*part);
+      e.checkpoints[0]->parts.push_back(std::move(part));
+    });
+  };
+  EXPECT_EQ(withPart([](StoredPartT &p) { p.tensor = "y*"; }),
+            "part \"x\": is read from \"y*\", expected two names, or two "
+            "beginnings of names with * behind them");
+  EXPECT_EQ(withPart([](StoredPartT &p) { p.stack = 3; }),
+            "part \"x\": is a stack of 3 and read from \"y\"");
+  EXPECT_EQ(withPart([](StoredPartT &p) {
+              p.first = 2;
+              p.count = 3;
+              p.of = 4;
+            }),
+            "part \"x\": is 3 from 2 on of 4");
+  EXPECT_EQ(messageAfter([](EngineT &e) {
+              for (const char *name : {"a.{}", "b.{}"}) {
+                auto part = std::make_unique<StoredPartT>();
+                part->name = name;
+                part->tensor = "y";
+                part->stack = uint64_t(1) << 24;
+                e.checkpoints[0]->parts.push_back(std::move(part));
+              }
+            }),
+            "checkpoint \"main\": the parts name more than 16777216 tensors");
   EXPECT_EQ(messageAfter([](EngineT &e) { e.sources[1]->checkpoint = 1; }),
             "source \"model.layers.0.input_layernorm.weight\": checkpoint 1 "
             "does not exist, there are 1");

@@ -53,6 +53,16 @@ TEST(Text, summary) {
     EXPECT_THAT(text, Not(HasSubstr(std::string("\n") + section)));
 }
 
+TEST(Text, modules) {
+  Sections sections;
+  sections.weights = true;
+  std::string text = report(sections);
+  EXPECT_THAT(text, HasSubstr("modules of program 0\n"));
+  EXPECT_THAT(text, HasSubstr("\n    from 2 x bf16; experts: as its values, "
+                              "with f32 tokens\n"));
+  EXPECT_THAT(text, HasSubstr("; rms_norm: as its values\n"));
+}
+
 TEST(Text, memory) {
   Sections sections;
   sections.memory = true;

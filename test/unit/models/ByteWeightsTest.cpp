@@ -149,25 +149,24 @@ TEST(ByteWeights, ModelOpt) {
                                             "config_groups": null})")),
               ElementsAre("m.weight f8e4m3 [48, 64]", "m.weight_scale f32 []"));
   const std::string at = "c.json: quantization_config.";
-  EXPECT_EQ(errorOf(kModelOpt, R"({"quant_algo": "MIXED_PRECISION"})"),
-            at + "quant_algo: expected \"NVFP4\" or \"FP8\", the only ones "
-                 "implemented, found \"MIXED_PRECISION\"");
+  EXPECT_EQ(errorOf(kModelOpt, R"({"quant_algo": "W4A8_AWQ"})"),
+            at + "quant_algo: expected \"NVFP4\", \"FP8\", \"MXFP8\" or "
+                 "\"MIXED_PRECISION\", the only ones implemented, found "
+                 "\"W4A8_AWQ\"");
   EXPECT_EQ(errorOf(kModelOpt, R"({"quant_algo": null})"),
             at + "quant_algo: missing, expected a string");
   EXPECT_EQ(errorOf(kModelOpt, R"({"quant_algo": "FP8"})"),
             at + "config_groups.group_0.weights.num_bits: expected 8 or "
                  "nothing, found 4; quant_algo is FP8");
   EXPECT_EQ(errorOf(kModelOpt, R"({"group_size": 32})"),
-            at + "group_size: expected 16 or nothing, found 32; quant_algo is "
-                 "NVFP4");
+            at + "group_size: expected 16 or nothing, found 32; quant_algo has "
+                 "no other groups");
   EXPECT_EQ(errorOf(kModelOpt, R"({"exclude_modules": ["lm_head"]})"),
             at + "exclude_modules: contradicts ignore");
-  EXPECT_THAT(read(kModelOpt, R"({"kv_cache_scheme": {"num_bits": 8,
-                                  "type": "float", "dynamic": false}})")
-                  .warnings,
-              ElementsAre("c.json: quantization_config.kv_cache_scheme: KV "
-                          "caches hold what is computed, so stored k_scale and "
-                          "v_scale are not read"));
+  auto withCache = read(kModelOpt, R"({"kv_cache_scheme": {"num_bits": 8,
+                                       "type": "float", "dynamic": false}})");
+  EXPECT_TRUE(withCache.quantisation.cacheScales);
+  EXPECT_THAT(withCache.warnings, ElementsAre());
   // Globs are of whole names and of those above.
   Quantisation modelOpt = read(kModelOpt).quantisation;
   EXPECT_EQ(*modelOpt.formatOf("model.layers.0.self_attn.q_proj", "c.json"),
@@ -189,9 +188,10 @@ TEST(ByteWeights, Mxfp8) {
   EXPECT_EQ(errorOf(kMxfp8, R"({"weight_block_size": [128, 128]})"),
             at + "weight_block_size: expected [1, 32], the blocks of MXFP8, "
                  "found [128,128]");
-  EXPECT_EQ(errorOf(kMxfp8, R"({"moe_quant_algo": "NVFP4"})"),
-            at + "moe_quant_algo: expected \"MXFP8\" or nothing, found "
-                 "\"NVFP4\"; experts of another format are not implemented");
+  EXPECT_EQ(errorOf(kMxfp8, R"({"moe_quant_algo": "FP8"})"),
+            at + "moe_quant_algo: expected \"MXFP8\" or \"NVFP4\" or nothing, "
+                 "found \"FP8\"; experts of another format are not "
+                 "implemented");
 }
 
 } // namespace

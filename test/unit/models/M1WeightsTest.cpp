@@ -228,10 +228,9 @@ TEST_F(M1Folder, DecaysOfOtherLayersAreNotKnown) {
 TEST_F(M1Folder, AnotherLayerPatternIsAnError) {
   config["attn_type_list"] = {1, 0};
   EXPECT_EQ(error(),
-            "tensor \"model.layers.0.self_attn.q_proj.weight\" is missing, "
-            "expected [32, 24]; and 7 more; the folder has "
-            "\"model.layers.0.self_attn.norm.weight\", which is not part of "
-            "this model");
+            "tensor \"model.layers.0.self_attn.qkv_proj.weight\" has shape "
+            "[96, 24], expected 64 rows, of which "
+            "\"model.layers.0.self_attn.q_proj.weight\" is a part");
 }
 
 TEST_F(M1Folder, SharedExpertsAreUnknownTensors) {

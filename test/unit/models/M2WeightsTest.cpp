@@ -395,10 +395,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadFolder{true, [](TinyCheckpoint &t) { t.set(qScale, "F32", {1, 2}); },
                   "tensor \"model.layers.0.self_attn.q_proj.weight_scale_inv\" "
                   "has shape [1, 2], the config asks for [1, 1]"},
-        BadFolder{true,
-                  [](TinyCheckpoint &t) { t.set(qScale, "BF16", {1, 1}); },
+        BadFolder{true, [](TinyCheckpoint &t) { t.set(qScale, "U8", {1, 1}); },
                   "scale \"model.layers.0.self_attn.q_proj.weight_scale_inv\" "
-                  "is bf16, expected f32"},
+                  "is u8, expected f32"},
         BadFolder{true,
                   [](TinyCheckpoint &t) {
                     t.set(q, "BF16", {48, 32});

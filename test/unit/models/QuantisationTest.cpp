@@ -141,8 +141,9 @@ TEST(Quantisation, AnUnknownMethodIsNamed) {
   EXPECT_FALSE(found.quantisation);
   EXPECT_EQ(found.status.message(),
             "c.json: quantization_config.quant_method: expected \"fp8\", "
-            "\"compressed-tensors\", \"gptq\", \"awq\", \"modelopt\" or "
-            "\"mxfp8\", the only ones implemented, found \"quanto\"");
+            "\"compressed-tensors\", \"gptq\", \"awq\", \"modelopt\", "
+            "\"mxfp8\", \"quark\", \"modelslim\" or \"mix_quant\", the only "
+            "ones implemented, found \"quanto\"");
   EXPECT_THAT(found.warnings, IsEmpty());
 }
 

@@ -223,12 +223,6 @@ TEST(TensorAccounting, ForeignLayoutsAreNamed) {
   };
   EXPECT_EQ(errorWith("b.other"),
             "\"a.other\", which is not part of this model");
-  const std::string fused =
-      ", which holds all experts of a layer; save w1, w2 and w3 of each expert "
-      "apart, as the published checkpoints have them";
-  for (const std::string name :
-       {"l.0.mlp.experts.gate_up_proj", "l.0.mlp.experts.down_proj"})
-    EXPECT_EQ(errorWith(name), "\"" + name + "\"" + fused);
   EXPECT_EQ(errorWith("l.0.switch_mlp.up_proj.weight"),
             "\"l.0.switch_mlp.up_proj.weight\", a name of MLX; use the "
             "checkpoint that it was converted from");
@@ -238,30 +232,6 @@ TEST(TensorAccounting, ForeignLayoutsAreNamed) {
   EXPECT_EQ(errorWith("l.0.e.0.up.lora_A.weight"),
             "\"l.0.e.0.up.lora_A.weight\", which is part of an adapter; merge "
             "it into its model first");
-}
-
-TEST(TensorAccounting, SideFilesAreNamed) {
-  auto errorBeside = [](const std::string &file) {
-    return account(tinyTensors("F8_E4M3", 1), Quantisation(), {}, file).error;
-  };
-  const std::string plain = "tensor \"l.0.e.0.up.weight\" is f8e4m3, but "
-                            "c.json has no quantization_config";
-  const std::string put = ", which is not read; put ",
-                    into = " into config.json as \"quantization_config\", "
-                           "with \"quant_method\": ";
-  EXPECT_EQ(errorBeside("other.json"), plain);
-  EXPECT_EQ(errorBeside("hf_quant_config.json"),
-            plain + "; the folder has hf_quant_config.json" + put +
-                "what its \"quantization\" holds" + into + "\"modelopt\"");
-  EXPECT_EQ(errorBeside("quantize_config.json"),
-            plain + "; the folder has quantize_config.json" + put +
-                "its content" + into + "\"gptq\"");
-  EXPECT_EQ(errorBeside("quant_config.json"),
-            plain + "; the folder has quant_config.json" + put + "its content" +
-                into + "\"awq\"");
-  EXPECT_EQ(errorBeside("quant_model_description.json"),
-            plain + "; the folder has quant_model_description.json, of "
-                    "ModelSlim, whose formats are not implemented");
 }
 
 } // namespace

@@ -34,7 +34,23 @@ public:
       arenas.emplace_back(arena->bytes(), uint8_t(0xff)); // NaN if untouched
     for (auto &arena : arenas)
       bases.push_back(arena.data());
-    status = (*source)->load(engine::weightsOf(engine->root(), 0), rank, bases);
+    weights = engine::weightsOf(engine->root(),
+                                rank / engine->root().topology()->tp());
+    status = (*source)->load(weights, rank, bases);
+  }
+
+  /// Of all rows of all weights, without what lies between.
+  std::vector<std::vector<uint8_t>> bytes() const {
+    std::vector<std::vector<uint8_t>> all;
+    for (const schema::Weight *weight : weights) {
+      const schema::Slice &slice = *weight->slice();
+      const uint8_t *begin = arenas[slice.arena()].data() + slice.offset();
+      for (const WeightPart &part : splitWeight(slice, 1)) // rows
+        all.emplace_back(begin + partOffset(slice, part),
+                         begin + partOffset(slice, part) +
+                             partBytes(slice, part));
+    }
+    return all;
   }
 
   /// Elements of a dense weight of a program in order.
@@ -52,6 +68,7 @@ public:
   std::unique_ptr<Engine> engine;
 
 private:
+  std::vector<const schema::Weight *> weights;
   std::vector<float> values(const schema::Slice &slice) const {
     uint64_t count = 1;
     for (uint64_t dim : *slice.shape())

@@ -3,7 +3,10 @@
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/Plans.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
+
+#include <optional>
 
 using namespace mlir;
 using namespace saddle::cuda;
@@ -17,14 +20,16 @@ static Operand asRows(const Operand &operand) {
   return rows;
 }
 
-/// A kernel of impls/elementwise.cuh over all operands; `constants` follow
-/// them.
-static FailureOr<KernelPlan> planElementwise(const LaunchDesc &launch,
-                                             StringRef function,
-                                             StringRef constants,
-                                             std::string &error) {
+/// A kernel of impls/elementwise.cuh over all operands but one, if it says
+/// which; `constants` follow them.
+static FailureOr<KernelPlan>
+planElementwise(const LaunchDesc &launch, StringRef function,
+                StringRef constants, std::string &error,
+                std::optional<size_t> exceptFor = {}) {
   std::string types;
-  for (const Operand &operand : launch.operands) {
+  for (const auto &[i, operand] : llvm::enumerate(launch.operands)) {
+    if (i == exceptFor)
+      continue;
     if (operand.shape.empty() ||
         (operand.shape.size() > 2 && !operand.isContiguous())) {
       error = "operand \"" + operand.name + "\" of " + launch.op +
@@ -66,6 +71,13 @@ FailureOr<KernelPlan> saddle::cuda::planSiLU(const LaunchDesc &launch,
 FailureOr<KernelPlan> saddle::cuda::planSigmoidGate(const LaunchDesc &launch,
                                                     std::string &error) {
   return planElementwise(launch, "sigmoidGate", "", error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planScale(const LaunchDesc &launch,
+                                              std::string &error) {
+  return planElementwise(launch,
+                         launch.integer("inverse") ? "divideBy" : "multiplyBy",
+                         "", error, /*exceptFor=*/1);
 }
 
 FailureOr<KernelPlan> saddle::cuda::planScaledAdd(const LaunchDesc &launch,

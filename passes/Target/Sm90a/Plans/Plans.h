@@ -14,6 +14,8 @@ llvm::FailureOr<KernelPlan> planAdd(const LaunchDesc &launch,
                                     std::string &error);
 llvm::FailureOr<KernelPlan> planCopy(const LaunchDesc &launch,
                                      std::string &error);
+llvm::FailureOr<KernelPlan> planScale(const LaunchDesc &launch,
+                                      std::string &error);
 llvm::FailureOr<KernelPlan> planScaledAdd(const LaunchDesc &launch,
                                           std::string &error);
 llvm::FailureOr<KernelPlan> planSigmoidGate(const LaunchDesc &launch,
