@@ -24,6 +24,9 @@ struct ModelWeight {
 };
 
 struct ModelWeights {
+  /// In the engine: the name of the checkpoint that they come from; empty for
+  /// the model's own.
+  std::string checkpoint;
   /// What the compiled model reads, in the order of the IR.
   std::vector<ModelWeight> used;
   /// What a checkpoint may also hold: found in the folder, or belonging to

@@ -61,7 +61,8 @@ void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
   MLIRContext *context = builder.getContext();
   SourceOp::create(
       builder, weight.getLoc(), weight.getSymNameAttr(), weight.getSourceAttr(),
-      stack, /*companion=*/model::CompanionKindAttr(),
+      weight.getCheckpointAttr(), stack,
+      /*companion=*/model::CompanionKindAttr(),
       /*of=*/FlatSymbolRefAttr(), /*ignored=*/StringAttr(),
       /*group=*/IntegerAttr(),
       unpackingOf(context, storage.getPacking(), storage.getTransposed(),
@@ -77,7 +78,7 @@ void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
         builder, weight.getLoc(),
         builder.getStringAttr(
             companionName(weight.getSymName(), companion.getKind())),
-        companion.getSource(), stack, kind,
+        companion.getSource(), weight.getCheckpointAttr(), stack, kind,
         FlatSymbolRefAttr::get(weight.getSymNameAttr()), StringAttr(),
         IntegerAttr(),
         unpackingOf(context, companion.getPacking(), companion.getTransposed(),

@@ -70,6 +70,13 @@ __device__ void silu(const LaunchParams &p) {
       });
 }
 
+/// gate * sigmoid(gate) * up.
+template <int extent, typename Gate, typename Up, typename Out>
+__device__ void swiglu(const LaunchParams &p) {
+  zip<extent, Gate, Up, Out>(
+      p, [](float gate, float up) { return gated(gate, gate) * up; });
+}
+
 /// g * sigmoid(alpha * g) * (u + 1), g = min(gate, limit), u = up clamped.
 template <int extent, typename Gate, typename Up, typename Out>
 __device__ void swigluOAI(const LaunchParams &p, float alpha, float limit) {
