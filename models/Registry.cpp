@@ -1,5 +1,6 @@
 #include "models/Registry.h"
 
+#include "models/Eagle3/Eagle3Draft.h"
 #include "models/MiniMax/M1Importer.h"
 #include "models/MiniMax/M2Importer.h"
 
@@ -24,6 +25,11 @@ constexpr ModelFamily families[] = {
      importM1},
     {"MiniMaxForCausalLM", "minimax", {}, importM1},
 };
+
+/// Names under which EAGLE3 drafts have been published.
+constexpr const char *draftArchitectures[] = {
+    "LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM", "LlamaEagle3",
+    "Eagle3*ForCausalLM"};
 
 /// MiniMax models that are planned; a trailing '*' stands for any ending.
 constexpr const char *plannedArchitectures[] = {"MiniMaxM3*"};
@@ -107,6 +113,24 @@ StatusOr<std::unique_ptr<Importer>> importModel(const std::string &path,
   SADDLE_ASSIGN_OR_RETURN(const ModelFamily *family,
                           identifyFamily(source.config));
   return family->import(source, options);
+}
+
+StatusOr<std::unique_ptr<Draft>> importDraft(const std::string &path,
+                                             const ModelFacts &target,
+                                             const DraftOptions &options) {
+  SADDLE_ASSIGN_OR_RETURN(ModelSource source, ModelSource::open(path));
+  std::optional<std::vector<std::string>> names =
+      source.config.strings("architectures");
+  SADDLE_RETURN_IF_ERROR(source.config.status());
+  if (names && !names->empty() &&
+      matchesAny(names->front(), draftArchitectures))
+    return importEagle3(source, target, options);
+  std::string found = names && !names->empty() ? "\"" + names->front() + "\""
+                                               : std::string("none");
+  return Status(StatusCode::Unsupported,
+                source.configPath + ": architectures[0]: " + found +
+                    " is no draft that is known; known: " +
+                    draftArchitectures[0] + " and other spellings of it");
 }
 
 } // namespace saddle

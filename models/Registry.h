@@ -4,6 +4,7 @@
 #ifndef SADDLE_MODELS_REGISTRY_H
 #define SADDLE_MODELS_REGISTRY_H
 
+#include "models/Draft.h"
 #include "models/Importer.h"
 #include "models/ModelSource.h"
 
@@ -32,6 +33,13 @@ StatusOr<const ModelFamily *> identifyFamily(ConfigReader config);
 /// importer.
 StatusOr<std::unique_ptr<Importer>>
 importModel(const std::string &path, const ImportOptions &options = {});
+
+/// Opens `path`, the folder or config.json of a draft for the model of these
+/// facts. Errors: those of ModelSource::open and the draft's importer, and an
+/// architecture that is no draft's.
+StatusOr<std::unique_ptr<Draft>> importDraft(const std::string &path,
+                                             const ModelFacts &target,
+                                             const DraftOptions &options = {});
 
 } // namespace saddle
 

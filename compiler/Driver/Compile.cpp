@@ -220,7 +220,21 @@ private:
     if (options.prefillChunkIsDefault)
       build.limits.prefillChunk = defaultPrefillChunk(build.limits.maxSeqLen);
     module = importer.build(context, modelName(), build);
-    return true;
+    return options.draft.empty() || attachDraft(importer, build);
+  }
+
+  bool attachDraft(const Importer &importer, const BuildOptions &build) {
+    auto draft =
+        importDraft(options.draft, importer.facts(), options.draftOptions);
+    if (!draft.ok())
+      return report(draft.status());
+    for (const std::string &warning : (*draft)->warnings())
+      llvm::errs() << "saddle-compile: warning: " << printable(warning) << "\n";
+    llvm::errs() << "saddle-compile: note: "
+                 << printable((*draft)->describeTaps()) << "\n";
+    bool isFolder = llvm::sys::fs::is_directory(options.input);
+    return report(
+        (*draft)->attach(*module, build, isFolder ? options.input : ""));
   }
 
   int64_t defaultPrefillChunk(int64_t maxSeqLen) const {
@@ -258,6 +272,7 @@ private:
     case Phase::Model: {
       ModelPipelineOptions pipeline;
       pipeline.buckets = options.buckets;
+      pipeline.specTokens = options.specTokens;
       return buildModelPipeline(pm, pipeline);
     }
     case Phase::Dist: {

@@ -6,6 +6,7 @@
 #include "compiler/Driver/Phase.h"
 #include "compiler/Driver/Topology.h"
 #include "models/BuildOptions.h"
+#include "models/DraftOptions.h"
 #include "passes/Target/Target.h"
 
 #include <functional>
@@ -26,6 +27,11 @@ struct CompileOptions {
   Topology topology;
   std::string target = defaultTarget().name().str();
   BuildOptions build;
+  /// A draft for the model, a folder or a config.json; empty: none.
+  std::string draft;
+  DraftOptions draftOptions;
+  /// Drafted tokens of a sequence that a step verifies; 0 without a draft.
+  int64_t specTokens = 0;
   /// Token counts of decode entries; empty means powers of two.
   std::vector<int64_t> buckets;
   /// Lower the default of max_seq_len to what the model allows; a length that

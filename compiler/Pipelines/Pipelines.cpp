@@ -24,6 +24,7 @@ void saddle::buildModelPipeline(OpPassManager &pm,
 
   model::SpecializeBucketsOptions buckets;
   buckets.buckets.assign(options.buckets.begin(), options.buckets.end());
+  buckets.specTokens = options.specTokens;
   pm.addPass(model::createSpecializeBuckets(buckets));
 
   // From here on every shape is static.

@@ -50,6 +50,10 @@ struct TopologyOptions : mlir::PassPipelineOptions<TopologyOptions> {
 struct ModelPipelineOptions : mlir::PassPipelineOptions<ModelPipelineOptions> {
   ListOption<int64_t> buckets{*this, "buckets",
                               llvm::cl::desc("Token counts of decode entries")};
+  Option<int64_t> specTokens{
+      *this, "spec-tokens",
+      llvm::cl::desc("Drafted tokens of a sequence that a step verifies"),
+      llvm::cl::init(0)};
 };
 
 /// What the engine runs on: see docs/Architecture.md.

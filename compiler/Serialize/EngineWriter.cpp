@@ -68,15 +68,17 @@ private:
     root.model = std::make_unique<schema::ModelT>();
     root.model->architecture = text("architecture");
     root.model->name = text("name");
-    // All sources are of the model's own checkpoint.
-    auto checkpoint = std::make_unique<schema::CheckpointT>();
-    checkpoint->name = "main";
-    checkpoint->fingerprint = text("fingerprint");
+    addCheckpoint("main", text("fingerprint"));
+    // Parts are of the model's own checkpoint.
     if (auto parts = module->getAttrOfType<ArrayAttr>(
             model::ModelDialect::kStoredPartsAttrName))
       for (auto part : parts.getAsRange<DictionaryAttr>())
-        checkpoint->parts.push_back(storedPart(part));
-    root.checkpoints.push_back(std::move(checkpoint));
+        root.checkpoints.back()->parts.push_back(storedPart(part));
+    if (auto others = module->getAttrOfType<DictionaryAttr>(
+            model::ModelDialect::kCheckpointsAttrName))
+      for (NamedAttribute other : others)
+        addCheckpoint(other.getName(),
+                      cast<StringAttr>(other.getValue()).getValue());
     root.model->vocab_size = number(config, "vocab_size", 0);
     root.model->num_layers = number(config, "num_hidden_layers", 0);
     root.model->hidden_size = number(config, "hidden_size", 0);
@@ -110,6 +112,14 @@ private:
     table->count = number("count");
     table->of = number("of");
     return table;
+  }
+
+  void addCheckpoint(StringRef name, StringRef fingerprint) {
+    auto checkpoint = std::make_unique<schema::CheckpointT>();
+    checkpoint->name = name.str();
+    checkpoint->fingerprint = fingerprint.str();
+    checkpoints[name] = root.checkpoints.size();
+    root.checkpoints.push_back(std::move(checkpoint));
   }
 
   static schema::DType dtypeNamed(StringRef name) {
@@ -177,6 +187,13 @@ private:
       table->ignored_reason = reason->str();
     table->group = op.getGroup().value_or(0);
     table->zero = op.getZero();
+    if (auto checkpoint = op.getCheckpoint()) {
+      if (!checkpoints.contains(*checkpoint))
+        return op.emitError("source @")
+               << op.getSymName() << " is of checkpoint \"" << *checkpoint
+               << "\", which 'model.checkpoints' does not name";
+      table->checkpoint = checkpoints.lookup(*checkpoint);
+    }
     if (auto weight = op.getOf()) {
       if (!sources.contains(*weight))
         return op.emitError("source @")
@@ -599,8 +616,8 @@ private:
   const ModuleBinaries &binaries;
   schema::EngineT root;
   std::vector<uint8_t> segments;
-  llvm::StringMap<uint32_t> sources, arenas, modules, kernels, rankGroups,
-      fusions;
+  llvm::StringMap<uint32_t> checkpoints, sources, arenas, modules, kernels,
+      rankGroups, fusions;
   llvm::StringMap<std::pair<StringRef, int64_t>> globals;
   llvm::DenseMap<Value, uint32_t> slices;
   llvm::StringMap<uint32_t> globalSlices;

@@ -30,6 +30,9 @@ struct ModelWeight {
 };
 
 struct ModelWeights {
+  /// In the engine: the name of the checkpoint that they come from; empty for
+  /// the model's own.
+  std::string checkpoint;
   /// What the compiled model reads, in the order of the IR.
   std::vector<ModelWeight> used;
   /// What it reads if the checkpoint has it: accountForTensors decides.

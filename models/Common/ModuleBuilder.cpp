@@ -114,7 +114,16 @@ void ModuleBuilder::setAttributes() {
   (*module)->setAttr(ModelDialect::kConfigAttrName,
                      builder.getDictionaryAttr(config));
   options.limits.set(*module);
+  setIgnored();
+}
 
+void ModuleBuilder::setIgnored() {
+  auto integer = [&](StringRef key, int64_t value) {
+    return builder.getNamedAttr(key, builder.getI64IntegerAttr(value));
+  };
+  auto text = [&](StringRef key, const Twine &value) {
+    return builder.getNamedAttr(key, builder.getStringAttr(value));
+  };
   SmallVector<NamedAttribute> ignored;
   for (const IgnoredWeight &weight : weights.ignored) {
     const WeightSpec &spec = weight.spec;
@@ -129,8 +138,13 @@ void ModuleBuilder::setAttributes() {
         facts.push_back(integer("group", static_cast<int64_t>(weight.group)));
       if (weight.zero)
         facts.push_back(builder.getNamedAttr("zero", builder.getUnitAttr()));
+      std::string key = source;
+      if (!weights.checkpoint.empty()) {
+        facts.push_back(text("checkpoint", weights.checkpoint));
+        key = weights.checkpoint + ":" + source;
+      }
       ignored.push_back(
-          builder.getNamedAttr(source, builder.getDictionaryAttr(facts)));
+          builder.getNamedAttr(key, builder.getDictionaryAttr(facts)));
     };
     ignore(spec.name, spec.dtype, spec.shape);
     for (const Companion &companion : spec.companions)
@@ -200,17 +214,26 @@ void ModuleBuilder::createWeight(const ModelWeight &weight) {
                                /*codes=*/Type(), companions);
   WeightOp::create(
       builder, loc(weight.symbol), builder.getStringAttr(weight.symbol),
-      builder.getStringAttr(spec.name), builder.getArrayAttr(dims), storage,
+      builder.getStringAttr(spec.name),
+      weights.checkpoint.empty() ? StringAttr()
+                                 : builder.getStringAttr(weights.checkpoint),
+      builder.getArrayAttr(dims), storage,
       TypeAttr::get(RankedTensorType::get(
           shape, valueType(builder, spec.dtype, spec.layout))));
 }
 
 void ModuleBuilder::createKVCache(const std::string &symbol, int64_t heads,
-                                  int64_t headDim) {
+                                  int64_t headDim, const std::string &dim) {
   KVCacheOp::create(builder, loc(symbol), builder.getStringAttr(symbol),
                     builder.getI64IntegerAttr(heads),
                     builder.getI64IntegerAttr(headDim),
+                    builder.getStringAttr(dim),
                     TypeAttr::get(elementType(builder, options.kvDType)));
+}
+
+void ModuleBuilder::createTokenRows(const std::string &symbol, int64_t width) {
+  TokenRowsOp::create(builder, loc(symbol), builder.getStringAttr(symbol),
+                      builder.getI64IntegerAttr(width), TypeAttr::get(compute));
 }
 
 void ModuleBuilder::createRecurrentState(const std::string &symbol,
@@ -226,24 +249,35 @@ void ModuleBuilder::createRecurrentState(const std::string &symbol,
 // @step
 //===----------------------------------------------------------------------===//
 
-Value ModuleBuilder::beginStep(const std::string &table) {
+func::FuncOp ModuleBuilder::beginFunction(const std::string &name,
+                                          ArrayRef<Type> results) {
   Type indices =
       RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
+  auto type = builder.getFunctionType(
+      {indices, indices, indices, builder.getType<ContextType>()}, results);
+  auto function = func::FuncOp::create(builder, module->getLoc(), name, type);
+  Block *body = function.addEntryBlock();
+  builder.setInsertionPointToStart(body);
+  tokens = body->getArgument(0);
+  positions = body->getArgument(1);
+  rows = body->getArgument(2);
+  context = body->getArgument(3);
+  return function;
+}
+
+Value ModuleBuilder::embed(const std::string &table, int64_t columns) {
+  return EmbeddingOp::create(builder, loc(table), activation(columns), tokens,
+                             ref(table));
+}
+
+Value ModuleBuilder::beginStep(const std::string &table) {
   int64_t count = std::min(options.candidates, facts.vocab);
   SmallVector<Type> outputs = {activation(facts.vocab, builder.getF32Type())};
   if (count > 0)
     outputs.append({activation(count, builder.getF32Type()),
                     activation(count, builder.getI32Type())});
-  auto type = builder.getFunctionType(
-      {indices, indices, indices, builder.getType<ContextType>()}, outputs);
-  auto step = func::FuncOp::create(builder, module->getLoc(), "step", type);
-  Block *body = step.addEntryBlock();
-  builder.setInsertionPointToStart(body);
-  positions = body->getArgument(1);
-  rows = body->getArgument(2);
-  context = body->getArgument(3);
-  return EmbeddingOp::create(builder, loc(table), activation(facts.hidden),
-                             body->getArgument(0), ref(table));
+  beginFunction("step", outputs);
+  return embed(table, facts.hidden);
 }
 
 void ModuleBuilder::finishStep(Value x, const std::string &finalNorm,

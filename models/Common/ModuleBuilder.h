@@ -31,16 +31,25 @@ public:
   /// All weights, and behind those of each layer what `createState` makes.
   void createWeights(llvm::function_ref<void(int64_t layer)> createState);
   /// Keys and values of one attention layer, in the dtype of the options.
-  void createKVCache(const std::string &symbol, int64_t heads, int64_t headDim);
+  /// `dim` is the dimension by which heads are split.
+  void createKVCache(const std::string &symbol, int64_t heads, int64_t headDim,
+                     const std::string &dim = "kv_heads");
   /// Matrices [rows, columns] of one recurrent layer, split as query heads are.
   void createRecurrentState(const std::string &symbol, int64_t heads,
                             int64_t rows, int64_t columns);
+
+  /// Rows of `width` activations, one for each token.
+  void createTokenRows(const std::string &symbol, int64_t width);
 
   //===--- @step ---------------------------------------------------------===//
 
   /// Opens `@step(tokens, positions, rows, context) -> logits[, values,
   /// tokens]` and embeds the tokens with `table`.
   mlir::Value beginStep(const std::string &table);
+  /// Opens `@name` with the arguments of @step.
+  mlir::func::FuncOp beginFunction(const std::string &name,
+                                   llvm::ArrayRef<mlir::Type> results);
+  mlir::Value embed(const std::string &table, int64_t columns);
   /// Logits of the selected rows, and their best candidates when asked for.
   void finishStep(mlir::Value x, const std::string &norm, double eps,
                   const std::string &head);
@@ -74,10 +83,11 @@ public:
 
   mlir::OpBuilder builder;
   /// Arguments of `@step`, valid from beginStep on.
-  mlir::Value positions, rows, context;
+  mlir::Value tokens, positions, rows, context;
 
 private:
   void setAttributes();
+  void setIgnored();
   void createWeight(const ModelWeight &weight);
 
   const std::string &name;

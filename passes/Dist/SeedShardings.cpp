@@ -37,11 +37,12 @@ enum class Split {
   KVHeads,     // likewise, or neighbouring ranks hold the same ones
   Experts,     // by ep
   ExpertWidth, // by tp / ep
-  // The table is read for a replica's own tokens, so it is split inside the
-  // replica; logits are computed for everybody's rows.
-  VocabInReplica, // by tp / dp where it divides, else whole
-  Vocab,          // by tp where it divides, else whole
-  SharedWidth,    // by tp: everybody's tokens, and one stack of one
+  // The table is read for a replica's own tokens, and a dense network works on
+  // them, so they are split inside the replica; logits are computed for
+  // everybody's rows.
+  InReplica,   // by tp / dp where it divides, else whole
+  Vocab,       // by tp where it divides, else whole
+  SharedWidth, // by tp: everybody's tokens, and one stack of one
 };
 
 struct DimensionName {
@@ -53,8 +54,12 @@ struct DimensionName {
   StringLiteral tensor = "";
 };
 
+/// A program with sizes of its own puts its name before those of its
+/// dimensions, "draft.q_heads": only dimensions of one prefix are planned
+/// together.
 constexpr DimensionName kDimensions[] = {
     {"hidden", Split::Whole},
+    {"features", Split::Whole},
     {"router_experts", Split::Whole},
     {"scale", Split::Whole},
     {"q_heads", Split::Heads, "num_attention_heads"},
@@ -63,13 +68,19 @@ constexpr DimensionName kDimensions[] = {
     {"expert_width", Split::ExpertWidth, "intermediate_size"},
     {"shared_experts", Split::Whole},
     {"shared_width", Split::SharedWidth, "shared_intermediate_size"},
-    {"embedding_vocab", Split::VocabInReplica, "vocab_size", "the embedding"},
+    {"dense_width", Split::InReplica, "intermediate_size", "the dense network"},
+    {"embedding_vocab", Split::InReplica, "vocab_size", "the embedding"},
     {"vocab", Split::Vocab, "vocab_size", "lm_head"},
 };
 
+/// "draft." of "draft.q_heads"; empty without one.
+StringRef prefixOf(StringRef name) {
+  return name.take_front(name.rfind('.') + 1);
+}
+
 const DimensionName *findDimension(StringRef name) {
   for (const DimensionName &known : kDimensions)
-    if (known.name == name)
+    if (known.name == name.drop_front(prefixOf(name).size()))
       return &known;
   return nullptr;
 }
@@ -97,6 +108,7 @@ std::string listLegal(int64_t most, Predicate legal) {
 
 /// A split dimension of this module.
 struct Dimension {
+  StringRef symbol; // with its prefix
   const DimensionName *name;
   int64_t units;
   /// Shares hold a multiple of so many units: those of a byte.
@@ -127,10 +139,18 @@ public:
     };
     dp = ways("dp");
     ep = ways("ep");
-    if (failed(countUnits()) || failed(planAttention()) ||
-        failed(planExperts()))
+    if (failed(countUnits()))
       return failure();
-    planVocabulary();
+    SmallVector<StringRef> prefixes = {""};
+    for (const Dimension &dim : dimensions)
+      if (!llvm::is_contained(prefixes, prefixOf(dim.symbol)))
+        prefixes.push_back(prefixOf(dim.symbol));
+    for (StringRef each : prefixes) {
+      prefix = each;
+      if (failed(planAttention()) || failed(planExperts()))
+        return failure();
+      planDividing();
+    }
     return success();
   }
 
@@ -177,7 +197,7 @@ private:
     if (known->split == Split::Whole)
       return success();
     for (Dimension &seen : dimensions) {
-      if (seen.name != known)
+      if (seen.symbol != name)
         continue;
       seen.grain = std::max(seen.grain, grain);
       if (seen.units == units)
@@ -188,14 +208,14 @@ private:
       diag.attachNote(seen.first->getLoc()) << "it is defined here";
       return diag;
     }
-    dimensions.push_back({known, units, grain, symbol});
+    dimensions.push_back({name, known, units, grain, symbol});
     return success();
   }
 
   template <typename Predicate>
   bool allOf(Split split, Predicate holds) const {
     return llvm::all_of(dimensions, [&](const Dimension &dim) {
-      return dim.name->split != split || holds(dim.units);
+      return !isPlanned(dim, split) || holds(dim.units);
     });
   }
 
@@ -203,15 +223,19 @@ private:
   template <typename Visitor>
   void forEach(Split split, Visitor visit) const {
     for (const Dimension &dim : dimensions)
-      if (dim.name->split == split)
+      if (isPlanned(dim, split))
         visit(dim);
+  }
+  /// Whether it is split so, and now.
+  bool isPlanned(const Dimension &dim, Split split) const {
+    return dim.name->split == split && prefixOf(dim.symbol) == prefix;
   }
 
   /// The first dimension that is split so and for which `holds` is false.
   template <typename Predicate>
   const Dimension *findFailing(Split split, Predicate holds) const {
     for (const Dimension &dim : dimensions)
-      if (dim.name->split == split && !holds(dim.units))
+      if (isPlanned(dim, split) && !holds(dim.units))
         return &dim;
     return nullptr;
   }
@@ -255,11 +279,10 @@ private:
           return placesKVHeads(heads, ways);
         }))
       return refuse(*dim, "dp", dp);
-    forEach(Split::Heads, [&](const Dimension &dim) {
-      axes[dim.name->name] = factor(dp, ways);
-    });
+    forEach(Split::Heads,
+            [&](const Dimension &dim) { axes[dim.symbol] = factor(dp, ways); });
     forEach(Split::KVHeads, [&](const Dimension &dim) {
-      axes[dim.name->name] = factor(dp, std::min(ways, dim.units));
+      axes[dim.symbol] = factor(dp, std::min(ways, dim.units));
     });
     return success();
   }
@@ -269,7 +292,7 @@ private:
   LogicalResult planExperts() {
     bool any = false;
     forEach(Split::Experts, [&](const Dimension &) { any = true; });
-    if (!any && ep > 1)
+    if (!any && ep > 1 && prefix.empty())
       return asUserError(
                  module.emitError("the model has no experts to deal to ep = "))
              << ep << " groups; use ep = 1";
@@ -284,27 +307,25 @@ private:
                          placesWidth(tp, n);
                 });
     for (const Dimension &dim : dimensions)
-      if (dim.name->split == Split::ExpertWidth &&
+      if (isPlanned(dim, Split::ExpertWidth) &&
           !(tp % ep == 0 && dim.splits(tp / ep)))
         return refuse(dim, "ep", ep);
     if (const Dimension *dim = unsplitShared(tp))
       return refuse(*dim, "", 1);
-    forEach(Split::Experts, [&](const Dimension &dim) {
-      axes[dim.name->name] = factor(1, ep);
-    });
+    forEach(Split::Experts,
+            [&](const Dimension &dim) { axes[dim.symbol] = factor(1, ep); });
     forEach(Split::ExpertWidth, [&](const Dimension &dim) {
-      axes[dim.name->name] = factor(ep, tp / ep);
+      axes[dim.symbol] = factor(ep, tp / ep);
     });
-    forEach(Split::SharedWidth, [&](const Dimension &dim) {
-      axes[dim.name->name] = factor(1, tp);
-    });
+    forEach(Split::SharedWidth,
+            [&](const Dimension &dim) { axes[dim.symbol] = factor(1, tp); });
     return success();
   }
 
   /// A shared expert that `ranks` cannot share out.
   const Dimension *unsplitShared(int64_t ranks) const {
     const auto *found = llvm::find_if(dimensions, [&](const Dimension &dim) {
-      return dim.name->split == Split::SharedWidth && !dim.splits(ranks);
+      return isPlanned(dim, Split::SharedWidth) && !dim.splits(ranks);
     });
     return found == dimensions.end() ? nullptr : found;
   }
@@ -312,25 +333,25 @@ private:
   bool placesWidth(int64_t ranks, int64_t groups) const {
     return ranks % groups == 0 && !unsplitShared(ranks) &&
            llvm::all_of(dimensions, [&](auto &dim) {
-             return dim.name->split != Split::ExpertWidth ||
+             return !isPlanned(dim, Split::ExpertWidth) ||
                     dim.splits(ranks / groups);
            });
   }
 
-  //===--- Vocabulary ----------------------------------------------------===//
+  //===--- Where it divides ----------------------------------------------===//
 
-  void planVocabulary() {
+  void planDividing() {
     auto split = [&](int64_t pre, int64_t ways) {
       return [=](const Dimension &dim) {
         if (dim.units % ways == 0)
-          axes[dim.name->name] = factor(pre, ways);
+          axes[dim.symbol] = factor(pre, ways);
         else
           module.emitRemark(dim.name->field)
               << " = " << dim.units << " does not divide by " << ways << "; "
               << dim.name->tensor << " is replicated";
       };
     };
-    forEach(Split::VocabInReplica, split(dp, tp / dp));
+    forEach(Split::InReplica, split(dp, tp / dp));
     forEach(Split::Vocab, split(1, tp));
   }
 
@@ -356,6 +377,7 @@ private:
   ModuleOp module;
   const Mesh &mesh;
   int64_t tp, dp = 1, ep = 1;
+  StringRef prefix; // of the dimensions that are being planned
   StringAttr axis;
   SmallVector<Dimension> dimensions;
   llvm::StringMap<AxisRef> axes;

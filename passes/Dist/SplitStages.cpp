@@ -40,7 +40,15 @@ struct SplitStages : saddle::dist::impl::SplitStagesBase<SplitStages> {
     }
     SmallVector<func::FuncOp> functions(module.getOps<func::FuncOp>());
     for (func::FuncOp function : functions) {
-      if (pp.getInt() > 1 && failed(split(function, pp.getInt())))
+      if (pp.getInt() == 1)
+        continue;
+      // What has no layers to deal runs where the residual stream ends.
+      bool isWhole =
+          function.getBody().getOps<model::LayerBoundaryOp>().empty();
+      if (failed(isWhole && model::ModelDialect::getProgram(function) !=
+                                model::ModelDialect::kMainProgram
+                     ? leave(function, pp.getInt())
+                     : split(function, pp.getInt())))
         return signalPassFailure();
     }
     module.walk([](model::LayerBoundaryOp op) {
@@ -101,32 +109,19 @@ private:
              << firsts->back() << ", but found " << parts.size() - 1
              << " of the cuts";
 
-    OpBuilder builder(function);
     Operation *end = function.getBody().front().getTerminator();
     for (int64_t stage = 0; stage < stages; ++stage) {
       bool last = stage == stages - 1;
-      auto type = FunctionType::get(&getContext(), function.getArgumentTypes(),
-                                    last ? TypeRange(end->getOperandTypes())
-                                         : TypeRange());
-      auto part = func::FuncOp::create(
-          builder, function.getLoc(),
-          (function.getName() + ".stage_" + Twine(stage)).str(), type);
-      for (NamedAttribute attr : function->getDiscardableAttrs())
-        part->setAttr(attr.getName(), attr.getValue());
-      part->setAttr(DistDialect::kEntryAttrName,
-                    builder.getStringAttr(function.getName()));
-      part->setAttr(DistDialect::kStageAttrName,
-                    builder.getI64IntegerAttr(stage));
+      func::FuncOp part = beginPart(function, stage, last);
       IRMapping mapping;
-      Block *body = part.addEntryBlock();
+      Block *body = &part.getBody().front();
       mapping.map(function.getArguments(), body->getArguments());
       OpBuilder inside = OpBuilder::atBlockBegin(body);
-      if (stage > 0) {
-        model::LayerBoundaryOp from = crossings[stage - 1];
-        mapping.map(from.getResult(),
-                    ReceiveOp::create(inside, from.getLoc(), from.getType())
-                        .getResult());
-      }
+      if (stage > 0)
+        for (Value value : carried(crossings[stage - 1]))
+          mapping.map(value,
+                      ReceiveOp::create(inside, value.getLoc(), value.getType())
+                          .getResult());
       for (Operation *op : parts[stage]) {
         for (Value operand : op->getOperands())
           if (!mapping.contains(operand))
@@ -136,14 +131,72 @@ private:
       }
       if (last) {
         inside.clone(*end, mapping);
-      } else {
-        model::LayerBoundaryOp to = crossings[stage];
-        SendOp::create(inside, to.getLoc(), mapping.lookup(to.getInput()));
-        func::ReturnOp::create(inside, end->getLoc());
+        continue;
       }
+      model::LayerBoundaryOp to = crossings[stage];
+      mapping.map(to.getResult(), mapping.lookup(to.getInput()));
+      for (Value value : carried(to))
+        SendOp::create(inside, value.getLoc(), mapping.lookup(value));
+      func::ReturnOp::create(inside, end->getLoc());
     }
     function.erase();
     return success();
+  }
+
+  /// What the stage before a cut hands to the one behind it: the residual
+  /// stream there, then as it was at earlier boundaries where something behind
+  /// the cut still looks at it.
+  static SmallVector<Value> carried(model::LayerBoundaryOp cut) {
+    SmallVector<Value> values = {cut.getResult()};
+    for (auto earlier : cut->getBlock()->getOps<model::LayerBoundaryOp>())
+      if (earlier->isBeforeInBlock(cut) &&
+          llvm::any_of(earlier->getUsers(), [&](Operation *user) {
+            return cut->isBeforeInBlock(user);
+          }))
+        values.push_back(earlier.getResult());
+    return values;
+  }
+
+  /// The whole function in the last stage, and nothing in those before it.
+  LogicalResult leave(func::FuncOp function, int64_t stages) {
+    Operation *end = function.getBody().front().getTerminator();
+    for (int64_t stage = 0; stage < stages; ++stage) {
+      bool last = stage == stages - 1;
+      func::FuncOp part = beginPart(function, stage, last);
+      Block *body = &part.getBody().front();
+      OpBuilder inside = OpBuilder::atBlockBegin(body);
+      if (!last) {
+        func::ReturnOp::create(inside, end->getLoc());
+        continue;
+      }
+      IRMapping mapping;
+      mapping.map(function.getArguments(), body->getArguments());
+      for (Operation &op : function.getBody().front())
+        inside.clone(op, mapping);
+    }
+    function.erase();
+    return success();
+  }
+
+  /// A function for one stage, with an empty block, that returns what
+  /// `function` returns if it is the last one.
+  func::FuncOp beginPart(func::FuncOp function, int64_t stage, bool last) {
+    OpBuilder builder(function);
+    Operation *end = function.getBody().front().getTerminator();
+    auto type = FunctionType::get(&getContext(), function.getArgumentTypes(),
+                                  last ? TypeRange(end->getOperandTypes())
+                                       : TypeRange());
+    auto part = func::FuncOp::create(
+        builder, function.getLoc(),
+        (function.getName() + ".stage_" + Twine(stage)).str(), type);
+    for (NamedAttribute attr : function->getDiscardableAttrs())
+      part->setAttr(attr.getName(), attr.getValue());
+    part->setAttr(DistDialect::kEntryAttrName,
+                  builder.getStringAttr(function.getName()));
+    part->setAttr(DistDialect::kStageAttrName,
+                  builder.getI64IntegerAttr(stage));
+    part.addEntryBlock();
+    return part;
   }
 };
 

@@ -67,41 +67,45 @@ private:
     // Sources take over the weights' names, so programs are built beside them
     // and the old ops go last.
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-    for (int64_t stage = 0; stage < stages; ++stage) {
-      SmallVector<func::FuncOp> functions;
-      for (auto function : module.getOps<func::FuncOp>())
-        if (stageOf(function) == stage)
-          functions.push_back(function);
-      auto program = ProgramOp::create(
-          builder, module.getLoc(),
-          builder.getStringAttr("stage_" + std::to_string(stage)),
-          /*program=*/builder.getStringAttr("main"),
-          builder.getI64IntegerAttr(stage));
-      OpBuilder inside =
-          OpBuilder::atBlockBegin(&program.getBody().emplaceBlock());
-      // A stage holds what its own layers use.
-      llvm::DenseSet<StringAttr> used;
-      for (func::FuncOp function : functions)
-        if (auto uses = SymbolTable::getSymbolUses(function))
-          for (SymbolTable::SymbolUse use : *uses)
-            used.insert(use.getSymbolRef().getRootReference());
-      auto holds = [&](StringAttr name) {
-        return stages == 1 || used.contains(name);
-      };
-      for (auto shard : module.getOps<dist::WeightShardOp>())
-        if (holds(shard.getSymNameAttr()) &&
-            failed(createWeights(inside, shard, weights, symbols)))
-          return failure();
-      for (auto state : module.getOps<model::StateOpInterface>())
-        if (holds(SymbolTable::getSymbolName(state)))
-          createStates(inside, state, *limits,
-                       isOfSequences(state) ? sequences : kv);
-      for (func::FuncOp function : functions)
-        if (failed(EntryConverter(function, *limits, symbols, shared,
-                                  activations, io, target)
-                       .convert(inside, stage == stages - 1)))
-          return failure();
-    }
+    SmallVector<StringRef> programs = programsOf(module);
+    for (StringRef name : programs)
+      for (int64_t stage = 0; stage < stages; ++stage) {
+        SmallVector<func::FuncOp> functions;
+        for (auto function : module.getOps<func::FuncOp>())
+          if (model::ModelDialect::getProgram(function) == name &&
+              stageOf(function) == stage)
+            functions.push_back(function);
+        bool isMain = name == model::ModelDialect::kMainProgram;
+        std::string symbol =
+            (isMain ? "" : name.str() + "_") + "stage_" + std::to_string(stage);
+        auto program = ProgramOp::create(
+            builder, module.getLoc(), builder.getStringAttr(symbol),
+            builder.getStringAttr(name), builder.getI64IntegerAttr(stage));
+        OpBuilder inside =
+            OpBuilder::atBlockBegin(&program.getBody().emplaceBlock());
+        // A stage of a program holds what its own functions use.
+        llvm::DenseSet<StringAttr> used;
+        for (func::FuncOp function : functions)
+          if (auto uses = SymbolTable::getSymbolUses(function))
+            for (SymbolTable::SymbolUse use : *uses)
+              used.insert(use.getSymbolRef().getRootReference());
+        auto holds = [&](StringAttr name) {
+          return (stages == 1 && programs.size() == 1) || used.contains(name);
+        };
+        for (auto shard : module.getOps<dist::WeightShardOp>())
+          if (holds(shard.getSymNameAttr()) &&
+              failed(createWeights(inside, shard, weights, symbols)))
+            return failure();
+        for (auto state : module.getOps<model::StateOpInterface>())
+          if (holds(SymbolTable::getSymbolName(state)))
+            createStates(inside, state, *limits,
+                         isOfSequences(state) ? sequences : kv);
+        for (func::FuncOp function : functions)
+          if (failed(EntryConverter(function, *limits, symbols, shared,
+                                    activations, io, target)
+                         .convert(inside, stage == stages - 1)))
+            return failure();
+      }
 
     OpBuilder front = OpBuilder::atBlockBegin(module.getBody());
     for (auto weight : module.getOps<model::WeightOp>())
@@ -114,6 +118,16 @@ private:
     for (Operation *op : llvm::reverse(old))
       op->erase();
     return success();
+  }
+
+  /// Names of the programs, the main one first.
+  static SmallVector<StringRef> programsOf(ModuleOp module) {
+    SmallVector<StringRef> names = {model::ModelDialect::kMainProgram};
+    for (auto function : module.getOps<func::FuncOp>())
+      if (StringRef name = model::ModelDialect::getProgram(function);
+          !llvm::is_contained(names, name))
+        names.push_back(name);
+    return names;
   }
 
   static int64_t stageOf(func::FuncOp function) {
@@ -155,10 +169,14 @@ private:
                             DictionaryAttr ignored) {
     for (auto [index, entry] : llvm::enumerate(ignored)) {
       auto info = cast<DictionaryAttr>(entry.getValue());
+      auto checkpoint = info.getAs<StringAttr>("checkpoint");
+      StringRef name = entry.getName();
+      if (checkpoint)
+        name = name.drop_front(checkpoint.size() + 1);
       SourceOp::create(
           builder, loc,
           builder.getStringAttr("ignored." + std::to_string(index)),
-          builder.getStringAttr(entry.getName().getValue()),
+          builder.getStringAttr(name), checkpoint,
           info.getAs<IntegerAttr>("stack"), model::CompanionKindAttr(),
           FlatSymbolRefAttr(), info.getAs<StringAttr>("reason"),
           info.getAs<IntegerAttr>("group"), info.getAs<UnitAttr>("zero"),

@@ -25,9 +25,10 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
   auto phase =
       function->getAttrOfType<StringAttr>(model::ModelDialect::kPhaseAttrName);
   Operation *end = body.getTerminator();
+  SmallVector<const ops::Binding *> yields =
+      namedOutputs(end->getNumOperands());
   if (!phase || !isStep(body.getArgumentTypes()) ||
-      !(yieldsLogits ? isOutput(end->getOperandTypes())
-                     : end->getNumOperands() == 0))
+      (yieldsLogits ? yields.empty() : end->getNumOperands() != 0))
     return function.emitError("expected (tokens, positions, rows, context) "
                               "-> logits (and candidates) and 'model.phase'");
   auto entryName =
@@ -60,23 +61,36 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
   for (Operation &op : body.without_terminator())
     if (failed(convertAny(&op)))
       return failure();
-  for (auto [output, known] : llvm::zip(end->getOperands(), ops::outputs())) {
+  for (auto [output, known] : llvm::zip(end->getOperands(), yields)) {
     Value whole = buffers.lookup(output);
     if (!outputBuffers.contains(whole))
       return end->emitError("expected the ")
-             << known.name << " to be an op's whole result";
-    BindOp::create(builder, end->getLoc(), builder.getStringAttr(known.name),
+             << known->name << " to be an op's whole result";
+    BindOp::create(builder, end->getLoc(), builder.getStringAttr(known->name),
                    whole);
   }
   return success();
 }
 
-bool EntryConverter::isOutput(TypeRange types) {
-  // All parts of the first outputs of the table.
-  size_t count = types.size();
-  Span<const ops::Binding> all = ops::outputs();
-  return count >= 1 && count <= all.size() &&
-         (count == all.size() || all[count - 1].output != all[count].output);
+SmallVector<const ops::Binding *> EntryConverter::namedOutputs(size_t count) {
+  SmallVector<const ops::Binding *> found;
+  auto names =
+      function->getAttrOfType<ArrayAttr>(model::ModelDialect::kOutputsAttrName);
+  if (names && names.size() != count)
+    return {};
+  for (const ops::Binding &known : ops::outputs())
+    if (names ? llvm::is_contained(names.getAsValueRange<StringAttr>(),
+                                   known.name)
+              : found.size() < count)
+      found.push_back(&known);
+  // All parts of an output, or none.
+  for (const ops::Binding &known : ops::outputs())
+    if (!llvm::is_contained(found, &known) &&
+        llvm::any_of(found, [&](const ops::Binding *other) {
+          return other->output == known.output;
+        }))
+      return {};
+  return found.size() == count ? found : SmallVector<const ops::Binding *>();
 }
 
 bool EntryConverter::isStep(TypeRange types) {

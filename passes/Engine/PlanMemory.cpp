@@ -60,12 +60,17 @@ struct PlanMemory : saddle::engine::impl::PlanMemoryBase<PlanMemory> {
 private:
   int64_t align(int64_t offset) { return llvm::alignTo(offset, alignment); }
 
-  /// Weights and states: one after another.
+  /// Weights and states: one after another. What several programs of a stage
+  /// name is one.
   template <typename OpTy>
   void append(OpTy op) {
+    auto [known, isNew] = shared.try_emplace({op.getSymNameAttr(), stage}, 0);
+    if (!isNew)
+      return op.setOffset(known->second);
     int64_t &end = fixedEnd[{op.getArenaAttr().getAttr(), stage}];
     int64_t offset = align(end);
     op.setOffset(offset);
+    known->second = offset;
     end = offset + denseBytes(cast<MemRefType>(op.getType()));
     int64_t &bytes = used[op.getArenaAttr().getAttr()];
     bytes = std::max(bytes, end);
@@ -144,6 +149,8 @@ private:
   int64_t stage = 0;                       // of the current program
   /// Of weights and states, by arena and stage.
   llvm::DenseMap<std::pair<Attribute, int64_t>, int64_t> fixedEnd;
+  /// Where they lie, by name and stage.
+  llvm::DenseMap<std::pair<StringAttr, int64_t>, int64_t> shared;
   llvm::DenseSet<StringAttr> ioArenas;
 };
 

@@ -5,6 +5,7 @@
 #include "passes/Engine/Passes.h"
 
 #include "dialects/Engine/IR/EngineDialect.h"
+#include "dialects/Model/IR/ModelDialect.h"
 #include "runtime/ops/Bindings.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -70,7 +71,7 @@ class EntryChecker {
 public:
   explicit EntryChecker(EntryOp entry) : entry(entry) {}
 
-  LogicalResult check(bool isLastStage) {
+  LogicalResult check(bool isMain, bool isLastStage) {
     if (entry.getBody().getNumArguments() != 0)
       return entry.emitError("entry @")
              << entry.getSymName() << " has block arguments; expected buffers";
@@ -117,7 +118,7 @@ public:
     }
     for (const saddle::ops::Binding &each : saddle::ops::outputs())
       if (!found.contains(&each) &&
-          each.isRequired(/*isFirstStage=*/false, isLastStage))
+          each.isRequired(isMain, /*isFirstStage=*/false, isLastStage))
         return entry.emitError("entry @")
                << entry.getSymName() << " has no binding \"" << each.name
                << "\"";
@@ -255,8 +256,10 @@ private:
       if (failed(verifyPlaces(symbols, program, fixed[program.getStage()])))
         return failure();
       bool last = int64_t(program.getStage()) == lastStage;
+      bool main =
+          program.getProgram() == saddle::model::ModelDialect::kMainProgram;
       for (auto entry : program.getBody().getOps<EntryOp>())
-        if (failed(EntryChecker(entry).check(last)))
+        if (failed(EntryChecker(entry).check(main, last)))
           return failure();
     }
     return success();
@@ -293,7 +296,8 @@ private:
                                std::pair<int64_t, Operation *>>;
 
   /// Everything has an aligned offset inside its arena; weights and states do
-  /// not overlap, with those of programs before it neither.
+  /// not overlap, with those of programs before it neither, unless they are one
+  /// and the same.
   LogicalResult verifyPlaces(const SymbolTable &symbols, ProgramOp program,
                              FixedPlaces &fixed) {
     WalkResult result = program.walk([&](Operation *op) {
@@ -305,7 +309,13 @@ private:
             int64_t end = begin + denseBytes(cast<MemRefType>(op.getType()));
             auto [place, isFree] =
                 fixed.try_emplace({op.getArena().str(), begin}, end, op);
-            if (!isFree) {
+            // Programs may share what is the same in all of them.
+            Operation *other = place->second.second;
+            bool isShared =
+                !isFree && other->getParentOp() != program &&
+                other->getName() == op->getName() &&
+                other->getAttrDictionary() == op->getAttrDictionary();
+            if (!isFree && !isShared) {
               op->emitError("starts at byte ")
                   << begin << " of arena @" << op.getArena()
                   << ", where another weight or state starts";

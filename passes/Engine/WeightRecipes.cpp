@@ -63,7 +63,8 @@ void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
   MLIRContext *context = builder.getContext();
   SourceOp::create(
       builder, weight.getLoc(), weight.getSymNameAttr(), weight.getSourceAttr(),
-      stack, /*companion=*/model::CompanionKindAttr(),
+      weight.getCheckpointAttr(), stack,
+      /*companion=*/model::CompanionKindAttr(),
       /*of=*/FlatSymbolRefAttr(), /*ignored=*/StringAttr(),
       /*group=*/IntegerAttr(), /*zero=*/UnitAttr(),
       unpackingOf(context, storage.getPacking(), storage.getTransposed(),
@@ -79,7 +80,7 @@ void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
         builder, weight.getLoc(),
         builder.getStringAttr(
             companionName(weight.getSymName(), companion.getKind())),
-        companion.getSource(), stack, kind,
+        companion.getSource(), weight.getCheckpointAttr(), stack, kind,
         FlatSymbolRefAttr::get(weight.getSymNameAttr()), StringAttr(),
         IntegerAttr(), UnitAttr(),
         unpackingOf(context, companion.getPacking(), companion.getTransposed(),

@@ -6,8 +6,8 @@ include "mlir/Pass/PassBase.td"
 def VerifyInput : Pass<"model-verify-input", "::mlir::ModuleOp"> {
   let summary = "Check what an importer, or a person, hands in";
   let description = [{
-    Opens the `model` level: the module holds `model.weight`s, `model.kv_cache`s and one function, `@step`, one block of `model` ops; `model.config` and
-    `model.limits` are there; every weight is used.
+    Opens the `model` level: the module holds `model.weight`s, state and the function `@step`, besides perhaps one for each further program
+    (`model.program`), each one block of `model` ops; `model.config` and `model.limits` are there; every weight is used.
 
     ```mlir
     // error: weight @unused is never used
@@ -53,8 +53,11 @@ def AssignQuantization : Pass<"model-assign-quantization", "::mlir::ModuleOp"> {
 def SpecializeBuckets : Pass<"model-specialize-buckets", "::mlir::ModuleOp"> {
   let summary = "One function with static shapes for each phase and token count";
   let description = [{
-    `@step` is cloned once for every decode bucket (as many logits rows as tokens) and once for the prefill chunk, then removed. The prefill function yields
-    logits for at most `prefill-rows` tokens of a chunk. Weights and caches stay shared symbols.
+    `@step`, and the function of every further program, is cloned once for every decode bucket (as many logits rows as tokens) and once for the prefill
+    chunk, then removed. The prefill function yields logits for at most `prefill-rows` tokens of a chunk. Weights and caches stay shared symbols.
+
+    With `spec-tokens` K a sequence has up to K + 1 tokens in a decode step, one and K drafted ones: for every decode bucket there is one of K + 1
+    times as many tokens besides.
 
     ```mlir
     func.func @step(%tokens: tensor<?xi32>, ...) -> tensor<?x200064xf32>
@@ -67,6 +70,7 @@ def SpecializeBuckets : Pass<"model-specialize-buckets", "::mlir::ModuleOp"> {
   }];
   let options = [
     ListOption<"buckets", "buckets", "int64_t", "Token counts of the decode functions; default: powers of two up to max_batch, and max_batch">,
+    Option<"specTokens", "spec-tokens", "int64_t", /*default=*/"0", "Drafted tokens of a sequence that a decode step verifies">,
     Option<"prefillRows", "prefill-rows", "int64_t", /*default=*/"0", "Logits rows of the prefill function; default: max(max_batch, 32), at most the chunk">,
   ];
 }

@@ -34,8 +34,7 @@ static RankedTensorType withTokens(Type type, int64_t tokens) {
 }
 
 /// Replaces every dynamic token dimension of `function`. Results take the
-/// extent of their op's index operand (rows of model.select_rows) or else of
-/// its first tensor operand.
+/// extent of the operand that has as many rows.
 static void makeStatic(func::FuncOp function, int64_t tokens, int64_t rows) {
   Block &entry = function.getBody().front();
   for (BlockArgument argument : entry.getArguments())
@@ -45,7 +44,8 @@ static void makeStatic(func::FuncOp function, int64_t tokens, int64_t rows) {
     op.getRows().setType(withTokens(op.getRows().getType(), rows));
   });
   for (Operation &op : entry.without_terminator()) {
-    Value extent = isa<SelectRowsOp>(op) ? op.getOperand(1) : op.getOperand(0);
+    auto launch = dyn_cast<LaunchOpInterface>(op);
+    Value extent = launch ? launch.getRowOperand() : op.getOperand(0);
     int64_t count = cast<RankedTensorType>(extent.getType()).getDimSize(0);
     for (Value result : op.getResults())
       result.setType(withTokens(result.getType(), count));
@@ -66,10 +66,9 @@ struct SpecializeBuckets
       return signalPassFailure();
     ModuleOp module = getOperation();
     auto limits = Limits::get(module);
-    auto step = module.lookupSymbol<func::FuncOp>("step");
     if (failed(limits))
       return signalPassFailure();
-    if (!step) {
+    if (!module.lookupSymbol<func::FuncOp>("step")) {
       module.emitError("module has no function @step");
       return signalPassFailure();
     }
@@ -97,23 +96,33 @@ struct SpecializeBuckets
           << "entry, but got " << *decode.rbegin();
       return signalPassFailure();
     }
+    if (specTokens > 0)
+      for (int64_t size : std::set<int64_t>(decode))
+        decode.insert(size * (specTokens + 1));
     int64_t chunk = limits->prefillChunk;
     int64_t rows = prefillRows > 0
                        ? prefillRows.getValue()
                        : std::max(limits->maxBatch, kMinPrefillRows);
+    SmallVector<func::FuncOp> functions(module.getOps<func::FuncOp>());
+    for (func::FuncOp function : functions) {
+      for (int64_t size : decode)
+        specialize(function, "decode", size, size);
+      specialize(function, "prefill", chunk, std::min(rows, chunk));
+      function.erase();
+    }
+  }
 
-    OpBuilder builder(step);
-    auto add = [&](StringRef phase, int64_t tokens, int64_t rowCount) {
-      auto clone = cast<func::FuncOp>(builder.clone(*step));
-      clone.setName((phase + "_" + Twine(tokens)).str());
-      clone->setAttr(ModelDialect::kPhaseAttrName,
-                     builder.getStringAttr(phase));
-      makeStatic(clone, tokens, rowCount);
-    };
-    for (int64_t size : decode)
-      add("decode", size, size);
-    add("prefill", chunk, std::min(rows, chunk));
-    step.erase();
+private:
+  static void specialize(func::FuncOp function, StringRef phase, int64_t tokens,
+                         int64_t rows) {
+    OpBuilder builder(function);
+    auto clone = cast<func::FuncOp>(builder.clone(*function));
+    StringRef program = ModelDialect::getProgram(function);
+    std::string prefix =
+        program == ModelDialect::kMainProgram ? "" : (program + ".").str();
+    clone.setName((prefix + phase + "_" + Twine(tokens)).str());
+    clone->setAttr(ModelDialect::kPhaseAttrName, builder.getStringAttr(phase));
+    makeStatic(clone, tokens, rows);
   }
 };
 

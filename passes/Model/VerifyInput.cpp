@@ -32,23 +32,27 @@ private:
     if (failed(Limits::get(module)))
       return failure();
 
-    func::FuncOp step;
+    bool hasStep = false;
     for (Operation &op : *module.getBody()) {
       if (auto function = dyn_cast<func::FuncOp>(op)) {
-        if (step || function.getName() != "step")
-          return function.emitError("expected one function, @step, but got @")
+        if (function.getName() == "step")
+          hasStep = true;
+        else if (ModelDialect::getProgram(function) ==
+                 ModelDialect::kMainProgram)
+          return function.emitError("expected @step, and perhaps functions of "
+                                    "other programs ('model.program'), but "
+                                    "got @")
                  << function.getName();
-        step = function;
+        if (failed(verifyBody(function)))
+          return failure();
       } else if (!isa<WeightOp, StateOpInterface>(op)) {
         return op.emitError("op '")
                << op.getName() << "' is not allowed in a model module";
       }
     }
-    if (!step)
+    if (!hasStep)
       return module.emitError("module has no function @step");
-    if (failed(verifyBody(step)))
-      return failure();
-    return verifyWeightsUsed(module, step);
+    return verifyWeightsUsed(module);
   }
 
   static LogicalResult verifyBody(func::FuncOp step) {
@@ -61,11 +65,12 @@ private:
   }
 
   /// A weight that nothing reads is a tensor that would silently be dropped.
-  static LogicalResult verifyWeightsUsed(ModuleOp module, func::FuncOp step) {
+  static LogicalResult verifyWeightsUsed(ModuleOp module) {
     llvm::DenseSet<StringAttr> used;
-    if (auto uses = SymbolTable::getSymbolUses(step))
-      for (SymbolTable::SymbolUse use : *uses)
-        used.insert(use.getSymbolRef().getRootReference());
+    for (auto function : module.getOps<func::FuncOp>())
+      if (auto uses = SymbolTable::getSymbolUses(function))
+        for (SymbolTable::SymbolUse use : *uses)
+          used.insert(use.getSymbolRef().getRootReference());
     for (auto weight : module.getOps<WeightOp>())
       if (!used.contains(weight.getSymNameAttr()))
         return weight.emitError("weight @")

@@ -110,8 +110,9 @@ uint64_t Sizes::of(Dim dim) const {
   return 0;
 }
 
-bool Binding::isRequired(bool isFirstStage, bool isLastStage) const {
-  if (output && output->option)
+bool Binding::isRequired(bool isMain, bool isFirstStage,
+                         bool isLastStage) const {
+  if (output && (output->option || !isMain))
     return false;
   return stages == Stages::All || (stages == Stages::First && isFirstStage) ||
          (stages == Stages::Last && isLastStage);

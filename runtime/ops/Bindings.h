@@ -74,7 +74,8 @@ struct Binding {
   const Output *output;
 
   bool isOutput() const { return direction == Direction::HostReads; }
-  bool isRequired(bool isFirstStage, bool isLastStage) const;
+  /// Of the main program. Others yield what they like.
+  bool isRequired(bool isMain, bool isFirstStage, bool isLastStage) const;
   std::vector<uint64_t> shape(const Sizes &sizes) const;
 };
 

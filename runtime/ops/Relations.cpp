@@ -165,6 +165,15 @@ Status mergeCandidatesRelations(const Call &call) {
   return checkChosen(call, call.extents['M']);
 }
 
+Status concatRelations(const Call &call) {
+  // Inputs have a letter each, from A on.
+  uint64_t columns = 0;
+  for (char letter = 'A'; letter <= 'H'; ++letter)
+    columns += call.extents[letter];
+  return checkEqual(call, "columns of out", call.extents['N'],
+                    "those of the inputs together", columns);
+}
+
 Status sumOfSquaresRelations(const Call &call) {
   // Inputs have a letter each, from A on.
   uint64_t inputs = 0;

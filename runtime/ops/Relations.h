@@ -10,6 +10,7 @@ namespace saddle::ops {
 // The letters that they look at are those of the ops' lines in Ops.cpp.
 Status normRelations(const Call &);
 Status rmsScaleRelations(const Call &);
+Status concatRelations(const Call &);
 Status sumOfSquaresRelations(const Call &);
 Status ropeRelations(const Call &);
 Status scaleRelations(const Call &);

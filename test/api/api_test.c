@@ -284,7 +284,7 @@ static void test_generator(const char *path) {
   saddle_session_t *session = NULL;
   saddle_generator_t *generator = NULL;
   saddle_request_t request;
-  saddle_listener_t listener = {NULL, on_token, on_logits, on_end};
+  saddle_listener_t listener = {NULL, on_token, on_logits, NULL, on_end};
   saddle_timing_t timing;
   heard_t heard;
   uint64_t number = 99;
@@ -398,7 +398,7 @@ static void test_nulls(const char *path) {
   saddle_output_info_t output;
   saddle_timing_t timing;
   saddle_request_t request;
-  saddle_listener_t listener = {NULL, NULL, NULL, NULL};
+  saddle_listener_t listener = {NULL, NULL, NULL, NULL, NULL};
   saddle_generator_t *generator = NULL;
   saddle_text_stream_t *stream = NULL;
   const float logits[] = {1, 2};

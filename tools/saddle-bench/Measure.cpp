@@ -104,10 +104,8 @@ private:
 };
 } // namespace
 
-/// Ids that spread over the vocabulary, other ones for each sequence, so that
-/// tokens of a step do not all choose the same experts.
-static std::vector<int32_t> someTokens(uint64_t sequence, uint64_t count,
-                                       uint64_t vocab) {
+std::vector<int32_t> someTokens(uint64_t sequence, uint64_t count,
+                                uint64_t vocab) {
   std::vector<int32_t> tokens(count);
   for (uint64_t i = 0; i < count; ++i)
     tokens[i] = int32_t((i * 7919 + sequence * 104729 + 13) % vocab);

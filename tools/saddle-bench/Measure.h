@@ -40,6 +40,11 @@ struct Event {
   double expertsIndependent = 0;
 };
 
+/// Ids that spread over the vocabulary, other ones for each sequence, so that
+/// tokens of a step do not all choose the same experts.
+std::vector<int32_t> someTokens(uint64_t sequence, uint64_t count,
+                                uint64_t vocab);
+
 /// Steps that are run before the measured ones, and one traced after them.
 constexpr uint64_t kWarmUpSteps = 2, kTracedSteps = 1;
 

@@ -208,6 +208,23 @@ std::string reportText(const Report &report) {
     appendRouting(text, report.prefillSpreads[i]);
     appendKernels(text, report.prefillKernels[i], report.onDevices());
   }
+  for (const SpeculationResult &result : report.speculation) {
+    append(text,
+           "speculation of %llu tokens, batch %llu, context %llu: %.3f ms per "
+           "round (%.3f to %.3f, %llu rounds), verify %.3f ms, draft %.3f ms\n",
+           (unsigned long long)result.drafted, (unsigned long long)result.batch,
+           (unsigned long long)result.context, result.round.median * 1e3,
+           result.round.least * 1e3, result.round.most * 1e3,
+           (unsigned long long)result.rounds, result.verify.median * 1e3,
+           result.draft.median * 1e3);
+    append(text,
+           "        accepted %.1f %%%s, %.2f tokens a round: %.3f ms per "
+           "token, %.1f tokens/s\n",
+           100 * result.acceptance,
+           result.fixedAcceptance ? " (fixed: the text means nothing)" : "",
+           result.acceptedLength, result.secondsPerToken() * 1e3,
+           double(result.batch) / result.secondsPerToken());
+  }
   return printable(text, /*indent=*/"");
 }
 
@@ -292,6 +309,20 @@ std::string reportJson(const Report &report) {
       entry["routing"] = spreadJson(report.prefillSpreads[i]);
     addKernels(entry, report.prefillKernels[i], report.onDevices());
     json["prefill"].push_back(std::move(entry));
+  }
+  for (const SpeculationResult &result : report.speculation) {
+    Json entry = {{"batch", result.batch},
+                  {"context", result.context},
+                  {"rounds", result.rounds},
+                  {"spec_tokens", result.drafted},
+                  {"round_seconds", secondsJson(result.round)},
+                  {"verify_seconds", secondsJson(result.verify)},
+                  {"draft_seconds", secondsJson(result.draft)},
+                  {"acceptance", result.acceptance},
+                  {"acceptance_is_fixed", result.fixedAcceptance.has_value()},
+                  {"accepted_length", result.acceptedLength},
+                  {"seconds_per_token", result.secondsPerToken()}};
+    json["speculation"].push_back(std::move(entry));
   }
   return jsonText(json, 2);
 }

@@ -3,7 +3,7 @@
 #ifndef SADDLE_TOOLS_SADDLE_BENCH_REPORT_H
 #define SADDLE_TOOLS_SADDLE_BENCH_REPORT_H
 
-#include "tools/saddle-bench/Measure.h"
+#include "tools/saddle-bench/Speculation.h"
 
 namespace saddle::tools {
 
@@ -43,6 +43,7 @@ struct Report {
   std::vector<PrefillResult> prefill;
   std::vector<std::vector<KernelTime>> prefillKernels;
   std::vector<Spread> decodeSpreads, prefillSpreads; // likewise
+  std::vector<SpeculationResult> speculation;
 
   /// Whether devices did the work: only they have times of their own.
   bool onDevices() const;

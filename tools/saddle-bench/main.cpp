@@ -10,6 +10,7 @@
 #include "tools/support/Print.h"
 #include "tools/support/Progress.h"
 #include "tools/support/Signals.h"
+#include "tools/support/SpecOptions.h"
 
 #include <CLI/CLI.hpp>
 
@@ -30,10 +31,14 @@ struct Options {
   uint32_t microBatches = 0;
   double timeout = 10;
   DeviceOptions device;
+  SpecOptions spec;
+  std::optional<double> acceptance;
   bool json = false;
 };
 
 const char *const kNotes = R"(
+With a draft in the engine, rounds of drafting, verifying and accepting follow
+each figure: time of a round and of its parts, and time of a token of a sequence.
 Every batch size is measured at every context: that many sequences of that many
 tokens, then --steps steps of one token each, after 2 steps of warm-up; medians,
 with the shortest and longest in parentheses. Under each figure stands the time
@@ -73,7 +78,7 @@ Status write(const std::string &path, const std::string &text) {
       path, Bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size()));
 }
 
-Status run(const Options &options) {
+Status run(Options &options) {
   SADDLE_ASSIGN_OR_RETURN(std::vector<uint64_t> batches,
                           numbers("--batch", options.batches));
   SADDLE_ASSIGN_OR_RETURN(std::vector<uint64_t> contexts,
@@ -84,9 +89,13 @@ Status run(const Options &options) {
   Report report;
   saddle_engine_info(engine.get(), &report.info);
   for (uint64_t batch : batches)
-    for (uint64_t context : contexts)
+    for (uint64_t context : contexts) {
       SADDLE_RETURN_IF_ERROR(
           checkDecode(report.info, batch, context, options.steps));
+      if (uint64_t drafted = options.spec.tokensOf(report.info.spec_tokens))
+        SADDLE_RETURN_IF_ERROR(checkSpeculation(report.info, batch, context,
+                                                options.steps, drafted));
+    }
   for (uint64_t tokens : prefills)
     SADDLE_RETURN_IF_ERROR(checkPrefill(report.info, tokens));
 
@@ -95,6 +104,7 @@ Status run(const Options &options) {
   sessionOptions.timeout_ms = toMilliseconds(options.timeout);
   sessionOptions.micro_batches = options.microBatches;
   options.device.applyTo(sessionOptions);
+  options.spec.applyTo(sessionOptions);
   double start = now();
   SADDLE_ASSIGN_OR_RETURN(
       SessionOwner session,
@@ -116,9 +126,11 @@ Status run(const Options &options) {
     events.clear();
   };
   uint64_t done = 0;
+  uint64_t drafted = options.spec.tokensOf(report.info.spec_tokens);
   {
     Progress progress("measuring",
-                      batches.size() * contexts.size() + prefills.size());
+                      (drafted ? 2 : 1) * batches.size() * contexts.size() +
+                          prefills.size());
     for (uint64_t batch : batches)
       for (uint64_t context : contexts) {
         SADDLE_ASSIGN_OR_RETURN(DecodeResult result,
@@ -126,6 +138,14 @@ Status run(const Options &options) {
                                               context, options.steps, events));
         report.decode.push_back(result);
         collect(report.decodeKernels, report.decodeSpreads);
+        progress.update(++done);
+        if (drafted == 0)
+          continue;
+        SADDLE_ASSIGN_OR_RETURN(
+            SpeculationResult rounds,
+            measureSpeculation(session.get(), report.info, batch, context,
+                               options.steps, drafted, options.acceptance));
+        report.speculation.push_back(rounds);
         progress.update(++done);
       }
     for (uint64_t tokens : prefills) {
@@ -178,6 +198,11 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--trace", options.trace, "Write a Chrome trace to this file");
   options.device.addTo(app);
+  options.spec.addTo(app);
+  app.add_option("--spec-acceptance", options.acceptance,
+                 "Take each drafted token for right with this probability, "
+                 "whatever the model says: for synthetic weights")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_flag("--json", options.json, "Results as JSON");
   try {
     app.parse(argc, argv);

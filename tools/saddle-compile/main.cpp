@@ -14,6 +14,7 @@
 
 using namespace saddle;
 
+static constexpr const char *kDraftOptions = "Speculation";
 static constexpr const char *kDeviceOptions = "Device code (target sm_90a)";
 
 static std::string describePhases() {
@@ -35,7 +36,7 @@ int main(int argc, char **argv) {
   tools::makeFileSizeAnError();
   CompileOptions options;
   std::string topology = "tp=1", computeDType = "bf16", kvDType;
-  std::string compileTo, compileFrom, kernelCache, golden;
+  std::string compileTo, compileFrom, kernelCache, golden, tapsAre = "entering";
   std::vector<std::string> mlirFlags;
   model::Limits &limits = options.build.limits;
 
@@ -89,6 +90,28 @@ int main(int argc, char **argv) {
                  "for greedy and top-k sampling without the row")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
+  app.add_option("--draft", options.draft,
+                 "An EAGLE3 draft for the model, its folder or config.json: "
+                 "speculative decoding")
+      ->group(kDraftOptions);
+  auto *specTokens =
+      app.add_option("--spec-tokens", options.specTokens,
+                     "Tokens of a sequence that are drafted for a step, at "
+                     "most; default: 3 with --draft")
+          ->check(CLI::Range(1, 64))
+          ->group(kDraftOptions);
+  app.add_option("--draft-taps", options.draftOptions.taps,
+                 "Layers of the model whose entering hidden states the draft "
+                 "sees; default: what its config.json says, or 2, n/2, n-3")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 1 << 20))
+      ->group(kDraftOptions);
+  app.add_option("--draft-taps-are", tapsAre,
+                 "What layers in the draft's config.json name: the hidden "
+                 "states that enter them, or those that leave them")
+      ->check(CLI::IsMember({"entering", "leaving"}))
+      ->capture_default_str()
+      ->group(kDraftOptions);
   app.add_option("--stage-layers", options.stageLayers,
                  "Layers of each pipeline stage; default: even")
       ->delimiter(',')
@@ -172,6 +195,10 @@ int main(int argc, char **argv) {
                                               : options.build.computeDType;
   if (cache->count() > 0)
     options.kernelCache = kernelCache;
+  if (tapsAre == "leaving")
+    options.draftOptions.convention = TapConvention::Leaving;
+  if (!options.draft.empty() && specTokens->count() == 0)
+    options.specTokens = 3;
   std::optional<tools::Progress> progress;
   options.kernelProgress = [&](size_t done, size_t total) {
     if (!progress)

@@ -32,7 +32,7 @@ struct Collector {
   std::vector<Continuation> continuations;
   Status firstError;
 
-  saddle_listener_t listener() { return {this, token, logits, end}; }
+  saddle_listener_t listener() { return {this, token, logits, drafts, end}; }
 
 private:
   static Continuation &of(void *user, uint64_t prompt) {
@@ -47,6 +47,10 @@ private:
     std::vector<float> &all = of(user, prompt).logits;
     uint64_t vocab = static_cast<Collector *>(user)->info.vocab_size;
     all.insert(all.end(), rows, rows + count * vocab);
+  }
+  static void drafts(void *user, uint64_t prompt, const int32_t *tokens,
+                     size_t count, size_t accepted) {
+    of(user, prompt).drafts.push_back({{tokens, tokens + count}, accepted});
   }
   static void end(void *user, uint64_t prompt, saddle_stop_t stop,
                   saddle_status_t error) {
@@ -68,7 +72,7 @@ public:
 StatusOr<std::vector<Continuation>>
 generate(saddle_session_t *session, const saddle_engine_info_t &info,
          const std::vector<std::vector<int32_t>> &prompts,
-         saddle_request_t request,
+         saddle_request_t request, uint64_t specTokens,
          const std::function<void(int32_t token)> &onToken,
          saddle_timing_t &timing) {
   Collector collector{info, onToken, {}, {}};
@@ -77,6 +81,8 @@ generate(saddle_session_t *session, const saddle_engine_info_t &info,
   SADDLE_RETURN_IF_ERROR(
       fromC(saddle_generator_create(session, &listener, &raw)));
   GeneratorOwner generator(raw);
+  SADDLE_RETURN_IF_ERROR(
+      fromC(saddle_generator_speculate(generator.get(), specTokens)));
   for (const std::vector<int32_t> &prompt : prompts) {
     request.tokens = prompt.data();
     request.num_tokens = prompt.size();

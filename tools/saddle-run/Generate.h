@@ -18,6 +18,12 @@ const char *nameOf(std::optional<saddle_stop_t> stop);
 struct Continuation {
   std::vector<int32_t> tokens; // the prompt, then what was generated
   size_t promptTokens = 0;
+  /// What was drafted for each step, and how much of it was accepted.
+  struct Drafts {
+    std::vector<int32_t> tokens;
+    size_t accepted;
+  };
+  std::vector<Drafts> drafts;
   /// Why it ended; one that was interrupted has not.
   std::optional<saddle_stop_t> stop;
   /// When they are wanted: one row of the vocabulary per token that was fed,
@@ -25,15 +31,18 @@ struct Continuation {
   std::vector<float> logits;
 };
 
-/// Continues all prompts, each as `request` says but for its tokens, and calls
+/// Continues all prompts, each as `request` says but for its tokens, with up to
+/// `specTokens` drafted tokens a step, and calls
 /// onToken(token) as tokens come. A generated end-of-sequence token ends its
 /// continuation and is part of `tokens`. A signal that an Interruption notes
 /// ends all of them after the current step. Errors: those of the session; of a
 /// prompt, which it names.
-StatusOr<std::vector<Continuation>> generate(
-    saddle_session_t *session, const saddle_engine_info_t &info,
-    const std::vector<std::vector<int32_t>> &prompts, saddle_request_t request,
-    const std::function<void(int32_t token)> &onToken, saddle_timing_t &timing);
+StatusOr<std::vector<Continuation>>
+generate(saddle_session_t *session, const saddle_engine_info_t &info,
+         const std::vector<std::vector<int32_t>> &prompts,
+         saddle_request_t request, uint64_t specTokens,
+         const std::function<void(int32_t token)> &onToken,
+         saddle_timing_t &timing);
 
 } // namespace saddle::tools
 

@@ -12,6 +12,7 @@
 #include "tools/support/Print.h"
 #include "tools/support/Progress.h"
 #include "tools/support/Signals.h"
+#include "tools/support/SpecOptions.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -36,6 +37,7 @@ struct Options {
   saddle_session_options_t session;
   double timeout = 10;
   DeviceOptions device;
+  SpecOptions spec;
   bool json = false;
 };
 
@@ -118,6 +120,16 @@ private:
   StreamOwner stream;
 };
 
+/// Of the drafted tokens, those that were the model's own choice.
+double acceptance(const saddle_timing_t &timing) {
+  return double(timing.accepted_tokens) / double(timing.drafted_tokens);
+}
+
+/// Tokens that a verification gave: the accepted ones and one more.
+double acceptedLength(const saddle_timing_t &timing) {
+  return 1 + double(timing.accepted_tokens) / double(timing.verifications);
+}
+
 void printJson(const std::vector<Continuation> &continuations,
                const saddle_tokenizer_t *tokenizer, uint64_t kvTokens,
                const saddle_timing_t &timing, double loadSeconds) {
@@ -132,6 +144,9 @@ void printJson(const std::vector<Continuation> &continuations,
     if (tokenizer)
       entry["text"] = decode(tokenizer, generated);
     entry["stop"] = nameOf(text.stop);
+    for (const Continuation::Drafts &drafts : text.drafts)
+      entry["drafts"].push_back(
+          {{"tokens", drafts.tokens}, {"accepted", drafts.accepted}});
     json["prompts"].push_back(std::move(entry));
   }
   json["stats"] = {{"load_seconds", loadSeconds},
@@ -140,6 +155,13 @@ void printJson(const std::vector<Continuation> &continuations,
                    {"prefill_seconds", timing.prefill_seconds},
                    {"decode_tokens", timing.decode_tokens},
                    {"decode_seconds", timing.decode_seconds}};
+  if (timing.verifications > 0)
+    json["speculation"] = {{"draft_seconds", timing.draft_seconds},
+                           {"verifications", timing.verifications},
+                           {"drafted_tokens", timing.drafted_tokens},
+                           {"accepted_tokens", timing.accepted_tokens},
+                           {"acceptance", acceptance(timing)},
+                           {"accepted_length", acceptedLength(timing)}};
   std::fputs(jsonText(json, 2).c_str(), stdout);
 }
 
@@ -147,14 +169,23 @@ void printStats(const saddle_timing_t &timing, double loadSeconds) {
   auto rate = [](uint64_t tokens, double seconds) {
     return seconds > 0 ? double(tokens) / seconds : 0;
   };
-  std::fprintf(stderr,
-               "loaded in %.2f s; prefill %llu tokens in %.3f s (%.0f "
-               "tokens/s); decode %llu tokens in %.3f s (%.1f tokens/s)\n",
-               loadSeconds, (unsigned long long)timing.prefill_tokens,
-               timing.prefill_seconds,
-               rate(timing.prefill_tokens, timing.prefill_seconds),
-               (unsigned long long)timing.decode_tokens, timing.decode_seconds,
-               rate(timing.decode_tokens, timing.decode_seconds));
+  std::fprintf(
+      stderr,
+      "loaded in %.2f s; prefill %llu tokens in %.3f s (%.0f "
+      "tokens/s); decode %llu tokens in %.3f s (%.1f tokens/s)\n",
+      loadSeconds, (unsigned long long)timing.prefill_tokens,
+      timing.prefill_seconds,
+      rate(timing.prefill_tokens, timing.prefill_seconds),
+      (unsigned long long)timing.decode_tokens, timing.decode_seconds,
+      rate(timing.decode_tokens, timing.decode_seconds + timing.draft_seconds));
+  if (timing.verifications > 0)
+    std::fprintf(stderr,
+                 "drafted %llu tokens in %.3f s, accepted %llu (%.1f %%): %.2f "
+                 "tokens for each verification\n",
+                 (unsigned long long)timing.drafted_tokens,
+                 timing.draft_seconds,
+                 (unsigned long long)timing.accepted_tokens,
+                 100 * acceptance(timing), acceptedLength(timing));
 }
 
 /// The tokenizer of the command line or of the weights folder; null when there
@@ -208,6 +239,7 @@ Status run(Options &options) {
   double start = now();
   options.session.timeout_ms = toMilliseconds(options.timeout);
   options.device.applyTo(options.session);
+  options.spec.applyTo(options.session);
   SADDLE_ASSIGN_OR_RETURN(
       SessionOwner session,
       createSession(engine.get(), options.weights, options.session));
@@ -237,6 +269,7 @@ Status run(Options &options) {
     SADDLE_ASSIGN_OR_RETURN(continuations,
                             generate(
                                 session.get(), info, prompts, options.request,
+                                options.spec.tokensOf(info.spec_tokens),
                                 [&](int32_t token) {
                                   printer.token(token);
                                   progress.update(++generated);
@@ -356,6 +389,7 @@ int main(int argc, char **argv) {
       ->check(seconds())
       ->capture_default_str();
   options.device.addTo(app);
+  options.spec.addTo(app);
   app.add_flag("--json", options.json, "Results as JSON on stdout");
   try {
     app.parse(argc, argv);

@@ -330,6 +330,46 @@ struct Rule<model::DecayScanOp>
 };
 
 //===----------------------------------------------------------------------===//
+// Rows that survive steps
+//===----------------------------------------------------------------------===//
+
+/// Every rank of a replica holds the whole rows of the replica's tokens. Sums
+/// that are still partial are finished before: what is kept is exact.
+template <>
+struct Rule<model::KeepRowsOp>
+    : RuleOf<Rule<model::KeepRowsOp>, model::KeepRowsOp> {
+  LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
+    rule.operand(rule.replicaAxis(), AxisRef());
+    rule.operandAsIs(cast<model::KeepRowsOp>(op).getContext());
+    return success();
+  }
+};
+
+template <>
+struct Rule<model::KeepNextRowsOp>
+    : RuleOf<Rule<model::KeepNextRowsOp>, model::KeepNextRowsOp> {
+  LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
+    auto keep = cast<model::KeepNextRowsOp>(op);
+    rule.operand(rule.rowsOf(keep.getRows()), AxisRef());
+    rule.operandAsIs(keep.getRows());
+    rule.operandAsIs(keep.getContext());
+    return success();
+  }
+};
+
+template <>
+struct Rule<model::KeptRowsOp>
+    : RuleOf<Rule<model::KeptRowsOp>, model::KeptRowsOp> {
+  LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
+    auto kept = cast<model::KeptRowsOp>(op);
+    rule.operandAsIs(kept.getPositions());
+    rule.operandAsIs(kept.getContext());
+    rule.result(rule.rowsOf(kept.getPositions()), AxisRef());
+    return success();
+  }
+};
+
+//===----------------------------------------------------------------------===//
 // Mixture of experts
 //===----------------------------------------------------------------------===//
 

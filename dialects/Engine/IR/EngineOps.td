@@ -126,6 +126,7 @@ def Engine_SourceOp : Engine_Op<"source", [Symbol, DeclareOpInterfaceMethods<Sym
     engine.source @w2 from "model.layers.0.block_sparse_moe.experts.{}.w2.qweight" stack 256
       unpacked <packed <i32 rows [0, 1, 2, 3, 4, 5, 6, 7]> transposed per 2 to 3072 x 768> : tensor<192x3072xi32>
     engine.source @inv_freq from "model.layers.0.self_attn.rotary_emb.inv_freq" ignored "derived from rope_theta" : tensor<32xf32>
+    engine.source @draft.fc from "fc.weight" of "draft" : tensor<3072x9216xbf16>
     engine.source @g_idx from "model.layers.0.self_attn.q_proj.g_idx" ignored "columns stand in their groups" group 128 : tensor<3072xi32>
     ```
 
@@ -137,11 +138,11 @@ def Engine_SourceOp : Engine_Op<"source", [Symbol, DeclareOpInterfaceMethods<Sym
     - (source_c5) a source with a `group`, whose element i must be i / group, is an ignored vector of i32, and the group is positive;
     - (source_c6) a source that must be `zero` throughout, where it is there, is an ignored one.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, DefaultValuedAttr<I64Attr, "0">:$stack,
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, OptionalAttr<StrAttr>:$checkpoint, DefaultValuedAttr<I64Attr, "0">:$stack,
       OptionalAttr<Model_CompanionKindAttr>:$companion, OptionalAttr<FlatSymbolRefAttr>:$of, OptionalAttr<StrAttr>:$ignored,
       OptionalAttr<I64Attr>:$group, UnitAttr:$zero, OptionalAttr<Engine_UnpackingAttr>:$unpacking, TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = [{
-    $sym_name `from` $source (`stack` $stack^)? (`companion` $companion^ `of` $of)? (`ignored` $ignored^)? (`group` $group^)? (`zero` $zero^)? (`unpacked` $unpacking^)? attr-dict `:` $type
+    $sym_name `from` $source (`of` $checkpoint^)? (`stack` $stack^)? (`companion` $companion^ `of` $of)? (`ignored` $ignored^)? (`group` $group^)? (`zero` $zero^)? (`unpacked` $unpacking^)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
 }

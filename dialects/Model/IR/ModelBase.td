@@ -20,8 +20,13 @@ def Model_Dialect : Dialect {
     The module carries these attributes:
     - `model.config`: a dictionary of facts about the model (architecture, hidden size, layers, vocabulary, end-of-sequence ids, fingerprint);
     - `model.limits`: `max_batch`, `max_seq_len`, `prefill_chunk`, `page_size`, all positive integers;
-    - `model.ignored_sources`, if there are any: checkpoint tensors that nothing reads, each with the `reason`, its `stack`, the `type` of one member, and perhaps a `group`: element i must be i / group, or `zero`: all of it must be zero;
-    - `model.stored_parts`, if there are any: where the folder has tensors otherwise than weights and ignored sources name them. A list of dictionaries with `name`, `tensor`, `stack`, `columns`, `first`, `count`, `of`, as `StoredPart` of `runtime/src/checkpoint/Parts.h`.
+    - `model.ignored_sources`, if there are any: checkpoint tensors that nothing reads, each with the `reason`, its `stack`, the `type` of one member, and perhaps a `group`: element i must be i / group, or `zero`: all of it must be zero. Those of another checkpoint than the model's own are keyed "CHECKPOINT:TENSOR";
+    - `model.stored_parts`, if there are any: where the folder has tensors otherwise than weights and ignored sources name them. A list of dictionaries with `name`, `tensor`, `stack`, `columns`, `first`, `count`, `of`, as `StoredPart` of `runtime/src/checkpoint/Parts.h`;
+    - `model.checkpoints`, if weights are `of` other checkpoints than the model's own: their fingerprints by name.
+
+    A function may carry:
+    - `model.program`: the program that it belongs to, "main" unless it says so; from `model-specialize-buckets` on `model.phase`;
+    - `model.outputs`: the names of what it returns, in order, unless they are the first ones that a step yields (docs/Runtime.md).
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
@@ -32,7 +37,14 @@ def Model_Dialect : Dialect {
     static constexpr ::llvm::StringLiteral kLimitsAttrName = "model.limits";
     static constexpr ::llvm::StringLiteral kIgnoredSourcesAttrName = "model.ignored_sources";
     static constexpr ::llvm::StringLiteral kStoredPartsAttrName = "model.stored_parts";
+    static constexpr ::llvm::StringLiteral kCheckpointsAttrName = "model.checkpoints";
     static constexpr ::llvm::StringLiteral kPhaseAttrName = "model.phase";
+    static constexpr ::llvm::StringLiteral kProgramAttrName = "model.program";
+    static constexpr ::llvm::StringLiteral kOutputsAttrName = "model.outputs";
+    static constexpr ::llvm::StringLiteral kMainProgram = "main";
+
+    /// The name of the program that a function belongs to.
+    static ::llvm::StringRef getProgram(::mlir::Operation *function);
   }];
 }
 

@@ -56,6 +56,20 @@ LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
              << attr.getValue();
     return success();
   }
+  if (attr.getName() == kProgramAttrName) {
+    if (!isa<StringAttr>(attr.getValue()))
+      return op->emitOpError("'model.program' must be a name, but got ")
+             << attr.getValue();
+    return success();
+  }
+  if (attr.getName() == kOutputsAttrName) {
+    auto names = dyn_cast<ArrayAttr>(attr.getValue());
+    if (!names || !llvm::all_of(names, llvm::IsaPred<StringAttr>))
+      return op->emitOpError("'model.outputs' must be a list of names, but "
+                             "got ")
+             << attr.getValue();
+    return success();
+  }
   if (!isa<ModuleOp>(op))
     return op->emitOpError("attribute ")
            << attr.getName() << " is not known on this op";
@@ -74,6 +88,15 @@ LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
   if (attr.getName() == kConfigAttrName) {
     if (!isa<DictionaryAttr>(attr.getValue()))
       return op->emitOpError("'model.config' must be a dictionary");
+    return success();
+  }
+  if (attr.getName() == kCheckpointsAttrName) {
+    auto names = dyn_cast<DictionaryAttr>(attr.getValue());
+    if (!names || !llvm::all_of(names, [](NamedAttribute name) {
+          return isa<StringAttr>(name.getValue());
+        }))
+      return op->emitOpError("'model.checkpoints' must map names to "
+                             "fingerprints");
     return success();
   }
   if (attr.getName() == kIgnoredSourcesAttrName) {
@@ -109,6 +132,11 @@ LogicalResult ModelDialect::verifyOperationAttribute(Operation *op,
   }
   return op->emitOpError("attribute ")
          << attr.getName() << " is not known on this op";
+}
+
+StringRef ModelDialect::getProgram(Operation *function) {
+  auto name = function->getAttrOfType<StringAttr>(kProgramAttrName);
+  return name ? name.getValue() : StringRef(kMainProgram);
 }
 
 FailureOr<Limits> Limits::get(ModuleOp module) {

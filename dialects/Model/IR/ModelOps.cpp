@@ -226,7 +226,7 @@ LogicalResult KVCacheOp::verify() {
 StateKind KVCacheOp::getStateKind() { return StateKind::Paged; }
 int64_t KVCacheOp::getStateHeads() { return getHeads(); }
 void KVCacheOp::setStateHeads(int64_t heads) { setHeads(heads); }
-StringRef KVCacheOp::getStateHeadsDim() { return "kv_heads"; }
+StringRef KVCacheOp::getStateHeadsDim() { return getDim(); }
 SmallVector<StateBuffer> KVCacheOp::getStateBuffers(int64_t pageSize) {
   MemRefType page = tokenPage(*this, pageSize);
   return {{".k", page}, {".v", page}};
@@ -266,6 +266,27 @@ SmallVector<StateBuffer> RecurrentStateOp::getStateBuffers(int64_t) {
                                static_cast<int64_t>(getCols())},
                               Float32Type::get(getContext()));
   return {{".state", type}};
+}
+
+LogicalResult TokenRowsOp::verify() {
+  // token_rows_c1
+  if (static_cast<int64_t>(getWidth()) <= 0)
+    return emitOpError("expected a positive width, but got ")
+           << static_cast<int64_t>(getWidth());
+  // token_rows_c2
+  if (isa<Float32Type, BFloat16Type>(getType()))
+    return success();
+  return emitOpError("expected f32 or bf16, but got ") << getType();
+}
+
+StateKind TokenRowsOp::getStateKind() { return StateKind::Paged; }
+int64_t TokenRowsOp::getStateHeads() { return 1; }
+void TokenRowsOp::setStateHeads(int64_t) {} // never split
+StringRef TokenRowsOp::getStateHeadsDim() { return ""; }
+SmallVector<StateBuffer> TokenRowsOp::getStateBuffers(int64_t pageSize) {
+  auto type = MemRefType::get({1, pageSize, static_cast<int64_t>(getWidth())},
+                              getType());
+  return {{".rows", type}};
 }
 
 //===----------------------------------------------------------------------===//
@@ -356,6 +377,32 @@ LogicalResult SplitOp::verify() {
   if (columns != input.getDimSize(1))
     return emitOpError("expected results with ")
            << input.getDimSize(1) << " columns in all, but got " << columns;
+  return success();
+}
+
+LogicalResult ConcatOp::verify() {
+  RankedTensorType result = tensorType(getResult());
+  // concat_c1
+  if (getInputs().empty())
+    return emitOpError("expected at least one input");
+  if (failed(verifyRank(*this, result, "a result", 2)))
+    return failure();
+  int64_t columns = 0;
+  for (Value input : getInputs()) {
+    RankedTensorType type = tensorType(input);
+    if (failed(verifyRank(*this, type, "inputs", 2)) ||
+        failed(verifySameTokens(*this, type, "an input", result, "the result")))
+      return failure();
+    if (type.getElementType() != result.getElementType())
+      return emitOpError("expected inputs of ")
+             << result.getElementType() << ", but got "
+             << type.getElementType();
+    columns += type.getDimSize(1);
+  }
+  // concat_c2
+  if (columns != result.getDimSize(1))
+    return emitOpError("expected inputs with ")
+           << result.getDimSize(1) << " columns in all, but got " << columns;
   return success();
 }
 
@@ -609,6 +656,68 @@ LogicalResult DecayScanOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return emitOpError("expected at least the ")
          << heads << " heads of " << getStateAttr() << ", but got "
          << getHeads();
+}
+
+//===----------------------------------------------------------------------===//
+// Rows that survive steps
+//===----------------------------------------------------------------------===//
+
+/// keep_rows_c2, keep_next_rows_c2, kept_rows_c2
+static LogicalResult verifyTokenRows(Operation *op, FlatSymbolRefAttr symbol,
+                                     RankedTensorType rows,
+                                     SymbolTableCollection &symbols) {
+  auto state = symbols.lookupNearestSymbolFrom<TokenRowsOp>(op, symbol);
+  if (!state)
+    return op->emitOpError() << symbol << " is not a 'model.token_rows'";
+  auto width = static_cast<int64_t>(state.getWidth());
+  if (rows.getDimSize(1) == width && rows.getElementType() == state.getType())
+    return success();
+  InFlightDiagnostic diag = op->emitOpError("expected rows of ")
+                            << width << " x " << state.getType() << ", but got "
+                            << rows;
+  diag.attachNote(state.getLoc()) << "state defined here";
+  return diag;
+}
+
+LogicalResult KeepRowsOp::verify() {
+  // keep_rows_c1
+  return verifyRank(*this, getInput().getType(), "an input", 2);
+}
+
+LogicalResult KeepRowsOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // keep_rows_c2
+  return verifyTokenRows(*this, getStateAttr(), tensorType(getInput()),
+                         symbols);
+}
+
+LogicalResult KeepNextRowsOp::verify() {
+  // keep_next_rows_c1
+  if (failed(verifyRank(*this, getInput().getType(), "an input", 2)) ||
+      failed(verifyRank(*this, getRows().getType(), "rows", 1)))
+    return failure();
+  return verifySameTokens(*this, getRows().getType(), "the rows",
+                          getInput().getType(), "the input");
+}
+
+LogicalResult KeepNextRowsOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // keep_next_rows_c2
+  return verifyTokenRows(*this, getStateAttr(), tensorType(getInput()),
+                         symbols);
+}
+
+LogicalResult KeptRowsOp::verify() {
+  // kept_rows_c1
+  if (failed(verifyRank(*this, getPositions().getType(), "positions", 1)) ||
+      failed(verifyRank(*this, getType(), "a result", 2)))
+    return failure();
+  return verifySameTokens(*this, getPositions().getType(), "the positions",
+                          getType(), "the result");
+}
+
+LogicalResult KeptRowsOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // kept_rows_c2
+  return verifyTokenRows(*this, getStateAttr(), tensorType(getResult()),
+                         symbols);
 }
 
 //===----------------------------------------------------------------------===//

@@ -27,9 +27,11 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
   let description = [{
     Names parameters without holding their bytes. `source` is the checkpoint key; with one `{}` in it, the weight stacks one tensor for each index
     of dimension 0 (experts). `dims` gives every dimension its logical name and unit (`#model.dim`), from which `dist-seed-shardings` derives the split.
-    `stored` says how the checkpoint's elements become values (`#model.storage`); without it they are the values.
+    `stored` says how the checkpoint's elements become values (`#model.storage`); without it they are the values. `of` names another checkpoint than the
+    model's own (`model.checkpoints`).
 
     ```mlir
+    model.weight @draft.fc from "fc.weight" of "draft" dims ["hidden", "features"] : tensor<3072x9216xbf16>
     model.weight @layers.0.q_proj from "model.layers.0.self_attn.q_proj.weight" dims ["q_heads" x 128, "hidden"]
         stored <scale f32 [128, 128] from "model.layers.0.self_attn.q_proj.weight_scale_inv"> : tensor<6144x3072xf8E4M3FN>
     model.weight @layers.0.w1 from "model.layers.0.block_sparse_moe.experts.{}.w1.weight" dims ["experts", "expert_width", "hidden"]
@@ -47,10 +49,10 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
     - (weight_c8) each dimension is a multiple of its unit;
     - (weight_c9) elements of four bits are packed, and their columns are even, because memory holds two of a row in a byte.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, Model_DimArrayAttr:$dims,
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, OptionalAttr<StrAttr>:$checkpoint, Model_DimArrayAttr:$dims,
       OptionalAttr<Model_StorageAttr>:$storage, TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = [{
-    $sym_name `from` $source `dims` custom<Dims>($dims) (`stored` $storage^)? attr-dict `:` $type
+    $sym_name `from` $source (`of` $checkpoint^)? `dims` custom<Dims>($dims) (`stored` $storage^)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
 }
@@ -59,18 +61,19 @@ def Model_KVCacheOp : Model_Op<"kv_cache", [Symbol, DeclareOpInterfaceMethods<St
   let summary = "the key/value cache of one attention layer";
   let description = [{
     State of tokens: keys and values of each, `heads` heads of `head_dim` values, in pages. Its buffers are `.k` and `.v`; its heads are split as the
-    dimension `"kv_heads"`.
+    dimension `dim`, `"kv_heads"` unless it says otherwise.
 
     ```mlir
     model.kv_cache @layers.0.kv heads 8 head_dim 128 : bf16
+    model.kv_cache @draft.kv heads 4 head_dim 128 dim "draft.kv_heads" : bf16
     ```
 
     **Constraints**
     - (kv_cache_c1) `heads` and `head_dim` are positive;
     - (kv_cache_c2) the element type is f32, bf16 or f8E4M3FN.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$head_dim, TypeAttr:$type);
-  let assemblyFormat = "$sym_name `heads` $heads `head_dim` $head_dim attr-dict `:` $type";
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$head_dim, DefaultValuedStrAttr<StrAttr, "kv_heads">:$dim, TypeAttr:$type);
+  let assemblyFormat = "$sym_name `heads` $heads `head_dim` $head_dim (`dim` $dim^)? attr-dict `:` $type";
   let hasVerifier = 1;
 }
 
@@ -108,6 +111,25 @@ def Model_RecurrentStateOp : Model_Op<"recurrent_state", [Symbol, DeclareOpInter
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$heads, I64Attr:$rows, I64Attr:$cols, StrAttr:$dim);
   let assemblyFormat = "$sym_name `heads` $heads `rows` $rows `cols` $cols `dim` $dim attr-dict";
+  let hasVerifier = 1;
+}
+
+def Model_TokenRowsOp : Model_Op<"token_rows", [Symbol, DeclareOpInterfaceMethods<StateOpInterface>]> {
+  let summary = "a row of values for each token";
+  let description = [{
+    State of tokens: a row of activations that one program leaves for another one, or for its own next step, in pages as the cache is, the same
+    pages. Its buffer is `.rows`; every rank of a replica holds whole rows.
+
+    ```mlir
+    model.token_rows @draft.features width 3072 : bf16
+    ```
+
+    **Constraints**
+    - (token_rows_c1) `width` is positive;
+    - (token_rows_c2) the element type is f32 or bf16.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$width, TypeAttr:$type);
+  let assemblyFormat = "$sym_name `width` $width attr-dict `:` $type";
   let hasVerifier = 1;
 }
 
@@ -193,6 +215,25 @@ def Model_SplitOp : Model_StepOp<"split", [Pure]> {
   let arguments = (ins Model_Activation:$input);
   let results = (outs Variadic<Model_Activation>:$results);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($results)";
+  let hasVerifier = 1;
+}
+
+def Model_ConcatOp : Model_StepOp<"concat", [Pure, RowByRow]>, Launches<"concat"> {
+  let summary = "rows of several tensors, one behind the other";
+  let description = [{
+    The result's columns are the inputs' columns, left to right: the other way round than `model.split`, and a copy.
+
+    ```mlir
+    %x = model.concat %embedded, %features : (tensor<?x3072xbf16>, tensor<?x3072xbf16>) -> tensor<?x6144xbf16>
+    ```
+
+    **Constraints**
+    - (concat_c1) there is at least one input; all have rank 2, the same token count and element type;
+    - (concat_c2) the inputs' columns add up to the result's.
+  }];
+  let arguments = (ins Variadic<Model_Activation>:$inputs);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$inputs attr-dict `:` functional-type($inputs, $result)";
   let hasVerifier = 1;
 }
 
@@ -308,6 +349,24 @@ def Model_ScaleOp : Model_WeightedOp<"scale", [Pure, SameOperandsAndResultType, 
   let results = (outs Model_Activation:$result);
   let assemblyFormat = "$input `,` $weight `inverse` $inverse attr-dict `:` type($result)";
   let hasVerifier = 1;
+}
+
+// swiglu_c1: SameOperandsAndResultType.
+def Model_SwiGLUOp : Model_StepOp<"swiglu", [Pure, SameOperandsAndResultType, Pointwise]>, Launches<"swiglu"> {
+  let summary = "gated linear unit with SiLU";
+  let description = [{
+    `gate * sigmoid(gate) * up`, in fp32 (Shazeer 2020): the activation of a dense network, between its projections.
+
+    ```mlir
+    %h = model.swiglu %gate, %up : tensor<?x18432xbf16>
+    ```
+
+    **Constraints**
+    - (swiglu_c1) operands and result have one type.
+  }];
+  let arguments = (ins Model_Activation:$gate, Model_Activation:$up);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$gate `,` $up attr-dict `:` type($result)";
 }
 
 // swiglu_oai_c1: SameOperandsAndResultType.
@@ -531,6 +590,69 @@ def Model_DecayScanOp : Model_StepOp<"decay_scan", [MemoryEffects<[MemRead, MemW
   let arguments = (ins Model_Activation:$qkv, FlatSymbolRefAttr:$state, Model_ContextType:$context, I64Attr:$heads, F64Attr:$rate);
   let results = (outs Model_Activation:$result);
   let assemblyFormat = "$qkv `,` $state `,` $context `heads` $heads `rate` $rate attr-dict `:` type($qkv) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Rows that survive steps
+//===----------------------------------------------------------------------===//
+
+def Model_KeepRowsOp : Model_StepOp<"keep_rows", [MemoryEffects<[MemWrite]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<StateUserOpInterface>]> {
+  let summary = "leave a row for each of the step's tokens";
+  let description = [{
+    Writes the row of every token to its place in a `model.token_rows`.
+
+    ```mlir
+    model.keep_rows %g, @draft.features, %context : tensor<?x3072xbf16>
+    ```
+
+    **Constraints**
+    - (keep_rows_c1) the input has rank 2;
+    - (keep_rows_c2) the symbol holds rows of the input's columns and element type.
+  }];
+  let arguments = (ins Model_Activation:$input, FlatSymbolRefAttr:$state, Model_ContextType:$context);
+  let assemblyFormat = "$input `,` $state `,` $context attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def Model_KeepNextRowsOp : Model_StepOp<"keep_next_rows", [MemoryEffects<[MemWrite]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<StateUserOpInterface>, DeclareOpInterfaceMethods<LaunchOpInterface, ["getRowOperand"]>]> {
+  let summary = "leave rows for the tokens that follow";
+  let description = [{
+    Row i belongs to token `rows[i]` of the step, and is written to the place of the token behind it in the same sequence, which a later step takes. Whoever
+    steps holds a page for that token; where there is none, nothing is written.
+
+    ```mlir
+    model.keep_next_rows %h, %rows, @draft.features, %context : tensor<?x3072xbf16>, tensor<?xi32>
+    ```
+
+    **Constraints**
+    - (keep_next_rows_c1) the input has rank 2, rows rank 1, with the same token count;
+    - (keep_next_rows_c2) the symbol holds rows of the input's columns and element type.
+  }];
+  let arguments = (ins Model_Activation:$input, Model_IndexTensor:$rows, FlatSymbolRefAttr:$state, Model_ContextType:$context);
+  let assemblyFormat = "$input `,` $rows `,` $state `,` $context attr-dict `:` type($input) `,` type($rows)";
+  let hasVerifier = 1;
+}
+
+def Model_KeptRowsOp : Model_StepOp<"kept_rows", [MemoryEffects<[MemRead]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<StateUserOpInterface>]> {
+  let summary = "the rows that were left for the step's tokens";
+  let description = [{
+    Reads the row of every token, one for each of `positions`, from a `model.token_rows`.
+
+    ```mlir
+    %g = model.kept_rows %positions, @draft.features, %context : tensor<?xi32> -> tensor<?x3072xbf16>
+    ```
+
+    **Constraints**
+    - (kept_rows_c1) positions have rank 1, the result rank 2, with the same token count;
+    - (kept_rows_c2) the symbol holds rows of the result's columns and element type.
+  }];
+  let arguments = (ins Model_IndexTensor:$positions, FlatSymbolRefAttr:$state, Model_ContextType:$context);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$positions `,` $state `,` $context attr-dict `:` type($positions) `->` type($result)";
   let hasVerifier = 1;
 }
 

@@ -128,6 +128,47 @@ LogicalResult DecayScanOp::describeLaunch(LaunchBuilder &launch) {
 }
 
 //===----------------------------------------------------------------------===//
+// Rows that survive steps
+//===----------------------------------------------------------------------===//
+
+SmallVector<StateUse> KeepRowsOp::getStateUses() {
+  return {{getStateAttr(), /*reads=*/false, /*writes=*/true}};
+}
+
+LogicalResult KeepRowsOp::describeLaunch(LaunchBuilder &launch) {
+  launch.calls("keep_rows")
+      .operands()
+      .stepInput("slots")
+      .writesState(getStateAttr(), "rows");
+  return success();
+}
+
+SmallVector<StateUse> KeepNextRowsOp::getStateUses() {
+  return {{getStateAttr(), /*reads=*/false, /*writes=*/true}};
+}
+
+Value KeepNextRowsOp::getRowOperand() { return getRows(); }
+
+LogicalResult KeepNextRowsOp::describeLaunch(LaunchBuilder &launch) {
+  launch.calls("keep_next_rows")
+      .operands()
+      .stepInput("positions")
+      .stepInput("sequences")
+      .stepInput("block_table")
+      .writesState(getStateAttr(), "rows");
+  return success();
+}
+
+SmallVector<StateUse> KeptRowsOp::getStateUses() {
+  return {{getStateAttr(), /*reads=*/true, /*writes=*/false}};
+}
+
+LogicalResult KeptRowsOp::describeLaunch(LaunchBuilder &launch) {
+  launch.calls("kept_rows").stepInput("slots").state(getStateAttr(), "rows");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Mixture of experts
 //===----------------------------------------------------------------------===//
 

@@ -54,6 +54,8 @@ typedef struct saddle_engine_info_t {
   /* Best tokens of a row that a step can yield ("candidate_values",
      "candidate_tokens"); 0: none. */
   uint64_t candidates;
+  /* Tokens that its draft proposes for a step, at most; 0: it has no draft. */
+  uint64_t spec_tokens;
 } saddle_engine_info_t;
 
 void saddle_engine_info(const saddle_engine_t *engine,

@@ -46,6 +46,10 @@ typedef struct saddle_listener_t {
      last generated token is never fed. */
   void (*on_logits)(void *user, uint64_t request, const float *rows,
                     size_t count);
+  /* Tokens that were drafted for a step, and how many of them were accepted,
+     behind the on_token that they gave, and perhaps behind on_end. */
+  void (*on_drafts)(void *user, uint64_t request, const int32_t *tokens,
+                    size_t count, size_t accepted);
   /* The last word about a request. `error` is that of SADDLE_STOP_ERROR; its
      message lives until the next call of this library. */
   void (*on_end)(void *user, uint64_t request, saddle_stop_t stop,
@@ -76,9 +80,21 @@ saddle_status_t saddle_generator_remove(saddle_generator_t *generator,
 /* Requests that have not ended. */
 size_t saddle_generator_live(const saddle_generator_t *generator);
 
+/* How many tokens the engine's draft proposes for a request's step, at most:
+   spec_tokens of the engine unless this says less; 0: none. INVALID_ARGUMENT
+   for more. It changes no token of a text, only how many a step gives. */
+saddle_status_t saddle_generator_speculate(saddle_generator_t *generator,
+                                           uint64_t tokens);
+
+/* For measurements with weights that mean nothing: each drafted token is taken
+   for right with this probability, 0 to 1, if the one before it was. Texts mean
+   nothing then, either. INVALID_ARGUMENT outside. */
+saddle_status_t saddle_generator_fix_acceptance(saddle_generator_t *generator,
+                                                double share);
+
 /* Starts requests as far as there is room for their whole lives, and advances
-   every one that is in by a token. Without requests nothing happens. Errors are
-   those of saddle_session_step. */
+   every one that is in by a token, or by several with a draft. Without requests
+   nothing happens. Errors are those of saddle_session_step. */
 saddle_status_t saddle_generator_step(saddle_generator_t *generator);
 
 /* Where the time of all steps went. A step with any prompt token counts as
@@ -86,6 +102,12 @@ saddle_status_t saddle_generator_step(saddle_generator_t *generator);
 typedef struct saddle_timing_t {
   double prefill_seconds, decode_seconds;
   uint64_t prefill_tokens, decode_tokens;
+  /* Of drafting; in none of the others. */
+  double draft_seconds;
+  /* Tokens that were drafted and verified, those of them that were accepted,
+     and how often drafts of a request were verified: each time gives a token
+     more than were accepted. */
+  uint64_t drafted_tokens, accepted_tokens, verifications;
 } saddle_timing_t;
 
 void saddle_generator_timing(const saddle_generator_t *generator,

@@ -89,6 +89,13 @@ __device__ void divideBy(const LaunchParams &p) {
   map<extent, 2, X, Out>(p, [=](float x) { return __fdiv_rn(x, scale); });
 }
 
+/// gate * sigmoid(gate) * up.
+template <int extent, typename Gate, typename Up, typename Out>
+__device__ void swiglu(const LaunchParams &p) {
+  zip<extent, Gate, Up, Out>(
+      p, [](float gate, float up) { return gated(gate, gate) * up; });
+}
+
 /// g * sigmoid(alpha * g) * (u + 1), g = min(gate, limit), u = up clamped.
 template <int extent, typename Gate, typename Up, typename Out>
 __device__ void swigluOAI(const LaunchParams &p, float alpha, float limit) {

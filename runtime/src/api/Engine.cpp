@@ -1,6 +1,7 @@
 #include "runtime/src/api/Handles.h"
 #include "runtime/src/backend/StepInputs.h"
 #include "runtime/src/base/DType.h"
+#include "runtime/src/engine/Programs.h"
 
 #include <saddle/engine.h>
 
@@ -68,6 +69,7 @@ void saddle_engine_info(const saddle_engine_t *engine,
   }
   info->bos_token_id = model.bos_token_id();
   info->candidates = backend::candidatesOf(root);
+  info->spec_tokens = engine::specTokens(root);
 }
 
 size_t saddle_engine_num_outputs(const saddle_engine_t *engine) {

@@ -20,6 +20,12 @@ public:
     if (listener.on_token)
       listener.on_token(listener.user, request, token);
   }
+  void onDrafts(generate::RequestId request, Span<const int32_t> drafts,
+                size_t accepted) override {
+    if (listener.on_drafts)
+      listener.on_drafts(listener.user, request, drafts.data(), drafts.size(),
+                         accepted);
+  }
   void onEnd(generate::RequestId request, generate::Stop stop,
              const Status &error) override {
     if (listener.on_end)
@@ -98,6 +104,18 @@ size_t saddle_generator_live(const saddle_generator_t *generator) {
   return generator ? generator->generator.live() : 0;
 }
 
+saddle_status_t saddle_generator_speculate(saddle_generator_t *generator,
+                                           uint64_t tokens) {
+  SADDLE_REQUIRE(generator);
+  return toC(generator->generator.speculate(tokens));
+}
+
+saddle_status_t saddle_generator_fix_acceptance(saddle_generator_t *generator,
+                                                double share) {
+  SADDLE_REQUIRE(generator);
+  return toC(generator->generator.fixAcceptance(share));
+}
+
 saddle_status_t saddle_generator_step(saddle_generator_t *generator) {
   SADDLE_REQUIRE(generator);
   return toC(generator->generator.step());
@@ -112,5 +130,6 @@ void saddle_generator_timing(const saddle_generator_t *generator,
     return;
   const generate::Timing &times = generator->generator.timing();
   *timing = {times.prefillSeconds, times.decodeSeconds, times.prefillTokens,
-             times.decodeTokens};
+             times.decodeTokens,   times.draftSeconds,  times.draftedTokens,
+             times.acceptedTokens, times.verifications};
 }

@@ -48,6 +48,12 @@ Status failAt(const BatchRun &batchRun, uint32_t rank, const CommandName &name,
   return status;
 }
 
+std::vector<const schema::Entry *> entriesOf(const schema::Engine &engine,
+                                             uint32_t rank) {
+  return engine::entriesOf(
+      engine, engine::coordinatesOf(*engine.topology(), rank).stage);
+}
+
 const schema::Program &programOf(const schema::Engine &engine, uint32_t rank) {
   return engine::mainProgram(
       engine, engine::coordinatesOf(*engine.topology(), rank).stage);

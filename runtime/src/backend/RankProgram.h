@@ -95,6 +95,10 @@ protected:
   std::vector<std::vector<CommandName>> names; // by entry
 };
 
+/// The entries of all programs of a rank's stage, as batches number them.
+std::vector<const schema::Entry *> entriesOf(const schema::Engine &engine,
+                                             uint32_t rank);
+
 /// The main program of a rank's stage.
 const schema::Program &programOf(const schema::Engine &engine, uint32_t rank);
 

@@ -13,10 +13,11 @@ uint64_t StepOutput::rowBytes() const {
   return width * elementBytes(binding->dtype);
 }
 
-std::vector<StepOutput> outputsOf(const schema::Engine &engine) {
+std::vector<StepOutput> outputsOf(const schema::Engine &engine,
+                                  std::string_view program) {
   // All entries of the last stage yield the same.
   const schema::Program &last =
-      engine::mainProgram(engine, engine.topology()->pp() - 1);
+      *engine::findProgram(engine, program, engine.topology()->pp() - 1);
   const schema::Entry &entry = *last.entries()->Get(0);
   std::vector<StepOutput> outputs;
   for (const ops::Binding &known : ops::outputs())

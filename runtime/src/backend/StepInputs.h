@@ -26,8 +26,10 @@ struct StepOutput {
   uint64_t rowBytes() const;
 };
 
-/// All outputs of the engine, in the table's order.
-std::vector<StepOutput> outputsOf(const schema::Engine &engine);
+/// All outputs of a program, the main one unless another is named, in the
+/// table's order.
+std::vector<StepOutput> outputsOf(const schema::Engine &engine,
+                                  std::string_view program = "main");
 
 /// Candidates of each row that the engine's entries yield; 0 when it was
 /// compiled without.

@@ -57,9 +57,13 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
 #define SADDLE_CPU_KERNELS(KERNEL)                                             \
   KERNEL(add, bindAdd)                                                         \
   KERNEL(attention, bindAttention)                                             \
+  KERNEL(concat, bindConcat)                                                   \
   KERNEL(decay_scan, bindDecayScan)                                            \
   KERNEL(embedding, bindEmbedding)                                             \
   KERNEL(experts, bindExperts)                                                 \
+  KERNEL(keep_next_rows, bindKeepNextRows)                                     \
+  KERNEL(keep_rows, bindKeepRows)                                              \
+  KERNEL(kept_rows, bindKeptRows)                                              \
   KERNEL(kv_append, bindKvAppend)                                              \
   KERNEL(linear, bindLinear)                                                   \
   KERNEL(merge_candidates, bindMergeCandidates)                                \
@@ -75,6 +79,7 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(silu, bindSiLU)                                                       \
   KERNEL(softmax_topk, bindSoftmaxTopk)                                        \
   KERNEL(sum_of_squares, bindSumOfSquares)                                     \
+  KERNEL(swiglu, bindSwiGLU)                                                   \
   KERNEL(swiglu_oai, bindSwiGLUOAI)                                            \
   KERNEL(top_candidates, bindTopCandidates)
 

@@ -54,15 +54,14 @@ CpuProgram::Command CpuProgram::resolve(const schema::Engine &engine,
 StatusOr<std::unique_ptr<backend::RankProgram>>
 CpuProgram::create(const schema::Engine &engine,
                    const engine::StateCounts &counts, uint32_t rank) {
-  const schema::Program &program = backend::programOf(engine, rank);
-  SADDLE_ASSIGN_OR_RETURN(
-      Arenas arenas, Arenas::allocate(engine, program.stage(), counts, rank));
+  const uint32_t stage = engine::coordinatesOf(*engine.topology(), rank).stage;
+  SADDLE_ASSIGN_OR_RETURN(Arenas arenas,
+                          Arenas::allocate(engine, stage, counts, rank));
   std::unique_ptr<CpuProgram> result(
       new CpuProgram(engine, rank, std::move(arenas)));
-  for (const schema::State *state :
-       engine::sequenceStatesOf(engine, program.stage()))
+  for (const schema::State *state : engine::sequenceStatesOf(engine, stage))
     result->sequenceStates.push_back(result->arenas.view(*state->slice()));
-  for (const schema::Entry *entry : *program.entries()) {
+  for (const schema::Entry *entry : engine::entriesOf(engine, stage)) {
     std::vector<View> views;
     for (const schema::Slice *slice : *entry->slices())
       views.push_back(result->arenas.view(*slice));
@@ -150,10 +149,10 @@ Status CpuProgram::execute(const Command &command,
 }
 
 Status CpuProgram::prepareTrace() {
-  const schema::Program &program = backend::programOf(engine, rank);
+  std::vector<const schema::Entry *> all = backend::entriesOf(engine, rank);
   for (size_t e = 0; e < entries.size() && !isTracePrepared; ++e)
     for (size_t i = 0; i < entries[e].commands.size(); ++i) {
-      const schema::Entry &entry = *program.entries()->Get(e);
+      const schema::Entry &entry = *all[e];
       entries[e].commands[i].choices =
           backend::choicesOf(engine, entry, *entry.commands()->Get(i), rank);
     }

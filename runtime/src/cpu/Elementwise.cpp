@@ -113,6 +113,11 @@ std::unique_ptr<BoundKernel> bindScale(const BindContext &context) {
   });
 }
 
+std::unique_ptr<BoundKernel> bindSwiGLU(const BindContext &context) {
+  return bindBinary(
+      context, [](float gate, float up) { return gated(gate, gate) * up; });
+}
+
 std::unique_ptr<BoundKernel> bindSwiGLUOAI(const BindContext &context) {
   float alpha = context.real("alpha"), limit = context.real("limit");
   return bindBinary(context, [=](float gate, float up) {

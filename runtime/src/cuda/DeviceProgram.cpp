@@ -18,7 +18,7 @@ DeviceProgram::DeviceProgram(const CudaBackend &backend, uint32_t rank)
     : backend(backend), device(backend.deviceOf(rank)), rank(rank),
       replica(
           engine::coordinatesOf(*backend.engine().topology(), rank).replica),
-      program(backend::programOf(backend.engine(), rank)),
+      stage(engine::coordinatesOf(*backend.engine().topology(), rank).stage),
       launcher(device, backend.engine(), backend.modulesOf(rank),
                backend.ownMultiprocessors()),
       kernelCollectives(launcher, addresses),
@@ -78,8 +78,7 @@ Status DeviceProgram::allocate() {
       continue;
     }
     const schema::Arena &arena = *engine.arenas()->Get(i);
-    uint64_t bytes =
-        plan.arenas[program.stage()][i] * plan.counts.of(arena.kind());
+    uint64_t bytes = plan.arenas[stage][i] * plan.counts.of(arena.kind());
     SADDLE_ASSIGN_OR_RETURN(
         DeviceMemory memory,
         allocateDevice(device, bytes, "arena \"" + arena.name()->str() + "\""));
@@ -103,7 +102,7 @@ Status DeviceProgram::allocate() {
   uint64_t stagingBytes = 0;
   backend::PerBinding<uint64_t> outputBytes{};
   size_t commands = 0;
-  for (const schema::Entry *entry : *program.entries()) {
+  for (const schema::Entry *entry : engine::entriesOf(engine, stage)) {
     stagingBytes = std::max(stagingBytes, StagingLayout(*entry, plan).bytes);
     commands = std::max<size_t>(commands, entry->commands()->size());
     for (const schema::Binding *binding : *entry->bindings()) {
@@ -137,7 +136,7 @@ Status DeviceProgram::allocate() {
 void DeviceProgram::resolveEntries() {
   const schema::Engine &engine = backend.engine();
   const MemoryPlan &plan = backend.memory();
-  for (const schema::Entry *entry : *program.entries()) {
+  for (const schema::Entry *entry : engine::entriesOf(engine, stage)) {
     DeviceEntry resolved{
         entry,
         backend::RowRules(*entry),
@@ -223,11 +222,10 @@ Status DeviceProgram::capture(DeviceEntry &entry) {
 
 Status DeviceProgram::load(const WeightSource &source) {
   ContextScope scope(device);
-  Status status =
-      uploadWeights({device, backend.engine(),
-                     engine::weightsOf(backend.engine(), program.stage()),
-                     addresses, stream.get()},
-                    launcher, source);
+  Status status = uploadWeights({device, backend.engine(),
+                                 engine::weightsOf(backend.engine(), stage),
+                                 addresses, stream.get()},
+                                launcher, source);
   if (status.ok())
     return status;
   return makeError(status.code(), "rank %u: %s", rank,
@@ -239,7 +237,7 @@ Status DeviceProgram::load(const WeightSource &source) {
 Status DeviceProgram::copyState(uint32_t slot, uint64_t kept, bool restores) {
   ContextScope scope(device);
   for (const schema::State *state :
-       engine::sequenceStatesOf(backend.engine(), program.stage())) {
+       engine::sequenceStatesOf(backend.engine(), stage)) {
     uint64_t bytes = engine::spanBytes(*state->slice());
     uint64_t live = addresses.of(*state->slice()) + slot * bytes;
     SADDLE_CUDA(device.driver, cuMemcpyDtoDAsync, restores ? live : kept,
@@ -253,7 +251,7 @@ Status DeviceProgram::copyState(uint32_t slot, uint64_t kept, bool restores) {
 Status DeviceProgram::keepState(uint32_t slot, uint32_t snapshot) {
   uint64_t bytes = 0;
   for (const schema::State *state :
-       engine::sequenceStatesOf(backend.engine(), program.stage()))
+       engine::sequenceStatesOf(backend.engine(), stage))
     bytes += engine::spanBytes(*state->slice());
   SADDLE_ASSIGN_OR_RETURN(
       DeviceMemory memory,

@@ -119,7 +119,7 @@ private:
   const CudaBackend &backend;
   const Device &device;
   const uint32_t rank, replica;
-  const schema::Program &program;
+  const uint32_t stage;
   Launcher launcher;
   RankAddresses addresses;
   KernelCollectives kernelCollectives;

@@ -17,11 +17,11 @@ static std::string describe(const schema::Slice &slice) {
 static std::string describe(const FaultContext &context, uint32_t rank,
                             uint32_t number) {
   const schema::Engine &engine = context.engine;
-  const auto &entries = *backend::programOf(engine, rank).entries();
+  std::vector<const schema::Entry *> entries = backend::entriesOf(engine, rank);
   if (context.entry >= entries.size() ||
-      number >= entries.Get(context.entry)->commands()->size())
+      number >= entries[context.entry]->commands()->size())
     return "command " + std::to_string(number);
-  const schema::Entry &entry = *entries.Get(context.entry);
+  const schema::Entry &entry = *entries[context.entry];
   const schema::Command &command = *entry.commands()->Get(number);
   std::string text = "\"" + command.place()->str() + "\"";
   auto slice = [&](uint32_t index) {

@@ -30,6 +30,35 @@ std::vector<const Program *> programsOf(const Engine &engine, uint32_t stage) {
   return programs;
 }
 
+std::vector<std::string> programNames(const Engine &engine) {
+  std::vector<std::string> names;
+  for (const Program *program : programsOf(engine, 0))
+    names.push_back(program->name()->str());
+  return names;
+}
+
+std::vector<const Entry *> entriesOf(const Engine &engine, uint32_t stage) {
+  std::vector<const Entry *> entries;
+  for (const Program *program : programsOf(engine, stage))
+    entries.insert(entries.end(), program->entries()->begin(),
+                   program->entries()->end());
+  return entries;
+}
+
+uint64_t decodeRun(const Engine &engine, const Program &program) {
+  uint64_t largest = 0;
+  for (const Entry *entry : *program.entries())
+    if (entry->phase() == Phase::DECODE)
+      largest = std::max(largest, entry->tokens());
+  return std::max<uint64_t>(1, largest / engine.limits()->max_batch());
+}
+
+uint64_t specTokens(const Engine &engine) {
+  return findProgram(engine, kDraftProgram, 0)
+             ? decodeRun(engine, mainProgram(engine, 0)) - 1
+             : 0;
+}
+
 std::vector<const Weight *> weightsOf(const Engine &engine, uint32_t stage) {
   std::vector<const Weight *> weights;
   // Validation lets weights lie in one place only when they are one.
@@ -45,9 +74,11 @@ std::vector<const Weight *> weightsOf(const Engine &engine, uint32_t stage) {
 std::vector<const State *> sequenceStatesOf(const Engine &engine,
                                             uint32_t stage) {
   std::vector<const State *> states;
+  std::set<uint64_t> offsets; // of one arena; one that programs share is one
   for (const Program *program : programsOf(engine, stage))
     for (const State *state : *program->states())
-      if (state->kind() == StateKind::SEQUENCE)
+      if (state->kind() == StateKind::SEQUENCE &&
+          offsets.insert(state->slice()->offset()).second)
         states.push_back(state);
   return states;
 }

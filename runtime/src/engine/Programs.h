@@ -14,6 +14,8 @@ namespace saddle::engine {
 
 /// The program that sessions run. Every engine has it; its stages come first.
 constexpr const char *kMainProgram = "main";
+/// The program that drafts tokens for the main one, if there is one.
+constexpr const char *kDraftProgram = "draft";
 /// The first checkpoint of every engine: that of the model itself.
 constexpr const char *kMainCheckpoint = "main";
 
@@ -28,6 +30,22 @@ const schema::Program &mainProgram(const schema::Engine &engine,
 /// All programs that the ranks of a stage hold, in the file's order.
 std::vector<const schema::Program *> programsOf(const schema::Engine &engine,
                                                 uint32_t stage);
+
+/// Their names, the main one first. Programs are numbered so.
+std::vector<std::string> programNames(const schema::Engine &engine);
+
+/// The entries of all programs of a stage, in the file's order: batches number
+/// them so. Every stage has the same.
+std::vector<const schema::Entry *> entriesOf(const schema::Engine &engine,
+                                             uint32_t stage);
+
+/// Tokens of one sequence that a decode entry takes: all max_batch sequences
+/// may have so many. 1 unless the program verifies drafts.
+uint64_t decodeRun(const schema::Engine &engine,
+                   const schema::Program &program);
+
+/// Tokens that are drafted for a sequence at most; 0 without a draft program.
+uint64_t specTokens(const schema::Engine &engine);
 
 /// The weights of all programs of a stage. One that several programs share
 /// stands here once.

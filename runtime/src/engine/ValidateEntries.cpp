@@ -102,6 +102,7 @@ Status validateBindings(const Engine &engine, const Program &program,
                         const Entry &entry) {
   const bool isFirst = program.stage() == 0;
   const bool isLast = program.stage() + 1 == engine.topology()->pp();
+  const bool isMain = program.name()->str() == kMainProgram;
   const ops::Sizes sizes = sizesOf(engine, entry);
   // By id: outputs that another stage must not have count as unknown.
   std::vector<bool> found(ops::kBindings);
@@ -128,7 +129,7 @@ Status validateBindings(const Engine &engine, const Program &program,
     bool hasOthers = each.output && std::find(partial.begin(), partial.end(),
                                               each.output) != partial.end();
     if (!found[size_t(each.id)] &&
-        (hasOthers || each.isRequired(isFirst, isLast)))
+        (hasOthers || each.isRequired(isMain, isFirst, isLast)))
       return makeError(StatusCode::DataLoss, "binding \"%s\" is missing",
                        each.name);
   }

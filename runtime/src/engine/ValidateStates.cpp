@@ -62,6 +62,12 @@ static Status validateState(const Engine &engine, const State &state) {
   return Status();
 }
 
+/// A state that several programs of a stage name is one.
+static bool isShared(const State &a, const State &b) {
+  return a.name()->str() == b.name()->str() && a.kind() == b.kind() &&
+         isSame(*a.slice(), *b.slice());
+}
+
 static Status checkNoOverlap(std::vector<const State *> states) {
   std::sort(states.begin(), states.end(), [](const State *a, const State *b) {
     const Slice &x = *a->slice(), &y = *b->slice();
@@ -71,7 +77,8 @@ static Status checkNoOverlap(std::vector<const State *> states) {
   for (size_t i = 1; i < states.size(); ++i) {
     const Slice &before = *states[i - 1]->slice(), &slice = *states[i]->slice();
     if (before.arena() == slice.arena() &&
-        slice.offset() - before.offset() < spanBytes(before))
+        slice.offset() - before.offset() < spanBytes(before) &&
+        !isShared(*states[i - 1], *states[i]))
       return makeError(
           StatusCode::DataLoss, "states %s and %s share bytes of the arena",
           quoted(*states[i - 1]).c_str(), quoted(*states[i]).c_str());

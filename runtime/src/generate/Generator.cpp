@@ -1,5 +1,7 @@
 #include "runtime/src/generate/Generator.h"
 
+#include "runtime/src/engine/Programs.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
@@ -13,12 +15,53 @@ Generator::Generator(session::Session &session, Listener &listener)
       maxSeqLen(session.engine().root().limits()->max_seq_len()),
       pageSize(session.engine().root().limits()->page_size()),
       pagesPerReplica(session.numPages()),
-      reserved(session.engine().root().topology()->dp()) {}
+      reserved(session.engine().root().topology()->dp()) {
+  const schema::Engine &engine = session.engine().root();
+  specTokens = engine::specTokens(engine);
+  if (specTokens == 0)
+    return;
+  std::vector<std::string> names = engine::programNames(engine);
+  auto draft = std::find(names.begin(), names.end(), engine::kDraftProgram);
+  drafter.emplace(session, uint32_t(draft - names.begin()));
+}
 
 Generator::~Generator() {
   // A broken session refuses; it is of no use to anybody then.
   for (const Active &entry : active)
     (void)session.removeSequence(entry.sequence);
+}
+
+Status Generator::speculate(uint64_t tokens) {
+  uint64_t most = engine::specTokens(session.engine().root());
+  if (tokens > most)
+    return makeError(StatusCode::InvalidArgument,
+                     "%" PRIu64 " drafted tokens: the engine %s; ask for fewer "
+                     "or compile with --draft and --spec-tokens",
+                     tokens,
+                     most == 0
+                         ? "has no draft"
+                         : ("verifies up to " + std::to_string(most)).c_str());
+  specTokens = tokens;
+  return {};
+}
+
+Status Generator::fixAcceptance(double share) {
+  if (!(share >= 0 && share <= 1))
+    return makeError(StatusCode::InvalidArgument,
+                     "acceptance of drafted tokens: %g, expected 0 to 1",
+                     share);
+  fixedAcceptance = share;
+  return {};
+}
+
+size_t Generator::owedOf(Active &entry, size_t drafts) const {
+  double all = 1;
+  for (size_t i = 0; i < drafts; ++i)
+    entry.owed += all *= *fixedAcceptance;
+  // Sums of shares such as 0.8 fall short of whole numbers by a rounding.
+  size_t accepted = std::min(drafts, size_t(entry.owed + 1e-9));
+  entry.owed -= double(accepted);
+  return accepted;
 }
 
 StatusOr<RequestId> Generator::add(Span<const int32_t> prompt,
@@ -81,13 +124,43 @@ Status Generator::step() {
   SADDLE_RETURN_IF_ERROR(feed());
   isStepping = true;
   size_t row = 0, count = active.size();
-  for (size_t i = 0; i < count; ++i) {
+  Status status;
+  for (size_t i = 0; i < count && status.ok(); ++i) {
     size_t rows = inputs[i].rows();
-    advance(i, row, rows);
+    status = advance(i, row, rows);
     row += rows;
   }
   isStepping = false;
-  return retire();
+  SADDLE_RETURN_IF_ERROR(status);
+  SADDLE_RETURN_IF_ERROR(retire());
+  return propose();
+}
+
+/// Seconds since `start`.
+static double since(std::chrono::steady_clock::time_point start) {
+  std::chrono::duration<double> seconds =
+      std::chrono::steady_clock::now() - start;
+  return seconds.count();
+}
+
+Status Generator::propose() {
+  if (!drafter || specTokens == 0)
+    return {};
+  std::vector<DraftTask> tasks;
+  for (Active &entry : active) {
+    // A step gives a token more than it accepts, and feeds all of them but the
+    // last one.
+    uint64_t generated = entry.tokens.size() - entry.promptTokens;
+    uint64_t count =
+        std::min({specTokens, entry.options.maxNewTokens - generated - 1,
+                  maxSeqLen - entry.tokens.size()});
+    if (count > 0)
+      tasks.push_back({entry.sequence, &entry.tokens, count, &entry.drafts});
+  }
+  auto start = std::chrono::steady_clock::now();
+  SADDLE_RETURN_IF_ERROR(drafter->draft(tasks));
+  times.draftSeconds += since(start);
+  return {};
 }
 
 Status Generator::admit() {
@@ -120,14 +193,22 @@ Status Generator::feed() {
   inputs.clear();
   uint64_t count = 0;
   bool prefills = false;
-  for (const Active &entry : active) {
+  for (Active &entry : active) {
     Span<const int32_t> fresh(entry.tokens.data() + entry.fed,
                               entry.tokens.size() - entry.fed);
-    inputs.push_back({entry.sequence, fresh,
-                      entry.options.wantsLogits ? session::LogitsWanted::All
-                                                : session::LogitsWanted::Last});
     count += fresh.size();
     prefills |= entry.fed == 0;
+    bool verifies = !entry.drafts.empty();
+    if (verifies) {
+      entry.feeding.assign(fresh.begin(), fresh.end());
+      entry.feeding.insert(entry.feeding.end(), entry.drafts.begin(),
+                           entry.drafts.end());
+      fresh = entry.feeding;
+    }
+    inputs.push_back({entry.sequence, fresh,
+                      entry.options.wantsLogits || verifies
+                          ? session::LogitsWanted::All
+                          : session::LogitsWanted::Last});
   }
   size_t rows = rowsOf(inputs);
   std::vector<session::WantedOutput> outputs;
@@ -143,11 +224,9 @@ Status Generator::feed() {
         {"candidate_values", values.data(), values.size() * sizeof(float)},
         {"candidate_tokens", tokens.data(), tokens.size() * sizeof(int32_t)}};
   }
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point start = Clock::now();
+  auto start = std::chrono::steady_clock::now();
   SADDLE_RETURN_IF_ERROR(session.step(inputs, outputs));
-  std::chrono::duration<double> seconds = Clock::now() - start;
-  (prefills ? times.prefillSeconds : times.decodeSeconds) += seconds.count();
+  (prefills ? times.prefillSeconds : times.decodeSeconds) += since(start);
   (prefills ? times.prefillTokens : times.decodeTokens) += count;
   return {};
 }
@@ -172,24 +251,65 @@ void Generator::end(Active &entry, Stop stop, const Status &error) {
   listener.onEnd(entry.id, stop, error);
 }
 
-void Generator::advance(size_t index, size_t row, size_t rows) {
+Status Generator::advance(size_t index, size_t row, size_t rows) {
   // A listener may remove requests, but `active` keeps its elements until the
   // step's end.
   Active &entry = active[index];
   entry.fed = entry.tokens.size();
-  if (entry.options.wantsLogits && !entry.hasEnded)
-    listener.onLogits(entry.id, logits + row * vocab, rows);
+  std::vector<int32_t> drafts = std::move(entry.drafts);
+  entry.drafts.clear();
+  auto report = [&](size_t first, size_t count) {
+    if (entry.options.wantsLogits && !entry.hasEnded)
+      listener.onLogits(entry.id, logits + first * vocab, count);
+  };
+  // The row behind the last token that is decided, and before the drafts.
+  size_t last = row + rows - 1 - drafts.size();
+  report(row, last - row + 1);
   if (entry.hasEnded)
-    return;
-  if (entry.options.maxNewTokens == 0)
-    return end(entry, Stop::Length);
-  StatusOr<int32_t> token = sample(entry, row + rows - 1);
-  if (!token.ok())
-    return end(entry, Stop::Error, token.status());
+    return {};
+  if (entry.options.maxNewTokens == 0) {
+    end(entry, Stop::Length);
+    return {};
+  }
+  // Rows behind a draft that is the model's own choice are of the text, too. So
+  // tokens are drawn as they would be without drafts, and none behind an end.
+  size_t accepted = 0, most = drafts.size();
+  if (fixedAcceptance)
+    most = owedOf(entry, drafts.size());
+  while (true) {
+    const int32_t *given =
+        fixedAcceptance && accepted < most ? &drafts[accepted] : nullptr;
+    if (!take(entry, last + accepted, given) || accepted == most ||
+        entry.tokens.back() != drafts[accepted])
+      break;
+    ++accepted;
+    ++entry.fed;
+    report(last + accepted, 1);
+  }
+  times.verifications += !drafts.empty();
+  times.draftedTokens += drafts.size();
+  times.acceptedTokens += accepted;
+  times.decodeTokens += accepted;
+  if (!drafts.empty())
+    listener.onDrafts(entry.id, drafts, accepted);
+  if (entry.hasEnded || accepted == drafts.size())
+    return {};
+  return session.truncate(entry.sequence, entry.fed);
+}
+
+bool Generator::take(Active &entry, size_t row, const int32_t *given) {
+  if (entry.hasEnded) // by its listener
+    return false;
+  StatusOr<int32_t> token =
+      given ? StatusOr<int32_t>(*given) : sample(entry, row);
+  if (!token.ok()) {
+    end(entry, Stop::Error, token.status());
+    return false;
+  }
   entry.tokens.push_back(*token);
   listener.onToken(entry.id, *token);
   if (entry.hasEnded)
-    return;
+    return false;
   if (isEos(*token) && !entry.options.ignoreEos)
     end(entry, Stop::Eos);
   else if (entry.tokens.size() - entry.promptTokens >=
@@ -197,6 +317,7 @@ void Generator::advance(size_t index, size_t row, size_t rows) {
     end(entry, Stop::Length);
   else if (entry.fed == maxSeqLen)
     end(entry, Stop::SequenceLimit);
+  return !entry.hasEnded;
 }
 
 Status Generator::retire() {

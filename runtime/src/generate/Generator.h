@@ -1,10 +1,13 @@
 // Continuous batching over a session: requests enter as batch slots and KV
 // pages become free, every step advances all that are in, and each leaves when
-// it ends.
+// it ends. With a draft, a step feeds every request its next token and those
+// that the draft expects behind it, and keeps as many as the model itself would
+// have chosen (docs/decisions/0012-speculation.md).
 
 #ifndef SADDLE_RUNTIME_GENERATE_GENERATOR_H
 #define SADDLE_RUNTIME_GENERATE_GENERATOR_H
 
+#include "runtime/src/generate/Drafter.h"
 #include "runtime/src/sample/Sampler.h"
 #include "runtime/src/session/Session.h"
 
@@ -40,14 +43,25 @@ public:
   virtual void onLogits(RequestId request, const float *rows, size_t count) {}
   /// A generated token; an end-of-sequence token is one, too.
   virtual void onToken(RequestId request, int32_t token) = 0;
+  /// Tokens that were drafted and how many of them were accepted, behind the
+  /// tokens that this gave; the request may have ended.
+  virtual void onDrafts(RequestId request, Span<const int32_t> drafts,
+                        size_t accepted) {}
   /// The last word about a request. `error` is that of Stop::Error.
   virtual void onEnd(RequestId request, Stop stop, const Status &error) = 0;
 };
 
-/// Where the time went. A step with any prompt token counts as prefill.
+/// Where the time went. A step with any prompt token counts as prefill. Tokens
+/// are those that were kept.
 struct Timing {
   double prefillSeconds = 0, decodeSeconds = 0;
   uint64_t prefillTokens = 0, decodeTokens = 0;
+  /// Of drafting, not among the others.
+  double draftSeconds = 0;
+  /// Tokens that were drafted and verified, those of them that were accepted,
+  /// and how often drafts of a request were verified. Each time gave a token
+  /// more than were accepted.
+  uint64_t draftedTokens = 0, acceptedTokens = 0, verifications = 0;
 };
 
 /// Not thread-safe. Uses the session, which outlives it, beside others as long
@@ -57,6 +71,16 @@ public:
   Generator(session::Session &session, Listener &listener);
   /// Removes its sequences from the session.
   ~Generator();
+
+  /// How many tokens are drafted for a request's step, at most: as many as the
+  /// engine verifies, unless this says less. 0: none. InvalidArgument for more.
+  Status speculate(uint64_t tokens);
+  /// For measurements with weights that mean nothing: each drafted token is
+  /// taken for right with this probability, 0 to 1, if the one before it was,
+  /// whatever the model says. Texts mean nothing then, either. All requests
+  /// accept the same numbers of tokens, whose mean is what the probability
+  /// makes of it, in an even rhythm.
+  Status fixAcceptance(double share);
 
   /// Queues a request; they start in order. `prompt` is copied.
   /// InvalidArgument: no tokens or more than max_seq_len, a token outside the
@@ -71,7 +95,8 @@ public:
   size_t live() const { return waiting.size() + active.size() - removed; }
 
   /// Starts requests as far as there is room for their whole lives, feeds every
-  /// active one what it has not been fed yet and samples its next token.
+  /// active one what it has not been fed yet and samples its next token, or
+  /// several where drafts were right. A draft changes no token of a text.
   /// Without requests nothing happens. Errors are the session's; the requests
   /// are then as good as lost, since it is broken.
   Status step();
@@ -94,11 +119,21 @@ private:
     uint32_t sequence, replica;
     size_t fed = 0; // tokens that the session has
     bool hasEnded = false;
+    std::vector<int32_t> drafts;  // that may follow `tokens`
+    std::vector<int32_t> feeding; // with drafts: what the step feeds
+    double owed = 0;              // of fixAcceptance: tokens to accept
   };
   Status admit();
   Status feed();
   /// What the step yielded for `active[index]`, from row `row` on.
-  void advance(size_t index, size_t row, size_t rows);
+  Status advance(size_t index, size_t row, size_t rows);
+  /// Takes the token that the row gives, or `given`; false when the request has
+  /// ended.
+  bool take(Active &entry, size_t row, const int32_t *given);
+  /// How many of so many drafted tokens are right, as fixAcceptance() says.
+  size_t owedOf(Active &entry, size_t drafts) const;
+  /// Drafts for all that go on.
+  Status propose();
   Status retire();
   StatusOr<int32_t> sample(Active &entry, size_t row);
   void end(Active &entry, Stop stop, const Status &error = {});
@@ -107,6 +142,9 @@ private:
 
   session::Session &session;
   Listener &listener;
+  std::optional<Drafter> drafter;
+  uint64_t specTokens = 0;
+  std::optional<double> fixedAcceptance;
   const uint64_t vocab, candidates, maxSeqLen, pageSize, pagesPerReplica;
   RequestId nextId = 0;
   std::deque<Waiting> waiting;

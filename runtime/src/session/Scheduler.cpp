@@ -30,19 +30,20 @@ StatusOr<Scheduler> Scheduler::create(const schema::Engine &engine,
     replica.slots.resize(limits.max_batch());
     replica.untouched = pages;
   }
-  // Every stage has the same entries.
-  const auto &entries = *engine::mainProgram(engine, 0).entries();
-  for (uint32_t i = 0; i < entries.size(); ++i) {
-    const schema::Entry *entry = entries.Get(i);
-    auto &shapes = entry->phase() == schema::Phase::DECODE ? scheduler.decode
-                                                           : scheduler.prefill;
-    shapes.push_back({i, entry->tokens(), entry->rows()});
-  }
   auto smaller = [](const EntryShape &a, const EntryShape &b) {
     return std::tie(a.tokens, a.rows) < std::tie(b.tokens, b.rows);
   };
-  std::sort(scheduler.decode.begin(), scheduler.decode.end(), smaller);
-  std::sort(scheduler.prefill.begin(), scheduler.prefill.end(), smaller);
+  // Every stage has the same entries.
+  uint32_t number = 0;
+  for (const schema::Program *program : engine::programsOf(engine, 0)) {
+    Shapes &shapes = scheduler.programs.emplace_back();
+    shapes.run = engine::decodeRun(engine, *program);
+    for (const schema::Entry *entry : *program->entries())
+      (entry->phase() == schema::Phase::DECODE ? shapes.decode : shapes.prefill)
+          .push_back({number++, entry->tokens(), entry->rows()});
+    std::sort(shapes.decode.begin(), shapes.decode.end(), smaller);
+    std::sort(shapes.prefill.begin(), shapes.prefill.end(), smaller);
+  }
   return scheduler;
 }
 
@@ -67,6 +68,7 @@ StatusOr<uint32_t> Scheduler::addSequence() {
     if (least->slots[slot].live)
       continue;
     least->slots[slot].live = true;
+    least->slots[slot].lengths.assign(programs.size(), 0);
     ++least->live;
     return slot * uint32_t(replicas.size()) +
            uint32_t(least - replicas.begin());
@@ -95,9 +97,10 @@ Status Scheduler::removeSequence(uint32_t sequence) {
   return {};
 }
 
-Status Scheduler::checkCut(uint32_t sequence, uint64_t length) const {
+Status Scheduler::checkCut(uint32_t sequence, uint64_t length,
+                           uint32_t ofProgram) const {
   SADDLE_RETURN_IF_ERROR(checkExists(sequence));
-  uint64_t held = find(sequence)->length;
+  uint64_t held = find(sequence)->lengths[ofProgram];
   if (length <= held)
     return {};
   return makeError(StatusCode::InvalidArgument,
@@ -106,19 +109,26 @@ Status Scheduler::checkCut(uint32_t sequence, uint64_t length) const {
                    sequence, length, held);
 }
 
-void Scheduler::cut(uint32_t sequence, uint64_t length) {
+void Scheduler::cut(uint32_t sequence, uint64_t length, uint32_t ofProgram) {
   Slot &slot = *find(sequence);
   Replica &replica = replicas[replicaOf(sequence)];
-  slot.length = length;
-  while (slot.pages.size() > blocksFor(length)) {
+  slot.lengths[ofProgram] = length;
+  uint64_t blocks = 0;
+  for (uint32_t i = 0; i < programs.size(); ++i) {
+    uint64_t &held = slot.lengths[i];
+    if (ofProgram == 0 && i != 0)
+      held = std::min(held, length == 0 ? 0 : length - 1);
+    blocks = std::max(blocks, blocksOf(held, i));
+  }
+  while (slot.pages.size() > blocks) {
     replica.returned.push_back(slot.pages.back());
     slot.pages.pop_back();
   }
 }
 
-uint64_t Scheduler::length(uint32_t sequence) const {
+uint64_t Scheduler::length(uint32_t sequence, uint32_t ofProgram) const {
   const Slot *slot = find(sequence);
-  return slot ? slot->length : 0;
+  return slot ? slot->lengths[ofProgram] : 0;
 }
 
 uint64_t Scheduler::freePages() const {
@@ -148,7 +158,7 @@ Status Scheduler::checkInput(const SequenceInput &input, size_t index) const {
     return makeError(StatusCode::InvalidArgument,
                      "input %zu (sequence %u) has no tokens", index,
                      input.sequence);
-  uint64_t held = slot->length;
+  uint64_t held = slot->lengths[program];
   if (input.tokens.size() > maxSeqLen - held)
     return makeError(StatusCode::InvalidArgument,
                      "input %zu (sequence %u): %" PRIu64
@@ -169,8 +179,10 @@ Status Scheduler::checkPages(Span<const SequenceInput> inputs) const {
   std::vector<uint64_t> needed(replicas.size());
   for (const SequenceInput &input : inputs) {
     const Slot &slot = *find(input.sequence);
+    uint64_t blocks = blocksOf(lengthBehind(input), program);
+    // Another program may have got that far.
     needed[replicaOf(input.sequence)] +=
-        blocksFor(slot.length + input.tokens.size()) - slot.pages.size();
+        blocks - std::min<uint64_t>(blocks, slot.pages.size());
   }
   for (size_t i = 0; i < replicas.size(); ++i) {
     uint64_t free = freePagesOf(replicas[i]);
@@ -188,7 +200,8 @@ Status Scheduler::checkPages(Span<const SequenceInput> inputs) const {
   return {};
 }
 
-Status Scheduler::begin(Span<const SequenceInput> inputs) {
+Status Scheduler::begin(Span<const SequenceInput> inputs, uint32_t ofProgram) {
+  program = ofProgram;
   std::vector<bool> seen(replicas.size() * replicas[0].slots.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
     SADDLE_RETURN_IF_ERROR(checkInput(inputs[i], i));
@@ -210,7 +223,7 @@ Status Scheduler::begin(Span<const SequenceInput> inputs) {
   for (const SequenceInput &input : inputs) {
     Replica &replica = replicas[replicaOf(input.sequence)];
     Slot &slot = *find(input.sequence);
-    uint64_t blocks = blocksFor(slot.length + input.tokens.size());
+    uint64_t blocks = blocksOf(lengthBehind(input), program);
     while (slot.pages.size() < blocks)
       slot.pages.push_back(takePage(replica));
     replica.pending.push_back({slotOf(input.sequence), input.tokens.data(),
@@ -240,7 +253,7 @@ void Scheduler::append(Replica &replica, backend::ReplicaBatch &batch,
       batch.rows.push_back(int32_t(batch.tokens.size()));
       batch.destinations.push_back(from.nextRow++);
     }
-    uint64_t position = slot.length++;
+    uint64_t position = slot.lengths[program]++;
     batch.tokens.push_back(*from.tokens++);
     batch.positions.push_back(int32_t(position));
     batch.sequences.push_back(int32_t(from.slot));
@@ -276,13 +289,14 @@ bool Scheduler::next(backend::Batch &batch) {
                   pending.end());
     idle &= pending.empty();
     for (const Pending &each : pending)
-      decoding &= each.remaining == 1;
+      decoding &= each.remaining <= programs[program].run;
   }
   if (idle && !emptyStep)
     return false;
   emptyStep = false;
 
-  const std::vector<EntryShape> &shapes = decoding ? decode : prefill;
+  const std::vector<EntryShape> &shapes =
+      decoding ? programs[program].decode : programs[program].prefill;
   const EntryShape &largest = shapes.back();
   uint64_t room = decoding ? largest.tokens : std::min(chunk, largest.tokens);
   room = std::min(room, microRoom);

@@ -58,12 +58,16 @@ public:
   StatusOr<uint32_t> addSequence();
   /// Frees the slot and its pages.
   Status removeSequence(uint32_t sequence);
-  /// Whether the sequence can keep its first `length` tokens only.
-  Status checkCut(uint32_t sequence, uint64_t length) const;
-  /// Forgets the others, and frees the pages that then hold none.
-  void cut(uint32_t sequence, uint64_t length);
+  /// Whether the sequence can keep its first `length` tokens only, as a program
+  /// counts them.
+  Status checkCut(uint32_t sequence, uint64_t length,
+                  uint32_t program = 0) const;
+  /// Forgets the others, and frees the pages that then hold none. What other
+  /// programs did with tokens that the main one forgets, and with those before
+  /// them, which looked at them, is forgotten, too.
+  void cut(uint32_t sequence, uint64_t length, uint32_t program = 0);
   /// Tokens that the sequence holds; 0 when it does not exist.
-  uint64_t length(uint32_t sequence) const;
+  uint64_t length(uint32_t sequence, uint32_t program = 0) const;
   /// Of all replicas.
   uint64_t freePages() const;
   /// Of each replica, free or not.
@@ -78,9 +82,11 @@ public:
     return sequence % uint32_t(replicas.size());
   }
 
-  /// Accepts the inputs of a step and reserves their pages, or refuses all of
-  /// them and changes nothing. No inputs make a step of one empty batch.
-  Status begin(Span<const SequenceInput> inputs);
+  /// Accepts the inputs of a step of a program (engine::programNames) and
+  /// reserves their pages, or refuses all of them and changes nothing. No
+  /// inputs make a step of one empty batch. Programs count a sequence's tokens
+  /// each for itself, and share its pages.
+  Status begin(Span<const SequenceInput> inputs, uint32_t program = 0);
   /// The step's next batch; false when there is none left. `batch` is reused
   /// so that steps do not allocate.
   bool next(backend::Batch &batch);
@@ -93,8 +99,8 @@ public:
 private:
   struct Slot {
     bool live = false;
-    uint64_t length = 0;        // tokens planned so far
-    std::vector<int32_t> pages; // by block
+    std::vector<uint64_t> lengths; // tokens planned so far, by program
+    std::vector<int32_t> pages;    // by block
   };
   struct Pending {
     uint32_t slot;
@@ -126,6 +132,15 @@ private:
   uint64_t blocksFor(uint64_t tokens) const {
     return (tokens + pageSize - 1) / pageSize;
   }
+  /// Blocks that `tokens` tokens of a program take. Programs beside the main
+  /// one may leave something for the token that follows.
+  uint64_t blocksOf(uint64_t tokens, uint32_t program) const {
+    bool looksAhead = program != 0 && tokens != 0 && tokens < maxSeqLen;
+    return blocksFor(tokens + looksAhead);
+  }
+  uint64_t lengthBehind(const SequenceInput &input) const {
+    return find(input.sequence)->lengths[program] + input.tokens.size();
+  }
   Status checkInput(const SequenceInput &input, size_t index) const;
   Status checkPages(Span<const SequenceInput> inputs) const;
   static uint64_t freePagesOf(const Replica &replica) {
@@ -142,10 +157,15 @@ private:
   uint64_t maxSeqLen = 0, pageSize = 0, pages = 0, vocab = 0, chunk = 0,
            microBatches = 1;
   std::vector<Replica> replicas;
-  // Ascending in tokens, then rows.
-  std::vector<EntryShape> decode, prefill;
+  struct Shapes {
+    // Ascending in tokens, then rows.
+    std::vector<EntryShape> decode, prefill;
+    uint64_t run = 1; // tokens of a sequence in a decode entry
+  };
+  std::vector<Shapes> programs;
 
   // Of the current step.
+  uint32_t program = 0;
   uint64_t microRoom = 0; // tokens that a micro-batch has for each replica
   bool emptyStep = false;
 };

@@ -2,6 +2,7 @@
 
 #include "runtime/src/backend/RowCounts.h"
 #include "runtime/src/comm/ThreadTransport.h"
+#include "runtime/src/engine/Programs.h"
 #include "runtime/src/session/Backends.h"
 #include "runtime/src/session/Traffic.h"
 
@@ -37,11 +38,11 @@ Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
       scheduler(std::move(scheduler)), traces(loaded->worldSize()),
       backend(std::move(backend)), ranks(loaded->worldSize()),
       transport(std::move(transport)), workers(loaded->worldSize()) {
-  const schema::Program &last =
-      backend::programOf(loaded->root(), loaded->worldSize() - 1);
-  for (const schema::Entry *entry : *last.entries())
+  for (const schema::Entry *entry :
+       backend::entriesOf(loaded->root(), loaded->worldSize() - 1))
     layouts.push_back(backend::RowRules(*entry).allRows);
-  available = backend::outputsOf(loaded->root());
+  for (const std::string &name : engine::programNames(loaded->root()))
+    available.push_back(backend::outputsOf(loaded->root(), name));
 }
 
 StatusOr<std::unique_ptr<Session>>
@@ -132,11 +133,15 @@ Status Session::bringBack(uint32_t sequence, uint32_t snapshot,
   return {};
 }
 
-Status Session::truncate(uint32_t sequence, uint64_t length) {
+Status Session::truncate(uint32_t sequence, uint64_t length, uint32_t program) {
   SADDLE_RETURN_IF_ERROR(broken);
-  SADDLE_RETURN_IF_ERROR(scheduler.checkCut(sequence, length));
-  if (length == scheduler.length(sequence))
+  SADDLE_RETURN_IF_ERROR(scheduler.checkCut(sequence, length, program));
+  if (length == scheduler.length(sequence, program))
     return {};
+  if (program != 0) {
+    scheduler.cut(sequence, length, program);
+    return {};
+  }
   // State of sequences begins anew at position 0, whatever was there.
   if (length != 0 && engine::hasSequenceState(loaded->root())) {
     if (auto snapshot = snapshots.at(sequence, length))
@@ -209,19 +214,19 @@ Status Session::runRank(uint32_t rank) {
 }
 
 StatusOr<const backend::StepOutput *>
-Session::findOutput(std::string_view name) const {
-  for (const backend::StepOutput &output : available)
+Session::findOutput(std::string_view name, uint32_t program) const {
+  for (const backend::StepOutput &output : available[program])
     if (name == output.binding->name)
       return &output;
   std::string text(name);
   if (const ops::Binding *known = ops::findBinding(name);
-      known && known->isOutput())
+      known && known->isOutput() && program == 0)
     return makeError(StatusCode::InvalidArgument,
                      "the engine yields no %s; compile it with %s, or ask for "
                      "another output",
                      text.c_str(), known->output->option);
   std::string all;
-  for (const backend::StepOutput &output : available)
+  for (const backend::StepOutput &output : available[program])
     all += (all.empty() ? "" : ", ") + std::string(output.binding->name);
   return makeError(StatusCode::InvalidArgument,
                    "\"%s\" is no output of a step; the engine yields %s",
@@ -269,7 +274,7 @@ void Session::collect(size_t index, uint32_t rank) {
   for (uint32_t replica = 0; replica < replicas; ++replica) {
     const std::vector<size_t> &rows = batch.replicas[replica].destinations;
     uint64_t first = backend::firstRow(layout, batch.rowCounts, replica);
-    for (const backend::StepOutput &output : available) {
+    for (const backend::StepOutput &output : available[stepped]) {
       ops::BindingId id = output.binding->id;
       uint8_t *to = destinations[size_t(id)];
       uint64_t bytes = output.rowBytes();
@@ -345,7 +350,7 @@ void Session::report() const {
     for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
       const backend::Batch &batch = batches[i];
       const schema::Entry &entry =
-          *backend::programOf(engine, rank).entries()->Get(batch.entry);
+          *backend::entriesOf(engine, rank)[batch.entry];
       uint32_t replica =
           engine::coordinatesOf(*engine.topology(), rank).replica;
       backend::RowCounts counts(*engine.topology(), rank);
@@ -366,12 +371,12 @@ void Session::report() const {
 }
 
 Status Session::takeOutputs(Span<const WantedOutput> outputs, size_t rows,
-                            Destinations &to) {
+                            uint32_t program, Destinations &to) {
   backend::BindingSet set;
   Destinations buffered{};
   for (const WantedOutput &each : outputs) {
     SADDLE_ASSIGN_OR_RETURN(const backend::StepOutput *output,
-                            findOutput(each.name));
+                            findOutput(each.name, program));
     const char *name = output->binding->name;
     size_t id = size_t(output->binding->id);
     if (set[id])
@@ -394,17 +399,18 @@ Status Session::takeOutputs(Span<const WantedOutput> outputs, size_t rows,
   }
   wanted = set;
   direct = buffered;
+  stepped = program;
   return {};
 }
 
 Status Session::step(Span<const SequenceInput> inputs,
-                     Span<const WantedOutput> outputs) {
+                     Span<const WantedOutput> outputs, uint32_t program) {
   SADDLE_RETURN_IF_ERROR(broken);
   Destinations to{};
-  SADDLE_RETURN_IF_ERROR(takeOutputs(outputs, rowsOf(inputs), to));
+  SADDLE_RETURN_IF_ERROR(takeOutputs(outputs, rowsOf(inputs), program, to));
   for (size_t rank = 0; trace && rank < ranks.size(); ++rank)
     SADDLE_RETURN_IF_ERROR(ranks[rank]->prepareTrace());
-  SADDLE_RETURN_IF_ERROR(scheduler.begin(inputs));
+  SADDLE_RETURN_IF_ERROR(scheduler.begin(inputs, program));
   for (batchCount = 0;; ++batchCount) {
     if (batchCount == batches.size())
       batches.emplace_back();

@@ -74,7 +74,7 @@ class Session {
 public:
   /// `weights`, those of the main checkpoint, is a folder or "synthetic:SEED"
   /// (WeightSource::open). Ranks hold all programs of the engine; steps run the
-  /// main one. Errors:
+  /// main one unless they say otherwise. Errors:
   /// everything that making the backend, opening and loading weights refuses.
   /// Without a `backend`, that of the engine's target is made; without a
   /// `transport`, ranks meet as threads of this process (its partitions are the
@@ -87,8 +87,9 @@ public:
 
   StatusOr<uint32_t> addSequence();
   Status removeSequence(uint32_t sequence);
-  uint64_t length(uint32_t sequence) const {
-    return scheduler.length(sequence);
+  /// Tokens that a program has stepped over.
+  uint64_t length(uint32_t sequence, uint32_t program = 0) const {
+    return scheduler.length(sequence, program);
   }
   /// The attention replica of a sequence.
   uint32_t replicaOf(uint32_t sequence) const {
@@ -104,7 +105,9 @@ public:
   /// tokens, or what a snapshot of the sequence holds. InvalidArgument
   /// otherwise, for a sequence that does not exist, and for more tokens than it
   /// holds.
-  Status truncate(uint32_t sequence, uint64_t length);
+  /// Of another program than the main one only its own steps are forgotten;
+  /// what it keeps is paged.
+  Status truncate(uint32_t sequence, uint64_t length, uint32_t program = 0);
 
   /// A snapshot of the sequence as it is: a copy of its own state, on every
   /// rank; pages are not copied. It lives until it is released or its sequence
@@ -121,17 +124,20 @@ public:
   /// leave the devices. Errors that refuse the inputs (InvalidArgument,
   /// ResourceExhausted) change nothing: an output that is unknown, that the
   /// engine lacks or that is named twice; memory that is null or too small;
-  /// what Scheduler::begin refuses.
+  /// what Scheduler::begin refuses. `program` is a number of
+  /// engine::programNames.
   Status step(Span<const SequenceInput> inputs,
-              Span<const WantedOutput> outputs);
+              Span<const WantedOutput> outputs, uint32_t program = 0);
 
   /// A buffer of the session's for `rows` rows of an output, the best one to
   /// give to step(): devices write into it without a copy. Valid until the next
   /// call for this output, and as long as the session.
   StatusOr<void *> outputBuffer(std::string_view name, size_t rows);
 
-  /// The outputs that its steps can yield.
-  const std::vector<backend::StepOutput> &outputs() const { return available; }
+  /// The outputs that steps of the main program can yield.
+  const std::vector<backend::StepOutput> &outputs() const {
+    return available[0];
+  }
 
   /// How long devices were busy with the last step: of the rank that took
   /// longest, all its batches. 0 on the CPU.
@@ -170,11 +176,12 @@ private:
   Status runRank(uint32_t rank);
   bool areStuck(const std::vector<uint32_t> &missing);
   /// The output of that name, or why there is none.
-  StatusOr<const backend::StepOutput *> findOutput(std::string_view name) const;
+  StatusOr<const backend::StepOutput *> findOutput(std::string_view name,
+                                                   uint32_t program = 0) const;
   /// Takes the outputs of a step of so many rows into `wanted`, `direct` and
   /// `to`.
   Status takeOutputs(Span<const WantedOutput> outputs, size_t rows,
-                     Destinations &to);
+                     uint32_t program, Destinations &to);
   /// Copies the rank's share of the batch's outputs to the caller.
   void collect(size_t index, uint32_t rank);
   void report() const;
@@ -187,7 +194,8 @@ private:
   // Of the current step. Ranks may still read them after a failure.
   std::vector<backend::Batch> batches;
   size_t batchCount = 0;
-  uint64_t serial = 0; // of the first batch
+  uint64_t serial = 0;  // of the first batch
+  uint32_t stepped = 0; // the program
   backend::BindingSet wanted;
   /// Of wanted outputs that go into memory of the backend.
   Destinations direct{};
@@ -206,7 +214,7 @@ private:
   backend::PerBinding<OutputBuffer> buffers;
   std::vector<std::unique_ptr<backend::RankProgram>> ranks;
   std::vector<schema::RowLayout> layouts; // of outputs, by entry
-  std::vector<backend::StepOutput> available;
+  std::vector<std::vector<backend::StepOutput>> available; // by program
   std::unique_ptr<comm::Transport> transport;
   Status broken;
   Workers workers; // last: its destructor waits for users of all the above

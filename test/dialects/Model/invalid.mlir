@@ -189,6 +189,20 @@ module @kv_cache_c1 {
 
 // -----
 
+module @token_rows_c1 {
+  // expected-error @+1 {{expected a positive width, but got 0}}
+  model.token_rows @rows width 0 : bf16
+}
+
+// -----
+
+module @token_rows_c2 {
+  // expected-error @+1 {{expected f32 or bf16, but got 'f8E4M3FN'}}
+  model.token_rows @rows width 32 : f8E4M3FN
+}
+
+// -----
+
 module @index_keys_c1 {
   // expected-error @+1 {{expected positive heads and head_dim, but got 1 and 0}}
   model.index_keys @index heads 1 head_dim 0 : bf16
@@ -642,6 +656,112 @@ func.func @swiglu_oai_c2_limit(%g: tensor<8x64xbf16>) {
 
 // -----
 
+func.func @swiglu_c1(%g: tensor<8x64xbf16>, %u: tensor<8x32xbf16>) {
+  // expected-error @+1 {{requires the same type for all operands and results}}
+  %y = "model.swiglu"(%g, %u) : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+func.func @concat_c1() {
+  // expected-error @+1 {{expected at least one input}}
+  %y = model.concat : () -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+func.func @concat_c1_tokens(%a: tensor<4x64xbf16>) {
+  // expected-error @+1 {{expected as many tokens in an input as in the result, but got 4 and 8}}
+  %y = model.concat %a : (tensor<4x64xbf16>) -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+func.func @concat_c1_type(%a: tensor<8x64xf32>) {
+  // expected-error @+1 {{expected inputs of 'bf16', but got 'f32'}}
+  %y = model.concat %a : (tensor<8x64xf32>) -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+func.func @concat_c2(%a: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected inputs with 96 columns in all, but got 128}}
+  %y = model.concat %a, %a : (tensor<8x64xbf16>, tensor<8x64xbf16>) -> tensor<8x96xbf16>
+  return
+}
+
+// -----
+
+model.token_rows @rows width 32 : bf16
+func.func @keep_rows_c1(%x: tensor<32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected an input of rank 2, but got rank 1}}
+  model.keep_rows %x, @rows, %context : tensor<32xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{state defined here}}
+model.token_rows @rows width 32 : bf16
+func.func @keep_rows_c2(%x: tensor<8x64xbf16>, %context: !model.context) {
+  // expected-error @+1 {{expected rows of 32 x 'bf16', but got 'tensor<8x64xbf16>'}}
+  model.keep_rows %x, @rows, %context : tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.kv_cache @rows heads 2 head_dim 16 : bf16
+func.func @keep_rows_c2_kind(%x: tensor<8x32xbf16>, %context: !model.context) {
+  // expected-error @+1 {{@rows is not a 'model.token_rows'}}
+  model.keep_rows %x, @rows, %context : tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.token_rows @rows width 32 : bf16
+func.func @keep_next_rows_c1(%x: tensor<8x32xbf16>, %rows: tensor<4xi32>, %context: !model.context) {
+  // expected-error @+1 {{expected as many tokens in the rows as in the input, but got 4 and 8}}
+  model.keep_next_rows %x, %rows, @rows, %context : tensor<8x32xbf16>, tensor<4xi32>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{state defined here}}
+model.token_rows @rows width 32 : bf16
+func.func @keep_next_rows_c2(%x: tensor<8x32xf32>, %rows: tensor<8xi32>, %context: !model.context) {
+  // expected-error @+1 {{expected rows of 32 x 'bf16', but got 'tensor<8x32xf32>'}}
+  model.keep_next_rows %x, %rows, @rows, %context : tensor<8x32xf32>, tensor<8xi32>
+  return
+}
+
+// -----
+
+model.token_rows @rows width 32 : bf16
+func.func @kept_rows_c1(%positions: tensor<8xi32>, %context: !model.context) {
+  // expected-error @+1 {{expected as many tokens in the positions as in the result, but got 8 and 4}}
+  %x = model.kept_rows %positions, @rows, %context : tensor<8xi32> -> tensor<4x32xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{state defined here}}
+model.token_rows @rows width 32 : bf16
+func.func @kept_rows_c2(%positions: tensor<8xi32>, %context: !model.context) {
+  // expected-error @+1 {{expected rows of 32 x 'bf16', but got 'tensor<8x64xbf16>'}}
+  %x = model.kept_rows %positions, @rows, %context : tensor<8xi32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
 model.kv_cache @kv heads 2 head_dim 16 : bf16
 func.func @kv_append_c1(%k: tensor<32xbf16>, %context: !model.context) {
   // expected-error @+1 {{expected k and v of rank 2, but got rank 1}}
@@ -964,6 +1084,25 @@ func.func @experts_c4_gate_up(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: te
 func.func @phase() attributes {model.phase = "train"} {
   return
 }
+
+// -----
+
+// expected-error @+1 {{'model.program' must be a name, but got 1}}
+func.func @program() attributes {model.program = 1} {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'model.outputs' must be a list of names, but got ["logits", 1]}}
+func.func @outputs() attributes {model.outputs = ["logits", 1]} {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'model.checkpoints' must map names to fingerprints}}
+module attributes {model.checkpoints = {draft = 1}} {}
 
 // -----
 

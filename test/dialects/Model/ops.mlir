@@ -3,10 +3,12 @@
 // Every op and attribute form of the `model` dialect, as it prints.
 
 // CHECK: module attributes {
+// CHECK-SAME: model.checkpoints = {draft = "00ff"}
 // CHECK-SAME: model.config = {architecture = "toy"}
 // CHECK-SAME: model.ignored_sources = {inv_freq = {reason = "derived from rope_theta", stack = 0 : i64, type = tensor<8xf32>}}
 // CHECK-SAME: model.limits = {max_batch = 4 : i64, max_seq_len = 64 : i64, page_size = 16 : i64, prefill_chunk = 8 : i64}
 module attributes {
+  model.checkpoints = {draft = "00ff"},
   model.config = {architecture = "toy"},
   model.ignored_sources = {inv_freq = {reason = "derived from rope_theta", stack = 0, type = tensor<8xf32>}},
   model.limits = {max_batch = 4, max_seq_len = 64, prefill_chunk = 8, page_size = 16},
@@ -17,6 +19,8 @@ module attributes {
 model.weight @embed from "embed.weight" dims ["vocab", "hidden"] : tensor<96x32xbf16>
 // CHECK: model.weight @factor from "factor" dims ["scale"] : tensor<1xf32>
 model.weight @factor from "factor" dims ["scale"] : tensor<1xf32>
+// CHECK: model.weight @of_draft from "fc.weight" of "draft" dims ["hidden", "features"] : tensor<32x96xbf16>
+model.weight @of_draft from "fc.weight" of "draft" dims ["hidden", "features"] : tensor<32x96xbf16>
 // CHECK: model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
 model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
 // CHECK: model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] stored <scale f32 [128, 128] from "s.weight_scale_inv"> : tensor<64x32xf8E4M3FN>
@@ -66,6 +70,10 @@ model.weight @w2_scaled from "experts.{}.w2" dims ["experts", "hidden", "expert_
     : tensor<6x32x24xf8E4M3FN>
 // CHECK: model.kv_cache @kv heads 2 head_dim 16 : bf16
 model.kv_cache @kv heads 2 head_dim 16 : bf16
+// CHECK: model.kv_cache @draft_kv heads 2 head_dim 16 dim "draft.kv_heads" : bf16
+model.kv_cache @draft_kv heads 2 head_dim 16 dim "draft.kv_heads" : bf16
+// CHECK: model.token_rows @rows width 32 : f32
+model.token_rows @rows width 32 : f32
 // CHECK: model.kv_cache @kv_fp8 heads 2 head_dim 16 : f8E4M3FN
 model.kv_cache @kv_fp8 heads 2 head_dim 16 : f8E4M3FN
 // CHECK: model.index_keys @index heads 1 head_dim 16 : bf16
@@ -114,6 +122,16 @@ func.func @attention(%q: tensor<8x64xf32>, %k: tensor<8x32xf32>, %positions: ten
   %ks = model.rms_scale %k, %sums[1], @k_norm divisor 64 eps 0.5 : tensor<8x32xf32>, tensor<8x2xf32> -> tensor<8x32xf32>
   // CHECK: model.scale %[[K]], @factor inverse 1 : tensor<8x32xf32>
   %kd = model.scale %k, @factor inverse 1 : tensor<8x32xf32>
+  // CHECK: model.swiglu %[[Q]], %[[Q]] : tensor<8x64xf32>
+  %glu = model.swiglu %q, %q : tensor<8x64xf32>
+  // CHECK: model.concat %[[Q]], %[[K]] : (tensor<8x64xf32>, tensor<8x32xf32>) -> tensor<8x96xf32>
+  %both = model.concat %q, %k : (tensor<8x64xf32>, tensor<8x32xf32>) -> tensor<8x96xf32>
+  // CHECK: model.keep_rows %[[K]], @rows, %[[CTX]] : tensor<8x32xf32>
+  model.keep_rows %k, @rows, %context : tensor<8x32xf32>
+  // CHECK: model.keep_next_rows %[[K]], %[[POS]], @rows, %[[CTX]] : tensor<8x32xf32>, tensor<8xi32>
+  model.keep_next_rows %k, %positions, @rows, %context : tensor<8x32xf32>, tensor<8xi32>
+  // CHECK: model.kept_rows %[[POS]], @rows, %[[CTX]] : tensor<8xi32> -> tensor<8x32xf32>
+  %kept = model.kept_rows %positions, @rows, %context : tensor<8xi32> -> tensor<8x32xf32>
   // CHECK: model.swiglu_oai %[[Q]], %[[Q]] alpha 1.702000e+00 limit 7.000000e+00 : tensor<8x64xf32>
   %act = model.swiglu_oai %q, %q alpha 1.702 limit 7.0 : tensor<8x64xf32>
   // CHECK: model.rope %[[Q]], %[[POS]] head_dim 16 rotary_dim 8 theta 1.000000e+04 : tensor<8x64xf32>, tensor<8xi32>

@@ -370,6 +370,26 @@ void Filler::fillStep(const std::string &op) {
     normal(3);
     return normal(4);
   }
+  if (op == "keep_rows") {
+    normal(0);
+    fillSlots(1, view(2));
+    return normal(2);
+  }
+  if (op == "kept_rows") {
+    fillSlots(0, view(1));
+    return normal(1);
+  }
+  if (op == "keep_next_rows") { // each row to a slot of its own
+    normal(0);
+    indices(1, [&](uint64_t i) {
+      return pattern == Pattern::Sparse && i % 5 == 4 ? -1 : int64_t(i);
+    });
+    indices(2, [](uint64_t i) { return int64_t(i); });
+    indices(3, [](uint64_t) { return 0; });
+    uint64_t pages = view(5).shape[0];
+    indices(4, [&](uint64_t i) { return int64_t(i % pages); });
+    return normal(5);
+  }
   if (op == "attention") {
     normal(0);
     normal(1);

@@ -160,3 +160,35 @@ dist.mesh @mesh ["tp" = 8]
 // CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)2]>}
 model.kv_cache @kv heads 2 head_dim 8 : bf16
 }
+
+// -----
+
+// A draft has sizes of its own: dimensions with a prefix are planned apart. 12
+// heads over 4 ranks, 2 KV heads on two ranks each; a dense network is split
+// where it divides.
+
+// CHECK-LABEL: module @prefixes_are_planned_apart
+module @prefixes_are_planned_apart {
+dist.mesh @mesh ["tp" = 4]
+// CHECK: model.weight @q_proj {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
+// CHECK: model.weight @draft_q {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
+model.weight @draft_q from "q" of "draft" dims ["draft.q_heads" x 8, "features"] : tensor<96x64xbf16>
+// CHECK: model.weight @draft_k {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)2, _]>}
+model.weight @draft_k from "k" of "draft" dims ["draft.kv_heads" x 8, "features"] : tensor<16x64xbf16>
+// CHECK: model.weight @gate {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp", _]>}
+model.weight @gate from "g" of "draft" dims ["draft.dense_width", "hidden"] : tensor<20x32xbf16>
+// CHECK: model.kv_cache @kv {{.*}} {dist.sharding = #dist.sharding<@mesh, ["tp":(1)2]>}
+model.kv_cache @kv heads 2 head_dim 8 dim "draft.kv_heads" : bf16
+// CHECK: model.token_rows @rows {{.*}} {dist.sharding = #dist.sharding<@mesh, [_]>}
+model.token_rows @rows width 32 : bf16
+}
+
+// -----
+
+// expected-remark @+1 {{intermediate_size = 18 does not divide by 4; the dense network is replicated}}
+module @what_does_not_divide_stays_whole {
+dist.mesh @mesh ["tp" = 4]
+// CHECK: model.weight @gate {{.*}} {dist.sharding = #dist.sharding<@mesh, [_, _]>}
+model.weight @gate from "g" dims ["draft.dense_width", "hidden"] : tensor<18x32xbf16>
+}

@@ -19,7 +19,7 @@ module attributes {model.config = {}, model.limits = {max_batch = 4, max_seq_len
 // -----
 
 module attributes {model.config = {}, model.limits = {max_batch = 4, max_seq_len = 64, prefill_chunk = 8, page_size = 16}} {
-  // expected-error @+1 {{expected one function, @step, but got @decode_1}}
+  // expected-error @+1 {{expected @step, and perhaps functions of other programs ('model.program'), but got @decode_1}}
   func.func @decode_1() {
     return
   }
@@ -31,7 +31,7 @@ module attributes {model.config = {}, model.limits = {max_batch = 4, max_seq_len
   func.func @step() {
     return
   }
-  // expected-error @+1 {{expected one function, @step, but got @helper}}
+  // expected-error @+1 {{expected @step, and perhaps functions of other programs ('model.program'), but got @helper}}
   func.func @helper() {
     return
   }

@@ -1,5 +1,5 @@
-// add, scaled_add, silu, sigmoid_gate, swiglu_oai, rope, embedding,
-// select_rows.
+// add, scaled_add, silu, sigmoid_gate, swiglu, swiglu_oai, rope, embedding,
+// select_rows, concat, keep_rows, keep_next_rows, kept_rows.
 
 #include "test/unit/cpu/KernelFixture.h"
 
@@ -88,6 +88,84 @@ TEST_P(ElementwiseTest, ScaleMultipliesOrDividesAll) {
         EXPECT_NEAR(out.at(t, i), expected, tolerance(a, expected, 1));
       }
   }
+}
+
+TEST_P(ElementwiseTest, SwiGLUGates) {
+  DType a = GetParam();
+  Tensor gate = Tensor(a, {2, 3}, 1).fill({-200, 1, -1, 0, 2, 200});
+  Tensor up = Tensor(a, {2, 3}).fill({1, 3, 2, 5, -4, 0.5});
+  Tensor out(a, {2, 3}, 2);
+  KernelBuilder kernel("swiglu");
+  launch(kernel, {&gate, &up, &out}, 2, {a});
+  for (int t = 0; t < 2; ++t)
+    for (int i = 0; i < 3; ++i) {
+      double g = gate.at(t, i), expected = g / (1 + std::exp(-g)) * up.at(t, i);
+      EXPECT_NEAR(out.at(t, i), expected, tolerance(a, expected, 8));
+    }
+  // By hand: sigmoid(1) = 0.731059.
+  EXPECT_NEAR(out.at(0, 1), 3 * 0.731059, 0.01);
+}
+
+TEST_P(ElementwiseTest, ConcatPutsRowsBehindEachOther) {
+  DType a = GetParam();
+  Tensor x = Tensor(a, {3, 4}, 1).random(1), y = Tensor(a, {3, 1}).random(2),
+         z = Tensor(a, {3, 2}, 3).random(3), out(a, {3, 7}, 2);
+  KernelBuilder kernel("concat");
+  launch(kernel, {&x, &y, &z, &out}, 2, {a});
+  for (int t = 0; t < 2; ++t)
+    for (int i = 0; i < 7; ++i)
+      EXPECT_EQ(out.at(t, i), i < 4   ? x.at(t, i)
+                              : i < 5 ? y.at(t, 0)
+                                      : z.at(t, i - 5));
+}
+
+TEST_P(ElementwiseTest, RowsAreKeptInTheirSlots) {
+  DType a = GetParam();
+  constexpr int pages = 3, page = 2, width = 5;
+  Tensor x = Tensor(a, {4, width}, 1).random(1);
+  Tensor kept = Tensor(a, {pages, page, width}).random(2);
+  Tensor before = Tensor(a, {pages, page, width}).random(2);
+  Tensor out(a, {4, width}, 2);
+  Tensor slots = Tensor(DType::I32, {4}).fill({5, -1, 2, 6});
+  KernelBuilder keep("keep_rows"), take("kept_rows");
+  launch(keep, {&x, &slots, &kept}, 4, {a});
+  for (int slot = 0; slot < pages * page; ++slot)
+    for (int i = 0; i < width; ++i)
+      EXPECT_EQ(kept.at(slot / page, slot % page, i),
+                slot == 5   ? x.at(0, i)
+                : slot == 2 ? x.at(2, i)
+                            : before.at(slot / page, slot % page, i));
+  launch(take, {&slots, &kept, &out}, 4, {a});
+  for (int i = 0; i < width; ++i) {
+    EXPECT_EQ(out.at(0, i), x.at(0, i));
+    EXPECT_EQ(out.at(1, i), 0) << "no slot";
+    EXPECT_EQ(out.at(2, i), x.at(2, i));
+    EXPECT_EQ(out.at(3, i), 0) << "behind the last page";
+  }
+}
+
+TEST_P(ElementwiseTest, RowsAreKeptForTheNextToken) {
+  DType a = GetParam();
+  constexpr int pages = 4, page = 2, width = 3;
+  // Two sequences of up to two pages each. Row 0 is of token 1, the fourth of
+  // sequence 1: behind it there is no page. Row 1 is of token 0, at position 1
+  // of sequence 0: the next page begins there. Row 2 is of no token.
+  Tensor x = Tensor(a, {4, width}, 1).random(1);
+  Tensor kept = Tensor(a, {pages, page, width}).random(2);
+  Tensor before = Tensor(a, {pages, page, width}).random(2);
+  Tensor rows = Tensor(DType::I32, {4}).fill({1, 0, -1, 2});
+  Tensor positions = Tensor(DType::I32, {3}).fill({1, 3, 0});
+  Tensor sequences = Tensor(DType::I32, {3}).fill({0, 1, 1});
+  Tensor table = Tensor(DType::I32, {2, 2}).fill({0, 3, 1, 2});
+  KernelBuilder kernel("keep_next_rows");
+  launch(kernel, {&x, &rows, &positions, &sequences, &table, &kept}, 4, {a});
+  for (int slot = 0; slot < pages * page; ++slot)
+    for (int i = 0; i < width; ++i)
+      EXPECT_EQ(kept.at(slot / page, slot % page, i),
+                slot == 6   ? x.at(1, i) // page 3, position 2
+                : slot == 3 ? x.at(3, i) // page 1, position 1
+                            : before.at(slot / page, slot % page, i))
+          << slot;
 }
 
 TEST_P(ElementwiseTest, SwiGLUClampsTheGateAboveAndTheOtherOnBothSides) {

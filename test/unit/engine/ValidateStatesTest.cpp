@@ -70,9 +70,15 @@ TEST(ValidateStates, areDisjointAcrossProgramsOfAStage) {
           slice->offset = wanted.offset;
     own.offset = wanted.offset;
   };
-  EXPECT_EQ(messageAfter(useMainsState, options),
-            "stage 0: states \"model.layers.0.state\" and "
-            "\"model.layers.0.state\" share bytes of the arena");
+  // What they name and describe alike is one.
+  EXPECT_EQ(messageAfter(useMainsState, options), "");
+  auto renamed = [&](EngineT &e) {
+    useMainsState(e);
+    named(e.programs[1]->states, "model.layers.0.state").name = "other";
+  };
+  EXPECT_EQ(messageAfter(renamed, options),
+            "stage 0: states \"model.layers.0.state\" and \"other\" share "
+            "bytes of the arena");
 }
 
 TEST(ValidateStates, commandsReachStatesOnly) {

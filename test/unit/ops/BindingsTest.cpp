@@ -31,10 +31,10 @@ TEST(Bindings, AreOrderedByIdAndOutputsComeLast) {
 }
 
 TEST(Bindings, StagesSayWhatIsRequired) {
-  auto required = [](bool isFirst, bool isLast) {
+  auto required = [](bool isFirst, bool isLast, bool isMain = true) {
     std::string names;
     for (const Binding &binding : bindings())
-      if (binding.isRequired(isFirst, isLast))
+      if (binding.isRequired(isMain, isFirst, isLast))
         names += std::string(binding.name) + " ";
     return names;
   };
@@ -43,6 +43,8 @@ TEST(Bindings, StagesSayWhatIsRequired) {
             "tokens positions sequences slots block_table ");
   EXPECT_EQ(required(false, true),
             "positions rows sequences slots block_table logits ");
+  EXPECT_EQ(required(false, true, /*isMain=*/false),
+            "positions rows sequences slots block_table ");
 }
 
 TEST(Bindings, ShapesComeFromTheSizes) {

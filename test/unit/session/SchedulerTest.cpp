@@ -28,7 +28,7 @@ protected:
   void make(uint64_t chunk = 0,
             const std::function<void(schema::EngineT &)> &bend = {},
             uint64_t pages = 16) {
-    auto engine = tinyEngine();
+    auto engine = tinyEngine(options);
     if (bend)
       bend(*engine);
     buffer = flatBufferOf(*engine);
@@ -43,8 +43,9 @@ protected:
     return sequence.ok() ? *sequence : 0;
   }
   /// Runs a step and returns its batches.
-  std::vector<SingleBatch> step(const std::vector<SequenceInput> &inputs) {
-    Status status = scheduler->begin(inputs);
+  std::vector<SingleBatch> step(const std::vector<SequenceInput> &inputs,
+                                uint32_t program = 0) {
+    Status status = scheduler->begin(inputs, program);
     EXPECT_TRUE(status.ok()) << status.message();
     std::vector<SingleBatch> batches;
     backend::Batch batch;
@@ -62,6 +63,7 @@ protected:
   }
 
   std::vector<uint8_t> buffer;
+  TinyOptions options;
   std::unique_ptr<Scheduler> scheduler;
 };
 
@@ -286,6 +288,67 @@ TEST_F(SchedulerTest, RefusesAStepWithoutEnoughPages) {
               HasSubstr("needs 3 KV pages of 4 tokens, but 2 are free"));
   EXPECT_EQ(scheduler->length(b), 0u);
   EXPECT_EQ(scheduler->freePages(), 2u);
+}
+
+/// Decode entries for twice as many tokens as sequences: one drafted token
+/// each.
+static void verifyOne(schema::EngineT &engine) {
+  for (auto &program : engine.programs) {
+    auto &decode = program->entries[kDecode];
+    decode->tokens = decode->rows = 8;
+  }
+}
+
+TEST_F(SchedulerTest, SequencesDecodeAsManyTokensAsThereIsRoomForEach) {
+  make(0, verifyOne);
+  uint32_t a = add(), b = add();
+  std::vector<int32_t> two = {1, 2}, three = {3, 4, 5};
+  auto batches =
+      step({{a, two, LogitsWanted::All}, {b, two, LogitsWanted::All}});
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0].entry, kDecode);
+  EXPECT_THAT(batches[0].positions, ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(batches[0].rows, ElementsAre(0, 1, 2, 3));
+  batches = step({{a, three, LogitsWanted::Last}, {b, two, LogitsWanted::All}});
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0].entry, kPrefill);
+}
+
+TEST_F(SchedulerTest, ProgramsCountTokensApartAndShareThePages) {
+  options.draft = true;
+  make(0, {}, 4);
+  constexpr uint32_t kDraft = 1, kMain = 0;
+  uint32_t a = add();
+  std::vector<int32_t> four = {1, 2, 3, 4}, three = {2, 3, 4}, one = {5};
+  step({{a, four, LogitsWanted::Last}});
+  EXPECT_EQ(scheduler->freePages(), 3u);
+  // Entries of the draft follow those of the main program. Behind its third
+  // token it may leave something for the fourth, in the same page.
+  auto batches = step({{a, three, LogitsWanted::Last}}, kDraft);
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0].entry, 2 + kPrefill);
+  EXPECT_THAT(batches[0].positions, ElementsAre(0, 1, 2));
+  EXPECT_EQ(scheduler->length(a, kMain), 4u);
+  EXPECT_EQ(scheduler->length(a, kDraft), 3u);
+  EXPECT_EQ(scheduler->freePages(), 3u);
+  // Behind the fourth it needs one more.
+  batches = step({{a, one, LogitsWanted::Last}}, kDraft);
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0].entry, 2 + kDecode);
+  EXPECT_EQ(scheduler->freePages(), 2u);
+  step({{a, one, LogitsWanted::Last}}, kDraft);
+  scheduler->cut(a, 3, kDraft);
+  EXPECT_EQ(scheduler->length(a, kDraft), 3u);
+  EXPECT_EQ(scheduler->length(a, kMain), 4u);
+  EXPECT_EQ(scheduler->freePages(), 3u);
+  // The draft's row of a token has seen the one behind it.
+  scheduler->cut(a, 3, kMain);
+  EXPECT_EQ(scheduler->length(a, kDraft), 2u);
+  scheduler->cut(a, 0, kMain);
+  EXPECT_EQ(scheduler->length(a, kDraft), 0u);
+  EXPECT_EQ(scheduler->freePages(), 4u);
+  EXPECT_EQ(scheduler->checkCut(a, 1, kDraft).message(),
+            "sequence 0 cannot be cut to 1 tokens: it holds 0");
 }
 
 TEST_F(SchedulerTest, RefusesAChunkBeyondTheEngine) {

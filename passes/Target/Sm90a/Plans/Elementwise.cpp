@@ -87,6 +87,11 @@ FailureOr<KernelPlan> saddle::cuda::planScaledAdd(const LaunchDesc &launch,
   return planElementwise(launch, "scaledAdd", constants, error);
 }
 
+FailureOr<KernelPlan> saddle::cuda::planSwiGLU(const LaunchDesc &launch,
+                                               std::string &error) {
+  return planElementwise(launch, "swiglu", "", error);
+}
+
 FailureOr<KernelPlan> saddle::cuda::planSwiGLUOAI(const LaunchDesc &launch,
                                                   std::string &error) {
   std::string constants = ", " + floatLiteral(launch.real("alpha")) + ", " +

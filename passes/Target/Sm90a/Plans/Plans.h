@@ -22,6 +22,8 @@ llvm::FailureOr<KernelPlan> planSigmoidGate(const LaunchDesc &launch,
                                             std::string &error);
 llvm::FailureOr<KernelPlan> planSiLU(const LaunchDesc &launch,
                                      std::string &error);
+llvm::FailureOr<KernelPlan> planSwiGLU(const LaunchDesc &launch,
+                                       std::string &error);
 llvm::FailureOr<KernelPlan> planSwiGLUOAI(const LaunchDesc &launch,
                                           std::string &error);
 
@@ -46,6 +48,14 @@ llvm::FailureOr<KernelPlan> planKVAppend(const LaunchDesc &launch,
                                          std::string &error);
 llvm::FailureOr<KernelPlan> planSelectRows(const LaunchDesc &launch,
                                            std::string &error);
+llvm::FailureOr<KernelPlan> planConcat(const LaunchDesc &launch,
+                                       std::string &error);
+llvm::FailureOr<KernelPlan> planKeepRows(const LaunchDesc &launch,
+                                         std::string &error);
+llvm::FailureOr<KernelPlan> planKeepNextRows(const LaunchDesc &launch,
+                                             std::string &error);
+llvm::FailureOr<KernelPlan> planKeptRows(const LaunchDesc &launch,
+                                         std::string &error);
 llvm::FailureOr<KernelPlan> planRouterTopK(const LaunchDesc &launch,
                                            std::string &error);
 llvm::FailureOr<KernelPlan> planSoftmaxTopK(const LaunchDesc &launch,

@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Speculation: a draft changes how many tokens a step gives, and no token.
+
+  goldens      what random drafts propose at every step, against the reference in torch
+  identical    texts with a draft are those without, greedy and sampled, one by one and
+               in a batch, for 1 to 5 drafted tokens, for a draft that is mostly right
+               and one that never is
+  topologies   likewise over ranks
+  tapped_sums  the draft sees whole hidden states, however ranks finish their sums
+  ends         an end token inside an accepted run, a limit of tokens, a full sequence
+  refused      bad drafts and options, each with its message
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from saddle_e2e import Failure, call
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NANO = ROOT / "models/nano/bf16"
+PROMPTS = ["One day Mia the baker", "10 + 8 =", "Tom has three red apples.",
+           "In summer the sun", "The opposite of"]
+
+
+class Speculation:
+    def __init__(self, args, folder):
+        self.compile_tool, self.run_tool = args.compile, args.run
+        self.folder = pathlib.Path(folder)
+        self.engines = {}
+
+    def engine(self, *options, draft=None):
+        """The path of an engine of the nano model, made once."""
+        key = (options, draft)
+        if key not in self.engines:
+            path = self.folder / f"engine{len(self.engines)}.saddle"
+            with_draft = ["--draft", draft] if draft else []
+            call([self.compile_tool, NANO, "-o", path, *options, *with_draft])
+            self.engines[key] = path
+        return self.engines[key]
+
+    def run(self, engine, *options, draft=None, prompts=PROMPTS):
+        """Results of all prompts as JSON."""
+        given = [word for prompt in prompts for word in ("--prompt", prompt)]
+        if draft:
+            given += ["--draft-weights", draft]
+        return json.loads(call([self.run_tool, engine, "--weights", NANO, "--json",
+                                *given, *options]))
+
+    def refusal(self, *command):
+        """What a tool that must fail says."""
+        result = subprocess.run([str(word) for word in command], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if result.returncode != 1:
+            raise Failure(f"{' '.join(map(str, command))}: exit {result.returncode}, "
+                          f"expected 1\n{result.stderr}")
+        return result.stderr
+
+
+def expect(holds, *words):
+    if not holds:
+        raise Failure(" ".join(map(str, words)))
+
+
+def tokens_of(result):
+    return [(each["tokens"], each["stop"]) for each in result["prompts"]]
+
+
+def goldens(test):
+    steps = 0
+    for folder in sorted((ROOT / "test/e2e/goldens").glob("draft-*")):
+        golden = json.loads((folder / "drafts.json").read_text())
+        engine = test.engine("--compute-dtype", "f32", "--spec-tokens",
+                             golden["spec_tokens"], draft=folder)
+        for text in golden["texts"]:
+            result = json.loads(call([
+                test.run_tool, engine, "--weights", NANO, "--draft-weights", folder,
+                "--json", "--tokens", ",".join(map(str, text["prompt"])),
+                "--ignore-eos", "--max-new-tokens", golden["max_new_tokens"]]))
+            found = result["prompts"][0]
+            expect(found["tokens"] == text["tokens"], folder.name, "text:",
+                   found["tokens"], "expected", text["tokens"])
+            expect(found["drafts"] == text["drafts"], folder.name, "drafts:",
+                   found["drafts"], "expected", text["drafts"])
+            steps += len(text["drafts"])
+    expect(steps > 100, f"{steps} steps only")
+    return f"{steps} steps of drafts agree"
+
+
+def identical(test, draft):
+    plain = test.engine("--max-batch", 4)
+    engine = test.engine("--max-batch", 4, "--spec-tokens", 5, draft=draft)
+    accepted = 0
+    for options in ([], ["--temperature", 0.8, "--seed", 7],
+                    ["--temperature", 1.3, "--top-k", 20, "--seed", 8]):
+        options = [*options, "--max-new-tokens", 40]
+        expected = tokens_of(test.run(plain, *options))
+        for count in (0, 1, 2, 3, 4, 5):
+            result = test.run(engine, *options, "--spec-tokens", count, draft=draft)
+            expect(tokens_of(result) == expected, f"{count} drafted, {options}:",
+                   tokens_of(result), "expected", expected)
+            drafts = [d for each in result["prompts"] for d in each.get("drafts", [])]
+            expect(all(len(d["tokens"]) <= count for d in drafts), drafts)
+            expect((count == 0) == (not drafts), f"{count}: {len(drafts)} drafts")
+            accepted += sum(d["accepted"] for d in drafts)
+        alone = [tokens_of(test.run(engine, *options, draft=draft, prompts=[prompt]))[0]
+                 for prompt in PROMPTS[:2]]
+        expect(alone == expected[:2], "alone:", alone, "expected", expected[:2])
+    return f"{accepted} drafted tokens accepted"
+
+
+def right_and_wrong(test, draft):
+    """A draft that is mostly right, and one that is not."""
+    results = [identical(test, draft),
+               identical(test, ROOT / "test/e2e/goldens/draft-3.1")]
+    return "; ".join(results)
+
+
+TOPOLOGIES = ["tp=2", "tp=8", "tp=4,dp=2,ep=2", "tp=2,dp=2", "tp=1,pp=2", "tp=2,ep=2,pp=4"]
+
+
+def topologies(test, draft):
+    accepted = []
+    for topology in TOPOLOGIES:
+        given = ["--topology", topology, "--compute-dtype", "f32", "--max-batch", 2]
+        options = ["--max-new-tokens", 24, "--timeout", 60]
+        expected = test.run(test.engine(*given), *options)
+        engine = test.engine(*given, "--spec-tokens", 3, "--candidates", 4, draft=draft)
+        found = test.run(engine, *options, draft=draft)
+        expect(tokens_of(found) == tokens_of(expected), topology, tokens_of(found),
+               "expected", tokens_of(expected))
+        accepted.append(found["speculation"]["accepted_tokens"])
+    expect(min(accepted) > 0.8 * max(accepted), "accepted:", accepted)
+    return f"{len(TOPOLOGIES)} topologies agree, accepted {accepted}"
+
+
+def tapped_sums(test, draft):
+    """Hidden states are whole however sums are finished."""
+    accepted = []
+    for reduction in ("all_reduce", "deferred", "reduce_scatter"):
+        options = ["--topology", "tp=4", "--compute-dtype", "f32", "--spec-tokens", 3]
+        if reduction != "deferred":  # the CPU target has no such launch
+            options += ["--reduction", reduction]
+        found = test.run(test.engine(*options, draft=draft), "--max-new-tokens", 24,
+                         draft=draft, prompts=PROMPTS[:2])
+        accepted.append((tokens_of(found), found["speculation"]["accepted_tokens"]))
+    expect(all(each == accepted[0] for each in accepted), accepted)
+    return f"{accepted[0][1]} accepted each time"
+
+
+def ends(test, draft):
+    engine = test.engine("--max-batch", 4, "--spec-tokens", 5, draft=draft)
+    inside = 0
+    for count in range(1, 30):
+        options = ["--max-new-tokens", count, "--prompt", PROMPTS[1]]
+        result = test.run(engine, *options, draft=draft, prompts=[])["prompts"][0]
+        expect(len(result["tokens"]) == count or result["stop"] == "eos", result)
+    # An end token that the draft had expected, and more behind it.
+    for prompt in PROMPTS:
+        each = test.run(engine, "--max-new-tokens", 200, draft=draft,
+                        prompts=[prompt])["prompts"][0]
+        expect(each["stop"] == "eos" and 765 not in each["tokens"][:-1], each)
+        last = each["drafts"][-1]
+        inside += 765 in last["tokens"][:last["accepted"] + 1]
+    expect(inside > 0, "no end token was drafted")
+    short = test.engine("--max-seq-len", 24, "--spec-tokens", 5, draft=draft)
+    full = test.run(short, "--max-new-tokens", 100, "--ignore-eos", draft=draft)
+    for each in full["prompts"]:
+        expect(each["stop"] == "max_seq_len" and
+               len(each["prompt_tokens"]) + len(each["tokens"]) == 25, each)
+    plain = test.run(test.engine("--max-seq-len", 24), "--max-new-tokens", 100,
+                     "--ignore-eos")
+    expect(tokens_of(full) == tokens_of(plain), "at max_seq_len")
+    return f"{inside} end tokens were drafted"
+
+
+def changed(test, draft, changes, name):
+    """A copy of a draft whose config says something else."""
+    folder = test.folder / name
+    shutil.copytree(draft, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config.update(changes)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def refused(test, draft):
+    def compiled(changes, *options, model=NANO):
+        folder = changed(test, draft, changes, f"draft{len(list(test.folder.iterdir()))}")
+        return test.refusal(test.compile_tool, model, "--draft", folder, "-o",
+                            test.folder / "refused.saddle", *options)
+
+    quantised = {"quantization_config": {"quant_method": "fp8", "fmt": "e4m3",
+                                         "weight_block_size": [128, 128],
+                                         "activation_scheme": "dynamic"}}
+    engine = test.engine("--max-batch", 4, "--spec-tokens", 5, draft=draft)
+    plain = test.engine("--max-batch", 4)
+    text = ["--weights", NANO, "--prompt", "One"]
+    cases = [
+        (compiled({"vocab_size": 800, "draft_vocab_size": 800}),
+         "vocab_size: 800, but the model that it drafts for has vocab_size = 768; the "
+         "draft belongs to another model"),
+        (compiled({"target_hidden_size": 96}),
+         "target_hidden_size (hidden_size unless set): 96, but the model that it drafts "
+         "for has hidden_size = 128"),
+        (compiled({}, "--draft-taps", "1,2"),
+         "the draft sees 3 hidden states, but layers 1, 2 (--draft-taps) are 2"),
+        (compiled({}, "--draft-taps-are", "leaving"),
+         "layers 2, 3, 4 (from its config.json, layers left) are not ascending layers of "
+         "the model, which has 0 to 3"),
+        (compiled({"eagle_config": {}}),
+         "layers 2, 2, 1 (the default, since its config.json names none) are not"),
+        (compiled(quantised), 'tensor "fc.weight" is bf16, but'),
+        (compiled(quantised), "declares FP8 weights (quantization_config)"),
+        (compiled({"architectures": ["LlamaForCausalLM"]}),
+         '"LlamaForCausalLM" is no draft that is known'),
+        (test.refusal(test.run_tool, engine, *text, "--draft-weights", draft,
+                      "--spec-tokens", 6),
+         "6 drafted tokens: the engine verifies up to 5; ask for fewer or compile with "
+         "--draft and --spec-tokens"),
+        (test.refusal(test.run_tool, plain, *text, "--spec-tokens", 1),
+         "1 drafted tokens: the engine has no draft"),
+        (test.refusal(test.run_tool, engine, *text),
+         'the engine reads checkpoint "draft", too; say where its weights are'),
+    ]
+    for found, expected in cases:
+        expect(expected in found, f"found: {found}expected: {expected}")
+    return f"{len(cases)} refusals"
+
+
+TESTS = {"goldens": goldens, "identical": right_and_wrong, "topologies": topologies,
+         "tapped_sums": tapped_sums, "ends": ends, "refused": refused}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--compile", required=True, help="saddle-compile")
+    parser.add_argument("--run", required=True, help="saddle-run")
+    parser.add_argument("--draft", type=pathlib.Path, default=NANO.parent / "draft")
+    parser.add_argument("tests", nargs="*", default=list(TESTS))
+    args = parser.parse_args()
+    failures = 0
+    with tempfile.TemporaryDirectory() as tmp:
+        test = Speculation(args, tmp)
+        for name in args.tests:
+            try:
+                given = [] if name == "goldens" else [args.draft]
+                print(f"{name}: {TESTS[name](test, *given)}")
+            except Failure as failure:
+                failures += 1
+                print(f"{name} FAILED: {failure}")
+    sys.exit(failures != 0)
+
+
+if __name__ == "__main__":
+    main()

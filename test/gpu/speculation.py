@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Speculation on GPUs: texts with and without a draft, and what a round takes.
+
+`pack` compiles engines of the bundled model and of M2.5's shape, layers cut and weights
+synthetic, beside the runtime's tools; `run` executes the folder on a machine with GPUs.
+Texts of the bundled model, greedy and sampled, must be those of the engine without a
+draft. Of M2.5 the time of a decode step stands beside that of a round, its parts, and the
+time of a token at fixed acceptances. Python's standard library only.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NANO = ROOT / "models/nano"
+# Sizes of TorchSpec's draft for M2.5 (minimax_m25_eagle3.json): 48 KV heads.
+M25_DRAFT = {
+    "architectures": ["LlamaForCausalLMEagle3"], "dtype": "bfloat16",
+    "hidden_size": 3072, "intermediate_size": 9216, "num_hidden_layers": 1,
+    "num_attention_heads": 48, "num_key_value_heads": 48, "head_dim": 128,
+    "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 5e6,
+    "vocab_size": 200064, "draft_vocab_size": 200064,
+    "eagle_config": {"eagle_aux_hidden_state_layer_ids": [1, 2, 3]},
+}
+PROMPTS = ["One day Mia the baker", "10 + 8 =", "Tom has three red apples.",
+           "In summer the sun"]
+TEXTS = [("f32", "tp=1"), ("bf16", "tp=1"), ("f32", "tp=2"), ("f32", "tp=1,pp=2"),
+         ("f32", "tp=2,dp=2")]
+SHAPES = {"tp1": ("tp=1", 4), "tp2": ("tp=2", 4)}
+
+
+def call(command, limit=600):
+    result = subprocess.run([str(word) for word in command], text=True, timeout=limit,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}: exit {result.returncode}\n"
+                           f"{result.stderr.strip()}")
+    return result.stdout
+
+
+def engine_name(dtype, topology, draft):
+    return f"nano.{dtype}.{topology.replace('=', '').replace(',', '-')}" + (
+        ".draft" if draft else "") + ".saddle"
+
+
+def pack(args):
+    args.out.mkdir(parents=True)
+    for tool in ("saddle-run", "saddle-bench"):
+        shutil.copy(args.bin / tool, args.out)
+    if (args.bin / "SaddleKernelCheck").exists():
+        shutil.copy(args.bin / "SaddleKernelCheck", args.out)
+    shutil.copytree(NANO / "bf16", args.out / "bf16")
+    shutil.copytree(args.draft, args.out / "draft")
+    compiler = args.bin / "saddle-compile"
+    for dtype, topology in TEXTS:
+        for draft in ([], ["--draft", args.draft, "--spec-tokens", 3]):
+            call([compiler, NANO / "bf16", "--target", "sm_90a", "--compute-dtype", dtype,
+                  "--topology", topology, "--max-batch", 4, "--candidates", 8, *draft,
+                  "-o", args.out / engine_name(dtype, topology, draft)])
+            print(engine_name(dtype, topology, draft), flush=True)
+    config = args.out / "m25-draft.json"
+    config.write_text(json.dumps(M25_DRAFT))
+    for name, (topology, layers) in SHAPES.items():
+        call([compiler, ROOT / "models/configs/MiniMax-M2.5/config.json", "--target",
+              "sm_90a", "--topology", topology, "--layers", layers, "--max-batch", 8,
+              "--max-seq-len", 4096, "--prefill-chunk", 512, "--candidates", 8, "--draft",
+              config, "--spec-tokens", 3, "-o", args.out / f"m25.{name}.saddle"])
+        print(f"m25.{name}", flush=True)
+
+
+def texts(args, engine, options):
+    given = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
+    out = call([args.pack / "saddle-run", args.pack / engine, "--weights",
+                args.pack / "bf16", "--json", "--max-new-tokens", 48, "--share-devices",
+                "--timeout", 60, *given, *options])
+    return json.loads(out)
+
+
+def run_texts(args):
+    failures = 0
+    for dtype, topology in TEXTS:
+        for options in ([], ["--temperature", 0.9, "--top-k", 8, "--seed", 3]):
+            name = f"text {dtype} {topology} {'sampled' if options else 'greedy'}"
+            try:
+                plain = texts(args, engine_name(dtype, topology, False), options)
+                found = texts(args, engine_name(dtype, topology, True),
+                              [*options, "--draft-weights", args.pack / "draft"])
+                same = [a["tokens"] == b["tokens"]
+                        for a, b in zip(plain["prompts"], found["prompts"])]
+                rate = found["speculation"]["accepted_length"]
+                ok = all(same)
+                print(f"{'PASS' if ok else 'FAIL'} {name}: {sum(same)} of {len(same)} "
+                      f"texts identical, {rate:.2f} tokens a verification", flush=True)
+                failures += not ok
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                failures += 1
+                print(f"FAIL {name}: {error}", flush=True)
+    return failures
+
+
+def run_shapes(args):
+    failures = 0
+    for name, (topology, layers) in SHAPES.items():
+        if topology.count("2") and args.gpus < 2:
+            continue
+        for acceptance in (0.6, 0.8):
+            try:
+                out = call([args.pack / "saddle-bench", args.pack / f"m25.{name}.saddle",
+                            "--weights", "synthetic:1", "--batch", "1,8", "--context",
+                            "1024", "--prefill", "512", "--steps", 50, "--timeout", 60,
+                            "--spec-acceptance", acceptance], limit=args.limit)
+                if args.json:
+                    path = args.json.with_suffix(f".{name}.{acceptance}.txt")
+                    path.write_text(out)
+                print(f"PASS M2.5, {layers} layers, {topology}, acceptance {acceptance}:")
+                for line in out.splitlines():
+                    if line.startswith(("decode", "speculation", "        accepted")):
+                        print("  " + line, flush=True)
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                failures += 1
+                print(f"FAIL M2.5 {topology} {acceptance}: {error}", flush=True)
+    return failures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("pack", help="compile, no GPU")
+    one.add_argument("--bin", type=pathlib.Path, required=True)
+    one.add_argument("--out", type=pathlib.Path, required=True)
+    one.add_argument("--draft", type=pathlib.Path, default=NANO / "draft")
+    two = commands.add_parser("run", help="on a GPU machine")
+    two.add_argument("pack", type=pathlib.Path)
+    two.add_argument("--gpus", type=int, default=1)
+    two.add_argument("--only", choices=("texts", "shapes"))
+    two.add_argument("--limit", type=int, default=300, help="seconds of a measurement")
+    two.add_argument("--json", type=pathlib.Path, help="beside it, whole reports")
+    args = parser.parse_args()
+    if args.command == "pack":
+        return pack(args)
+    failures = 0
+    if args.only != "shapes":
+        failures += run_texts(args)
+    if args.only != "texts":
+        failures += run_shapes(args)
+    sys.exit(failures != 0)
+
+
+if __name__ == "__main__":
+    main()
