@@ -96,10 +96,10 @@ StatusOr<double> selfTest(saddle_session_t *session,
   request.ignore_eos = 1;
   request.wants_logits = 1;
   saddle_timing_t timing = {};
-  SADDLE_ASSIGN_OR_RETURN(
-      std::vector<Continuation> found,
-      generate(
-          session, info, {golden.tokens}, request, [](int32_t) {}, timing));
+  SADDLE_ASSIGN_OR_RETURN(std::vector<Continuation> found,
+                          generate(
+                              session, info, {golden.tokens}, request,
+                              /*specTokens=*/0, [](int32_t) {}, timing));
   const std::vector<float> &logits = found[0].logits;
   if (logits.size() < golden.logits.size())
     return makeError(StatusCode::Internal,
