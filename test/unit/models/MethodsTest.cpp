@@ -385,9 +385,10 @@ TEST_F(Folders, NamesThatMatchNothing) {
   folder.write("hf_quant_config.json", side.dump());
   ASSERT_EQ(import(), "");
   ASSERT_EQ(model.warnings.size(), 1u);
-  EXPECT_THAT(model.warnings[0],
-              HasSubstr("quantization_config.ignore: \"vision_tower*\" and 1 "
-                        "more match no module of this model"));
+  EXPECT_THAT(
+      model.warnings[0],
+      HasSubstr("quantization_config.exclude_modules: "
+                "\"vision_tower*\" and 1 more match no module of this model"));
 }
 
 TEST_F(Folders, GateAndUpAreStoredAlike) {
