@@ -181,8 +181,10 @@ private:
 
   Status resolve(const WeightSpec &spec, std::vector<StoredPart> &parts) {
     const SplitName name = splitName(spec.name);
-    if (isThere(name))
+    if (isThere(name)) {
+      resolveScales(spec, parts);
       return Status();
+    }
     std::vector<std::string> modules = {name.module};
     if (size_t at = name.module.find(kMoe); at != std::string::npos)
       modules.push_back(name.module.substr(0, at) + kOtherMoe +
@@ -204,6 +206,24 @@ private:
         }
     }
     return Status();
+  }
+
+  /// Tools call the same factors with and without "inv", and multiply by them
+  /// either way.
+  void resolveScales(const WeightSpec &spec, std::vector<StoredPart> &parts) {
+    for (const Companion &companion : spec.companions) {
+      const SplitName name = splitName(companion.name);
+      const char *other = name.leaf == "weight_scale"       ? "weight_scale_inv"
+                          : name.leaf == "weight_scale_inv" ? "weight_scale"
+                                                            : nullptr;
+      if (!other || has(companion.name) || !has(name.module + "." + other))
+        continue;
+      StoredPart part;
+      part.name = companion.name;
+      part.tensor = name.module + "." + other;
+      part.stack = spec.stack;
+      parts.push_back(std::move(part));
+    }
   }
 
   /// Where a weight is: a module, and which of its parts.

@@ -251,6 +251,14 @@ static StorageFormat readIntQuantized(ConfigReader &group) {
   return int8Channels();
 }
 
+/// Either of both, as the type of the weights says.
+static StorageFormat readNaiveQuantized(ConfigReader &group) {
+  std::optional<ConfigReader> weights = group.object("weights");
+  return weights && weights->string("type") == "int"
+             ? readIntQuantized(group)
+             : readFloatQuantized(group);
+}
+
 /// A group of 4-bit floats: `group` columns share a scale.
 static void readFp4(ConfigReader &group, const char *strategy,
                     const char *groupSize) {
@@ -333,6 +341,7 @@ static constexpr Format formats[] = {
     {"float-quantized", readFloatQuantized},
     {"int-quantized", readIntQuantized},
     {"mxfp4-pack-quantized", readMxfp4},
+    {"naive-quantized", readNaiveQuantized},
     {"nvfp4-pack-quantized", readNvfp4},
     {"pack-quantized", readPackQuantized},
 };

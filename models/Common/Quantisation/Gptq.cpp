@@ -67,15 +67,50 @@ StorageFormat gptq(const GptqShape &shape) {
   return format;
 }
 
+static int64_t readBits(ConfigReader &config, int64_t other) {
+  return config.integer("bits", 4, 8).value_or(other) == 8 ? 8 : 4;
+}
+
+/// Keys of `dynamic` but those of "-:": expressions, with or without "+:", for
+/// modules that are stored with other fields than the rest.
+static void readDynamic(ConfigReader &quantization, const GptqShape &shape,
+                        Formats &result) {
+  std::optional<ConfigReader> dynamic = quantization.object("dynamic");
+  if (!dynamic)
+    return;
+  for (const std::string &key : dynamic->keys()) {
+    if (key.compare(0, 2, "-:") == 0)
+      continue;
+    std::optional<ConfigReader> fields = dynamic->object(key);
+    if (!fields)
+      continue;
+    GptqShape own = shape;
+    fields->accept("bits", "[4, 8]", "other integers are not implemented");
+    fields->accept("desc_act", "[false]",
+                   "columns in the order of their activations (g_idx) are not "
+                   "implemented; quantise with desc_act false");
+    fields->boolean("sym");
+    own.bits = readBits(*fields, shape.bits);
+    if (fields->isSet("group_size"))
+      own.group = readGroupSize(*fields, "group_size");
+    for (const std::string &unknown : fields->unread())
+      quantization.fail("dynamic",
+                        "the meaning of " + unknown + " is not known");
+    std::string expression = key.compare(0, 2, "+:") == 0 ? key.substr(2) : key;
+    result.groups.push_back(
+        {"dynamic",
+         ModuleNames::check(quantization, "dynamic", {"re:" + expression},
+                            ModuleNames::Expressions),
+         gptq(own)});
+  }
+}
+
 Formats readGptq(ConfigReader &quantization) {
   GptqShape shape;
   acceptFixed(quantization, fixedFields);
   skipUnused(quantization, unusedFields);
-  shape.bits =
-      quantization.integer("bits", 4, 8, ConfigReader::Required).value_or(4) ==
-              8
-          ? 8
-          : 4;
+  quantization.integer("bits", 4, 8, ConfigReader::Required);
+  shape.bits = readBits(quantization, 4);
   shape.group = readGroupSize(quantization, "group_size");
   // Zero points are stored, so symmetric weights are no special case.
   quantization.boolean("sym");
@@ -90,7 +125,9 @@ Formats readGptq(ConfigReader &quantization) {
                               "\"gptq\" or \"gptq_v2\", the only ones "
                               "implemented");
   shape.zerosLessOne = name == "gptq";
-  return gptq(shape);
+  Formats result = gptq(shape);
+  readDynamic(quantization, shape, result);
+  return result;
 }
 
 } // namespace saddle

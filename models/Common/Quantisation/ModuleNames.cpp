@@ -94,13 +94,11 @@ static std::vector<std::string> readKeys(ConfigReader &reader,
   for (const std::string &path : object->unread()) {
     std::string name = path.substr(path.find(std::string(key) + ".") +
                                    std::string(key).size() + 1);
-    if (name.compare(0, 2, "-:") != 0)
-      reader.fail(key, "expected keys \"-:\" and an expression, for modules "
-                       "that stay unquantised, found \"" +
-                           name + "\"; other exceptions are not implemented");
-    else
+    // Others are modules of another format, which the method reads.
+    if (name.compare(0, 2, "-:") == 0) {
       entries.push_back(expressionMark + name.substr(2));
-    object->skip(name);
+      object->skip(name);
+    }
   }
   return entries;
 }

@@ -26,7 +26,7 @@ public:
     Globs,
     /// Whole names and nothing else; quick for many of them.
     Exact,
-    /// Keys of an object, "-:" before an expression (GPTQModel).
+    /// Those keys of an object that are "-:" and an expression (GPTQModel).
     Keys,
     /// Any part of a name: "layers.1" names layer 10, too (AWQ).
     Substrings

@@ -198,6 +198,9 @@ Quantisation readQuantisation(ConfigReader &reader,
       result.method = method.name;
       result.unconverted = readUnconverted(*quantization, method);
       result.unconvertedField = method.unconverted;
+      if (method.oldUnconverted && !quantization->isSet(method.unconverted) &&
+          quantization->isSet(method.oldUnconverted))
+        result.unconvertedField = method.oldUnconverted;
     }
   if (result.method.empty()) {
     quantization->failExpected("quant_method", expectedMethod);

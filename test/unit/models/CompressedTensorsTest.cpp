@@ -113,6 +113,7 @@ TEST(CompressedTensors, OtherFilesAreRefused) {
       errorOf(R"({"quantization_config": {"format": "marlin-24"}})"),
       HasSubstr("quantization_config.format: expected \"float-quantized\", "
                 "\"int-quantized\", \"mxfp4-pack-quantized\", "
+                "\"naive-quantized\", "
                 "\"nvfp4-pack-quantized\", \"pack-quantized\" or nothing; "
                 "other formats are not implemented, found \"marlin-24\""));
   EXPECT_THAT(groupError(R"({"format": "pack-quantized"})"),

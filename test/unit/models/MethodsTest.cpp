@@ -255,6 +255,35 @@ TEST_F(Methods, FastDeploysSixVariants) {
               HasSubstr("only experts are quantised"));
 }
 
+TEST_F(Methods, DynamicOfGptq) {
+  read(R"({"quant_method": "gptq", "bits": 4, "group_size": 32, "sym": true,
+    "desc_act": false, "dynamic": {"-:.*gate$": {},
+      "+:.*self_attn.*": {"bits": 8, "group_size": 64}}})");
+  EXPECT_EQ(error, "");
+  EXPECT_THAT(warnings, IsEmpty());
+  EXPECT_EQ(of(gate), "");
+  EXPECT_EQ(of(q), "GPTQ int8");
+  EXPECT_EQ((*found.formatOf(q, ""))->companions[0].blockColumns, 64u);
+  EXPECT_EQ(of(w1, 4), "GPTQ int4");
+}
+
+TEST_F(Methods, NaiveFormatsOfCompressedTensors) {
+  auto naive = [](const std::string &weights, const std::string &inputs) {
+    return R"({"quant_method": "compressed-tensors", "format":
+      "naive-quantized", "config_groups": {"group_0": {"targets": ["Linear"],
+      "weights": )" +
+           weights + R"(, "input_activations": )" + inputs + "}}}";
+  };
+  read(naive(kFp8, kTokens));
+  EXPECT_EQ(error, "");
+  EXPECT_EQ(of(q), "FP8 per channel");
+  read(naive(R"({"num_bits": 8, "type": "int", "strategy": "channel",
+                 "symmetric": true, "dynamic": false})",
+             "null"));
+  EXPECT_EQ(error, "");
+  EXPECT_EQ(of(q), "int8 per channel");
+}
+
 TEST_F(Methods, Mlx) {
   nlohmann::json config = smallConfig();
   config["quantization"] = {{"group_size", 64}, {"bits", 6}};
@@ -356,9 +385,10 @@ TEST_F(Folders, NamesThatMatchNothing) {
   folder.write("hf_quant_config.json", side.dump());
   ASSERT_EQ(import(), "");
   ASSERT_EQ(model.warnings.size(), 1u);
-  EXPECT_THAT(model.warnings[0],
-              HasSubstr("quantization_config.ignore: \"vision_tower*\" and 1 "
-                        "more match no module of this model"));
+  EXPECT_THAT(
+      model.warnings[0],
+      HasSubstr("quantization_config.exclude_modules: "
+                "\"vision_tower*\" and 1 more match no module of this model"));
 }
 
 TEST_F(Folders, GateAndUpAreStoredAlike) {

@@ -96,10 +96,13 @@ TEST(PackedWeights, FieldsOfGptq) {
                  "only ones implemented, found \"marlin\"");
   EXPECT_EQ(errorOf(kGptq, R"({"format": "gptq_v2"})"),
             at + "format: contradicts checkpoint_format");
-  EXPECT_EQ(errorOf(kGptq, R"({"dynamic": {"+:.*w1": {"bits": 8}}})"),
-            at + "dynamic: expected keys \"-:\" and an expression, for modules "
-                 "that stay unquantised, found \"+:.*w1\"; other exceptions "
-                 "are not implemented");
+  EXPECT_EQ(errorOf(kGptq, R"({"dynamic": {"+:.*w1": {"bits": 8}}})"), "");
+  EXPECT_EQ(errorOf(kGptq, R"({"dynamic": {".*w1": {"bits": 3}}})"),
+            at + "dynamic..*w1.bits: expected 4 or 8 or nothing, found 3; "
+                 "other integers are not implemented");
+  EXPECT_EQ(errorOf(kGptq, R"({"dynamic": {"+:.*w1": {"rank": 3}}})"),
+            at + "dynamic: the meaning of quantization_config.dynamic.+:.*w1."
+                 "rank is not known");
 }
 
 TEST(PackedWeights, FieldsOfAwq) {

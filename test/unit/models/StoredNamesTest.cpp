@@ -148,6 +148,21 @@ TEST_F(StoredNames, UndeclaredPrecisionOfFusedTensors) {
                                   "gate_up_proj\"), but"));
 }
 
+TEST_F(StoredNames, ScalesWithoutInv) {
+  config = smallFp8Config();
+  tensors = TinyCheckpoint(true);
+  ASSERT_EQ(import(), "");
+  std::string plain = model.weights.fingerprint();
+  rename("weight_scale_inv", "weight_scale");
+  ASSERT_EQ(import(), "");
+  EXPECT_EQ(model.weights.fingerprint(), plain);
+  // One of a stack is missing.
+  tensors.erase(moe + "experts.1.w1.weight_scale");
+  EXPECT_THAT(import(), HasSubstr("scale \"" + moe +
+                                  "experts.1.w1.weight_scale_inv\" is "
+                                  "missing"));
+}
+
 TEST_F(StoredNames, FusedRowsEndInsideABlock) {
   config = smallFp8Config();
   tensors = TinyCheckpoint(true);
