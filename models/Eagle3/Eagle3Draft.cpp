@@ -107,16 +107,18 @@ private:
                {rmsNorm("draft.input_norm", embed(tables.embed, config.hidden)),
                 normed},
                2 * config.hidden);
+    // Behind attention only the rows matter that somebody wants: the last one
+    // of each sequence.
+    Value attended =
+        linear("draft.o_proj", wanted(attention(x)), config.hidden);
     Value residual =
         add("draft.attention_residual",
-            config.normBeforeResidual ? normed : features, attention(x));
+            wanted(config.normBeforeResidual ? normed : features), attended);
     Value last = add("draft.mlp_residual", residual,
                      mlp(rmsNorm("draft.post_attention_norm", residual)));
-    Value selected = SelectRowsOp::create(builder, loc("draft.select_rows"),
-                                          last.getType(), last, rows);
-    Value output = rmsNorm("draft.final_norm", selected);
+    Value output = rmsNorm("draft.final_norm", last);
     KeepNextRowsOp::create(builder, loc("draft.next_features"),
-                           config.carriesNormed ? output : selected, rows,
+                           config.carriesNormed ? output : last, rows,
                            ref("draft.features"), context);
     Value logits =
         linear(tables.head, output, config.draftVocab, builder.getF32Type());
@@ -133,9 +135,13 @@ private:
     Value v = linear("draft.v_proj", x, sizes.kvWidth());
     q = rope("draft.rope", q, sizes.headDim, config.rope);
     k = rope("draft.rope", k, sizes.headDim, config.rope);
-    Value a =
-        cachedAttention("draft.self_attn", "draft.kv", q, k, v, sizes.headDim);
-    return linear("draft.o_proj", a, config.hidden);
+    return cachedAttention("draft.self_attn", "draft.kv", q, k, v,
+                           sizes.headDim);
+  }
+
+  Value wanted(Value x) {
+    return SelectRowsOp::create(builder, loc("draft.select_rows"), x.getType(),
+                                x, rows);
   }
 
   Value mlp(Value x) {

@@ -130,7 +130,7 @@ def places_heads(config, ways):
     return heads % ways == 0 and (not cached or kv % ways == 0 or ways % kv == 0)
 
 
-def broken_rules(config, topology, stage_layers=None):
+def broken_rules(config, topology, stage_layers=None, draft=None):
     """Field names that a refusal may give; empty when the topology is legal."""
     tp, dp, ep, pp = (topology[k] for k in ("tp", "dp", "ep", "pp"))
     broken = set()
@@ -141,8 +141,9 @@ def broken_rules(config, topology, stage_layers=None):
     if tp % dp == 0:
         width = tp // dp
         # More ranks than heads: groups of ranks repeat one share, always legal.
-        if width <= config["num_attention_heads"] and not places_heads(config, width):
-            broken |= {"num_attention_heads", "num_key_value_heads"}
+        for each in [config, draft] if draft else [config]:
+            if width <= each["num_attention_heads"] and not places_heads(each, width):
+                broken |= {"num_attention_heads", "num_key_value_heads"}
     if config["num_local_experts"] % ep:
         broken.add("num_local_experts")
     if tp % ep == 0 and config["intermediate_size"] % (tp // ep):
@@ -223,6 +224,28 @@ def draw_m1_config(rng):
     return config
 
 
+def draw_draft(rng, config):
+    """An EAGLE3 draft for a model, with sizes of its own."""
+    heads = rng.choice((1, 2, 3, 4, 4, 8, 8, 12))
+    layers = config["num_hidden_layers"]
+    vocab = config["vocab_size"]
+    return {
+        "architectures": ["LlamaForCausalLMEagle3"], "dtype": "bfloat16",
+        "hidden_size": rng.choice((16, 32, 48)),
+        "target_hidden_size": config["hidden_size"],
+        "intermediate_size": rng.choice((16, 24, 40, 64)), "num_hidden_layers": 1,
+        "num_attention_heads": heads,
+        "num_key_value_heads": rng.choice([k for k in (1, 2, 4, heads)
+                                           if heads % k == 0]),
+        "head_dim": rng.choice((8, 16)), "hidden_act": "silu", "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "vocab_size": vocab,
+        "draft_vocab_size": vocab,
+        "fc_norm": rng.random() < 0.5, "norm_output": rng.random() < 0.5,
+        "eagle_config": {"eagle_aux_hidden_state_layer_ids": sorted(
+            rng.sample(range(layers), rng.randint(1, min(3, layers))))},
+    }
+
+
 DRAWN = {"m2": draw_config, "m1": draw_m1_config}
 
 
@@ -259,7 +282,7 @@ def draw_choices(rng):
             "--replica-rows", rng.choice(("auto", "packed", "padded", "padded"))]
 
 
-def draw_case(rng, config):
+def draw_case(rng, config, draft=None):
     """(topology, options of compile, options of run, broken rules)."""
     wanted = rng.random() < 0.75  # legal ones are the dearer half of the test
     for _ in range(20):
@@ -270,7 +293,7 @@ def draw_case(rng, config):
             stages = [b - a for a, b in zip([0, *cuts], [*cuts, layers])]
             if rng.random() < 0.1:
                 stages[rng.randrange(len(stages))] += 1
-        broken = broken_rules(config, topology, stages)
+        broken = broken_rules(config, topology, stages, draft)
         if wanted == (not broken):
             break
     text = ",".join(f"{k}={v}" for k, v in topology.items()
@@ -298,20 +321,21 @@ class Tally:
     """Counts of a part of the draws; parts are added up."""
 
     def __init__(self):
-        self.draws = self.equal = self.refused = 0
+        self.draws = self.equal = self.refused = self.drafts = 0
         self.worst, self.largest_world, self.failures = 0.0, 0, []
 
     def add(self, other):
         self.draws += other.draws
         self.equal += other.equal
         self.refused += other.refused
+        self.drafts += other.drafts
         self.worst = max(self.worst, other.worst)
         self.largest_world = max(self.largest_world, other.largest_world)
         self.failures += other.failures
 
     def summary(self):
         return (f"{self.draws} draws: {self.equal} equal, {self.refused} refused, "
-                f"{len(self.failures)} failed; worst error {self.worst:.1e} of the "
+                f"{len(self.failures)} failed; {self.drafts} models with a draft; worst error {self.worst:.1e} of the "
                 f"largest logit, largest world {self.largest_world}")
 
 
@@ -389,14 +413,24 @@ def check_config(tools, root, seed, index, count):
     bench = Bench(tools, folder, folder / "config.json",
                   f"synthetic:{rng.randrange(1000)}",
                   draw_prompts(rng, config["vocab_size"]), rng.randint(1, 4))
+    # A draft in the engine changes no number, over whatever ranks it runs.
+    draft, with_draft = None, []
+    drafts = random.Random(f"{seed}:{index}:draft")
+    if tools.family == "m2" and drafts.random() < 0.35:
+        draft = draw_draft(drafts, config)
+        (folder / "draft.json").write_text(json.dumps(draft))
+        with_draft = ["--draft", folder / "draft.json", "--spec-tokens",
+                      drafts.randint(1, 5)]
     tally = Tally()
+    tally.drafts = draft is not None
     try:
         bench.run_reference()
     except Failure as failure:
         tally.failures.append(f"FAIL seed {seed} config {index} tp=1: {failure}")
         return tally
     for draw in range(count):
-        text, options, run_options, broken = draw_case(rng, config)
+        text, options, run_options, broken = draw_case(rng, config, draft)
+        options += with_draft
         tally.largest_world = max(tally.largest_world, 0 if broken else world(text))
         bench.check(tally, f"seed {seed} config {index} draw {draw} {text}",
                     f"draw{draw}", options, run_options, broken)

@@ -114,16 +114,17 @@ private:
 };
 
 /// Indices count the rows of a rank's own replica, so the input must be split
-/// as they are.
+/// as they are. Columns stay as they are.
 template <>
 struct Rule<model::SelectRowsOp>
     : RuleOf<Rule<model::SelectRowsOp>, model::SelectRowsOp> {
   LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
-    Value indices = cast<model::SelectRowsOp>(op).getRows();
-    AxisRef rows = rule.rowsOf(indices);
-    rule.operand(rows, AxisRef());
-    rule.operandAsIs(indices);
-    rule.result(rows, AxisRef());
+    auto select = cast<model::SelectRowsOp>(op);
+    AxisRef rows = rule.rowsOf(select.getRows());
+    AxisRef columns = rule.columnsOf(select.getInput());
+    rule.operand(rows, columns);
+    rule.operandAsIs(select.getRows());
+    rule.result(rows, columns);
     return success();
   }
 };

@@ -78,7 +78,8 @@ void Builder::addProgram(const char *name, uint32_t stage) {
   addWeights();
   if (checkpoint == 0)
     mainUses.push_back(used);
-  addEntry("decode", Phase::DECODE, options.maxBatch, options.maxBatch);
+  uint64_t decoded = options.maxBatch * (1 + options.specTokens);
+  addEntry("decode", Phase::DECODE, decoded, decoded);
   addEntry("prefill", Phase::PREFILL, options.prefillChunk, options.maxBatch);
   weightBytes = std::max(weightBytes, used.weights);
   stateBytes = std::max(stateBytes, used.states);

@@ -37,6 +37,9 @@ struct TinyOptions {
   /// A second program, "draft": the same model with weights of a checkpoint of
   /// its own, "draft", but for the embedding, which it shares.
   bool draft = false;
+  /// Drafted tokens of a sequence that a step verifies: decode entries are so
+  /// much larger.
+  uint64_t specTokens = 0;
   /// Beside attention a decay_scan runs, whose state is the sequence's; their
   /// outputs are added.
   bool recurrent = false;

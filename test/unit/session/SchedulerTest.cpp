@@ -290,17 +290,9 @@ TEST_F(SchedulerTest, RefusesAStepWithoutEnoughPages) {
   EXPECT_EQ(scheduler->freePages(), 2u);
 }
 
-/// Decode entries for twice as many tokens as sequences: one drafted token
-/// each.
-static void verifyOne(schema::EngineT &engine) {
-  for (auto &program : engine.programs) {
-    auto &decode = program->entries[kDecode];
-    decode->tokens = decode->rows = 8;
-  }
-}
-
 TEST_F(SchedulerTest, SequencesDecodeAsManyTokensAsThereIsRoomForEach) {
-  make(0, verifyOne);
+  options.specTokens = 1;
+  make();
   uint32_t a = add(), b = add();
   std::vector<int32_t> two = {1, 2}, three = {3, 4, 5};
   auto batches =
