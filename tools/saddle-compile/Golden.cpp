@@ -39,7 +39,7 @@ static Status runOracle(const std::string &enginePath,
   SADDLE_ASSIGN_OR_RETURN(std::vector<Continuation> found,
                           generate(
                               session.get(), info, {fixedPrompt(info)}, request,
-                              [](int32_t) {}, timing));
+                              /*specTokens=*/0, [](int32_t) {}, timing));
   return writeLogits(path, found, info.vocab_size);
 }
 
