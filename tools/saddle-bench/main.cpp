@@ -175,7 +175,7 @@ int main(int argc, char **argv) {
   app.add_option("FILE", options.engine, "Engine file; - is standard input")
       ->required();
   app.add_option("--weights", options.weights,
-                 "Checkpoint folder, or synthetic:SEED")
+                 "Checkpoint folder, folder of saddle-pack, or synthetic:SEED")
       ->required();
   app.add_option("--batch", options.batches, "Decode batch sizes, 1,8,64")
       ->capture_default_str();

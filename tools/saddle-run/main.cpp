@@ -325,7 +325,7 @@ int main(int argc, char **argv) {
   app.add_option("FILE", options.engine, "Engine file; - is standard input")
       ->required();
   app.add_option("--weights", options.weights,
-                 "Checkpoint folder, or synthetic:SEED")
+                 "Checkpoint folder, folder of saddle-pack, or synthetic:SEED")
       ->required();
   auto *inputs = app.add_option_group("Input", "exactly one kind");
   inputs

@@ -59,12 +59,13 @@ typedef struct saddle_session_options_t {
 void saddle_session_options_init(saddle_session_options_t *options);
 
 /* Allocates memory and loads weights. `weights` is the folder of the main
-   checkpoint or "synthetic:SEED"; `options` may be NULL for the defaults. The
-   caller owns *session; on an error it is NULL. Errors: MISMATCH when the
-   weights are not the engine's, DATA_LOSS for damaged files, RESOURCE_EXHAUSTED
-   for too little memory or too few devices, INVALID_ARGUMENT for options out of
-   range, UNSUPPORTED for an engine whose target this build or machine cannot
-   run. */
+   checkpoint, one that saddle-pack wrote for this engine (it holds the weights
+   of all checkpoints), or "synthetic:SEED"; `options` may be NULL for the
+   defaults. The caller owns *session; on an error it is NULL. Errors: MISMATCH
+   when the weights are not the engine's, DATA_LOSS for damaged files,
+   RESOURCE_EXHAUSTED for too little memory or too few devices, INVALID_ARGUMENT
+   for options out of range, UNSUPPORTED for an engine whose target this build
+   or machine cannot run. */
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
                                       const char *weights,
                                       const saddle_session_options_t *options,
