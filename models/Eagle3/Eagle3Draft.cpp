@@ -50,10 +50,22 @@ public:
     OwningOpRef<ModuleOp> own = take();
     Block *to = module.getBody();
     to->getOperations().splice(to->end(), own->getBody()->getOperations());
+    addIgnored(module, *own);
     leaveFeatures(step);
   }
 
 private:
+  /// The tensors that the draft's folder may hold and no weight reads.
+  static void addIgnored(ModuleOp module, ModuleOp draft) {
+    constexpr llvm::StringLiteral name = ModelDialect::kIgnoredSourcesAttrName;
+    auto more = draft->getAttrOfType<DictionaryAttr>(name);
+    if (!more)
+      return;
+    NamedAttrList all(module->getAttrOfType<DictionaryAttr>(name));
+    all.append(more.begin(), more.end());
+    module->setAttr(name, all.getDictionary(module.getContext()));
+  }
+
   Value rmsNorm(const std::string &symbol, Value x) {
     return norm(symbol, x, config.rmsNormEps);
   }
