@@ -137,7 +137,12 @@ private:
     auto best = TopCandidatesOp::create(
         builder, loc("draft.candidates"), activation(1, builder.getF32Type()),
         activation(1, builder.getI32Type()), logits);
-    func::ReturnOp::create(builder, loc("draft.candidates"), best.getResults());
+    Value token = best.getTokens();
+    if (config.isReduced())
+      token = MapTokensOp::create(builder, loc("draft.d2t"), token.getType(),
+                                  token, ref("draft.d2t"));
+    func::ReturnOp::create(builder, loc("draft.candidates"),
+                           ValueRange{best.getValues(), token});
   }
 
   Value attention(Value x) {
@@ -234,11 +239,6 @@ Status Eagle3Draft::checkTarget() const {
   if (config.targetHidden != target.hidden)
     return differs("target_hidden_size (hidden_size unless set)",
                    config.targetHidden, "hidden_size", target.hidden);
-  if (config.isReduced())
-    return fail(StatusCode::Unsupported,
-                "draft_vocab_size: " + std::to_string(config.draftVocab) +
-                    " is below vocab_size; drafts of a reduced vocabulary are "
-                    "not implemented yet");
   return {};
 }
 

@@ -59,6 +59,7 @@ struct DimensionName {
 constexpr DimensionName kDimensions[] = {
     {"hidden", Split::Whole},
     {"features", Split::Whole},
+    {"drafted_vocab", Split::Whole},
     {"router_experts", Split::Whole},
     {"q_heads", Split::Heads, "num_attention_heads"},
     {"kv_heads", Split::KVHeads, "num_key_value_heads"},
