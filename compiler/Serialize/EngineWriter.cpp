@@ -142,6 +142,8 @@ private:
       return schema::DType::F8E4M3;
     if (type.isInteger(32))
       return schema::DType::I32;
+    if (type.isInteger(64))
+      return schema::DType::I64;
     if (isa<Float8E8M0FNUType>(type))
       return schema::DType::F8E8M0;
     if (type.isSignedInteger(8))

@@ -22,7 +22,8 @@ static Type elementType(Builder &builder, TensorDType dtype) {
     return builder.getType<Float8E8M0FNUType>();
   case TensorDType::I8:
     return builder.getIntegerType(8, /*isSigned=*/true);
-  case TensorDType::I64: // only of tensors that nothing reads
+  case TensorDType::I64:
+    return builder.getI64Type();
   case TensorDType::U8:
   case TensorDType::Other:
     break;

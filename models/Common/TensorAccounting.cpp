@@ -278,6 +278,10 @@ private:
   Status checkDType(const WeightSpec &spec, TensorDType expected,
                     const std::string &name, const TensorInfo &info) {
     std::string what = "tensor " + quoted(name) + " is " + found(info);
+    if (expected == TensorDType::I64) // a table
+      return info.dtype == expected
+                 ? Status()
+                 : fail(StatusCode::Unsupported, what + ", expected i64");
     if (spec.isQuantised()) {
       if (info.dtype == expected)
         return Status();

@@ -50,10 +50,22 @@ public:
     OwningOpRef<ModuleOp> own = take();
     Block *to = module.getBody();
     to->getOperations().splice(to->end(), own->getBody()->getOperations());
+    addIgnored(module, *own);
     leaveFeatures(step);
   }
 
 private:
+  /// The tensors that the draft's folder may hold and no weight reads.
+  static void addIgnored(ModuleOp module, ModuleOp draft) {
+    constexpr llvm::StringLiteral name = ModelDialect::kIgnoredSourcesAttrName;
+    auto more = draft->getAttrOfType<DictionaryAttr>(name);
+    if (!more)
+      return;
+    NamedAttrList all(module->getAttrOfType<DictionaryAttr>(name));
+    all.append(more.begin(), more.end());
+    module->setAttr(name, all.getDictionary(module.getContext()));
+  }
+
   Value rmsNorm(const std::string &symbol, Value x) {
     return norm(symbol, x, config.rmsNormEps);
   }
@@ -125,7 +137,12 @@ private:
     auto best = TopCandidatesOp::create(
         builder, loc("draft.candidates"), activation(1, builder.getF32Type()),
         activation(1, builder.getI32Type()), logits);
-    func::ReturnOp::create(builder, loc("draft.candidates"), best.getResults());
+    Value token = best.getTokens();
+    if (config.isReduced())
+      token = MapTokensOp::create(builder, loc("draft.d2t"), token.getType(),
+                                  token, ref("draft.d2t"));
+    func::ReturnOp::create(builder, loc("draft.candidates"),
+                           ValueRange{best.getValues(), token});
   }
 
   Value attention(Value x) {
@@ -222,11 +239,6 @@ Status Eagle3Draft::checkTarget() const {
   if (config.targetHidden != target.hidden)
     return differs("target_hidden_size (hidden_size unless set)",
                    config.targetHidden, "hidden_size", target.hidden);
-  if (config.isReduced())
-    return fail(StatusCode::Unsupported,
-                "draft_vocab_size: " + std::to_string(config.draftVocab) +
-                    " is below vocab_size; drafts of a reduced vocabulary are "
-                    "not implemented yet");
   return {};
 }
 

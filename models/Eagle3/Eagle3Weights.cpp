@@ -75,6 +75,10 @@ StatusOr<ModelWeights> listWeights(const Eagle3Config &config,
   add("final_norm", "norm", {hidden});
   if (spelling.hasHead)
     add("lm_head", "lm_head", {vocab, hidden});
+  if (config.isReduced())
+    list.add(prefix + "d2t", "d2t",
+             {{"drafted_vocab", uint64_t(config.draftVocab)}})
+        .dtype = TensorDType::I64;
   return list.take();
 }
 

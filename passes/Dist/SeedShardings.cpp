@@ -60,6 +60,7 @@ struct DimensionName {
 constexpr DimensionName kDimensions[] = {
     {"hidden", Split::Whole},
     {"features", Split::Whole},
+    {"drafted_vocab", Split::Whole},
     {"router_experts", Split::Whole},
     {"scale", Split::Whole},
     {"q_heads", Split::Heads, "num_attention_heads"},

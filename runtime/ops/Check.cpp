@@ -26,6 +26,8 @@ const char *describe(Type type) {
     return "f32";
   case Type::I32:
     return "i32";
+  case Type::I64:
+    return "i64";
   case Type::Scale:
     return "f32, f8e4m3 or f8e8m0";
   case Type::Zero:
@@ -56,6 +58,8 @@ static bool accepts(const Operand &operand, DType dtype, DType compute,
     return dtype == DType::F32;
   case Type::I32:
     return dtype == DType::I32;
+  case Type::I64:
+    return dtype == DType::I64;
   case Type::Scale:
     return dtype == DType::F32 || dtype == DType::F8E4M3 ||
            dtype == DType::F8E8M0;

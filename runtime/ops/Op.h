@@ -36,6 +36,7 @@ enum class Type {
   KV,     // the engine's KV dtype
   F32,
   I32,
+  I64,
   Scale, // companions of W: what multiplies,
   Zero   // and what is taken off
 };

@@ -23,6 +23,8 @@ static const char *symbolOf(Type type) {
     return "f32";
   case Type::I32:
     return "i32";
+  case Type::I64:
+    return "i64";
   case Type::Scale:
   case Type::Zero:
     break; // no op's own

@@ -239,7 +239,7 @@ def draw_draft(rng, config):
                                            if heads % k == 0]),
         "head_dim": rng.choice((8, 16)), "hidden_act": "silu", "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0, "vocab_size": vocab,
-        "draft_vocab_size": vocab,
+        "draft_vocab_size": rng.choice((vocab, vocab // 2)),
         "fc_norm": rng.random() < 0.5, "norm_output": rng.random() < 0.5,
         "eagle_config": {"eagle_aux_hidden_state_layer_ids": sorted(
             rng.sample(range(layers), rng.randint(1, min(3, layers))))},

@@ -490,6 +490,18 @@ struct Rule<model::MergeCandidatesOp>
   static constexpr StringLiteral kAdvice = "dist-partition makes it";
 };
 
+/// The table is whole on every rank.
+template <>
+struct Rule<model::MapTokensOp>
+    : RuleOf<Rule<model::MapTokensOp>, model::MapTokensOp> {
+  LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
+    AxisRef rows = rule.rowsOf(cast<model::MapTokensOp>(op).getTokens());
+    rule.operand(rows, AxisRef());
+    rule.result(rows, AxisRef());
+    return success();
+  }
+};
+
 //===----------------------------------------------------------------------===//
 // Attaching
 //===----------------------------------------------------------------------===//

@@ -139,9 +139,9 @@ LogicalResult WeightOp::verify() {
   if (!isa<Float32Type, BFloat16Type, Float16Type, Float8E4M3FNType,
            Float4E2M1FNType>(element) &&
       !element.isUnsignedInteger(4) && !element.isUnsignedInteger(8) &&
-      !element.isSignedInteger(8))
+      !element.isSignedInteger(8) && !element.isSignlessInteger(64))
     return emitOpError("expected storage f32, bf16, f16, f8E4M3FN, f4E2M1FN, "
-                       "ui4, ui8 or si8, but got ")
+                       "ui4, ui8, si8 or i64, but got ")
            << element;
   // weight_c2
   if (static_cast<int64_t>(getDims().size()) != type.getRank())
@@ -656,6 +656,23 @@ LogicalResult DecayScanOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return emitOpError("expected at least the ")
          << heads << " heads of " << getStateAttr() << ", but got "
          << getHeads();
+}
+
+LogicalResult MapTokensOp::verify() {
+  // map_tokens_c1
+  return verifyRank(*this, getTokens().getType(), "tokens", 2);
+}
+
+LogicalResult MapTokensOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // map_tokens_c2
+  auto table = lookupWeight(*this, getTableAttr(), symbols);
+  if (failed(table))
+    return failure();
+  RankedTensorType type = table->getWeightType();
+  if (type.getRank() == 1 && type.getElementType().isSignlessInteger(64))
+    return success();
+  return emitOpError("expected a table of i64 of rank 1, but ")
+         << getTableAttr() << " is " << type;
 }
 
 //===----------------------------------------------------------------------===//

@@ -39,7 +39,7 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
     ```
 
     **Constraints**
-    - (weight_c1) the shape is static, of rank 1 to 3, and the element type is f32, bf16, f16, f8E4M3FN, f4E2M1FN, ui4, ui8 or si8;
+    - (weight_c1) the shape is static, of rank 1 to 3, and the element type is f32, bf16, f16, f8E4M3FN, f4E2M1FN, ui4, ui8, si8 or i64 (a table);
     - (weight_c2) `dims` has one name for each dimension;
     - (weight_c3) the source has exactly one `{}` when the rank is 3, and none otherwise; a stack of one may have none;
     - (weight_c4) packed elements fill their words;
@@ -791,6 +791,25 @@ def Model_MergeCandidatesOp : Model_StepOp<"merge_candidates", [Pure]>, Launches
   let arguments = (ins Model_Float32Tensor:$values, Model_IndexTensor:$tokens);
   let results = (outs Model_Float32Tensor:$merged_values, Model_IndexTensor:$merged_tokens);
   let assemblyFormat = "$values `,` $tokens attr-dict `:` type($values) `,` type($tokens) `->` type($merged_values) `,` type($merged_tokens)";
+  let hasVerifier = 1;
+}
+
+def Model_MapTokensOp : Model_WeightedOp<"map_tokens", [Pure, SameOperandsAndResultType]>, Launches<"map_tokens"> {
+  let summary = "tokens of a reduced vocabulary by their number in the whole one";
+  let description = [{
+    `result = token + table[token]`: drafts that know a part of the vocabulary store how far each of their tokens is from its number there (`d2t`).
+
+    ```mlir
+    %t = model.map_tokens %drafted, @draft.d2t : tensor<?x1xi32>
+    ```
+
+    **Constraints**
+    - (map_tokens_c1) tokens have rank 2;
+    - (map_tokens_c2) the table is a weight of i64 of rank 1.
+  }];
+  let arguments = (ins Model_IndexTensor:$tokens, FlatSymbolRefAttr:$table);
+  let results = (outs Model_IndexTensor:$result);
+  let assemblyFormat = "$tokens `,` $table attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 

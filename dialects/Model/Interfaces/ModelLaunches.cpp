@@ -207,3 +207,7 @@ LogicalResult TopCandidatesOp::describeLaunch(LaunchBuilder &launch) {
   launch.calls("top_candidates").operands().rankConstant("vocab_start");
   return success();
 }
+
+SmallVector<WeightUse> MapTokensOp::getWeightUses() {
+  return {{getTableAttr(), WeightRead::Rows}};
+}

@@ -76,7 +76,7 @@ class Eagle3(nn.Module):
         if self.own_tables:
             self.embed_tokens = nn.Embedding(config["vocab_size"], hidden)
             self.lm_head = linear(hidden, config["draft_vocab_size"])
-            if config["draft_vocab_size"] != config["vocab_size"]:
+            if config["draft_vocab_size"] < config["vocab_size"]:
                 self.register_buffer("d2t", torch.zeros(config["draft_vocab_size"],
                                                         dtype=torch.int64))
         self.table, self.head = table, head
@@ -162,6 +162,10 @@ def save(draft, folder, midlayer=False):
     state = {name: value if value.dtype == torch.int64 else value.to(torch.bfloat16)
              for name, value in draft.state_dict().items()
              if name not in ("table", "head")}
+    if "d2t" in state:
+        known = torch.zeros(config["vocab_size"], dtype=torch.bool)
+        known[torch.arange(len(state["d2t"])) + state["d2t"]] = True
+        state["t2d"] = known
     if midlayer:
         state = {k.replace("layers.0.", "midlayer."): v for k, v in state.items()}
     save_file({k: v.contiguous() for k, v in state.items()},
@@ -175,5 +179,5 @@ def load(folder, table, head):
     config["own_tables"] = "embed_tokens.weight" in state
     draft = Eagle3(config, table, head)
     draft.load_state_dict({k: v if v.dtype == torch.int64 else v.float()
-                           for k, v in state.items()}, strict=True)
+                           for k, v in state.items() if k != "t2d"}, strict=True)
     return draft.eval()

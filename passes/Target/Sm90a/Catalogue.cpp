@@ -32,6 +32,7 @@ constexpr CatalogueEntry kCatalogue[] = {
     {"kept_rows", planKeptRows},
     {"kv_append", planKVAppend},
     {"linear", planLinear},
+    {"map_tokens", planMapTokens},
     {"merge_candidates", planMergeCandidates},
     {"receive", planReceive},
     {"reduce_scatter_sum", planReduceScatterSum},

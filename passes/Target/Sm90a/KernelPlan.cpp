@@ -71,6 +71,8 @@ StringRef saddle::cuda::deviceType(Type element) {
     return "i8";
   if (element.isInteger(32))
     return "i32";
+  if (element.isInteger(64))
+    return "int64_t";
   return "";
 }
 

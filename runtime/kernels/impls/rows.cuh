@@ -1,8 +1,8 @@
 // Copies of rows: chosen by an index at run time (embedding, select_rows), kept
 // in pages between steps (keep_rows, keep_next_rows, kept_rows), or one behind
-// the other (concat). Every thread takes vectors of up to 16 bytes. Floor: the
-// bytes of the rows that are read and written. Any shape; scalar where rows do
-// not allow vectors.
+// the other (concat); and map_tokens, which looks tokens up. Every thread takes
+// vectors of up to 16 bytes. Floor: the bytes of the rows that are read and
+// written. Any shape; scalar where rows do not allow vectors.
 
 #pragma once
 
@@ -142,6 +142,20 @@ __device__ void keptRows(const LaunchParams &p) {
           storeVector<Out, kCount>(p.operands[2], row, column, zeros);
         }
       });
+}
+
+/// Operands tokens, table of offsets, out. Tokens outside the table stay.
+template <int extent, typename Tokens, int size, typename Out>
+__device__ void mapTokens(const LaunchParams &p) {
+  static_assert(Tokens::kCols == Out::kCols, "as many tokens come out");
+  forEachVector<Out::kCols, 1>(p.step->counts[extent], [&](int64_t row,
+                                                           int64_t column) {
+    i32 token = Tokens::row(p.operands[0], row)[column];
+    if (static_cast<uint32_t>(token) < size)
+      token +=
+          static_cast<i32>(static_cast<const int64_t *>(p.operands[1])[token]);
+    Out::row(p.operands[2], row)[column] = token;
+  });
 }
 
 } // namespace saddle::device

@@ -36,6 +36,7 @@ enum SyntheticType : uint32_t {
   kSyntheticU8 = 6,
   kSyntheticE8M0 = 7,
   kSyntheticI8 = 8,
+  kSyntheticI64 = 9,
 };
 
 /// `value` rounded to a cell of type `from` and stored as `to`, which is the
@@ -71,13 +72,17 @@ storeCell(void *row, uint64_t column, float value, uint32_t from, uint32_t to) {
   case kSyntheticI32: // tables of the model have no random stand-in
     static_cast<i32 *>(row)[column] = 0;
     return;
+  case kSyntheticI64:
+    static_cast<int64_t *>(row)[column] = 0;
+    return;
   default:
     static_cast<uint8_t *>(row)[column] = 0;
   }
 }
 
 __device__ __forceinline__ uint32_t syntheticBytes(uint32_t type) {
-  return type == kSyntheticF32 || type == kSyntheticI32    ? 4
+  return type == kSyntheticI64                             ? 8
+         : type == kSyntheticF32 || type == kSyntheticI32  ? 4
          : type == kSyntheticBF16 || type == kSyntheticF16 ? 2
                                                            : 1;
 }

@@ -12,6 +12,8 @@ namespace saddle {
 /// Bytes per element; 0 for UNKNOWN and for values outside the enum.
 inline uint64_t elementBytes(schema::DType dtype) {
   switch (dtype) {
+  case schema::DType::I64:
+    return 8;
   case schema::DType::F32:
   case schema::DType::I32:
     return 4;
@@ -48,6 +50,8 @@ inline const char *dtypeName(schema::DType dtype) {
     return "f8e8m0";
   case schema::DType::I8:
     return "i8";
+  case schema::DType::I64:
+    return "i64";
   case schema::DType::UNKNOWN:
     break;
   }

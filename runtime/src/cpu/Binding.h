@@ -66,6 +66,7 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(kept_rows, bindKeptRows)                                              \
   KERNEL(kv_append, bindKvAppend)                                              \
   KERNEL(linear, bindLinear)                                                   \
+  KERNEL(map_tokens, bindMapTokens)                                            \
   KERNEL(merge_candidates, bindMergeCandidates)                                \
   KERNEL(rms_norm, bindRmsNorm)                                                \
   KERNEL(rms_scale, bindRmsScale)                                              \

@@ -73,4 +73,21 @@ std::unique_ptr<BoundKernel> bindMergeCandidates(const BindContext &context) {
   return makeKernel(std::move(run));
 }
 
+std::unique_ptr<BoundKernel> bindMapTokens(const BindContext &context) {
+  View tokens = context.operand(0), table = context.operand(1),
+       out = context.operand(2);
+  return makeKernel([=](uint64_t count) {
+    auto *offsets = reinterpret_cast<const int64_t *>(table.data);
+    for (uint64_t t = 0; t < count; ++t) {
+      auto *from = reinterpret_cast<const int32_t *>(tokens.row(t));
+      auto *to = reinterpret_cast<int32_t *>(out.row(t));
+      for (uint64_t i = 0; i < tokens.shape[1]; ++i) {
+        int32_t token = from[i];
+        bool known = token >= 0 && uint64_t(token) < table.shape[0];
+        to[i] = known ? int32_t(token + offsets[token]) : token;
+      }
+    }
+  });
+}
+
 } // namespace saddle::cpu

@@ -30,6 +30,7 @@ DType schemaDType(TensorDType dtype) {
   case TensorDType::U8:
     return DType::U8;
   case TensorDType::I64:
+    return DType::I64;
   case TensorDType::Other:
     break;
   }

@@ -22,7 +22,7 @@ module @weight_c1_rank {
 // -----
 
 module @weight_c1_element {
-  // expected-error @+1 {{expected storage f32, bf16, f16, f8E4M3FN, f4E2M1FN, ui4, ui8 or si8, but got 'i8'}}
+  // expected-error @+1 {{expected storage f32, bf16, f16, f8E4M3FN, f4E2M1FN, ui4, ui8, si8 or i64, but got 'i8'}}
   model.weight @w from "w" dims ["vocab", "hidden"] : tensor<96x32xi8>
 }
 
@@ -757,6 +757,24 @@ model.token_rows @rows width 32 : bf16
 func.func @kept_rows_c2(%positions: tensor<8xi32>, %context: !model.context) {
   // expected-error @+1 {{expected rows of 32 x 'bf16', but got 'tensor<8x64xbf16>'}}
   %x = model.kept_rows %positions, @rows, %context : tensor<8xi32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @table from "d2t" dims ["drafted_vocab"] : tensor<8xi64>
+func.func @map_tokens_c1(%t: tensor<8xi32>) {
+  // expected-error @+1 {{expected tokens of rank 2, but got rank 1}}
+  %y = model.map_tokens %t, @table : tensor<8xi32>
+  return
+}
+
+// -----
+
+model.weight @table from "d2t" dims ["drafted_vocab"] : tensor<8xf32>
+func.func @map_tokens_c2(%t: tensor<8x1xi32>) {
+  // expected-error @+1 {{expected a table of i64 of rank 1, but @table is 'tensor<8xf32>'}}
+  %y = model.map_tokens %t, @table : tensor<8x1xi32>
   return
 }
 

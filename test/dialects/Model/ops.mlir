@@ -21,6 +21,8 @@ model.weight @embed from "embed.weight" dims ["vocab", "hidden"] : tensor<96x32x
 model.weight @factor from "factor" dims ["scale"] : tensor<1xf32>
 // CHECK: model.weight @of_draft from "fc.weight" of "draft" dims ["hidden", "features"] : tensor<32x96xbf16>
 model.weight @of_draft from "fc.weight" of "draft" dims ["hidden", "features"] : tensor<32x96xbf16>
+// CHECK: model.weight @d2t from "d2t" of "draft" dims ["drafted_vocab"] : tensor<16xi64>
+model.weight @d2t from "d2t" of "draft" dims ["drafted_vocab"] : tensor<16xi64>
 // CHECK: model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
 model.weight @norm from "norm.weight" dims ["hidden"] : tensor<32xf32>
 // CHECK: model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] stored <scale f32 [128, 128] from "s.weight_scale_inv"> : tensor<64x32xf8E4M3FN>
@@ -178,6 +180,8 @@ func.func @candidates(%l: tensor<8x96xf32>) {
   %v, %t = model.top_candidates %l : tensor<8x96xf32> -> tensor<8x16xf32>, tensor<8x16xi32>
   // CHECK: model.merge_candidates %[[V]], %[[T]] : tensor<8x16xf32>, tensor<8x16xi32> -> tensor<8x4xf32>, tensor<8x4xi32>
   %a, %b = model.merge_candidates %v, %t : tensor<8x16xf32>, tensor<8x16xi32> -> tensor<8x4xf32>, tensor<8x4xi32>
+  // CHECK: model.map_tokens %[[T]], @d2t : tensor<8x16xi32>
+  %m = model.map_tokens %t, @d2t : tensor<8x16xi32>
   return
 }
 

@@ -45,6 +45,9 @@ CASES = {
     "draft-tables": {"hidden_size": 32, "target_hidden_size": 128, "head_dim": 24,
                      "own_tables": True, "num_aux_hidden_states": 4,
                      "eagle_config": {"eagle_aux_hidden_state_layer_ids": [0, 1, 2, 3]}},
+    # A third of the vocabulary, and a table of where it lies in the whole one.
+    "draft-reduced": {"hidden_size": 32, "target_hidden_size": 128, "own_tables": True,
+                      "draft_vocab_size": 256, "fc_norm": True, "norm_output": True},
 }
 
 
@@ -57,6 +60,10 @@ def randomise(draft, seed):
             else:
                 p.copy_(torch.randn(p.shape, generator=rng) * p.shape[-1] ** -0.5)
             p.copy_(p.bfloat16().float())
+        if hasattr(draft, "d2t"):
+            count = len(draft.d2t)
+            chosen = torch.randperm(draft.config["vocab_size"], generator=rng)[:count]
+            draft.d2t.copy_(chosen.sort().values - torch.arange(count))
         if draft.own_tables:
             draft.embed_tokens.weight.mul_(draft.embed_tokens.weight.shape[-1] ** 0.5)
             draft.embed_tokens.weight.copy_(draft.embed_tokens.weight.bfloat16().float())

@@ -98,7 +98,7 @@ model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tenso
 // A misspelt name would otherwise leave its weight whole on every rank.
 module {
 dist.mesh @mesh ["tp" = 2]
-// expected-error @+1 {{no rule splits a dimension named "q_head"; known names: hidden, features, router_experts, scale, q_heads, kv_heads, experts, expert_width, shared_experts, shared_width, dense_width, embedding_vocab, vocab}}
+// expected-error @+1 {{no rule splits a dimension named "q_head"; known names: hidden, features, drafted_vocab, router_experts, scale, q_heads, kv_heads, experts, expert_width, shared_experts, shared_width, dense_width, embedding_vocab, vocab}}
 model.weight @q_proj from "q" dims ["q_head" x 8, "hidden"] : tensor<64x32xbf16>
 }
 

@@ -1,6 +1,7 @@
 #include "test/unit/cpu/KernelFixture.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace saddle::cpu {
 namespace {
@@ -35,6 +36,20 @@ TEST(CandidatesTest, NanComesFirstAndZerosAreEqual) {
   EXPECT_TRUE(std::isnan(values.at(0, 1)));
   EXPECT_EQ(values.at(0, 2), INFINITY);
   EXPECT_EQ(values.at(0, 5), -INFINITY);
+}
+
+TEST(CandidatesTest, TokensOfAReducedVocabularyAreMapped) {
+  Tensor tokens = Tensor(DType::I32, {2, 3}, 2).fill({0, 3, 1, -1, 4, 2});
+  Tensor table(DType::I64, {4}), out(DType::I32, {2, 3}, 1);
+  const int64_t offsets[] = {0, 5, 5, 196};
+  std::memcpy(table.view().data, offsets, sizeof offsets);
+  KernelBuilder kernel("map_tokens");
+  launch(kernel, {&tokens, &table, &out}, 2);
+  // The last two rows' first tokens lie outside the table.
+  const int expected[2][3] = {{0, 199, 6}, {-1, 4, 7}};
+  for (int row = 0; row < 2; ++row)
+    for (int j = 0; j < 3; ++j)
+      EXPECT_EQ(out.at(row, j), expected[row][j]);
 }
 
 TEST(CandidatesTest, OneCandidateOfOneLogit) {

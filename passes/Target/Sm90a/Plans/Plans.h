@@ -70,6 +70,8 @@ llvm::FailureOr<KernelPlan> planDecayScan(const LaunchDesc &launch,
 // Candidates.cpp
 llvm::FailureOr<KernelPlan> planTopCandidates(const LaunchDesc &launch,
                                               std::string &error);
+llvm::FailureOr<KernelPlan> planMapTokens(const LaunchDesc &launch,
+                                          std::string &error);
 llvm::FailureOr<KernelPlan> planMergeCandidates(const LaunchDesc &launch,
                                                 std::string &error);
 

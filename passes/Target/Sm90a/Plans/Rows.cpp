@@ -96,3 +96,14 @@ FailureOr<KernelPlan> saddle::cuda::planKeptRows(const LaunchDesc &launch,
   return planCopies(launch, "keptRows", kept + ", " + matrixType(out),
                     out.elements() / commonVector({&out}));
 }
+
+FailureOr<KernelPlan> saddle::cuda::planMapTokens(const LaunchDesc &launch,
+                                                  std::string &) {
+  const Operand &tokens = launch.operands[0], &table = launch.operands[1],
+                &out = launch.operands[2];
+  return planCopies(launch, "mapTokens",
+                    matrixType(tokens) + ", " +
+                        std::to_string(table.elements()) + ", " +
+                        matrixType(out),
+                    out.elements());
+}
