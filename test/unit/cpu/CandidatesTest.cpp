@@ -42,7 +42,7 @@ TEST(CandidatesTest, TokensOfAReducedVocabularyAreMapped) {
   Tensor tokens = Tensor(DType::I32, {2, 3}, 2).fill({0, 3, 1, -1, 4, 2});
   Tensor table(DType::I64, {4}), out(DType::I32, {2, 3}, 1);
   const int64_t offsets[] = {0, 5, 5, 196};
-  std::memcpy(table.view().data, offsets, sizeof offsets);
+  std::memcpy(table.view.data, offsets, sizeof offsets);
   KernelBuilder kernel("map_tokens");
   launch(kernel, {&tokens, &table, &out}, 2);
   // The last two rows' first tokens lie outside the table.
