@@ -58,6 +58,7 @@ struct TileProduct {
                        kItemsAt = kLayout.itemsAt(),
                        kSharedNumbersAt = kLayout.sharedNumbersAt(),
                        kBarriersAt = kLayout.barriersAt();
+
   /// What a thread that feeds knows of an item.
   struct Source {
     const void *x;
@@ -83,6 +84,7 @@ struct TileProduct {
   static __device__ __forceinline__ int feeder() {
     return static_cast<int>(threadIdx.x) - kMultipliers;
   }
+
   /// By all threads, before anything else; `shared` has kLayout.sharedBytes()
   /// at a multiple of 1024, `maps` in global memory TileLayout::kMapBytes for
   /// each CTA. `weights` are those of W.
