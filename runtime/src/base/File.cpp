@@ -15,31 +15,6 @@ namespace saddle {
 
 namespace {
 
-/// Owns a file descriptor.
-class Descriptor {
-public:
-  explicit Descriptor(int fd) : fd(fd) {}
-  Descriptor(const Descriptor &) = delete;
-  Descriptor &operator=(const Descriptor &) = delete;
-  ~Descriptor() {
-    if (fd >= 0)
-      ::close(fd);
-  }
-  int get() const { return fd; }
-  bool ok() const { return fd >= 0; }
-  /// Of one that owns nothing.
-  void reset(int opened) { fd = opened; }
-  /// Closes now; false with errno when the system reports a late write error.
-  bool close() {
-    int closing = fd;
-    fd = -1;
-    return ::close(closing) == 0;
-  }
-
-private:
-  int fd;
-};
-
 StatusCode codeOf(int error) {
   switch (error) {
   case ENOENT:
@@ -96,7 +71,7 @@ public:
     if (file.get() < 0)
       named([&](const char *fresh) {
         // umask applies, unlike with mkstemp
-        file.reset(
+        file = Descriptor(
             ::open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
         return file.ok();
       });
@@ -234,10 +209,11 @@ StatusOr<InputFile> InputFile::open(const std::string &path, Links links) {
   // O_NONBLOCK: opening a pipe must not wait for a writer.
   InputFile file;
   file.path = path;
-  file.fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK |
-                                     (links == Links::Follow ? 0 : O_NOFOLLOW));
+  file.opened = Descriptor(
+      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK |
+                               (links == Links::Follow ? 0 : O_NOFOLLOW)));
   struct stat info;
-  if (file.fd < 0 || ::fstat(file.fd, &info) != 0)
+  if (!file.opened.ok() || ::fstat(file.opened.get(), &info) != 0)
     return systemError(path, "cannot be opened", errno);
   if (!S_ISREG(info.st_mode))
     return makeError(StatusCode::InvalidArgument,
@@ -250,44 +226,22 @@ StatusOr<InputFile> InputFile::open(const std::string &path, Links links) {
   return file;
 }
 
-InputFile &InputFile::operator=(InputFile &&other) noexcept {
-  std::swap(path, other.path);
-  std::swap(fd, other.fd);
-  std::swap(own, other.own);
-  std::swap(length, other.length);
-  std::swap(seconds, other.seconds);
-  std::swap(nanoseconds, other.nanoseconds);
-  return *this;
-}
-
-InputFile::~InputFile() {
-  if (fd >= 0)
-    ::close(fd);
-}
-
 Status InputFile::read(uint64_t offset, uint8_t *to, size_t count) const {
-  while (count > 0) {
-    ssize_t got = ::pread(fd, to, count, off_t(offset));
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
-      return systemError(path, "cannot be read", errno);
-    if (got == 0)
-      return makeError(StatusCode::DataLoss,
-                       "%s: ends at byte %" PRIu64 ", but had %" PRIu64
-                       " bytes when it was opened; leave files alone while "
-                       "they are read",
-                       path.c_str(), offset, length);
-    to += got;
-    offset += uint64_t(got);
-    count -= size_t(got);
-  }
+  int64_t got = opened.readAt(offset, to, count);
+  if (got < 0)
+    return systemError(path, "cannot be read", errno);
+  if (size_t(got) < count)
+    return makeError(StatusCode::DataLoss,
+                     "%s: ends at byte %" PRIu64 ", but had %" PRIu64
+                     " bytes when it was opened; leave files alone while "
+                     "they are read",
+                     path.c_str(), offset + uint64_t(got), length);
   return Status();
 }
 
 Status InputFile::checkUnchanged() const {
   struct stat info;
-  if (::fstat(fd, &info) != 0)
+  if (::fstat(opened.get(), &info) != 0)
     return systemError(path, "cannot be read", errno);
   if (uint64_t(info.st_size) == length && info.st_mtim.tv_sec == seconds &&
       info.st_mtim.tv_nsec == nanoseconds)

@@ -4,6 +4,7 @@
 #ifndef SADDLE_RUNTIME_BASE_FILE_H
 #define SADDLE_RUNTIME_BASE_FILE_H
 
+#include "runtime/src/base/Descriptor.h"
 #include "runtime/src/base/Span.h"
 #include "runtime/src/base/Status.h"
 
@@ -58,9 +59,6 @@ public:
   /// Errors: NotFound, no permission, not a regular file.
   static StatusOr<InputFile> open(const std::string &path,
                                   Links links = Links::Follow);
-  InputFile(InputFile &&other) noexcept { *this = std::move(other); }
-  InputFile &operator=(InputFile &&other) noexcept;
-  ~InputFile();
 
   /// In bytes, when it was opened.
   uint64_t size() const { return length; }
@@ -77,7 +75,7 @@ private:
   InputFile() = default;
 
   std::string path;
-  int fd = -1;
+  Descriptor opened;
   bool own = false;
   uint64_t length = 0;
   int64_t seconds = 0, nanoseconds = 0; // of its last change

@@ -7,34 +7,22 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <utility>
 
 namespace saddle {
 
 StatusOr<OutputFile> OutputFile::open(const std::string &path) {
   OutputFile file;
   file.path = path;
-  file.fd =
-      ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  if (file.fd < 0)
+  file.opened = Descriptor(
+      ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
+  if (!file.opened.ok())
     return systemError(path, "cannot be created", errno);
   return file;
 }
 
-OutputFile &OutputFile::operator=(OutputFile &&other) noexcept {
-  std::swap(path, other.path);
-  std::swap(fd, other.fd);
-  return *this;
-}
-
-OutputFile::~OutputFile() {
-  if (fd >= 0)
-    ::close(fd);
-}
-
 StatusOr<uint64_t> OutputFile::size() const {
   struct stat info;
-  if (::fstat(fd, &info) != 0)
+  if (::fstat(opened.get(), &info) != 0)
     return systemError(path, "cannot be read", errno);
   return uint64_t(info.st_size);
 }
@@ -42,7 +30,7 @@ StatusOr<uint64_t> OutputFile::size() const {
 Status OutputFile::write(uint64_t offset, const void *data, size_t count) {
   auto *from = static_cast<const uint8_t *>(data);
   while (count > 0) {
-    ssize_t put = ::pwrite(fd, from, count, off_t(offset));
+    ssize_t put = ::pwrite(opened.get(), from, count, off_t(offset));
     if (put < 0 && errno == EINTR)
       continue;
     if (put < 0)
@@ -55,31 +43,22 @@ Status OutputFile::write(uint64_t offset, const void *data, size_t count) {
 }
 
 Status OutputFile::read(uint64_t offset, void *data, size_t count) const {
-  auto *to = static_cast<uint8_t *>(data);
-  while (count > 0) {
-    ssize_t got = ::pread(fd, to, count, off_t(offset));
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
-      return systemError(path, "cannot be read", errno);
-    if (got == 0)
-      return makeError(StatusCode::DataLoss, "%s: ends too early",
-                       path.c_str());
-    to += got;
-    offset += uint64_t(got);
-    count -= size_t(got);
-  }
+  int64_t got = opened.readAt(offset, data, count);
+  if (got < 0)
+    return systemError(path, "cannot be read", errno);
+  if (size_t(got) < count)
+    return makeError(StatusCode::DataLoss, "%s: ends too early", path.c_str());
   return Status();
 }
 
 Status OutputFile::cut(uint64_t bytes) {
-  if (::ftruncate(fd, off_t(bytes)) != 0)
+  if (::ftruncate(opened.get(), off_t(bytes)) != 0)
     return systemError(path, "cannot be written", errno);
   return Status();
 }
 
 Status OutputFile::flush() {
-  if (::fdatasync(fd) != 0)
+  if (::fdatasync(opened.get()) != 0)
     return systemError(path, "cannot be written", errno);
   return Status();
 }

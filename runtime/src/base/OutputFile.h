@@ -4,6 +4,7 @@
 #ifndef SADDLE_RUNTIME_BASE_OUTPUTFILE_H
 #define SADDLE_RUNTIME_BASE_OUTPUTFILE_H
 
+#include "runtime/src/base/Descriptor.h"
 #include "runtime/src/base/Status.h"
 
 #include <cstddef>
@@ -18,9 +19,6 @@ public:
   /// Opens a regular file for reading and writing, and makes it when there is
   /// none. Errors: the folder is absent or not writable, a link.
   static StatusOr<OutputFile> open(const std::string &path);
-  OutputFile(OutputFile &&other) noexcept { *this = std::move(other); }
-  OutputFile &operator=(OutputFile &&other) noexcept;
-  ~OutputFile();
 
   StatusOr<uint64_t> size() const;
   /// ResourceExhausted when the disk is full.
@@ -36,7 +34,7 @@ private:
   OutputFile() = default;
 
   std::string path;
-  int fd = -1;
+  Descriptor opened;
 };
 
 /// Makes `path` a folder, unless it is one.
