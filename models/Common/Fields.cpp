@@ -31,11 +31,7 @@ int64_t readSize(ConfigReader &reader, const char *key, int64_t max) {
   return reader.integer(key, 1, max, ConfigReader::Required).value_or(1);
 }
 
-AttentionSizes readAttentionSizes(ConfigReader &reader) {
-  AttentionSizes sizes;
-  sizes.heads = readSize(reader, "num_attention_heads", maxWidth);
-  sizes.kvHeads = readSize(reader, "num_key_value_heads", maxWidth);
-  sizes.headDim = readSize(reader, "head_dim", maxWidth);
+void checkAttentionSizes(ConfigReader &reader, const AttentionSizes &sizes) {
   if (sizes.heads % sizes.kvHeads)
     reader.fail("num_attention_heads",
                 std::to_string(sizes.heads) +
@@ -46,6 +42,14 @@ AttentionSizes readAttentionSizes(ConfigReader &reader) {
                 std::to_string(sizes.heads) +
                     " * head_dim = " + std::to_string(sizes.headDim) +
                     " exceeds " + std::to_string(maxWidth));
+}
+
+AttentionSizes readAttentionSizes(ConfigReader &reader) {
+  AttentionSizes sizes;
+  sizes.heads = readSize(reader, "num_attention_heads", maxWidth);
+  sizes.kvHeads = readSize(reader, "num_key_value_heads", maxWidth);
+  sizes.headDim = readSize(reader, "head_dim", maxWidth);
+  checkAttentionSizes(reader, sizes);
   return sizes;
 }
 

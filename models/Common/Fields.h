@@ -41,6 +41,8 @@ struct AttentionSizes {
 /// `num_attention_heads`, `num_key_value_heads` and `head_dim`, all required:
 /// libraries disagree on what is meant without them.
 AttentionSizes readAttentionSizes(ConfigReader &reader);
+/// Reports sizes of heads that do not fit each other.
+void checkAttentionSizes(ConfigReader &reader, const AttentionSizes &sizes);
 
 /// Fields of which only some values are implemented. Every other value would
 /// change the result, so it is an error and not a warning.

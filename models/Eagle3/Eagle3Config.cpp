@@ -89,16 +89,7 @@ private:
                         .value_or(config.hidden / sizes.heads);
     if (sizes.headDim < 1)
       sizes.headDim = 1;
-    if (sizes.heads % sizes.kvHeads)
-      reader.fail("num_attention_heads",
-                  std::to_string(sizes.heads) +
-                      " is not a multiple of num_key_value_heads = " +
-                      std::to_string(sizes.kvHeads));
-    if (sizes.heads > maxWidth / sizes.headDim)
-      reader.fail("num_attention_heads",
-                  std::to_string(sizes.heads) +
-                      " * head_dim = " + std::to_string(sizes.headDim) +
-                      " exceeds " + std::to_string(maxWidth));
+    checkAttentionSizes(reader, sizes);
   }
 
   void readTaps(ConfigReader &from) {
