@@ -30,17 +30,9 @@ static Status runOracle(const std::string &enginePath,
   saddle_session_options_init(&sessionOptions);
   SADDLE_ASSIGN_OR_RETURN(SessionOwner session,
                           createSession(engine.get(), weights, sessionOptions));
-  saddle_request_t request;
-  saddle_request_init(&request);
-  request.max_new_tokens = 1;
-  request.ignore_eos = 1;
-  request.wants_logits = 1;
-  saddle_timing_t timing = {};
-  SADDLE_ASSIGN_OR_RETURN(std::vector<Continuation> found,
-                          generate(
-                              session.get(), info, {fixedPrompt(info)}, request,
-                              /*specTokens=*/0, [](int32_t) {}, timing));
-  return writeLogits(path, found, info.vocab_size);
+  SADDLE_ASSIGN_OR_RETURN(Continuation found, runWithLogits(session.get(), info,
+                                                            fixedPrompt(info)));
+  return writeLogits(path, {found}, info.vocab_size);
 }
 
 Status writeGolden(const CompileOptions &options, const std::string &path) {

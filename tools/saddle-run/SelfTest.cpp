@@ -19,6 +19,22 @@ std::vector<int32_t> fixedPrompt(const saddle_engine_info_t &info) {
   return tokens;
 }
 
+StatusOr<Continuation> runWithLogits(saddle_session_t *session,
+                                     const saddle_engine_info_t &info,
+                                     const std::vector<int32_t> &tokens) {
+  saddle_request_t request;
+  saddle_request_init(&request);
+  request.max_new_tokens = 1;
+  request.ignore_eos = 1;
+  request.wants_logits = 1;
+  saddle_timing_t timing = {};
+  SADDLE_ASSIGN_OR_RETURN(std::vector<Continuation> found,
+                          generate(
+                              session, info, {tokens}, request,
+                              /*specTokens=*/0, [](int32_t) {}, timing));
+  return std::move(found[0]);
+}
+
 template <typename T>
 static Status readTensor(const InputFile &file, const TensorInfo &info,
                          std::vector<T> &values) {
@@ -90,17 +106,9 @@ struct RowError {
 StatusOr<double> selfTest(saddle_session_t *session,
                           const saddle_engine_info_t &info,
                           const Golden &golden, Tolerance tolerance) {
-  saddle_request_t request;
-  saddle_request_init(&request);
-  request.max_new_tokens = 1;
-  request.ignore_eos = 1;
-  request.wants_logits = 1;
-  saddle_timing_t timing = {};
-  SADDLE_ASSIGN_OR_RETURN(std::vector<Continuation> found,
-                          generate(
-                              session, info, {golden.tokens}, request,
-                              /*specTokens=*/0, [](int32_t) {}, timing));
-  const std::vector<float> &logits = found[0].logits;
+  SADDLE_ASSIGN_OR_RETURN(Continuation found,
+                          runWithLogits(session, info, golden.tokens));
+  const std::vector<float> &logits = found.logits;
   if (logits.size() < golden.logits.size())
     return makeError(StatusCode::Internal,
                      "%s: the run ended after %zu of %zu logits",

@@ -12,6 +12,11 @@ namespace saddle::tools {
 /// vocabulary, the same for every engine of it.
 std::vector<int32_t> fixedPrompt(const saddle_engine_info_t &info);
 
+/// Feeds `tokens` as one prompt: their continuation by a token, with logits.
+StatusOr<Continuation> runWithLogits(saddle_session_t *session,
+                                     const saddle_engine_info_t &info,
+                                     const std::vector<int32_t> &tokens);
+
 /// What `--golden-out` wrote (writeLogits of one continuation).
 struct Golden {
   std::string path;
