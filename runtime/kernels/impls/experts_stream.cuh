@@ -126,8 +126,8 @@ __device__ void prepareExperts(const LaunchParams &p, Plan *plan, void *codes,
 template <int items, typename Plan, typename Visit>
 __device__ __forceinline__ void forEachItem(const Plan *plan, int worker,
                                             int workers, Visit visit) {
-  // The count is read again and again: some visitors have no register for it.
-  for (int item = worker; item < plan->blockCount * items; item += workers) {
+  int total = plan->blockCount * items;
+  for (int item = worker; item < total; item += workers) {
     ExpertBlock block = plan->blocks[item / items];
     visit(block, plan->order + block.first, item % items);
   }

@@ -1,11 +1,10 @@
 // experts with scales for many tokens per expert. As experts_stream.cuh, with
 // blocks of up to 128 tokens and tensor core tiles (tile/product.cuh) for both
-// products. Where a group of the activations is 128
-// columns, `up` encodes them itself. Floor: the larger of the weights' bytes
-// and the products. Limits: as linear_tile.cuh; rows of w1 and w3 are multiples
-// of
-// 16. Rounding beside that of experts_stream.cuh: where the result is bf16, a
-// product of w2 is, too, before a token's are added.
+// products. Where a group of the activations is 128 columns, `up` encodes them
+// itself. Floor: the larger of the weights' bytes and the products. Limits: as
+// linear_tile.cuh; rows of w1 and w3 are multiples of 64. Rounding beside that
+// of experts_stream.cuh: where the result is bf16, a product of w2 is, too,
+// before a token's are added.
 
 #pragma once
 
@@ -45,9 +44,10 @@ __device__ __forceinline__ void setRowFactors(Source &source, const void *scale,
 
 /// The first product: 128 columns of the activations to an item. A wave has 64
 /// rows of w1 and the same 64 of w3. Calls
-/// finish(product, values, count, pairs, column) with silu(gate) * up of
-/// `count` tokens of the warp: values[j] as those of a product, of 128 columns
-/// from `column` on.
+/// finish(product, values, token, divided, count, pairs, column) with
+/// silu(gate) * up of `count` tokens of the warp, the first of which is `token`
+/// of the block: values[j] as those of a product, of columns from `column` on.
+/// They are 128, or 64 where warpgroups have divided the item.
 template <int slots, typename W13, typename Product, typename Scale,
           typename Tokens, typename Plan, typename Finish>
 __device__ __forceinline__ void
@@ -56,7 +56,7 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
   using At = ExpertOperands<Scale::kIsThere>;
   static_assert(Product::kWaves == 2, "64 columns for each");
   constexpr int kInner = W13::kRows / Plan::kHeld / 2;
-  static_assert(kInner % 16 == 0, "16 bytes of codes are written at a time");
+  static_assert(kInner % 64 == 0, "a run has rows of w1 alone, or of w3");
   constexpr int kItems = (kInner + 127) / 128;
   extern __shared__ __align__(1024) uint8_t tiles[];
   Product product(tiles, maps, p.operands[At::kW13]);

@@ -32,8 +32,8 @@ struct TileLayout {
     return scaleParts * (tokens() + runs());
   }
   /// Ring, then factors of its stages, then what warps have for themselves,
-  /// then rows that results go to, then what warpgroups tell each other, then
-  /// two barriers for each stage.
+  /// then what is said of items, then what warpgroups tell each other, then two
+  /// barriers for each stage.
   constexpr int64_t factorsAt() const { return depth * stageBytes(); }
   constexpr int64_t scratchAt() const {
     return factorsAt() + (depth * stageFactors() * 4 + 127) / 128 * 128;

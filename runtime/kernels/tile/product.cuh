@@ -5,13 +5,13 @@
 // them, and the feeder runs ahead over the borders of items. A warpgroup has 64
 // tokens, which it keeps in registers for a stage, and multiplies them with
 // waves of 128 rows of weights; where an item has no more than 64 tokens, two
-// warpgroups divide the waves. While one scales its products, the other keeps
-// the tensor cores busy.
+// warpgroups divide the waves. While the products of 64 rows are scaled, those
+// of the next 64 are under way.
 //
 // Rows come in bulk copies, tokens, which may lie anywhere, by cp.async. Beside
 // the tensor cores, shared memory's rate limits such tiles: that is why tokens
 // are in registers and are the rows of products, so that a thread needs factors
-// of two of them. Pairs of CTAs that fetch rows for each other were no faster.
+// of two of them.
 
 #pragma once
 
@@ -36,6 +36,7 @@ struct TileProduct {
   using T = typename W::Element;
   static_assert(sizeof(T) == sizeof(typename X::Element) && sizeof(T) <= 2,
                 "both operands are e4m3 or both are bf16");
+  static_assert((scaleColumns > 0) == (sizeof(T) == 1), "codes have scales");
   static_assert(groups == 1 || waves == 2, "two groups can divide the waves");
   static constexpr int kStageColumns = TileLayout::kLineBytes / sizeof(T);
   static constexpr bool kScaled = scaleColumns > 0;

@@ -59,7 +59,7 @@ __device__ __forceinline__ void storeResults(const float (&sums)[columns][4],
         for (int i = 0; i < 4; ++i)
           values[i] = bf16Pair(sums[first + j + i / 2][i % 2 * 2],
                                sums[first + j + i / 2][i % 2 * 2 + 1]);
-        storeMatrices<false>(base + scratchMatrix(j), values);
+        storeMatrices(base + scratchMatrix(j), values);
       }
       __syncwarp();
       forEachPiece(scratch, [&](int token, int piece, uint4 values) {
@@ -137,7 +137,7 @@ storeEncoded(const float (&values)[columns][4], uint8_t *scratch, int count,
       int j = (piece + i / 2) * 2;
       pairs[i] = codes[i % 2][j] | codes[i % 2][j + 1] << 16;
     }
-    storeMatrices<false>(sharedAddress(scratch) + scratchMatrix(piece), pairs);
+    storeMatrices(sharedAddress(scratch) + scratchMatrix(piece), pairs);
   }
   __syncwarp();
   forEachPiece(scratch, [&](int token, int piece, uint4 pairs) {
