@@ -1,13 +1,14 @@
 // Attention of steps with several tokens of a sequence (prefill), for bf16
 // queries over bf16 or e4m3 caches: flash attention on wgmma.
 //
-// A warp holds 16 tokens of one head; the warps of a CTA have successive
-// (block of 16 tokens, head of one kv head) pairs and share tiles of 64
-// positions in shared memory. Copies run three tiles ahead, and a tile's
-// values are added while the next one's scores become weights. Tokens may
-// belong to any sequences and stand at any positions: the CTA takes the
-// sequences of its tokens one after the other, and a token ignores all but its
-// own.
+// Two warpgroups multiply, a third feeds them keys and values
+// (tile/cached_tiles.cuh). A warp holds 16 tokens of one head; the warps of a
+// CTA have successive (block of 16 tokens, head of one kv head) pairs and share
+// the tiles. While a tile's values are added, the next one's scores become
+// weights, and the warpgroups take turns at the tensor cores, so that one
+// multiplies while the other weighs. Tokens may belong to any sequences and
+// stand at any positions: a CTA takes the sequences of its tokens one after the
+// other, and a token ignores all but its own.
 //
 // bf16 caches are multiplied as bf16, e4m3 as f16: exact, and queries as f16
 // scaled by a power of two per row. Rounding: weights become bf16 or f16 before
@@ -17,218 +18,215 @@
 
 #pragma once
 
-#include "runtime/kernels/impls/attention.cuh"
-#include "runtime/kernels/ptx/copy_async.cuh"
 #include "runtime/kernels/ptx/wgmma_rows.cuh"
+#include "runtime/kernels/tile/cached_tiles.cuh"
 
 namespace saddle::device {
 
-/// What a CTA of attentionPrefill has, and its shared memory.
-template <typename A, int warps>
-struct PrefillBlock {
-  using Attention = A;
-  using T = typename A::Keys::Element;
-  static constexpr bool kWidens = sizeof(T) == 1;
-  static constexpr int kWarps = warps;
-  static constexpr int kThreads = kWarps * 32;
+/// What a CTA of attentionPrefill works on: pairs of a block of tokens and a
+/// head, for one kv head and one range of positions.
+template <typename A>
+struct PrefillItem {
+  static constexpr int kWarps = kPrefillWarps;
   /// Tokens in blocks of 16 that the pairs of all warps can touch.
   static constexpr int kTokens =
       ((kWarps + A::kPerKvHead - 2) / A::kPerKvHead + 1) * kPrefillTokens;
-  static constexpr int kTile = kPrefillTile;
-  /// Copies run kAhead tiles ahead of the values that are read.
-  static constexpr int kStages = kPrefillStages, kAhead = kStages - 1;
-  // 16-byte pieces of a row in the cache, and of 64 bf16.
-  static constexpr int kPieces = A::kHeadDim * sizeof(T) / 16;
-  static constexpr int kElements = 16 / sizeof(T);
-  static constexpr int kHalfBytes = kTile * 128; // 64 dims of all positions
-  static constexpr int kMatrixBytes = kTile * A::kHeadDim * 2;
-  static constexpr int kRawBytes = prefillTileBytes(A::kHeadDim, sizeof(T));
-  static constexpr int kSharedBytes =
-      prefillSharedBytes(A::kHeadDim, sizeof(T));
-  static_assert(warps % 4 == 0, "four warps share a product");
-  static_assert(A::kHeadDim % 64 == 0, "rows are swizzled in 64 elements");
 
-  /// Byte offset of chunk `chunk` of row `row` of keys or values: the layout of
-  /// swizzledTile (ptx/wgmma.cuh), 64 dims after 64 dims.
-  static __device__ __forceinline__ uint32_t chunkOffset(int row, int chunk) {
-    return static_cast<uint32_t>(chunk / 8 * kHalfBytes + row * 128 +
-                                 (chunk % 8 ^ row % 8) * 16);
+  uint32_t firstPair;
+  uint32_t firstToken, endToken; // none: there are no further items
+  int kvHead, range;
+
+  static __device__ __forceinline__ int count(uint32_t tokens) {
+    uint32_t pairs = (tokens + kPrefillTokens - 1) / kPrefillTokens *
+                     static_cast<uint32_t>(A::kPerKvHead);
+    return static_cast<int>((pairs + kWarps - 1) / kWarps) * A::kKvHeads *
+           A::kSplits;
+  }
+  /// The item that this CTA has in a round, -1 for none. Rounds go forth and
+  /// back, since items become shorter.
+  static __device__ __forceinline__ int ofRound(int round, int count) {
+    int cta = static_cast<int>(blockIdx.x), ctas = static_cast<int>(gridDim.x);
+    int number = round * ctas + (round % 2 ? ctas - 1 - cta : cta);
+    return number < count ? number : -1;
+  }
+  /// Later tokens see more positions: they come first.
+  __device__ __forceinline__ void become(int number, int count,
+                                         uint32_t tokens) {
+    number = count - 1 - number;
+    range = number % A::kSplits;
+    kvHead = number / A::kSplits % A::kKvHeads;
+    firstPair =
+        static_cast<uint32_t>(number / (A::kSplits * A::kKvHeads)) * kWarps;
+    firstToken = firstPair / A::kPerKvHead * kPrefillTokens;
+    // The last pair's block of tokens ends the item's.
+    endToken = min((firstPair + kWarps - 1) / A::kPerKvHead * kPrefillTokens +
+                       kPrefillTokens,
+                   tokens);
   }
 };
 
-/// A sequence's positions, tile by tile.
-struct PrefillTiles {
-  const i32 *pages;
-  uint32_t pageCount; // of the cache
-  int begin, end;
+/// An item, what its tokens see, and of which sequence, in shared memory.
+template <typename A>
+struct PrefillTokens {
+  static constexpr int kTokens = PrefillItem<A>::kTokens;
+  static constexpr int kWords = (kTokens + 31) / 32;
+  static_assert(kTokens <= kPrefillFeeders, "a thread has a token");
+  PrefillItem<A> item;
+  int visibles[kTokens];
+  i32 sequences[kTokens];
+  /// The most that a token of this one's sequence sees.
+  int mosts[kTokens];
+  /// Tokens, as bits, whose sequence no earlier one shares and that see
+  /// something.
+  uint32_t leaders[kWords];
+
+  /// Of the item, by all that feed, who may read at once.
+  __device__ __forceinline__ void load(const LaunchParams &p, int thread) {
+    int visible = 0;
+    i32 sequence = -1;
+    uint32_t token = item.firstToken + thread;
+    if (thread < kTokens && token < item.endToken) {
+      visible = A::visibleTo(p, token);
+      sequence = visible ? A::sequenceOf(p, token) : -1;
+    }
+    if (thread < kTokens) {
+      visibles[thread] = visible;
+      sequences[thread] = sequence;
+    }
+    meet<1, kPrefillFeeders>();
+    int most = 0;
+    bool leads = visible > 0;
+#pragma unroll 16
+    for (int i = 0; i < kTokens; ++i)
+      if (sequences[i] == sequence) {
+        leads &= i >= thread;
+        most = max(most, visibles[i]);
+      }
+    if (thread < kTokens)
+      mosts[thread] = most;
+    uint32_t word = __ballot_sync(kFullWarp, leads);
+    if (thread % 32 == 0 && thread / 32 < kWords)
+      leaders[thread / 32] = word;
+    meet<1, kPrefillFeeders>();
+  }
+
+  /// Calls visit(sequence, begin, end) for each sequence and its positions of
+  /// the range, in the order of tokens.
+  template <typename Visit>
+  __device__ __forceinline__ void forEachSequence(Visit visit) const {
+#pragma unroll 1
+    for (int word = 0; word < kWords; ++word)
+#pragma unroll 1
+      for (uint32_t left = leaders[word]; left != 0; left &= left - 1) {
+        int leader = word * 32 + __ffs(left) - 1, most = mosts[leader];
+        int length = A::rangeLength(most), begin = item.range * length;
+        if (begin < most)
+          visit(sequences[leader], begin, min(begin + length, most));
+      }
+  }
 };
 
-/// The cache slot of this thread's position of a tile, -1 for none; threads
-/// beyond the tile have none. A page outside the cache lowers `firstBad`.
-template <typename Block>
-__device__ __forceinline__ int slotOf(const PrefillTiles &tiles, int tile,
-                                      int *firstBad) {
-  using A = typename Block::Attention;
-  int row = static_cast<int>(threadIdx.x);
-  int position = tiles.begin + tile * Block::kTile + row;
-  if (row >= Block::kTile || position >= tiles.end)
-    return -1;
-  i32 page = tiles.pages[position / A::kPageSize];
-  if (static_cast<uint32_t>(page) < tiles.pageCount)
-    return page * A::kPageSize + position % A::kPageSize;
-  atomicMin(firstBad, position);
-  return -1;
-}
-
-/// Begins to copy the rows of `slots`, keys and then values, to shared memory;
-/// zeros where there is no slot.
-template <typename Block>
-__device__ __forceinline__ void copyTile(const LaunchParams &p, int kvHead,
-                                         const int *slots, uint32_t raw) {
-  using A = typename Block::Attention;
-  using T = typename Block::T;
-  // A thread keeps its piece, and its rows are congruent modulo 8.
-  constexpr int kRowsOfPass = Block::kThreads / Block::kPieces;
-  static_assert(kRowsOfPass % 8 == 0 && Block::kTile % kRowsOfPass == 0,
-                "all passes over a tile are alike");
-  int firstRow = static_cast<int>(threadIdx.x) / Block::kPieces;
-  int piece = static_cast<int>(threadIdx.x) % Block::kPieces;
-  int column = kvHead * A::kHeadDim + piece * Block::kElements;
-  const T *keys = static_cast<const T *>(p.operands[1]) + column;
-  const T *values = static_cast<const T *>(p.operands[2]) + column;
-  uint32_t place = raw + (Block::kWidens ? threadIdx.x * 16
-                                         : Block::chunkOffset(firstRow, piece));
-#pragma unroll
-  for (int row = 0; row < Block::kTile; row += kRowsOfPass) {
-    int slot = slots[firstRow + row];
-    uint32_t bytes = slot >= 0 ? 16 : 0;
-    int64_t offset = static_cast<int64_t>(max(slot, 0)) * A::Keys::kStride;
-    uint32_t at = place + row * (Block::kWidens ? Block::kPieces * 16 : 128);
-    copyAsync16(at, keys + offset, bytes);
-    copyAsync16(at + Block::kRawBytes / 2, values + offset, bytes);
-  }
-}
-
-/// Keys and values of a fetched tile from e4m3 to f16.
-template <typename Block>
-__device__ __forceinline__ void widenTile(const uint8_t *raw, uint8_t *tile) {
-  constexpr int kAll = 2 * Block::kTile * Block::kPieces;
-#pragma unroll 2
-  for (int i = static_cast<int>(threadIdx.x); i < kAll; i += Block::kThreads) {
-    uint4 codes = *reinterpret_cast<const uint4 *>(raw + i * 16);
-    int row = i / Block::kPieces, piece = i % Block::kPieces;
-    uint8_t *base = tile + row / Block::kTile * Block::kMatrixBytes;
-    row %= Block::kTile;
-    uint4 low = {e4m3PairToF16(codes.x), e4m3PairToF16(codes.x >> 16),
-                 e4m3PairToF16(codes.y), e4m3PairToF16(codes.y >> 16)};
-    uint4 high = {e4m3PairToF16(codes.z), e4m3PairToF16(codes.z >> 16),
-                  e4m3PairToF16(codes.w), e4m3PairToF16(codes.w >> 16)};
-    *reinterpret_cast<uint4 *>(base + Block::chunkOffset(row, piece * 2)) = low;
-    *reinterpret_cast<uint4 *>(base + Block::chunkOffset(row, piece * 2 + 1)) =
-        high;
-  }
-}
-
-/// Where a warp stands: 16 tokens and one head, the warps of a CTA with
-/// successive pairs of these.
-template <typename Block>
+/// Where a warp stands: 16 tokens and one head. Registers are scarce: nothing
+/// is kept that can be found again.
+template <typename A>
 struct PrefillPlace {
-  using A = typename Block::Attention;
+  const PrefillItem<A> &item;
 
-  uint32_t tokens;               // of the step
-  uint32_t blockToken, blockEnd; // of the CTA
-  uint32_t firstToken;           // of the warp
-  int kvHead, head;
-  int g, t; // of the lane
-
-  __device__ __forceinline__ explicit PrefillPlace(const LaunchParams &p)
-      : tokens(A::tokens(p)), kvHead(static_cast<int>(blockIdx.y)),
-        g(static_cast<int>(threadIdx.x) % 32 / 4),
-        t(static_cast<int>(threadIdx.x) % 4) {
-    // Later tokens see more positions: they begin first.
-    uint32_t pairs = (gridDim.z - 1 - blockIdx.z) * Block::kWarps;
-    uint32_t pair = pairs + threadIdx.x / 32;
-    blockToken = pairs / A::kPerKvHead * kPrefillTokens;
-    // The last pair's block of tokens ends the CTA's.
-    blockEnd =
-        min((pairs + Block::kWarps - 1) / A::kPerKvHead * kPrefillTokens +
-                kPrefillTokens,
-            tokens);
-    firstToken = pair / A::kPerKvHead * kPrefillTokens;
-    head = kvHead * A::kPerKvHead + static_cast<int>(pair % A::kPerKvHead);
+  __device__ __forceinline__ uint32_t pair() const {
+    return item.firstPair + threadIdx.x / 32;
   }
-  /// The lane's token of row g + 8 r.
+  __device__ __forceinline__ int head() const {
+    return item.kvHead * A::kPerKvHead +
+           static_cast<int>(pair() % A::kPerKvHead);
+  }
+  /// The lane's column of four.
+  static __device__ __forceinline__ int column() {
+    return static_cast<int>(threadIdx.x) % 4;
+  }
+  /// The lane's token of row lane / 4 + 8 r.
   __device__ __forceinline__ uint32_t tokenOf(int r) const {
-    return firstToken + g + 8 * r;
+    return pair() / A::kPerKvHead * kPrefillTokens + threadIdx.x % 32 / 4 +
+           8 * r;
+  }
+  /// What it sees of `sequence` before `end`.
+  __device__ __forceinline__ int visibleOf(const PrefillTokens<A> &all, int r,
+                                           i32 sequence, int end) const {
+    uint32_t token = tokenOf(r);
+    int i = static_cast<int>(token - item.firstToken);
+    bool mine = token < item.endToken && all.sequences[i] == sequence;
+    return mine ? min(all.visibles[i], end) : 0;
   }
 };
 
 /// What a warp knows of its 16 rows: lane 4 g + t has rows g and g + 8.
 template <typename A>
 struct PrefillRows {
+  static constexpr bool kWidens = sizeof(typename A::Keys::Element) == 1;
+
   uint32_t q[A::kHeadDim / 16][4];
   float sum[A::kHeadDim / 8][4];
-  float m[2], l[2];
+  // The lane's part of the total; -infinity or no number when a page of a
+  // visible position was outside the cache.
+  float l[2];
+  float m[2];
   float factor[2]; // of scores, positive
   int visible[2];  // 0: not of the sequence at hand
-  bool bad[2];     // a page of a visible position was outside the cache
 
   /// Fetches queries; nothing is summed yet.
-  template <typename Block>
   __device__ __forceinline__ void
-  begin(const LaunchParams &p, const PrefillPlace<Block> &place, float scale) {
+  begin(const LaunchParams &p, const PrefillPlace<A> &place, float scale) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       m[r] = -INFINITY;
       factor[r] = scale * kLog2E;
       uint32_t token = place.tokenOf(r);
-      if (token >= place.tokens)
+      if (token >= place.item.endToken)
         continue;
       const bf16 *row =
-          A::Query::row(p.operands[0], token) + place.head * A::kHeadDim;
+          A::Query::row(p.operands[0], token) + place.head() * A::kHeadDim;
 #pragma unroll
       for (int step = 0; step < A::kHeadDim / 16; ++step) {
         const auto *values =
             reinterpret_cast<const uint32_t *>(row + step * 16);
-        q[step][r] = values[place.t];
-        q[step][2 + r] = values[4 + place.t];
+        q[step][r] = values[place.column()];
+        q[step][2 + r] = values[4 + place.column()];
       }
     }
-    if constexpr (Block::kWidens)
+    if constexpr (kWidens)
       narrowQueries();
   }
 
   /// The result, or the range's part of it.
-  template <typename Block>
   __device__ __forceinline__ void store(const LaunchParams &p,
-                                        const PrefillPlace<Block> &place) {
+                                        const PrefillPlace<A> &place) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float total = l[r];
       total += __shfl_xor_sync(kFullWarp, total, 1);
       total += __shfl_xor_sync(kFullWarp, total, 2);
       uint32_t token = place.tokenOf(r);
-      if (token >= place.tokens)
+      if (token >= place.item.endToken)
         continue;
       if constexpr (A::kSplits == 1) {
-        bool zero = total == 0 || bad[r];
+        bool zero = !(total > 0);
         float share = zero ? 0 : 1 / total;
         bf16 *out =
-            A::Result::row(p.operands[6], token) + place.head * A::kHeadDim;
+            A::Result::row(p.operands[6], token) + place.head() * A::kHeadDim;
 #pragma unroll
         for (int n = 0; n < A::kHeadDim / 8; ++n)
-          *reinterpret_cast<__nv_bfloat162 *>(out + n * 8 + 2 * place.t) =
+          *reinterpret_cast<__nv_bfloat162 *>(out + n * 8 +
+                                              2 * place.column()) =
               __floats2bfloat162_rn(zero ? 0 : sum[n][2 * r] * share,
                                     zero ? 0 : sum[n][2 * r + 1] * share);
       } else {
-        int64_t part = A::part(token, place.head, static_cast<int>(blockIdx.x));
+        int64_t part = A::part(token, place.head(), place.item.range);
         float *sums = A::sums(p, part);
 #pragma unroll
         for (int n = 0; n < A::kHeadDim / 8; ++n)
-          *reinterpret_cast<float2 *>(sums + n * 8 + 2 * place.t) = {
+          *reinterpret_cast<float2 *>(sums + n * 8 + 2 * place.column()) = {
               sum[n][2 * r], sum[n][2 * r + 1]};
-        if (place.t == 0)
-          *A::stats(p, part) = {m[r], bad[r] ? -1.0f : total};
+        if (place.column() == 0)
+          *A::stats(p, part) = {m[r], total >= 0 ? total : -1.0f};
       }
     }
   }
@@ -265,26 +263,34 @@ struct PrefillRows {
   }
 };
 
-/// Scores of 64 positions from `first` on to weights, in place; the rows'
+/// Scores of a tile's positions from `first` on to weights, in place; the rows'
 /// maxima and totals follow. When a maximum grows, returns true, and the rows'
 /// sums must be multiplied by `shrink` before these weights are used. Not
 /// `masked`: all rows see all positions. `factor` is positive.
-template <bool masked, typename A>
+template <bool masked, typename A, int columns>
 __device__ __forceinline__ bool weigh(PrefillRows<A> &rows,
-                                      float (&scores)[8][4], int first,
+                                      float (&scores)[columns][4], int first,
                                       float (&shrink)[2]) {
-  int t = static_cast<int>(threadIdx.x) % 4;
-  float largest[2] = {-INFINITY, -INFINITY};
+  if constexpr (masked) {
+    int t = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
-  for (int n = 0; n < 8; ++n)
+    for (int n = 0; n < columns; ++n)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (masked && first + n * 8 + 2 * t + i % 2 >= rows.visible[i / 2])
-        scores[n][i] = -INFINITY;
-      largest[i / 2] = fmaxf(largest[i / 2], scores[n][i]);
-    }
-  largest[0] *= rows.factor[0];
-  largest[1] *= rows.factor[1];
+      for (int i = 0; i < 4; ++i)
+        if (first + n * 8 + 2 * t + i % 2 >= rows.visible[i / 2])
+          scores[n][i] = -INFINITY;
+  }
+  // Two chains for each row are shorter than one.
+  float most[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    most[i] = scores[0][i];
+#pragma unroll
+    for (int n = 1; n < columns; ++n)
+      most[i] = fmaxf(most[i], scores[n][i]);
+  }
+  float largest[2] = {fmaxf(most[0], most[1]) * rows.factor[0],
+                      fmaxf(most[2], most[3]) * rows.factor[1]};
   bool grows =
       __any_sync(kFullWarp, largest[0] > rows.m[0] || largest[1] > rows.m[1]);
   if (grows) {
@@ -302,246 +308,222 @@ __device__ __forceinline__ bool weigh(PrefillRows<A> &rows,
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     float base = rows.m[r] == -INFINITY ? 0 : -rows.m[r]; // nothing seen so far
+    float totals[2] = {};
 #pragma unroll
-    for (int n = 0; n < 8; ++n)
+    for (int n = 0; n < columns; ++n)
 #pragma unroll
-      for (int i = 2 * r; i < 2 * r + 2; ++i) {
-        scores[n][i] = exp2Fast(fmaf(scores[n][i], rows.factor[r], base));
-        rows.l[r] += scores[n][i];
+      for (int i = 0; i < 2; ++i) {
+        float &score = scores[n][2 * r + i];
+        score = exp2Fast(fmaf(score, rows.factor[r], base));
+        totals[i] += score;
       }
+    rows.l[r] += totals[0] + totals[1];
   }
   return grows;
 }
 
-/// Weights as pairs in the order of a product's first operand.
-template <typename Block>
-__device__ __forceinline__ void packWeights(const float (&values)[8][4],
-                                            uint32_t (&weights)[4][4]) {
-#pragma unroll
-  for (int n = 0; n < 8; ++n)
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      float a = values[n][2 * r], b = values[n][2 * r + 1];
-      weights[n / 2][n % 2 * 2 + r] =
-          Block::kWidens ? f16Pair(a, b) : bf16Pair(a, b);
-    }
-}
+/// The products of an item's rows, by the warps that multiply.
+template <typename A>
+struct PrefillProducts {
+  using Ring = TileRing<A>;
+  using Rows = PrefillRows<A>;
+  static constexpr int kColumns = Ring::kTile / 8;
+  using Scores = float[kColumns][4];
+  /// Weights as pairs in the order of a product's first operand.
+  using Weights = uint32_t[kColumns / 2][4];
 
-/// The product of the element type that a block's tiles have.
-template <typename Block, bool transposed, bool adds, int columns>
-__device__ __forceinline__ void multiply(float (&d)[columns][4],
-                                         const uint32_t (&a)[4], uint64_t b) {
-  if constexpr (Block::kWidens)
-    wgmmaRowsF16<transposed, adds>(d, a, b);
-  else
-    wgmmaRowsBf16<transposed, adds>(d, a, b);
-}
+  __device__ __forceinline__ explicit PrefillProducts(const Ring &ring)
+      : ring(ring) {}
 
-/// Begins to multiply queries and a tile's keys.
-template <typename Block, typename A>
-__device__ __forceinline__ void
-beginScores(const PrefillRows<A> &rows, uint32_t keys, float (&scores)[8][4]) {
-  uint64_t first = swizzledTile(keys);
-  wgmmaFence();
-  multiply<Block, false, false>(scores, rows.q[0], first);
+  /// Adds the positions from `begin` to `end` to the rows of all warps.
+  __device__ __forceinline__ void add(int begin, int end) {
+    int all = min(rows.visible[0], rows.visible[1]); // that all rows see
 #pragma unroll
-  for (int step = 1; step < A::kHeadDim / 16; ++step)
-    multiply<Block, false, true>(
-        scores, rows.q[step],
-        first + (step / 4 * Block::kHalfBytes + step % 4 * 32) / 16);
-  wgmmaCommit();
-}
-
-/// Begins to add weights times a tile's values.
-template <typename Block, typename A>
-__device__ __forceinline__ void beginSums(PrefillRows<A> &rows, uint32_t values,
-                                          const uint32_t (&weights)[4][4]) {
-  uint64_t first = swizzledColumns(values, Block::kHalfBytes);
-  wgmmaFence();
-#pragma unroll
-  for (int step = 0; step < 4; ++step)
-    multiply<Block, true, true>(rows.sum, weights[step],
-                                first + step * 2048 / 16);
-  wgmmaCommit();
-}
-
-/// Adds all positions of `tiles` to the rows of all warps.
-template <typename Block, typename A>
-__device__ __forceinline__ void
-addPositions(const LaunchParams &p, PrefillRows<A> &rows,
-             const PrefillTiles &tiles, int kvHead, uint8_t *stages,
-             int (&slots)[Block::kStages][Block::kTile], int *firstBad) {
-  constexpr int kStages = Block::kStages, kAhead = Block::kAhead;
-  uint32_t place = sharedAddress(stages);
-  int count = (tiles.end - tiles.begin + Block::kTile - 1) / Block::kTile;
-  int all = min(rows.visible[0], rows.visible[1]); // that all rows see
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2)
-    all = min(all, __shfl_xor_sync(kFullWarp, all, distance));
-  auto copy = [&](int tile) {
-    if (tile < count)
-      copyTile<Block>(p, kvHead, slots[tile % kStages],
-                      place + tile % kStages * Block::kRawBytes);
-    commitCopies();
-  };
-  // Where a tile's keys lie for products.
-  constexpr int kWide = kStages * Block::kRawBytes;
-  auto keysOf = [&](int tile) {
-    if constexpr (Block::kWidens)
-      return place + kWide + tile % 2 * 2 * Block::kMatrixBytes;
-    else
-      return place + tile % kStages * Block::kRawBytes;
-  };
-  // By all threads, behind a barrier after the tile's copies.
-  auto widen = [&](int tile) {
-    if constexpr (Block::kWidens) {
-      if (tile < count)
-        widenTile<Block>(stages + tile % kStages * Block::kRawBytes,
-                         stages + kWide + tile % 2 * 2 * Block::kMatrixBytes);
-      fenceForTensorCores();
-      __syncthreads();
-    }
-  };
-
-#pragma unroll 1
-  for (int tile = 0; tile <= kAhead; ++tile) {
-    int slot = slotOf<Block>(tiles, tile, firstBad);
-    if (threadIdx.x < Block::kTile)
-      slots[tile][threadIdx.x] = slot;
-  }
-  __syncthreads();
-#pragma unroll 1
-  for (int tile = 0; tile < kAhead; ++tile)
-    copy(tile);
-  waitCopies<kAhead - 1>();
-  fenceForTensorCores();
-  __syncthreads();
-  widen(0);
-  float scores[8][4], shrink[2];
-  uint32_t weights[4][4];
-  beginScores<Block>(rows, keysOf(0), scores);
-  wgmmaWaitAllBut<0>();
-  settle(scores);
-  if (weigh<true>(rows, scores, tiles.begin, shrink))
-    rows.rescale(shrink);
-  packWeights<Block>(scores, weights);
-#pragma unroll 1
-  for (int tile = 0; tile + 1 < count; ++tile) {
-    // The next tile has arrived, and nobody reads the one before this.
-    waitCopies<kAhead - 2>();
-    fenceForTensorCores();
-    __syncthreads();
-    copy(tile + kAhead);
-    int slot = slotOf<Block>(tiles, tile + kAhead + 1, firstBad);
-    widen(tile + 1);
-    beginScores<Block>(rows, keysOf(tile + 1), scores);
-    beginSums<Block>(rows, keysOf(tile) + Block::kMatrixBytes, weights);
-    wgmmaWaitAllBut<1>();
+    for (int distance = 16; distance > 0; distance /= 2)
+      all = min(all, __shfl_xor_sync(kFullWarp, all, distance));
+    Scores scores;
+    Weights weights;
+    float shrink[2];
+    takeKeys();
+    beginScores(scores);
+    wgmmaWaitAllBut<0>();
     settle(scores);
-    int first = tiles.begin + (tile + 1) * Block::kTile;
-    bool grows = first + Block::kTile <= all
-                     ? weigh<false>(rows, scores, first, shrink)
-                     : weigh<true>(rows, scores, first, shrink);
+    leave();
+    if (weigh<true>(rows, scores, begin, shrink))
+      rescale(shrink);
+    pack(scores, weights);
+#pragma unroll 1
+    for (int first = begin + Ring::kTile; first < end; first += Ring::kTile) {
+      takeKeys();
+      takeTurn<kTurns>();
+      beginScores(scores);
+      Ring keys = ring;
+      ring.advance();
+      ring.waitFilled();
+      beginSums(weights);
+      passTurn<kTurns>();
+      wgmmaWaitAllBut<1>();
+      settle(scores);
+      keys.release();
+      bool grows = first + Ring::kTile <= all
+                       ? weigh<false>(rows, scores, first, shrink)
+                       : weigh<true>(rows, scores, first, shrink);
+      wgmmaWaitAllBut<0>();
+      settle(rows.sum);
+      leave();
+      if (grows)
+        rescale(shrink);
+      pack(scores, weights);
+    }
+    ring.waitFilled();
+    beginSums(weights);
     wgmmaWaitAllBut<0>();
     settle(rows.sum);
-    if (grows)
-      rows.rescale(shrink);
-    packWeights<Block>(scores, weights);
-    if (threadIdx.x < Block::kTile)
-      slots[(tile + kAhead + 1) % kStages][threadIdx.x] = slot;
+    leave();
   }
-  beginSums<Block>(rows, keysOf(count - 1) + Block::kMatrixBytes, weights);
-  wgmmaWaitAllBut<0>();
-  settle(rows.sum);
-  waitCopies<0>();
-  __syncthreads();
-}
 
-/// What the tokens of a CTA see, and of which sequence, in shared memory.
-template <typename Block>
-struct PrefillTokens {
-  using A = typename Block::Attention;
-  int visibles[Block::kTokens];
-  i32 sequences[Block::kTokens];
-
-  __device__ __forceinline__ void load(const LaunchParams &p,
-                                       const PrefillPlace<Block> &place) {
-    for (int i = static_cast<int>(threadIdx.x); i < Block::kTokens;
-         i += Block::kThreads) {
-      bool real = place.blockToken + i < place.blockEnd;
-      visibles[i] = real ? A::visibleTo(p, place.blockToken + i) : 0;
-      sequences[i] = real ? A::sequenceOf(p, place.blockToken + i) : 0;
-    }
+  /// The second warpgroup lets the first one begin. By all, once.
+  static __device__ __forceinline__ void beginTurns() {
+    if (threadIdx.x >= 128)
+      passTurn<kTurns>();
   }
-  /// The most that a token of `leader`'s sequence sees; 0 when an earlier token
-  /// shares it, or it sees nothing.
-  __device__ __forceinline__ int mostOf(int leader) const {
-    i32 sequence = sequences[leader];
-    int most = 0;
-    bool repeated = visibles[leader] == 0;
-#pragma unroll 1
-    for (int i = 0; i < Block::kTokens && !repeated; ++i)
-      if (visibles[i] != 0 && sequences[i] == sequence) {
-        repeated = i < leader;
-        most = max(most, visibles[i]);
+
+  Rows rows;
+  Ring ring;
+
+private:
+  static constexpr int kTurns = 4; // barriers, and the one after
+  __device__ __forceinline__ void takeKeys() {
+    ring.waitFilled();
+    int4 bad = *ring.firstBad();
+    int first = min(min(bad.x, bad.y), min(bad.z, bad.w));
+#pragma unroll
+    for (int r = 0; r < 2; ++r)
+      if (rows.visible[r] > first)
+        rows.l[r] = -INFINITY;
+  }
+  __device__ __forceinline__ void leave() {
+    ring.release();
+    ring.advance();
+  }
+  __device__ __forceinline__ void rescale(const float (&by)[2]) {
+    rows.rescale(by);
+  }
+
+  template <bool transposed, bool adds, int columns>
+  static __device__ __forceinline__ void
+  multiply(float (&d)[columns][4], const uint32_t (&a)[4], uint64_t b) {
+    if constexpr (Rows::kWidens)
+      wgmmaRowsF16<transposed, adds>(d, a, b);
+    else
+      wgmmaRowsBf16<transposed, adds>(d, a, b);
+  }
+  /// Begins to multiply queries and the tile's keys.
+  __device__ __forceinline__ void beginScores(Scores &scores) const {
+    uint64_t first = swizzledTile(ring.tile());
+    wgmmaFence();
+    multiply<false, false>(scores, rows.q[0], first);
+#pragma unroll
+    for (int step = 1; step < A::kHeadDim / 16; ++step)
+      multiply<false, true>(
+          scores, rows.q[step],
+          first + (step / 4 * Ring::kHalfBytes + step % 4 * 32) / 16);
+    wgmmaCommit();
+  }
+  /// Begins to add weights times the tile's values.
+  __device__ __forceinline__ void beginSums(const Weights &weights) {
+    uint64_t first = swizzledColumns(ring.tile(), Ring::kHalfBytes);
+    wgmmaFence();
+#pragma unroll
+    for (int step = 0; step < kColumns / 2; ++step)
+      multiply<true, true>(rows.sum, weights[step], first + step * 2048 / 16);
+    wgmmaCommit();
+  }
+  static __device__ __forceinline__ void pack(const Scores &values,
+                                              Weights &weights) {
+#pragma unroll
+    for (int n = 0; n < kColumns; ++n)
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        float a = values[n][2 * r], b = values[n][2 * r + 1];
+        weights[n / 2][n % 2 * 2 + r] =
+            Rows::kWidens ? f16Pair(a, b) : bf16Pair(a, b);
       }
-    return repeated ? 0 : most;
-  }
-  /// What the lane's token of row g + 8 r sees of `sequence` before `end`.
-  __device__ __forceinline__ int visibleOf(const PrefillPlace<Block> &place,
-                                           int r, i32 sequence, int end) const {
-    uint32_t token = place.tokenOf(r);
-    int i = static_cast<int>(token - place.blockToken);
-    bool mine = token < place.tokens && sequences[i] == sequence;
-    return mine ? min(visibles[i], end) : 0;
   }
 };
 
-/// Grid: ranges, kv heads, groups of `warps` pairs of (16 tokens, head of a
-/// kv head). `sharedBytes` of dynamic shared memory.
-template <typename A, int warps, int sharedBytes>
-__device__ void attentionPrefill(const LaunchParams &p, float scale) {
-  using Block = PrefillBlock<A, warps>;
-  static_assert(Block::kSharedBytes == sharedBytes,
-                "the launch reserves what the tiles need");
+/// Grid: CTAs that take items in turn. `sharedBytes` of dynamic shared memory,
+/// kPrefillThreads threads; `maps` has kPrefillMapBytes for each CTA.
+template <typename A, int sharedBytes>
+__device__ void attentionPrefill(const LaunchParams &p, float scale,
+                                 uint8_t *maps) {
+  using Item = PrefillItem<A>;
+  using Products = PrefillProducts<A>;
+  static_assert(TileRing<A>::kSharedBytes == sharedBytes,
+                "the launch reserves what the ring needs");
   extern __shared__ __align__(16) uint8_t shared[];
-  uint8_t *stages = shared + (-sharedAddress(shared) & 1023);
-  __shared__ PrefillTokens<Block> tokens;
-  __shared__ int firstBad;
-  __shared__ int slots[Block::kStages][Block::kTile];
-  PrefillPlace<Block> place(p);
-  if (place.blockToken >= place.tokens)
-    return;
-  tokens.load(p, place);
-  PrefillRows<A> rows = {};
-  rows.begin(p, place, scale);
+  // Those that feed are an item ahead.
+  constexpr int kItems = 2;
+  __shared__ PrefillTokens<A> itemTokens[kItems];
+  __shared__ __align__(8) uint8_t itemBarriers[Ring<kItems>::kBarrierBytes];
+  __shared__ __align__(128) uint8_t mapScratch[kPrefillMapBytes];
+  TileRing<A> ring((sharedAddress(shared) + 1023) & ~1023u);
+  Ring<kItems> items = {sharedAddress(itemBarriers)};
+  if (threadIdx.x == 0) {
+    ring.begin(kPrefillFeeders, kPrefillWarps);
+    items.begin(kPrefillFeeders, kPrefillWarps);
+  }
   __syncthreads();
 
-  // One sequence after the other: the one of the first token that no earlier
-  // token of the block shares.
+  constexpr int kMultipliers = kPrefillWarps * 32;
+  if (threadIdx.x >= kMultipliers) {
+    keepRegisters<TileFeeder<A>::kRegisters>();
+    int feeder = static_cast<int>(threadIdx.x) - kMultipliers;
+    TileFeeder<A> feed(p, feeder, ring, maps + blockIdx.x * kPrefillMapBytes,
+                       mapScratch);
+    uint32_t tokens = A::tokens(p);
+    int count = Item::count(tokens);
 #pragma unroll 1
-  for (int leader = 0; leader < Block::kTokens; ++leader) {
-    i32 sequence = tokens.sequences[leader];
-    int most = tokens.mostOf(leader), length = A::rangeLength(most);
-    int begin = static_cast<int>(blockIdx.x) * length;
-    int end = min(begin + length, most);
-    if (begin >= most)
-      continue;
+    for (int round = 0;; ++round) {
+      int number = Item::ofRound(round, count);
+      items.goTo(round);
+      items.waitEmptied();
+      PrefillTokens<A> &seen = itemTokens[items.slot];
+      if (feeder == 0)
+        seen.item.become(number, count, number < 0 ? 0 : tokens);
+      meet<1, kPrefillFeeders>();
+      seen.load(p, feeder);
+      arriveAtBarrier(items.filled());
+      if (number < 0)
+        break;
+      seen.forEachSequence([&](i32 sequence, int begin, int end) {
+        feed.feed(A::pagesOf(p, sequence), seen.item.kvHead, begin, end);
+      });
+    }
+  } else {
+    takeRegisters<TileFeeder<A>::kOthersRegisters>();
+    Products products(ring);
+    Products::beginTurns();
+#pragma unroll 1
+    for (int round = 0;; ++round) {
+      items.goTo(round);
+      items.waitFilled();
+      const PrefillTokens<A> &seen = itemTokens[items.slot];
+      if (seen.item.endToken == 0)
+        break;
+      PrefillPlace<A> place = {seen.item};
+      products.rows = {};
+      products.rows.begin(p, place, scale);
+      seen.forEachSequence([&](i32 sequence, int begin, int end) {
 #pragma unroll
-    for (int r = 0; r < 2; ++r)
-      rows.visible[r] = tokens.visibleOf(place, r, sequence, end);
-    if (threadIdx.x == 0)
-      firstBad = 0x7fffffff;
-    __syncthreads();
-    addPositions<Block>(p, rows,
-                        {A::pagesOf(p, sequence), A::pageCount(p), begin, end},
-                        place.kvHead, stages, slots, &firstBad);
-#pragma unroll
-    for (int r = 0; r < 2; ++r)
-      rows.bad[r] |= rows.visible[r] > firstBad;
-    __syncthreads();
+        for (int r = 0; r < 2; ++r)
+          products.rows.visible[r] = place.visibleOf(seen, r, sequence, end);
+        products.add(begin, end);
+      });
+      products.rows.store(p, place);
+      items.release();
+    }
   }
-  rows.store(p, place);
 }
 
 } // namespace saddle::device

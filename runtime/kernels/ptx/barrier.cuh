@@ -61,6 +61,36 @@ __device__ __forceinline__ void meet() {
   asm volatile("bar.sync %0, %1;" ::"n"(id), "n"(threads) : "memory");
 }
 
+/// Two warpgroups, the first of the CTA, take turns: each waits in takeTurn()
+/// until the other has called passTurn() once more. Barriers `id` and `id + 1`.
+/// Which one is found anew each time, since registers are scarce.
+template <int id>
+__device__ __forceinline__ void takeTurn() {
+  asm volatile("{\n"
+               ".reg .pred first;\n"
+               ".reg .b32 thread;\n"
+               "mov.u32 thread, %%tid.x;\n"
+               "setp.lt.u32 first, thread, 128;\n"
+               "@first bar.sync %0, 256;\n"
+               "@!first bar.sync %1, 256;\n"
+               "}" ::"n"(id),
+               "n"(id + 1)
+               : "memory");
+}
+template <int id>
+__device__ __forceinline__ void passTurn() {
+  asm volatile("{\n"
+               ".reg .pred first;\n"
+               ".reg .b32 thread;\n"
+               "mov.u32 thread, %%tid.x;\n"
+               "setp.lt.u32 first, thread, 128;\n"
+               "@first bar.arrive %1, 256;\n"
+               "@!first bar.arrive %0, 256;\n"
+               "}" ::"n"(id),
+               "n"(id + 1)
+               : "memory");
+}
+
 /// A warpgroup gives registers back, down to that many for a thread.
 template <int count>
 __device__ __forceinline__ void keepRegisters() {

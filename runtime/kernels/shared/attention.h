@@ -20,18 +20,32 @@ constexpr int64_t partialResultBytes(int64_t parts, int64_t headDim) {
 /// takes at a time, which lie in one page.
 constexpr int kDecodeHeads = 8, kDecodeTile = 16;
 
-/// Prefill: tokens of a warp, positions of a tile, stages of tiles.
-constexpr int kPrefillTokens = 16, kPrefillTile = 64, kPrefillStages = 4;
-/// Keys and values of a tile with elements of that size.
+/// Prefill: tokens of a warp, warps that multiply, threads that feed them.
+constexpr int kPrefillTokens = 16, kPrefillWarps = 8, kPrefillFeeders = 128;
+constexpr int kPrefillThreads = kPrefillWarps * 32 + kPrefillFeeders;
+/// Positions of a tile of keys or values. Where e4m3 is widened those that feed
+/// need more registers, so that the others have half a tile.
+constexpr int prefillTile(int64_t elementBytes) {
+  return elementBytes == 1 ? 64 : 128;
+}
+/// Tiles in the ring.
+constexpr int prefillRing(int64_t elementBytes) {
+  return 6 * 128 / prefillTile(elementBytes);
+}
+/// Tiles have 16-bit elements, whatever the cache has.
 constexpr int64_t prefillTileBytes(int64_t headDim, int64_t elementBytes) {
-  return 2 * kPrefillTile * headDim * elementBytes;
+  return prefillTile(elementBytes) * headDim * 2;
 }
-/// Stages as they lie in the cache; e4m3 is widened to f16 in two more places.
-/// The first stage is aligned to 1024, which a CTA's memory is not.
+/// The ring, then two barriers for each tile, then for each the first page that
+/// each of four warps found outside the cache. The ring is aligned to 1024,
+/// which a CTA's memory is not.
 constexpr int64_t prefillSharedBytes(int64_t headDim, int64_t elementBytes) {
-  return kPrefillStages * prefillTileBytes(headDim, elementBytes) +
-         (elementBytes == 1 ? 2 * prefillTileBytes(headDim, 2) : 0) + 1024;
+  return prefillRing(elementBytes) *
+             (prefillTileBytes(headDim, elementBytes) + 2 * 8 + 4 * 4) +
+         1024;
 }
+/// The workspace of a CTA, behind partial results: two tensor maps.
+constexpr int64_t kPrefillMapBytes = 2 * 128;
 
 } // namespace saddle::device
 

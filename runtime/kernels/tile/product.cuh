@@ -15,13 +15,13 @@
 
 #pragma once
 
-#include "runtime/kernels/ptx/barrier.cuh"
 #include "runtime/kernels/ptx/copy_async.cuh"
 #include "runtime/kernels/ptx/load_matrix.cuh"
 #include "runtime/kernels/ptx/tensor_map.cuh"
 #include "runtime/kernels/ptx/wgmma_rows.cuh"
 #include "runtime/kernels/shared/tile.h"
 #include "runtime/kernels/tile/matrix.cuh"
+#include "runtime/kernels/tile/ring.cuh"
 
 #include <type_traits>
 
@@ -91,15 +91,11 @@ struct TileProduct {
   /// each CTA. `weights` are those of W.
   __device__ __forceinline__ TileProduct(uint8_t *shared, uint8_t *maps,
                                          const void *weights)
-      : base(sharedAddress(shared)),
+      : base(sharedAddress(shared)), ring{base + kBarriersAt},
         map(maps + blockIdx.x * TileLayout::kMapBytes) {
-    if (threadIdx.x == 0) {
-      for (int i = 0; i < depth; ++i) {
-        initBarrier(filled(i), TileLayout::kFeeders);
-        initBarrier(emptied(i), kMultipliers / 32);
-      }
-      fenceBarriers();
-    }
+    if (threadIdx.x == 0)
+      ring.begin(TileLayout::kFeeders + TileLayout::kFeeders / 32,
+                 kMultipliers / 32);
     if (threadIdx.x / 32 == kMultipliers / 32)
       makeMatrixMap(map, shared, weights, W::kRows, W::kCols * sizeof(T),
                     W::kStride * sizeof(T), 64);
@@ -132,8 +128,8 @@ struct TileProduct {
                      (piece ^ line) * 16;
 #pragma unroll 1
     for (int stage = 0; stage < kStages; ++stage) {
-      waitForBarrier(emptied(slot), parity ^ 1);
-      uint32_t to = base + slot * kStageBytes;
+      ring.waitEmptied();
+      uint32_t to = base + ring.slot * kStageBytes;
       if (feeder() == 0)
         feedRows(source, to + kTokenBytes, stage * TileLayout::kLineBytes);
       int column =
@@ -151,8 +147,12 @@ struct TileProduct {
       if constexpr (kScaled)
         feedFactors(source, stage);
       // wgmma reads only what bulk copies bring, so that no fence is needed.
-      arriveWithCopies(filled(slot));
-      advance();
+      arriveWithCopies(ring.filled());
+      // Copies do not vouch for what is said of items: a warp does.
+      __syncwarp();
+      if (lane == 0)
+        arriveAtBarrier(ring.filled());
+      ring.advance();
     }
   }
 
@@ -172,7 +172,7 @@ struct TileProduct {
   __device__ __forceinline__ void multiply(int items, Finish finish) {
 #pragma unroll 1
     for (; items > 0; --items) {
-      waitForBarrier(filled(slot), parity); // what is said of the item is there
+      ring.waitFilled(); // what is said of the item is there
       int warp = threadIdx.x / 32;
       int count = inShared<int2>(kItemsAt)[set].y;
       if (groups == 1 || count > 64)
@@ -218,27 +218,9 @@ private:
   __device__ __forceinline__ Number *inShared(int offset) const {
     return static_cast<Number *>(__cvta_shared_to_generic(base + offset));
   }
-  __device__ __forceinline__ uint32_t filled(int slot) const {
-    return base + kBarriersAt + slot * 8;
-  }
-  __device__ __forceinline__ uint32_t emptied(int slot) const {
-    return filled(slot) + depth * 8;
-  }
   __device__ __forceinline__ void nextSet() {
     set = set + 1 == kItemSets ? 0 : set + 1;
   }
-  __device__ __forceinline__ void advance() {
-    slot = slot + 1 == depth ? 0 : slot + 1;
-    parity ^= slot == 0;
-  }
-  /// A warp has read what it needs: the slot may be filled again.
-  __device__ __forceinline__ void endStage() {
-    __syncwarp();
-    if (threadIdx.x % 32 == 0)
-      arriveAtBarrier(emptied(slot));
-    advance();
-  }
-
   static __device__ __forceinline__ uint32_t bytesAt(int column) {
     if constexpr (W::kCols % kStageColumns == 0)
       return 16;
@@ -251,16 +233,17 @@ private:
   __device__ __forceinline__ void feedRows(const Source &source, uint32_t to,
                                            int column) {
     constexpr int kRunBytes = 64 * TileLayout::kLineBytes;
-    expectBytes(filled(slot), kRuns * kRunBytes);
+    expectBytes(ring.filled(), kRuns * kRunBytes);
 #pragma unroll
     for (int run = 0; run < kRuns; ++run)
       copyBox(to + run * kRunBytes, map, source.runRow[run], column,
-              filled(slot));
+              ring.filled());
   }
 
   /// Factors of a stage: of all tokens, then of all runs, for each part.
   __device__ __forceinline__ void feedFactors(const Source &source, int stage) {
-    uint32_t to = base + kFactorsAt + feeder() * 4 + slot * kStageFactors * 4;
+    uint32_t to =
+        base + kFactorsAt + feeder() * 4 + ring.slot * kStageFactors * 4;
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
       int column = stage * kStageColumns + part * scaleColumns;
@@ -288,8 +271,8 @@ private:
     uint32_t line = (place.token + lane % 16) * TileLayout::kLineBytes;
 #pragma unroll 1
     for (int stage = 0; stage < kStages; ++stage) {
-      waitForBarrier(filled(slot), parity);
-      uint32_t at = base + slot * kStageBytes;
+      ring.waitFilled();
+      uint32_t at = base + ring.slot * kStageBytes;
       uint32_t tokens[4][4]; // 32 bytes of k each
 #pragma unroll
       for (int step = 0; step < 4; ++step)
@@ -303,7 +286,8 @@ private:
       } else {
         multiplyWaves(sums, tokens, at);
       }
-      endStage();
+      ring.release();
+      ring.advance();
     }
     int2 item = inShared<int2>(kItemsAt)[set];
     finish(sums, place, divided, item.x, item.y);
@@ -369,8 +353,9 @@ private:
     if constexpr (!kLast)
       begin<number + 1>(next, tokens, at);
     // Of the lane's two tokens, times that of the run.
-    uint32_t factors = base + kFactorsAt +
-                       (slot * kStageFactors + kPart * (kTokens + kRuns)) * 4;
+    uint32_t factors =
+        base + kFactorsAt +
+        (ring.slot * kStageFactors + kPart * (kTokens + kRuns)) * 4;
     uint32_t token = factors + (place.token + threadIdx.x % 32 / 4) * 4;
     float row = loadShared(factors + (kTokens + place.wave * 2 + kRun) * 4);
     float factor[2] = {loadShared(token) * row, loadShared(token + 32) * row};
@@ -385,9 +370,10 @@ private:
       multiplyRuns<count, number + 1>(sums, next, here, tokens, at, place);
   }
 
-  uint32_t base, parity = 0;
+  uint32_t base;
+  Ring<depth> ring;
   uint8_t *map;
-  int slot = 0, set = 0;
+  int set = 0;
 };
 
 } // namespace saddle::device

@@ -142,36 +142,43 @@ TEST_F(AttentionPlanTest, MoreTokensThanSequencesArePrefill) {
   s.tokens = 512;
   KernelPlan p = plan(attention(bf16(), bf16(), s));
   EXPECT_THAT(p.headers, ElementsAre("impls/attention_prefill.cuh"));
-  // 32 blocks of tokens x 6 heads are 24 CTAs of 8 warps. n ranges take 1 / n
+  // 32 blocks of tokens x 6 heads are 24 items of 8 warps. n ranges take 1 / n
   // of a round while 24 n <= 132, and 240 / 4096 n x 24 / 132 of traffic: 5
   // ranges are best, 0.2 + 0.053; 6 need a second round.
-  EXPECT_THAT(p.functions[0].grid, ElementsAre(5, 1, 24));
-  EXPECT_EQ(p.functions[0].block, 256u);
-  // 4 stages x (keys, values) x 64 positions x 128 bf16, and alignment.
+  EXPECT_THAT(p.functions[0].body, HasSubstr("Attention<1, 128, 16, 5,"));
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(120, 1, 1));
+  EXPECT_EQ(p.functions[0].block, 384u);
+  EXPECT_EQ(p.functions[0].residentBlocks, 1u);
+  // 6 tiles x (128 positions x 128 bf16, two barriers, four numbers), and
+  // alignment. The partial results: 512 tokens x 6 heads x 5 x (128 + 2) x 4.
   EXPECT_THAT(p.functions[0].body,
-              HasSubstr("attentionPrefill<A, 8, /*sharedBytes=*/132096>(p, "
-                        "0.125f);"));
-  EXPECT_EQ(p.functions[0].sharedBytes, 132096u);
+              HasSubstr("attentionPrefill<A, /*sharedBytes=*/197824>(p, "
+                        "0.125f, static_cast<uint8_t *>(p.workspace) + "
+                        "7987200);"));
+  EXPECT_EQ(p.functions[0].sharedBytes, 197824u);
+  EXPECT_EQ(p.workspaceBytes, 7987200u + 120 * 256);
   EXPECT_THAT(p.functions[1].body,
               HasSubstr("combineSplits<A, 4, /*everySplit=*/true, "
                         "/*binary=*/true>(p);"));
-  // e4m3: half as much, and two tiles as f16.
+  // e4m3: as f16, 12 tiles of half as many positions.
   EXPECT_EQ(plan(attention(bf16(), e4m3(), s)).functions[0].sharedBytes,
-            132096u);
+            12 * (64 * 128 * 2 + 32) + 1024u);
 }
 
 TEST_F(AttentionPlanTest, BlocksThatFillTheMachineAreNotCut) {
   Shape s;
   s.tokens = 4096;
   s.pages = 256;
-  // 192 CTAs: 1.73 rounds (between 192 / 132 and 2); in two ranges 1.48 and
+  // 192 items: 1.73 rounds (between 192 / 132 and 2); in two ranges 1.48 and
   // traffic of 240 / 2048 x 2 x 1.45 = 0.34.
-  EXPECT_THAT(plan(attention(bf16(), bf16(), s)).functions[0].grid,
-              ElementsAre(1, 1, 192));
+  KernelPlan p = plan(attention(bf16(), bf16(), s));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("Attention<1, 128, 16, 1,"));
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(132, 1, 1));
+  EXPECT_EQ(p.workspaceBytes, 132u * 256);
   // With long contexts the traffic is 0.12.
   s.pages = 2048;
-  EXPECT_THAT(plan(attention(bf16(), bf16(), s)).functions[0].grid,
-              ElementsAre(2, 1, 192));
+  EXPECT_THAT(plan(attention(bf16(), bf16(), s)).functions[0].body,
+              HasSubstr("Attention<1, 128, 16, 2,"));
 }
 
 TEST_F(AttentionPlanTest, WhatFragmentsCannotHoldTakesTheGeneralKernel) {

@@ -41,6 +41,13 @@ struct Shape {
     return std::clamp<int64_t>(target / others, 1, most);
   }
 
+  /// Partial results of so many ranges, which end at a multiple of 128, as the
+  /// tensor maps behind them need.
+  int64_t partialBytes(int64_t splits) const {
+    return llvm::alignTo(
+        device::partialResultBytes(tokens * heads * splits, headDim), 128);
+  }
+
   /// Ranges for `blocks` CTAs that take a multiprocessor each: as few rounds of
   /// the machine per range as possible. Rounds are half as uneven as whole
   /// numbers say, because blocks differ. Each further range costs the traffic
@@ -103,8 +110,7 @@ static KernelPlan assemble(const LaunchDesc &launch, const Shape &shape,
   KernelPlan plan;
   plan.headers = {std::move(header)};
   if (splits > 1) {
-    plan.workspaceBytes = uint64_t(device::partialResultBytes(
-        shape.tokens * shape.heads * splits, shape.headDim));
+    plan.workspaceBytes = uint64_t(shape.partialBytes(splits));
     int64_t warps =
         std::clamp<int64_t>(llvm::bit_ceil(uint64_t(splits)) / 8, 4, 32);
     FunctionPlan combine;
@@ -168,24 +174,30 @@ static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
 }
 
 static KernelPlan planPrefill(const LaunchDesc &launch, const Shape &shape) {
-  constexpr int64_t kWarps = 8;
   int64_t pairs =
       llvm::divideCeil(shape.tokens, device::kPrefillTokens) * shape.perKvHead;
-  int64_t blocks = llvm::divideCeil(pairs, kWarps);
-  int64_t splits = shape.balancedSplits(blocks * shape.kvHeads);
+  int64_t blocks =
+      llvm::divideCeil(pairs, device::kPrefillWarps) * shape.kvHeads;
+  int64_t splits = shape.balancedSplits(blocks);
   int64_t shared = device::prefillSharedBytes(
       shape.headDim, shape.kCache.element.getIntOrFloatBitWidth() / 8);
+  int64_t ctas = std::min(blocks * splits, kMultiprocessors);
+  // Tensor maps lie behind partial results.
+  int64_t mapsAt = splits > 1 ? shape.partialBytes(splits) : 0;
   FunctionPlan attend;
   attend.body =
-      llvm::formatv("attentionPrefill<A, {0}, /*sharedBytes=*/{1}>(p, {2});",
-                    kWarps, shared, floatLiteral(shape.scale));
-  attend.block = kWarps * 32;
-  attend.grid[0] = static_cast<uint32_t>(splits);
-  attend.grid[1] = static_cast<uint32_t>(shape.kvHeads);
-  attend.grid[2] = static_cast<uint32_t>(blocks);
+      llvm::formatv("attentionPrefill<A, /*sharedBytes=*/{0}>(p, {1}, "
+                    "static_cast<uint8_t *>(p.workspace) + {2});",
+                    shared, floatLiteral(shape.scale), mapsAt);
+  attend.block = device::kPrefillThreads;
+  attend.grid[0] = static_cast<uint32_t>(ctas);
   attend.sharedBytes = static_cast<uint32_t>(shared);
-  return assemble(launch, shape, splits, "impls/attention_prefill.cuh",
-                  std::move(attend), true, true);
+  attend.residentBlocks = 1; // else ptxas may spill
+  KernelPlan plan =
+      assemble(launch, shape, splits, "impls/attention_prefill.cuh",
+               std::move(attend), true, true);
+  plan.workspaceBytes = uint64_t(mapsAt + ctas * device::kPrefillMapBytes);
+  return plan;
 }
 
 static FailureOr<KernelPlan> planShape(const LaunchDesc &launch,
