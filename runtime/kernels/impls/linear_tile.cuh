@@ -25,17 +25,18 @@ __device__ __forceinline__ int itemsOfCta(int items) {
 }
 
 /// out = x w^T. `Product` is a TileProduct of X and W; `Scale` is NoCompanion
-/// for plain weights. `maps` is Product's.
+/// for plain weights. `weights` are those of W, `maps` is Product's.
 template <int extent, typename X, typename W, typename Out, typename Product,
           typename Scale = NoCompanion, typename Tokens = PlainTokens>
 __device__ void linearTile(const LaunchParams &p, const void *x,
-                           const void *factors, void *maps) {
+                           const void *factors, void *maps,
+                           const void *weights) {
   static_assert(Out::isVectorizable(16 / sizeof(typename Out::Element)),
                 "results are written 16 bytes at a time");
   extern __shared__ __align__(1024) uint8_t tiles[];
   constexpr int kTokens = Product::kTokens;
   constexpr int kBlocks = (W::kRows + Product::kRows - 1) / Product::kRows;
-  Product product(tiles, static_cast<uint8_t *>(maps), p.operands[1]);
+  Product product(tiles, static_cast<uint8_t *>(maps), weights);
   int count = p.step->counts[extent];
   int items = (count + kTokens - 1) / kTokens * kBlocks;
   if (Product::isFeeder()) {
@@ -83,6 +84,44 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
               return Out::row(out, firstToken + token) + firstRow + i * 128;
             });
     });
+  }
+}
+
+/// The same with the launch's weights.
+template <int extent, typename X, typename W, typename Out, typename Product,
+          typename Scale = NoCompanion, typename Tokens = PlainTokens>
+__device__ void linearTile(const LaunchParams &p, const void *x,
+                           const void *factors, void *maps) {
+  linearTile<extent, X, W, Out, Product, Scale, Tokens>(p, x, factors, maps,
+                                                        p.operands[1]);
+}
+
+/// Weights in fp32 as three bf16 whose sum they are: 3 x 8 bits hold the 24 of
+/// an fp32, and what is below 2^-133 is lost. Their products with bf16 tokens
+/// are exact, so that they can be summed up as one product of three times the
+/// columns, the least first. Grid: CTAs that share the rows of W. `Parts` is
+/// the matrix of all three, at `parts`.
+template <typename W, typename Parts>
+__device__ void splitWeights(const LaunchParams &p, void *parts) {
+  static_assert(Parts::kCols == 3 * W::kCols && W::kCols % 4 == 0 &&
+                    W::isVectorizable(4) && Parts::isVectorizable(4),
+                "four columns at a time");
+  constexpr int kFours = W::kCols / 4;
+  int stride = static_cast<int>(gridDim.x * blockDim.x);
+  for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+       i < W::kRows * kFours; i += stride) {
+    int row = i / kFours, column = i % kFours * 4;
+    float4 left =
+        *reinterpret_cast<const float4 *>(W::row(p.operands[1], row) + column);
+    bf16 *to = Parts::row(parts, row) + column;
+#pragma unroll
+    for (int part = 2; part >= 0; --part) {
+      uint2 pairs = {bf16Pair(left.x, left.y), bf16Pair(left.z, left.w)};
+      *reinterpret_cast<uint2 *>(to + part * W::kCols) = pairs;
+      float2 first = bf16Values(pairs.x), second = bf16Values(pairs.y);
+      left = {left.x - first.x, left.y - first.y, left.z - second.x,
+              left.w - second.y};
+    }
   }
 }
 

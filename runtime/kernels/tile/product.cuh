@@ -27,7 +27,8 @@
 
 namespace saddle::device {
 
-/// X and W are matrices of e4m3 or of bf16. With scaleColumns > 0, the product
+/// X and W are matrices of e4m3 or of bf16. Where W has more columns, X's count
+/// again from the first on. With scaleColumns > 0, the product
 /// of each that many columns (64 or 128 codes) is multiplied by one factor for
 /// a token, for `tokenGroup` columns, and one for 64 rows, for `weightGroup`.
 template <typename X, typename W, int groups, int waves, int depth,
@@ -49,6 +50,10 @@ struct TileProduct {
   static constexpr int kRows = kLayout.rows(), kRuns = kLayout.runs();
   static constexpr int kMultipliers = kLayout.multipliers();
   static constexpr int kStages = (W::kCols + kStageColumns - 1) / kStageColumns;
+  static constexpr int kTokenColumns =
+      X::kCols < W::kCols ? X::kCols : W::kCols;
+  static_assert(W::kCols == kTokenColumns || kTokenColumns % kStageColumns == 0,
+                "a stage has columns beside each other");
   static constexpr int kTokenBytes = kTokens * TileLayout::kLineBytes;
   static constexpr int kStageBytes = kLayout.stageBytes(),
                        kStageFactors = kLayout.stageFactors(),
@@ -135,7 +140,7 @@ struct TileProduct {
       int column =
           stage * kStageColumns + piece * static_cast<int>(16 / sizeof(T));
       uint32_t bytes = bytesAt(column);
-      int at = bytes ? column : 0;
+      int at = bytes ? column % kTokenColumns : 0;
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         int row = __shfl_sync(kFullWarp, source.tokenRow, i * 4 + line);

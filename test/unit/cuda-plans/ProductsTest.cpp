@@ -277,6 +277,43 @@ TEST_F(M25PlanTest, SmallerTilesWhereThereAreFew) {
   EXPECT_EQ(p.functions[1].block, 256u);
 }
 
+/// fp32 weights of many tokens: three parts in bf16 as one product.
+TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {
+  auto router = [&](int64_t tokens, int64_t cols = 3072, int64_t stride = 256) {
+    return plan(launch("linear",
+                       {operand("x", bf16(), {tokens, cols}),
+                        operand("w", f32(), {256, cols}),
+                        operand("out", f32(), {tokens, 256}, stride)},
+                       {{"act_group", 0}}));
+  };
+  KernelPlan p = router(8192);
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_EQ(p.functions[0].suffix, "split");
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("splitWeights<Matrix<f32, 256, 3072, 3072>, "
+                        "Matrix<bf16, 256, 9216, 9216>>(p, p.workspace);"));
+  EXPECT_EQ(p.functions[0].grid[0], 264u);
+  // 128 blocks of 64 tokens x 2 of 128 rows would be two rounds: 256 rows.
+  EXPECT_THAT(p.functions[1].body, HasSubstr("TileProduct<Matrix<bf16, 8192, "
+                                             "3072, 3072>, Matrix<bf16, 256, "
+                                             "9216, 9216>, 1, 2, "));
+  EXPECT_EQ(p.functions[1].grid[0], 128u);
+  // The parts, then a tensor map for each CTA.
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("static_cast<uint8_t *>(p.workspace) + 4718592, "
+                        "p.workspace);"));
+  EXPECT_EQ(p.workspaceBytes, 256u * 9216 * 2 + 132 * 128);
+  EXPECT_THAT(router(4096).functions[1].body, HasSubstr(", 1, 1, "));
+  // Too few items, columns that are not whole stages, rows that are not whole
+  // 16 bytes.
+  EXPECT_THAT(router(1472).headers, ElementsAre("impls/linear_stream.cuh"));
+  EXPECT_THAT(router(1473).headers, ElementsAre("impls/linear_tile.cuh"));
+  EXPECT_THAT(router(8192, 3080).headers,
+              ElementsAre("impls/linear_stream.cuh"));
+  EXPECT_THAT(router(8192, 3072, 258).headers,
+              ElementsAre("impls/linear_stream.cuh"));
+}
+
 TEST_F(M25PlanTest, TilesWriteSixteenBytesAtATime) {
   LaunchDesc launch = projection(2048, 8192, 3072);
   launch.operands.back() = operand("out", bf16(), {2048, 8192}, 8196);

@@ -91,14 +91,17 @@ static FunctionPlan productFunction(std::string body, const StreamShape &shape,
   return product;
 }
 
-/// The shape for many tokens, where there are enough of them to be worth it and
-/// results can be written 16 bytes at a time.
+/// Whether tiles can write such results 16 bytes at a time.
+static bool canWriteTiles(const Operand &out) {
+  return out.alignment >= 16 &&
+         out.strides[0] * out.element.getIntOrFloatBitWidth() % 128 == 0;
+}
+
+/// The shape for many tokens, where there are enough of them to be worth it.
 static std::optional<TileShape> chooseTile(int64_t tokens, const Operand &out,
                                            int64_t scaleColumns = 0) {
   int64_t rows = out.shape[1];
-  if (out.alignment < 16 ||
-      out.strides[0] * out.element.getIntOrFloatBitWidth() % 128 != 0 ||
-      tokens <= 16 ||
+  if (!canWriteTiles(out) || tokens <= 16 ||
       (tokens <= 64 && ceilDiv(tokens, 64) * ceilDiv(rows, 128) < 48))
     return std::nullopt;
   // Two groups with two waves, or a smaller tile where those would leave
@@ -115,6 +118,43 @@ static FunctionPlan tileFunction(std::string body, const TileShape &tile,
                            ceilDiv(tokens, tile.tokens()));
 }
 
+/// Weights in fp32 for many tokens: first they become three parts in bf16,
+/// which then are one product.
+static std::optional<KernelPlan> planParts(const LaunchDesc &launch) {
+  const Operand &x = launch.operands[0], &w = launch.operands[1],
+                &out = launch.operands[2];
+  // Three times the columns are long: they pay where items are many.
+  constexpr int64_t kThreads = 256, kStageColumns = 64, kLeastItems = 48;
+  int64_t rows = w.shape[0], cols = w.shape[1];
+  int64_t items = ceilDiv(x.shape[0], 64) * ceilDiv(rows, 128);
+  if (!canWriteTiles(out) || cols % kStageColumns != 0 || items < kLeastItems)
+    return std::nullopt;
+  // 256 rows at a time keep the tensor cores busier than 128, but not when half
+  // of the machine has none.
+  TileShape tile(1, items > kMultiprocessors ? 2 : 1);
+  std::string xType = matrixType(x), wType = matrixType(w),
+              parts = formatv("Matrix<bf16, {0}, {1}, {1}>", rows, 3 * cols);
+  uint64_t mapsAt = roundUp(rows * 3 * cols * 2, 256);
+  KernelPlan plan;
+  plan.headers = {"impls/linear_tile.cuh"};
+  FunctionPlan split;
+  split.suffix = "split";
+  split.body = formatv("splitWeights<{0}, {1}>(p, p.workspace);", wType, parts);
+  split.block = kThreads;
+  split.grid[0] =
+      std::min(ceilDiv(rows * cols / 4, kThreads), 2 * kMultiprocessors);
+  FunctionPlan product = tileFunction(
+      formatv("linearTile<{0}, {1}, {2}, {3}, {4}>(p, p.operands[0], nullptr, "
+              "static_cast<uint8_t *>(p.workspace) + {5}, p.workspace);",
+              extentNumber(launch), xType, parts, matrixType(out),
+              tile.text(xType, parts), mapsAt),
+      tile, rows, x.shape[0]);
+  product.suffix = "product";
+  plan.functions = {std::move(split), std::move(product)};
+  plan.workspaceBytes = mapsAt + TileShape::mapBytes();
+  return plan;
+}
+
 /// Kernels of impls/linear_stream.cuh or linear_tile.cuh for plain weights,
 /// where the operands allow it.
 static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
@@ -123,6 +163,9 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
       launch.integer("act_group") > 0)
     return std::nullopt;
   KernelPlan plan;
+  if (w.element.isF32())
+    if (auto parts = planParts(launch))
+      return parts;
   std::optional<TileShape> tile;
   if (w.element.isBF16())
     tile = chooseTile(x.shape[0], launch.operands[2]);
