@@ -3,8 +3,10 @@
 namespace saddle::cuda {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::StartsWith;
 using ProductsPlanTest = PlanTest;
 
 TEST_F(ProductsPlanTest, OddLinearIsOneFunction) {
@@ -277,7 +279,8 @@ TEST_F(M25PlanTest, SmallerTilesWhereThereAreFew) {
   EXPECT_EQ(p.functions[1].block, 256u);
 }
 
-/// fp32 weights of many tokens: three parts in bf16 as one product.
+/// fp32 weights: they stream for few tokens; for many they are three parts in
+/// bf16 and one product. The step says which.
 TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {
   auto router = [&](int64_t tokens, int64_t cols = 3072, int64_t stride = 256) {
     return plan(launch("linear",
@@ -287,31 +290,36 @@ TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {
                        {{"act_group", 0}}));
   };
   KernelPlan p = router(8192);
-  ASSERT_EQ(p.functions.size(), 2u);
-  EXPECT_EQ(p.functions[0].suffix, "split");
+  ASSERT_EQ(p.functions.size(), 3u);
+  // 680,000 / 256 tokens.
+  EXPECT_EQ(p.functions[0].suffix, "few");
   EXPECT_THAT(p.functions[0].body,
-              HasSubstr("splitWeights<Matrix<f32, 256, 3072, 3072>, "
-                        "Matrix<bf16, 256, 9216, 9216>>(p, p.workspace);"));
-  EXPECT_EQ(p.functions[0].grid[0], 264u);
-  // 128 blocks of 64 tokens x 2 of 128 rows would be two rounds: 256 rows.
-  EXPECT_THAT(p.functions[1].body, HasSubstr("TileProduct<Matrix<bf16, 8192, "
-                                             "3072, 3072>, Matrix<bf16, 256, "
-                                             "9216, 9216>, 1, 2, "));
-  EXPECT_EQ(p.functions[1].grid[0], 128u);
-  // The parts, then a tensor map for each CTA.
+              StartsWith("if (p.step->counts[1] >= 2657) {\n"
+                         "  waitForPrevious();\n  allowNext();\n"
+                         "  return;\n}\nlinearStream<"));
+  EXPECT_EQ(p.functions[1].suffix, "split");
   EXPECT_THAT(p.functions[1].body,
-              HasSubstr("static_cast<uint8_t *>(p.workspace) + 4718592, "
-                        "p.workspace);"));
+              AllOf(StartsWith("if (p.step->counts[1] < 2657)\n  return;\n"),
+                    HasSubstr("splitWeights<Matrix<f32, 256, 3072, 3072>, "
+                              "Matrix<bf16, 256, 9216, 9216>>(p, "
+                              "p.workspace);")));
+  EXPECT_EQ(p.functions[1].grid[0], 264u);
+  // 128 blocks of 64 tokens x 256 rows.
+  EXPECT_THAT(p.functions[2].body,
+              AllOf(StartsWith("if (p.step->counts[1] < 2657)\n  return;\n"),
+                    HasSubstr("TileProduct<Matrix<bf16, 8192, 3072, 3072>, "
+                              "Matrix<bf16, 256, 9216, 9216>, 1, 2, "),
+                    // The parts, then a tensor map for each CTA.
+                    HasSubstr("static_cast<uint8_t *>(p.workspace) + 4718592, "
+                              "p.workspace);")));
+  EXPECT_EQ(p.functions[2].grid[0], 128u);
   EXPECT_EQ(p.workspaceBytes, 256u * 9216 * 2 + 132 * 128);
-  EXPECT_THAT(router(4096).functions[1].body, HasSubstr(", 1, 1, "));
-  // Too few items, columns that are not whole stages, rows that are not whole
+  // Too few tokens, columns that are not whole stages, rows that are not whole
   // 16 bytes.
-  EXPECT_THAT(router(1472).headers, ElementsAre("impls/linear_stream.cuh"));
-  EXPECT_THAT(router(1473).headers, ElementsAre("impls/linear_tile.cuh"));
-  EXPECT_THAT(router(8192, 3080).headers,
-              ElementsAre("impls/linear_stream.cuh"));
-  EXPECT_THAT(router(8192, 3072, 258).headers,
-              ElementsAre("impls/linear_stream.cuh"));
+  EXPECT_EQ(router(2656).functions.size(), 1u);
+  EXPECT_EQ(router(2657).functions.size(), 3u);
+  EXPECT_EQ(router(8192, 3080).functions.size(), 1u);
+  EXPECT_EQ(router(8192, 3072, 258).functions.size(), 1u);
 }
 
 TEST_F(M25PlanTest, TilesWriteSixteenBytesAtATime) {
