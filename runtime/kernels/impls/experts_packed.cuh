@@ -199,7 +199,7 @@ template <int extent, int unit, typename X, typename Experts, typename Plan>
 __device__ void prepareExpertsPacked(const LaunchParams &p, Plan *plan,
                                      void *ordered) {
   if (blockIdx.x == 0)
-    planExperts<extent, Experts>(p, plan);
+    planExperts<extent, 1, Experts>(p, plan);
   else
     orderRows<extent, unit, X>(p, p.operands[0], ordered, 1);
 }

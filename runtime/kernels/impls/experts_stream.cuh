@@ -17,18 +17,23 @@
 
 #include "runtime/kernels/impls/experts_gated.cuh"
 #include "runtime/kernels/impls/linear_stream.cuh"
+#include "runtime/kernels/ptx/cluster.cuh"
 #include "runtime/kernels/shared/experts.h"
 #include "runtime/kernels/tile/vectors.cuh"
 
 namespace saddle::device {
 
-/// Sorts the pairs, by one CTA; `shared` has expertSortBytes().
-template <int extent, typename Experts, typename Plan>
+/// Sorts the pairs, by the first `ctas` CTAs, which are a cluster when there
+/// are several; `shared` has expertSortBytes().
+template <int extent, int ctas, typename Experts, typename Plan>
 __device__ void planExperts(const LaunchParams &p, Plan *plan) {
   static_assert(sizeof(Plan) == Plan::kBytes,
                 "the planner reserves what the kernel uses");
+  // Of this CTA's pairs; then of all, where the next pair goes; then of those
+  // of CTAs before this one.
   extern __shared__ int32_t counts[];
-  int32_t *next = counts + Plan::kHeld;
+  int32_t *next = counts + Plan::kHeld, *before = next + Plan::kHeld;
+  int cta = static_cast<int>(blockIdx.x);
   for (int i = threadIdx.x; i < Plan::kHeld; i += blockDim.x)
     counts[i] = 0;
   __syncthreads();
@@ -38,8 +43,9 @@ __device__ void planExperts(const LaunchParams &p, Plan *plan) {
         static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols;
     // Several loads at a time.
     constexpr int kBatch = 16 / kEach;
-    int64_t stride = static_cast<int64_t>(blockDim.x) * kEach;
-    for (int64_t first = threadIdx.x * kEach; first < total;
+    int64_t stride = static_cast<int64_t>(blockDim.x) * ctas * kEach;
+    int64_t thread = static_cast<int64_t>(cta) * blockDim.x + threadIdx.x;
+    for (int64_t first = thread * kEach; first < total;
          first += kBatch * stride) {
       Vector<int32_t, kEach> chosen[kBatch];
 #pragma unroll
@@ -64,6 +70,25 @@ __device__ void planExperts(const LaunchParams &p, Plan *plan) {
     }
   };
   forEachPair([&](int32_t, int32_t expert) { atomicAdd(&counts[expert], 1); });
+  if constexpr (ctas > 1) {
+    arriveAtCluster();
+    waitForCluster();
+  } else {
+    __syncthreads();
+  }
+  for (int e = threadIdx.x; e < Plan::kHeld; e += blockDim.x) {
+    int sum = 0, sumBefore = 0;
+#pragma unroll
+    for (int i = 0; i < ctas; ++i) {
+      int there = ctas > 1 ? loadInCluster(&counts[e], i) : counts[e];
+      sum += there;
+      sumBefore += i < cta ? there : 0;
+    }
+    next[e] = sum;
+    before[e] = sumBefore;
+  }
+  if constexpr (ctas > 1)
+    arriveAtCluster(); // others' counts have been read
   __syncthreads();
   // A lane has some consecutive experts: where do their pairs and blocks begin?
   if (threadIdx.x < 32) {
@@ -75,8 +100,8 @@ __device__ void planExperts(const LaunchParams &p, Plan *plan) {
                          : static_cast<int>(Plan::kHeld);
     int pairs = 0, blocks = 0;
     for (int e = firstExpert; e < lastExpert; ++e) {
-      pairs += counts[e];
-      blocks += (counts[e] + Plan::kTokens - 1) / Plan::kTokens;
+      pairs += next[e];
+      blocks += (next[e] + Plan::kTokens - 1) / Plan::kTokens;
     }
     int pairsHere = pairs, blocksHere = blocks;
 #pragma unroll
@@ -86,38 +111,42 @@ __device__ void planExperts(const LaunchParams &p, Plan *plan) {
       pairs += lane >= distance ? morePairs : 0;
       blocks += lane >= distance ? moreBlocks : 0;
     }
-    if (lane == 31) {
+    if (lane == 31 && cta == 0) {
       plan->blockCount = blocks;
       plan->pairCount = pairs;
     }
     pairs -= pairsHere;
     blocks -= blocksHere;
     for (int e = firstExpert; e < lastExpert; ++e) {
-      next[e] = pairs;
-      for (int done = 0; done < counts[e]; done += Plan::kTokens) {
-        int left = counts[e] - done;
-        plan->blocks[blocks++] = {
-            e, pairs + done, left < Plan::kTokens ? left : Plan::kTokens, 0};
-      }
-      pairs += counts[e];
+      int count = next[e];
+      next[e] = pairs + before[e];
+      if (cta == 0)
+        for (int done = 0; done < count; done += Plan::kTokens) {
+          int left = count - done;
+          plan->blocks[blocks++] = {
+              e, pairs + done, left < Plan::kTokens ? left : Plan::kTokens, 0};
+        }
+      pairs += count;
     }
   }
   __syncthreads();
   forEachPair([&](int32_t pair, int32_t expert) {
     plan->order[atomicAdd(&next[expert], 1)] = pair;
   });
+  if constexpr (ctas > 1)
+    waitForCluster();
 }
 
-/// The first CTA plans, the others encode x (when it is to be encoded).
-template <int extent, int group, typename X, typename Codes, typename Factors,
-          typename Experts, typename Plan>
+/// The first `ctas` CTAs plan, the others encode x (when it is to be encoded).
+template <int extent, int ctas, int group, typename X, typename Codes,
+          typename Factors, typename Experts, typename Plan>
 __device__ void prepareExperts(const LaunchParams &p, Plan *plan, void *codes,
                                void *factors) {
-  if (blockIdx.x == 0)
-    planExperts<extent, Experts>(p, plan);
+  if (blockIdx.x < ctas)
+    planExperts<extent, ctas, Experts>(p, plan);
   else
     encodeRows<extent, group, X, Codes, Factors>(p, p.operands[0], codes,
-                                                 factors, 1);
+                                                 factors, ctas);
 }
 
 /// Calls visit(block, pairs, item) for `items` items of each block of tokens,

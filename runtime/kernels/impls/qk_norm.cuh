@@ -58,7 +58,8 @@ public:
   static constexpr int kScratch = 2 * threads / 32;
 
   __device__ __forceinline__ QKNormRow(const LaunchParams &p, uint32_t row)
-      : p(p), row(row) {
+      : p(p), row(row),
+        slot(static_cast<const i32 *>(p.operands[qk_norm::kSlots])[row]) {
     forEach([&](int i, const auto &place) {
       using Place = std::decay_t<decltype(place)>;
       load<typename Place::Source>(i, Place::kOperand, place.column, 0);
@@ -88,7 +89,6 @@ public:
   /// Scales by `factors` of q and k, turns by `rotations` and stores.
   __device__ __forceinline__ void finish(const float (&factors)[2],
                                          const Rotation *rotations) {
-    i32 slot = static_cast<const i32 *>(p.operands[qk_norm::kSlots])[row];
     bool cached = static_cast<uint32_t>(slot) < p.step->slots;
     forEach([&](int i, const auto &place) {
       constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
@@ -186,6 +186,7 @@ private:
 
   const LaunchParams &p;
   uint32_t row;
+  i32 slot; // fetched with the row, not behind its sums
   float values[kPerThread][2][kCount];
 };
 

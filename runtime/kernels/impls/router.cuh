@@ -1,10 +1,12 @@
-// router_topk, softmax_topk and shared_gate. Of the first two: one CTA per
-// token, one thread per expert. A thread counts the experts that go before its
-// own, first within its warp; the best of each warp are counted once more among
-// each other. No rounds, and little code, which a kernel that runs once has to
-// fetch first. Scores have the bits of the reference, as nearly as C libraries
-// agree on exp, and so have order and weights. Floor: launch latency and some
-// 500 instructions of a warp. Up to 1024 experts.
+// router_topk, softmax_topk and shared_gate. Of the first two, for few tokens:
+// one CTA per token, one thread per expert. A thread counts the experts that go
+// before its own, first within its warp; the best of each warp are counted once
+// more among each other. No rounds, and little code, which a kernel that runs
+// once has to fetch first. For many tokens, where instructions count and not
+// their latency, a warp per token finds the best of what is left, one after the
+// other. Scores have the bits of the reference, as nearly as C libraries agree
+// on exp, and so have order and weights. Floor: launch latency and some 500
+// instructions of a warp. Up to 1024 experts.
 
 #pragma once
 
@@ -146,6 +148,95 @@ chooseExperts(LogitOf logitOf, const Scores &rule, float *weightsOut,
       sum += rule.weight(best[j], best[0]);
     weightsOut[i] = rule.weight(best[i], best[0]) / sum * rule.routedScale;
   }
+}
+
+/// The experts of one token, by a warp; logitOf(expert) is asked for each once.
+template <int experts, int chosen, typename LogitOf, typename Scores>
+__device__ __forceinline__ void
+chooseExpertsOfWarp(LogitOf logitOf, const Scores &rule, float *weightsOut,
+                    int32_t *expertsOut) {
+  static_assert(chosen <= experts && chosen <= 32, "a lane has a chosen one");
+  // Lane by lane successive experts: of equal keys that of the lowest lane, and
+  // there the first one, is the lowest expert.
+  constexpr int kEach = (experts + 31) / 32;
+  int lane = static_cast<int>(threadIdx.x) % 32;
+  float scores[kEach];
+  uint32_t keys[kEach]; // 0: no expert
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    int expert = lane * kEach + i;
+    bool real = experts % 32 == 0 || expert < experts;
+    scores[i] = real ? rule.of(logitOf(expert)) : 0;
+    keys[i] = real ? sortable(rule.rank(scores[i], expert)) : 0;
+  }
+  float mine = 0, sum = 0, largest = 0; // of the lane's chosen one, and of all
+  int number = 0;
+#pragma unroll 1
+  for (int place = 0; place < chosen; ++place) {
+    uint32_t key = keys[0];
+    int at = 0;
+#pragma unroll
+    for (int i = 1; i < kEach; ++i)
+      if (keys[i] > key) {
+        key = keys[i];
+        at = i;
+      }
+    uint32_t best = __reduce_max_sync(kFullWarp, key);
+    int owner = __ffs(__ballot_sync(kFullWarp, key == best)) - 1;
+    float score = scores[0];
+#pragma unroll
+    for (int i = 1; i < kEach; ++i)
+      score = at == i ? scores[i] : score;
+    score = __shfl_sync(kFullWarp, score, owner);
+    int expert = __shfl_sync(kFullWarp, lane * kEach + at, owner);
+    if (place == 0)
+      largest = score;
+    sum += rule.weight(score, largest);
+    if (lane == place) {
+      mine = score;
+      number = expert;
+    }
+#pragma unroll
+    for (int i = 0; i < kEach; ++i)
+      if (lane == owner && at == i)
+        keys[i] = 0;
+  }
+  if (lane < chosen) {
+    weightsOut[lane] = rule.weight(mine, largest) / sum * rule.routedScale;
+    expertsOut[lane] = number;
+  }
+}
+
+/// Calls choose(row, logitOf) for all rows, a warp each.
+template <int extent, typename Logits, typename Choose>
+__device__ __forceinline__ void forEachRowOfWarp(const LaunchParams &p,
+                                                 Choose choose) {
+  uint32_t warps = gridDim.x * blockDim.x / 32;
+  for (uint32_t row = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
+       row < p.step->counts[extent]; row += warps)
+    choose(row,
+           [&](int expert) { return Logits::row(p.operands[0], row)[expert]; });
+}
+
+/// Operands logits, bias, weights, experts; CTAs of any number of warps.
+template <int extent, typename Logits, typename Weights, typename Experts>
+__device__ void routerTopKOfWarps(const LaunchParams &p, float routedScale) {
+  SigmoidScores rule = {static_cast<const float *>(p.operands[1]), routedScale};
+  forEachRowOfWarp<extent, Logits>(p, [&](uint32_t row, auto logitOf) {
+    chooseExpertsOfWarp<Logits::kCols, Weights::kCols>(
+        logitOf, rule, Weights::row(p.operands[2], row),
+        Experts::row(p.operands[3], row));
+  });
+}
+
+/// Operands logits, weights, experts; CTAs of any number of warps.
+template <int extent, typename Logits, typename Weights, typename Experts>
+__device__ void softmaxTopKOfWarps(const LaunchParams &p) {
+  forEachRowOfWarp<extent, Logits>(p, [&](uint32_t row, auto logitOf) {
+    chooseExpertsOfWarp<Logits::kCols, Weights::kCols>(
+        logitOf, SoftmaxScores{}, Weights::row(p.operands[1], row),
+        Experts::row(p.operands[2], row));
+  });
 }
 
 /// Operands logits, bias, weights, experts; CTAs of `threads`.

@@ -25,6 +25,21 @@ __device__ __forceinline__ void waitForCluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
+/// Reads CTA `rank`'s copy of a variable in shared memory; as storeInCluster().
+__device__ __forceinline__ int32_t loadInCluster(const int32_t *variable,
+                                                 uint32_t rank) {
+  int32_t value;
+  asm volatile("{\n"
+               ".reg .b32 there;\n"
+               "mapa.shared::cluster.u32 there, %1, %2;\n"
+               "ld.shared::cluster.s32 %0, [there];\n"
+               "}"
+               : "=r"(value)
+               : "r"(sharedAddress(variable)), "r"(rank)
+               : "memory");
+  return value;
+}
+
 /// Writes to CTA `rank`'s copy of a variable in shared memory. That CTA has
 /// begun, and does not end before a barrier behind this.
 __device__ __forceinline__ void storeInCluster(float *variable, uint32_t rank,

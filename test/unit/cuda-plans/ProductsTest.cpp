@@ -381,7 +381,8 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
   EXPECT_THAT(p.headers, ElementsAre("impls/experts_stream.cuh"));
   ASSERT_EQ(p.functions.size(), 4u);
   EXPECT_EQ(p.functions[0].suffix, "prepare");
-  EXPECT_EQ(p.functions[0].sharedBytes, 2u * 4 * 256);
+  EXPECT_EQ(p.functions[0].sharedBytes, 3u * 4 * 256);
+  EXPECT_EQ(p.functions[0].cluster, 1u);
   EXPECT_EQ(p.functions[1].suffix, "up");
   // 512 pairs in blocks of 8 tokens: 256 + 64 blocks at most.
   EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 512, 8>"));
@@ -410,6 +411,13 @@ TEST_F(M25PlanTest, ExpertsOfPrefillAreTiles) {
   EXPECT_THAT(p.headers, ElementsAre("impls/experts_tile.cuh"));
   // The first product encodes the activations.
   ASSERT_EQ(p.functions.size(), 4u);
+  // 16,384 pairs are sorted by a cluster of 8 CTAs; the others encode, in whole
+  // clusters.
+  EXPECT_THAT(p.functions[0].body, HasSubstr("prepareExperts<1, 8, 128, "));
+  EXPECT_EQ(p.functions[0].cluster, 8u);
+  EXPECT_EQ(p.functions[0].grid[0] % 8, 0u);
+  EXPECT_EQ(plan(experts(1024)).functions[0].cluster, 1u);
+  EXPECT_EQ(plan(experts(1025)).functions[0].cluster, 8u);
   EXPECT_THAT(p.functions[1].body, HasSubstr("expertsUpEncodeTile<8, "));
   EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 16384, 128>"));
   EXPECT_EQ(p.functions[1].grid[0], 132u);

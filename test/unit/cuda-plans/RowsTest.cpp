@@ -511,8 +511,20 @@ TEST_F(RowsPlanTest, RouterHasACtaPerTokenAndAThreadPerExpert) {
             "8>, Matrix<i32, 65, 8, 8>>(p, 1.0f);");
   EXPECT_EQ(p.functions[0].block, 256u);
   EXPECT_EQ(p.functions[0].grid[0], 65u);
-  EXPECT_EQ(plan(router(1, 40)).functions[0].block, 64u);        // whole warps
-  EXPECT_EQ(plan(router(5000, 40)).functions[0].grid[0], 1056u); // 8 x 132
+  EXPECT_EQ(plan(router(1, 40)).functions[0].block, 64u); // whole warps
+  EXPECT_EQ(plan(router(527, 40)).functions[0].grid[0], 527u);
+  // Four tokens for each multiprocessor: a warp for each.
+  p = plan(router(528, 40));
+  EXPECT_EQ(p.functions[0].body,
+            "routerTopKOfWarps<1, Matrix<f32, 528, 40, 40>, Matrix<f32, 528, "
+            "8, 8>, Matrix<i32, 528, 8, 8>>(p, 1.0f);");
+  EXPECT_EQ(p.functions[0].block, 256u);
+  EXPECT_EQ(p.functions[0].grid[0], 66u);
+  EXPECT_EQ(plan(router(9000, 256)).functions[0].grid[0], 1056u); // 8 x 132
+  // More experts than a lane's registers hold a 32nd of.
+  p = plan(router(5000, 520));
+  EXPECT_THAT(p.functions[0].body, StartsWith("routerTopK<1, 544, "));
+  EXPECT_EQ(p.functions[0].grid[0], 1056u);
   EXPECT_EQ(errorOf(router(1, 2000)), "router_topk chooses among 2000 experts, "
                                       "expected 1024 at most");
 }

@@ -170,11 +170,11 @@ TEST_F(ScanPlanTest, OpsAroundTheScanAreElementwise) {
 }
 
 TEST_F(ScanPlanTest, ASoftmaxRouterHasNoBias) {
-  auto router = [&](int64_t experts) {
+  auto router = [&](int64_t experts, int64_t tokens = 65) {
     return launch("softmax_topk",
-                  {operand("logits", f32(), {65, experts}),
-                   operand("weights", f32(), {65, 2}),
-                   operand("experts", i32(), {65, 2})},
+                  {operand("logits", f32(), {tokens, experts}),
+                   operand("weights", f32(), {tokens, 2}),
+                   operand("experts", i32(), {tokens, 2})},
                   {});
   };
   KernelPlan p = plan(router(32));
@@ -184,6 +184,8 @@ TEST_F(ScanPlanTest, ASoftmaxRouterHasNoBias) {
             "2>, Matrix<i32, 65, 2, 2>>(p);");
   EXPECT_EQ(p.functions[0].block, 32u);
   EXPECT_EQ(p.functions[0].grid[0], 65u);
+  EXPECT_THAT(plan(router(32, 1000)).functions[0].body,
+              StartsWith("softmaxTopKOfWarps<1, Matrix<f32, 1000, 32, 32>, "));
   p = plan(launch(
       "shared_gate",
       {operand("weights", f32(), {300, 2}), operand("logit", f32(), {300, 1}),

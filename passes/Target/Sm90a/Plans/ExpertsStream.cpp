@@ -220,23 +220,29 @@ void StreamPlanner::placeData() {
 
 /// Sorts the pairs and, in other CTAs, encodes x.
 FunctionPlan StreamPlanner::prepare() const {
+  constexpr int64_t kPairsOfCta = 8192, kSortingCtas = 8;
   int extent = extentNumber(op.launch);
   FunctionPlan function;
   function.suffix = "prepare";
-  // One CTA sorts all pairs.
-  function.block = op.pairs() > 4096 ? 1024 : 512;
+  // One CTA sorts all pairs. Many would keep it longer than the others take to
+  // encode: then a cluster does (with 65,536 pairs 75 us otherwise, H200).
+  int64_t ctas = op.pairs() > kPairsOfCta ? kSortingCtas : 1;
+  function.block = ctas == 1 && op.pairs() > 4096 ? 1024 : 512;
+  function.cluster = ctas;
+  function.grid[0] = ctas;
   function.sharedBytes = device::expertSortBytes(op.held());
   if (!types.codes) {
-    function.body =
-        formatv("planExperts<{0}, {1}>(p, {2});", extent, experts, planAt);
+    function.body = formatv("planExperts<{0}, {1}, {2}>(p, {3});", extent, ctas,
+                            experts, planAt);
     return function;
   }
   function.body =
-      formatv("prepareExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, {8});",
-              extent, op.group, matrixType(op.x), x.type, x.factorsType,
+      formatv("prepareExperts<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, {7}, {8}, "
+              "{9});",
+              extent, ctas, op.group, matrixType(op.x), x.type, x.factorsType,
               experts, planAt, x.data, x.factors);
-  function.grid[0] =
-      1 + blocksOfWarps(op.tokens() * ceilDiv(op.hidden(), op.group));
+  function.grid[0] = roundUp(
+      ctas + blocksOfWarps(op.tokens() * ceilDiv(op.hidden(), op.group)), ctas);
   return function;
 }
 

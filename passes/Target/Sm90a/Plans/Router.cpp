@@ -23,15 +23,32 @@ static FailureOr<KernelPlan> planRouter(const LaunchDesc &launch,
                           launch.op, experts, kMostExperts);
     return failure();
   }
+  // From so many tokens on every multiprocessor has several: a warp for each. A
+  // lane holds its experts in registers.
+  constexpr int64_t kManyTokens = kMultiprocessors * 4, kWarps = 8,
+                    kMostOfWarp = 512, kMostChosen = 32;
+  int64_t chosen = launch.operands[weights].shape.back();
+  bool warps = launch.capacity >= kManyTokens && experts <= kMostOfWarp &&
+               chosen <= kMostChosen;
   FunctionPlan only;
-  only.block = static_cast<uint32_t>(llvm::alignTo(experts, 32));
-  only.body = llvm::formatv(
-      "{0}<{1}, {2}, {3}, {4}, {5}>(p{6});", function,
-      static_cast<int>(launch.extent), only.block,
-      matrixType(launch.operands[0]), matrixType(launch.operands[weights]),
-      matrixType(launch.operands[weights + 1]), constants);
-  only.grid[0] = static_cast<uint32_t>(
-      std::clamp<int64_t>(launch.capacity, 1, kMultiprocessors * 8));
+  std::string types =
+      llvm::formatv("{0}, {1}, {2}", matrixType(launch.operands[0]),
+                    matrixType(launch.operands[weights]),
+                    matrixType(launch.operands[weights + 1]));
+  int extent = static_cast<int>(launch.extent);
+  int64_t ctas = launch.capacity;
+  if (warps) {
+    only.block = kWarps * 32;
+    only.body = llvm::formatv("{0}OfWarps<{1}, {2}>(p{3});", function, extent,
+                              types, constants);
+    ctas = llvm::divideCeil(launch.capacity, kWarps);
+  } else {
+    only.block = static_cast<uint32_t>(llvm::alignTo(experts, 32));
+    only.body = llvm::formatv("{0}<{1}, {2}, {3}>(p{4});", function, extent,
+                              only.block, types, constants);
+  }
+  only.grid[0] =
+      static_cast<uint32_t>(std::clamp<int64_t>(ctas, 1, kMultiprocessors * 8));
   KernelPlan plan;
   plan.headers = {"impls/router.cuh"};
   plan.functions.push_back(std::move(only));
