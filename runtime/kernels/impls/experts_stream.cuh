@@ -18,6 +18,7 @@
 #include "runtime/kernels/impls/experts_gated.cuh"
 #include "runtime/kernels/impls/linear_stream.cuh"
 #include "runtime/kernels/ptx/cluster.cuh"
+#include "runtime/kernels/ptx/launch.cuh"
 #include "runtime/kernels/shared/experts.h"
 #include "runtime/kernels/tile/vectors.cuh"
 
@@ -192,6 +193,52 @@ setBlockTokens(typename Stream::Source &source, const void *x,
   }
 }
 
+/// Products of items with a block's tokens: set(source, share, block, item)
+/// says what a warp multiplies, and take(sums, block, item) gets the sums. What
+/// the next item needs first is under way before those of one are added, so
+/// that memory never waits for a barrier. Calls wait() between the first
+/// weights and their tokens.
+template <typename Shape, typename Stream, int tokenGroup, int weightGroup,
+          int items, typename Plan, typename Wait, typename Set, typename Take>
+__device__ __forceinline__ void streamItems(const Plan *plan, Wait wait,
+                                            Set set, Take take) {
+  extern __shared__ __align__(16) uint8_t shared[];
+  using Share = WarpShare<Shape, Stream>;
+  Share share(shared);
+  auto *sums = reinterpret_cast<float *>(shared + Share::kSumsAt);
+  int total = plan->blockCount * items, item = blockIdx.x;
+  if (item >= total)
+    return wait();
+  ExpertBlock block = plan->blocks[item / items];
+  typename Stream::Source source;
+  Stream stream;
+  set(source, share, block, item % items);
+  stream.template begin<tokenGroup, weightGroup>(source, share.ring,
+                                                 share.first, share.last, wait);
+  while (true) {
+    int next = item + gridDim.x;
+    bool isLast = next >= total;
+    ExpertBlock nextBlock = {};
+    if (!isLast)
+      nextBlock = plan->blocks[next / items];
+    stream.clear();
+    stream.template finish<tokenGroup, weightGroup>(source, share.ring,
+                                                    share.first, share.last);
+    if (!isLast) {
+      set(source, share, nextBlock, next % items);
+      stream.template begin<tokenGroup, weightGroup>(
+          source, share.ring, share.first, share.last, [] {});
+    }
+    // Its first barrier: the sums before are read.
+    StreamSums<Shape, Stream>::collect(stream, sums);
+    take(sums, block, item % items);
+    if (isLast)
+      return;
+    block = nextBlock;
+    item = next;
+  }
+}
+
 /// inner[pair] = silu(gate) * up.
 template <int slots, typename X, typename W13, typename Shape, typename Scale,
           typename Tokens, typename Plan>
@@ -203,23 +250,18 @@ __device__ void expertsUpStream(const LaunchParams &p, const Plan *plan,
   static_assert(Shape::kTokens == Plan::kTokens, "a block of tokens at a time");
   constexpr int kInner = Gated::kInner, kCtaColumns = Gated::kCtaColumns;
   constexpr int kItems = (kInner + kCtaColumns - 1) / kCtaColumns;
-  extern __shared__ __align__(16) uint8_t shared[];
-  float *sums = reinterpret_cast<float *>(shared);
-  forEachItem<kItems>(
-      plan, blockIdx.x, gridDim.x,
-      [&](const ExpertBlock &block, const int32_t *pairs, int item) {
-        int ctaColumn = item * kCtaColumns;
-        WarpShare<Shape, Stream> share(shared);
-        typename Stream::Source source;
-        Gated::set(source, p, block.expert, ctaColumn, share);
+  streamItems<Shape, Stream, Tokens::kGroup, Scale::kBlockCols, kItems>(
+      plan, [] {},
+      [&](auto &source, const auto &share, const ExpertBlock &block, int item) {
+        const int32_t *pairs = plan->order + block.first;
+        Gated::set(source, p, block.expert, item * kCtaColumns, share);
         setBlockTokens<1, Tokens, Plan, Stream>(
             source, x, factors, block,
             [&](int place) { return pairs[place] / slots; });
-        Stream stream;
-        stream.clear();
-        stream.template run<Tokens::kGroup, Scale::kBlockCols>(
-            source, share.ring, share.first, share.last);
-        Gated::Sums::collect(stream, sums);
+      },
+      [&](const float *sums, const ExpertBlock &block, int item) {
+        const int32_t *pairs = plan->order + block.first;
+        int ctaColumn = item * kCtaColumns;
         for (int i = threadIdx.x; i < block.count * kCtaColumns;
              i += blockDim.x) {
           int token = i / kCtaColumns, c = i % kCtaColumns;
@@ -227,7 +269,6 @@ __device__ void expertsUpStream(const LaunchParams &p, const Plan *plan,
             inner[static_cast<int64_t>(pairs[token]) * kInner + ctaColumn + c] =
                 Gated::activation(sums, token, c);
         }
-        __syncthreads(); // the rings are free again
       });
 }
 
@@ -268,7 +309,9 @@ __device__ void splitInner(const Plan *plan, const float *values,
 }
 
 /// products[pair] = w2 inner[pair], fp32. `parts` is 2 when rows of X are the
-/// halves of splitInner, which then have token tiles of their own.
+/// halves of splitInner, which then have token tiles of their own. Waits
+/// itself: the plan was there before the function before it began, so the first
+/// weights are fetched while that makes the tokens.
 template <int parts, typename X, typename W2, typename Shape, typename Scale,
           typename Tokens, typename Plan>
 __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
@@ -281,15 +324,12 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
                 "a block of tokens at a time");
   constexpr int kHidden = W2::kRows / Plan::kHeld;
   constexpr int kItems = (kHidden + Shape::kCtaRows - 1) / Shape::kCtaRows;
-  extern __shared__ __align__(16) uint8_t shared[];
-  float *sums = reinterpret_cast<float *>(shared);
-  forEachItem<kItems>(
-      plan, blockIdx.x, gridDim.x,
-      [&](const ExpertBlock &block, const int32_t *pairs, int item) {
-        int ctaRow = item * Shape::kCtaRows;
-        WarpShare<Shape, Stream> share(shared);
-        int firstRow = ctaRow + share.row;
-        typename Stream::Source source;
+  allowNext();
+  streamItems<Shape, Stream, Tokens::kGroup, Scale::kBlockCols, kItems>(
+      plan, [] { waitForPrevious(); },
+      [&](auto &source, const auto &share, const ExpertBlock &block, int item) {
+        const int32_t *pairs = plan->order + block.first;
+        int firstRow = item * Shape::kCtaRows + share.row;
         Shape::template setRows<W2>(
             source,
             W2::row(p.operands[At::kW2],
@@ -304,11 +344,10 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
                   ? Scale::row(p.operands[At::kScale2], block.expert, row)
                   : nullptr;
         }
-        Stream stream;
-        stream.clear();
-        stream.template run<Tokens::kGroup, Scale::kBlockCols>(
-            source, share.ring, share.first, share.last);
-        Sums::collect(stream, sums);
+      },
+      [&](const float *sums, const ExpertBlock &block, int item) {
+        const int32_t *pairs = plan->order + block.first;
+        int ctaRow = item * Shape::kCtaRows;
         for (int i = threadIdx.x; i < block.count * Shape::kCtaRows;
              i += blockDim.x) {
           int token = i / Shape::kCtaRows, row = i % Shape::kCtaRows;
@@ -323,7 +362,6 @@ __device__ void expertsDownStream(const LaunchParams &p, const Plan *plan,
           products[static_cast<int64_t>(pairs[token]) * kHidden + ctaRow +
                    row] = sum;
         }
-        __syncthreads(); // the rings are free again
       });
 }
 

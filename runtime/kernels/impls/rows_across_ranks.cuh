@@ -18,8 +18,9 @@ __device__ __forceinline__ uint32_t rowsOf(const LaunchParams &p) {
   return min(p.step->counts[extent], static_cast<uint32_t>(X::kRows));
 }
 
-/// One launch of at most `blocks` CTAs, all resident, with a row for each in
-/// turn, of up to `most`; all are sent before the first is waited for. `memory`
+/// One launch of CTAs that are all resident, at most `blocks` where ranks
+/// share a device, with a row for each in turn, of up to `most`; all are sent
+/// before the first is waited for. `memory`
 /// bytes of exchange memory; `signature` as Exchange has it. load(row) gives
 /// the CTA's part of a row, sums(part, sums) its sums, the same in every
 /// thread; prepare(row) does what needs no sums while they are on their way,
@@ -59,7 +60,7 @@ rowsAcrossRanks(const LaunchParams &p, uint32_t signature, uint32_t rows,
     return true;
   };
 
-  if constexpr (most <= blocks) {
+  if (most <= blocks || rows <= gridDim.x) {
     if (blockIdx.x < rows) {
       auto part = load(blockIdx.x);
       send(part, blockIdx.x);

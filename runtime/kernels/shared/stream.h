@@ -74,18 +74,26 @@ struct ResidentLayout {
 };
 
 /// A CTA whose warps share its rows (rowWarps) and its columns (columnWarps);
-/// each has a ring.
+/// each has a ring. Sums lie in the place of the rings, or, with `sumsApart`,
+/// behind them, where rings are filled again before sums are read.
 template <typename Ring>
 struct CtaLayout : Ring {
   int64_t rowWarps, columnWarps;
+  bool sumsApart = false;
 
   constexpr int64_t warps() const { return rowWarps * columnWarps; }
   constexpr int64_t ctaRows() const { return this->rows * rowWarps; }
   /// Floats from one token's sums to the next one's.
   constexpr int64_t sumsPitch() const { return ctaRows() + 4; }
+  /// Where sums that lie apart begin.
+  constexpr int64_t sumsOffset() const {
+    return roundUp(warps() * this->ringBytes(), 16);
+  }
   constexpr int64_t productBytes() const {
     int64_t rings = warps() * this->ringBytes();
     int64_t sums = columnWarps * this->tokens() * sumsPitch() * 4;
+    if (sumsApart)
+      return sumsOffset() + sums;
     return rings > sums ? rings : sums;
   }
   /// Where the CTA's residents begin.

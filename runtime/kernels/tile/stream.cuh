@@ -189,18 +189,10 @@ struct WarpStream {
     __syncwarp();
   }
 
-  /// Adds the products over stages first .. last - 1. `ring` is this warp's;
-  /// factors belong to `tokenGroup` and `weightGroup` columns.
-  template <int tokenGroup = 1, int weightGroup = 1>
-  __device__ __forceinline__ void run(const Source &source, uint8_t *ring,
-                                      int first, int last) {
-    begin<tokenGroup, weightGroup>(source, ring, first, last, [] {});
-
-    finish<tokenGroup, weightGroup>(source, ring, first, last);
-  }
-
-  /// The first half of run(): starts to copy. Calls wait() between weights and
-  /// tokens. Resident tokens need not be there yet.
+  /// Adds the products over stages first .. last - 1 in two halves. `ring` is
+  /// this warp's; factors belong to `tokenGroup` and `weightGroup` columns. The
+  /// first half starts to copy. Calls wait() between weights and tokens.
+  /// Resident tokens need not be there yet.
   template <int tokenGroup = 1, int weightGroup = 1, typename Wait>
   __device__ __forceinline__ void begin(const Source &source, uint8_t *ring,
                                         int first, int last, Wait wait) {

@@ -48,6 +48,8 @@ struct WarpShare {
       Stream::kLayout, Shape::kRowWarps, Shape::kColumnWarps};
   /// Where tokens that stay may lie in `shared`.
   static constexpr int kResidentAt = kLayout.residentOffset();
+  /// Where sums lie that have a place of their own.
+  static constexpr int kSumsAt = kLayout.sumsOffset();
 
   int row; // the first one in the CTA
   int first, last;

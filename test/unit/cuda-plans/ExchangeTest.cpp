@@ -41,6 +41,14 @@ TEST_F(ExchangePlanTest, FewBytesAreSummedInOneShot) {
   EXPECT_EQ(p.functions[0].grid[0], 30u);
   EXPECT_EQ(p.functions[0].block, 128u);
   EXPECT_EQ(p.functions[0].residentBlocks, 2u);
+  EXPECT_EQ(p.functions[0].exclusiveGrid, 0u);
+  // 49152 packets: with a device for each rank, a thread has one or two in
+  // place of six.
+  p = plan(sum(2, 64, 3072));
+  EXPECT_THAT(p.functions[0].body, StartsWith("allReduceOneShot<2, "));
+  EXPECT_EQ(p.functions[0].grid[0], 32u);
+  EXPECT_EQ(p.functions[0].block, 256u);
+  EXPECT_EQ(p.functions[0].exclusiveGrid, 128u);
 }
 
 TEST_F(ExchangePlanTest, MoreBytesTakeTwoShots) {

@@ -341,6 +341,20 @@ TEST_F(M25PlanTest, RouterDividesRowsUntilTheMachineIsFull) {
   EXPECT_EQ(p.functions[0].grid[0], 128u);
 }
 
+/// 128 CTAs of 16 tokens rather than 256 of 8, which would fetch weights twice
+/// as often.
+TEST_F(M25PlanTest, RouterOf64TokensFetchesWeightsFourTimes) {
+  KernelPlan p = plan(launch("linear",
+                             {operand("x", bf16(), {64, 3072}),
+                              operand("w", f32(), {256, 3072}),
+                              operand("out", f32(), {64, 256})},
+                             {{"act_group", 0}}));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_THAT(p.functions[0].body, HasSubstr("StreamShape<8, 2, "));
+  EXPECT_EQ(p.functions[0].grid[0], 32u);
+  EXPECT_EQ(p.functions[0].grid[1], 4u);
+}
+
 TEST_F(M25PlanTest, RowsOfTheLanguageModelHead) {
   KernelPlan p = plan(launch("linear",
                              {operand("x", bf16(), {8, 3072}),
@@ -404,6 +418,26 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
             (16u + 16 * (256 + 64) + 4 * 512 + 255) / 256 * 256 +
                 64 * (3072 + 24 * 4) + 512 * (192 + 2 * 4) +
                 512 * 4 * (192 + 3072));
+}
+
+/// Rings are filled for the next item while sums of one are added, so sums have
+/// a place of their own.
+TEST_F(M25PlanTest, ExpertsOfManyTokensFetchAhead) {
+  KernelPlan p = plan(experts(64, 768));
+  ASSERT_EQ(p.functions.size(), 5u);
+  const FunctionPlan &up = p.functions[1], &down = p.functions[3];
+  EXPECT_EQ(up.suffix, "up");
+  // What it multiplies is only known when the pairs are sorted.
+  EXPECT_FALSE(up.waitsItself);
+  EXPECT_THAT(up.body, HasSubstr("StreamShape<16, 1, 4, 2, 2, 8, 1>"));
+  // Each of 8 warps has 2 stages of 16 rows and 8 tokens of 256 bytes with two
+  // factors for each token and 8 rows, in whole 16 bytes; then sums of 8 tokens
+  // and 128 rows, and 4 more.
+  EXPECT_EQ(up.sharedBytes, 8u * 2 * (24 * 256 + 80) + 8 * (128 + 4) * 4);
+  EXPECT_EQ(up.grid[0], 2u * 132);
+  EXPECT_EQ(down.suffix, "down");
+  EXPECT_TRUE(down.waitsItself);
+  EXPECT_THAT(down.body, StartsWith("expertsDownStream<"));
 }
 
 TEST_F(M25PlanTest, ExpertsOfPrefillAreTiles) {

@@ -469,6 +469,9 @@ TEST_F(RowsPlanTest, QkNormOfAGroupExchangesInside) {
               HasSubstr("qkNormAllReduceRopeKVAppend<8, 149760, 32, 1, 128, "
                         "128, 64,"));
   EXPECT_EQ(p.functions[0].grid[0], 32u);
+  // A row for each CTA where ranks have devices of their own.
+  EXPECT_EQ(p.functions[0].exclusiveGrid, 64u);
+  EXPECT_EQ(planOf(32).functions[0].exclusiveGrid, 0u);
   EXPECT_EQ(p.functions[0].block, 128u);
   EXPECT_EQ(p.functions[0].residentBlocks, 2u);
   EXPECT_EQ(p.workspaceBytes, 0u);

@@ -37,6 +37,9 @@ saddle::cuda::planRowsAcrossRanks(const LaunchDesc &launch,
         static_cast<uint32_t>(std::min(rows.tokens, kWaitingBlocks));
     waits.block = rows.waitingThreads;
     waits.body = rows.together(plan.exchangeBytes, waits.grid[0]);
+    int64_t exclusive = std::min(rows.tokens, kExclusiveBlocks);
+    if (exclusive > waits.grid[0])
+      waits.exclusiveGrid = static_cast<uint32_t>(exclusive);
     plan.functions.push_back(std::move(waits));
     return plan;
   }

@@ -35,8 +35,9 @@ static constexpr int64_t kTwoShotsLimit = 512 << 10;
 /// Of gathers and scatters, in bytes that a rank sends.
 static constexpr int64_t kPacketsLimit = 512 << 10;
 /// From these bytes on, of the joined side, bulk exchanges get more CTAs where
-/// every rank has a device. Measured on 4 H200: a sum of 1 MB 14.9 us with 32
-/// CTAs, 13.3 with 64 or 128; of 3 MB 31.3, 27.4, 25.0; of 48 MB 406, 281, 268.
+/// every rank has a device; sums in packets always do. Measured on 4 H200: a
+/// sum of 1 MB 14.9 us with 32 CTAs, 13.3 with 64 or 128; of 3
+/// MB 31.3, 27.4, 25.0; of 48 MB 406, 281, 268.
 static constexpr int64_t kExclusiveLimit = 1 << 20;
 
 namespace {
@@ -94,18 +95,26 @@ static KernelPlan planWaiting(StringRef header, std::string body, int64_t items,
   return plan;
 }
 
+/// The same in as many CTAs as are of use where every rank has a device.
+static KernelPlan planExclusive(StringRef header, std::string body,
+                                int64_t items, uint64_t memory) {
+  KernelPlan plan = planWaiting(header, std::move(body), items, memory);
+  FunctionPlan &only = plan.functions[0];
+  int64_t blocks = std::min<int64_t>(llvm::divideCeil(items, kWaitingThreads),
+                                     kExclusiveBlocks);
+  if (blocks > only.grid[0])
+    only.exclusiveGrid = static_cast<uint32_t>(blocks);
+  return plan;
+}
+
 /// The same, of a bulk protocol that moves `bytes` in all. Threads without work
 /// are of no use, so CTAs are full.
 static KernelPlan planBulk(StringRef header, std::string body, int64_t items,
                            int64_t bytes) {
-  KernelPlan plan =
-      planWaiting(header, std::move(body), items, device::kBulkMemory);
-  FunctionPlan &only = plan.functions[0];
-  int64_t blocks = std::min<int64_t>(llvm::divideCeil(items, kWaitingThreads),
-                                     kExclusiveBlocks);
-  if (bytes >= kExclusiveLimit && blocks > only.grid[0])
-    only.exclusiveGrid = static_cast<uint32_t>(blocks);
-  return plan;
+  return bytes >= kExclusiveLimit
+             ? planExclusive(header, std::move(body), items,
+                             device::kBulkMemory)
+             : planWaiting(header, std::move(body), items, device::kBulkMemory);
 }
 
 static bool isSummable(const LaunchDesc &launch, std::string &error) {
@@ -138,13 +147,13 @@ FailureOr<KernelPlan> saddle::cuda::planAllReduceSum(const LaunchDesc &launch,
   };
   if (in->bytes() <= oneShotLimit(size)) {
     uint64_t memory = device::packetMemory(size * units);
-    return planWaiting(kHeader, body("allReduceOneShot", memory), units,
-                       memory);
+    return planExclusive(kHeader, body("allReduceOneShot", memory), units,
+                         memory);
   }
   if (in->bytes() <= kTwoShotsLimit) {
     uint64_t memory = device::packetMemory(2 * size * share);
-    return planWaiting(kHeader, body("allReduceTwoShots", memory), share,
-                       memory);
+    return planExclusive(kHeader, body("allReduceTwoShots", memory), share,
+                         memory);
   }
   return planBulk(kHeader, body("allReduceBulk", device::kBulkMemory),
                   llvm::divideCeil(in->units(device::kBulkUnitBytes), size),

@@ -146,9 +146,10 @@ bool StreamPlanner::chooseShapes() {
   int64_t unit = streamUnitColumns(op.w13.element);
   up.scaleUnits = types.scaleUnits13;
   down.scaleUnits = types.scaleUnits2;
-  up.units = streamUnits(hidden, unit, up.scaleUnits, 2);
-  down.units = streamUnits(width, unit, down.scaleUnits, 3);
+  up.units = streamUnits(hidden, unit, up.scaleUnits, 4);
+  down.units = streamUnits(width, unit, down.scaleUnits, 4);
   up.rows = down.rows = 16;
+  up.sumsApart = down.sumsApart = true;
   parts = types.codes ? 1 : 2;
   int64_t stages13 = ceilDiv(hidden, up.units * unit);
   stages2 = ceilDiv(width, down.units * unit);
@@ -304,13 +305,15 @@ FunctionPlan StreamPlanner::secondProduct() const {
                 w2, downTile->text(inner.type, w2), scale2, inner.tokens,
                 planAt, inner.data, inner.factors, products, maps),
         blocks * ceilDiv(op.hidden(), downTile->rows()));
-  return productFunction(
+  FunctionPlan function = productFunction(
       "down",
       formatv("expertsDownStream<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6}, {7}, "
               "{8}, {9});",
               parts, inner.type, w2, down.text(), scale2, inner.tokens, planAt,
               inner.data, inner.factors, products),
       down, blocks * ceilDiv(op.hidden(), down.ctaRows()));
+  function.waitsItself = true;
+  return function;
 }
 
 /// The same where a short row of w2 is a stage: activations are encoded by
@@ -320,6 +323,7 @@ std::optional<FunctionPlan> StreamPlanner::secondProductInPasses() const {
   if (!types.codes || downTile || stages2 != 1 || up.tokenTiles > 2)
     return std::nullopt;
   StreamShape shape = down;
+  shape.sumsApart = false;
   shape.rowWarps = kWarps;
   shape.columnWarps = 1;
   shape.depth = 4;

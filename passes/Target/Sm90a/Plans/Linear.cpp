@@ -61,7 +61,9 @@ static bool chooseShape(StreamShape &shape, int64_t tokens, const Operand &w) {
     shape.rowWarps /= 2;
   if (ctas() < kMultiprocessors)
     shape.rows = 8;
-  while (shape.tokenTiles > 1 && ctas() < kMultiprocessors)
+  // A few idle multiprocessors cost less than fetching weights for half the
+  // tokens.
+  while (shape.tokenTiles > 1 && ctas() < kMultiprocessors * 15 / 16)
     shape.tokenTiles /= 2;
   while (shape.rows > 2 && ctas() < kMultiprocessors * 3 / 4)
     shape.rows /= 2;
