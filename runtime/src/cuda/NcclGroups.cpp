@@ -1,6 +1,7 @@
 #include "runtime/src/cuda/NcclGroups.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/base/Guard.h"
 #include "runtime/src/cuda/Memory.h"
 
 #include <cinttypes>
@@ -216,11 +217,15 @@ void NcclGroups::abort() {
     endAll(library->ncclCommAbort);
 }
 
-/// Each on a thread of its own: NCCL may wait for the other ranks' calls.
+/// Each on a thread of its own: NCCL may wait for the other ranks' calls. Where
+/// no thread is to be had communicators are left alone.
 void NcclGroups::endAll(NcclResult (*end)(NcclComm *)) {
-  for (const auto &[place, comm] : comms)
-    if (comm)
-      ending.emplace_back([end, comm = comm] { end(comm); });
+  (void)guard([&] {
+    for (const auto &[place, comm] : comms)
+      if (comm)
+        ending.emplace_back([end, comm = comm] { end(comm); });
+    return Status();
+  });
 }
 
 } // namespace saddle::cuda
