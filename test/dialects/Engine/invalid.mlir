@@ -1150,6 +1150,9 @@ module @transfer_c1 {
 
 // -----
 
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+#bytes = #engine.piece<source = @x, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 64, dest_row = 0, dest_col = 0,
+    blocks = 1, 1, 1, 1>
 module @launch_c6_state {
   engine.arena @act transient bytes 4096 align 256
   engine.arena @w constant bytes 4096 align 256
@@ -1157,12 +1160,18 @@ module @launch_c6_state {
   engine.kernel @add op "add" {}
   engine.source @x from "x" : tensor<64xi8>
   engine.program @stage_0 stage 0 {
-    engine.weight @bytes in @w at 0 pieces [#engine.piece<source = @x, stack_start = <0>, stack_count = 1, row = <0>, rows = 1, col = <0>, cols = 64, dest_row = 0, dest_col = 0>] : memref<64xi8>
+    engine.weight @bytes in @w at 0 pieces [#bytes] : memref<64xi8>
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
       %e = engine.global @bytes : memref<64xi8>
       // expected-error @+1 {{@bytes is not an 'engine.state'}}
-      engine.launch @add(%x) outs(%x) groups @tp exchange(%e : memref<64xi8>) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
+      engine.launch @add(%x) outs(%x) over @tp exchange(%e : memref<64xi8>) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
     }
   }
 }
+
+// -----
+
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+// expected-error @+1 {{expected four positive block sizes}}
+#piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0, blocks = 1, 1, 0, 1>

@@ -80,7 +80,12 @@ TEST_P(DeviceSessionTest, LogitsAreThoseOfTheCpuTarget) {
   FakeDevice fake(engine, int(engine->worldSize()));
   auto session = makeSession(fake, engine);
   ASSERT_TRUE(session.ok()) << session.status().message();
+  EXPECT_EQ((*session)->deviceTime().count(), 0);
   EXPECT_EQ(runAll(**session), onCpu(GetParam()));
+  // The fake says that every batch takes a millisecond.
+  EXPECT_EQ((*session)->deviceTime() % std::chrono::milliseconds(1),
+            std::chrono::nanoseconds(0));
+  EXPECT_GE((*session)->deviceTime(), std::chrono::milliseconds(1));
   for (const FakeDevice::Launch &launch : fake.launches())
     EXPECT_TRUE(launch.isReplay) << launch.function;
 }

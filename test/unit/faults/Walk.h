@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <set>
 #include <string>
 #include <vector>
@@ -78,6 +79,11 @@ uint64_t walk(Call call, const Codes &codes, Prepare prepare, Life life) {
         return number;
     }
   seenMessages().merge(messages);
+  const char *const names[] = {"allocations", "mappings", "reads",
+                               "early ends of files", "threads"};
+  std::printf("[  WALKED  ] %s: %llu %s\n",
+              testing::UnitTest::GetInstance()->current_test_info()->name(),
+              (unsigned long long)calls, names[int(call)]);
   return calls;
 }
 

@@ -1,9 +1,11 @@
 // What a session needs is added up and refused before anything of it is taken:
 // what a file asks for costs the file nothing.
 
+#include "test/unit/base/Sanitizers.h"
 #include "test/unit/session/Sessions.h"
 
 #include "runtime/src/base/HostMemory.h"
+#include "runtime/src/cpu/Arenas.h"
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -16,9 +18,9 @@ using testing::AllOf;
 
 Status errorOf(const schema::EngineT &description,
                const SessionOptions &options = {}) {
+  auto engine = engineOf(description);
   auto start = comm::Clock::now();
-  Status status =
-      Session::create(engineOf(description), "synthetic:1", options).status();
+  Status status = Session::create(engine, "synthetic:1", options).status();
   EXPECT_LT(comm::Clock::now() - start, 2s);
   EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
   return status;
@@ -79,15 +81,43 @@ std::unique_ptr<schema::EngineT> engineWithBodies(uint64_t tokens,
 
 TEST(PlanTest, RowsThatBodiesKeepAreCheckedFirst) {
   // 16 f32 of 2^20 tokens are 64 MiB.
-  EXPECT_THAT(errorOf(*engineWithBodies(1 << 20, 100000)).message(),
-              HasSubstr("tiny: the engine needs 62"));
+  EXPECT_THAT(errorOf(*engineWithBodies(1 << 20, 20000)).message(),
+              HasSubstr("tiny: the engine needs 12"));
   EXPECT_TRUE(
       Session::create(engineOf(*engineWithBodies(8, 3)), "synthetic:1", {})
           .status()
           .ok());
 }
 
+TEST(PlanTest, PagesThatTakeTheRestLeaveATenthOfIt) {
+  if (!kTakesLimits)
+    GTEST_SKIP() << "sanitizers need more";
+  TinyOptions tiny;
+  tiny.maxSeqLen = 1 << 22; // a GiB of pages for four sequences
+  auto engine = engineOf(*tinyEngine(tiny));
+  pid_t child = fork();
+  if (child == 0) {
+    struct rlimit little;
+    getrlimit(RLIMIT_DATA, &little);
+    little.rlim_cur = 256 << 20;
+    setrlimit(RLIMIT_DATA, &little);
+    auto chosen = cpu::planStates(engine->root(), 0);
+    if (!chosen.ok())
+      _exit(1);
+    // Nine tenths: ten are the most that there is room for.
+    uint64_t tokens = chosen->pages * 4 * 10 / 9;
+    bool fits = cpu::planStates(engine->root(), tokens - 100).ok();
+    bool more = cpu::planStates(engine->root(), tokens + 1000).ok();
+    _exit(fits && !more ? 0 : 2);
+  }
+  int result = -1;
+  waitpid(child, &result, 0);
+  EXPECT_EQ(result, 0);
+}
+
 TEST(PlanTest, WhatRanksResolveIsCheckedFirst) {
+  if (!kTakesLimits)
+    GTEST_SKIP() << "sanitizers need more";
   // 4096 stages would need as many layers, so ranks are of one stage; each of
   // them resolves every slice of the file.
   auto engine = tinyEngine();
