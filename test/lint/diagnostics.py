@@ -93,7 +93,8 @@ def messages_in(path, name):
             body = text[call.end():end_of_statement(text, end)]
         literals = [literal.replace('\\"', '"') for literal in LITERAL.findall(join_literals(body))]
         if call[1] == "makeError":
-            parts = [part for literal in literals for part in SPECIFIER.split(literal)]
+            # The format alone; others are filled in, or alternatives of it.
+            parts = SPECIFIER.split(literals[0])
         else:
             parts = literals
         parts = [part.strip(" \\n:;,.()") for part in parts]
@@ -122,36 +123,41 @@ def all_tests(root):
             yield name, re.sub(r"\s+", " ", text.replace('\\"', '"'))
 
 
-def quotes_of(message):
-    """What a test may quote of it: four words in a row, or a whole part that has fewer."""
-    for part in message.parts:
-        words = part.split()
-        if len(words) < 4:
-            yield " ".join(words)
-        for first in range(len(words) - 3):
-            yield " ".join(words[first:first + 4])
+def grams_of(text):
+    """Every four words in a row, whatever quotes stand around them."""
+    words = re.split(r'[\s"]+', text)
+    return {" ".join(words[i:i + 4]) for i in range(len(words) - 3)}
 
 
 def find_tests(messages, tests):
-    """identifier -> the first test that quotes the message; what several messages say counts for none."""
+    """identifier -> the test that quotes most of the message: four words in a row that no other message
+    has, or three of its parts or all of it, with something short filled in."""
     users = {}
     for message in messages:
-        for quote in quotes_of(message):
-            users.setdefault(quote, set()).add(message.name)
-    own = [(quote, names) for quote, names in users.items() if len(names) == 1]
-    found = {}
+        for part in message.parts:
+            for gram in grams_of(part):
+                users.setdefault(gram, set()).add(message.name)
+    quoted = {}
     for name, text in tests:
-        for quote, (identifier,) in own:
-            if identifier not in found and quote in text:
-                found[identifier] = name
+        for gram in grams_of(text):
+            if len(users.get(gram, ())) == 1:
+                (identifier,) = users[gram]
+                counts = quoted.setdefault(identifier, {})
+                counts[name] = counts.get(name, 0) + 1
+    found = {identifier: max(sorted(counts), key=counts.get) for identifier, counts in quoted.items()}
     for message in messages:
         if message.name in found:
             continue
-        # All of it, with something short filled in.
         parts = [" ".join(part.split()) for part in message.parts if re.search("[a-z]{2}", part)]
         whole = re.compile(".{0,80}?".join(map(re.escape, parts)))
+        runs = [re.compile(".{0,20}?".join(map(re.escape, parts[i:i + 3])))
+                for i in range(len(parts) - 2) if len("".join(parts[i:i + 3])) > 2 * LEAST]
+        # Words of a test may be joined with what stands around the quote.
+        own = [quote for part in parts for quote in [part, *grams_of(part)]
+               if len(quote) >= 2 * LEAST and len(users.get(quote, ())) < 2]
         for name, text in tests:
-            if len("".join(parts)) >= LEAST and whole.search(text):
+            if (len("".join(parts)) >= LEAST and whole.search(text)) or \
+                    any(quote in text for quote in own) or any(run.search(text) for run in runs):
                 found[message.name] = name
                 break
     return found

@@ -534,6 +534,8 @@ void failEveryCall(const TinyOptions &tiny,
                   std::string::npos;
   }
   EXPECT_TRUE(heapFailed);
+  std::printf("[  WALKED  ] %llu calls of the driver, %llu without harm\n",
+              (unsigned long long)calls, (unsigned long long)withoutHarm);
   EXPECT_LT(withoutHarm, calls / 10);
 }
 

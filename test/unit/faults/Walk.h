@@ -46,6 +46,11 @@ inline bool hasSeen(const std::vector<std::string> &parts) {
 /// otherwise. Returns how many calls there are.
 template <typename Prepare, typename Life>
 uint64_t walk(Call call, const Codes &codes, Prepare prepare, Life life) {
+  {
+    // What is made once and kept is no leak.
+    auto given = prepare();
+    (void)life(given);
+  }
   uint64_t calls = 0;
   std::set<std::string> messages;
   int64_t kept = 0; // blocks of `messages`

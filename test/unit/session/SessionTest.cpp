@@ -304,6 +304,19 @@ TEST(SessionTest, AnEngineLargerThanTheMachineIsRefused) {
                         "ranks (arena \"activations\" alone"));
 }
 
+TEST(SessionTest, TooManyMicroBatchesAreRefused) {
+  SessionOptions options;
+  options.microBatches = 1025;
+  Status status =
+      Session::create(engineOf(*tinyEngine()), "synthetic:1", options).status();
+  EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
+  EXPECT_EQ(status.message(), "micro-batches: 1025, expected 1 to 1024, or 0 "
+                              "for one per pipeline stage");
+  options.microBatches = 1024;
+  EXPECT_TRUE(
+      Session::create(engineOf(*tinyEngine()), "synthetic:1", options).ok());
+}
+
 TEST(SessionTest, UnknownWeightsAreRefused) {
   Status status =
       Session::create(engineOf(*tinyEngine()), "/nowhere/at/all", {}).status();

@@ -163,7 +163,8 @@ TEST_F(Pack, Truncated) {
   fs::resize_file(rankFile(), bytes - 8);
   EXPECT_THAT(loadError(*tree),
               HasSubstr("rank-00001.weights: has " + std::to_string(bytes - 8) +
-                        " bytes, expected " + std::to_string(bytes)));
+                        " bytes, expected " + std::to_string(bytes) +
+                        "; pack the weights again"));
   fs::resize_file(rankFile(), 100);
   EXPECT_THAT(loadError(*tree),
               HasSubstr("is shorter than its header; pack the weights "
