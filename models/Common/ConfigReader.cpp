@@ -69,7 +69,7 @@ ConfigReader::ConfigReader(std::shared_ptr<File> file, const json *object,
     : file(std::move(file)), node(object), prefix(std::move(prefix)) {}
 
 StatusOr<ConfigReader> ConfigReader::open(const std::string &path) {
-  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(path));
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(path, kMaxJsonBytes));
   return parse({reinterpret_cast<const char *>(text.data()), text.size()},
                path);
 }
@@ -77,12 +77,12 @@ StatusOr<ConfigReader> ConfigReader::open(const std::string &path) {
 StatusOr<ConfigReader> ConfigReader::parse(std::string_view text,
                                            const std::string &path) {
   Bytes bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size());
-  StatusOr<json> root = readJson(path, bytes);
+  StatusOr<JsonDocument> root = readJson(path, bytes);
   if (!root.ok())
     return Status(StatusCode::InvalidArgument, root.status().message());
   auto file = std::make_shared<File>();
   file->path = path;
-  file->root = std::move(*root);
+  file->root = std::move(root->get());
   if (!file->root.is_object())
     return Status(StatusCode::InvalidArgument,
                   path + ": expected a JSON object, found " +

@@ -16,11 +16,12 @@ static json readIfThere(const std::string &path) {
   StatusOr<bool> isThere = exists(path);
   if (!isThere.ok() || !*isThere)
     return json::object();
-  StatusOr<OwnedBytes> text = readFile(path);
+  StatusOr<OwnedBytes> text = readFile(path, kMaxJsonBytes);
   if (!text.ok())
     return json::object();
-  StatusOr<json> root = readJson(path, text->bytes());
-  return root.ok() && root->is_object() ? std::move(*root) : json::object();
+  StatusOr<JsonDocument> root = readJson(path, text->bytes());
+  return root.ok() && (*root)->is_object() ? std::move(root->get())
+                                           : json::object();
 }
 
 namespace {

@@ -50,9 +50,27 @@ def tokenizers():
         yield data[data.index(b'"tokenizer"') + 12:data.rindex(b'"cases"')].strip(b" ,:\n")
 
 
+def topologies():
+    for text in ("tp=1", "tp=8,dp=2,ep=4,pp=1", "pp=2,tp=65536", "tp=0", "tp=8,", "tp", "ep==2",
+                 "tp=2,tp=2", "tp=-1", "dp= 2", "x=1", ""):
+        yield text.encode()
+
+
+def prompts():
+    for first in b"\0\1":
+        for lines in (b"one\ntwo\n", b"\xef\xbb\xbfa\r\nb c\r\n", b"a\n\nb", b"\r\n", b"\xff",
+                      "w\u00f6rld \u4e2d [e~[ ]!p~[".encode(), b"a" * 100):
+            yield bytes([first]) + lines
+    for numbers in (b"1,2,3", b"-1", b"1,,2", b"99999999999999999999", b" 1 , 2", b"500"):
+        yield b"\2" + numbers
+
+
 # target -> (seeds, longest input)
 TARGETS = {"FuzzEngine": (engines, 1 << 17), "FuzzCheckpoint": (checkpoints, 1 << 16),
-           "FuzzConfig": (configs, 1 << 14), "FuzzTokenizer": (tokenizers, 1 << 15)}
+           "FuzzConfig": (configs, 1 << 14), "FuzzTokenizer": (tokenizers, 1 << 15),
+           "FuzzTopology": (topologies, 1 << 8), "FuzzPrompts": (prompts, 1 << 10)}
+# Those that print notes about what they read: their standard error is closed.
+NOISY = {"FuzzPrompts"}
 
 
 def run(args, name, folder):
@@ -64,7 +82,8 @@ def run(args, name, folder):
         (corpus / f"seed-{number}").write_bytes(seed)
     command = [args.bin / name, f"-max_total_time={args.seconds}", f"-max_len={longest}",
                "-timeout=20", "-rss_limit_mb=4096", "-malloc_limit_mb=2048",
-               "-print_final_stats=1", corpus]
+               "-print_final_stats=1", f"-close_fd_mask={2 if name in NOISY else 0}",
+               f"-artifact_prefix={args.artifacts}/", corpus]
     done = subprocess.run([str(part) for part in command], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     executions = re.search(r"number_of_executed_units: (\d+)", done.stdout)
@@ -82,12 +101,14 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--seconds", type=int, default=60, help="of each target")
     parser.add_argument("--corpus", type=pathlib.Path)
+    parser.add_argument("--artifacts", type=pathlib.Path, default=pathlib.Path("."),
+                        help="folder for inputs that crash")
     parser.add_argument("--only", choices=TARGETS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.corpus or pathlib.Path(temporary)
         results = [run(args, name, folder) for name in TARGETS
-                   if args.only in (None, name)]
+                   if args.only in (None, name) and (args.bin / name).exists()]
     return 0 if all(results) else 1
 
 

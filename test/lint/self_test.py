@@ -13,6 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # Arguments of each lint, from inside its folder of Inputs.
 CASES = {
     "constraint_ids": ["--root", "tree"],
+    "diagnostics": ["--root", "tree"],
     "doc_paths": ["--root", "tree"],
     "docs_drift": [
         f"generated/{name}.md=committed/{name}.md" for name in ("Same", "Differs", "Uncommitted", "Ungenerated")

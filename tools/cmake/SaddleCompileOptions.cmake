@@ -21,7 +21,7 @@ if(SADDLE_SANITIZE)
   add_link_options(-fsanitize=${SADDLE_SANITIZE})
 endif()
 
-# Status values instead of exceptions, in the runtime and on the LLVM side alike; CLI11 throws, so each tool's main.cpp keeps them.
+# On the LLVM side. CLI11 throws, so each tool's main.cpp keeps exceptions, and the runtime is unwound by those of the standard library.
 set(SADDLE_NO_EXCEPTIONS -fno-exceptions)
 
 add_compile_definitions(SADDLE_VERSION="${PROJECT_VERSION}")

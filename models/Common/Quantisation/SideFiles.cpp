@@ -26,12 +26,12 @@ constexpr SideFile kSideFiles[] = {
 };
 
 StatusOr<json> readObject(const std::string &path) {
-  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(path));
-  SADDLE_ASSIGN_OR_RETURN(json root, readJson(path, text.bytes()));
-  if (!root.is_object())
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(path, kMaxJsonBytes));
+  SADDLE_ASSIGN_OR_RETURN(JsonDocument root, readJson(path, text.bytes()));
+  if (!root->is_object())
     return Status(StatusCode::InvalidArgument,
                   path + ": expected a JSON object");
-  return root;
+  return std::move(root.get());
 }
 
 /// The names of modules that stay unquantised, under either key, sorted.

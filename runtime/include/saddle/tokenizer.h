@@ -64,7 +64,8 @@ void saddle_text_stream_destroy(saddle_text_stream_t *stream);
 
 /* The text that became complete with `id`, perhaps none: *length bytes and a
    NUL, borrowed until the next call on the stream. U+0000 is a character like
-   any other; who passes NULL as `length` sees the text end there. */
+   any other; who passes NULL as `length` sees the text end there. NULL when
+   memory is short: text is lost then. */
 const char *saddle_text_stream_push(saddle_text_stream_t *stream, int32_t id,
                                     size_t *length);
 

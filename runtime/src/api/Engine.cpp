@@ -1,5 +1,4 @@
 #include "runtime/src/api/Handles.h"
-#include "runtime/src/backend/StepInputs.h"
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/Programs.h"
 
@@ -8,27 +7,34 @@
 using namespace saddle;
 using namespace saddle::api;
 
+saddle_engine_t::saddle_engine_t(std::shared_ptr<const Engine> loaded)
+    : engine(std::move(loaded)), outputs(backend::outputsOf(engine->root())) {}
+
 static saddle_status_t hand(StatusOr<std::unique_ptr<Engine>> loaded,
                             saddle_engine_t **engine) {
   if (loaded.ok())
-    *engine = new saddle_engine_t{std::move(*loaded)};
+    *engine = new saddle_engine_t(std::move(*loaded));
   return toC(loaded.status());
 }
 
 saddle_status_t saddle_engine_load(const char *path, saddle_engine_t **engine) {
-  if (!path || !engine)
-    return nullArgument(path ? "engine" : "path");
-  *engine = nullptr;
-  return hand(Engine::load(path), engine);
+  return answer([&] {
+    if (!path || !engine)
+      return nullArgument(path ? "engine" : "path");
+    *engine = nullptr;
+    return hand(Engine::load(path), engine);
+  });
 }
 
 saddle_status_t saddle_engine_load_memory(const void *bytes, size_t size,
                                           const char *name,
                                           saddle_engine_t **engine) {
-  if (!bytes || !name || !engine)
-    return nullArgument(!bytes ? "bytes" : !name ? "name" : "engine");
-  *engine = nullptr;
-  return hand(Engine::fromBytes(bytes, size, name), engine);
+  return answer([&] {
+    if (!bytes || !name || !engine)
+      return nullArgument(!bytes ? "bytes" : !name ? "name" : "engine");
+    *engine = nullptr;
+    return hand(Engine::fromBytes(bytes, size, name), engine);
+  });
 }
 
 void saddle_engine_destroy(saddle_engine_t *engine) { delete engine; }
@@ -73,22 +79,22 @@ void saddle_engine_info(const saddle_engine_t *engine,
 }
 
 size_t saddle_engine_num_outputs(const saddle_engine_t *engine) {
-  return engine ? backend::outputsOf(engine->engine->root()).size() : 0;
+  return engine ? engine->outputs.size() : 0;
 }
 
 saddle_status_t saddle_engine_output(const saddle_engine_t *engine,
                                      size_t index, saddle_output_info_t *info) {
-  SADDLE_REQUIRE(info);
-  *info = {};
-  SADDLE_REQUIRE(engine);
-  std::vector<backend::StepOutput> outputs =
-      backend::outputsOf(engine->engine->root());
-  if (index >= outputs.size())
-    return toC(makeError(StatusCode::InvalidArgument,
-                         "output %zu does not exist, the engine has %zu", index,
-                         outputs.size()));
-  const backend::StepOutput &output = outputs[index];
-  *info = {output.binding->name, dtypeName(output.binding->dtype), output.width,
-           output.rowBytes()};
-  return toC(Status());
+  return answer([&] {
+    SADDLE_REQUIRE(info);
+    *info = {};
+    SADDLE_REQUIRE(engine);
+    if (index >= engine->outputs.size())
+      return toC(makeError(StatusCode::InvalidArgument,
+                           "output %zu does not exist, the engine has %zu",
+                           index, engine->outputs.size()));
+    const backend::StepOutput &output = engine->outputs[index];
+    *info = {output.binding->name, dtypeName(output.binding->dtype),
+             output.width, output.rowBytes()};
+    return toC(Status());
+  });
 }

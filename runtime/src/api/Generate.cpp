@@ -62,12 +62,15 @@ void saddle_request_init(saddle_request_t *request) {
 saddle_status_t saddle_generator_create(saddle_session_t *session,
                                         const saddle_listener_t *listener,
                                         saddle_generator_t **generator) {
-  if (!session || !listener || !generator)
-    return nullArgument(!session    ? "session"
-                        : !listener ? "listener"
-                                    : "generator");
-  *generator = new saddle_generator_t(*session->session, *listener);
-  return toC(Status());
+  return answer([&] {
+    if (!session || !listener || !generator)
+      return nullArgument(!session    ? "session"
+                          : !listener ? "listener"
+                                      : "generator");
+    *generator = nullptr;
+    *generator = new saddle_generator_t(*session->session, *listener);
+    return toC(Status());
+  });
 }
 
 void saddle_generator_destroy(saddle_generator_t *generator) {
@@ -77,27 +80,31 @@ void saddle_generator_destroy(saddle_generator_t *generator) {
 saddle_status_t saddle_generator_add(saddle_generator_t *generator,
                                      const saddle_request_t *request,
                                      uint64_t *number) {
-  SADDLE_REQUIRE(generator);
-  SADDLE_REQUIRE(request);
-  SADDLE_REQUIRE(number);
-  if (!request->tokens && request->num_tokens != 0)
-    return nullArgument("tokens");
-  generate::RequestOptions options;
-  options.maxNewTokens = request->max_new_tokens;
-  options.ignoreEos = request->ignore_eos != 0;
-  options.wantsLogits = request->wants_logits != 0;
-  options.sampling = samplingOf(request->sampling);
-  auto added =
-      generator->generator.add({request->tokens, request->num_tokens}, options);
-  if (added.ok())
-    *number = *added;
-  return toC(added.status());
+  return answer([&] {
+    SADDLE_REQUIRE(generator);
+    SADDLE_REQUIRE(request);
+    SADDLE_REQUIRE(number);
+    if (!request->tokens && request->num_tokens != 0)
+      return nullArgument("tokens");
+    generate::RequestOptions options;
+    options.maxNewTokens = request->max_new_tokens;
+    options.ignoreEos = request->ignore_eos != 0;
+    options.wantsLogits = request->wants_logits != 0;
+    options.sampling = samplingOf(request->sampling);
+    auto added = generator->generator.add(
+        {request->tokens, request->num_tokens}, options);
+    if (added.ok())
+      *number = *added;
+    return toC(added.status());
+  });
 }
 
 saddle_status_t saddle_generator_remove(saddle_generator_t *generator,
                                         uint64_t number) {
-  SADDLE_REQUIRE(generator);
-  return toC(generator->generator.remove(number));
+  return answer([&] {
+    SADDLE_REQUIRE(generator);
+    return toC(generator->generator.remove(number));
+  });
 }
 
 size_t saddle_generator_live(const saddle_generator_t *generator) {
@@ -106,19 +113,25 @@ size_t saddle_generator_live(const saddle_generator_t *generator) {
 
 saddle_status_t saddle_generator_speculate(saddle_generator_t *generator,
                                            uint64_t tokens) {
-  SADDLE_REQUIRE(generator);
-  return toC(generator->generator.speculate(tokens));
+  return answer([&] {
+    SADDLE_REQUIRE(generator);
+    return toC(generator->generator.speculate(tokens));
+  });
 }
 
 saddle_status_t saddle_generator_fix_acceptance(saddle_generator_t *generator,
                                                 double share) {
-  SADDLE_REQUIRE(generator);
-  return toC(generator->generator.fixAcceptance(share));
+  return answer([&] {
+    SADDLE_REQUIRE(generator);
+    return toC(generator->generator.fixAcceptance(share));
+  });
 }
 
 saddle_status_t saddle_generator_step(saddle_generator_t *generator) {
-  SADDLE_REQUIRE(generator);
-  return toC(generator->generator.step());
+  return answer([&] {
+    SADDLE_REQUIRE(generator);
+    return toC(generator->generator.step());
+  });
 }
 
 void saddle_generator_timing(const saddle_generator_t *generator,

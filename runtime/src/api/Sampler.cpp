@@ -30,13 +30,15 @@ api::samplingOf(const saddle_sampler_options_t &options) {
 
 saddle_status_t saddle_sampler_create(const saddle_sampler_options_t *options,
                                       saddle_sampler_t **sampler) {
-  if (!options || !sampler)
-    return nullArgument(options ? "sampler" : "options");
-  *sampler = nullptr;
-  auto made = sample::Sampler::create(samplingOf(*options));
-  if (made.ok())
-    *sampler = new saddle_sampler_t{std::move(*made)};
-  return toC(made.status());
+  return answer([&] {
+    if (!options || !sampler)
+      return nullArgument(options ? "sampler" : "options");
+    *sampler = nullptr;
+    auto made = sample::Sampler::create(samplingOf(*options));
+    if (made.ok())
+      *sampler = new saddle_sampler_t{std::move(*made)};
+    return toC(made.status());
+  });
 }
 
 void saddle_sampler_destroy(saddle_sampler_t *sampler) { delete sampler; }
@@ -44,13 +46,15 @@ void saddle_sampler_destroy(saddle_sampler_t *sampler) { delete sampler; }
 saddle_status_t saddle_sampler_sample(saddle_sampler_t *sampler,
                                       const float *logits, size_t count,
                                       int32_t *token) {
-  SADDLE_REQUIRE(sampler);
-  if (!logits || !token)
-    return nullArgument(logits ? "token" : "logits");
-  auto chosen = sampler->sampler.sample(logits, count);
-  if (chosen.ok())
-    *token = *chosen;
-  return toC(chosen.status());
+  return answer([&] {
+    SADDLE_REQUIRE(sampler);
+    if (!logits || !token)
+      return nullArgument(logits ? "token" : "logits");
+    auto chosen = sampler->sampler.sample(logits, count);
+    if (chosen.ok())
+      *token = *chosen;
+    return toC(chosen.status());
+  });
 }
 
 int saddle_sampler_needs_only(const saddle_sampler_options_t *options,
@@ -62,11 +66,13 @@ saddle_status_t saddle_sampler_sample_candidates(saddle_sampler_t *sampler,
                                                  const float *values,
                                                  const int32_t *tokens,
                                                  size_t count, int32_t *token) {
-  SADDLE_REQUIRE(sampler);
-  if (!values || !tokens || !token)
-    return nullArgument(!values ? "values" : !tokens ? "tokens" : "token");
-  auto chosen = sampler->sampler.sampleCandidates(values, tokens, count);
-  if (chosen.ok())
-    *token = *chosen;
-  return toC(chosen.status());
+  return answer([&] {
+    SADDLE_REQUIRE(sampler);
+    if (!values || !tokens || !token)
+      return nullArgument(!values ? "values" : !tokens ? "tokens" : "token");
+    auto chosen = sampler->sampler.sampleCandidates(values, tokens, count);
+    if (chosen.ok())
+      *token = *chosen;
+    return toC(chosen.status());
+  });
 }

@@ -43,36 +43,44 @@ saddle_status_t saddle_session_create(const saddle_engine_t *engine,
                                       const char *weights,
                                       const saddle_session_options_t *options,
                                       saddle_session_t **session) {
-  if (!engine || !weights || !session)
-    return nullArgument(!engine ? "engine" : !weights ? "weights" : "session");
-  *session = nullptr;
-  for (size_t i = 0; options && i < options->num_other_weights; ++i)
-    if (!options->other_weights || !options->other_weights[i].checkpoint ||
-        !options->other_weights[i].place)
-      return nullArgument("other_weights, their checkpoint and place");
-  auto created =
-      session::Session::create(engine->engine, weights, optionsOf(options));
-  if (created.ok())
-    *session = new saddle_session_t{std::move(*created), {}, {}};
-  return toC(created.status());
+  return answer([&] {
+    if (!engine || !weights || !session)
+      return nullArgument(!engine    ? "engine"
+                          : !weights ? "weights"
+                                     : "session");
+    *session = nullptr;
+    for (size_t i = 0; options && i < options->num_other_weights; ++i)
+      if (!options->other_weights || !options->other_weights[i].checkpoint ||
+          !options->other_weights[i].place)
+        return nullArgument("other_weights, their checkpoint and place");
+    auto created =
+        session::Session::create(engine->engine, weights, optionsOf(options));
+    if (created.ok())
+      *session = new saddle_session_t{std::move(*created), {}, {}};
+    return toC(created.status());
+  });
 }
 
 void saddle_session_destroy(saddle_session_t *session) { delete session; }
 
 saddle_status_t saddle_session_add_sequence(saddle_session_t *session,
                                             uint32_t *sequence) {
-  SADDLE_REQUIRE(session);
-  SADDLE_REQUIRE(sequence);
-  auto added = session->session->addSequence();
-  if (added.ok())
-    *sequence = *added;
-  return toC(added.status());
+  return answer([&] {
+    SADDLE_REQUIRE(session);
+    SADDLE_REQUIRE(sequence);
+    auto added = session->session->addSequence();
+    if (added.ok())
+      *sequence = *added;
+    return toC(added.status());
+  });
 }
 
 saddle_status_t saddle_session_remove_sequence(saddle_session_t *session,
                                                uint32_t sequence) {
-  SADDLE_REQUIRE(session);
-  return toC(session->session->removeSequence(sequence));
+  return answer([&] {
+    SADDLE_REQUIRE(session);
+    return toC(session->session->removeSequence(sequence));
+  });
 }
 
 uint64_t saddle_session_sequence_length(const saddle_session_t *session,
@@ -95,30 +103,38 @@ uint64_t saddle_session_num_pages(const saddle_session_t *session) {
 
 saddle_status_t saddle_session_truncate(saddle_session_t *session,
                                         uint32_t sequence, uint64_t length) {
-  SADDLE_REQUIRE(session);
-  return toC(session->session->truncate(sequence, length));
+  return answer([&] {
+    SADDLE_REQUIRE(session);
+    return toC(session->session->truncate(sequence, length));
+  });
 }
 
 saddle_status_t saddle_session_keep(saddle_session_t *session,
                                     uint32_t sequence, uint32_t *snapshot) {
-  SADDLE_REQUIRE(session);
-  SADDLE_REQUIRE(snapshot);
-  auto kept = session->session->keep(sequence);
-  if (kept.ok())
-    *snapshot = *kept;
-  return toC(kept.status());
+  return answer([&] {
+    SADDLE_REQUIRE(session);
+    SADDLE_REQUIRE(snapshot);
+    auto kept = session->session->keep(sequence);
+    if (kept.ok())
+      *snapshot = *kept;
+    return toC(kept.status());
+  });
 }
 
 saddle_status_t saddle_session_restore(saddle_session_t *session,
                                        uint32_t sequence, uint32_t snapshot) {
-  SADDLE_REQUIRE(session);
-  return toC(session->session->restore(sequence, snapshot));
+  return answer([&] {
+    SADDLE_REQUIRE(session);
+    return toC(session->session->restore(sequence, snapshot));
+  });
 }
 
 saddle_status_t saddle_session_release(saddle_session_t *session,
                                        uint32_t snapshot) {
-  SADDLE_REQUIRE(session);
-  return toC(session->session->release(snapshot));
+  return answer([&] {
+    SADDLE_REQUIRE(session);
+    return toC(session->session->release(snapshot));
+  });
 }
 
 static_assert(int(session::LogitsWanted::None) == SADDLE_LOGITS_NONE &&
@@ -188,26 +204,30 @@ saddle_status_t saddle_session_step(saddle_session_t *session,
                                     size_t num_inputs,
                                     const saddle_output_t *outputs,
                                     size_t num_outputs) {
-  SADDLE_REQUIRE(session);
-  saddle_status_t status = takeInputs(session, inputs, num_inputs);
-  if (status.code == SADDLE_OK)
-    status = takeOutputs(session, outputs, num_outputs);
-  if (status.code != SADDLE_OK)
-    return status;
-  return toC(session->session->step(session->inputs, session->outputs));
+  return answer([&] {
+    SADDLE_REQUIRE(session);
+    saddle_status_t status = takeInputs(session, inputs, num_inputs);
+    if (status.code == SADDLE_OK)
+      status = takeOutputs(session, outputs, num_outputs);
+    if (status.code != SADDLE_OK)
+      return status;
+    return toC(session->session->step(session->inputs, session->outputs));
+  });
 }
 
 saddle_status_t saddle_session_output_buffer(saddle_session_t *session,
                                              const char *name, size_t rows,
                                              void **data) {
-  SADDLE_REQUIRE(data);
-  *data = nullptr;
-  SADDLE_REQUIRE(session);
-  SADDLE_REQUIRE(name);
-  auto buffer = session->session->outputBuffer(name, rows);
-  if (buffer.ok())
-    *data = *buffer;
-  return toC(buffer.status());
+  return answer([&] {
+    SADDLE_REQUIRE(data);
+    *data = nullptr;
+    SADDLE_REQUIRE(session);
+    SADDLE_REQUIRE(name);
+    auto buffer = session->session->outputBuffer(name, rows);
+    if (buffer.ok())
+      *data = *buffer;
+    return toC(buffer.status());
+  });
 }
 
 uint64_t saddle_session_device_ns(const saddle_session_t *session) {

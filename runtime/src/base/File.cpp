@@ -1,5 +1,7 @@
 #include "runtime/src/base/File.h"
 
+#include "runtime/src/base/HostMemory.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <cinttypes>
@@ -258,9 +260,18 @@ static Status noMemoryFor(const std::string &path, uint64_t bytes) {
                    bytes);
 }
 
-StatusOr<OwnedBytes> readFile(const std::string &path) {
+/// None also when the machine would promise them without having them.
+static std::optional<OwnedBytes> allocateReal(uint64_t count) {
+  return count <= hostMemory() ? OwnedBytes::allocate(count) : std::nullopt;
+}
+
+StatusOr<OwnedBytes> readFile(const std::string &path, uint64_t most) {
   SADDLE_ASSIGN_OR_RETURN(InputFile file, InputFile::open(path));
-  std::optional<OwnedBytes> bytes = OwnedBytes::allocate(file.size());
+  if (file.size() > most)
+    return makeError(StatusCode::DataLoss,
+                     "%s: has %" PRIu64 " bytes, expected at most %" PRIu64,
+                     path.c_str(), file.size(), most);
+  std::optional<OwnedBytes> bytes = allocateReal(file.size());
   if (!bytes)
     return noMemoryFor(path, file.size());
   SADDLE_RETURN_IF_ERROR(file.read(0, bytes->data(), bytes->size()));
@@ -274,8 +285,7 @@ StatusOr<OwnedBytes> readStandardInput() {
   size_t used = 0;
   while (true) {
     if (used == bytes.size()) {
-      std::optional<OwnedBytes> larger =
-          OwnedBytes::allocate(bytes.size() * 2 + 65536);
+      std::optional<OwnedBytes> larger = allocateReal(bytes.size() * 2 + 65536);
       if (!larger)
         return noMemoryFor(name, bytes.size() * 2 + 65536);
       std::copy_n(bytes.data(), used, larger->data());

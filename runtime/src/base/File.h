@@ -81,9 +81,11 @@ private:
   int64_t seconds = 0, nanoseconds = 0; // of its last change
 };
 
-/// The whole content of a regular file. Errors: those of InputFile,
-/// ResourceExhausted.
-StatusOr<OwnedBytes> readFile(const std::string &path);
+/// The whole content of a regular file. Errors: those of InputFile, DataLoss
+/// when it has more than `most` bytes, ResourceExhausted when it has more than
+/// there can be memory.
+StatusOr<OwnedBytes> readFile(const std::string &path,
+                              uint64_t most = UINT64_MAX);
 
 /// Everything up to the end of standard input. ResourceExhausted when that does
 /// not fit into memory.

@@ -173,14 +173,14 @@ public:
     return isNew || refuse("key \"" + value + "\" appears twice in one object");
   }
 
-  json root;
+  JsonDocument root;
 
 private:
   bool add(json value) {
     if (++values > kMaxJsonValues)
       return refuse("more than " + std::to_string(kMaxJsonValues) + " values");
     if (opened.empty()) {
-      place = &root;
+      place = &root.get();
     } else if (opened.back()->is_array()) {
       auto &elements = opened.back()->get_ref<json::array_t &>();
       elements.emplace_back();
@@ -213,7 +213,32 @@ Status parseJson(const std::string &name, Bytes text, JsonHandler &handler) {
   return EventSax(name, viewOf(text), handler).parse();
 }
 
-StatusOr<json> readJson(const std::string &name, Bytes text) {
+/// Empties all containers, the innermost first. Documents are no deeper than
+/// kMaxJsonDepth.
+static void takeApart(json &value) {
+  if (auto *elements = value.get_ptr<json::array_t *>()) {
+    for (json &element : *elements)
+      takeApart(element);
+    elements->clear();
+  } else if (auto *members = value.get_ptr<json::object_t *>()) {
+    for (auto &member : *members)
+      takeApart(member.second);
+    members->clear();
+  }
+}
+
+JsonDocument::JsonDocument() : root(std::make_unique<json>()) {}
+JsonDocument::JsonDocument(JsonDocument &&) noexcept = default;
+JsonDocument &JsonDocument::operator=(JsonDocument &&other) noexcept {
+  std::swap(root, other.root);
+  return *this;
+}
+JsonDocument::~JsonDocument() {
+  if (root)
+    takeApart(*root);
+}
+
+StatusOr<JsonDocument> readJson(const std::string &name, Bytes text) {
   DocumentSax sax(name, viewOf(text));
   SADDLE_RETURN_IF_ERROR(sax.parse());
   return std::move(sax.root);

@@ -15,6 +15,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace saddle {
@@ -51,8 +52,27 @@ constexpr uint64_t kMaxJsonValues = uint64_t(8) << 20;
 /// kMaxJsonDepth. Names may repeat; the handler sees both.
 Status parseJson(const std::string &name, Bytes text, JsonHandler &handler);
 
+/// Owns the values of a document. nlohmann::json allocates in its destructor,
+/// which ends the process when memory is short; this one takes values apart
+/// from within, which costs nothing. Move-only.
+class JsonDocument {
+public:
+  /// Null.
+  JsonDocument();
+  JsonDocument(JsonDocument &&other) noexcept;
+  JsonDocument &operator=(JsonDocument &&other) noexcept;
+  ~JsonDocument();
+
+  const nlohmann::json &operator*() const { return *root; }
+  const nlohmann::json *operator->() const { return root.get(); }
+  nlohmann::json &get() { return *root; }
+
+private:
+  std::unique_ptr<nlohmann::json> root; // null after a move
+};
+
 /// A document, likewise, in which no object has two members of one name.
-StatusOr<nlohmann::json> readJson(const std::string &name, Bytes text);
+StatusOr<JsonDocument> readJson(const std::string &name, Bytes text);
 
 } // namespace saddle
 

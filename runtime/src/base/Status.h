@@ -1,12 +1,12 @@
-// Status values of the runtime: a code for programs, a message for people. No
-// exceptions anywhere in the runtime.
+// Status values of the runtime: a code for programs, a message for people. The
+// runtime throws nothing; what the standard library throws when memory is short
+// becomes a status in Guard.h.
 
 #ifndef SADDLE_RUNTIME_BASE_STATUS_H
 #define SADDLE_RUNTIME_BASE_STATUS_H
 
 #include <cassert>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -29,41 +29,49 @@ enum class StatusCode : int {
 };
 
 /// Success, or a code with a message that names the place, what was expected,
-/// what was found and what to do.
+/// what was found and what to do. Copies never fail: where there is no memory
+/// for the message, the code remains, with kOutOfMemory.
 class [[nodiscard]] Status {
 public:
   Status() = default;
   Status(StatusCode code, std::string message)
-      : payload(std::make_unique<Payload>(Payload{code, std::move(message)})) {
+      : state(code),
+        text(std::make_unique<const std::string>(std::move(message))) {
     assert(code != StatusCode::Ok && "an error needs an error code");
   }
-  Status(const Status &other) { *this = other; }
-  Status &operator=(const Status &other) {
-    payload =
-        other.payload ? std::make_unique<Payload>(*other.payload) : nullptr;
+  /// An error with the message kOutOfMemory, which costs no memory.
+  static Status
+  withoutMemory(StatusCode code = StatusCode::ResourceExhausted) noexcept {
+    Status status;
+    status.state = code;
+    return status;
+  }
+  Status(const Status &other) noexcept { *this = other; }
+  Status &operator=(const Status &other) noexcept;
+  Status(Status &&other) noexcept { *this = std::move(other); }
+  Status &operator=(Status &&other) noexcept {
+    state = std::exchange(other.state, StatusCode::Ok);
+    text = std::move(other.text);
     return *this;
   }
-  Status(Status &&) = default;
-  Status &operator=(Status &&) = default;
 
-  bool ok() const { return !payload; }
-  StatusCode code() const { return payload ? payload->code : StatusCode::Ok; }
+  bool ok() const { return state == StatusCode::Ok; }
+  StatusCode code() const { return state; }
+  /// Empty on success.
   const std::string &message() const {
-    static const std::string empty;
-    return payload ? payload->message : empty;
+    return text ? *text : ok() ? kNothing : kOutOfMemory;
   }
 
 private:
-  struct Payload {
-    StatusCode code;
-    std::string message;
-  };
-  std::unique_ptr<Payload> payload;
+  static const std::string kNothing, kOutOfMemory;
+
+  StatusCode state = StatusCode::Ok;
+  std::unique_ptr<const std::string> text;
 };
 
-/// Formats like printf into an error.
-[[gnu::format(printf, 2, 3)]] Status makeError(StatusCode code,
-                                               const char *format, ...);
+/// Formats like printf into an error. Never fails, as copies.
+[[gnu::format(printf, 2, 3)]] Status
+makeError(StatusCode code, const char *format, ...) noexcept;
 
 /// A value or the reason why there is none.
 template <typename T>

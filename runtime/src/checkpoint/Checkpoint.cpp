@@ -188,7 +188,7 @@ Status compareWithIndex(const Checkpoint &checkpoint,
 }
 
 Status openIndexed(Checkpoint &checkpoint, const std::string &indexPath) {
-  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(indexPath));
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(indexPath, kMaxJsonBytes));
   IndexReader index(indexPath);
   SADDLE_RETURN_IF_ERROR(parseJson(indexPath, text.bytes(), index));
   if (!index.hasMap)

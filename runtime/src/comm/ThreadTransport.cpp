@@ -1,3 +1,4 @@
+#include "runtime/src/base/Guard.h"
 #include "runtime/src/comm/State.h"
 
 #include <cstring>
@@ -33,11 +34,16 @@ Status ThreadTransport::run(uint32_t rank, const Call &call, Counts counts) {
   if (++group.arrived == group.ranks.size()) {
     group.executing = true;
     lock.unlock();
-    for (uint32_t i = 0; i < group.ranks.size(); ++i)
-      group.buffers[i] = group.calls[i].buffers;
-    comm::exchange(call.operation, counts, group.buffers, group.scratch);
+    Status status = guard([&] {
+      for (uint32_t i = 0; i < group.ranks.size(); ++i)
+        group.buffers[i] = group.calls[i].buffers;
+      comm::exchange(call.operation, counts, group.buffers, group.scratch);
+      return Status();
+    });
     lock.lock();
     group.executing = false;
+    if (!status.ok())
+      return state->fail(status);
     group.arrived = 0;
     for (uint32_t i = 0; i < group.ranks.size(); ++i) {
       group.present[i] = false;
@@ -207,10 +213,12 @@ void ThreadTransport::abort(uint32_t rank, const Status &error) {
   std::lock_guard<std::mutex> lock(state->mutex);
   const char *place =
       state->heartbeats[rank].place.load(std::memory_order_relaxed);
-  std::string where =
-      place ? std::string("at \"") + place + "\"" : "at its start";
-  (void)state->fail(makeError(error.code(), "rank %u failed %s: %s", rank,
-                              where.c_str(), error.message().c_str()));
+  // It may be a shortage of memory that is told.
+  (void)state->fail(
+      place ? makeError(error.code(), "rank %u failed at \"%s\": %s", rank,
+                        place, error.message().c_str())
+            : makeError(error.code(), "rank %u failed at its start: %s", rank,
+                        error.message().c_str()));
 }
 
 void ThreadTransport::fail(const Status &error) {

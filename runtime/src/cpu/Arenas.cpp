@@ -1,6 +1,7 @@
 #include "runtime/src/cpu/Arenas.h"
 
 #include "runtime/src/backend/PagePool.h"
+#include "runtime/src/base/HostMemory.h"
 #include "runtime/src/engine/Programs.h"
 
 #include <algorithm>
@@ -17,8 +18,41 @@ struct MemoryNeed {
   uint32_t largest = 0; // arena
 };
 
-static uint64_t add(uint64_t a, uint64_t b) {
-  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+/// Of the rows that launches of a kernel with a body keep to themselves.
+static uint64_t temporaryBytes(const schema::Kernel &kernel,
+                               const schema::Entry &entry,
+                               const schema::Launch &launch) {
+  if (!kernel.temporaries() || kernel.temporaries()->size() == 0)
+    return 0;
+  uint64_t rows = 0, bytes = 0;
+  for (uint32_t operand : *launch.operands())
+    rows = std::max(rows, entry.slices()->Get(operand)->shape()->Get(0));
+  for (const schema::Temporary *temporary : *kernel.temporaries()) {
+    uint64_t row = elementBytes(temporary->dtype());
+    for (uint64_t extent : *temporary->shape())
+      row = saturatingProduct(row, extent);
+    bytes = saturatingSum(bytes, saturatingProduct(row, rows));
+  }
+  return bytes;
+}
+
+/// What a rank's resolved entries take beside its arenas, or more. A file can
+/// name much of it with few bytes: every rank resolves every slice.
+static uint64_t resolvedBytes(const schema::Engine &engine, uint32_t stage) {
+  // A view in the entry and in a binding or operand; a bound kernel with its
+  // working state, and names.
+  constexpr uint64_t kOfSlice = 3 * sizeof(View), kOfCommand = 512;
+  uint64_t bytes = 0;
+  for (const schema::Entry *entry : engine::entriesOf(engine, stage)) {
+    bytes += entry->slices()->size() * kOfSlice +
+             entry->commands()->size() * kOfCommand;
+    for (const schema::Command *command : *entry->commands())
+      if (const schema::Launch *launch = command->action_as_Launch())
+        bytes = saturatingSum(
+            bytes, temporaryBytes(*engine.kernels()->Get(launch->kernel()),
+                                  *entry, *launch));
+  }
+  return bytes;
 }
 
 static MemoryNeed needOf(const schema::Engine &engine,
@@ -26,37 +60,36 @@ static MemoryNeed needOf(const schema::Engine &engine,
   MemoryNeed need;
   for (uint32_t stage = 0; stage < engine.topology()->pp(); ++stage) {
     std::vector<uint64_t> arenas = engine::arenaBytesOf(engine, stage, counts);
-    uint64_t perRank = 0;
+    uint64_t perRank = resolvedBytes(engine, stage);
     for (uint32_t i = 0; i < arenas.size(); ++i) {
-      perRank = add(perRank, arenas[i]);
+      perRank = saturatingSum(perRank, arenas[i]);
       if (arenas[i] > need.ofArena) {
         need.largest = i;
         need.ofArena = arenas[i];
       }
     }
     need.ofRank = std::max(need.ofRank, perRank);
-    for (uint32_t rank = 0; rank < engine.topology()->tp(); ++rank)
-      need.total = add(need.total, perRank);
+    need.total = saturatingSum(
+        need.total, saturatingProduct(perRank, engine.topology()->tp()));
   }
   return need;
 }
 
 StatusOr<engine::StateCounts> planStates(const schema::Engine &engine,
                                          uint64_t kvTokens) {
-  uint64_t machine =
-      uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
+  const uint64_t memory = hostMemory();
   engine::StateCounts counts;
   counts.sequences = engine.limits()->max_batch();
   counts.pages = 0;
   uint64_t rest = needOf(engine, counts).total;
   counts.pages = 1;
   uint64_t page = needOf(engine, counts).total - rest;
-  uint64_t room = rest > machine ? 0
-                  : page == 0    ? UINT64_MAX
-                                 : (machine - rest) / page;
+  uint64_t room = rest > memory ? 0
+                  : page == 0   ? UINT64_MAX
+                                : (memory - rest) / page;
   // An engine that does not fit at all is told so below, with what it needs.
-  if (rest <= machine || kvTokens != 0) {
-    // A pool that takes what is left leaves the machine a tenth of it.
+  if (rest <= memory || kvTokens != 0) {
+    // A pool that takes what is left leaves a tenth of it.
     bool takesRest = room < engine::mostPages(*engine.limits());
     SADDLE_ASSIGN_OR_RETURN(
         counts.pages,
@@ -70,12 +103,12 @@ StatusOr<engine::StateCounts> planStates(const schema::Engine &engine,
   return makeError(
       StatusCode::ResourceExhausted,
       "the engine needs %.2f GiB per rank on %u ranks (arena \"%s\" alone %.2f "
-      "GiB), but this machine has %.2f GiB; ask for fewer --kv-tokens, compile "
-      "with a smaller --max-batch, or fewer layers",
+      "GiB), but there are %.2f GiB for this process; ask for fewer "
+      "--kv-tokens, compile with a smaller --max-batch, or fewer layers",
       double(need.ofRank) / kGiB,
       engine.topology()->tp() * engine.topology()->pp(),
       engine.arenas()->Get(need.largest)->name()->c_str(),
-      double(need.ofArena) / kGiB, double(machine) / kGiB);
+      double(need.ofArena) / kGiB, double(memory) / kGiB);
 }
 
 StatusOr<Arenas> Arenas::allocate(const schema::Engine &engine, uint32_t stage,

@@ -12,9 +12,9 @@
 
 namespace saddle::cpu {
 
-/// How much state the ranks keep in this machine's memory: the pages are
+/// How much state the ranks keep in this process' memory: the pages are
 /// backend::choosePages' for `kvTokens`. ResourceExhausted names what the ranks
-/// need, what the machine has, and the largest arena.
+/// need, what there is (hostMemory), and the largest arena.
 StatusOr<engine::StateCounts> planStates(const schema::Engine &engine,
                                          uint64_t kvTokens);
 

@@ -1,6 +1,7 @@
 #include "runtime/src/cuda/DeviceProgram.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/base/Guard.h"
 #include "runtime/src/cuda/FaultReport.h"
 #include "runtime/src/cuda/Groups.h"
 #include "runtime/src/cuda/Wait.h"
@@ -203,9 +204,12 @@ Status DeviceProgram::capture(DeviceEntry &entry) {
   const Driver &driver = device.driver;
   SADDLE_CUDA(driver, cuStreamBeginCapture, stream.get(),
               CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
-  Status status = copyInputs(entry);
-  for (size_t i = 0; i < entry.commands.size() && status.ok(); ++i)
-    status = launch(entry, i, /*follows=*/true);
+  Status status = guard([&] {
+    Status launched = copyInputs(entry);
+    for (size_t i = 0; i < entry.commands.size() && launched.ok(); ++i)
+      launched = launch(entry, i, /*follows=*/true);
+    return launched;
+  });
   // Ends the capture also after an error, which is the one to report.
   CUgraph raw = nullptr;
   Status ended = driver.check(driver.cuStreamEndCapture(stream.get(), &raw),
@@ -403,7 +407,7 @@ StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
 StatusOr<bool> DeviceProgram::run(const backend::BatchRun &batchRun,
                                   backend::CommandTrace *traces) {
   ContextScope scope(device);
-  StatusOr<bool> result = runBatch(batchRun, traces);
+  StatusOr<bool> result = guard([&] { return runBatch(batchRun, traces); });
   // Other ranks learn of it, also through their kernels.
   if (!result.ok()) {
     if (!batchRun.transport.hasFailed())

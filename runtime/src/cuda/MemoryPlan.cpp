@@ -1,6 +1,7 @@
 #include "runtime/src/cuda/MemoryPlan.h"
 
 #include "runtime/kernels/abi.h"
+#include "runtime/src/base/HostMemory.h"
 #include "runtime/src/engine/Programs.h"
 
 #include <algorithm>
@@ -38,18 +39,10 @@ static uint64_t alignUp(uint64_t value, uint64_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
 }
 
-static uint64_t times(uint64_t a, uint64_t b) {
-  uint64_t product;
-  return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
-}
-
-static uint64_t plus(uint64_t a, uint64_t b) {
-  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
 uint64_t MemoryPlan::stateBytes(uint32_t stage) const {
-  return plus(times(pageBytes[stage], counts.pages),
-              times(sequenceBytes[stage], counts.sequences));
+  return saturatingSum(
+      saturatingProduct(pageBytes[stage], counts.pages),
+      saturatingProduct(sequenceBytes[stage], counts.sequences));
 }
 
 MemoryPlan::MemoryPlan(const schema::Engine &engine, uint64_t granularity) {
@@ -110,13 +103,14 @@ uint64_t roomForPages(const schema::Engine &engine, const MemoryPlan &plan,
         continue;
       uint32_t stage = rank / tp;
       page += plan.pageBytes[stage];
-      rest = plus(
-          rest, plus(plan.weightBytes[stage] + plan.heapBytes,
-                     times(plan.sequenceBytes[stage], plan.counts.sequences)));
+      rest = saturatingSum(
+          rest, saturatingSum(plan.weightBytes[stage] + plan.heapBytes,
+                              saturatingProduct(plan.sequenceBytes[stage],
+                                                plan.counts.sequences)));
     }
     if (page == 0)
       continue;
-    uint64_t used = plus(rest, kReservedBytes);
+    uint64_t used = saturatingSum(rest, kReservedBytes);
     uint64_t free = devices[device].freeBytes;
     room = std::min(room, free > used ? (free - used) / page : 0);
   }
@@ -135,10 +129,10 @@ Status checkMemory(const schema::Engine &engine, const MemoryPlan &plan,
         continue;
       first = ranks++ == 0 ? rank : first;
       weights += plan.weightBytes[rank / tp];
-      state = plus(state, plan.stateBytes(rank / tp));
+      state = saturatingSum(state, plan.stateBytes(rank / tp));
       heap += plan.heapBytes;
     }
-    uint64_t needed = plus(state, weights + heap + kReservedBytes);
+    uint64_t needed = saturatingSum(state, weights + heap + kReservedBytes);
     if (ranks == 0 || needed <= devices[device].freeBytes)
       continue;
     constexpr double kGiB = 1 << 30;

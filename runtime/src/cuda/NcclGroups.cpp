@@ -1,10 +1,10 @@
 #include "runtime/src/cuda/NcclGroups.h"
 
 #include "runtime/src/base/DType.h"
+#include "runtime/src/base/Guard.h"
 #include "runtime/src/cuda/Memory.h"
 
 #include <cinttypes>
-#include <set>
 
 namespace saddle::cuda {
 
@@ -89,6 +89,7 @@ NcclGroups::create(std::unique_ptr<Nccl> library, const Options &options) {
 }
 
 NcclGroups::~NcclGroups() {
+  // Whoever could abort is gone.
   if (!isAborted)
     endAll(library->ncclCommDestroy);
   for (std::thread &thread : ending)
@@ -174,13 +175,30 @@ Status NcclGroups::warmUp(const Options &options, const NcclSum &sum) {
 
 Status NcclGroups::allReduce(uint32_t rank, const NcclSum &sum,
                              const void *input, void *output, CUstream stream) {
-  if (isAborted)
-    return makeError(StatusCode::Aborted, "NCCL has been stopped");
   NcclComm *comm = comms.at({sum.groups, rank});
-  return library->check(library->ncclAllReduce(input, output, sum.elements,
-                                               sum.type, NcclOp::Sum, comm,
-                                               stream),
-                        "ncclAllReduce", comm);
+  if (!beginCall(comm))
+    return makeError(StatusCode::Aborted, "NCCL has been stopped");
+  Status status = library->check(
+      library->ncclAllReduce(input, output, sum.elements, sum.type, NcclOp::Sum,
+                             comm, stream),
+      "ncclAllReduce", comm);
+  endCall(comm);
+  return status;
+}
+
+bool NcclGroups::beginCall(NcclComm *comm) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (!isAborted)
+    calling.insert(comm);
+  return !isAborted;
+}
+
+void NcclGroups::endCall(NcclComm *comm) {
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    calling.erase(calling.find(comm));
+  }
+  callEnded.notify_all();
 }
 
 namespace {
@@ -212,15 +230,33 @@ NcclGroups::bind(const backend::CollectiveSite &site) {
 }
 
 void NcclGroups::abort() {
-  if (!isAborted.exchange(true))
-    endAll(library->ncclCommAbort);
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (isAborted)
+      return;
+    isAborted = true;
+  }
+  endAll(library->ncclCommAbort);
 }
 
-/// Each on a thread of its own: NCCL may wait for the other ranks' calls.
+/// Each on a thread of its own: NCCL may wait for the other ranks' calls. A
+/// call that another rank is in is let end, since it uses the communicator; one
+/// that hangs is what an abort is for. Where no thread is to be had
+/// communicators are left alone.
 void NcclGroups::endAll(NcclResult (*end)(NcclComm *)) {
-  for (const auto &[place, comm] : comms)
-    if (comm)
-      ending.emplace_back([end, comm = comm] { end(comm); });
+  (void)guard([&] {
+    for (const auto &[place, comm] : comms)
+      if (comm)
+        ending.emplace_back([this, end, comm = comm] {
+          constexpr std::chrono::milliseconds kPatience{200};
+          std::unique_lock<std::mutex> lock(mutex);
+          callEnded.wait_for(lock, kPatience,
+                             [&] { return calling.count(comm) == 0; });
+          lock.unlock();
+          end(comm);
+        });
+    return Status();
+  });
 }
 
 } // namespace saddle::cuda

@@ -10,10 +10,12 @@
 #include "runtime/src/cuda/StreamRun.h"
 #include "runtime/src/cuda/SymmetricHeap.h"
 
-#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <map>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <tuple>
 #include <vector>
@@ -88,6 +90,9 @@ private:
         least(options.leastBytes) {}
   Status connect(const Options &options, uint32_t groups);
   Status warmUp(const Options &options, const NcclSum &sum);
+  /// Whether a call may be made with `comm`, which is then not ended under it.
+  bool beginCall(NcclComm *comm);
+  void endCall(NcclComm *comm);
   void endAll(NcclResult (*end)(NcclComm *));
 
   const std::unique_ptr<Nccl> library;
@@ -95,7 +100,10 @@ private:
   const uint64_t least;
   /// By rank groups and rank.
   std::map<std::pair<uint32_t, uint32_t>, NcclComm *> comms;
-  std::atomic<bool> isAborted{false};
+  std::mutex mutex;
+  std::condition_variable callEnded;
+  bool isAborted = false;            // guarded, as what follows
+  std::multiset<NcclComm *> calling; // that are in a call
   std::vector<std::thread> ending;
 };
 

@@ -2,6 +2,7 @@
 
 #include "runtime/kernels/synthetic.h"
 #include "runtime/src/base/DType.h"
+#include "runtime/src/base/Guard.h"
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/weights/WeightShape.h"
 
@@ -179,7 +180,7 @@ private:
         if (stops || !error.ok())
           return;
       }
-      Status status = image.read(rank, i, bufferOf(i));
+      Status status = guard([&] { return image.read(rank, i, bufferOf(i)); });
       {
         std::lock_guard<std::mutex> lock(mutex);
         state[i] = State::Read;

@@ -97,6 +97,7 @@ Status validateLimits(const Limits &limits) {
 
 Status validateArenas(const Engine &engine) {
   UniqueNames names("arenas");
+  uint64_t bytes = 0; // of all
   for (const Arena *arena : *engine.arenas()) {
     SADDLE_RETURN_IF_ERROR(names.add(*arena->name()));
     std::string place = "arena " + quoted(*arena);
@@ -120,6 +121,13 @@ Status validateArenas(const Engine &engine) {
       return makeError(StatusCode::DataLoss,
                        "%s: %" PRIu64 " bytes, expected at most %" PRIu64,
                        place.c_str(), arena->bytes(), kMaxArenaBytes);
+    // Then plans may add what ranks need without a thought.
+    bytes += arena->bytes();
+    if (bytes > kMaxArenaBytes)
+      return makeError(StatusCode::DataLoss,
+                       "%s: the arenas up to here have %" PRIu64
+                       " bytes together, expected at most %" PRIu64,
+                       place.c_str(), bytes, kMaxArenaBytes);
   }
   return Status();
 }

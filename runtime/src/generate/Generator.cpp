@@ -1,5 +1,6 @@
 #include "runtime/src/generate/Generator.h"
 
+#include "runtime/src/base/Guard.h"
 #include "runtime/src/engine/Programs.h"
 
 #include <algorithm>
@@ -118,6 +119,12 @@ Status Generator::remove(RequestId request) {
 }
 
 Status Generator::step() {
+  SADDLE_RETURN_IF_ERROR(broken);
+  return guard([&] { return stepAll(); },
+               [&](const Status &error) { broken = error; });
+}
+
+Status Generator::stepAll() {
   SADDLE_RETURN_IF_ERROR(admit());
   if (active.empty())
     return {};

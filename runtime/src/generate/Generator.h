@@ -97,8 +97,9 @@ public:
   /// Starts requests as far as there is room for their whole lives, feeds every
   /// active one what it has not been fed yet and samples its next token, or
   /// several where drafts were right. A draft changes no token of a text.
-  /// Without requests nothing happens. Errors are the session's; the requests
-  /// are then as good as lost, since it is broken.
+  /// Without requests nothing happens. Errors are the session's, or a shortage
+  /// of memory; the requests are then as good as lost, and every further step
+  /// repeats the error.
   Status step();
 
   const Timing &timing() const { return times; }
@@ -123,6 +124,7 @@ private:
     std::vector<int32_t> feeding; // with drafts: what the step feeds
     double owed = 0;              // of fixAcceptance: tokens to accept
   };
+  Status stepAll();
   Status admit();
   Status feed();
   /// What the step yielded for `active[index]`, from row `row` on.
@@ -151,6 +153,7 @@ private:
   std::vector<Active> active;
   size_t removed = 0; // of the active ones
   bool isStepping = false;
+  Status broken;                  // by a throw in the middle of a step
   std::vector<uint64_t> reserved; // pages, by attention replica
   Timing times;
   // Of the current step.

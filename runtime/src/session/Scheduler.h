@@ -9,6 +9,7 @@
 
 #include "runtime/schema/engine_generated.h"
 #include "runtime/src/backend/Batch.h"
+#include "runtime/src/base/HostMemory.h"
 #include "runtime/src/base/Span.h"
 #include "runtime/src/base/Status.h"
 
@@ -45,6 +46,11 @@ inline size_t rowsOf(Span<const SequenceInput> inputs) {
 /// Not thread-safe.
 class Scheduler final : public backend::PageTables {
 public:
+  /// What the tables of sequences take, before a sequence has a page.
+  static uint64_t tableBytes(const schema::Engine &engine) {
+    return saturatingProduct(uint64_t(engine.topology()->dp()) * sizeof(Slot),
+                             engine.limits()->max_batch());
+  }
   /// Each replica has `pages` pages. `prefillChunk` bounds a replica's tokens
   /// of a prefill batch; 0 means the engine's limit. Steps of several sequences
   /// are cut into up to `microBatches` batches of about equal size. Errors: a

@@ -1,6 +1,7 @@
 #include "runtime/src/session/Session.h"
 
 #include "runtime/src/backend/RowCounts.h"
+#include "runtime/src/base/HostMemory.h"
 #include "runtime/src/comm/ThreadTransport.h"
 #include "runtime/src/engine/Programs.h"
 #include "runtime/src/session/Backends.h"
@@ -28,6 +29,30 @@ transportOptions(const SessionOptions &options) {
   result.timeout = options.timeout;
   result.room = std::max(result.room, uint32_t(options.microBatches));
   return result;
+}
+
+/// That what every session keeps of an engine on the host, whatever its target,
+/// can fit: before anything of it is made. Limits are numbers in the file, and
+/// tables of a FlatBuffer may share what they point to, so that a small file
+/// can ask for very much.
+static Status checkHost(const Engine &engine) {
+  const schema::Engine &root = engine.root();
+  const uint64_t world = engine.worldSize(), memory = hostMemory();
+  // Of a transport: a group, and where each rank finds it.
+  constexpr uint64_t kOfMember = 512;
+  uint64_t sequences = Scheduler::tableBytes(root);
+  uint64_t groups = world * root.rank_groups()->size() * kOfMember;
+  if (sequences <= memory && groups <= memory - sequences)
+    return {};
+  constexpr double kGiB = 1 << 30;
+  return makeError(
+      StatusCode::ResourceExhausted,
+      "%s: a session needs %.2f GiB of the host for tables of %" PRIu64
+      " sequences and %.2f GiB for rank groups, but there are %.2f GiB for "
+      "this process; compile with a smaller --max-batch or for fewer ranks",
+      engine.path().c_str(), double(sequences) / kGiB,
+      root.limits()->max_batch() * root.topology()->dp(), double(groups) / kGiB,
+      double(memory) / kGiB);
 }
 
 Session::Session(std::shared_ptr<const Engine> engine, Scheduler scheduler,
@@ -60,6 +85,7 @@ Session::create(std::shared_ptr<const Engine> engine,
                      "micro-batches: %" PRIu64 ", expected 1 to %" PRIu64
                      ", or 0 for one per pipeline stage",
                      options.microBatches, kMostMicroBatches);
+  SADDLE_RETURN_IF_ERROR(checkHost(*engine));
   if (!backend) {
     SADDLE_ASSIGN_OR_RETURN(
         backend,
@@ -95,12 +121,14 @@ Status Session::load(const std::string &weights) {
 }
 
 StatusOr<uint32_t> Session::addSequence() {
-  SADDLE_RETURN_IF_ERROR(broken);
-  return scheduler.addSequence();
+  return change([&] { return scheduler.addSequence(); });
 }
 
 Status Session::removeSequence(uint32_t sequence) {
-  SADDLE_RETURN_IF_ERROR(broken);
+  return change([&] { return removeWithSnapshots(sequence); });
+}
+
+Status Session::removeWithSnapshots(uint32_t sequence) {
   SADDLE_RETURN_IF_ERROR(scheduler.checkExists(sequence));
   for (uint32_t snapshot : snapshots.of(sequence))
     SADDLE_RETURN_IF_ERROR(drop(sequence, snapshot));
@@ -134,7 +162,10 @@ Status Session::bringBack(uint32_t sequence, uint32_t snapshot,
 }
 
 Status Session::truncate(uint32_t sequence, uint64_t length, uint32_t program) {
-  SADDLE_RETURN_IF_ERROR(broken);
+  return change([&] { return cutBack(sequence, length, program); });
+}
+
+Status Session::cutBack(uint32_t sequence, uint64_t length, uint32_t program) {
   SADDLE_RETURN_IF_ERROR(scheduler.checkCut(sequence, length, program));
   if (length == scheduler.length(sequence, program))
     return {};
@@ -158,31 +189,34 @@ Status Session::truncate(uint32_t sequence, uint64_t length, uint32_t program) {
 }
 
 StatusOr<uint32_t> Session::keep(uint32_t sequence) {
-  SADDLE_RETURN_IF_ERROR(broken);
-  SADDLE_RETURN_IF_ERROR(scheduler.checkExists(sequence));
-  uint32_t snapshot = snapshots.add(sequence, scheduler.length(sequence));
-  Status status = onRanksOf(sequence, [&](uint32_t rank) {
-    return ranks[rank]->keepState(scheduler.slotOf(sequence), snapshot);
+  return change([&]() -> StatusOr<uint32_t> {
+    SADDLE_RETURN_IF_ERROR(scheduler.checkExists(sequence));
+    uint32_t snapshot = snapshots.add(sequence, scheduler.length(sequence));
+    Status status = onRanksOf(sequence, [&](uint32_t rank) {
+      return ranks[rank]->keepState(scheduler.slotOf(sequence), snapshot);
+    });
+    if (status.ok())
+      return snapshot;
+    // Some ranks may have their copy.
+    SADDLE_RETURN_IF_ERROR(drop(sequence, snapshot));
+    return status;
   });
-  if (status.ok())
-    return snapshot;
-  // Some ranks may have their copy.
-  SADDLE_RETURN_IF_ERROR(drop(sequence, snapshot));
-  return status;
 }
 
 Status Session::restore(uint32_t sequence, uint32_t snapshot) {
-  SADDLE_RETURN_IF_ERROR(broken);
-  SADDLE_RETURN_IF_ERROR(scheduler.checkExists(sequence));
-  SADDLE_ASSIGN_OR_RETURN(Snapshot found,
-                          snapshots.findFor(sequence, snapshot));
-  return bringBack(sequence, snapshot, found.length);
+  return change([&]() -> Status {
+    SADDLE_RETURN_IF_ERROR(scheduler.checkExists(sequence));
+    SADDLE_ASSIGN_OR_RETURN(Snapshot found,
+                            snapshots.findFor(sequence, snapshot));
+    return bringBack(sequence, snapshot, found.length);
+  });
 }
 
 Status Session::release(uint32_t snapshot) {
-  SADDLE_RETURN_IF_ERROR(broken);
-  SADDLE_ASSIGN_OR_RETURN(Snapshot found, snapshots.find(snapshot));
-  return drop(found.sequence, snapshot);
+  return change([&]() -> Status {
+    SADDLE_ASSIGN_OR_RETURN(Snapshot found, snapshots.find(snapshot));
+    return drop(found.sequence, snapshot);
+  });
 }
 
 Status Session::drop(uint32_t sequence, uint32_t snapshot) {
@@ -322,10 +356,15 @@ Status Session::runBatches() {
       traces[rank][i].assign(ranks[rank]->commands(batches[i].entry).size(),
                              {});
   }
-  Status status = workers.run([this](uint32_t rank) { return runRank(rank); },
-                              [this](const std::vector<uint32_t> &missing) {
-                                return areStuck(missing);
-                              });
+  auto job = [this](uint32_t rank) {
+    // Nobody else would tell the other ranks of what is thrown here.
+    return guard([&] { return runRank(rank); },
+                 [&](const Status &error) { transport->abort(rank, error); });
+  };
+  Status status =
+      workers.run(job, [this](const std::vector<uint32_t> &missing) {
+        return areStuck(missing);
+      });
   serial += batchCount;
   // The ranks' own errors are mostly consequences of the first one.
   Status cause = transport->failure();
@@ -405,7 +444,11 @@ Status Session::takeOutputs(Span<const WantedOutput> outputs, size_t rows,
 
 Status Session::step(Span<const SequenceInput> inputs,
                      Span<const WantedOutput> outputs, uint32_t program) {
-  SADDLE_RETURN_IF_ERROR(broken);
+  return change([&] { return stepOver(inputs, outputs, program); });
+}
+
+Status Session::stepOver(Span<const SequenceInput> inputs,
+                         Span<const WantedOutput> outputs, uint32_t program) {
   Destinations to{};
   SADDLE_RETURN_IF_ERROR(takeOutputs(outputs, rowsOf(inputs), program, to));
   for (size_t rank = 0; trace && rank < ranks.size(); ++rank)

@@ -5,6 +5,7 @@
 #define SADDLE_RUNTIME_SESSION_SESSION_H
 
 #include "runtime/src/backend/Backend.h"
+#include "runtime/src/base/Guard.h"
 #include "runtime/src/comm/Lapses.h"
 #include "runtime/src/session/Scheduler.h"
 #include "runtime/src/session/Snapshots.h"
@@ -67,9 +68,10 @@ struct TraceEvent {
 };
 using TraceSink = std::function<void(const TraceEvent &)>;
 
-/// Not thread-safe: one caller at a time. After a step failed on some rank the
-/// session is broken: whatever would change it repeats that error. Its
-/// destructor waits for a rank that is stuck.
+/// Not thread-safe: one caller at a time. After a step failed on some rank, or
+/// memory ran short in the middle of a change, the session is broken: whatever
+/// would change it repeats that error. Its destructor waits for a rank that is
+/// stuck.
 class Session {
 public:
   /// `weights`, those of the main checkpoint, is a folder or "synthetic:SEED"
@@ -166,6 +168,17 @@ private:
     size_t rows = 0;
   };
 
+  /// Runs what changes the session. A throw in its midst leaves it half done,
+  /// and the session broken.
+  template <typename Work>
+  std::invoke_result_t<Work> change(Work &&work) {
+    SADDLE_RETURN_IF_ERROR(broken);
+    return guard(work, [this](const Status &error) { broken = error; });
+  }
+  Status removeWithSnapshots(uint32_t sequence);
+  Status cutBack(uint32_t sequence, uint64_t length, uint32_t program);
+  Status stepOver(Span<const SequenceInput> inputs,
+                  Span<const WantedOutput> outputs, uint32_t program);
   Status load(const std::string &weights);
   /// Runs `job` on the ranks of a sequence's attention replica, between steps.
   Status onRanksOf(uint32_t sequence, const Workers::Job &job);

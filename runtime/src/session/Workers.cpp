@@ -1,13 +1,16 @@
 #include "runtime/src/session/Workers.h"
 
+#include "runtime/src/base/Guard.h"
+
 #include <cstring>
 
 namespace saddle::session {
 
 Workers::Workers(uint32_t ranks)
-    : ranks(ranks), results(ranks), done(ranks, true) {}
+    : ranks(ranks), results(ranks), done(ranks, true) {
+  missing.reserve(ranks);
+}
 
-// std::thread throws where there is no thread to be had.
 Status Workers::start() {
   stopping = false; // of an attempt that failed
   seats.resize(ranks);
@@ -54,7 +57,7 @@ void Workers::serve(uint32_t rank) {
       return; // stopping, and nothing is left to do
     served = ticket;
     lock.unlock();
-    Status status = job(rank);
+    Status status = guard([&] { return job(rank); });
     lock.lock();
     results[rank] = std::move(status);
     done[rank] = true;
@@ -65,7 +68,7 @@ void Workers::serve(uint32_t rank) {
 
 Status Workers::run(Job newJob, const GiveUp &giveUp) {
   if (ranks == 1)
-    return newJob(0);
+    return guard([&] { return newJob(0); });
   if (seats.empty())
     SADDLE_RETURN_IF_ERROR(start());
   std::unique_lock<std::mutex> lock(mutex);
@@ -77,7 +80,6 @@ Status Workers::run(Job newJob, const GiveUp &giveUp) {
   done.assign(ranks, false);
   ++ticket;
   posted.notify_all();
-  std::vector<uint32_t> missing;
   while (!finished.wait_for(lock, std::chrono::milliseconds(20),
                             [&] { return running == 0; })) {
     missing.clear();
@@ -85,7 +87,13 @@ Status Workers::run(Job newJob, const GiveUp &giveUp) {
       if (!done[rank])
         missing.push_back(rank);
     lock.unlock();
-    bool hopeless = giveUp(missing);
+    // Whoever cannot even look waits on: ranks must not outlive this call
+    // unless they are given up.
+    bool hopeless = false;
+    (void)guard([&] {
+      hopeless = giveUp(missing);
+      return Status();
+    });
     lock.lock();
     if (hopeless && running != 0)
       return makeError(StatusCode::DeadlineExceeded,

@@ -25,7 +25,8 @@ public:
   using GiveUp = std::function<bool(const std::vector<uint32_t> &missing)>;
 
   /// Calls job(rank) once on each rank's thread and returns when all have
-  /// returned: the first error by rank, or ok. After giving up
+  /// returned: the first error by rank, or ok; what a job throws is an error of
+  /// its rank (Guard.h). After giving up
   /// (DeadlineExceeded) nothing more can be run, and whatever `job` refers to
   /// must outlive this object. A single rank is never given up. The first call
   /// starts the threads: ResourceExhausted when there are too few.
@@ -53,7 +54,8 @@ private:
   bool stopping = false;
   std::vector<Status> results;
   std::vector<bool> done;
-  std::vector<Seat> seats; // threads that run
+  std::vector<uint32_t> missing; // room for all: looking costs no memory
+  std::vector<Seat> seats;       // threads that run
 };
 
 } // namespace saddle::session

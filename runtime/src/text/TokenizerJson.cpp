@@ -507,14 +507,14 @@ Status TokenizerReader::read(const Json &root, Tokenizer &tokenizer) {
 
 StatusOr<std::unique_ptr<Tokenizer>>
 Tokenizer::fromJson(Bytes json, const std::string &name) {
-  SADDLE_ASSIGN_OR_RETURN(Json root, readJson(name, json));
+  SADDLE_ASSIGN_OR_RETURN(JsonDocument root, readJson(name, json));
   auto tokenizer = std::make_unique<Tokenizer>();
-  SADDLE_RETURN_IF_ERROR(TokenizerReader(name).read(root, *tokenizer));
+  SADDLE_RETURN_IF_ERROR(TokenizerReader(name).read(*root, *tokenizer));
   return tokenizer;
 }
 
 StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string &path) {
-  SADDLE_ASSIGN_OR_RETURN(OwnedBytes file, readFile(path));
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes file, readFile(path, kMaxJsonBytes));
   return fromJson(file.bytes(), path);
 }
 

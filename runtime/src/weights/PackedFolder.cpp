@@ -14,8 +14,6 @@
 
 namespace saddle::weights {
 
-using nlohmann::json;
-
 static constexpr char kMagic[] = "SDLPACK\n";
 
 static_assert(sizeof(PackedHeader) == 72 && sizeof(PackedHeader) < kPackedPage,
@@ -105,19 +103,22 @@ Status otherEngine(const std::string &path, const std::string &found,
 
 Status PackedSource::open() {
   const std::string path = folder + "/" + kPackedManifest;
-  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(path));
-  SADDLE_ASSIGN_OR_RETURN(json manifest, readJson(path, text.bytes()));
-  auto format =
-      manifest.is_object() ? manifest.value("format", json()) : json();
-  if (format != kPackedFormat)
+  SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(path, kMaxJsonBytes));
+  SADDLE_ASSIGN_OR_RETURN(JsonDocument manifest, readJson(path, text.bytes()));
+  auto textOf = [&](const char *key) -> std::string {
+    auto found = manifest->find(key); // the end, unless it is an object
+    return found == manifest->end() ? "null" : found->dump();
+  };
+  const std::string format = textOf("format");
+  if (format != std::to_string(kPackedFormat))
     return makeError(StatusCode::Unsupported,
                      "%s: \"format\" is %s, expected %u; pack the weights with "
                      "the saddle-pack of this version",
-                     path.c_str(), format.dump().c_str(), kPackedFormat);
+                     path.c_str(), format.c_str(), kPackedFormat);
   const std::string hash = imageHash(engine);
-  json stored = manifest.value("engine", json());
-  if (stored != hash)
-    return otherEngine(path, stored.dump(), "\"" + hash + "\"");
+  const std::string stored = textOf("engine"), expected = "\"" + hash + "\"";
+  if (stored != expected)
+    return otherEngine(path, stored, expected);
   uint32_t count = engine.topology()->tp() * engine.topology()->pp();
   for (uint32_t rank = 0; rank < count; ++rank)
     SADDLE_RETURN_IF_ERROR(openRank(rank, hash));

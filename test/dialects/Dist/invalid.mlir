@@ -429,3 +429,24 @@ func.func @receive_c1() {
 func.func @choices_of_numbers() attributes {dist.choices = {rows = 1}} {
   return
 }
+
+// -----
+
+// expected-error @+1 {{'dist.stage' must be an integer of at least 0}}
+func.func @stage_below_0() attributes {dist.stage = -1 : i64} {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'dist.entry' must be a string}}
+func.func @entry_of_a_number() attributes {dist.entry = 1} {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'dist.token_axis' must be a #dist.axes}}
+func.func @token_axis_of_a_string() attributes {dist.token_axis = "tp"} {
+  return
+}

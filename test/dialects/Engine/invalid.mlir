@@ -1147,3 +1147,31 @@ module @transfer_c1 {
 
 // expected-error @+1 {{expected exclusive blocks from the grid's 8 to 128, but got 129}}
 #function = #engine.function<@m, "f" grid [8, 1, 1] exclusive 129 block 32 shared 0>
+
+// -----
+
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+#bytes = #engine.piece<source = @x, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 64, dest_row = 0, dest_col = 0,
+    blocks = 1, 1, 1, 1>
+module @launch_c6_state {
+  engine.arena @act transient bytes 4096 align 256
+  engine.arena @w constant bytes 4096 align 256
+  engine.rank_groups @tp axes "tp" size 2 ranks [0, 1]
+  engine.kernel @add op "add" {}
+  engine.source @x from "x" : tensor<64xi8>
+  engine.program @stage_0 stage 0 {
+    engine.weight @bytes in @w at 0 pieces [#bytes] : memref<64xi8>
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      %e = engine.global @bytes : memref<64xi8>
+      // expected-error @+1 {{@bytes is not an 'engine.state'}}
+      engine.launch @add(%x) outs(%x) over @tp exchange(%e : memref<64xi8>) tokens at "p" : (memref<8x32xf32>) outs(memref<8x32xf32>)
+    }
+  }
+}
+
+// -----
+
+#zero = #dist.rank_value<0 + (rank div 1 mod 1) * 0>
+// expected-error @+1 {{expected four positive block sizes}}
+#piece = #engine.piece<source = @src, member = #zero, count = 1, row = #zero, rows = 1, col = #zero, cols = 32, dest_row = 0, dest_col = 0, blocks = 1, 1, 0, 1>

@@ -1241,3 +1241,17 @@ func.func @merge_candidates_c2_many(%v: tensor<8x16xf32>, %t: tensor<8x16xi32>) 
   %a, %b = model.merge_candidates %v, %t : tensor<8x16xf32>, tensor<8x16xi32> -> tensor<8x17xf32>, tensor<8x17xi32>
   return
 }
+
+// -----
+
+// expected-error @+1 {{expected an offset of at least 0, but got -1}}
+func.func @storage_offset() attributes {storage = #model.storage<offset -1>} {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{expected codes that are numbers, but got 'vector<2xf32>'}}
+func.func @storage_codes() attributes {storage = #model.storage<codes vector<2xf32>>} {
+  return
+}

@@ -47,6 +47,20 @@ TEST_F(File, readsAnEmptyFile) {
   EXPECT_EQ(file->size(), 0u);
 }
 
+TEST_F(File, sizesAreCheckedBeforeAnythingIsRead) {
+  std::string path = folder.write("data", "0123456789");
+  EXPECT_TRUE(readFile(path, 10).ok());
+  Status status = readFile(path, 9).status();
+  EXPECT_EQ(status.code(), StatusCode::DataLoss);
+  EXPECT_EQ(status.message(), path + ": has 10 bytes, expected at most 9");
+  // A hole of 4 TiB.
+  if (truncate(path.c_str(), off_t(1) << 42) != 0)
+    GTEST_SKIP() << "this file system has no such files";
+  status = readFile(path).status();
+  EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+  EXPECT_EQ(status.message(), path + ": no memory for its 4398046511104 bytes");
+}
+
 TEST_F(File, whatChangesWhileItIsReadIsAnError) {
   std::string path = folder.write("data", "0123456789");
   auto file = InputFile::open(path);

@@ -39,7 +39,7 @@ TEST(Json, documentsAreWhatTheTextSays) {
         R"({"a":{"b":[{"c":1},2]},"d":"e","f":[[],[[]]]})"}) {
     auto json = readJson("f", bytesOf(text));
     ASSERT_TRUE(json.ok()) << json.status().message();
-    EXPECT_EQ(json->dump(), nlohmann::json::parse(text).dump());
+    EXPECT_EQ((*json)->dump(), nlohmann::json::parse(text).dump());
   }
 }
 

@@ -1,6 +1,7 @@
 // Whole sessions on a fake device that runs reference kernels: what reaches the
 // kernels must be what the CPU target computes with, to the bit.
 
+#include "runtime/src/base/HostMemory.h"
 #include "runtime/src/weights/PackedFolder.h"
 #include "test/unit/base/TemporaryFolder.h"
 #include "test/unit/cuda/DeviceSessions.h"
@@ -79,7 +80,12 @@ TEST_P(DeviceSessionTest, LogitsAreThoseOfTheCpuTarget) {
   FakeDevice fake(engine, int(engine->worldSize()));
   auto session = makeSession(fake, engine);
   ASSERT_TRUE(session.ok()) << session.status().message();
+  EXPECT_EQ((*session)->deviceTime().count(), 0);
   EXPECT_EQ(runAll(**session), onCpu(GetParam()));
+  // The fake says that every batch takes a millisecond.
+  EXPECT_EQ((*session)->deviceTime() % std::chrono::milliseconds(1),
+            std::chrono::nanoseconds(0));
+  EXPECT_GE((*session)->deviceTime(), std::chrono::milliseconds(1));
   for (const FakeDevice::Launch &launch : fake.launches())
     EXPECT_TRUE(launch.isReplay) << launch.function;
 }
@@ -455,48 +461,103 @@ TEST(DeviceSessionDetailTest, ManyChangesOfALongTableAreOneCopy) {
   }
 }
 
+TEST(DeviceSessionDetailTest, TablesOfSequencesAreCheckedBeforeTheDevices) {
+  if (hostMemory() >> 39 != 0)
+    GTEST_SKIP() << "this machine has memory for 2^33 sequences";
+  TinyOptions tiny;
+  tiny.tp = tiny.dp = 4;
+  tiny.maxBatch = INT32_MAX;
+  // Devices that no machine has would be asked for otherwise.
+  Status status =
+      session::Session::create(load(*deviceEngine(tiny)), "synthetic:7", {})
+          .status();
+  EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+  EXPECT_THAT(status.message(),
+              HasSubstr("of the host for tables of 8589934588 sequences"));
+}
+
 //===--- Failures --------------------------------------------------------===//
 
-/// Makes a session and runs three steps, the last one traced; the first error.
-Status wholeLife(FakeDevice &fake,
-                 const std::shared_ptr<const Engine> &engine) {
+/// Makes a session and runs three steps, the last one traced, with a snapshot
+/// before it where the engine has state of sequences; the first error.
+Status wholeLife(FakeDevice &fake, const std::shared_ptr<const Engine> &engine,
+                 const std::string &weights = "synthetic:7") {
   SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<session::Session> session,
-                          makeSession(fake, engine));
+                          makeSession(fake, engine, {}, weights));
   SADDLE_ASSIGN_OR_RETURN(uint32_t sequence, session->addSequence());
   std::vector<SequenceInput> inputs = {
       {sequence, {kPrompt.data(), 1}, LogitsWanted::Last}};
   Rows logits(session::kVocab);
   for (int i = 0; i < 3; ++i) {
-    if (i == 2)
+    if (i == 2) {
+      SADDLE_ASSIGN_OR_RETURN(uint32_t snapshot, session->keep(sequence));
+      SADDLE_RETURN_IF_ERROR(session->restore(sequence, snapshot));
+      SADDLE_RETURN_IF_ERROR(session->release(snapshot));
       session->setTrace([](const session::TraceEvent &) {});
+    }
     SADDLE_RETURN_IF_ERROR(session::stepInto(*session, inputs, logits));
   }
   return {};
 }
 
-TEST(DeviceFailureTest, EveryCallMayFail) {
-  auto engine = load(*deviceEngine({}));
+/// Lets each call of the driver fail in a life of its own. With several ranks
+/// calls come in any order, but there are as many of them.
+void failEveryCall(const TinyOptions &tiny,
+                   const std::string &weights = "synthetic:7") {
+  auto engine = load(*deviceEngine(tiny));
+  const int devices = int(engine->worldSize());
   uint64_t calls = 0;
   {
-    FakeDevice fake(engine, 1);
-    Status status = wholeLife(fake, engine);
+    FakeDevice fake(engine, devices);
+    Status status = wholeLife(fake, engine, weights);
     ASSERT_TRUE(status.ok()) << status.message();
     calls = fake.calls();
   }
   ASSERT_GT(calls, 100u);
+  uint64_t withoutHarm = 0;
+  bool heapFailed = false;
   for (uint64_t k = 1; k <= calls; ++k) {
-    FakeDevice fake(engine, 1);
+    FakeDevice fake(engine, devices);
     fake.failingCall = k;
-    Status status = wholeLife(fake, engine);
+    Status status = wholeLife(fake, engine, weights);
     // An event that cannot be asked how far things are is asked again, and the
     // destructor ignores what it cannot help.
-    if (status.ok())
+    if (status.ok()) {
+      ++withoutHarm;
       continue;
+    }
     EXPECT_EQ(status.code(), StatusCode::ResourceExhausted) << k;
     EXPECT_THAT(status.message(), HasSubstr("CUDA_ERROR_FAKE (2): it was asked "
                                             "to fail"))
         << k;
+    heapFailed |= status.message().find(": activations and exchanges of ") !=
+                  std::string::npos;
   }
+  EXPECT_TRUE(heapFailed);
+  std::printf("[  WALKED  ] %llu calls of the driver, %llu without harm\n",
+              (unsigned long long)calls, (unsigned long long)withoutHarm);
+  EXPECT_LT(withoutHarm, calls / 10);
+}
+
+TEST(DeviceFailureTest, EveryCallMayFail) { failEveryCall({}); }
+
+TEST(DeviceFailureTest, EveryCallOfSeveralRanksMayFail) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  tiny.recurrent = true;
+  failEveryCall(tiny);
+}
+
+TEST(DeviceFailureTest, EveryCallWithPackedWeightsMayFail) {
+  auto engine = load(*deviceEngine({}));
+  TemporaryFolder folder;
+  const std::string packed = folder.path("packed");
+  auto seed = WeightSource::open(engine->root(), "synthetic:7");
+  ASSERT_TRUE(seed.ok());
+  ASSERT_TRUE(weights::packWeights(engine->root(), **seed, "7", packed,
+                                   [](uint64_t, uint64_t) { return true; })
+                  .ok());
+  failEveryCall({}, packed);
 }
 
 TEST(DeviceFailureTest, AStickyErrorNamesTheEntry) {

@@ -33,6 +33,14 @@ TEST(DriverTest, ErrorsKeepNameNumberAndText) {
   EXPECT_EQ(memory.code(), StatusCode::ResourceExhausted);
   EXPECT_EQ(memory.message(),
             "cuMemAlloc: CUDA_ERROR_FAKE (2): it was asked to fail");
+  // One that is newer than the driver.
+  Driver old = fake.driver;
+  old.cuGetErrorName = old.cuGetErrorString = [](CUresult, const char **) {
+    return CUDA_ERROR_INVALID_VALUE;
+  };
+  EXPECT_EQ(old.check(CUresult(12345), "cuLaunchKernel").message(),
+            "cuLaunchKernel: unknown error (12345): the driver has no text for "
+            "it");
   EXPECT_EQ(fake.driver.check(CUDA_ERROR_NO_DEVICE, "x").code(),
             StatusCode::Unsupported);
   EXPECT_EQ(fake.driver.check(CUDA_ERROR_LAUNCH_FAILED, "x").code(),

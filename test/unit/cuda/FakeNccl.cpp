@@ -9,10 +9,24 @@ struct saddle::cuda::NcclComm {
 static FakeNccl fake;
 static thread_local int depth = 0; // of groups
 
-static NcclResult note(const std::string &call, const std::string &text) {
+/// Counts a call that may fail.
+static NcclResult answer(const std::string &call, const std::string &text) {
   std::lock_guard<std::mutex> lock(fake.mutex);
-  fake.calls.push_back(text);
-  return fake.failing == call ? NcclResult(3) : NcclResult::Success;
+  if (!text.empty())
+    fake.calls.push_back(text);
+  bool fails = ++fake.callCount == fake.failingCall;
+  if (fails && fake.onFailure)
+    fake.onFailure();
+  fails |= fake.failing == call;
+  return fails ? NcclResult(3) : NcclResult::Success;
+}
+
+static NcclResult end(NcclComm *comm, const char *how) {
+  std::lock_guard<std::mutex> lock(fake.mutex);
+  fake.calls.push_back(how + std::to_string(comm->rank));
+  --fake.liveComms;
+  delete comm;
+  return NcclResult::Success;
 }
 
 extern "C" {
@@ -21,49 +35,54 @@ FakeNccl *fakeNccl() { return &fake; }
 
 NcclResult ncclGetVersion(int *version) {
   *version = fake.version;
-  return NcclResult::Success;
+  return answer("ncclGetVersion", "");
 }
-const char *ncclGetErrorString(NcclResult) { return "internal error"; }
-const char *ncclGetLastError(NcclComm *) { return "it was asked to fail"; }
+const char *ncclGetErrorString(NcclResult) {
+  return fake.hasTexts ? "internal error" : nullptr;
+}
+const char *ncclGetLastError(NcclComm *) {
+  return fake.hasTexts ? "it was asked to fail" : nullptr;
+}
 NcclResult ncclGetUniqueId(NcclId *id) {
   *id = {};
-  return note("ncclGetUniqueId", "id");
+  return answer("ncclGetUniqueId", "id");
 }
 NcclResult ncclGroupStart() {
-  ++depth;
-  return NcclResult::Success;
+  NcclResult result = answer("ncclGroupStart", "");
+  depth += result == NcclResult::Success;
+  return result;
 }
 NcclResult ncclGroupEnd() {
   --depth;
-  return NcclResult::Success;
+  return answer("ncclGroupEnd", "");
 }
 NcclResult ncclCommInitRank(NcclComm **comm, int ranks, NcclId, int rank) {
-  NcclResult result = note("ncclCommInitRank", "init " + std::to_string(rank) +
-                                                   "/" + std::to_string(ranks));
-  if (result == NcclResult::Success)
+  NcclResult result =
+      answer("ncclCommInitRank",
+             "init " + std::to_string(rank) + "/" + std::to_string(ranks));
+  if (result == NcclResult::Success) {
     *comm = new NcclComm{rank};
+    std::lock_guard<std::mutex> lock(fake.mutex);
+    ++fake.liveComms;
+  }
   return result;
 }
 NcclResult ncclCommDestroy(NcclComm *comm) {
   if (fake.onDestroy)
     fake.onDestroy();
-  std::string text = "destroy " + std::to_string(comm->rank);
-  delete comm;
-  return note("ncclCommDestroy", text);
+  return end(comm, "destroy ");
 }
 NcclResult ncclCommAbort(NcclComm *comm) {
   if (fake.onAbort)
     fake.onAbort();
-  std::string text = "abort " + std::to_string(comm->rank);
-  delete comm;
-  return note("ncclCommAbort", text);
+  return end(comm, "abort ");
 }
 NcclResult ncclAllReduce(const void *input, void *output, size_t elements,
                          NcclType type, NcclOp, NcclComm *comm,
                          CUstream stream) {
   if (fake.onAllReduce)
     fake.onAllReduce({input, output, elements, type, stream, depth > 0});
-  return note("ncclAllReduce", "sum " + std::to_string(comm->rank) + " " +
-                                   std::to_string(elements));
+  return answer("ncclAllReduce", "sum " + std::to_string(comm->rank) + " " +
+                                     std::to_string(elements));
 }
 }

@@ -32,13 +32,20 @@ struct FakeNccl {
   };
   // What it pretends.
   int version = 22809;
-  std::string failing; // a call that fails
+  std::string failing;  // calls of this name fail
+  bool hasTexts = true; // of its errors
+  /// The call with this number (from 1) fails; 0: none. Ends of communicators
+  /// never do.
+  uint64_t failingCall = 0;
   std::function<void(const AllReduce &)> onAllReduce;
   std::function<void()> onAbort, onDestroy; // before either is noted
+  std::function<void()> onFailure;          // of failingCall
 
   // What it saw: "init 1/2", "sum 1 64", "abort 1", "destroy 1".
   std::mutex mutex;
   std::vector<std::string> calls;
+  uint64_t callCount = 0; // of those that may fail
+  int liveComms = 0;
 };
 
 } // namespace saddle::cuda

@@ -19,8 +19,11 @@ FakeNccl &FakeNccl::get() {
 void FakeNccl::reset() {
   version = 22809;
   failing.clear();
+  hasTexts = true;
+  failingCall = callCount = 0;
+  liveComms = 0;
   onAllReduce = nullptr;
-  onAbort = onDestroy = nullptr;
+  onAbort = onDestroy = onFailure = nullptr;
   calls.clear();
 }
 
@@ -270,6 +273,49 @@ TEST_F(NcclTest, ErrorsWhileLoadingAreNccls) {
             "tiny: NCCL: ncclAllReduce: internal error (3): it was asked to "
             "fail");
   EXPECT_EQ(nccl.count("abort"), 2u);
+  nccl.hasTexts = false;
+  EXPECT_EQ(errorOf(above(0)).message(),
+            "tiny: NCCL: ncclAllReduce: NCCL has no text for it (3)");
+}
+
+TEST_F(NcclTest, EveryCallMayFail) {
+  auto engine = load(*deviceEngine(twoRanks()));
+  // A session, a prompt and a token, the latter from a graph and then traced,
+  // where sums are asked for anew.
+  auto live = [&](uint64_t failing) -> Status {
+    FakeDevice fake(engine, 2);
+    nccl.reset();
+    nccl.failingCall = failing;
+    nccl.onFailure = [&] { fake.giveUp(); };
+    SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<session::Session> session,
+                            makeSession(fake, engine, above(0)));
+    addOn(fake);
+    SADDLE_ASSIGN_OR_RETURN(uint32_t sequence, session->addSequence());
+    Rows logits(session::kVocab);
+    for (size_t count : {5, 1, 1}) {
+      std::vector<SequenceInput> inputs = {
+          {sequence, {kPrompt.data(), count}, LogitsWanted::Last}};
+      SADDLE_RETURN_IF_ERROR(session::stepInto(*session, inputs, logits));
+      session->setTrace([](const session::TraceEvent &) {});
+    }
+    return {};
+  };
+  Status fine = live(0);
+  ASSERT_TRUE(fine.ok()) << fine.message();
+  const uint64_t calls = nccl.callCount;
+  ASSERT_GT(calls, 20u);
+  for (uint64_t k = 1; k <= calls; ++k) {
+    Status status = live(k);
+    EXPECT_EQ(status.code(), StatusCode::Internal) << k;
+    EXPECT_THAT(status.message(),
+                testing::ContainsRegex("nccl[A-Za-z]+: internal error \\(3\\): "
+                                       "it was asked to fail"))
+        << k;
+    // Those of a group that did not end are nobody's.
+    if (status.message().find("ncclCommInitRank") == std::string::npos)
+      EXPECT_EQ(nccl.liveComms, 0) << k << ": " << status.message();
+  }
+  std::printf("[  WALKED  ] %llu calls of NCCL\n", (unsigned long long)calls);
 }
 
 TEST_F(NcclTest, AFirstSumThatDoesNotEndIsGivenUp) {

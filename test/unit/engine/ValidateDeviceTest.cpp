@@ -206,7 +206,7 @@ TEST(ValidateDevice, workspace) {
   // The embedding's result is the first activation.
   EXPECT_NE(deviceMessage([](EngineT &e) {
               launch(e).workspace = bytes(e, "activations", 0, 256);
-            }).find("share bytes"),
+            }).find("workspace and operand (slices "),
             std::string::npos);
 }
 

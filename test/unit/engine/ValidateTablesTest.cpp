@@ -192,6 +192,10 @@ TEST(ValidateTables, arenas) {
   EXPECT_EQ(messageAfter([](EngineT &e) { e.arenas[1]->bytes = ~0ull; }),
             "arena \"kv\": 18446744073709551615 bytes, expected at most "
             "281474976710656");
+  EXPECT_EQ(messageAfter([](EngineT &e) {
+              e.arenas[1]->bytes = e.arenas[2]->bytes = 1ull << 47;
+            }).substr(0, 50),
+            "arena \"activations\": the arenas up to here have 28");
 }
 
 TEST(ValidateTables, unpackingsFitTheirTensors) {

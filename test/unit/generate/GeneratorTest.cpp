@@ -324,6 +324,21 @@ TEST(GeneratorTest, BadRequestsAreRefused) {
   EXPECT_EQ(generator.live(), 0u);
 }
 
+TEST(GeneratorTest, MorePagesThanThereAreAreRefused) {
+  session::SessionOptions little;
+  little.kvTokens = 8; // two pages
+  auto session = session::open({}, little);
+  Recorder heard;
+  Generator generator(*session, heard);
+  // The last new token is not fed: 5 + 3 tokens fill two pages, 5 + 4 do not.
+  EXPECT_TRUE(generator.add(Tokens{1, 2, 3, 4, 5}, newTokens(4)).ok());
+  Status status = generator.add(Tokens{1, 2, 3, 4, 5}, newTokens(5)).status();
+  EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+  EXPECT_EQ(status.message(),
+            "the request may need 3 KV pages, but an attention replica has 2; "
+            "ask for fewer new tokens or more --kv-tokens");
+}
+
 /// Replicas have slots and pages of their own.
 TEST(GeneratorTest, ReplicasShareTheWork) {
   TinyOptions tiny;

@@ -223,6 +223,7 @@ TEST(SpeculationTest, FixedAcceptanceKeepsItsMean) {
   EXPECT_EQ(steps, 9u); // the first one feeds the prompt
   EXPECT_EQ(generator.timing().acceptedTokens, 7u);
   EXPECT_EQ(generator.timing().verifications, 8u);
+  EXPECT_EQ(generator.timing().draftedTokens, 24u); // three each
   EXPECT_EQ(generator.fixAcceptance(1.5).message(),
             "acceptance of drafted tokens: 1.5, expected 0 to 1");
 }

@@ -98,6 +98,35 @@ INSTANTIATE_TEST_SUITE_P(
                      testing::Values(schema::DType::F32, schema::DType::BF16,
                                      schema::DType::F8E4M3)));
 
+TEST(SessionTest, CopiesAreExecuted) {
+  // The logits go to a place of their own, and leave by it.
+  auto engine = tinyEngine();
+  for (auto &entry : engine->programs[0]->entries) {
+    auto binding =
+        std::find_if(entry->bindings.begin(), entry->bindings.end(),
+                     [](const auto &each) { return each->name == "logits"; });
+    schema::SliceT place = *entry->slices[(*binding)->slice];
+    schema::ArenaT &arena = *engine->arenas[place.arena];
+    place.offset = (arena.bytes + 63) / 64 * 64;
+    arena.bytes =
+        place.offset + place.shape[0] * place.shape[1] * sizeof(float);
+    schema::CopyT copy;
+    copy.source = (*binding)->slice;
+    copy.dest = (*binding)->slice = uint32_t(entry->slices.size());
+    copy.extent = schema::Extent::ROWS;
+    entry->slices.push_back(std::make_unique<schema::SliceT>(place));
+    auto command = std::make_unique<schema::CommandT>();
+    command->place = "copy";
+    command->action.Set(std::move(copy));
+    entry->commands.push_back(std::move(command));
+  }
+  auto session = Session::create(engineOf(*engine), "synthetic:7", {});
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  uint32_t sequence = *(*session)->addSequence();
+  EXPECT_EQ(step(**session, {{sequence, kPrompt, LogitsWanted::All}}),
+            wholePrompt({}, kPrompt));
+}
+
 TEST(SessionTest, ReusedPagesDoNotLeak) {
   SessionOptions options;
   options.kvTokens = 20; // room for one sequence and a bit
@@ -273,6 +302,19 @@ TEST(SessionTest, AnEngineLargerThanTheMachineIsRefused) {
   EXPECT_THAT(status.message(),
               HasSubstr("tiny: the engine needs 65536.00 GiB per rank on 1 "
                         "ranks (arena \"activations\" alone"));
+}
+
+TEST(SessionTest, TooManyMicroBatchesAreRefused) {
+  SessionOptions options;
+  options.microBatches = 1025;
+  Status status =
+      Session::create(engineOf(*tinyEngine()), "synthetic:1", options).status();
+  EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
+  EXPECT_EQ(status.message(), "micro-batches: 1025, expected 1 to 1024, or 0 "
+                              "for one per pipeline stage");
+  options.microBatches = 1024;
+  EXPECT_TRUE(
+      Session::create(engineOf(*tinyEngine()), "synthetic:1", options).ok());
 }
 
 TEST(SessionTest, UnknownWeightsAreRefused) {

@@ -193,6 +193,18 @@ TEST_P(CutTest, SnapshotsComeBack) {
   EXPECT_TRUE(session->release(*snapshot).ok());
 }
 
+TEST_P(CutTest, SnapshotsOfOthersOutliveASequence) {
+  auto session = open(tiny());
+  uint32_t gone = start(*session, {1, 2, 3});
+  uint32_t stays = start(*session, {4, 5});
+  auto first = session->keep(gone), second = session->keep(stays);
+  ASSERT_TRUE(first.ok() && second.ok());
+  ASSERT_TRUE(session->release(*first).ok()); // a number that is not in use
+  ASSERT_TRUE(session->removeSequence(gone).ok());
+  EXPECT_TRUE(session->restore(stays, *second).ok());
+  EXPECT_FALSE(session->restore(stays, *first).ok());
+}
+
 TEST_P(CutTest, AReusedSlotBeginsAnew) {
   auto session = open(tiny());
   uint32_t sequence = start(*session, kPrompt);

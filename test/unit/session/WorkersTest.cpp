@@ -72,11 +72,45 @@ TEST(WorkersTest, AStuckRankIsNamedAndTheDestructorWaits) {
     });
     EXPECT_EQ(status.code(), StatusCode::DeadlineExceeded);
     EXPECT_EQ(status.message(), "gave up on rank 1 of 3 ranks");
-    EXPECT_EQ(workers.run(job, kNever).code(), StatusCode::Aborted);
+    Status again = workers.run(job, kNever);
+    EXPECT_EQ(again.code(), StatusCode::Aborted);
+    EXPECT_EQ(again.message(), "a rank is still stuck in an earlier step");
     EXPECT_FALSE(left);
     release = true;
   }
   EXPECT_TRUE(left);
+}
+
+TEST(WorkersTest, WhatAJobThrowsIsItsRanksError) {
+  for (uint32_t ranks : {1u, 3u}) {
+    Workers workers(ranks);
+    Status status = workers.run(
+        [&](uint32_t rank) {
+          if (rank + 1 == ranks)
+            throw std::bad_alloc();
+          return Status();
+        },
+        kNever);
+    EXPECT_EQ(status.code(), StatusCode::ResourceExhausted);
+    EXPECT_TRUE(workers.run([](uint32_t) { return Status(); }, kNever).ok());
+  }
+}
+
+TEST(WorkersTest, WhoCannotLookAtStuckRanksWaitsOn) {
+  Workers workers(2);
+  std::atomic<int> asked = 0;
+  auto job = [&](uint32_t) {
+    while (asked < 2)
+      std::this_thread::sleep_for(1ms);
+    return Status();
+  };
+  EXPECT_TRUE(workers
+                  .run(job,
+                       [&](const Ranks &) -> bool {
+                         ++asked;
+                         throw std::bad_alloc();
+                       })
+                  .ok());
 }
 
 } // namespace

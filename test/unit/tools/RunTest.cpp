@@ -1,10 +1,15 @@
 #include "test/unit/tools/Process.h"
 
+#include "test/unit/base/Sanitizers.h"
+#include "test/unit/checkpoint/SafetensorsWriter.h"
+
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <csignal>
 #include <cstring>
+#include <functional>
 #include <unistd.h>
 
 namespace saddle {
@@ -34,30 +39,43 @@ protected:
   }
 };
 
-#if defined(__has_feature)
-#define SADDLE_HAS_FEATURE(feature) __has_feature(feature)
-#else
-#define SADDLE_HAS_FEATURE(feature) 0
-#endif
-// Sanitizers reserve terabytes of addresses, which no limit below would allow.
-#if !SADDLE_HAS_FEATURE(address_sanitizer) &&                                  \
-    !SADDLE_HAS_FEATURE(thread_sanitizer) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-TEST_F(RunTest, EveryShortageOfMemoryEndsWithAMessage) {
+/// Gives `command` ever more memory until it is enough.
+void sweepMemory(const std::function<Outcome(const std::string &)> &run,
+                 const std::string &command) {
   int refused = 0, kilobytes = 16 << 10;
   for (Outcome outcome = {1, "", ""}; outcome.code != 0; kilobytes += 1 << 10) {
     ASSERT_LT(kilobytes, 1 << 20) << outcome.err;
-    outcome = run("ulimit -v " + std::to_string(kilobytes) + "; " + kRun +
-                  "--tokens 3,1,4 --max-new-tokens 4");
+    outcome = run("ulimit -v " + std::to_string(kilobytes) + "; " + command);
     refused += outcome.code != 0;
     if (outcome.code == 0)
       continue;
-    EXPECT_EQ(outcome.code, 1) << kilobytes << " kB: " << outcome.err;
+    EXPECT_EQ(outcome.code, 1)
+        << command << " in " << kilobytes << " kB: " << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr("error: ")) << kilobytes << " kB";
   }
   EXPECT_GT(refused, 2);
 }
-#endif
+
+TEST_F(RunTest, EveryShortageOfMemoryEndsWithAMessage) {
+  if (!kTakesLimits)
+    GTEST_SKIP() << "sanitizers need more";
+  auto runIt = [&](const std::string &command) { return run(command); };
+  sweepMemory(runIt, kRun + "--tokens 3,1,4 --max-new-tokens 4");
+  sweepMemory(runIt, std::string(SADDLE_BENCH) +
+                         " tiny.saddle --weights synthetic:3 --batch 1 "
+                         "--context 1 --steps 1 --prefill 2 --json");
+  sweepMemory(runIt, std::string(SADDLE_PACK) +
+                         " tiny.saddle --weights synthetic:3 -o packed");
+}
+
+TEST_F(RunTest, PackedWeightsAreNotPackedAgain) {
+  const std::string pack = std::string(SADDLE_PACK) + " tiny.saddle --weights ";
+  ASSERT_EQ(run(pack + "synthetic:3 -o packed").code, 0);
+  EXPECT_EQ(run(pack + "packed -o again").err,
+            "error: packed: is packed already; give the checkpoint\n");
+  EXPECT_EQ(run(pack + "packed -o packed").err,
+            "error: packed: is where the weights are; give another folder\n");
+}
 
 TEST_F(RunTest, NumbersOutOfRangeNameShortBounds) {
   auto usageError = [&](const std::string &arguments) {
@@ -263,6 +281,22 @@ TEST_F(RunTest, LogitsOutHoldsARowPerTokenThatWasFed) {
       run(kRun + "--tokens 3,1 --max-new-tokens 0 --logits-out n.st").code, 0);
   EXPECT_EQ(tensorsOf(read(folder.path("n.st")))["logits"].first,
             Json({2, 16}));
+}
+
+TEST_F(RunTest, GoldensThatCannotBeComparedAreRefused) {
+  auto golden = [&](int32_t token, float logit) {
+    return safetensors(
+        {{"tokens", "I32", {1}, bytesOf(std::vector<int32_t>{token})},
+         {"logits", "F32", {1, 16}, bytesOf(std::vector<float>(16, logit))}});
+  };
+  auto errorWith = [&](int32_t token, float logit) {
+    folder.write("golden.st", golden(token, logit));
+    return errorOf("--self-test golden.st");
+  };
+  EXPECT_EQ(errorWith(16, 0),
+            "error: golden.st: token 16 is none of the vocabulary's 16\n");
+  EXPECT_EQ(errorWith(3, NAN),
+            "error: golden.st: holds logits that are no finite numbers\n");
 }
 
 TEST_F(RunTest, TextPromptsGoThroughATokenizer) {

@@ -13,6 +13,7 @@
 #include <fstream>
 
 using namespace saddle;
+using testing::AllOf;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
@@ -108,6 +109,10 @@ TEST_F(Pack, LoadsWhatTheCheckpointHas) {
   EXPECT_TRUE(weights::verifyPacked(root, packed, [](uint64_t, uint64_t) {
                 return true;
               }).ok());
+  EXPECT_EQ(weights::verifyPacked(root, packed,
+                                  [](uint64_t, uint64_t) { return false; })
+                .message(),
+            packed + ": was not read to its end");
   // One part at a time, as devices with other memory load.
   auto opened = WeightSource::open(root, packed);
   ASSERT_TRUE(opened.ok());
@@ -158,9 +163,12 @@ TEST_F(Pack, Truncated) {
   fs::resize_file(rankFile(), bytes - 8);
   EXPECT_THAT(loadError(*tree),
               HasSubstr("rank-00001.weights: has " + std::to_string(bytes - 8) +
-                        " bytes, expected " + std::to_string(bytes)));
+                        " bytes, expected " + std::to_string(bytes) +
+                        "; pack the weights again"));
   fs::resize_file(rankFile(), 100);
-  EXPECT_THAT(loadError(*tree), HasSubstr("is shorter than its header"));
+  EXPECT_THAT(loadError(*tree),
+              HasSubstr("is shorter than its header; pack the weights "
+                        "again"));
   fs::remove(rankFile());
   EXPECT_THAT(loadError(*tree), HasSubstr("rank-00001.weights: does not exist; "
                                           "run saddle-pack with the same "
@@ -172,7 +180,9 @@ TEST_F(Pack, FlippedBits) {
   uint64_t bytes = fs::file_size(rankFile(0));
   flip(rankFile(0), weights::kPackedPage + kImageChunk + 5);
   EXPECT_THAT(loadError(*tree),
-              HasSubstr("rank-00000.weights: bytes 16781312 to "));
+              AllOf(HasSubstr("rank-00000.weights: bytes 16781312 to "),
+                    HasSubstr(" do not have their hash; pack the weights "
+                              "again")));
   flip(rankFile(0), weights::kPackedPage + kImageChunk + 5);
   EXPECT_EQ(loadError(*tree), "");
   flip(rankFile(0), 12);

@@ -7,6 +7,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 using namespace saddle;
 using schema::DType;
 using Values = std::vector<float>;
@@ -77,6 +79,42 @@ TEST_F(Recipe, aShardChangedWhileItIsReadIsAnError) {
                                         : "model.safetensors: was changed"));
     EXPECT_THAT(status.message(),
                 testing::HasSubstr("leave files alone while they are read"));
+  }
+}
+
+// The next part would overwrite what one writes behind its end.
+TEST_F(Recipe, partsKeepWithinTheirBytes) {
+  constexpr uint8_t kCanary = 0xc5;
+  constexpr size_t kBehind = 256;
+  for (uint32_t tp : {1, 2, 4}) {
+    auto tree = engine(tp);
+    folder.write("model.safetensors", safetensors(testTensors(*tree)));
+    std::vector<uint8_t> buffer = flatBufferOf(*tree);
+    const schema::Engine &root = *schema::GetEngine(buffer.data());
+    for (const std::string &spec :
+         {folder.path(""), std::string("synthetic:3")}) {
+      auto source = WeightSource::open(root, spec);
+      ASSERT_TRUE(source.ok()) << source.status().message();
+      std::vector<uint8_t> scratch;
+      for (const schema::Weight *weight : *root.programs()->Get(0)->weights()) {
+        const schema::Slice &slice = *weight->slice();
+        for (uint64_t most : {1, 40, 1 << 20})
+          for (const WeightPart &part : splitWeight(slice, most)) {
+            uint64_t bytes = partBytes(slice, part);
+            std::vector<uint8_t> memory(bytes + 2 * kBehind, kCanary);
+            (*source)->loadPart(*weight, part, tp - 1, memory.data() + kBehind,
+                                scratch);
+            auto holds = [&](size_t first) {
+              return std::all_of(memory.begin() + ptrdiff_t(first),
+                                 memory.begin() + ptrdiff_t(first + kBehind),
+                                 [](uint8_t byte) { return byte == kCanary; });
+            };
+            EXPECT_TRUE(holds(0)) << weight->name()->c_str();
+            EXPECT_TRUE(holds(kBehind + bytes)) << weight->name()->c_str();
+          }
+      }
+      EXPECT_TRUE((*source)->readError().ok());
+    }
   }
 }
 

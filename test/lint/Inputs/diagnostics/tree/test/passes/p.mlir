@@ -1,0 +1,1 @@
+// expected-error @+1 {{is bent by "x" and its kin}}
