@@ -273,6 +273,7 @@ private:
       ModelPipelineOptions pipeline;
       pipeline.buckets = options.buckets;
       pipeline.specTokens = options.specTokens;
+      pipeline.rmsFactors = options.rmsFactors;
       return buildModelPipeline(pm, pipeline);
     }
     case Phase::Dist: {

@@ -34,6 +34,9 @@ struct CompileOptions {
   int64_t specTokens = 0;
   /// Token counts of decode entries; empty means powers of two.
   std::vector<int64_t> buckets;
+  /// Where decodes divide by root mean squares: "reference", as the published
+  /// code does, or "sunk", behind the next product.
+  std::string rmsFactors = "reference";
   /// Lower the default of max_seq_len to what the model allows; a length that
   /// the user gave is refused instead.
   bool maxSeqLenIsDefault = true;

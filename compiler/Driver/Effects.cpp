@@ -27,6 +27,7 @@ constexpr Reader kReaders[] = {
     {"--draft-taps-are", Phase::Start, Phase::Start},
     {"--spec-tokens", Phase::Model, Phase::Model},
     {"--buckets", Phase::Model, Phase::Model},
+    {"--rms-factors", Phase::Model, Phase::Model},
     {"--topology", Phase::Dist, Phase::Dist},
     {"--stage-layers", Phase::Dist, Phase::Dist},
     {"--reduction", Phase::Dist, Phase::Dist},

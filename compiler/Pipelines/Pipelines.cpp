@@ -27,6 +27,10 @@ void saddle::buildModelPipeline(OpPassManager &pm,
   buckets.specTokens = options.specTokens;
   pm.addPass(model::createSpecializeBuckets(buckets));
 
+  // Decode functions alone, so there must be some.
+  if (options.rmsFactors == kSunkRMSFactors)
+    pm.addPass(model::createSinkRMSFactors());
+
   // From here on every shape is static.
   pm.addPass(model::createVerifyStatic());
 }

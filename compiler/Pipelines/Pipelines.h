@@ -54,7 +54,15 @@ struct ModelPipelineOptions : mlir::PassPipelineOptions<ModelPipelineOptions> {
       *this, "spec-tokens",
       llvm::cl::desc("Drafted tokens of a sequence that a step verifies"),
       llvm::cl::init(0)};
+  Option<std::string> rmsFactors{
+      *this, "rms-factors",
+      llvm::cl::desc("Where decodes divide by root mean squares that may be "
+                     "divided by later: reference or sunk"),
+      llvm::cl::init("reference")};
 };
+
+/// The value of rms-factors that is not the order of the published code.
+inline constexpr llvm::StringLiteral kSunkRMSFactors = "sunk";
 
 /// What the engine runs on: see docs/Architecture.md.
 struct TargetOptions : mlir::PassPipelineOptions<TargetOptions> {

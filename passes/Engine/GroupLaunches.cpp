@@ -161,10 +161,12 @@ LogicalResult EntryConverter::launchBody(kernel::GroupOp group) {
   for (Operation &op : body.without_terminator()) {
     BodyStep step;
     if (auto collective = dyn_cast<dist::CollectiveOpInterface>(op)) {
-      if (groups || collective.getKind() != dist::CollectiveKind::AllReduce)
-        return op.emitError("cannot be a step of a kernel: one all-reduce at "
-                            "most can");
-      groups = shared.rankGroups(collective.getAxesAttr());
+      FlatSymbolRefAttr own = shared.rankGroups(collective.getAxesAttr());
+      if (collective.getKind() != dist::CollectiveKind::AllReduce ||
+          (groups && groups != own))
+        return op.emitError("cannot be a step of a kernel: all-reduces over "
+                            "one group of ranks alone can");
+      groups = own;
       step.op = stringifyCollectiveKind(CollectiveKind::AllReduceSum);
       step.constants = builder.getDictionaryAttr({});
       step.values.push_back(read(op.getOperand(0)));

@@ -75,6 +75,32 @@ def SpecializeBuckets : Pass<"model-specialize-buckets", "::mlir::ModuleOp"> {
   ];
 }
 
+def SinkRMSFactors : Pass<"model-sink-rms-factors", "::mlir::ModuleOp"> {
+  let summary = "Divide by a norm's root mean square behind the product that follows";
+  let description = [{
+    The root mean square of a norm is one number for each token, so it commutes with a gate and a product. In decode functions a `model.rms_scale` that
+    only a `model.sigmoid_gate` and, behind it, one `model.linear` read leaves its weight in front and its factor behind:
+
+    ```mlir
+    %n = model.rms_scale %y, %s[0], @norm divisor 8192 eps 1.0e-6 : tensor<8x8192xbf16>, tensor<8x1xf32> -> tensor<8x8192xbf16>
+    %g = model.sigmoid_gate %n, %gate : tensor<8x8192xbf16>
+    %o = model.linear %g, @out_proj : tensor<8x8192xbf16> -> tensor<8x6144xbf16>
+    ```
+    becomes
+    ```mlir
+    %n = model.scale_columns %y, @norm : tensor<8x8192xbf16>
+    %g = model.sigmoid_gate %n, %gate : tensor<8x8192xbf16>
+    %p = model.linear %g, @out_proj : tensor<8x8192xbf16> -> tensor<8x6144xbf16>
+    %o = model.divide_by_rms %p, %s[0] divisor 8192 eps 1.0e-6 : tensor<8x6144xbf16>, tensor<8x1xf32>
+    ```
+
+    Across ranks the sum of squares then waits for the product's partial sums, and both meet in one exchange. The mathematics are the same, roundings are
+    not: without this pass ops stand in the order of the published code. Products over quantised activations may be moved across, because a group's scale
+    takes up the factor. Prefill functions stay as they are: they wait for bytes, not for exchanges, and would read and write rows once more.
+  }];
+  let dependentDialects = ["::saddle::model::ModelDialect"];
+}
+
 def VerifyStatic : Pass<"model-verify-static", "::mlir::ModuleOp"> {
   let summary = "Close the model level: every shape is static";
   let description = [{

@@ -53,10 +53,10 @@ Status rmsScaleRelations(const Call &call) {
   int64_t column = call.attributes.integer("column");
   if (uint64_t(column) < call.extents['m'])
     return {};
-  return makeError(StatusCode::InvalidArgument,
-                   "rms_scale: attribute \"column\" is %lld, but sums has %llu "
-                   "columns",
-                   (long long)column, (unsigned long long)call.extents['m']);
+  return makeError(
+      StatusCode::InvalidArgument,
+      "%s: attribute \"column\" is %lld, but sums has %llu columns", call.op,
+      (long long)column, (unsigned long long)call.extents['m']);
 }
 
 Status ropeRelations(const Call &call) {

@@ -108,9 +108,10 @@ def check(args, case, topology, dtype, tmp):
     sequences = load_sequences(args.case, kind)
     longest = max(len(tokens) for _, tokens, _, _ in sequences)
     engine = pathlib.Path(tmp) / "case.saddle"
+    options = [part for flag in ("kv_dtype", "rms_factors") if getattr(args, flag)
+               for part in ("--" + flag.replace("_", "-"), getattr(args, flag))]
     compile_engine(args.compile, args.case, engine, topology, dtype, longest + 1,
-                   len(sequences), args.chunk,
-                   options=["--kv-dtype", args.kv_dtype] if args.kv_dtype else [])
+                   len(sequences), args.chunk, options=options)
     failures = 0
     for mode in args.modes:
         if mode == "decode":
@@ -147,7 +148,8 @@ def main():
     parser.add_argument("--tp", default="1")
     parser.add_argument("--topology",
                         help="in place of --tp, with blanks between: tp=1 tp=2,ep=2")
-    parser.add_argument("--kv-dtype", help="of saddle-compile; default: its own")
+    for flag in ("--kv-dtype", "--rms-factors"):
+        parser.add_argument(flag, help="of saddle-compile; default: its own")
     parser.add_argument("--compute-dtype", default="f32")
     parser.add_argument("--modes", default="decode")
     parser.add_argument("--chunk", type=int, help="prefill chunk")

@@ -85,6 +85,13 @@ int main(int argc, char **argv) {
                  "the batch")
       ->delimiter(',')
       ->check(CLI::Range(1, 65536));
+  app.add_option("--rms-factors", options.rmsFactors,
+                 "Where decodes divide by the root mean square of a norm whose "
+                 "rows ranks share: as the published code does, or behind the "
+                 "product that follows, whose sum over ranks then carries it; "
+                 "rounds otherwise")
+      ->check(CLI::IsMember({"reference", "sunk"}))
+      ->capture_default_str();
   app.add_option("--candidates", options.build.candidates,
                  "Best tokens of each row of logits that a step yields, enough "
                  "for greedy and top-k sampling without the row")

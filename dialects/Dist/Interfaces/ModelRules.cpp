@@ -239,6 +239,22 @@ struct Rule<model::RMSScaleOp>
   }
 };
 
+/// As the weight is split, so are the columns.
+template <>
+struct Rule<model::ScaleColumnsOp>
+    : RuleOf<Rule<model::ScaleColumnsOp>, model::ScaleColumnsOp> {
+  LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
+    auto scale = cast<model::ScaleColumnsOp>(op);
+    auto weight = rule.weight(scale.getWeightAttr());
+    if (failed(weight))
+      return failure();
+    AxisRef rows = rule.rowsOf(scale.getInput());
+    rule.operand(rows, weight->getDims()[0]);
+    rule.result(rows, weight->getDims()[0]);
+    return success();
+  }
+};
+
 /// Heads do not mix, so any split by whole heads passes through.
 template <>
 struct Rule<model::RopeOp> : RuleOf<Rule<model::RopeOp>, model::RopeOp> {

@@ -476,27 +476,34 @@ LogicalResult SumOfSquaresOp::verify() {
   return success();
 }
 
+/// Of ops that take a root mean square from a column of sums of squares.
+template <typename Op>
+static LogicalResult verifyRootMeanSquare(Op op) {
+  // rms_scale_c1, divide_by_rms_c1
+  if (failed(verifyRank(op, op.getInput().getType(), "an input", 2)) ||
+      failed(verifyRank(op, op.getSums().getType(), "sums", 2)) ||
+      failed(verifySameTokens(op, op.getInput().getType(), "the input",
+                              op.getSums().getType(), "the sums")))
+    return failure();
+  // rms_scale_c2, divide_by_rms_c2
+  int64_t columns = tensorType(op.getSums()).getDimSize(1);
+  int64_t column = op.getColumn();
+  if (column < 0 || column >= columns)
+    return op.emitOpError("expected a column below ")
+           << columns << ", but got " << column;
+  // rms_scale_c4, divide_by_rms_c3
+  if (failed(
+          verifyPositive(op, "divisor", static_cast<int64_t>(op.getDivisor()))))
+    return failure();
+  return verifyPositive(op, "eps", op.getEps().convertToDouble());
+}
+
 LogicalResult RMSScaleOp::verify() {
   // rms_scale_c1
   if (getInput().getType() != getType())
     return emitOpError("expected a result like the input, but got ")
            << getType() << " from " << getInput().getType();
-  if (failed(verifyRank(*this, getInput().getType(), "an input", 2)) ||
-      failed(verifyRank(*this, getSums().getType(), "sums", 2)) ||
-      failed(verifySameTokens(*this, getInput().getType(), "the input",
-                              getSums().getType(), "the sums")))
-    return failure();
-  // rms_scale_c2
-  int64_t columns = tensorType(getSums()).getDimSize(1);
-  int64_t column = getColumn();
-  if (column < 0 || column >= columns)
-    return emitOpError("expected a column below ")
-           << columns << ", but got " << column;
-  // rms_scale_c4
-  if (failed(
-          verifyPositive(*this, "divisor", static_cast<int64_t>(getDivisor()))))
-    return failure();
-  return verifyPositive(*this, "eps", getEps().convertToDouble());
+  return verifyRootMeanSquare(*this);
 }
 
 LogicalResult RMSScaleOp::verifySymbolUses(SymbolTableCollection &symbols) {
@@ -504,6 +511,19 @@ LogicalResult RMSScaleOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyWeightShape(*this, getWeightAttr(), symbols,
                            {tensorType(getInput()).getDimSize(1)});
 }
+
+LogicalResult ScaleColumnsOp::verify() {
+  // scale_columns_c1
+  return verifyRank(*this, getType(), "an input", 2);
+}
+
+LogicalResult ScaleColumnsOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // scale_columns_c1
+  return verifyWeightShape(*this, getWeightAttr(), symbols,
+                           {tensorType(getInput()).getDimSize(1)});
+}
+
+LogicalResult DivideByRMSOp::verify() { return verifyRootMeanSquare(*this); }
 
 LogicalResult RopeOp::verify() {
   RankedTensorType input = tensorType(getInput());

@@ -498,6 +498,46 @@ def Model_RMSScaleOp : Model_WeightedOp<"rms_scale", [Pure]>, Launches<"rms_scal
   let hasVerifier = 1;
 }
 
+def Model_ScaleColumnsOp : Model_WeightedOp<"scale_columns", [Pure, SameOperandsAndResultType]>, Launches<"scale_columns"> {
+  let summary = "each column times a stored number";
+  let description = [{
+    `x * weight`, in fp32: a norm without its root mean square, which `model-sink-rms-factors` divides by behind the product that follows.
+
+    ```mlir
+    %s = model.scale_columns %y, @layers.0.scan_norm : tensor<8x8192xbf16>
+    ```
+
+    **Constraints**
+    - (scale_columns_c1) the input has rank 2 and the weight rank 1 with one value for each column.
+  }];
+  let arguments = (ins Model_Activation:$input, FlatSymbolRefAttr:$weight);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$input `,` $weight attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Model_DivideByRMSOp : Model_StepOp<"divide_by_rms", [Pure, AllTypesMatch<["input", "result"]>, RowByRow]>,
+    Launches<"divide_by_rms", ["column", "divisor", "eps"]> {
+  let summary = "rows over root mean squares of other rows";
+  let description = [{
+    `x * rsqrt(sums[t, column] / divisor + eps)`, in fp32: what `model.rms_scale` multiplies by besides its weight, later. `divisor` counts the squares
+    that the sum holds.
+
+    ```mlir
+    %o = model.divide_by_rms %p, %s[0] divisor 8192 eps 1.0e-6 : tensor<8x6144xbf16>, tensor<8x1xf32>
+    ```
+
+    **Constraints**
+    - (divide_by_rms_c1) input and sums have rank 2 and the same token count;
+    - (divide_by_rms_c2) `column` is a column of the sums;
+    - (divide_by_rms_c3) divisor and eps are positive.
+  }];
+  let arguments = (ins Model_Activation:$input, Model_Float32Tensor:$sums, I64Attr:$column, I64Attr:$divisor, F64Attr:$eps);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$input `,` $sums `[` $column `]` `divisor` $divisor `eps` $eps attr-dict `:` type($input) `,` type($sums)";
+  let hasVerifier = 1;
+}
+
 def Model_RopeOp : Model_StepOp<"rope", [Pure, AllTypesMatch<["input", "result"]>]>,
     Launches<"rope", ["head_dim", "rotary_dim", "theta"]> {
   let summary = "rotary position embedding, NeoX pairing, partial";

@@ -81,6 +81,10 @@ SmallVector<WeightUse> RMSScaleOp::getWeightUses() {
   return vectors(getWeightAttr());
 }
 
+SmallVector<WeightUse> ScaleColumnsOp::getWeightUses() {
+  return vectors(getWeightAttr());
+}
+
 SmallVector<StateUse> KVAppendOp::getStateUses() {
   return {{getCacheAttr(), /*reads=*/false, /*writes=*/true}};
 }

@@ -47,6 +47,7 @@ enum class ExchangeKind : uint32_t {
   Transfer = 8,
   QKNorm = 32,
   NormGate = 33,
+  AllReduceDivide = 34,
 };
 /// Tells apart what cannot be exchanged with one another: kind, and shape and
 /// type of a member's part, in 16 bits.

@@ -1,8 +1,9 @@
-// rms_norm, add_rms_norm (also with its result encoded), sum_of_squares and
-// rms_scale. The norms take one CTA per row: a row is read once, held in
-// registers, summed over the CTA in a fixed order and written. Floor: the bytes
-// of the rows; a single row costs a load, a reduction and a store, about 2 us.
-// Rows of up to 32 values per thread (32768 for a CTA of 1024).
+// rms_norm, add_rms_norm (also with its result encoded), sum_of_squares,
+// rms_scale, scale_columns and divide_by_rms. The norms take one CTA per row: a
+// row is read once, held in registers, summed over the CTA in a fixed order and
+// written. Floor: the bytes of the rows; a single row costs a load, a reduction
+// and a store, about 2 us. Rows of up to 32 values per thread (32768 for a CTA
+// of 1024).
 
 #pragma once
 
@@ -232,6 +233,43 @@ __device__ void rmsScale(const LaunchParams &p, int column, float divisor,
         for (int i = 0; i < kCount; ++i)
           scaled[i] = toFloat(x[i]) * factor * weight[i];
         storeVector<Out, kCount>(p.operands[3], row, first, scaled);
+      });
+}
+
+/// Operands x, weight, out; may work in place.
+template <int extent, typename X, typename Out>
+__device__ void scaleColumns(const LaunchParams &p) {
+  static_assert(X::kCols == Out::kCols, "scaling keeps the width");
+  constexpr int kCount = commonVector<X, Out>();
+  forEachVector<X::kCols, kCount>(
+      p.step->counts[extent], [&](int64_t row, int64_t first) {
+        auto x = loadVector<X, kCount>(p.operands[0], row, first);
+        auto weight = *reinterpret_cast<const Vector<float, kCount> *>(
+            static_cast<const float *>(p.operands[1]) + first);
+        float scaled[kCount];
+#pragma unroll
+        for (int i = 0; i < kCount; ++i)
+          scaled[i] = toFloat(x[i]) * weight[i];
+        storeVector<Out, kCount>(p.operands[2], row, first, scaled);
+      });
+}
+
+/// Operands x, sums, out; may work in place.
+template <int extent, typename X, typename Sums, typename Out>
+__device__ void divideByRms(const LaunchParams &p, int column, float divisor,
+                            float eps) {
+  static_assert(X::kCols == Out::kCols, "dividing keeps the width");
+  constexpr int kCount = commonVector<X, Out>();
+  forEachVector<X::kCols, kCount>(
+      p.step->counts[extent], [&](int64_t row, int64_t first) {
+        float factor =
+            rmsFactor(Sums::row(p.operands[1], row)[column], divisor, eps);
+        auto x = loadVector<X, kCount>(p.operands[0], row, first);
+        float divided[kCount];
+#pragma unroll
+        for (int i = 0; i < kCount; ++i)
+          divided[i] = toFloat(x[i]) * factor;
+        storeVector<Out, kCount>(p.operands[2], row, first, divided);
       });
 }
 

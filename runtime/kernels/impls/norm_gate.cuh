@@ -1,9 +1,10 @@
 // norm_gate and norm_all_reduce_gate: the norm behind a recurrence and the gate
 // of its output, out = (x / rms(x) * weight) * sigmoid(gate), where columns of
-// a row may lie on several ranks (rows_across_ranks.cuh). One CTA per row keeps
-// it in registers; the scaled row is rounded as rms_scale does. Floor: the
-// bytes of the rows; for few tokens a load, a reduction and a store, about 2
-// us.
+// a row may lie on several ranks (rows_across_ranks.cuh). squares_gate: the
+// same but for rms(x), whose sum of squares is a result. One CTA per row keeps
+// it in registers; the scaled row is rounded as rms_scale and scale_columns do.
+// Floor: the bytes of the rows; for few tokens a load, a reduction and a store,
+// about 2 us.
 
 #pragma once
 
@@ -14,13 +15,15 @@
 namespace saddle::device {
 
 /// Operands, in the order in which the ops of the body name them first
-/// (passes/Target/Sm90a/Fusions/NormGate.cpp).
+/// (passes/Target/Sm90a/Fusions/NormGate.cpp); squares_gate has its sums before
+/// its rows.
 namespace norm_gate {
-enum Operand { kX, kWeight, kGate, kOut };
+enum Operand { kX, kWeight, kGate, kOut, kSums = kOut, kOutBehindSums };
 } // namespace norm_gate
 
-/// A thread's part of a row.
-template <int threads, typename X, typename Gate, typename Out>
+/// A thread's part of a row; the rows of results are operand `outAt`.
+template <int threads, typename X, typename Gate, typename Out,
+          int outAt = norm_gate::kOut>
 class NormGateRow {
   static_assert(X::kCols == Out::kCols && Gate::kCols == Out::kCols,
                 "the operands have one width");
@@ -55,8 +58,7 @@ public:
             toFloat(fromFloat<Element>(share.values[i][j] * factor * gamma[j]));
         results[j] = gated(scaled, toFloat(gate[j]));
       }
-      storeVector<Out, kCount>(p.operands[norm_gate::kOut], row, column,
-                               results);
+      storeVector<Out, kCount>(p.operands[outAt], row, column, results);
     });
   }
 
@@ -76,6 +78,22 @@ __device__ void normGate(const LaunchParams &p, float divisor, float eps) {
     float sums[2];
     mine.sums(sums, scratch);
     mine.finish(rmsFactor(sums[0], divisor, eps));
+  }
+}
+
+/// The rows at hand, whole or not, not divided; out may be exactly x or gate.
+template <int extent, int threads, typename X, typename Gate, typename Sums,
+          typename Out>
+__device__ void squaresGate(const LaunchParams &p) {
+  __shared__ float scratch[threads / 32];
+  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
+       row += gridDim.x) {
+    NormGateRow<threads, X, Gate, Out, norm_gate::kOutBehindSums> mine(p, row);
+    float sums[2];
+    mine.sums(sums, scratch);
+    if (threadIdx.x == 0)
+      *Sums::row(p.operands[norm_gate::kSums], row) = sums[0];
+    mine.finish(1.0f);
   }
 }
 

@@ -1,15 +1,16 @@
 // decay_scan token by token: a CTA has some columns of the state of one head
 // and sequence in registers, for as long as the launch has tokens of the
-// sequence. The state is read and written once. Floor: 8 bytes for each value
-// of the states that are touched over the memory bandwidth; a head of 128 x
-// 128 is 128 KiB, one sequence of 64 heads 8 MiB or 1.9 us. Measured: 86 % of
+// sequence. The state is read and written once. With silu_decay_scan q, k and v
+// come before their SiLU, which they get on the way. Floor: 8 bytes for each
+// value of the states that are touched over the memory bandwidth; a head of 128
+// x 128 is 128 KiB, one sequence of 64 heads 8 MiB or 1.9 us. Measured: 86 % of
 // the bandwidth for 64 sequences of 64 heads, 6 us for one. Any size up to
 // 4096 rows, any element types; a microsecond or so for each further token of
 // a sequence. Prompts are better off with scan_blocks.cuh.
 
 #pragma once
 
-#include "runtime/kernels/abi.h"
+#include "runtime/kernels/impls/elementwise.cuh"
 #include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/shared/scan.h"
 #include "runtime/kernels/tile/matrix.cuh"
@@ -18,18 +19,25 @@
 namespace saddle::device {
 
 /// A launch: `heads` states of `rows` x `cols` in each of `slots` slots, of
-/// sequences. Operands qkv, positions, sequences, state, out; rank value 0 is
-/// the number of the first head, and real 0 the rate of the layer.
+/// sequences. Operands qkv, positions, sequences, state, out; `activates`:
+/// state and out change places, and q, k and v are the SiLU of what is there,
+/// rounded as the op does. Rank value 0 is the number of the first head, and
+/// real 0 the rate of the layer.
 template <int extent, int64_t slots, int heads, int rows, int cols,
-          typename QKV, typename Out>
+          typename QKV, typename Out, bool activates = false>
 struct Scan {
   using Value = typename QKV::Element;
   using Result = typename Out::Element;
   static constexpr int kHeads = heads, kRows = rows, kCols = cols;
   static constexpr int kWidth = 2 * rows + cols; // q, k and v of a head
+  static constexpr int kState = activates ? 4 : 3, kOut = activates ? 3 : 4;
   static_assert(QKV::kCols == heads * kWidth && Out::kCols == heads * cols,
                 "rows are q, k and v of each head, and one output of each");
 
+  static __device__ __forceinline__ float widen(Value value) {
+    float x = toFloat(value);
+    return activates ? toFloat(fromFloat<Value>(gated(x, x))) : x;
+  }
   /// What a head forgets in a token: minus the logarithm of its decay. `slopes`
   /// are those of all heads of the model.
   static __device__ __forceinline__ double
@@ -56,12 +64,12 @@ struct Scan {
   }
   static __device__ __forceinline__ float *stateOf(const LaunchParams &p,
                                                    i32 sequence, int head) {
-    return static_cast<float *>(p.operands[3]) +
+    return static_cast<float *>(p.operands[kState]) +
            (static_cast<int64_t>(sequence) * heads + head) * rows * cols;
   }
   static __device__ __forceinline__ Result *outOf(const LaunchParams &p,
                                                   uint32_t token, int head) {
-    return Out::row(p.operands[4], token) + head * cols;
+    return Out::row(p.operands[kOut], token) + head * cols;
   }
 };
 
@@ -230,7 +238,12 @@ struct TokenValues {
     for (int i = 0; i < kPieces; ++i)
       if (int at = i * kScanThreads + static_cast<int>(threadIdx.x);
           at < 2 * S::kRows)
-        values[at] = toFloat(shared[i]);
+        values[at] = S::widen(shared[i]);
+  }
+  __device__ __forceinline__ void widen(float (&values)[count]) const {
+#pragma unroll
+    for (int j = 0; j < count; ++j)
+      values[j] = S::widen(own[j]);
   }
 };
 
@@ -328,6 +341,8 @@ __device__ void scanTokens(const LaunchParams &p, const double *slopes) {
     for (;;) {
       bool real = isSlot && position >= 0;
       values.share(asksAndAdds);
+      float own[count];
+      values.widen(own);
       if (position == 0)
         state.clear();
       changed |= real;
@@ -343,7 +358,7 @@ __device__ void scanTokens(const LaunchParams &p, const double *slopes) {
 #pragma unroll
           for (int j = 0; j < count; ++j) {
             float &held = state.held[i][j];
-            held += fmaf(loss, held, add * toFloat(values.own[j]));
+            held += fmaf(loss, held, add * own[j]);
             results[j] = fmaf(ask, held, results[j]);
           }
         }

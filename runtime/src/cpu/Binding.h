@@ -59,6 +59,7 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(attention, bindAttention)                                             \
   KERNEL(concat, bindConcat)                                                   \
   KERNEL(decay_scan, bindDecayScan)                                            \
+  KERNEL(divide_by_rms, bindDivideByRms)                                       \
   KERNEL(embedding, bindEmbedding)                                             \
   KERNEL(experts, bindExperts)                                                 \
   KERNEL(keep_next_rows, bindKeepNextRows)                                     \
@@ -73,6 +74,7 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(rope, bindRope)                                                       \
   KERNEL(router_topk, bindRouterTopk)                                          \
   KERNEL(scale, bindScale)                                                     \
+  KERNEL(scale_columns, bindScaleColumns)                                      \
   KERNEL(scaled_add, bindScaledAdd)                                            \
   KERNEL(select_rows, bindSelectRows)                                          \
   KERNEL(shared_gate, bindSharedGate)                                          \

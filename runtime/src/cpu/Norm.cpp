@@ -1,5 +1,6 @@
 // rms_norm, and its two halves for norms over a vector that several ranks hold:
-// sum_of_squares before the all-reduce, rms_scale after it.
+// sum_of_squares before the all-reduce, rms_scale after it; or scale_columns
+// and divide_by_rms with a product between them.
 
 #include "runtime/src/cpu/Binding.h"
 #include "runtime/src/cpu/Vector.h"
@@ -54,12 +55,28 @@ std::unique_ptr<BoundKernel> bindSumOfSquares(const BindContext &context) {
   });
 }
 
+namespace {
+/// One over root mean squares of rows, from their sums of squares, operand 1.
+struct RootMeanSquares {
+  explicit RootMeanSquares(const BindContext &context)
+      : sums(context.operand(1)), column(context.integer("column")),
+        divisor(float(context.integer("divisor"))), eps(context.real("eps")) {}
+
+  float factor(uint64_t row) const {
+    float sum = reinterpret_cast<const float *>(sums.row(row))[column];
+    return 1.0f / std::sqrt(sum / divisor + eps);
+  }
+
+  View sums;
+  uint64_t column;
+  float divisor, eps;
+};
+} // namespace
+
 std::unique_ptr<BoundKernel> bindRmsScale(const BindContext &context) {
-  View x = context.operand(0), sums = context.operand(1),
-       weight = context.operand(2), out = context.operand(3);
-  uint64_t column = context.integer("column");
-  float divisor = float(context.integer("divisor"));
-  float eps = context.real("eps");
+  View x = context.operand(0), weight = context.operand(2),
+       out = context.operand(3);
+  RootMeanSquares rms(context);
   uint64_t width = x.shape[1];
   context.scratch.require(double(2 * width));
   return makeKernel([=, scratch = &context.scratch](uint64_t count) {
@@ -67,9 +84,39 @@ std::unique_ptr<BoundKernel> bindRmsScale(const BindContext &context) {
     auto *gamma = reinterpret_cast<const float *>(weight.data);
     for (uint64_t t = 0; t < count; ++t) {
       const float *row = asFloats(x.row(t), x.dtype, values, width);
-      float sum = reinterpret_cast<const float *>(sums.row(t))[column];
-      float factor = 1.0f / std::sqrt(sum / divisor + eps);
-      scaleRow(row, factor, gamma, result, out.dtype, out.row(t), width);
+      scaleRow(row, rms.factor(t), gamma, result, out.dtype, out.row(t), width);
+    }
+  });
+}
+
+std::unique_ptr<BoundKernel> bindScaleColumns(const BindContext &context) {
+  View x = context.operand(0), weight = context.operand(1),
+       out = context.operand(2);
+  uint64_t width = x.shape[1];
+  context.scratch.require(double(2 * width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *values = scratch->data(), *result = values + width;
+    auto *gamma = reinterpret_cast<const float *>(weight.data);
+    for (uint64_t t = 0; t < count; ++t) {
+      const float *row = asFloats(x.row(t), x.dtype, values, width);
+      scaleRow(row, 1.0f, gamma, result, out.dtype, out.row(t), width);
+    }
+  });
+}
+
+std::unique_ptr<BoundKernel> bindDivideByRms(const BindContext &context) {
+  View x = context.operand(0), out = context.operand(2);
+  RootMeanSquares rms(context);
+  uint64_t width = x.shape[1];
+  context.scratch.require(double(width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *values = scratch->data();
+    for (uint64_t t = 0; t < count; ++t) {
+      loadRow(x.row(t), x.dtype, values, width);
+      float factor = rms.factor(t);
+      for (uint64_t i = 0; i < width; ++i)
+        values[i] *= factor;
+      storeRow(values, out.dtype, out.row(t), width);
     }
   });
 }

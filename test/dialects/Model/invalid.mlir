@@ -533,6 +533,49 @@ func.func @rms_scale_c4_eps(%q: tensor<8x64xbf16>, %s: tensor<8x2xf32>) {
 
 // -----
 
+// expected-note @+1 {{weight defined here}}
+model.weight @n from "n" dims ["q_heads"] : tensor<32xbf16>
+func.func @scale_columns_c1(%q: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected weight @n of shape [64], but it is 'tensor<32xbf16>'}}
+  %y = model.scale_columns %q, @n : tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @n from "n" dims ["q_heads"] : tensor<64xbf16>
+func.func @scale_columns_c1_rank(%q: tensor<64xbf16>) {
+  // expected-error @+1 {{expected an input of rank 2}}
+  %y = model.scale_columns %q, @n : tensor<64xbf16>
+  return
+}
+
+// -----
+
+func.func @divide_by_rms_c1(%q: tensor<8x64xbf16>, %s: tensor<4x2xf32>) {
+  // expected-error @+1 {{expected as many tokens in the input as in the sums, but got 8 and 4}}
+  %y = model.divide_by_rms %q, %s[0] divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<4x2xf32>
+  return
+}
+
+// -----
+
+func.func @divide_by_rms_c2(%q: tensor<8x64xbf16>, %s: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected a column below 2, but got 2}}
+  %y = model.divide_by_rms %q, %s[2] divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x2xf32>
+  return
+}
+
+// -----
+
+func.func @divide_by_rms_c3(%q: tensor<8x64xbf16>, %s: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected a positive divisor}}
+  %y = model.divide_by_rms %q, %s[0] divisor 0 eps 0.5 : tensor<8x64xbf16>, tensor<8x2xf32>
+  return
+}
+
+// -----
+
 func.func @rope_c1(%q: tensor<8x64xbf16>, %p: tensor<4xi32>) {
   // expected-error @+1 {{expected as many tokens in the input as in the positions, but got 8 and 4}}
   %y = model.rope %q, %p head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x64xbf16>, tensor<4xi32>

@@ -122,6 +122,10 @@ func.func @attention(%q: tensor<8x64xf32>, %k: tensor<8x32xf32>, %positions: ten
   %sums = model.sum_of_squares %q, %k : (tensor<8x64xf32>, tensor<8x32xf32>) -> tensor<8x2xf32>
   // CHECK: model.rms_scale %[[K]], %[[SUMS]][1], @k_norm divisor 64 eps 5.000000e-01 : tensor<8x32xf32>, tensor<8x2xf32> -> tensor<8x32xf32>
   %ks = model.rms_scale %k, %sums[1], @k_norm divisor 64 eps 0.5 : tensor<8x32xf32>, tensor<8x2xf32> -> tensor<8x32xf32>
+  // CHECK: model.scale_columns %[[K]], @k_norm : tensor<8x32xf32>
+  %kc = model.scale_columns %k, @k_norm : tensor<8x32xf32>
+  // CHECK: model.divide_by_rms %[[K]], %[[SUMS]][1] divisor 64 eps 5.000000e-01 : tensor<8x32xf32>, tensor<8x2xf32>
+  %kq = model.divide_by_rms %k, %sums[1] divisor 64 eps 0.5 : tensor<8x32xf32>, tensor<8x2xf32>
   // CHECK: model.scale %[[K]], @factor inverse 1 : tensor<8x32xf32>
   %kd = model.scale %k, @factor inverse 1 : tensor<8x32xf32>
   // CHECK: model.swiglu %[[Q]], %[[Q]] : tensor<8x64xf32>

@@ -10,6 +10,7 @@ model.weight @wide_norm from "wide_norm" dims ["hidden"] : tensor<128xf32>
 model.weight @wide_router from "wide_router" dims ["experts", "hidden"] : tensor<6x128xf32>
 model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 model.kv_cache @kv heads 2 head_dim 16 : bf16
+model.recurrent_state @state heads 2 rows 16 cols 16 dim "q_heads"
 
 // CHECK-LABEL: func.func @residual_and_norm_are_one_kernel
 func.func @residual_and_norm_are_one_kernel(%x: tensor<8x32xbf16>, %o: tensor<8x32xbf16>) -> (tensor<8x32xbf16>, tensor<8x32xbf16>) {
@@ -80,6 +81,59 @@ func.func @a_norm_that_others_read_runs_op_by_op(%y: tensor<8x64xbf16>, %g: tens
   %n = model.rms_scale %y, %s[0], @q_norm divisor 64 eps 0.5 : tensor<8x64xbf16>, tensor<8x1xf32> -> tensor<8x64xbf16>
   %out = model.sigmoid_gate %n, %g : tensor<8x64xbf16>
   return %out, %n : tensor<8x64xbf16>, tensor<8x64xbf16>
+}
+
+// The same norm, divided by behind the product that follows: one launch in front of the product, one with its sum over ranks.
+// CHECK-LABEL: func.func @a_sunk_root_mean_square_goes_with_the_sum
+func.func @a_sunk_root_mean_square_goes_with_the_sum(%y: tensor<8x64xbf16>, %g: tensor<8x64xbf16>, %p: tensor<8x32xbf16>) -> (tensor<8x64xbf16>, tensor<8x32xbf16>) {
+  // CHECK-NEXT: %[[G:.*]]:2 = kernel.group "squares_gate" using "squares_gate"
+  // CHECK: %[[D:.*]] = kernel.group "all_reduce_divide_by_rms" using "all_reduce_divide_by_rms" ({{.*}}, %{{.*}} = %[[G]]#0)
+  // CHECK: return %[[G]]#1, %[[D]]
+  %s = model.sum_of_squares %y : (tensor<8x64xbf16>) -> tensor<8x1xf32>
+  %n = model.scale_columns %y, @q_norm : tensor<8x64xbf16>
+  %out = model.sigmoid_gate %n, %g : tensor<8x64xbf16>
+  %a = dist.all_reduce %p over <@mesh, ["tp"]> : tensor<8x32xbf16>
+  %t = dist.all_reduce %s over <@mesh, ["tp"]> : tensor<8x1xf32>
+  %d = model.divide_by_rms %a, %t[0] divisor 128 eps 0.5 : tensor<8x32xbf16>, tensor<8x1xf32>
+  return %out, %d : tensor<8x64xbf16>, tensor<8x32xbf16>
+}
+
+// 8192 x 32 x 2 bytes are the most that two ranks sum in one shot; with a row more the sums go their own ways.
+// CHECK-LABEL: func.func @many_bytes_are_summed_alone
+func.func @many_bytes_are_summed_alone(%p: tensor<8193x32xbf16>, %s: tensor<8193x1xf32>, %q: tensor<8192x32xbf16>, %r: tensor<8192x1xf32>) -> (tensor<8193x32xbf16>, tensor<8192x32xbf16>) {
+  // CHECK-NEXT: dist.all_reduce
+  // CHECK-NEXT: dist.all_reduce
+  // CHECK-NEXT: model.divide_by_rms
+  // CHECK-NEXT: kernel.group "all_reduce_divide_by_rms"
+  %a = dist.all_reduce %p over <@mesh, ["tp"]> : tensor<8193x32xbf16>
+  %t = dist.all_reduce %s over <@mesh, ["tp"]> : tensor<8193x1xf32>
+  %d = model.divide_by_rms %a, %t[0] divisor 128 eps 0.5 : tensor<8193x32xbf16>, tensor<8193x1xf32>
+  %b = dist.all_reduce %q over <@mesh, ["tp"]> : tensor<8192x32xbf16>
+  %u = dist.all_reduce %r over <@mesh, ["tp"]> : tensor<8192x1xf32>
+  %e = model.divide_by_rms %b, %u[0] divisor 128 eps 0.5 : tensor<8192x32xbf16>, tensor<8192x1xf32>
+  return %d, %e : tensor<8193x32xbf16>, tensor<8192x32xbf16>
+}
+
+// The recurrence activates what it reads where tokens are few; a prompt's SiLU is a launch of its own, and so is one that others read.
+// CHECK-LABEL: func.func @decodes_activate_within_the_recurrence
+func.func @decodes_activate_within_the_recurrence(%x: tensor<2x96xbf16>, %z: tensor<2x96xbf16>, %context: !model.context) -> (tensor<2x32xbf16>, tensor<2x32xbf16>, tensor<2x96xbf16>) attributes {model.phase = "decode"} {
+  // CHECK-NEXT: %[[G:.*]] = kernel.group "silu_decay_scan" using "silu_decay_scan"
+  // CHECK: model.silu
+  // CHECK-NEXT: model.decay_scan
+  %a = model.silu %x : tensor<2x96xbf16>
+  %y = model.decay_scan %a, @state, %context heads 2 rate 0.5 : tensor<2x96xbf16> -> tensor<2x32xbf16>
+  %b = model.silu %z : tensor<2x96xbf16>
+  %w = model.decay_scan %b, @state, %context heads 2 rate 0.5 : tensor<2x96xbf16> -> tensor<2x32xbf16>
+  return %y, %w, %b : tensor<2x32xbf16>, tensor<2x32xbf16>, tensor<2x96xbf16>
+}
+
+// CHECK-LABEL: func.func @prompts_activate_before_the_recurrence
+func.func @prompts_activate_before_the_recurrence(%x: tensor<64x96xbf16>, %context: !model.context) -> tensor<64x32xbf16> attributes {model.phase = "prefill"} {
+  // CHECK-NEXT: model.silu
+  // CHECK-NEXT: model.decay_scan
+  %a = model.silu %x : tensor<64x96xbf16>
+  %y = model.decay_scan %a, @state, %context heads 2 rate 0.5 : tensor<64x96xbf16> -> tensor<64x32xbf16>
+  return %y : tensor<64x32xbf16>
 }
 
 // With the product that alone reads the norm and quantises what it reads; its weight needs no norm in memory.

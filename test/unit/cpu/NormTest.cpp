@@ -90,6 +90,38 @@ TEST_P(NormTest, RmsScaleUsesItsColumnAndDivisor) {
     }
 }
 
+TEST_P(NormTest, ScaleColumnsMultipliesEachByItsWeight) {
+  DType a = GetParam();
+  Tensor x = Tensor(a, {3, 19}, 1).random(1);
+  Tensor weight = Tensor(DType::F32, {19}).random(2);
+  Tensor out = Tensor(a, {3, 19}, 4).random(3);
+  double untouched = out.at(2, 5);
+  KernelBuilder kernel("scale_columns");
+  launch(kernel, {&x, &weight, &out}, 2, {a});
+  for (int t = 0; t < 2; ++t)
+    for (int i = 0; i < 19; ++i) {
+      double expected = x.at(t, i) * weight.at(i);
+      EXPECT_NEAR(out.at(t, i), expected, tolerance(a, expected, 3));
+    }
+  EXPECT_EQ(out.at(2, 5), untouched);
+}
+
+// The two halves with a product between them are the norm behind it.
+TEST_P(NormTest, DivideByRmsUsesItsColumnAndDivisor) {
+  DType a = GetParam();
+  Tensor x = Tensor(a, {2, 7}, 1).random(1);
+  Tensor sums = Tensor(DType::F32, {2, 3}).fill({1, 20, 3, 4, 50, 6});
+  Tensor out(a, {2, 7}, 4);
+  KernelBuilder kernel("divide_by_rms");
+  kernel.integer("column", 1).integer("divisor", 152).real("eps", 0.01);
+  launch(kernel, {&x, &sums, &out}, 2, {a});
+  for (int t = 0; t < 2; ++t)
+    for (int i = 0; i < 7; ++i) {
+      double expected = x.at(t, i) / std::sqrt((t ? 50.0 : 20.0) / 152 + 0.01);
+      EXPECT_NEAR(out.at(t, i), expected, tolerance(a, expected, 5));
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(ComputeDType, NormTest,
                          testing::Values(DType::F32, DType::BF16));
 

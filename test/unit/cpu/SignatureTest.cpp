@@ -140,6 +140,10 @@ TEST(SignatureTest, RefusesNormsOutOfRange) {
             "rms_scale: attribute \"column\" is 2, but sums has 2 columns");
   EXPECT_EQ(message(0, 0),
             "rms_scale: attribute \"divisor\" is 0, expected 1 or more");
+  KernelBuilder divide("divide_by_rms");
+  divide.integer("column", 2).integer("divisor", 8).real("eps", 0);
+  EXPECT_EQ(check(divide, {f32({4, 8}), f32({4, 2}), f32({4, 8})}),
+            "divide_by_rms: attribute \"column\" is 2, but sums has 2 columns");
   KernelBuilder sums("sum_of_squares");
   EXPECT_EQ(check(sums, {f32({4, 8}), f32({4, 3}), f32({4, 3})}),
             "sum_of_squares: columns of out is 3, expected the number of "

@@ -84,6 +84,21 @@ protected:
     return launch;
   }
 
+  /// Of a fused launch's body.
+  LaunchStep step(const char *op, llvm::ArrayRef<int64_t> values,
+                  llvm::ArrayRef<std::pair<const char *, int64_t>> integers,
+                  llvm::ArrayRef<std::pair<const char *, double>> reals = {}) {
+    llvm::SmallVector<mlir::NamedAttribute> constants;
+    for (auto [name, value] : integers)
+      constants.push_back(
+          builder.getNamedAttr(name, builder.getI64IntegerAttr(value)));
+    for (auto [name, value] : reals)
+      constants.push_back(
+          builder.getNamedAttr(name, builder.getF64FloatAttr(value)));
+    return {op, builder.getDictionaryAttr(constants),
+            llvm::SmallVector<int64_t>(values)};
+  }
+
   /// The plan of a launch that must have one.
   static KernelPlan plan(const LaunchDesc &launch) {
     std::string error;

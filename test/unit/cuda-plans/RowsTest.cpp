@@ -3,6 +3,7 @@
 #include "test/unit/cuda-plans/PlanFixture.h"
 
 #include "passes/Target/Sm90a/Plans/Literals.h"
+#include "runtime/kernels/shared/exchange.h"
 
 namespace saddle::cuda {
 namespace {
@@ -22,19 +23,6 @@ protected:
                         operand("out", type, {rows, width})},
                        {}),
                 "eps", 1e-6);
-  }
-  LaunchStep step(const char *op, llvm::ArrayRef<int64_t> values,
-                  llvm::ArrayRef<std::pair<const char *, int64_t>> integers,
-                  llvm::ArrayRef<std::pair<const char *, double>> reals = {}) {
-    llvm::SmallVector<mlir::NamedAttribute> constants;
-    for (auto [name, value] : integers)
-      constants.push_back(
-          builder.getNamedAttr(name, builder.getI64IntegerAttr(value)));
-    for (auto [name, value] : reals)
-      constants.push_back(
-          builder.getNamedAttr(name, builder.getF64FloatAttr(value)));
-    return {op, builder.getDictionaryAttr(constants),
-            llvm::SmallVector<int64_t>(values)};
   }
   LaunchDesc qkNorm(std::vector<int64_t> cache, int64_t qWidth, int64_t kWidth,
                     int64_t headDim, int64_t rotaryDim, bool exchanges = false,
@@ -296,6 +284,47 @@ TEST_F(RowsPlanTest, AResidualWithFactorsGoesWithItsNorm) {
   fused.operands[0].shape[1] = 65536;
   EXPECT_EQ(errorOf(fused), "scaled_add_rms_norm has rows of 65536 elements, "
                             "expected 32768 at most");
+}
+
+/// A norm that is divided by behind the next product: its first half with the
+/// gate, its second with the sum over ranks.
+TEST_F(RowsPlanTest, ASunkRootMeanSquareMeetsTheProductsSum) {
+  LaunchDesc gate = launch(
+      "squares_gate",
+      {operand("x", bf16(), {4, 1024}), operand("weight", f32(), {1024}),
+       operand("gate", bf16(), {4, 1024}, 4096), operand("sums", f32(), {4, 1}),
+       operand("out", bf16(), {4, 1024})},
+      {});
+  gate.body = {step("sum_of_squares", {0, 3}, {}),
+               step("scale_columns", {0, 1, 5}, {}),
+               step("sigmoid_gate", {5, 2, 4}, {})};
+  KernelPlan p = plan(gate);
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_THAT(p.headers, ElementsAre("impls/norm_gate.cuh"));
+  EXPECT_THAT(p.functions[0].body, StartsWith("squaresGate<1, 128,"));
+  EXPECT_EQ(p.functions[0].grid[0], 4u);
+  EXPECT_EQ(p.exchangeBytes, 0u);
+  gate.operands[0].shape[1] = 65536;
+  EXPECT_EQ(errorOf(gate), "squares_gate has rows of 65536 elements, expected "
+                           "32768 at most");
+
+  LaunchDesc divide = launch("all_reduce_divide_by_rms",
+                             {operand("x", bf16(), {4, 6144}),
+                              operand("squares", f32(), {4, 1}),
+                              operand("out", bf16(), {4, 6144})},
+                             {});
+  divide.groupSize = 2;
+  divide.body = {step("all_reduce_sum", {0, 3}, {}),
+                 step("all_reduce_sum", {1, 4}, {}),
+                 step("divide_by_rms", {3, 4, 2},
+                      {{"column", 0}, {"divisor", 8192}}, {{"eps", 1e-6}})};
+  p = plan(divide);
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_THAT(p.functions[0].body, StartsWith("allReduceDivideByRms<2, 1,"));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("(p, 8192.0f, 9.99999997e-07f);"));
+  // A member sends 1536 packets of each row, and one with its sum.
+  EXPECT_EQ(p.exchangeBytes, device::packetMemory(2 * 4 * (1536 + 1)));
+  EXPECT_EQ(p.functions[0].grid[0], 32u); // 6144 units, 192 of each
 }
 
 /// The norm behind a recurrence: one launch of whole rows, and of rows that

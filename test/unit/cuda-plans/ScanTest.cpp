@@ -68,6 +68,31 @@ TEST_F(ScanPlanTest, SlopesAreThoseOfTheModelsHeads) {
                            "    0.91700404320467122, 0.8408964152537145,"));
 }
 
+TEST_F(ScanPlanTest, DecodesActivateWhatTheyRead) {
+  LaunchDesc fused = scan(bf16(), {4, 8});
+  LaunchStep silu = step("silu", {0, 5}, {}),
+             recurrence = step("decay_scan", {5, 1, 2, 4, 3}, {{"heads", 64}},
+                               {{"rate", 0.5}});
+  fused.op = "silu_decay_scan";
+  fused.constants = {};
+  fused.body = {silu, recurrence};
+  std::swap(fused.operands[3], fused.operands[4]);
+  KernelPlan p = plan(fused);
+  EXPECT_THAT(p.headers, ElementsAre("impls/scan.cuh"));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("Matrix<bf16, 4, 8192, 8192>, /*activates=*/true>;"));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("scanTokens<S, 128, 4, /*everyToken=*/true>"));
+  EXPECT_EQ(p.functions[0].grid[0], 64u);
+  EXPECT_EQ(p.functions[0].grid[1], 4u);
+  // Drafted tokens are several of a sequence.
+  fused.capacity = 9;
+  EXPECT_THAT(plan(fused).functions[0].body, HasSubstr("/*everyToken=*/false"));
+  fused.operands[4].strides[1] += 20;
+  EXPECT_THAT(errorOf(fused), HasSubstr("gaps between heads or rows"));
+}
+
 TEST_F(ScanPlanTest, PromptsAreTakenInBlocks) {
   KernelPlan p = plan(scan(bf16(), {128, 8}));
   EXPECT_THAT(p.headers, ElementsAre("impls/scan_blocks.cuh"));

@@ -27,11 +27,14 @@ public:
 const DeviceFusion *addRMSNorm();
 const DeviceFusion *addRMSNormLinear();
 const DeviceFusion *addRMSNormRouter();
+const DeviceFusion *allReduceDivideByRMS();
 const DeviceFusion *attentionLinear();
 const DeviceFusion *normGate();
 const DeviceFusion *qkNormRopeKVAppend();
 const DeviceFusion *scaledAddRMSNorm();
 const DeviceFusion *scaledAddRMSNormRouter();
+const DeviceFusion *siluDecayScan();
+const DeviceFusion *squaresGate();
 
 /// Registration: what is listed here is formed and planned. Of two that begin
 /// at one op, the larger stands first.
@@ -43,7 +46,10 @@ inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
                                             addRMSNorm(),
                                             attentionLinear(),
                                             normGate(),
-                                            qkNormRopeKVAppend()};
+                                            qkNormRopeKVAppend(),
+                                            siluDecayScan(),
+                                            squaresGate(),
+                                            allReduceDivideByRMS()};
   return all;
 }
 

@@ -77,9 +77,12 @@ static FailureOr<Rows> rowsOf(const LaunchDesc &launch, const Operand &operand,
   return rows;
 }
 
-/// A plan of one function for `items` threads, if there can be so many.
-static KernelPlan planWaiting(StringRef header, std::string body, int64_t items,
-                              uint64_t memory) {
+bool saddle::cuda::fitsOneShot(int64_t bytes, int64_t groupSize) {
+  return bytes <= oneShotLimit(groupSize);
+}
+
+KernelPlan saddle::cuda::planWaiting(StringRef header, std::string body,
+                                     int64_t items, uint64_t memory) {
   FunctionPlan only;
   only.body = std::move(body);
   int64_t blocks = std::clamp<int64_t>(llvm::divideCeil(items, kLeastThreads),
@@ -145,7 +148,7 @@ FailureOr<KernelPlan> saddle::cuda::planAllReduceSum(const LaunchDesc &launch,
                          matrixType(in->matrix), matrixType(out->matrix),
                          memory);
   };
-  if (in->bytes() <= oneShotLimit(size)) {
+  if (fitsOneShot(in->bytes(), size)) {
     uint64_t memory = device::packetMemory(size * units);
     return planExclusive(kHeader, body("allReduceOneShot", memory), units,
                          memory);

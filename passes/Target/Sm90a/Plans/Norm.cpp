@@ -1,4 +1,4 @@
-// rms_norm, sum_of_squares and rms_scale.
+// rms_norm, sum_of_squares, rms_scale, scale_columns and divide_by_rms.
 
 #include "passes/Target/Sm90a/Plans/Literals.h"
 #include "passes/Target/Sm90a/Plans/RowPlan.h"
@@ -87,4 +87,29 @@ FailureOr<KernelPlan> saddle::cuda::planRMSScale(const LaunchDesc &launch,
                     floatLiteral(launch.integer("divisor")),
                     floatLiteral(launch.real("eps"))),
       threads);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planScaleColumns(const LaunchDesc &launch,
+                                                     std::string &) {
+  const Operand &x = launch.operands[0], &out = launch.operands[2];
+  return planOfRows(
+      launch,
+      llvm::formatv("scaleColumns<{0}, {1}, {2}>(p);",
+                    static_cast<int>(launch.extent), matrixType(x),
+                    matrixType(out)),
+      threadsFor(out.shape.back() / commonVector({&x, &out}), 256));
+}
+
+FailureOr<KernelPlan> saddle::cuda::planDivideByRMS(const LaunchDesc &launch,
+                                                    std::string &) {
+  const Operand &x = launch.operands[0], &sums = launch.operands[1],
+                &out = launch.operands[2];
+  return planOfRows(
+      launch,
+      llvm::formatv("divideByRms<{0}, {1}, {2}, {3}>(p, {4}, {5}, {6});",
+                    static_cast<int>(launch.extent), matrixType(x),
+                    matrixType(sums), matrixType(out), launch.integer("column"),
+                    floatLiteral(launch.integer("divisor")),
+                    floatLiteral(launch.real("eps"))),
+      threadsFor(out.shape.back() / commonVector({&x, &out}), 256));
 }

@@ -66,6 +66,14 @@ llvm::FailureOr<KernelPlan> planAttention(const LaunchDesc &launch,
                                           std::string &error);
 llvm::FailureOr<KernelPlan> planDecayScan(const LaunchDesc &launch,
                                           std::string &error);
+/// The step of a fused launch as planDecayScan has it, on what its SiLU reads;
+/// the launch itself has the output before the state.
+llvm::FailureOr<KernelPlan> planSiLUDecayScan(const LaunchDesc &scan,
+                                              std::string &error);
+llvm::FailureOr<KernelPlan> planScaleColumns(const LaunchDesc &launch,
+                                             std::string &error);
+llvm::FailureOr<KernelPlan> planDivideByRMS(const LaunchDesc &launch,
+                                            std::string &error);
 
 // Candidates.cpp
 llvm::FailureOr<KernelPlan> planTopCandidates(const LaunchDesc &launch,

@@ -23,13 +23,15 @@ struct ScanShape {
 
   const Operand &qkv, &state, &out;
   int64_t heads, rows, cols;
+  bool activates = false; // as the kernel's Scan has it
 
   std::string alias(const LaunchDesc &launch) const {
     return llvm::formatv("using S = Scan<{0}, {1}, {2}, {3}, {4},\n"
                          "               {5},\n"
-                         "               {6}>;\n",
+                         "               {6}{7}>;\n",
                          static_cast<int>(launch.extent), launch.sequences,
-                         heads, rows, cols, matrixType(qkv), matrixType(out));
+                         heads, rows, cols, matrixType(qkv), matrixType(out),
+                         activates ? ", /*activates=*/true" : "");
   }
 };
 
@@ -170,16 +172,34 @@ static KernelPlan planBlocks(const LaunchDesc &launch, const ScanShape &shape,
   return plan;
 }
 
+static LogicalResult checkState(const ScanShape &shape, std::string &error) {
+  if (shape.state.isContiguous())
+    return success();
+  error = "decay_scan needs a dense state, but \"" + shape.state.name +
+          "\" has gaps between heads or rows";
+  return failure();
+}
+
+/// As many tokens as slots: those of decodes. Else some sequence has several.
+static bool isOfSingleTokens(const LaunchDesc &launch) {
+  return launch.capacity <= launch.sequences && launch.capacity <= kMostRows;
+}
+
+FailureOr<KernelPlan> saddle::cuda::planSiLUDecayScan(const LaunchDesc &scan,
+                                                      std::string &error) {
+  ScanShape shape(scan);
+  shape.activates = true;
+  if (failed(checkState(shape, error)))
+    return failure();
+  return planTokens(scan, shape, isOfSingleTokens(scan), error);
+}
+
 FailureOr<KernelPlan> saddle::cuda::planDecayScan(const LaunchDesc &launch,
                                                   std::string &error) {
   ScanShape shape(launch);
-  if (!shape.state.isContiguous()) {
-    error = "decay_scan needs a dense state, but \"" + shape.state.name +
-            "\" has gaps between heads or rows";
+  if (failed(checkState(shape, error)))
     return failure();
-  }
-  // As many tokens as slots: those of decodes. Else some sequence has several.
-  if (launch.capacity <= launch.sequences && launch.capacity <= kMostRows)
+  if (isOfSingleTokens(launch))
     return planTokens(launch, shape, /*everyToken=*/true, error);
   if (int64_t warps = warpsOfBlocks(shape))
     return planBlocks(launch, shape, warps);

@@ -1,0 +1,66 @@
+// A norm's root mean square is one number for each token. Behind it stand a
+// gate, element by element, and a product with a weight: all of them commute
+// with it. So the product may run on rows that are not divided yet, and the
+// division comes last, where the sum of squares can meet ranks in the same
+// exchange as the product's partial sums, and where whatever makes the rows can
+// make them gated.
+
+#include "passes/Model/Passes.h"
+
+#include "dialects/Model/IR/ModelDialect.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+
+namespace saddle::model {
+#define GEN_PASS_DEF_SINKRMSFACTORS
+#include "passes/Model/Passes.h.inc"
+} // namespace saddle::model
+
+using namespace mlir;
+using namespace saddle::model;
+
+/// The only user of `value` if it is an OpTy.
+template <typename OpTy>
+static OpTy onlyUser(Value value) {
+  return value.hasOneUse() ? dyn_cast<OpTy>(*value.user_begin()) : OpTy();
+}
+
+/// Nobody else may see rows that are not divided: each value on the way has one
+/// use, the scaled rows as what is gated, not as the gate.
+static void sink(RMSScaleOp scale) {
+  auto gate = onlyUser<SigmoidGateOp>(scale.getResult());
+  if (!gate || gate.getInput() != scale.getResult())
+    return;
+  auto linear = onlyUser<LinearOp>(gate.getResult());
+  if (!linear)
+    return;
+  OpBuilder builder(scale);
+  Value columns =
+      ScaleColumnsOp::create(builder, scale.getLoc(), scale.getType(),
+                             scale.getInput(), scale.getWeightAttr());
+  builder.setInsertionPointAfter(linear);
+  auto divided = DivideByRMSOp::create(
+      builder, scale.getLoc(), linear.getType(), linear.getResult(),
+      scale.getSums(), scale.getColumnAttr(), scale.getDivisorAttr(),
+      scale.getEpsAttr());
+  linear.getResult().replaceAllUsesExcept(divided, divided);
+  scale.replaceAllUsesWith(columns);
+  scale.erase();
+}
+
+namespace {
+
+struct SinkRMSFactors
+    : saddle::model::impl::SinkRMSFactorsBase<SinkRMSFactors> {
+  void runOnOperation() override {
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      auto phase =
+          function->getAttrOfType<StringAttr>(ModelDialect::kPhaseAttrName);
+      if (phase && phase == "decode")
+        function.walk(sink);
+    }
+  }
+};
+
+} // namespace
