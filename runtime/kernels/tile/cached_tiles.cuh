@@ -78,9 +78,8 @@ struct TileFeeder {
         pageCount(A::pageCount(p)) {
     if constexpr (kBulk) {
       if (warp < 2)
-        makeMatrixMap(maps + warp * 128, scratch + warp * 128,
-                      p.operands[1 + warp], p.step->slots,
-                      A::Keys::kStride * sizeof(T),
+        makeMatrixMap(maps + warp * 128, scratch + warp * 128, cache(warp == 1),
+                      p.step->slots, A::Keys::kStride * sizeof(T),
                       A::Keys::kStride * sizeof(T), kBox);
       meet<3, kFeeders>();
       fenceMap(maps);
@@ -265,10 +264,14 @@ private:
                  : "memory");
   }
 
+  /// Keys or values. An index that is no constant would put a copy of the
+  /// launch's parameters, as fused kernels have one, into local memory.
+  __device__ __forceinline__ const void *cache(bool values) const {
+    return values ? p.operands[2] : p.operands[1];
+  }
   __device__ __forceinline__ const T *rowsOf(const Walk &walk,
                                              const Piece &piece) const {
-    return static_cast<const T *>(p.operands[piece.values ? 2 : 1]) +
-           walk.column;
+    return static_cast<const T *>(cache(piece.values)) + walk.column;
   }
   /// The thread's row of a tile.
   __device__ __forceinline__ int row() const {
