@@ -12,6 +12,19 @@ namespace saddle::check {
 
 using schema::DType;
 
+/// Whether attention of several tokens of a sequence is encoded to e4m3 before
+/// its output projection. Its weights are rounded to bf16 before they meet the
+/// values, so that its results, and then codes, may be others.
+static bool encodesPrefillAttention(const LaunchCase &launch) {
+  const auto &operands = *launch.launch->operands();
+  auto rowsOf = [&](uint32_t operand) {
+    return launch.entry->slices()->Get(operands.Get(operand))->shape()->Get(0);
+  };
+  constexpr uint32_t kQ = 0, kBlockTable = 5, kWithScale = 9;
+  return launch.kernel->op()->str() == "attention_linear" &&
+         operands.size() == kWithScale && rowsOf(kQ) > rowsOf(kBlockTable);
+}
+
 double boundOf(const LaunchCase &launch, size_t output) {
   std::string op = launch.kernel->op()->str();
   // Values only move.
@@ -27,6 +40,9 @@ double boundOf(const LaunchCase &launch, size_t output) {
   bool quantises = group && group->int_value() > 0;
   if (quantises && op == "experts")
     return 1e-2;
+  // 1.42e-2 at most in 12 runs of 16 tokens and 6144 columns (H200).
+  if (encodesPrefillAttention(launch))
+    return 2.5e-2;
   switch (slice.dtype()) {
   case DType::F8E4M3: // one step of three mantissa bits
     return 0.0625 * 1.01;
