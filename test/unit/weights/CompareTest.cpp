@@ -213,6 +213,16 @@ TEST_F(Compare, scalesArePositiveNumbers) {
     return load().message();
   };
   EXPECT_EQ(message(1e-40f), "");
+  // What lies behind a scale in its file is none of it.
+  auto zeros = [&](const std::string &name) {
+    TestTensor &behind = tensor(name);
+    behind.data.assign(behind.data.size(), '\0');
+  };
+  tensors = testTensors(*tree);
+  for (size_t i = 0; i < tensors.size(); ++i)
+    if (tensors[i].name.find("scale") == std::string::npos)
+      zeros(tensors[i].name);
+  EXPECT_EQ(load().message(), "");
   struct {
     float value;
     const char *text;
