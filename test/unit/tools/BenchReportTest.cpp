@@ -78,6 +78,21 @@ TEST(BenchReportTest, KernelsOfRankZeroAreSummed) {
   EXPECT_EQ(sumByKernel(someEvents(), false)[1].name, "rms_norm");
 }
 
+TEST(BenchReportTest, TracesHaveARowForEachRank) {
+  nlohmann::json trace = nlohmann::json::parse(chromeTrace(someEvents()));
+  const auto &list = trace.is_array() ? trace : trace["traceEvents"];
+  std::vector<std::string> ranks;
+  size_t events = 0;
+  for (const auto &each : list) {
+    if (each["ph"] == "M")
+      ranks.push_back(each["args"]["name"]);
+    else
+      ++events;
+  }
+  EXPECT_THAT(ranks, testing::ElementsAre("rank 0", "rank 1"));
+  EXPECT_EQ(events, someEvents().size());
+}
+
 TEST(BenchReportTest, DevicesHaveTimesAndShares) {
   std::string text = reportText(reportOf("sm_90a", true));
   EXPECT_THAT(text, HasSubstr("decode  batch 2, context 64: 2.000 ms per step "
