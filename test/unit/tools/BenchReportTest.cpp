@@ -1,5 +1,6 @@
 // What saddle-bench makes of the events of a device.
 
+#include "tools/saddle-bench/Measure.h"
 #include "tools/saddle-bench/Report.h"
 
 #include <gmock/gmock.h>
@@ -76,6 +77,16 @@ TEST(BenchReportTest, KernelsOfRankZeroAreSummed) {
   EXPECT_EQ(kernels[0].bytes, 92000000u);
   EXPECT_EQ(kernels[1].name, "rms_norm_0");
   EXPECT_EQ(sumByKernel(someEvents(), false)[1].name, "rms_norm");
+}
+
+TEST(BenchReportTest, MediansOfAnyNumberOfTimes) {
+  EXPECT_EQ(distributionOf({3, 1, 2}).median, 2);
+  EXPECT_EQ(distributionOf({4, 1, 3, 2}).median, 2.5);
+  EXPECT_EQ(distributionOf({5}).median, 5);
+  Distribution times = distributionOf({4, 1, 3, 2});
+  EXPECT_EQ(times.least, 1);
+  EXPECT_EQ(times.most, 4);
+  EXPECT_EQ(distributionOf({}).most, 0);
 }
 
 TEST(BenchReportTest, TracesHaveARowForEachRank) {
