@@ -117,7 +117,7 @@ class Build:
             return f"{suite} (does not end)"
         if done.returncode == 0:
             return None
-        fallen = re.search(r"\[  FAILED  \] (\S+)|^(?:FAIL|TIMEOUT): (.*?)(?: \(|$)|^    (saddle.*)$", done.stdout, re.M)
+        fallen = re.search(r"\[  FAILED  \] (\S+)|^FAIL: (.*?)(?: \(|$)|^\s*\d+ - (\S+)", done.stdout, re.M)
         name = next((group for group in fallen.groups() if group), "") if fallen else "it crashed"
         return f"{suite}: {name}"
 

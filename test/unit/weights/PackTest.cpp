@@ -228,6 +228,14 @@ TEST_F(Pack, HalfWrittenAndResumed) {
   EXPECT_EQ(told.size(), 2u);
 }
 
+TEST_F(Pack, SeveralChunksAreNotWrittenAgain) {
+  // A rank has two chunks.
+  EXPECT_FALSE(pack(*tree, kImageChunk + 1).ok());
+  ASSERT_TRUE(pack(*tree).ok());
+  EXPECT_GT(told.front(), kImageChunk);
+  expectSame(*tree);
+}
+
 TEST_F(Pack, KilledWhileAChunkWasWritten) {
   EXPECT_FALSE(pack(*tree, kImageChunk).ok());
   // The journal knows of a chunk that the disk does not have right.
