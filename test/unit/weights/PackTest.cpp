@@ -231,8 +231,9 @@ TEST_F(Pack, HalfWrittenAndResumed) {
 TEST_F(Pack, SeveralChunksAreNotWrittenAgain) {
   // A rank has two chunks.
   EXPECT_FALSE(pack(*tree, kImageChunk + 1).ok());
+  const uint64_t before = told.back();
   ASSERT_TRUE(pack(*tree).ok());
-  EXPECT_GT(told.front(), kImageChunk);
+  EXPECT_GE(told.front(), before);
   expectSame(*tree);
 }
 
