@@ -6,13 +6,6 @@
 using namespace mlir;
 using namespace saddle::dist;
 
-Cost &Cost::operator+=(const Cost &other) {
-  exchange += other.exchange;
-  launch += other.launch;
-  memory += other.memory;
-  return *this;
-}
-
 static void print(llvm::raw_ostream &os, const Candidate &candidate) {
   os << candidate.name;
   if (!candidate.cost) {

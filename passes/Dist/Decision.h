@@ -19,7 +19,6 @@ struct Cost {
   double memory = 0;
 
   double total() const { return exchange + launch + memory; }
-  Cost &operator+=(const Cost &other);
 };
 
 /// One way to do it: its cost, or why it cannot be done here.

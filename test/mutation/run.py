@@ -117,7 +117,7 @@ class Build:
             return f"{suite} (does not end)"
         if done.returncode == 0:
             return None
-        fallen = re.search(r"\[  FAILED  \] (\S+)|^(?:FAIL|TIMEOUT): (.*?)(?: \(|$)|^    (saddle.*)$", done.stdout, re.M)
+        fallen = re.search(r"\[  FAILED  \] (\S+)|^FAIL: (.*?)(?: \(|$)|^\s*\d+ - (\S+)", done.stdout, re.M)
         name = next((group for group in fallen.groups() if group), "") if fallen else "it crashed"
         return f"{suite}: {name}"
 
@@ -166,6 +166,7 @@ def main():
     parser.add_argument("--all", action="store_true", help="all tests for those that survive")
     parser.add_argument("--report", type=pathlib.Path)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--check", action="store_true", help="only that each error still has its place and tests")
     args = parser.parse_args()
     args.build = args.build.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -182,6 +183,12 @@ def main():
             print(mutant.name())
         return 0
     suites = read_suites(HERE / "suites.txt")
+    if args.check:
+        stale = [f"{mutant.name()}: its text is not once in the file, or no suite tests it" for mutant in mutants
+                 if (ROOT / mutant.file).read_text().count(mutant.old) != 1 or
+                 not suites_of(suites, mutant.file)]
+        print("\n".join(stale))
+        return 1 if stale else 0
     build = Build(args.build)
     end = time.monotonic() + 60 * args.minutes
     results = []

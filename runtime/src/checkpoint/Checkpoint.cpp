@@ -7,6 +7,7 @@
 #include "runtime/src/base/Json.h"
 
 #include <dirent.h>
+#include <memory>
 
 namespace saddle {
 
@@ -106,18 +107,18 @@ private:
 /// Some file of a folder that ends in .safetensors; "" when there is none.
 std::string anyShardIn(const std::string &directory) {
   std::string found;
-  DIR *folder = ::opendir(directory.c_str());
+  std::unique_ptr<DIR, int (*)(DIR *)> folder(::opendir(directory.c_str()),
+                                              ::closedir);
   if (!folder)
     return found;
   const std::string ending = ".safetensors";
-  while (const dirent *entry = ::readdir(folder)) {
+  while (const dirent *entry = ::readdir(folder.get())) {
     std::string name = entry->d_name;
     if (name.size() > ending.size() &&
         name.compare(name.size() - ending.size(), ending.size(), ending) == 0 &&
         (found.empty() || name < found))
       found = name;
   }
-  ::closedir(folder);
   return found;
 }
 

@@ -277,7 +277,8 @@ StatusOr<void *> Session::outputBuffer(std::string_view name, size_t rows) {
   uint64_t bytes = 0;
   bool fits = !__builtin_mul_overflow(std::max<uint64_t>(rows, 1),
                                       output->rowBytes(), &bytes);
-  if (fits) {
+  // More would be promised, and taken from others when it is written.
+  if (fits && bytes <= hostMemory()) {
     SADDLE_ASSIGN_OR_RETURN(buffer.hostMemory, backend->makeHostMemory(bytes));
     if (!buffer.hostMemory)
       buffer.plain.reset(static_cast<uint8_t *>(std::calloc(bytes, 1)));

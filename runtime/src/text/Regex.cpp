@@ -4,6 +4,7 @@
 #include <pcre2.h>
 
 #include <algorithm>
+#include <memory>
 
 namespace saddle::text {
 
@@ -75,24 +76,24 @@ StatusOr<std::vector<Regex::Part>>
 Regex::splitItself(std::string_view text) const {
   auto *compiled = static_cast<pcre2_code *>(code);
   std::vector<Part> parts;
-  pcre2_match_data *match =
-      pcre2_match_data_create_from_pattern(compiled, nullptr);
+  std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data *)> match(
+      pcre2_match_data_create_from_pattern(compiled, nullptr),
+      pcre2_match_data_free);
   size_t end = 0;   // of the last part
   size_t start = 0; // where to look next
   int found = 0;
   while (start < text.size()) {
     found = pcre2_match(compiled, reinterpret_cast<PCRE2_SPTR>(text.data()),
                         text.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY,
-                        match, nullptr);
+                        match.get(), nullptr);
     if (found < 0)
       break;
-    const PCRE2_SIZE *range = pcre2_get_ovector_pointer(match);
+    const PCRE2_SIZE *range = pcre2_get_ovector_pointer(match.get());
     if (range[0] > end)
       parts.push_back({text.substr(end, range[0] - end), false});
     parts.push_back({text.substr(range[0], range[1] - range[0]), true});
     start = end = range[1];
   }
-  pcre2_match_data_free(match);
   if (found < 0 && found != PCRE2_ERROR_NOMATCH)
     return makeError(StatusCode::InvalidArgument,
                      "the text cannot be split at byte %zu: %s", start,

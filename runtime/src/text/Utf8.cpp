@@ -3,6 +3,7 @@
 #include "runtime/src/text/UnicodeData.h"
 
 #include <cstdlib>
+#include <memory>
 #include <utf8proc.h>
 
 namespace saddle::text {
@@ -48,8 +49,9 @@ static Status appendNfc(std::string_view text, std::string &out) {
   if (length < 0)
     return makeError(StatusCode::InvalidArgument, "NFC of %zu bytes: %s",
                      text.size(), utf8proc_errmsg(length));
+  std::unique_ptr<utf8proc_uint8_t, void (*)(void *)> owned(composed,
+                                                            std::free);
   out.append(reinterpret_cast<const char *>(composed), size_t(length));
-  std::free(composed);
   return {};
 }
 

@@ -92,6 +92,8 @@ TEST_F(Safetensors, refusesTruncationAtEveryByte) {
               "with 8 bytes of header length");
   refusesFile(rawSafetensors("{}", "").substr(0, 9),
               ": truncated: the header needs 10 bytes, but the file has 9");
+  refusesFile(rawSafetensors("{}", "").substr(0, 8),
+              ": truncated: the header needs 10 bytes, but the file has 8");
 }
 
 TEST_F(Safetensors, refusesHugeHeaders) {

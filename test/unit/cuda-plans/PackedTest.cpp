@@ -121,6 +121,11 @@ TEST_F(PackedPlanTest, WhatCannotStreamIsOfAnyShape) {
   LaunchDesc wide = linear(1, 256, 128);
   wide.operands[0].element = f32(); // tokens are bf16
   EXPECT_TRUE(isAnyShape(wide));
+  LaunchDesc placed = linear(1, 256, 128);
+  placed.operands[0].alignment = 16; // tokens are read by 16 bytes
+  EXPECT_FALSE(isAnyShape(placed));
+  placed.operands[0].alignment = 8;
+  EXPECT_TRUE(isAnyShape(placed));
   LaunchDesc odd = linear(1, 256, 128);
   odd.operands[1].alignment = 8; // rows begin at multiples of 16 bytes
   EXPECT_TRUE(isAnyShape(odd));
@@ -159,7 +164,11 @@ TEST_F(PackedPlanTest, MoreTokensAreSortedByExpert) {
   // 512 pairs over 256 experts in blocks of 4: at most 384 blocks. The second
   // product has two tokens for each of a block's.
   EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 512, 4>"));
-  EXPECT_THAT(p.functions[3].body, HasSubstr("combineExperts<"));
+  // The last operand is the result.
+  EXPECT_THAT(p.functions[3].body,
+              HasSubstr("combineExperts<1, " +
+                        std::to_string(experts(64, 768).operands.size() - 1) +
+                        ", "));
   // 12 groups of eight tiles of rows for each block, 24 of the second product:
   // 4608 and 9216, 4 and 8 times 1056. Tokens have two buffers.
   EXPECT_THAT(p.functions[1].body,

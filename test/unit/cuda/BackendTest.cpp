@@ -71,11 +71,11 @@ struct Outcome {
   std::chrono::duration<double> took;
 };
 
-/// A good prompt, then a decode step in which `act` is what rank 1 does at its
-/// first collective of layer 1. Rank 0's kernel there gives up after the
-/// timeout, as a device would.
+/// A good prompt, then a step of `tokens` tokens in which `act` is what rank 1
+/// does at its first collective of layer 1. Rank 0's kernel there gives up
+/// after the timeout, as a device would.
 Outcome runWith(StatusOr<backend::Fault> (*act)(),
-                std::chrono::milliseconds timeout) {
+                std::chrono::milliseconds timeout, size_t tokens = 1) {
   auto engine = load(*deviceEngine(ranks(2)));
   FakeDevice fake(engine, 2);
   SessionOptions options;
@@ -134,7 +134,7 @@ Outcome runWith(StatusOr<backend::Fault> (*act)(),
   session::step(**session, {{sequence, kPrompt, LogitsWanted::Last}});
   armed = true;
   std::vector<SequenceInput> inputs = {
-      {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
+      {sequence, {kPrompt.data(), tokens}, LogitsWanted::None}};
   auto start = comm::Clock::now();
   Outcome outcome = {(*session)->step(inputs, {}), comm::Clock::now() - start};
   EXPECT_TRUE(acted);
@@ -150,6 +150,17 @@ TEST(DeviceFaultTest, ADeadRankIsNamedInTime) {
   EXPECT_EQ(outcome.status.message(),
             "rank 0 waited 0.2 s at \"model.layers.1.self_attn.o_proj\" "
             "(all_reduce_sum over tp, f32[4, 8]) for rank 1, last seen at "
+            "\"model.layers.1.self_attn.o_proj\", which did not arrive");
+}
+
+// Of the entry that ran: a prompt's rows are others.
+TEST(DeviceFaultTest, ADeadRankOfAPromptIsNamed) {
+  Outcome outcome =
+      runWith([]() -> StatusOr<backend::Fault> { return backend::Fault::Die; },
+              200ms, 3);
+  EXPECT_EQ(outcome.status.message(),
+            "rank 0 waited 0.2 s at \"model.layers.1.self_attn.o_proj\" "
+            "(all_reduce_sum over tp, f32[8, 8]) for rank 1, last seen at "
             "\"model.layers.1.self_attn.o_proj\", which did not arrive");
 }
 

@@ -162,6 +162,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Shape{"single", 1, 1, 1, false, 16},
                     Shape{"longTable", 1, 1, 1, false, 20000},
                     Shape{"tp4", 4, 1, 1, false, 16},
+                    Shape{"stagesOfFour", 4, 1, 2, false, 16},
+                    Shape{"replicasInStages", 4, 2, 2, false, 16},
                     Shape{"tokenBlocks", 2, 1, 1, true, 16},
                     Shape{"replicas", 4, 2, 1, false, 16},
                     Shape{"stages", 2, 1, 2, false, 20000}),
@@ -536,7 +538,8 @@ void failEveryCall(const TinyOptions &tiny,
   EXPECT_TRUE(heapFailed);
   std::printf("[  WALKED  ] %llu calls of the driver, %llu without harm\n",
               (unsigned long long)calls, (unsigned long long)withoutHarm);
-  EXPECT_LT(withoutHarm, calls / 10);
+  // With several ranks some calls are made by whoever fails afterwards.
+  EXPECT_LE(withoutHarm, calls / (devices == 1 ? 20 : 10));
 }
 
 TEST(DeviceFailureTest, EveryCallMayFail) { failEveryCall({}); }

@@ -46,6 +46,13 @@ TEST(ValidateStates, areDenseUnits) {
                      "dimension 1");
 }
 
+TEST(ValidateStates, everyKindIsKnown) {
+  for (StateKind kind : {StateKind::PAGED, StateKind::INDEX_KEYS})
+    EXPECT_EQ(stateAfter([=](StateT &s) { s.kind = kind; }), "");
+  EXPECT_NE(stateAfter([](StateT &s) { s.kind = StateKind(4); }), "");
+  EXPECT_NE(stateAfter([](StateT &s) { s.kind = StateKind::UNKNOWN; }), "");
+}
+
 TEST(ValidateStates, areDisjoint) {
   EXPECT_EQ(messageAfter([](EngineT &e) {
               auto &states = e.programs[0]->states;

@@ -306,13 +306,17 @@ TokenizerOwner openTokenizer(const std::string &path) {
   return TokenizerOwner(raw);
 }
 
-TEST(TextShortageTest, WhileTextBecomesTokensAndBack) {
+class TextShortageTest : public testing::TestWithParam<const char *> {};
+
+INSTANTIATE_TEST_SUITE_P(Tokenizers, TextShortageTest,
+                         testing::Values("template.json", "nfc.json"));
+
+TEST_P(TextShortageTest, WhileTextBecomesTokensAndBack) {
   TemporaryFolder folder;
-  std::string path =
-      folder.write("tokenizer.json", tokenizerJson("template.json"));
+  std::string path = folder.write("tokenizer.json", tokenizerJson(GetParam()));
   TokenizerOwner tokenizer = openTokenizer(path);
   ASSERT_TRUE(tokenizer);
-  const std::string text = "Hello, w\xc3\xb6rld 123, and some more words";
+  const std::string text = "Hello, w\xc3\xb6rld 123, cafe\xcc\x81 and more";
   uint64_t calls = walk(
       Call::Allocate, kShortage, [] { return Nothing(); },
       [&](Nothing) -> saddle_status_t {
@@ -337,7 +341,7 @@ TEST(TextShortageTest, WhileTextBecomesTokensAndBack) {
   EXPECT_GT(calls, 5u);
 }
 
-TEST(TextShortageTest, WhileATokenizerIsRead) {
+TEST(TokenizerShortageTest, WhileATokenizerIsRead) {
   TemporaryFolder folder;
   std::string path =
       folder.write("tokenizer.json", tokenizerJson("template.json"));

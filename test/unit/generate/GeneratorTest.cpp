@@ -318,6 +318,11 @@ TEST(GeneratorTest, BadRequestsAreRefused) {
             "token 1 of the prompt is 16, but the vocabulary has 16 tokens");
   EXPECT_EQ(refused(Tokens{-1}),
             "token 0 of the prompt is -1, but the vocabulary has 16 tokens");
+  EXPECT_EQ(refused(Tokens(17, 1)), "the prompt has 17 tokens, expected 1 to "
+                                    "the engine's max_seq_len = 16");
+  auto longest = generator.add(Tokens(16, 1), newTokens(1));
+  EXPECT_TRUE(longest.ok()) << longest.status().message();
+  EXPECT_TRUE(generator.remove(*longest).ok());
   RequestOptions options;
   options.sampling.topP = 2;
   EXPECT_THAT(refused(kFirst, options), session::HasSubstr("top-p 2"));

@@ -124,6 +124,7 @@ TEST_F(Facts, stagesHaveTheirOwnTrafficLayersAndMemory) {
 TEST_F(Facts, jsonHoldsTablesAndFacts) {
   Json json = engineJson(*engine);
   EXPECT_EQ(json["topology"]["tp"], 2);
+  EXPECT_EQ(json["facts"]["entries"][0]["fusions"].size(), 1u);
   EXPECT_EQ(json["model"]["bos_token_id"], -1);
   EXPECT_EQ(json["model"]["eos_token_ids"], Json({1}));
   EXPECT_EQ(json["arenas"][2]["kind"], "TRANSIENT");

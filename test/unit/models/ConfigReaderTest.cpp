@@ -143,4 +143,9 @@ TEST(ConfigReader, LongValuesAreShortened) {
   EXPECT_EQ(reader.status().message(), "c.json: a: expected true or false, "
                                        "found \"" +
                                            std::string(59, 'x') + "...");
+  ConfigReader exact = read("{\"a\": \"" + std::string(58, 'x') + "\"}");
+  exact.boolean("a");
+  EXPECT_EQ(exact.status().message(), "c.json: a: expected true or false, "
+                                      "found \"" +
+                                          std::string(58, 'x') + "\"");
 }

@@ -58,6 +58,11 @@ protected:
   M2Model model;
 };
 
+TEST_F(StoredNames, ExpertsMayStandUnderMlp) {
+  rename(".block_sparse_moe.", ".mlp.");
+  EXPECT_EQ(import(), "");
+}
+
 TEST_F(StoredNames, OwnNamesHaveNoParts) {
   ASSERT_EQ(import(), "");
   EXPECT_THAT(model.weights.parts, IsEmpty());

@@ -192,6 +192,11 @@ TEST(FaultTest, ADeadRankThatNobodyWaitsForIsNamed) {
   EXPECT_EQ(outcome.status.code(), StatusCode::Internal);
   EXPECT_EQ(outcome.status.message(),
             "rank 1 failed at \"lm_head\": it ended before its program did");
+  // The first rank is no exception.
+  outcome = runWith(ranks(1), {0, "lm_head", die}, 20s);
+  EXPECT_LT(outcome.took, 2s);
+  EXPECT_EQ(outcome.status.message(),
+            "rank 0 failed at \"lm_head\": it ended before its program did");
 }
 
 TEST(FaultTest, ARankThatSkipsACollectiveDisagreesAtOnce) {

@@ -14,8 +14,9 @@ class TrafficTest : public testing::Test {
 protected:
   /// Bytes of each command of the first layer, by op and place.
   std::map<std::string, uint64_t> bytesOfStep(const Tokens &prompt,
-                                              const Tokens &next) {
-    auto session = open({});
+                                              const Tokens &next,
+                                              const TinyOptions &tiny = {}) {
+    auto session = open(tiny);
     uint32_t a = *session->addSequence(), b = *session->addSequence();
     step(*session, {{a, prompt, LogitsWanted::None}});
     std::map<std::string, uint64_t> bytes;
@@ -45,6 +46,16 @@ TEST_F(TrafficTest, DecodeOfTwoSequences) {
             2 * (32 + 32 + 4 + 32 + 32u));
   // Only the row of the sequence whose logits are wanted.
   EXPECT_EQ(bytes.at("linear lm_head"), 32 + 256 + 64u);
+}
+
+TEST_F(TrafficTest, StateOfSequencesIsReadAndWritten) {
+  TinyOptions tiny;
+  tiny.recurrent = true;
+  auto bytes = bytesOfStep({1, 2, 3}, {6}, tiny);
+  // Two tokens with q, k and v of four heads of 4, a position, a sequence and
+  // the output; two states of four matrices of 4 x 4, both ways.
+  EXPECT_EQ(bytes.at("decay_scan model.layers.0.self_attn.scan"),
+            2 * (3 * 64 + 4 + 4 + 64) + 2 * 2 * 4 * 64u);
 }
 
 TEST_F(TrafficTest, ExpertsMoveTheBytesOfThoseThatWereHit) {

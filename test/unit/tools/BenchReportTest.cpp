@@ -1,5 +1,6 @@
 // What saddle-bench makes of the events of a device.
 
+#include "tools/saddle-bench/Measure.h"
 #include "tools/saddle-bench/Report.h"
 
 #include <gmock/gmock.h>
@@ -76,6 +77,31 @@ TEST(BenchReportTest, KernelsOfRankZeroAreSummed) {
   EXPECT_EQ(kernels[0].bytes, 92000000u);
   EXPECT_EQ(kernels[1].name, "rms_norm_0");
   EXPECT_EQ(sumByKernel(someEvents(), false)[1].name, "rms_norm");
+}
+
+TEST(BenchReportTest, MediansOfAnyNumberOfTimes) {
+  EXPECT_EQ(distributionOf({3, 1, 2}).median, 2);
+  EXPECT_EQ(distributionOf({4, 1, 3, 2}).median, 2.5);
+  EXPECT_EQ(distributionOf({5}).median, 5);
+  Distribution times = distributionOf({4, 1, 3, 2});
+  EXPECT_EQ(times.least, 1);
+  EXPECT_EQ(times.most, 4);
+  EXPECT_EQ(distributionOf({}).most, 0);
+}
+
+TEST(BenchReportTest, TracesHaveARowForEachRank) {
+  nlohmann::json trace = nlohmann::json::parse(chromeTrace(someEvents()));
+  const auto &list = trace.is_array() ? trace : trace["traceEvents"];
+  std::vector<std::string> ranks;
+  size_t events = 0;
+  for (const auto &each : list) {
+    if (each["ph"] == "M")
+      ranks.push_back(each["args"]["name"]);
+    else
+      ++events;
+  }
+  EXPECT_THAT(ranks, testing::ElementsAre("rank 0", "rank 1"));
+  EXPECT_EQ(events, someEvents().size());
 }
 
 TEST(BenchReportTest, DevicesHaveTimesAndShares) {

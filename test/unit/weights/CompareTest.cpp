@@ -6,6 +6,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include <chrono>
 
 using namespace saddle;
@@ -213,6 +215,11 @@ TEST_F(Compare, scalesArePositiveNumbers) {
     return load().message();
   };
   EXPECT_EQ(message(1e-40f), "");
+  // Nothing lies behind the last row of the last scale.
+  tensors = testTensors(*tree);
+  std::partition(tensors.begin(), tensors.end(),
+                 [this](const auto &each) { return each.name != kScale; });
+  EXPECT_EQ(load().message(), "");
   struct {
     float value;
     const char *text;

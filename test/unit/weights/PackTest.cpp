@@ -157,6 +157,27 @@ TEST_F(Pack, OfAnotherEngine) {
                                           "another engine"));
 }
 
+TEST_F(Pack, AnImageMayEndWithAChunk) {
+  TinyOptions options;
+  options.tp = 2;
+  tree = tinyEngine(options);
+  schema::ProgramT &program = *tree->programs[0];
+  schema::SliceT &slice = *program.weights.back()->slice;
+  const uint64_t before = slice.offset;
+  uint64_t bytes = 2; // bf16
+  for (uint64_t extent : slice.shape)
+    bytes *= extent;
+  slice.offset = kImageChunk - bytes;
+  for (auto &entry : program.entries)
+    for (auto &each : entry->slices)
+      if (each->arena == slice.arena && each->offset == before)
+        each->offset = slice.offset;
+  tree->arenas[slice.arena]->bytes = kImageChunk;
+  Status status = pack(*tree);
+  ASSERT_TRUE(status.ok()) << status.message();
+  expectSame(*tree);
+}
+
 TEST_F(Pack, Truncated) {
   ASSERT_TRUE(pack(*tree).ok());
   uint64_t bytes = fs::file_size(rankFile());
@@ -205,6 +226,15 @@ TEST_F(Pack, HalfWrittenAndResumed) {
   // Nothing is left to do.
   ASSERT_TRUE(pack(*tree).ok());
   EXPECT_EQ(told.size(), 2u);
+}
+
+TEST_F(Pack, SeveralChunksAreNotWrittenAgain) {
+  // A rank has two chunks.
+  EXPECT_FALSE(pack(*tree, kImageChunk + 1).ok());
+  const uint64_t before = told.back();
+  ASSERT_TRUE(pack(*tree).ok());
+  EXPECT_GE(told.front(), before);
+  expectSame(*tree);
 }
 
 TEST_F(Pack, KilledWhileAChunkWasWritten) {

@@ -46,6 +46,40 @@ TEST(Synthetic, seedAndNameMatter) {
   EXPECT_NE(load(1, 0).values(table), load(1, 0).values("lm_head.weight"));
 }
 
+/// An output of splitmix64 (Steele, Lea and Flood 2014) in the state `x`.
+uint64_t splitmix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+// Devices make them by the same generator, and what a seed means is for ever.
+TEST(Synthetic, valuesAreSplitmixes) {
+  // The first numbers of the seed 0.
+  constexpr uint64_t kStep = 0x9e3779b97f4a7c15u;
+  ASSERT_EQ(splitmix(kStep), 0xe220a8397b1dcdafu);
+  ASSERT_EQ(splitmix(2 * kStep), 0x6e789e6aa1b965f4u);
+  LoadedWeights loaded = load(1, 0);
+  auto source = WeightSource::open(loaded.engine->root(), "synthetic:7");
+  ASSERT_TRUE(source.ok()) << source.status().message();
+  const auto &sources = *loaded.engine->root().sources();
+  for (uint32_t i = 0; i < sources.size(); ++i) {
+    if (sources.Get(i)->name()->str() != "model.embed_tokens.weight")
+      continue;
+    const auto &made = (*source)->syntheticValues()->tensors[i];
+    Values values = loaded.values("model.embed_tokens.weight");
+    for (size_t j = 0; j < values.size(); ++j) {
+      uint64_t bits = splitmix(made.streams[0] + j * kStep);
+      float unit = float(int64_t(bits) >> 40) * 0x1p-23f;
+      EXPECT_EQ(values[j],
+                bf16ToFloat(floatToBf16(made.center + made.spread * unit)))
+          << j;
+    }
+    return;
+  }
+  FAIL() << "no table of tokens";
+}
+
 double meanSquare(const Values &values) {
   double squares = 0;
   for (float value : values)
