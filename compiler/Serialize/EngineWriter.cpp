@@ -189,6 +189,7 @@ private:
       table->ignored_reason = reason->str();
     table->group = op.getGroup().value_or(0);
     table->zero = op.getZero();
+    table->over = op.getOver().value_or(0);
     if (auto checkpoint = op.getCheckpoint()) {
       if (!checkpoints.contains(*checkpoint))
         return op.emitError("source @")
@@ -322,6 +323,7 @@ private:
                             packing.getOrder().end());
       table->codes = engine::codesOf(attr);
       table->zero = attr.getOffset();
+      table->rotated = attr.getRotated();
       for (model::CompanionAttr companion : attr.getCompanions()) {
         auto entry = std::make_unique<schema::CompanionT>();
         entry->kind = static_cast<schema::CompanionKind>(companion.getKind());

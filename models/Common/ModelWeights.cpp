@@ -171,6 +171,14 @@ WeightSpec &WeightLister::addProjection(const std::string &symbol,
     error = format.status();
   else if (format.ok() && *format) {
     uint64_t rows = spec.shape.front(), columns = spec.shape.back();
+    uint64_t together = uint64_t((*format)->rotated);
+    if (together && columns % together != 0 && error.ok())
+      error = Status(StatusCode::Unsupported,
+                     configPath + ": quantization_config: \"" + module +
+                         "\" has " + std::to_string(columns) +
+                         " columns, expected a multiple of " +
+                         std::to_string(together) + ", which " +
+                         (*format)->name + " rotates together");
     store(**format, spec);
     for (const RedundantTensor &each : (*format)->redundant) {
       IgnoredWeight ignored{{}, each.reason};

@@ -205,14 +205,14 @@ void ModuleBuilder::createWeight(const ModelWeight &weight) {
         static_cast<int64_t>(companion.blockRows),
         static_cast<int64_t>(companion.blockColumns),
         packingOf(builder, companion.dtype, companion.layout),
-        companion.layout.transposed, companion.plus, companion.divides,
-        builder.getStringAttr(companion.name)));
+        companion.layout.transposed, companion.plus, companion.over,
+        companion.divides, builder.getStringAttr(companion.name)));
   StorageAttr storage;
   if (!companions.empty())
     storage = StorageAttr::get(builder.getContext(),
                                packingOf(builder, spec.dtype, spec.layout),
-                               spec.layout.transposed, spec.offset,
-                               /*codes=*/Type(), companions);
+                               spec.layout.transposed, spec.plus, spec.offset,
+                               spec.rotated, /*codes=*/Type(), companions);
   WeightOp::create(
       builder, loc(weight.symbol), builder.getStringAttr(weight.symbol),
       builder.getStringAttr(spec.name),

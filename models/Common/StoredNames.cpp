@@ -300,7 +300,9 @@ private:
     }
     bool single = own && own->blockRows == 0 && own->blockColumns == 0;
     const TensorLayout &layout = isWeight ? spec.layout : own->layout;
-    part.columns = layout.transposed && !single;
+    // A vector has a number for each row, however the matrix lies.
+    bool isVector = own && own->shape.size() < 2;
+    part.columns = layout.transposed && !single && !isVector;
     uint64_t first = 0;
     for (size_t i = 0; i < place.parts.size(); ++i) {
       const WeightSpec *each = place.parts[i];

@@ -57,6 +57,15 @@ bool holdsCodes(TensorDType dtype) {
   return false;
 }
 
+/// Of a tensor of `spec`, with its bytes called what they are.
+TensorInfo named(const TensorInfo &info, const WeightSpec &spec) {
+  TensorInfo result = info;
+  if (spec.anyByte &&
+      (info.dtype == TensorDType::I8 || info.dtype == TensorDType::U8))
+    result.dtype = spec.dtype;
+  return result;
+}
+
 bool isOne(const std::vector<uint64_t> &shape) {
   return std::all_of(shape.begin(), shape.end(),
                      [](uint64_t dim) { return dim == 1; });
@@ -131,6 +140,9 @@ private:
     for (uint64_t member = 0; member < spec.members(); ++member) {
       std::string name = memberName(spec.name, member);
       const TensorInfo *weight = take(name);
+      TensorInfo bytes;
+      if (weight && spec.anyByte)
+        weight = &(bytes = named(*weight, spec));
       SADDLE_RETURN_IF_ERROR(refuseStrayCompanions(spec, name, weight));
       SADDLE_RETURN_IF_ERROR(refuseOtherForms(spec, name, weight));
       if (!weight) {

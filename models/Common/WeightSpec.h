@@ -71,6 +71,8 @@ struct Companion {
   int64_t plus = 0;
   /// Of a global scale: scales are divided by it.
   bool divides = false;
+  /// Of floats: what they are divided by; 0: nothing.
+  int64_t over = 0;
 };
 
 /// With `stack` > 0 every name holds one "{}" that stands for 0 .. stack-1, and
@@ -83,8 +85,12 @@ struct WeightSpec {
   /// Empty for a weight that is stored as its values.
   std::vector<Companion> companions;
   TensorLayout layout = {};
-  /// Taken off every code.
-  int64_t offset = 0;
+  /// Added to every code, modulo their number, and taken off what that gives.
+  int64_t plus = 0, offset = 0;
+  /// Columns that are rotated together (engine.fbs `Storage`); 0: none.
+  int64_t rotated = 0;
+  /// Bytes that a checkpoint may call I8 or U8 instead.
+  bool anyByte = false;
 
   bool isQuantised() const { return !companions.empty(); }
   /// Null when the weight has none of that role.

@@ -112,7 +112,8 @@ struct Dimension {
   StringRef symbol; // with its prefix
   const DimensionName *name;
   int64_t units;
-  /// Shares hold a multiple of so many units: those of a byte.
+  /// Shares hold a multiple of so many units: those of a byte, or those that
+  /// are rotated together.
   int64_t grain;
   /// The symbol that was seen first with it.
   Operation *first;
@@ -171,7 +172,7 @@ private:
       RankedTensorType type = weight.getWeightType();
       int64_t together = weight.getWeightStorage()
                              .held(type.getElementType())
-                             .getValuesPerElement();
+                             .getColumnGrain();
       for (auto [index, dim] :
            llvm::enumerate(weight.getDims().getAsRange<model::DimAttr>())) {
         int64_t extent = type.getDimSize(index), unit = dim.getUnit();
@@ -367,7 +368,7 @@ private:
       diag << ", " << divisor << " = " << by;
     if (dim.grain > 1)
       diag << " in shares of " << dim.grain
-           << ", which a byte of the weights holds";
+           << ", which share a byte or are rotated together";
     return diag << "; legal tp up to " << kMostListed << ": "
                 << listLegal(kMostListed, [&](int64_t n) {
                      return n % dp == 0 && placesHeads(sharesOfHeads(n / dp)) &&

@@ -180,7 +180,8 @@ private:
           info.getAs<IntegerAttr>("stack"), model::CompanionKindAttr(),
           FlatSymbolRefAttr(), info.getAs<StringAttr>("reason"),
           info.getAs<IntegerAttr>("group"), info.getAs<UnitAttr>("zero"),
-          UnpackingAttr(), info.getAs<TypeAttr>("type"));
+          /*over=*/IntegerAttr(), UnpackingAttr(),
+          info.getAs<TypeAttr>("type"));
     }
   }
 };

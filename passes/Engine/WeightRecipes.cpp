@@ -66,10 +66,10 @@ void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
       weight.getCheckpointAttr(), stack,
       /*companion=*/model::CompanionKindAttr(),
       /*of=*/FlatSymbolRefAttr(), /*ignored=*/StringAttr(),
-      /*group=*/IntegerAttr(), /*zero=*/UnitAttr(),
+      /*group=*/IntegerAttr(), /*zero=*/UnitAttr(), /*over=*/IntegerAttr(),
       unpackingOf(context, storage.getPacking(), storage.getTransposed(),
                   storage.held(type.getElementType()).getValuesPerElement(),
-                  /*plus=*/0, member.getShape()),
+                  storage.getPlus(), member.getShape()),
       TypeAttr::get(
           storedType(member, storage.getPacking(), storage.getTransposed())));
   for (model::CompanionAttr companion : storage.getCompanions()) {
@@ -83,6 +83,8 @@ void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
         companion.getSource(), weight.getCheckpointAttr(), stack, kind,
         FlatSymbolRefAttr::get(weight.getSymNameAttr()), StringAttr(),
         IntegerAttr(), UnitAttr(),
+        companion.getOver() ? builder.getI64IntegerAttr(companion.getOver())
+                            : IntegerAttr(),
         unpackingOf(context, companion.getPacking(), companion.getTransposed(),
                     /*per=*/1, companion.getPlus(), grid.getShape()),
         TypeAttr::get(storedType(grid, companion.getPacking(),

@@ -27,9 +27,10 @@ struct AssignQuantization
   }
 
 private:
-  /// Only where both factors are e4m3: other weights are multiplied by
-  /// activations as they are. Groups are as wide as the blocks of the scales; a
-  /// whole row is one group, whichever of the weights it meets.
+  /// Only where both factors are e4m3: other weights, and those that stand for
+  /// rotated values, are multiplied by activations as they are. Groups are as
+  /// wide as the blocks of the scales; a whole row is one group, whichever of
+  /// the weights it meets.
   static void assign(MatmulOpInterface op, const SymbolTable &symbols) {
     if (!op.getInput().getType().getElementType().isBF16())
       return;
@@ -41,7 +42,8 @@ private:
           weight.getWeightStorage().find(CompanionKind::Scale);
       // Scales of one byte belong to weights whose groups are finer than
       // products of e4m3 are.
-      if (!scale || scale.getType().getIntOrFloatBitWidth() == 8 ||
+      if (!scale || weight.getWeightStorage().getRotated() ||
+          scale.getType().getIntOrFloatBitWidth() == 8 ||
           !isa<Float8E4M3FNType>(weight.getWeightType().getElementType()))
         return;
       group = std::max(group,

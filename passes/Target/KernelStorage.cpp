@@ -19,6 +19,10 @@ saddle::engine::whyNotExecutable(Type element, model::StorageAttr storage) {
     return "only a global scale may divide";
   if (storage.find(model::CompanionKind::GlobalScale) && !scale)
     return "a global scale needs a scale";
+  if (storage.getRotated() && !ops::canRotate(storage.getRotated()))
+    return "from " + std::to_string(ops::kLeastRotated) + " to " +
+           std::to_string(ops::kMostRotated) +
+           " columns may be rotated together";
   return std::nullopt;
 }
 
@@ -38,7 +42,8 @@ std::vector<ops::Storage> saddle::engine::storagesOf(DictionaryAttr constants) {
     ops::Storage storage;
     storage.encoding = {codesOf(attr),
                         static_cast<uint32_t>(attr.getValuesPerElement()),
-                        static_cast<uint32_t>(attr.getOffset())};
+                        static_cast<uint32_t>(attr.getOffset()),
+                        static_cast<uint32_t>(attr.getRotated())};
     for (model::CompanionAttr companion : attr.getCompanions())
       storage.companions.push_back(
           {static_cast<schema::CompanionKind>(companion.getKind()),

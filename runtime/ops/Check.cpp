@@ -111,6 +111,13 @@ static Status checkOperand(const std::string &name, const Operand &operand,
       return makeError(StatusCode::InvalidArgument,
                        "%s: dimension %zu of %llu entries overflows",
                        name.c_str(), i, (unsigned long long)view.shape[i]);
+    if (i + 1 == rank && operand.encoding.rotated != 0 &&
+        extent % operand.encoding.rotated != 0)
+      return makeError(StatusCode::InvalidArgument,
+                       "%s: dimension %zu is %llu, expected a multiple of %u, "
+                       "which are rotated together",
+                       name.c_str(), i, (unsigned long long)extent,
+                       operand.encoding.rotated);
     uint64_t &known = extents[operand.shape[i]];
     if (known == 0)
       known = extent;

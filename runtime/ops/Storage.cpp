@@ -35,7 +35,12 @@ static Status readEncoding(const schema::Storage &table, const char *op,
                      "%s: a weight has %u values to an element; this runtime "
                      "reads one, or two of which the first is lower",
                      op, values);
-  encoding = {table.codes(), pairs ? 2u : 1u, table.zero()};
+  if (table.rotated() != 0 && !canRotate(table.rotated()))
+    return makeError(StatusCode::Unsupported,
+                     "%s: a weight rotates %u columns together; this runtime "
+                     "rotates a power of two from %u to %u",
+                     op, table.rotated(), kLeastRotated, kMostRotated);
+  encoding = {table.codes(), pairs ? 2u : 1u, table.zero(), table.rotated()};
   uint32_t codes = pairs ? 16 : 256;
   switch (table.codes()) {
   case schema::Codes::ELEMENTS:

@@ -19,7 +19,16 @@ struct Encoding {
   schema::Codes codes = schema::Codes::ELEMENTS;
   uint32_t perElement = 1; // 1 or 2
   uint32_t zero = 0;
+  /// Columns that are rotated together (engine.fbs `Storage`); 0: none.
+  uint32_t rotated = 0;
 };
+
+/// Columns that a weight may rotate together: a power of two within these.
+constexpr uint32_t kLeastRotated = 32, kMostRotated = 1024;
+constexpr bool canRotate(uint64_t columns) {
+  return columns >= kLeastRotated && columns <= kMostRotated &&
+         (columns & (columns - 1)) == 0;
+}
 
 /// One element of a companion serves a block of its weight.
 struct Companion {

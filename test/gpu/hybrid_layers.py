@@ -26,6 +26,7 @@ FP8_OF = ROOT / "models" / "configs" / "MiniMax-M2.5" / "config.json"
 ENGINES = """
 one   | 1 | 8  | --max-batch 64 --buckets 1,8,64 --max-seq-len 66560
 two   | 2 | 16 | --max-batch 64 --buckets 1,8,64 --max-seq-len 66560
+sunk  | 2 | 16 | --max-batch 64 --buckets 1,8,64 --max-seq-len 8192 --rms-factors sunk
 long  | 1 | 2  | --max-batch 8 --buckets 1,8 --max-seq-len 528384
 """
 # engine | what saddle-bench is told. Contexts are computed, not claimed, so long
@@ -35,6 +36,7 @@ one  | --batch 1,8,64 --context 1024 --prefill 2048,8192,65536
 one  | --batch 1 --context 65536 --prefill 2048
 two  | --batch 1,8,64 --context 1024 --prefill 2048,8192,65536
 two  | --batch 1 --context 65536 --prefill 2048
+sunk | --batch 1,8,64 --context 1024 --prefill 2048
 long | --batch 1,8 --context 1024,65536 --prefill 2048
 long | --batch 1 --context 524288 --prefill 2048
 """
@@ -176,7 +178,7 @@ def main():
     runner.add_argument("pack", type=pathlib.Path)
     runner.add_argument("--out", type=pathlib.Path, required=True,
                         help="folder for the JSON of saddle-bench")
-    runner.add_argument("--engines", nargs="+", default=["one", "two", "long"])
+    runner.add_argument("--engines", nargs="+", default=["one", "two", "sunk", "long"])
     runner.add_argument("--gpus", type=int, default=1)
     runner.add_argument("--timeout", type=float, default=300)
     runner.add_argument("--keep-traces", action="store_true")

@@ -50,13 +50,23 @@ fp8-published   | f32 bf16 | tp=1 tp=2 tp=8 tp=8,ep=2
 fp8-half-blocks | f32 bf16 | tp=1 tp=4 tp=8
 fp8-channels    | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
 storage/awq               | f32 | tp=1 tp=2
-storage/gptq              | f32 | tp=1
+storage/gptq              | f32 | tp=1 tp=2,ep=2
+storage/packed-int4-zeros | f32 | tp=1 tp=2
 storage/mixed             | f32 | tp=1 tp=2
-storage/mxfp4             | f32 | tp=1
+storage/mxfp4             | f32 | tp=1 tp=2
 storage/mxfp8-nvfp4       | f32 | tp=1 tp=2,ep=2
+storage/fp8-tensor        | f32 | tp=1 tp=2
+storage/fp8-block         | f32 | tp=1 tp=2
+storage/int8              | f32 | tp=1 tp=2
+storage/modelopt-nvfp4    | f32 | tp=1 tp=2
 storage/modelopt-mixed    | f32 | tp=1 tp=2
+storage/quark             | f32 | tp=1 tp=2
 storage/modelslim         | f32 | tp=1
 storage/saved-stacks      | f32 | tp=1 tp=2
+storage/fastdeploy-w4a8   | f32 | tp=1 tp=2 tp=2,ep=2
+storage/fastdeploy-w4afp8 | f32 | tp=1
+storage/fastdeploy-w4afp8-dynamic | f32 | tp=1 tp=2
+storage/fastdeploy-fp8-tensor     | f32 | tp=1 tp=2 tp=2,ep=2
 m1-base         | f32      | tp=1 tp=2 tp=4 tp=2,ep=2 tp=2,pp=2 tp=2,dp=2 tp=4,dp=2,ep=2
 m1-published    | f32      | tp=1 tp=2 tp=8 tp=8,ep=2 tp=2,dp=2 tp=1,pp=3
 m1-twelve-heads | f32      | tp=1 tp=4 tp=4,dp=2 tp=2,pp=2

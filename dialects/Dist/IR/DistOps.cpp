@@ -161,6 +161,11 @@ static LogicalResult verifyStorage(WeightShardOp shard, model::WeightOp part) {
     return shard.emitOpError("expected whole bytes of ")
            << storage.getValuesPerElement() << " values in a row, but got "
            << type << "; split part @" << part.getSymName() << " less finely";
+  if (type.getShape().back() % storage.getColumnGrain() != 0)
+    return shard.emitOpError("expected whole groups of ")
+           << storage.getColumnGrain()
+           << " columns, which are rotated together, but got " << type
+           << "; split part @" << part.getSymName() << " less finely";
   if (!stored.isPlain() && type.getElementType() != global.getElementType())
     return shard.emitOpError("part @")
            << part.getSymName() << " is stored as " << stored

@@ -59,6 +59,13 @@ LogicalResult SourceOp::verify() {
   if (getZero() && !getIgnored())
     return emitOpError("expected a source that is ignored, but got one that "
                        "is read and must be zero");
+  // source_c7
+  if (std::optional<int64_t> over = getOver())
+    if (*over < 1 || *over > UINT32_MAX || !getOf() ||
+        !isa<FloatType>(type.getElementType()))
+      return emitOpError("expected floats of a companion, divided by something "
+                         "positive, but got ")
+             << type << " over " << *over;
   // source_c4
   UnpackingAttr unpacking = getUnpackingAttr();
   if (!unpacking)

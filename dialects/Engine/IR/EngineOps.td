@@ -136,13 +136,14 @@ def Engine_SourceOp : Engine_Op<"source", [Symbol, DeclareOpInterfaceMethods<Sym
     - (source_c3) the companion of a weight names another source;
     - (source_c4) what `unpacked` says fills the tensor's words, but for the last ones of a row or column;
     - (source_c5) a source with a `group`, whose element i must be i / group, is an ignored vector of i32, and the group is positive;
-    - (source_c6) a source that must be `zero` throughout, where it is there, is an ignored one.
+    - (source_c6) a source that must be `zero` throughout, where it is there, is an ignored one;
+    - (source_c7) what floats of a companion are divided by (`over`) is positive.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, OptionalAttr<StrAttr>:$checkpoint, DefaultValuedAttr<I64Attr, "0">:$stack,
       OptionalAttr<Model_CompanionKindAttr>:$companion, OptionalAttr<FlatSymbolRefAttr>:$of, OptionalAttr<StrAttr>:$ignored,
-      OptionalAttr<I64Attr>:$group, UnitAttr:$zero, OptionalAttr<Engine_UnpackingAttr>:$unpacking, TypeAttrOf<AnyRankedTensor>:$type);
+      OptionalAttr<I64Attr>:$group, UnitAttr:$zero, OptionalAttr<I64Attr>:$over, OptionalAttr<Engine_UnpackingAttr>:$unpacking, TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = [{
-    $sym_name `from` $source (`of` $checkpoint^)? (`stack` $stack^)? (`companion` $companion^ `of` $of)? (`ignored` $ignored^)? (`group` $group^)? (`zero` $zero^)? (`unpacked` $unpacking^)? attr-dict `:` $type
+    $sym_name `from` $source (`of` $checkpoint^)? (`stack` $stack^)? (`companion` $companion^ `of` $of)? (`ignored` $ignored^)? (`group` $group^)? (`zero` $zero^)? (`over` $over^)? (`unpacked` $unpacking^)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
 }

@@ -193,6 +193,10 @@ static CompanionAttr parseBareCompanion(AsmParser &parser) {
   if (succeeded(parser.parseOptionalKeyword("plus")) &&
       parser.parseInteger(plus))
     return {};
+  int64_t over = 0;
+  if (succeeded(parser.parseOptionalKeyword("over")) &&
+      parser.parseInteger(over))
+    return {};
   bool divides = succeeded(parser.parseOptionalKeyword("divided"));
   StringAttr source;
   std::string name;
@@ -201,9 +205,9 @@ static CompanionAttr parseBareCompanion(AsmParser &parser) {
       return {};
     source = parser.getBuilder().getStringAttr(name);
   }
-  return CompanionAttr::getChecked([&] { return parser.emitError(loc); },
-                                   parser.getContext(), *kind, type, rows, cols,
-                                   packing, transposed, plus, divides, source);
+  return CompanionAttr::getChecked(
+      [&] { return parser.emitError(loc); }, parser.getContext(), *kind, type,
+      rows, cols, packing, transposed, plus, over, divides, source);
 }
 
 static void printBareCompanion(AsmPrinter &printer, CompanionAttr companion) {
@@ -221,6 +225,8 @@ static void printBareCompanion(AsmPrinter &printer, CompanionAttr companion) {
     printer << " transposed";
   if (companion.getPlus())
     printer << " plus " << companion.getPlus();
+  if (companion.getOver())
+    printer << " over " << companion.getOver();
   if (companion.getDivides())
     printer << " divided";
   if (companion.getSource())
@@ -246,7 +252,7 @@ LogicalResult
 CompanionAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                       CompanionKind kind, Type type, int64_t blockRows,
                       int64_t blockCols, PackingAttr packing, bool,
-                      int64_t plus, bool divides, StringAttr) {
+                      int64_t plus, int64_t over, bool divides, StringAttr) {
   if (!type.isIntOrFloat())
     return emitError() << "expected elements that are numbers, but got "
                        << type;
@@ -257,6 +263,11 @@ CompanionAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "expected something positive to add to packed "
                           "integers, but got "
                        << plus;
+  if (over < 0 || over > UINT32_MAX ||
+      (over != 0 && !isa<Float32Type, BFloat16Type, Float16Type>(type)))
+    return emitError() << "expected something positive that floats are divided "
+                          "by, but got "
+                       << over << " of " << type;
   if (divides && kind == CompanionKind::Zero)
     return emitError() << "nothing is divided by a zero";
   if (packing && packing.getOrder().size() * type.getIntOrFloatBitWidth() !=
@@ -285,19 +296,19 @@ SmallVector<int64_t> CompanionAttr::getShape(ArrayRef<int64_t> weight) const {
 
 CompanionAttr CompanionAttr::withBlocks(std::array<int64_t, 2> blocks) const {
   return get(getContext(), getKind(), getType(), blocks[0], blocks[1],
-             getPacking(), getTransposed(), getPlus(), getDivides(),
+             getPacking(), getTransposed(), getPlus(), getOver(), getDivides(),
              getSource());
 }
 
 CompanionAttr CompanionAttr::withType(Type type) const {
   return get(getContext(), getKind(), type, getBlockRows(), getBlockCols(),
-             getPacking(), getTransposed(), getPlus(), getDivides(),
+             getPacking(), getTransposed(), getPlus(), getOver(), getDivides(),
              getSource());
 }
 
 CompanionAttr CompanionAttr::withoutSource() const {
   return get(getContext(), getKind(), getType(), getBlockRows(), getBlockCols(),
-             getPacking(), getTransposed(), getPlus(), getDivides(),
+             getPacking(), getTransposed(), getPlus(), getOver(), getDivides(),
              StringAttr());
 }
 
@@ -308,8 +319,8 @@ CompanionAttr CompanionAttr::held() const {
   else if (isa<IntegerType>(type))
     type = IntegerType::get(getContext(), 8, IntegerType::Unsigned);
   return get(getContext(), getKind(), type, getBlockRows(), getBlockCols(),
-             PackingAttr(), /*transposed=*/false, /*plus=*/0, getDivides(),
-             StringAttr());
+             PackingAttr(), /*transposed=*/false, /*plus=*/0, /*over=*/0,
+             getDivides(), StringAttr());
 }
 
 Attribute StorageAttr::parse(AsmParser &parser, Type) {
@@ -318,7 +329,7 @@ Attribute StorageAttr::parse(AsmParser &parser, Type) {
   SMLoc loc = parser.getCurrentLocation();
   PackingAttr packing;
   bool transposed = false;
-  int64_t offset = 0;
+  int64_t plus = 0, offset = 0, rotated = 0;
   Type codes;
   SmallVector<CompanionAttr> companions;
   // Facts about the elements stand before companions, in this order.
@@ -330,8 +341,12 @@ Attribute StorageAttr::parse(AsmParser &parser, Type) {
         transposed = true;
         return success();
       }
+      if (succeeded(parser.parseOptionalKeyword("plus")))
+        return parser.parseInteger(plus);
       if (succeeded(parser.parseOptionalKeyword("offset")))
         return parser.parseInteger(offset);
+      if (succeeded(parser.parseOptionalKeyword("rotated")))
+        return parser.parseInteger(rotated);
       if (succeeded(parser.parseOptionalKeyword("codes")))
         return parser.parseType(codes);
     }
@@ -342,7 +357,8 @@ Attribute StorageAttr::parse(AsmParser &parser, Type) {
       (parser.parseCommaSeparatedList(parseItem) || parser.parseGreater()))
     return {};
   return getChecked([&] { return parser.emitError(loc); }, parser.getContext(),
-                    packing, transposed, offset, codes, companions);
+                    packing, transposed, plus, offset, rotated, codes,
+                    companions);
 }
 
 void StorageAttr::print(AsmPrinter &printer) const {
@@ -354,8 +370,12 @@ void StorageAttr::print(AsmPrinter &printer) const {
   }
   if (getTransposed())
     printer << StringRef(comma) << "transposed";
+  if (getPlus())
+    printer << StringRef(comma) << "plus " << getPlus();
   if (getOffset())
     printer << StringRef(comma) << "offset " << getOffset();
+  if (getRotated())
+    printer << StringRef(comma) << "rotated " << getRotated();
   if (getCodes())
     printer << StringRef(comma) << "codes " << getCodes();
   for (CompanionAttr companion : getCompanions()) {
@@ -366,11 +386,20 @@ void StorageAttr::print(AsmPrinter &printer) const {
 }
 
 LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                                  PackingAttr, bool, int64_t offset, Type codes,
+                                  PackingAttr packing, bool, int64_t plus,
+                                  int64_t offset, int64_t rotated, Type codes,
                                   ArrayRef<CompanionAttr> companions) {
+  if (plus < 0 || (plus != 0 && !packing))
+    return emitError() << "expected something positive to add to packed "
+                          "integers, but got "
+                       << plus;
   if (offset < 0)
     return emitError() << "expected an offset of at least 0, but got "
                        << offset;
+  if (rotated < 0 || (rotated & (rotated - 1)) != 0)
+    return emitError() << "expected a power of two of columns to be rotated "
+                          "together, but got "
+                       << rotated;
   if (codes && !codes.isIntOrFloat())
     return emitError() << "expected codes that are numbers, but got " << codes;
   for (size_t i = 0; i < companions.size(); ++i)
@@ -397,8 +426,9 @@ bool StorageAttr::isLike(StorageAttr other) const {
 
 StorageAttr StorageAttr::mapCompanions(
     function_ref<CompanionAttr(CompanionAttr)> change) const {
-  return get(getContext(), getPacking(), getTransposed(), getOffset(),
-             getCodes(), llvm::map_to_vector(getCompanions(), change));
+  return get(getContext(), getPacking(), getTransposed(), getPlus(),
+             getOffset(), getRotated(), getCodes(),
+             llvm::map_to_vector(getCompanions(), change));
 }
 
 StorageAttr StorageAttr::held(Type element) const {
@@ -406,8 +436,8 @@ StorageAttr StorageAttr::held(Type element) const {
   if (element.getIntOrFloatBitWidth() == 4)
     packing = PackingAttr::get(getContext(), IntegerType::get(getContext(), 8),
                                {0, 1}, /*rows=*/false);
-  return get(getContext(), packing, /*transposed=*/false, getOffset(),
-             /*codes=*/Type(),
+  return get(getContext(), packing, /*transposed=*/false, /*plus=*/0,
+             getOffset(), getRotated(), /*codes=*/Type(),
              llvm::map_to_vector(getCompanions(), [](CompanionAttr companion) {
                return companion.held();
              }));
@@ -418,7 +448,8 @@ StorageAttr StorageAttr::resolved(RankedTensorType weight) const {
   Type element = weight.getElementType(), codes;
   if (getPacking() || element.isUnsignedInteger())
     codes = element;
-  return get(getContext(), getPacking(), getTransposed(), getOffset(), codes,
+  return get(getContext(), getPacking(), getTransposed(), getPlus(),
+             getOffset(), getRotated(), codes,
              llvm::map_to_vector(getCompanions(), [&](CompanionAttr companion) {
                return companion
                    .withBlocks(companion.getBlocks(weight.getShape()))

@@ -54,7 +54,7 @@ def Model_CompanionAttr : Model_Attr<"Companion", "companion"> {
   let description = [{
     One element serves a block of the weight's rows and columns; `*` is a whole dimension. Values are multiplied by a scale, or divided by one that is
     `divided`; a zero is taken off before. `source` is the checkpoint key, of weights of a checkpoint only; `packed` says how elements share words, `transposed` that
-    the stored tensor has columns first, `plus` what is added to each stored value, modulo their number.
+    the stored tensor has columns first, `plus` what is added to each stored value, modulo their number, `over` what stored floats are divided by.
 
     ```mlir
     #model.companion<scale f32 [128, 128] from "model.layers.0.self_attn.q_proj.weight_scale_inv">
@@ -63,7 +63,7 @@ def Model_CompanionAttr : Model_Attr<"Companion", "companion"> {
     ```
   }];
   let parameters = (ins "::saddle::model::CompanionKind":$kind, "::mlir::Type":$type, "int64_t":$blockRows, "int64_t":$blockCols,
-      "::saddle::model::PackingAttr":$packing, "bool":$transposed, "int64_t":$plus, "bool":$divides, "::mlir::StringAttr":$source);
+      "::saddle::model::PackingAttr":$packing, "bool":$transposed, "int64_t":$plus, "int64_t":$over, "bool":$divides, "::mlir::StringAttr":$source);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
@@ -89,23 +89,25 @@ def Model_StorageAttr : Model_Attr<"Storage", "storage"> {
   let summary = "how the elements of a stored weight become its values";
   let description = [{
     Beside a weight's element type: how elements share words, if they do, whether the stored tensor has columns first, and the companions that turn
-    elements into values. With none of it elements are the values. `offset` is taken off every element. Kernels say the type of packed elements, too
-    (`codes`), which are bytes to them. In an op the attribute is written bare.
+    elements into values. With none of it elements are the values. `plus` is added to every stored element, modulo their number, and `offset` taken off
+    what a rank then holds. `rotated` says how many neighbours in a row are multiplied by a Hadamard matrix at last. Kernels say the type of packed elements,
+    too (`codes`), which are bytes to them. In an op the attribute is written bare.
 
     ```mlir
     #model.storage<>
     #model.storage<scale f32 [128, 128] from "model.layers.0.self_attn.q_proj.weight_scale_inv">
     #model.storage<packed i32 [0, 2, 4, 6, 1, 3, 5, 7], transposed, scale f16 [1, 128] transposed>
     #model.storage<packed i8 [0, 1], offset 8, codes ui4, scale f32 [1, 128]>
+    #model.storage<packed i8 rows [0, 1], transposed, plus 8, offset 8, rotated 128, scale f32 [1, *] over 7>
     ```
   }];
-  let parameters = (ins "::saddle::model::PackingAttr":$packing, "bool":$transposed, "int64_t":$offset, "::mlir::Type":$codes,
+  let parameters = (ins "::saddle::model::PackingAttr":$packing, "bool":$transposed, "int64_t":$plus, "int64_t":$offset, "int64_t":$rotated, "::mlir::Type":$codes,
       ArrayRefParameter<"::saddle::model::CompanionAttr">:$companions);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     /// Elements are the values.
-    bool isPlain() const { return !getPacking() && !getTransposed() && !getOffset() && getCompanions().empty(); }
+    bool isPlain() const { return !getPacking() && !getTransposed() && !getPlus() && !getOffset() && !getRotated() && getCompanions().empty(); }
     /// Null when there is none.
     CompanionAttr find(CompanionKind kind) const;
     /// Whether both can be one storage: all the same but blocks and sources.
@@ -121,9 +123,11 @@ def Model_StorageAttr : Model_Attr<"Storage", "storage"> {
     /// The elements of a held weight in memory: bytes where they hold codes.
     ::mlir::RankedTensorType inMemory(::mlir::RankedTensorType weight) const;
     /// Elements that are their values in memory.
-    static StorageAttr getPlain(::mlir::MLIRContext *context) { return get(context, {}, false, 0, {}, {}); }
+    static StorageAttr getPlain(::mlir::MLIRContext *context) { return get(context, {}, false, 0, 0, 0, {}, {}); }
     /// Values to an element in memory.
     int64_t getValuesPerElement() const;
+    /// Neighbours in a row that no split may part: those of an element in memory, and those that are rotated together.
+    int64_t getColumnGrain() const { return std::max(getValuesPerElement(), getRotated()); }
   }];
 }
 

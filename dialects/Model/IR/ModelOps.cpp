@@ -171,6 +171,12 @@ LogicalResult WeightOp::verify() {
   if (inPairs && type.getShape().back() % 2 != 0)
     return emitOpError("expected an even number of columns of ")
            << element << ", two to a byte, but got " << type;
+  // weight_c10
+  if (storage.getRotated() &&
+      type.getShape().back() % storage.getRotated() != 0)
+    return emitOpError("expected columns in multiples of ")
+           << storage.getRotated() << ", which are rotated together, but got "
+           << type;
   // weight_c7
   if (!storage.isPlain() && type.getRank() < 2)
     return emitOpError("expected rank 2 or 3 of a weight that is not stored as "

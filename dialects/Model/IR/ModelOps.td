@@ -47,7 +47,8 @@ def Model_WeightOp : Model_Op<"weight", [Symbol, DeclareOpInterfaceMethods<Weigh
     - (weight_c6) a stacked weight's companions have exactly one `{}` in their sources too;
     - (weight_c7) a weight with companions has rows and columns: rank 2 or 3;
     - (weight_c8) each dimension is a multiple of its unit;
-    - (weight_c9) elements of four bits are packed, and their columns are even, because memory holds two of a row in a byte.
+    - (weight_c9) elements of four bits are packed, and their columns are even, because memory holds two of a row in a byte;
+    - (weight_c10) columns that are rotated together divide the columns.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$source, OptionalAttr<StrAttr>:$checkpoint, Model_DimArrayAttr:$dims,
       OptionalAttr<Model_StorageAttr>:$storage, TypeAttrOf<AnyRankedTensor>:$type);

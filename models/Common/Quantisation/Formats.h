@@ -78,7 +78,16 @@ Formats readQuark(ConfigReader &quantization);
 StorageFormat modelSlimInt8();
 Formats readModelSlim(ConfigReader &quantization);
 
-/// Refused: what it stores is made for one program's kernels.
+/// Signed integers of FastDeploy, two to a byte, of a weight whose rows may be
+/// rotated.
+struct FastDeployShape {
+  int64_t group = 0;       // as PackedIntegers
+  int64_t rotated = 0;     // as WeightSpec
+  bool activations = true; // their scales are stored beside
+};
+StorageFormat fastDeployInt4(const FastDeployShape &shape);
+/// E4M3 with one factor, of a weight whose rows are rotated.
+StorageFormat fastDeployFp8();
 Formats readFastDeploy(ConfigReader &quantization);
 
 /// Columns that share a scale, a required field; -1 in the file and 0 here for

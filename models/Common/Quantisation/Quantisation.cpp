@@ -148,7 +148,10 @@ void store(const StorageFormat &format, WeightSpec &spec) {
   spec.name = module + "." + format.tensor;
   spec.dtype = format.dtype;
   spec.layout = format.layout;
+  spec.plus = format.plus;
   spec.offset = format.offset;
+  spec.rotated = format.rotated;
+  spec.anyByte = format.anyByte;
   spec.shape = format.layout.storedShape(rows, columns);
   for (const CompanionFormat &companion : format.companions) {
     Companion made;
@@ -164,10 +167,13 @@ void store(const StorageFormat &format, WeightSpec &spec) {
     made.layout = companion.layout;
     made.plus = companion.plus;
     made.divides = companion.divides;
+    made.over = companion.over;
     made.shape = made.layout.storedShape(blocks(rows, made.blockRows),
                                          blocks(columns, made.blockColumns));
-    if (companion.rank < 2)
+    if (companion.rank < 2 && made.blockRows == 0)
       made.shape.assign(companion.rank, 1);
+    else if (companion.rank < 2)
+      made.shape = {blocks(rows, made.blockRows)};
     spec.companions.push_back(std::move(made));
   }
 }
@@ -230,7 +236,9 @@ const std::vector<StorageFormat> &knownFormats() {
       quarkMxfp4(),
       modelOptMxfp8(),
       fp8ScaledBlocks(),
-      modelSlimInt8()};
+      modelSlimInt8(),
+      fastDeployInt4({}),
+      fastDeployFp8()};
   return formats;
 }
 

@@ -25,8 +25,10 @@ struct CompanionFormat {
   TensorLayout layout = {};
   int64_t plus = 0;     // as Companion
   bool divides = false; // as Companion
-  /// Dimensions of a single number: a checkpoint may have others.
+  /// Dimensions of a single number, of which a checkpoint may have others, or 1
+  /// of one number for each row.
   unsigned rank = 2;
+  int64_t over = 0; // as Companion
 };
 
 /// A tensor beside a weight that says nothing new.
@@ -54,6 +56,8 @@ struct StorageFormat {
   TensorLayout layout = {};
   int64_t offset = 0; // as WeightSpec
   std::vector<RedundantTensor> redundant = {};
+  int64_t plus = 0, rotated = 0; // as WeightSpec
+  bool anyByte = false;          // as WeightSpec
 };
 
 /// Modules that are stored otherwise than the rest.

@@ -1,7 +1,8 @@
 // experts for any shape, type and stride, and the sum over a
 // token's experts that all versions share. Three functions: `up` makes the
 // gated activations of each (token, choice) pair, roundToGroups quantises them
-// when the op says so, `down` multiplies them and adds a token's experts.
+// when the op says so, `down` multiplies them and adds a token's experts. What
+// rotated weights are multiplied by is rotated before.
 //
 // Operands: x, weights, experts, w13 and w2 with their companions behind them,
 // out. rankValues: expert_start.
@@ -142,6 +143,29 @@ __device__ void roundInner(const LaunchParams &p, void *values) {
         [&](int64_t k, e4m3 code) { row[k] = toFloat(code); });
     for (int k = threadIdx.x % 32; k < count; k += 32)
       row[k] *= scale;
+  }
+}
+
+/// Rotates the rows of held pairs in place, as rotateRows does.
+template <int extent, int columns, int64_t inner, typename Experts,
+          int64_t held>
+__device__ void rotateInner(const LaunchParams &p, void *values) {
+  constexpr int64_t kGroups = inner / columns;
+  static_assert(kGroups * columns == inner, "rows are whole groups");
+  int64_t total =
+      static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols * kGroups;
+  int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
+  for (int64_t i =
+           (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+       i < total; i += warps) {
+    int64_t pair = i / kGroups;
+    if (heldExpert<held>(
+            p, Experts::row(p.operands[2],
+                            pair / Experts::kCols)[pair % Experts::kCols]) < 0)
+      continue;
+    float *group =
+        static_cast<float *>(values) + pair * inner + i % kGroups * columns;
+    rotateTo<columns>(group, group);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "runtime/kernels/abi.h"
 #include "runtime/kernels/tile/quantize.cuh"
+#include "runtime/kernels/tile/rotate.cuh"
 #include "runtime/kernels/tile/weights.cuh"
 
 namespace saddle::device {

@@ -38,6 +38,9 @@ public:
 #pragma unroll
       for (int j = 0; j < kCount; ++j)
         share.values[i][j] = toFloat(x[j]);
+      // On its way while the row is summed.
+      gates[i] =
+          loadVector<Gate, kCount>(p.operands[norm_gate::kGate], row, column);
     });
   }
   /// The sum of squares of the columns at hand, in every thread, and a zero.
@@ -49,14 +52,12 @@ public:
     share.forEach([&](int i, int column) {
       auto gamma = *reinterpret_cast<const Vector<float, kCount> *>(
           static_cast<const float *>(p.operands[norm_gate::kWeight]) + column);
-      auto gate =
-          loadVector<Gate, kCount>(p.operands[norm_gate::kGate], row, column);
       float results[kCount];
 #pragma unroll
       for (int j = 0; j < kCount; ++j) {
         float scaled =
             toFloat(fromFloat<Element>(share.values[i][j] * factor * gamma[j]));
-        results[j] = gated(scaled, toFloat(gate[j]));
+        results[j] = gated<Element>(scaled, toFloat(gates[i][j]));
       }
       storeVector<Out, kCount>(p.operands[outAt], row, column, results);
     });
@@ -65,7 +66,9 @@ public:
 private:
   const LaunchParams &p;
   uint32_t row;
-  RowShare<X::kCols, kCount, threads> share;
+  using Share = RowShare<X::kCols, kCount, threads>;
+  Share share;
+  Vector<typename Gate::Element, kCount> gates[Share::kVectors];
 };
 
 /// Whole rows; out may be exactly x or gate.

@@ -36,7 +36,7 @@ struct Scan {
 
   static __device__ __forceinline__ float widen(Value value) {
     float x = toFloat(value);
-    return activates ? toFloat(fromFloat<Value>(gated(x, x))) : x;
+    return activates ? toFloat(fromFloat<Value>(gated<Value>(x, x))) : x;
   }
   /// What a head forgets in a token: minus the logarithm of its decay. `slopes`
   /// are those of all heads of the model.

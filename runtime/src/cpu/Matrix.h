@@ -31,8 +31,21 @@ struct Grid {
   }
 };
 
+/// values[0 .. count) times the Hadamard matrix of that size, a power of two,
+/// in its natural order, with entries 1 and -1.
+inline void rotate(float *values, uint64_t count) {
+  for (uint64_t half = 1; half < count; half *= 2)
+    for (uint64_t start = 0; start < count; start += 2 * half)
+      for (uint64_t k = start; k < start + half; ++k) {
+        float a = values[k], b = values[k + half];
+        values[k] = a + b;
+        values[k + half] = a - b;
+      }
+}
+
 /// Rows x columns of weights: value = (code - zero) * scale, and a scale is one
-/// of the grid, multiplied or divided by a global one.
+/// of the grid, multiplied or divided by a global one; at last columns may be
+/// rotated.
 struct Matrix {
   const uint8_t *data;
   schema::DType dtype;
@@ -46,7 +59,8 @@ struct Matrix {
   /// in `scratch`.
   const float *row(uint64_t index, float *scratch) const {
     const uint8_t *elements = data + index * rowBytes;
-    if (encoding.codes == schema::Codes::ELEMENTS && !scales.data)
+    if (encoding.codes == schema::Codes::ELEMENTS && !scales.data &&
+        encoding.rotated == 0)
       return asFloats(elements, dtype, scratch, columns);
     decode(elements, scratch);
     if (zeros.data)
@@ -61,6 +75,9 @@ struct Matrix {
         for (uint64_t k = start; k < end; ++k)
           scratch[k] *= scale;
       });
+    if (encoding.rotated != 0)
+      for (uint64_t start = 0; start < columns; start += encoding.rotated)
+        rotate(scratch + start, encoding.rotated);
     return scratch;
   }
 

@@ -203,6 +203,13 @@ Status validateSource(const Source &source) {
                      "has groups of %" PRIu64 ", which only an ignored vector "
                      "of i32 has",
                      source.group());
+  bool isFloat = source.dtype() == DType::F32 ||
+                 source.dtype() == DType::BF16 || source.dtype() == DType::F16;
+  if (source.over() != 0 && (!isFloat || source.companion_of() == 0))
+    return makeError(StatusCode::DataLoss,
+                     "is %s, divided by %u, which only floats of a companion "
+                     "are",
+                     dtypeName(source.dtype()), source.over());
   if (source.stack() == 0)
     return Status();
   const char *hole = std::strstr(source.name()->c_str(), "{}");

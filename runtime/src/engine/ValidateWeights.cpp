@@ -114,6 +114,12 @@ Status validatePiece(const Engine &engine, const Slice &dest,
                      "dtype, or f32 from a narrower float",
                      quoted(source).c_str(), dtypeName(from),
                      dtypeName(dest.dtype()));
+  if (source.over() != 0 && dest.dtype() != DType::F32)
+    return makeError(StatusCode::DataLoss,
+                     "source %s is divided by %u, but the weight is %s, "
+                     "expected f32",
+                     quoted(source).c_str(), source.over(),
+                     dtypeName(dest.dtype()));
   if (piece.rows() == 0 || piece.cols() == 0 || piece.stack_count() == 0)
     return makeError(StatusCode::DataLoss,
                      "has %" PRIu64 " rows, %" PRIu64 " columns and %" PRIu64

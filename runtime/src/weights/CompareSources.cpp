@@ -188,10 +188,22 @@ TensorDType Matcher::compare(const Expected &wanted, const TensorInfo &found) {
     return std::all_of(shape.begin(), shape.end(),
                        [](uint64_t dim) { return dim == 1; });
   };
-  // Tools write one number as [], [1] or [1, 1].
+  // Tools write one number as [], [1] or [1, 1], and a row as a vector.
+  auto isRow = [&] {
+    return found.shape.size() == 1 && source.shape()->size() == 2 &&
+           source.shape()->Get(0) == 1 &&
+           source.shape()->Get(1) == found.shape[0];
+  };
   bool fits = std::equal(found.shape.begin(), found.shape.end(),
                          source.shape()->begin(), source.shape()->end()) ||
-              (isOne(found.shape) && isOne(*source.shape()));
+              (isOne(found.shape) && isOne(*source.shape())) || isRow();
+  // Bytes that hold something else may be called signed or unsigned.
+  bool isBytes =
+      source.unpacking() && elementBytes(source.dtype()) == 1 &&
+      (found.dtype == TensorDType::I8 || found.dtype == TensorDType::U8);
+  if (fits && isBytes)
+    return source.dtype() == DType::F8E4M3 ? TensorDType::F8E4M3
+                                           : TensorDType::U8;
   if (fits && schemaDType(found.dtype) == source.dtype())
     return found.dtype;
   if (fits && becomesF32[wanted.source] && holdsValues(found.dtype))

@@ -51,6 +51,16 @@ void spreadCells(const uint8_t *cells, DType from, const ColumnMap &map,
   }
 }
 
+/// In place, of `count` floats.
+void divide(uint8_t *floats, uint64_t count, float divisor) {
+  for (uint64_t j = 0; j < count; ++j) {
+    float value;
+    std::memcpy(&value, floats + 4 * j, 4);
+    value /= divisor;
+    std::memcpy(floats + 4 * j, &value, 4);
+  }
+}
+
 } // namespace
 
 void RecipeSource::copyPiece(const schema::Slice &slice,
@@ -73,7 +83,8 @@ void RecipeSource::copyPiece(const schema::Slice &slice,
   // The same bits (validateWeights).
   if (slice.dtype() == DType::F8E8M0)
     from = slice.dtype();
-  bool direct = map.isPlain() && from == slice.dtype();
+  uint32_t over = isStored() ? source.over() : 0;
+  bool direct = map.isPlain() && from == slice.dtype() && over == 0;
   if (!direct)
     scratch.resize(range.count * elementBytes(from));
   std::vector<uint8_t> words;
@@ -121,6 +132,8 @@ void RecipeSource::copyPiece(const schema::Slice &slice,
       }
       read(scratch.data());
       spreadCells(scratch.data(), from, map, piece.cols(), slice.dtype(), to);
+      if (over != 0)
+        divide(to, piece.cols(), float(over));
     }
   }
 }

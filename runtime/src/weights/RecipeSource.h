@@ -38,6 +38,10 @@ public:
   }
 
 protected:
+  /// Whether cells are as a checkpoint stores them; if not, nothing is left to
+  /// be divided (engine.fbs `Source.over`).
+  virtual bool isStored() const { return true; }
+
   const schema::Engine &engine;
 
 private:

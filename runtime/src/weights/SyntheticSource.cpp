@@ -212,6 +212,9 @@ public:
     }
   }
 
+protected:
+  bool isStored() const override { return false; }
+
 private:
   SyntheticValues values;
 };

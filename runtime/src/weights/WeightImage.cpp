@@ -76,6 +76,8 @@ public:
     add(source.checkpoint());
     add(uint64_t(source.companion()));
     add(source.companion_of());
+    if (source.over() != 0) // images of older engines stay what they are
+      add(source.over());
     const schema::Unpacking *how = source.unpacking();
     add(how ? 1 : 0);
     if (!how)

@@ -98,6 +98,13 @@ module @source_c6 {
 
 // -----
 
+module @source_c7 {
+  // expected-error @+1 {{expected floats of a companion, divided by something positive, but got 'tensor<8x1xf32>' over 7}}
+  engine.source @s from "s" over 7 : tensor<8x1xf32>
+}
+
+// -----
+
 module @source_c5_floats {
   // expected-error @+1 {{expected an ignored vector of i32 with a group of at least 1, but got group 4 of 'tensor<8xf32>'}}
   engine.source @s from "s" ignored "x" group 4 : tensor<8xf32>

@@ -147,6 +147,34 @@ module @weight_storage_plus {
 
 // -----
 
+module @weight_plus_of_floats {
+  // expected-error @+1 {{expected something positive to add to packed integers, but got 8}}
+  model.weight @w from "w" dims ["out", "in"] stored <plus 8, scale f32 [1, 8] from "s"> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_over_of_codes {
+  // expected-error @+1 {{expected something positive that floats are divided by, but got 7 of 'f8E8M0FNU'}}
+  model.weight @w from "w" dims ["out", "in"] stored <scale f8E8M0FNU [1, 8] over 7 from "s"> : tensor<96x32xf8E4M3FN>
+}
+
+// -----
+
+module @weight_rotated_three {
+  // expected-error @+1 {{expected a power of two of columns to be rotated together, but got 96}}
+  model.weight @w from "w" dims ["out", "in"] stored <rotated 96> : tensor<96x96xbf16>
+}
+
+// -----
+
+module @weight_c10 {
+  // expected-error @+1 {{expected columns in multiples of 64, which are rotated together, but got 'tensor<96x32xbf16>'}}
+  model.weight @w from "w" dims ["out", "in"] stored <rotated 64> : tensor<96x32xbf16>
+}
+
+// -----
+
 module @weight_c9 {
   // expected-error @+1 {{expected 'ui4' to be packed, but got #model.storage<scale f32 [1, 8] from "s">}}
   model.weight @w from "w" dims ["out", "in"] stored <scale f32 [1, 8] from "s"> : tensor<96x32xui4>

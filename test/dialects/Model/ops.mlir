@@ -32,6 +32,8 @@ model.weight @scaled from "s.weight" dims ["q_heads", "hidden"] stored <scale f3
 model.weight @channels from "c.weight" dims ["q_heads", "hidden"] stored <scale bf16 [1, *] from "c.weight_scale"> : tensor<64x32xf8E4M3FN>
 // CHECK: model.weight @packed from "p.weight" dims ["q_heads", "hidden"] stored <packed i32 [0, 2, 1, 3]> : tensor<64x32xf8E4M3FN>
 model.weight @packed from "p.weight" dims ["q_heads", "hidden"] stored <packed i32 [0, 2, 1, 3]> : tensor<64x32xf8E4M3FN>
+// CHECK: model.weight @rotated from "r.weight" dims ["q_heads", "hidden"] stored <packed i8 rows [0, 1], transposed, plus 8, offset 8, rotated 32, scale f32 [1, *] transposed over 7 from "r.weight_scale"> : tensor<64x32xui4>
+model.weight @rotated from "r.weight" dims ["q_heads", "hidden"] stored <packed i8 rows [0, 1], transposed, plus 8, offset 8, rotated 32, scale f32 [1, *] transposed over 7 from "r.weight_scale"> : tensor<64x32xui4>
 // CHECK: model.weight @values from "v.weight" dims ["q_heads", "hidden"] stored <> : tensor<64x32xbf16>
 model.weight @values from "v.weight" dims ["q_heads", "hidden"] stored <> : tensor<64x32xbf16>
 // CHECK: awq = #model.storage<packed i32 [0, 2, 4, 6, 1, 3, 5, 7], scale f16 [1, 128], zero i4 [1, 128] packed i32 [0, 2, 4, 6, 1, 3, 5, 7]>

@@ -6,8 +6,9 @@ and layout. Its weights are then worked out by hand from what is stored, in fp32
 put into transformers, whose logits are the goldens. What compressed-tensors packs is
 packed by its own PyPI package (0.20.1, on a CPU). gptqmodel, AutoAWQ, modelopt and
 Quark are not asked (they want a GPU, or many packages more): their formats are rounded
-and packed in torch, from their descriptions, in storage_formats.py, which shares
-nothing with the product. PYTHONPATH must have compressed-tensors.
+and packed in torch, from their descriptions, in storage_formats.py, and those of
+FastDeploy in numpy, in storage_fastdeploy.py; both share nothing with the product.
+PYTHONPATH must have compressed-tensors.
 
 Scales of caches: attention of transformers gets keys and values as a cache in e4m3
 gives them back, (x / scale) rounded to e4m3 times scale.
@@ -33,6 +34,7 @@ sys.path.insert(0, str(HERE.parents[2] / "models/nano/scripts"))
 import oracle  # noqa: E402
 
 import make_goldens  # noqa: E402
+import storage_fastdeploy  # noqa: E402
 import storage_formats  # noqa: E402
 from cases import Case  # noqa: E402
 
@@ -42,8 +44,12 @@ KV_CASES = {"kv-scales": ("{}_proj.{}_scale", [])}
 
 
 def case_of(name):
-    return Case(name, storage_formats.about(name), 2, 64, 4, 2, 32, 4, 2, 64, 96,
-                theta=1e4, bf16=False, margin=1e-2)
+    hidden, width, about = 64, 64, storage_formats.about(name)
+    if name in storage_fastdeploy.FORMATS:
+        hidden, width = storage_fastdeploy.widths(name)
+        about = storage_fastdeploy.FORMATS[name][0]
+    return Case(name, about, 2, hidden, 4, 2, 32, 4, 2, width, 96, theta=1e4,
+                bf16=False, margin=1e-2)
 
 
 def original_state(case, seed):
@@ -58,9 +64,15 @@ def original_state(case, seed):
 def quantised(name, state):
     """(what is stored, what it means): both by names of the checkpoint."""
     stored, meant = {}, {}
+    if name in storage_fastdeploy.FORMATS:
+        stored, meant = storage_fastdeploy.quantise(name, state)
+        for tensor, value in meant.items():
+            check_rounding(tensor, value, state[tensor])
     for tensor, value in state.items():
+        if tensor in meant:
+            continue
         router = "e_score_correction_bias" in tensor or tensor.endswith("gate.weight")
-        if not QUANTISED.search(tensor):
+        if not QUANTISED.search(tensor) or name in storage_fastdeploy.FORMATS:
             stored[tensor] = value if router else value.to(torch.bfloat16)
             meant[tensor] = stored[tensor].float()
             continue
@@ -73,9 +85,13 @@ def quantised(name, state):
         stored |= {f"{module}.{part}": data.contiguous()
                    for part, data in parts.items()}
         assert meant[tensor].dtype == torch.float32
-        # Rounding to a few bits, and nothing else, has happened.
-        assert (meant[tensor] - value).abs().max() < 0.35 * value.abs().max(), tensor
+        check_rounding(tensor, meant[tensor], value)
     return stored, meant
+
+
+def check_rounding(tensor, meant, value):
+    """Rounding to a few bits, and nothing else, has happened."""
+    assert (meant - value).abs().max() < 0.35 * value.abs().max(), tensor
 
 
 def through_cache(x, scale):
@@ -119,7 +135,9 @@ def make(name, out):
                                shape, scale, dtype=torch.float32)
         else:
             stored, meant = quantised(name, state)
-            config["quantization_config"] = storage_formats.config(name)
+            of = (storage_fastdeploy if name in storage_fastdeploy.FORMATS else
+                  storage_formats)
+            config["quantization_config"] = of.config(name)
         folder.mkdir(parents=True)
         save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
         side = storage_formats.side_file(name, stored)
@@ -190,7 +208,7 @@ def main():
     parser.add_argument("case", nargs="*")
     args = parser.parse_args()
     torch.set_num_threads(1)  # the same sums on every machine size
-    names = [*storage_formats.FORMATS, *KV_CASES]
+    names = [*storage_formats.FORMATS, *storage_fastdeploy.FORMATS, *KV_CASES]
     for name in names:
         if not args.case or name in args.case:
             make(name, args.out)

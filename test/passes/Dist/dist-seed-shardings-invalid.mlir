@@ -60,7 +60,7 @@ model.weight @s1 from "s1" dims ["shared_experts", "shared_width", "hidden"] : t
 // -----
 
 // 20 / 4 = 5 columns of int4 are no whole bytes.
-// expected-error @+1 {{intermediate_size = 20 cannot be split over tp = 4 in shares of 2, which a byte of the weights holds; legal tp up to 64: 1, 2, 10}}
+// expected-error @+1 {{intermediate_size = 20 cannot be split over tp = 4 in shares of 2, which share a byte or are rotated together; legal tp up to 64: 1, 2, 10}}
 module {
 dist.mesh @mesh ["tp" = 4]
 model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
@@ -68,6 +68,19 @@ model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<16x32xbf1
 model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x20x32xbf16>
 model.weight @w2 from "{}.w2" dims ["experts", "hidden", "expert_width"]
     stored <packed i32 [0, 1, 2, 3, 4, 5, 6, 7], offset 8, scale f32 [1, 4] from "{}.s"> : tensor<6x32x20xui4>
+}
+
+// -----
+
+// 128 / 4 columns are half of those that a Hadamard matrix mixes.
+// expected-error @+1 {{intermediate_size = 128 cannot be split over tp = 4 in shares of 64, which share a byte or are rotated together; legal tp up to 64: 1, 2}}
+module {
+dist.mesh @mesh ["tp" = 4]
+model.weight @q_proj from "q" dims ["q_heads" x 8, "hidden"] : tensor<64x32xbf16>
+model.weight @k_proj from "k" dims ["kv_heads" x 8, "hidden"] : tensor<16x32xbf16>
+model.weight @w1 from "{}.w1" dims ["experts", "expert_width", "hidden"] : tensor<6x128x32xbf16>
+model.weight @w2 from "{}.w2" dims ["experts", "hidden", "expert_width"]
+    stored <rotated 64, scale f32 [*, *] from "{}.s"> : tensor<6x32x128xf8E4M3FN>
 }
 
 // -----

@@ -207,6 +207,14 @@ public:
         builder, &companions, inPairs ? &order : nullptr, kind, zero));
     return *this;
   }
+  /// The next weight of any storage is rotated values, so many columns at a
+  /// time.
+  KernelBuilder &rotated(uint32_t columns) {
+    schema::StorageT storage;
+    storage.rotated = columns;
+    storages.push_back(schema::CreateStorage(builder, &storage));
+    return *this;
+  }
   /// The next weight of any storage is stored as its values.
   KernelBuilder &plain() {
     storages.push_back(schema::CreateStorage(builder));

@@ -166,6 +166,26 @@ TEST(LinearTest, PairsOfIntegersLessAConstant) {
   });
 }
 
+// Value i of 32 is the sum over j of (-1)^(bits that i and j share) times
+// element j.
+TEST(LinearTest, RotatedColumnsAreMultipliedByAHadamardMatrix) {
+  Tensor x = Tensor(DType::F32, {3, 96}, 1).random(1);
+  Tensor weight = Tensor(DType::BF16, {5, 96}, 2).random(2);
+  Tensor out(DType::F32, {3, 5}, 1);
+  KernelBuilder kernel("linear");
+  launch(kernel.integer("act_group", 0).rotated(32), {&x, &weight, &out}, 3);
+  expectProduct(x, out, 3, 0, [&](int row, int column) {
+    double value = 0;
+    int start = column / 32 * 32;
+    for (int j = 0; j < 32; ++j)
+      value += (__builtin_popcount(unsigned(column - start) & unsigned(j)) % 2
+                    ? -1.0
+                    : 1.0) *
+               weight.at(row, start + j);
+    return value;
+  });
+}
+
 TEST(LinearTest, IntegersLessZerosOfTheirGroups) {
   for (bool inPairs : {true, false}) {
     Tensor x = Tensor(DType::BF16, {3, kPackedColumns}, 1).random(1);

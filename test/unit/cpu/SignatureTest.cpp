@@ -263,6 +263,17 @@ TEST(SignatureTest, RefusesStorageThatItCannotRead) {
             "weights that may be stored in any way");
 }
 
+TEST(SignatureTest, RotatedColumnsStandTogether) {
+  auto message = [&](uint64_t columns) {
+    KernelBuilder kernel("linear");
+    return check(kernel.integer("act_group", 0).rotated(32),
+                 {f32({4, columns}), f32({6, columns}), f32({4, 6})});
+  };
+  EXPECT_EQ(message(64), "");
+  EXPECT_EQ(message(48), "linear: operand 1 (w): dimension 1 is 48, expected a "
+                         "multiple of 32, which are rotated together");
+}
+
 TEST(SignatureTest, PairsOfCodesCountTwice) {
   schema::CompanionT scale;
   scale.kind = schema::CompanionKind::SCALE;

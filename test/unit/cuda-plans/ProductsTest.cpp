@@ -122,6 +122,46 @@ TEST_F(ProductsPlanTest, PackedWeightsOfAnyShapeSayHowTheyAreStored) {
                           "scale, zero, global scale");
 }
 
+// The other factor is rotated, in front of the product that it is for.
+TEST_F(ProductsPlanTest, RotatedWeightsMeetRotatedRows) {
+  Operand w = operand("w", e4m3(), {16, 128});
+  w.encoding.rotated = 32;
+  KernelPlan linear = plan(launch("linear",
+                                  {operand("x", bf16(), {5, 128}), w,
+                                   scale("w_scale", {1, 1}, 16, 128),
+                                   operand("out", bf16(), {5, 16})},
+                                  {{"act_group", 0}}));
+  ASSERT_EQ(linear.functions.size(), 2u);
+  EXPECT_EQ(linear.functions[0].body,
+            "rotateRows<1, 32, Matrix<bf16, 5, 128, 128>>(p, p.operands[0], "
+            "p.workspace);");
+  EXPECT_THAT(
+      linear.functions[1].body,
+      testing::StartsWith("linearAnyShape<1, Matrix<f32, 5, 128, 128>, "));
+  EXPECT_EQ(linear.workspaceBytes, 5u * 128 * 4);
+
+  // Int4 that would stream if it were not for the rows of w2.
+  Operand w13 = operand("w13", u8(), {4, 256, 128}),
+          w2 = operand("w2", u8(), {4, 256, 64});
+  w13.encoding = w2.encoding = {schema::Codes::UINT, 2, 8, 0};
+  w2.encoding.rotated = 128;
+  KernelPlan experts = plan(
+      launch("experts",
+             {operand("x", bf16(), {3, 256}), operand("weights", f32(), {3, 2}),
+              operand("experts", i32(), {3, 2}), w13,
+              scale("w13_scale", {4, 256, 1}, 1, 256), w2,
+              scale("w2_scale", {4, 256, 1}, 1, 128),
+              operand("out", bf16(), {3, 256})},
+             {{"act_group", 0}}));
+  ASSERT_EQ(experts.functions.size(), 3u);
+  EXPECT_EQ(experts.functions[0].suffix, "up");
+  EXPECT_EQ(experts.functions[1].suffix, "rotate_inner");
+  EXPECT_EQ(experts.functions[1].body,
+            "rotateInner<1, 128, 128, Matrix<i32, 3, 2, 2>, 4>(p, "
+            "p.workspace);");
+  EXPECT_EQ(experts.functions[2].suffix, "down");
+}
+
 TEST_F(ProductsPlanTest, BytesAreNumbersWithOrWithoutASign) {
   auto bodyOf = [&](mlir::Type type, uint32_t zero) {
     Operand w = operand("w", type, {10, 36});

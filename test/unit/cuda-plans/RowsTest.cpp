@@ -356,6 +356,14 @@ TEST_F(RowsPlanTest, ANormAndItsGateMeetTheirPeersInside) {
   EXPECT_THAT(p.functions[0].body, HasSubstr("(p, 8192.0f, 9.99999997e-07f);"));
   EXPECT_EQ(p.exchangeBytes, 0u);
 
+  // Of many rows a thread holds 32 values, in vectors of 8.
+  EXPECT_THAT(plan(fused(8192, 8192, 1)).functions[0].body,
+              StartsWith("normGate<1, 256, "));
+  EXPECT_THAT(plan(fused(8192, 32768, 1)).functions[0].body,
+              StartsWith("normGate<1, 1024, "));
+  EXPECT_THAT(plan(fused(8192, 256, 1)).functions[0].body,
+              StartsWith("normGate<1, 32, "));
+
   p = plan(fused(4, 1024, 8));
   ASSERT_EQ(p.functions.size(), 1u);
   EXPECT_THAT(p.functions[0].body, StartsWith("normAllReduceGate<8, "));

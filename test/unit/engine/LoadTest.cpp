@@ -259,7 +259,7 @@ TEST(Load, refusesOtherVersions) {
     EXPECT_EQ(status.message(),
               "t.saddle: engine format " + std::to_string(major) + "." +
                   std::to_string(minor) +
-                  ", but this build reads 2.0 to 2.2; compile the engine "
+                  ", but this build reads 2.0 to 2.3; compile the engine "
                   "again with this version");
   }
 }

@@ -359,6 +359,20 @@ TEST(ValidateTables, groupsAreOfIgnoredVectors) {
   EXPECT_EQ(after("x", DType::I32, {2, 8}), refused);
 }
 
+TEST(ValidateTables, floatsOfCompanionsAreDivided) {
+  auto after = [](uint32_t of, DType dtype) {
+    return messageAfter([&](EngineT &e) {
+      e.sources[0]->over = 7;
+      e.sources[0]->dtype = dtype;
+      e.sources[0]->companion_of = of;
+    });
+  };
+  const std::string rule =
+      ", divided by 7, which only floats of a companion are";
+  EXPECT_THAT(after(0, DType::F32), testing::HasSubstr("is f32" + rule));
+  EXPECT_THAT(after(2, DType::U8), testing::HasSubstr("is u8" + rule));
+}
+
 TEST(ValidateTables, everySourceIsReadOrIgnored) {
   auto addSource = [](EngineT &e, const char *reason) {
     auto source = std::make_unique<SourceT>();

@@ -88,6 +88,24 @@ TEST(ValidateWeights, dtypesAreEqualOrWidenToF32) {
             place + "f8e4m3, but the weight is bf16" + rule);
 }
 
+TEST(ValidateWeights, whatIsDividedIsF32) {
+  auto withDType = [](DType dtype) {
+    return messageAfter([&](EngineT &e) {
+      auto &norm = named(e.sources, "model.norm.weight");
+      norm.dtype = DType::BF16;
+      norm.over = 7;
+      norm.companion = CompanionKind::SCALE;
+      norm.companion_of = &norm == e.sources[0].get() ? 2 : 1;
+      named(e.programs[0]->weights, "model.norm.weight").slice->dtype = dtype;
+    });
+  };
+  EXPECT_EQ(withDType(DType::F32), "");
+  EXPECT_EQ(withDType(DType::BF16),
+            "program 0: weight \"model.norm.weight\": piece 0: source "
+            "\"model.norm.weight\" is divided by 7, but the weight is bf16, "
+            "expected f32");
+}
+
 TEST(ValidateWeights, otherLayoutsAreRefused) {
   EXPECT_EQ(messageAfter([](EngineT &e) {
               named(e.programs[0]->weights, "model.norm.weight").layout =

@@ -230,27 +230,52 @@ TEST_F(Methods, ModelSlim) {
 }
 
 TEST_F(Methods, FastDeploysSixVariants) {
+  const std::string w2 = "model.layers.0.block_sparse_moe.experts.{}.w2";
   auto variant = [&](const std::string &fields) {
     read(R"({"quantization": "mix_quant", "dense_quant_type": "none")" +
          fields + "}");
+    EXPECT_EQ(of(q), "");
     return error;
+  };
+  auto formatOf = [&](const std::string &module) {
+    return **found.formatOf(module, "", 4);
   };
   EXPECT_EQ(variant(""), "");
   EXPECT_EQ(of(w1, 4), "");
   EXPECT_EQ(variant(R"(, "moe_quant_type": "block_wise_fp8")"), "");
   EXPECT_EQ(of(w1, 4), "FP8");
-  EXPECT_EQ(of(q), "");
-  const std::string scales = "hold factors of the kernels that they are made "
-                             "for and of activations (activation_scale)";
-  EXPECT_THAT(variant(R"(, "moe_quant_type": "w4a8")"), HasSubstr(scales));
-  EXPECT_THAT(variant(R"(, "moe_quant_type": "w4afp8", "is_quantized": true,
-                         "moe_dynamic_quant": false)"),
-              HasSubstr(scales));
-  EXPECT_THAT(variant(R"(, "moe_quant_type": "w4afp8", "is_quantized": true,
-                         "moe_dynamic_quant": true)"),
-              HasSubstr(scales));
-  EXPECT_THAT(variant(R"(, "moe_quant_type": "tensor_wise_fp8")"),
-              HasSubstr("rotated for activations that are, too"));
+
+  EXPECT_EQ(variant(R"(, "moe_quant_type": "tensor_wise_fp8")"), "");
+  for (const std::string &module : {w1, w2}) {
+    EXPECT_EQ(formatOf(module).name, std::string("FP8 of FastDeploy"));
+    EXPECT_EQ(formatOf(module).rotated, 32);
+  }
+
+  const std::string w4a8 =
+      R"(, "moe_quant_type": "w4a8", "is_permuted": false)";
+  const std::string w4afp8 =
+      R"(, "moe_quant_type": "w4afp8", "is_permuted": false)";
+  for (const std::string &variantOfInt4 : {w4a8, w4afp8}) {
+    EXPECT_EQ(variant(variantOfInt4 + R"(, "is_quantized": true)"), "");
+    EXPECT_THAT(warnings, IsEmpty());
+    EXPECT_EQ(formatOf(w1).name, std::string("int4 of FastDeploy"));
+    EXPECT_EQ(formatOf(w1).rotated, 0);
+    EXPECT_EQ(formatOf(w2).rotated, 128);
+    EXPECT_EQ(formatOf(w2).companions[0].over, 7);
+    EXPECT_EQ(formatOf(w2).companions[0].blockColumns, 0u);
+    EXPECT_EQ(formatOf(w2).redundant.size(), 1u);
+  }
+  EXPECT_EQ(variant(w4afp8 + R"(, "moe_dynamic_quant": true,
+                                  "hadamard_block_size": 512)"),
+            "");
+  EXPECT_EQ(formatOf(w2).rotated, 512);
+  EXPECT_EQ(formatOf(w1).companions[0].blockColumns, 128u);
+  EXPECT_EQ(formatOf(w1).redundant.size(), 0u);
+
+  // What else is refused: test/e2e/bad_storage.py.
+  EXPECT_THAT(variant(R"(, "moe_quant_type": "w4a8")"),
+              HasSubstr("is_permuted: expected false; FastDeploy takes codes "
+                        "and scales in the order of its kernels"));
   EXPECT_THAT(variant(R"(, "dense_quant_type": "wint8")"),
               HasSubstr("only experts are quantised"));
 }

@@ -96,6 +96,21 @@ TEST(StorageTest, CodesAreIntegersOrPairsOfE2M1) {
                 reads);
 }
 
+TEST(StorageTest, PowersOfTwoOfColumnsAreRotated) {
+  schema::StorageT storage;
+  for (uint32_t columns : {0, 32, 128, 1024}) {
+    storage.rotated = columns;
+    EXPECT_EQ(messageOf(storage), "");
+  }
+  for (uint32_t columns : {16, 96, 2048}) {
+    storage.rotated = columns;
+    EXPECT_EQ(messageOf(storage),
+              "linear: a weight rotates " + std::to_string(columns) +
+                  " columns together; this runtime rotates a power of two "
+                  "from 32 to 1024");
+  }
+}
+
 TEST(StorageTest, CompanionsThatNeedOthers) {
   schema::StorageT zero;
   zero.companions.push_back(scale(1, 8));

@@ -275,6 +275,25 @@ TEST_F(Compare, oneNumberMayHaveAnyShape) {
             "tensor \"" + kScale + "\" is f32 [2], expected f32 [1, 1]");
 }
 
+// A vector is a row, not a column.
+TEST_F(Compare, aRowMayBeAVector) {
+  useFp8();
+  auto &weight = *tree->programs[0]->weights.back();
+  weight.slice->shape = {1, 2};
+  weight.slice->strides = {2, 1};
+  weight.pieces[0]->rows = 1;
+  weight.pieces[0]->cols = 2;
+  tree->sources.back()->shape = {2};
+  updateFingerprint(*tree); // what files hold
+  tree->sources.back()->shape = {1, 2};
+  tensors = testTensors(*tree);
+  tensor(kScale) = testTensor(kScale, DType::F32, {2});
+  EXPECT_EQ(load().message(), "");
+  tensor(kScale) = testTensor(kScale, DType::F32, {3});
+  EXPECT_EQ(differences(),
+            "tensor \"" + kScale + "\" is f32 [3], expected f32 [1, 2]");
+}
+
 // The suffix is no rule: what an engine knows as a companion is one.
 TEST_F(Compare, otherNamesOfScales) {
   tensors.push_back(testTensor(kWeight + "_scale", DType::F32, {16, 1}));

@@ -61,7 +61,7 @@ public:
     const Operand &x = launch.operands[0], &gate = launch.operands[2],
                   &out = launch.operands[3];
     const LaunchStep &scale = launch.body.rbegin()[1];
-    uint32_t threads = threadsOfRow(launch, {&x, &gate, &out}, error);
+    uint32_t threads = threadsOfManyRows(launch, {&x, &gate, &out}, error);
     if (threads == 0)
       return failure();
     std::string types = matrixType(x) + ",\n    " + matrixType(gate) +

@@ -47,7 +47,7 @@ public:
                              std::string &error) const override {
     const Operand &x = launch.operands[0], &gate = launch.operands[2],
                   &sums = launch.operands[3], &out = launch.operands[4];
-    uint32_t threads = threadsOfRow(launch, {&x, &gate, &out}, error);
+    uint32_t threads = threadsOfManyRows(launch, {&x, &gate, &out}, error);
     if (threads == 0)
       return failure();
     KernelPlan plan = planOfRows(

@@ -22,7 +22,8 @@ static FunctionPlan anyShapeFunction(StringRef suffix, std::string body,
 }
 
 /// Kernels of impls/experts.cuh: for every shape, type and stride. Workspace:
-/// the rounded x (when quantised), then the activations of all pairs, in fp32.
+/// the rounded or rotated x (when there is one), then the activations of all
+/// pairs, in fp32.
 static KernelPlan planAnyShape(const ExpertsLaunch &op) {
   KernelPlan plan;
   plan.headers = {"impls/experts.cuh"};
@@ -30,18 +31,22 @@ static KernelPlan planAnyShape(const ExpertsLaunch &op) {
   std::string xType = matrixType(op.x), from = "p.operands[0]";
   std::string experts = matrixType(op.experts);
   std::string inner = "p.workspace";
-  if (op.group > 0) {
-    plan.functions.push_back(anyShapeFunction(
-        "round",
-        formatv("roundToGroups<{0}, {1}, {2}>(p, {3}, p.workspace);", extent,
-                op.group, xType, from),
-        op.tokens() * ceilDiv(op.hidden(), op.group)));
+  auto replaceX = [&](StringRef suffix, StringRef function, int64_t columns) {
+    plan.functions.push_back(
+        anyShapeFunction(suffix,
+                         formatv("{0}<{1}, {2}, {3}>(p, {4}, p.workspace);",
+                                 function, extent, columns, xType, from),
+                         op.tokens() * ceilDiv(op.hidden(), columns)));
     plan.workspaceBytes = uint64_t(op.tokens() * op.hidden()) * sizeof(float);
     xType = formatv("Matrix<f32, {0}, {1}, {1}>", op.tokens(), op.hidden());
     from = "p.workspace";
     inner = formatv("static_cast<float *>(p.workspace) + {0}",
                     op.tokens() * op.hidden());
-  }
+  };
+  if (op.group > 0)
+    replaceX("round", "roundToGroups", op.group);
+  if (int64_t columns = op.w13.encoding.rotated)
+    replaceX("rotate", "rotateRows", columns);
   plan.workspaceBytes += uint64_t(op.pairs() * op.inner()) * sizeof(float);
   plan.functions.push_back(anyShapeFunction(
       "up",
@@ -55,6 +60,12 @@ static KernelPlan planAnyShape(const ExpertsLaunch &op) {
         formatv("roundInner<{0}, {1}, {2}, {3}, {4}>(p, {5});", extent,
                 op.group, op.inner(), experts, op.held(), inner),
         op.pairs() * ceilDiv(op.inner(), op.group)));
+  if (int64_t columns = op.w2.encoding.rotated)
+    plan.functions.push_back(anyShapeFunction(
+        "rotate_inner",
+        formatv("rotateInner<{0}, {1}, {2}, {3}, {4}>(p, {5});", extent,
+                columns, op.inner(), experts, op.held(), inner),
+        op.pairs() * (op.inner() / columns)));
   plan.functions.push_back(anyShapeFunction(
       "down",
       formatv("expertsDownAnyShape<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, {7});",

@@ -19,21 +19,24 @@ static KernelPlan planAnyShape(const LaunchDesc &launch,
   int64_t group = launch.integer("act_group"), rows = x.shape[0],
           cols = x.shape[1];
   std::string xType = matrixType(x), from = "p.operands[0]";
-  if (group > 0) {
-    FunctionPlan round;
-    round.suffix = "round";
-    round.body = formatv("roundToGroups<{0}, {1}, {2}>(p, {3}, "
-                         "p.workspace);",
-                         extentNumber(launch), group, xType, from);
-    round.block = kWarpsOfAnyShape * 32;
-    round.grid[0] = blocksOfWarps(rows * ceilDiv(cols, group));
-    plan.functions.push_back(std::move(round));
+  auto replaceX = [&](StringRef suffix, StringRef called, int64_t columns) {
+    FunctionPlan function;
+    function.suffix = suffix.str();
+    function.body = formatv("{0}<{1}, {2}, {3}>(p, {4}, p.workspace);", called,
+                            extentNumber(launch), columns, xType, from);
+    function.block = kWarpsOfAnyShape * 32;
+    function.grid[0] = blocksOfWarps(rows * ceilDiv(cols, columns));
+    plan.functions.push_back(std::move(function));
     plan.workspaceBytes = uint64_t(rows * cols) * sizeof(float);
     xType = formatv("Matrix<f32, {0}, {1}, {1}>", rows, cols);
     from = "p.workspace";
-  }
+  };
+  if (group > 0)
+    replaceX("round", "roundToGroups", group);
+  if (int64_t columns = w.elements.encoding.rotated)
+    replaceX("rotate", "rotateRows", columns);
   FunctionPlan product;
-  product.suffix = group > 0 ? "product" : "";
+  product.suffix = plan.functions.empty() ? "" : "product";
   product.body =
       formatv("linearAnyShape<{0}, {1}, {2}, {3}>(p, {4});",
               extentNumber(launch), xType, w.type(), matrixType(out), from);

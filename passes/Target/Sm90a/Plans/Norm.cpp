@@ -40,6 +40,20 @@ uint32_t saddle::cuda::threadsOfRow(const LaunchDesc &launch,
   return threadsFor(llvm::divideCeil(cols, commonVector(operands)));
 }
 
+uint32_t saddle::cuda::threadsOfManyRows(const LaunchDesc &launch,
+                                         ArrayRef<const Operand *> operands,
+                                         std::string &error) {
+  constexpr uint32_t kFewest = 128, kRowsToFill = 16 * kMultiprocessors;
+  uint32_t threads = threadsOfRow(launch, operands, error);
+  if (launch.capacity < kRowsToFill || threads <= kFewest)
+    return threads;
+  int64_t vector = commonVector(operands);
+  int64_t least =
+      llvm::divideCeil(llvm::divideCeil(operands.front()->shape.back(), vector),
+                       saddle::device::kRowValues / vector);
+  return std::max(kFewest, threadsFor(least));
+}
+
 FailureOr<KernelPlan> saddle::cuda::planRMSNorm(const LaunchDesc &launch,
                                                 std::string &error) {
   const Operand &x = launch.operands[0], &out = launch.operands[2];

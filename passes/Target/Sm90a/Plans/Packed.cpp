@@ -32,8 +32,9 @@ static bool isOfRows(const Operand &companion) {
 std::optional<saddle::cuda::PackedShape>
 saddle::cuda::PackedShape::of(const StoredWeight &weight, int64_t rows) {
   const Operand &elements = weight.elements, *scale = weight.scale;
-  if (elements.encoding.perElement != 2 || !scale || !isOfRows(*scale) ||
-      elements.alignment < 16 || rowStride(elements) % 16 != 0)
+  if (elements.encoding.perElement != 2 || elements.encoding.rotated != 0 ||
+      !scale || !isOfRows(*scale) || elements.alignment < 16 ||
+      rowStride(elements) % 16 != 0)
     return std::nullopt;
   bool floats = elements.encoding.codes == schema::Codes::E2M1;
   if (const Operand *zero = weight.zero)

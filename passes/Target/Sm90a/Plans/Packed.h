@@ -13,9 +13,9 @@ namespace saddle::cuda {
 /// decides `unit`; planners choose the rest.
 struct PackedShape : device::CtaLayout<device::PackedLayout> {
   /// The shape of a weight with `rows` rows in each member; none where
-  /// PackedStream cannot read it: other elements, scales of several rows,
-  /// blocks of columns that 32 does not divide, rows that do not begin at
-  /// multiples of 16 bytes.
+  /// PackedStream cannot read it: other elements, rotated rows, scales of
+  /// several rows, blocks of columns that 32 does not divide, rows that do not
+  /// begin at multiples of 16 bytes.
   static std::optional<PackedShape> of(const StoredWeight &weight,
                                        int64_t rows);
 

@@ -39,12 +39,13 @@ saddle::cuda::StoredWeight::StoredWeight(const LaunchDesc &launch,
 
 bool saddle::cuda::StoredWeight::isPlain() const {
   return companions == 0 && elements.encoding.perElement == 1 &&
-         elements.encoding.zero == 0;
+         elements.encoding.zero == 0 && elements.encoding.rotated == 0;
 }
 
 bool saddle::cuda::StoredWeight::isScaled() const {
   return companions == 1 && scale && scale->element.isF32() &&
-         elements.encoding.perElement == 1 && elements.encoding.zero == 0;
+         elements.encoding.perElement == 1 && elements.encoding.zero == 0 &&
+         elements.encoding.rotated == 0;
 }
 
 bool saddle::cuda::StoredWeight::check(std::string &error) const {

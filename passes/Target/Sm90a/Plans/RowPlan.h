@@ -20,6 +20,13 @@ uint32_t threadsOfRow(const LaunchDesc &launch,
                       llvm::ArrayRef<const Operand *> operands,
                       std::string &error);
 
+/// The same for kernels that wait for a row's sum with much else to load: of
+/// many rows, a thread holds as much of one as registers allow, so that other
+/// CTAs of a multiprocessor load meanwhile.
+uint32_t threadsOfManyRows(const LaunchDesc &launch,
+                           llvm::ArrayRef<const Operand *> operands,
+                           std::string &error);
+
 } // namespace saddle::cuda
 
 #endif // SADDLE_PASSES_TARGET_SM90A_PLANS_ROWPLAN_H
