@@ -120,7 +120,7 @@ TEST(Load, headerIsAsDocumented) {
   File buffer = {1, 2, 3, 4, 5}, segment(10, 7);
   File file = packEngineFile(buffer, segment);
   ASSERT_EQ(file.size(), 4096u + 10);
-  EXPECT_EQ(std::memcmp(file.data(), "SADDLE\r\n\2\0\2\0\x40\0\0\0", 16), 0);
+  EXPECT_EQ(std::memcmp(file.data(), "SADDLE\r\n\2\0\3\0\x40\0\0\0", 16), 0);
   auto field = [&](size_t at) {
     uint64_t value;
     std::memcpy(&value, file.data() + at, 8);
@@ -253,7 +253,7 @@ TEST(Load, refusesOtherVersions) {
   };
   EXPECT_TRUE(versioned(2, 0).ok());
   EXPECT_TRUE(versioned(2, 1).ok());
-  for (auto [major, minor] : {std::pair{1, 0}, {3, 0}, {0, 0}, {2, 3}}) {
+  for (auto [major, minor] : {std::pair{1, 0}, {3, 0}, {0, 0}, {2, 4}}) {
     Status status = versioned(uint64_t(major), uint64_t(minor));
     EXPECT_EQ(status.code(), StatusCode::Unsupported);
     EXPECT_EQ(status.message(),

@@ -273,9 +273,10 @@ TEST_F(Methods, FastDeploysSixVariants) {
   EXPECT_EQ(formatOf(w1).redundant.size(), 0u);
 
   // What else is refused: test/e2e/bad_storage.py.
-  EXPECT_THAT(variant(R"(, "moe_quant_type": "w4a8")"),
-              HasSubstr("is_permuted: expected false; FastDeploy takes codes "
-                        "and scales in the order of its kernels"));
+  EXPECT_THAT(
+      variant(R"(, "moe_quant_type": "w4a8")"),
+      HasSubstr("is_permuted: missing, expected false; FastDeploy takes codes "
+                "and scales in the order of its kernels"));
   EXPECT_THAT(variant(R"(, "dense_quant_type": "wint8")"),
               HasSubstr("only experts are quantised"));
 }
