@@ -23,7 +23,8 @@ M1_CONFIG = ROOT / "models" / "configs" / "MiniMax-M1-80k" / "config.json"
 
 # name | topology | weights | limits. Limits of an engine hold for each attention
 # replica. Prefill chunks are of 128 unless a row says otherwise: the default is so
-# long that operands of experts would not fit the check.
+# long that operands of experts would not fit the check. `verify` has few rows, but
+# several of a sequence, as a step that verifies drafts.
 DECODE = "--max-batch 64 --max-seq-len 4096 --buckets 1,8,64"
 REPLICA = "--max-batch 8 --max-seq-len 4096 --buckets 1,8"
 LONG = "--max-batch 4 --max-seq-len 65536 --buckets 1,4"
@@ -33,6 +34,7 @@ ep8          | tp=8,ep=8      | fp8  | {DECODE}
 dp8          | tp=8,dp=8,ep=8 | fp8  | {REPLICA}
 candidates   | tp=8           | fp8  | {DECODE} --candidates 64
 chunk        | tp=8           | fp8  | {DECODE} --prefill-chunk 2048
+verify       | tp=8           | fp8  | {REPLICA} --prefill-chunk 16
 long         | tp=8           | fp8  | {LONG}
 long-fp8     | tp=8           | fp8  | {LONG} --kv-dtype fp8
 long-dp8-fp8 | tp=8,dp=8,ep=8 | fp8  | --max-batch 2 --max-seq-len 65536 --buckets 1,2 --kv-dtype fp8

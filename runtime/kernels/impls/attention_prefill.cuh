@@ -350,7 +350,7 @@ struct PrefillProducts {
     settle(scores);
     leave();
     if (weigh<true>(rows, scores, begin, shrink))
-      rescale(shrink);
+      rows.rescale(shrink);
     pack(scores, weights);
 #pragma unroll 1
     for (int first = begin + Ring::kTile; first < end; first += Ring::kTile) {
@@ -372,7 +372,7 @@ struct PrefillProducts {
       settle(rows.sum);
       leave();
       if (grows)
-        rescale(shrink);
+        rows.rescale(shrink);
       pack(scores, weights);
     }
     ring.waitFilled();
@@ -393,6 +393,7 @@ struct PrefillProducts {
 
 private:
   static constexpr int kTurns = 4; // barriers, and the one after
+
   __device__ __forceinline__ void takeKeys() {
     ring.waitFilled();
     int4 bad = *ring.firstBad();
@@ -405,9 +406,6 @@ private:
   __device__ __forceinline__ void leave() {
     ring.release();
     ring.advance();
-  }
-  __device__ __forceinline__ void rescale(const float (&by)[2]) {
-    rows.rescale(by);
   }
 
   template <bool transposed, bool adds, int columns>

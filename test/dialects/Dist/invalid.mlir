@@ -184,6 +184,15 @@ module @weight_shard_c7_bytes {
 
 // -----
 
+module @weight_shard_c7_rotated {
+  dist.mesh @mesh ["tp" = 4]
+  model.weight @a from "a" dims ["out", "in"] stored <rotated 64> : tensor<64x128xbf16>
+  // expected-error @+1 {{expected whole groups of 64 columns, which are rotated together, but got 'tensor<64x32xbf16>'; split part @a less finely}}
+  dist.weight_shard @s of [@a] shardings [#dist.sharding<@mesh, [_, "tp"]>] concat 0 stored <rotated 64> : tensor<64x32xbf16>
+}
+
+// -----
+
 // A scale may become f32, not anything else, and loses its source.
 module @weight_shard_c7_companion {
   dist.mesh @mesh ["tp" = 8]
