@@ -165,9 +165,11 @@ TEST_P(ShortageTest, WhileASessionIsMade) {
                   Call::Thread, kShortage, [] { return Nothing(); }, make),
               GetParam());
   EXPECT_EQ(logits(), before);
-  EXPECT_TRUE(
-      hasSeen({"rank ", ": arena \"", " bytes could not be allocated"}));
-  EXPECT_TRUE(hasSeen({"the kernels' working memory needs ", "which this "}));
+  if (GetParam() == 1) { // in an order that is always the same
+    EXPECT_TRUE(
+        hasSeen({"rank ", ": arena \"", " bytes could not be allocated"}));
+    EXPECT_TRUE(hasSeen({"the kernels' working memory needs ", "which this "}));
+  }
   if (GetParam() > 1)
     EXPECT_TRUE(hasSeen({": no thread could be started: ",
                          "; raise the limits of memory and of threads, or "
@@ -184,8 +186,11 @@ TEST_P(ShortageTest, WhileASessionIsUsed) {
       });
   EXPECT_GT(calls, 10u);
   EXPECT_EQ(logits(), before);
-  EXPECT_TRUE(hasSeen({": no memory for a copy of state of ",
-                       " bytes; release a snapshot first"}));
+  // Several ranks allocate in another order each time, so that a walk need not
+  // meet every allocation.
+  if (GetParam() == 1)
+    EXPECT_TRUE(hasSeen({": no memory for a copy of state of ",
+                         " bytes; release a snapshot first"}));
 }
 
 TEST_P(ShortageTest, ASessionThatItBrokeSaysSo) {
