@@ -18,6 +18,7 @@
 
 #pragma once
 
+#include "runtime/kernels/impls/attention.cuh"
 #include "runtime/kernels/ptx/wgmma_rows.cuh"
 #include "runtime/kernels/tile/cached_tiles.cuh"
 

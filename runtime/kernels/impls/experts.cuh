@@ -120,22 +120,34 @@ __device__ void expertsUpAnyShape(const LaunchParams &p, const void *x,
   }
 }
 
+/// Calls visit(pair, part) for `parts` parts of each pair that is held here, a
+/// warp for each.
+template <int extent, int64_t parts, typename Experts, int64_t held,
+          typename Visit>
+__device__ __forceinline__ void forEachHeldPart(const LaunchParams &p,
+                                                Visit visit) {
+  int64_t total =
+      static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols * parts;
+  int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
+  for (int64_t i =
+           (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+       i < total; i += warps) {
+    int64_t pair = i / parts;
+    if (heldExpert<held>(
+            p, Experts::row(p.operands[2],
+                            pair / Experts::kCols)[pair % Experts::kCols]) >= 0)
+      visit(pair, i % parts);
+  }
+}
+
 /// Rounds the rows of held pairs in place, as roundToGroups does.
 template <int extent, int64_t group, int64_t inner, typename Experts,
           int64_t held>
 __device__ void roundInner(const LaunchParams &p, void *values) {
   constexpr int64_t kGroups = (inner + group - 1) / group;
-  int64_t total =
-      static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols * kGroups;
-  int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
-  for (int64_t i =
-           (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
-       i < total; i += warps) {
-    int64_t pair = i / kGroups, first = i % kGroups * group;
-    if (heldExpert<held>(
-            p, Experts::row(p.operands[2],
-                            pair / Experts::kCols)[pair % Experts::kCols]) < 0)
-      continue;
+  forEachHeldPart<extent, kGroups, Experts, held>(p, [&](int64_t pair,
+                                                         int64_t part) {
+    int64_t first = part * group;
     float *row = static_cast<float *>(values) + pair * inner + first;
     int count = static_cast<int>(inner - first < group ? inner - first : group);
     float scale = encodeLongGroup(
@@ -143,7 +155,7 @@ __device__ void roundInner(const LaunchParams &p, void *values) {
         [&](int64_t k, e4m3 code) { row[k] = toFloat(code); });
     for (int k = threadIdx.x % 32; k < count; k += 32)
       row[k] *= scale;
-  }
+  });
 }
 
 /// Rotates the rows of held pairs in place, as rotateRows does.
@@ -152,21 +164,11 @@ template <int extent, int columns, int64_t inner, typename Experts,
 __device__ void rotateInner(const LaunchParams &p, void *values) {
   constexpr int64_t kGroups = inner / columns;
   static_assert(kGroups * columns == inner, "rows are whole groups");
-  int64_t total =
-      static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols * kGroups;
-  int64_t warps = static_cast<int64_t>(gridDim.x) * (blockDim.x / 32);
-  for (int64_t i =
-           (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
-       i < total; i += warps) {
-    int64_t pair = i / kGroups;
-    if (heldExpert<held>(
-            p, Experts::row(p.operands[2],
-                            pair / Experts::kCols)[pair % Experts::kCols]) < 0)
-      continue;
-    float *group =
-        static_cast<float *>(values) + pair * inner + i % kGroups * columns;
+  forEachHeldPart<extent, kGroups, Experts, held>(p, [&](int64_t pair,
+                                                         int64_t part) {
+    float *group = static_cast<float *>(values) + pair * inner + part * columns;
     rotateTo<columns>(group, group);
-  }
+  });
 }
 
 /// out = the sum over a token's experts held here of weight * w2(inner). A warp

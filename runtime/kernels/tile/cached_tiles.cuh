@@ -1,19 +1,22 @@
 // Tiles of a paged cache in shared memory, for kernels of which a warpgroup
 // feeds the others: a ring through which keys and values pass in turn.
 //
-// A tile has kPrefillTile positions in 16-bit elements, 64 dims after 64 dims
+// A tile has prefillTile() positions in 16-bit elements, 64 dims after 64 dims
 // in rows of 128 bytes, swizzled as wgmma wants them. Positions that are not to
 // be seen are zeros, since what stands in a cache behind them may be no number,
 // and so is what pages outside the cache should have held.
 
 #pragma once
 
-#include "runtime/kernels/impls/attention.cuh"
+#include "runtime/kernels/abi.h"
 #include "runtime/kernels/ptx/copy_async.cuh"
 #include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/ptx/tensor_map.cuh"
 #include "runtime/kernels/ptx/wgmma.cuh"
+#include "runtime/kernels/shared/attention.h"
+#include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/ring.cuh"
+#include "runtime/kernels/tile/types.cuh"
 
 namespace saddle::device {
 

@@ -18,10 +18,14 @@ static void scaleRow(const float *x, float factor, const float *weight,
   storeRow(scratch, dtype, dest, count);
 }
 
-std::unique_ptr<BoundKernel> bindRmsNorm(const BindContext &context) {
-  View x = context.operand(0), weight = context.operand(1),
-       out = context.operand(2);
-  float eps = context.real("eps");
+/// out = x * factorOf(token, row of x) * weight, of operands x, `weight` and
+/// `out`.
+template <typename FactorOf>
+static std::unique_ptr<BoundKernel>
+makeScaling(const BindContext &context, uint32_t weightAt, uint32_t outAt,
+            FactorOf factorOf) {
+  View x = context.operand(0), weight = context.operand(weightAt),
+       out = context.operand(outAt);
   uint64_t width = x.shape[1];
   context.scratch.require(double(2 * width));
   return makeKernel([=, scratch = &context.scratch](uint64_t count) {
@@ -29,10 +33,18 @@ std::unique_ptr<BoundKernel> bindRmsNorm(const BindContext &context) {
     auto *gamma = reinterpret_cast<const float *>(weight.data);
     for (uint64_t t = 0; t < count; ++t) {
       const float *row = asFloats(x.row(t), x.dtype, values, width);
-      float meanSquare = dot(row, row, width) / float(width);
-      float factor = 1.0f / std::sqrt(meanSquare + eps);
-      scaleRow(row, factor, gamma, result, out.dtype, out.row(t), width);
+      scaleRow(row, factorOf(t, row), gamma, result, out.dtype, out.row(t),
+               width);
     }
+  });
+}
+
+std::unique_ptr<BoundKernel> bindRmsNorm(const BindContext &context) {
+  float eps = context.real("eps");
+  uint64_t width = context.operand(0).shape[1];
+  return makeScaling(context, 1, 2, [=](uint64_t, const float *row) {
+    float meanSquare = dot(row, row, width) / float(width);
+    return 1.0f / std::sqrt(meanSquare + eps);
   });
 }
 
@@ -74,34 +86,15 @@ struct RootMeanSquares {
 } // namespace
 
 std::unique_ptr<BoundKernel> bindRmsScale(const BindContext &context) {
-  View x = context.operand(0), weight = context.operand(2),
-       out = context.operand(3);
   RootMeanSquares rms(context);
-  uint64_t width = x.shape[1];
-  context.scratch.require(double(2 * width));
-  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
-    float *values = scratch->data(), *result = values + width;
-    auto *gamma = reinterpret_cast<const float *>(weight.data);
-    for (uint64_t t = 0; t < count; ++t) {
-      const float *row = asFloats(x.row(t), x.dtype, values, width);
-      scaleRow(row, rms.factor(t), gamma, result, out.dtype, out.row(t), width);
-    }
+  return makeScaling(context, 2, 3, [=](uint64_t token, const float *) {
+    return rms.factor(token);
   });
 }
 
 std::unique_ptr<BoundKernel> bindScaleColumns(const BindContext &context) {
-  View x = context.operand(0), weight = context.operand(1),
-       out = context.operand(2);
-  uint64_t width = x.shape[1];
-  context.scratch.require(double(2 * width));
-  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
-    float *values = scratch->data(), *result = values + width;
-    auto *gamma = reinterpret_cast<const float *>(weight.data);
-    for (uint64_t t = 0; t < count; ++t) {
-      const float *row = asFloats(x.row(t), x.dtype, values, width);
-      scaleRow(row, 1.0f, gamma, result, out.dtype, out.row(t), width);
-    }
-  });
+  return makeScaling(context, 1, 2,
+                     [](uint64_t, const float *) { return 1.0f; });
 }
 
 std::unique_ptr<BoundKernel> bindDivideByRms(const BindContext &context) {

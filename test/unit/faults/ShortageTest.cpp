@@ -5,6 +5,7 @@
 #include "test/unit/engine/TinyEngine.h"
 #include "test/unit/faults/Walk.h"
 #include "test/unit/weights/TestCheckpoint.h"
+#include "tools/support/Runtime.h"
 
 #include <saddle/engine.h>
 #include <saddle/generate.h>
@@ -31,17 +32,12 @@ const Codes kLoss = {SADDLE_DATA_LOSS, SADDLE_INTERNAL, SADDLE_NOT_FOUND,
       return status;                                                           \
   } while (false)
 
-template <typename Handle, void (*destroy)(Handle *)>
-struct Destroy {
-  void operator()(Handle *handle) const { destroy(handle); }
-};
-template <typename Handle, void (*destroy)(Handle *)>
-using Owner = std::unique_ptr<Handle, Destroy<Handle, destroy>>;
-using EngineOwner = Owner<saddle_engine_t, saddle_engine_destroy>;
-using SessionOwner = Owner<saddle_session_t, saddle_session_destroy>;
-using GeneratorOwner = Owner<saddle_generator_t, saddle_generator_destroy>;
-using TokenizerOwner = Owner<saddle_tokenizer_t, saddle_tokenizer_destroy>;
-using StreamOwner = Owner<saddle_text_stream_t, saddle_text_stream_destroy>;
+using tools::EngineOwner;
+using tools::SessionOwner;
+using tools::StreamOwner;
+using tools::TokenizerOwner;
+using GeneratorOwner =
+    tools::Owner<saddle_generator_t, saddle_generator_destroy>;
 
 struct Nothing {};
 
