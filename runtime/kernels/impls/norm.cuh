@@ -215,62 +215,64 @@ __device__ void sumOfSquares(const LaunchParams &p, void *out) {
   }
 }
 
-/// Operands x, sums, weight, out; may work in place.
-template <int extent, typename X, typename Sums, typename Out>
-__device__ void rmsScale(const LaunchParams &p, int column, float divisor,
-                         float eps) {
+/// Writes each row of x, scaled, to operand `outAt`: scaleOf(row, first) gives
+/// what is applied to the values from column `first` on, scale(i, x). In place,
+/// too.
+template <int extent, typename X, typename Out, typename ScaleOf>
+__device__ __forceinline__ void scaleRows(const LaunchParams &p, int outAt,
+                                          ScaleOf scaleOf) {
   static_assert(X::kCols == Out::kCols, "scaling keeps the width");
   constexpr int kCount = commonVector<X, Out>();
   forEachVector<X::kCols, kCount>(
       p.step->counts[extent], [&](int64_t row, int64_t first) {
-        float factor =
-            rmsFactor(Sums::row(p.operands[1], row)[column], divisor, eps);
+        auto scale = scaleOf(row, first);
         auto x = loadVector<X, kCount>(p.operands[0], row, first);
-        auto weight = *reinterpret_cast<const Vector<float, kCount> *>(
-            static_cast<const float *>(p.operands[2]) + first);
         float scaled[kCount];
 #pragma unroll
         for (int i = 0; i < kCount; ++i)
-          scaled[i] = toFloat(x[i]) * factor * weight[i];
-        storeVector<Out, kCount>(p.operands[3], row, first, scaled);
+          scaled[i] = scale(i, toFloat(x[i]));
+        storeVector<Out, kCount>(p.operands[outAt], row, first, scaled);
       });
+}
+
+/// The weights from column `first` on that belong to a vector of scaleRows().
+template <typename X, typename Out>
+__device__ __forceinline__ auto columnWeights(const void *weights,
+                                              int64_t first) {
+  return *reinterpret_cast<const Vector<float, commonVector<X, Out>()> *>(
+      static_cast<const float *>(weights) + first);
+}
+
+/// Operands x, sums, weight, out; may work in place.
+template <int extent, typename X, typename Sums, typename Out>
+__device__ void rmsScale(const LaunchParams &p, int column, float divisor,
+                         float eps) {
+  scaleRows<extent, X, Out>(p, 3, [&](int64_t row, int64_t first) {
+    float factor =
+        rmsFactor(Sums::row(p.operands[1], row)[column], divisor, eps);
+    auto weight = columnWeights<X, Out>(p.operands[2], first);
+    return [=](int i, float x) { return x * factor * weight[i]; };
+  });
 }
 
 /// Operands x, weight, out; may work in place.
 template <int extent, typename X, typename Out>
 __device__ void scaleColumns(const LaunchParams &p) {
-  static_assert(X::kCols == Out::kCols, "scaling keeps the width");
-  constexpr int kCount = commonVector<X, Out>();
-  forEachVector<X::kCols, kCount>(
-      p.step->counts[extent], [&](int64_t row, int64_t first) {
-        auto x = loadVector<X, kCount>(p.operands[0], row, first);
-        auto weight = *reinterpret_cast<const Vector<float, kCount> *>(
-            static_cast<const float *>(p.operands[1]) + first);
-        float scaled[kCount];
-#pragma unroll
-        for (int i = 0; i < kCount; ++i)
-          scaled[i] = toFloat(x[i]) * weight[i];
-        storeVector<Out, kCount>(p.operands[2], row, first, scaled);
-      });
+  scaleRows<extent, X, Out>(p, 2, [&](int64_t, int64_t first) {
+    auto weight = columnWeights<X, Out>(p.operands[1], first);
+    return [=](int i, float x) { return x * weight[i]; };
+  });
 }
 
 /// Operands x, sums, out; may work in place.
 template <int extent, typename X, typename Sums, typename Out>
 __device__ void divideByRms(const LaunchParams &p, int column, float divisor,
                             float eps) {
-  static_assert(X::kCols == Out::kCols, "dividing keeps the width");
-  constexpr int kCount = commonVector<X, Out>();
-  forEachVector<X::kCols, kCount>(
-      p.step->counts[extent], [&](int64_t row, int64_t first) {
-        float factor =
-            rmsFactor(Sums::row(p.operands[1], row)[column], divisor, eps);
-        auto x = loadVector<X, kCount>(p.operands[0], row, first);
-        float divided[kCount];
-#pragma unroll
-        for (int i = 0; i < kCount; ++i)
-          divided[i] = toFloat(x[i]) * factor;
-        storeVector<Out, kCount>(p.operands[2], row, first, divided);
-      });
+  scaleRows<extent, X, Out>(p, 2, [&](int64_t row, int64_t) {
+    float factor =
+        rmsFactor(Sums::row(p.operands[1], row)[column], divisor, eps);
+    return [=](int, float x) { return x * factor; };
+  });
 }
 
 } // namespace saddle::device
