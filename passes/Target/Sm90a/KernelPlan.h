@@ -102,6 +102,9 @@ struct FunctionPlan {
   /// launch before may write or read; it may fetch weights earlier. It calls
   /// allowNext(), too.
   bool waitsItself = false;
+  /// The next function reads, before it waits, what was there before this one
+  /// began: it may come only when this one has waited.
+  bool holdsNext = false;
 };
 
 struct KernelPlan {

@@ -80,9 +80,8 @@ static void printHead(llvm::raw_ostream &os, const PrintedKernel &kernel) {
      << kernel.firstPlace << "\n";
 }
 
-/// `communicates`: the body lets the next kernel start itself.
 static void printFunction(llvm::raw_ostream &os, StringRef name,
-                          const FunctionPlan &function, bool communicates) {
+                          const FunctionPlan &function) {
   os << "// Grid " << function.grid[0] << " x " << function.grid[1] << " x "
      << function.grid[2];
   if (function.exclusiveGrid > 0)
@@ -95,11 +94,9 @@ static void printFunction(llvm::raw_ostream &os, StringRef name,
   if (function.residentBlocks > 0)
     os << ", " << function.residentBlocks;
   os << ")\n    " << name << "(const __grid_constant__ LaunchParams p) {\n";
-  if (!function.waitsItself) {
-    os << "  waitForPrevious();\n";
-    if (!communicates)
-      os << "  allowNext();\n";
-  }
+  if (!function.waitsItself)
+    os << (function.holdsNext ? "  waitForPrevious();\n  allowNext();\n"
+                              : "  allowNext();\n  waitForPrevious();\n");
   SmallVector<StringRef> lines;
   StringRef(function.body).rtrim('\n').split(lines, '\n');
   for (StringRef line : lines)
@@ -117,8 +114,7 @@ static void printIncludes(llvm::raw_ostream &os,
 static void printFunctions(llvm::raw_ostream &os, StringRef kernel,
                            const KernelPlan &plan) {
   for (const FunctionPlan &function : plan.functions) {
-    printFunction(os, functionName(kernel, function), function,
-                  plan.exchangeBytes > 0);
+    printFunction(os, functionName(kernel, function), function);
     os << "\n";
   }
 }

@@ -110,7 +110,8 @@ private:
          << function.grid[1] << " " << function.grid[2] << " "
          << function.exclusiveGrid << " " << function.cluster << " "
          << function.block << " " << function.sharedBytes << " "
-         << function.residentBlocks << " " << function.waitsItself << "\n"
+         << function.residentBlocks << " " << function.waitsItself << " "
+         << function.holdsNext << "\n"
          << function.body << "\n";
     return content;
   }

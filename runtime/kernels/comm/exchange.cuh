@@ -17,7 +17,8 @@
 // nothing has to be cleared: what is read is checked against the epoch.
 //
 // That argument needs that a kernel sees all writes of the one before it and
-// starts nothing earlier: waitForPrevious() comes first.
+// starts nothing earlier: waitForPrevious() comes first. The next kernel may
+// become resident before that (allowNext()), since it waits, too.
 
 #pragma once
 
@@ -92,7 +93,6 @@ public:
     if (threadIdx.x == 0)
       isLastToBegin =
           gridDim.x == 1 || atomicAdd(&state->begun, 1) == gridDim.x - 1;
-    allowNext();
     if (blockIdx.x != 0)
       return;
     if ((epoch & 0x7fffffff) / 2 == 1)

@@ -29,10 +29,8 @@ struct TransferEnd {
         theirs(reinterpret_cast<BoundaryState *>(
             reinterpret_cast<char *>(mine) + p.group->peers[other])),
         number(loadRelaxed(&(mine->*counter)) + 1),
-        mailbox(number % kMailboxes) {
-    allowNext();
-    rows = min(p.step->counts[extent], uint32_t(M::kRows));
-  }
+        mailbox(number % kMailboxes),
+        rows(min(p.step->counts[extent], uint32_t(M::kRows))) {}
 
   /// What both ends must agree on.
   __device__ __forceinline__ WordPair header() const {
@@ -55,8 +53,7 @@ struct TransferEnd {
   const LaunchParams &p;
   BoundaryState *const mine;
   BoundaryState *const theirs;
-  const uint32_t number, mailbox;
-  uint32_t rows;
+  const uint32_t number, mailbox, rows;
 };
 
 template <int extent, typename M, uint64_t memory>

@@ -11,9 +11,10 @@ __device__ __forceinline__ void waitForPrevious() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 }
 
-/// Lets the next kernel become resident once every CTA of this one has said so.
-/// The next one still sees nothing of this one's writes before its own
-/// waitForPrevious().
+/// Lets the next kernel become resident once every CTA of this one has said so
+/// or has ended. The next one still sees nothing of this one's writes before
+/// its own waitForPrevious(); nor, when this one has not waited yet, of those
+/// of kernels before.
 __device__ __forceinline__ void allowNext() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }

@@ -30,9 +30,9 @@ engine.rank_groups @groups.tp axes "tp" size 2 ranks [0, 1, 2, 3]
 // CHECK-SAME: // Grid 1 x 1 x 1, 0 bytes of dynamic shared memory.\0A
 // CHECK-SAME: extern \22C\22 __global__ void __launch_bounds__(256)\0A
 // CHECK-SAME: add_0(const __grid_constant__ LaunchParams p) {\0A
-// CHECK-SAME: waitForPrevious();\0A
-// The next kernel may become resident; in one that communicates the body says when.
+// The next kernel may become resident before this one waits.
 // CHECK-SAME: allowNext();\0A
+// CHECK-SAME: waitForPrevious();\0A
 // 1 is schema::Extent::TOKENS.
 // CHECK-SAME: add<1, Matrix<bf16, 8, 64, 64>, Matrix<bf16, 8, 64, 64>, Matrix<bf16, 8, 64, 64>>(p);\0A
 // A view: rows of 192 elements, from column 64 on, which is 128 bytes.

@@ -147,6 +147,8 @@ TEST_F(PackedPlanTest, OneTokenHasACtaForEachChoice) {
   // least 330.
   EXPECT_THAT(p.functions[0].grid, ElementsAre(48u, 8u, 1u));
   EXPECT_THAT(p.functions[0].body, HasSubstr("expertsUpPackedDecode<"));
+  // The second reads the choices before it waits.
+  EXPECT_TRUE(p.functions[0].holdsNext);
   // Two CTAs of four choices for each 16 of 3072 rows, two warps a choice.
   EXPECT_EQ(p.functions[1].grid[0], 384u);
   EXPECT_EQ(p.functions[1].cluster, 2u);
