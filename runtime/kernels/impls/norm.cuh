@@ -46,13 +46,39 @@ struct RowShare {
     return blockSum<threads>(sum, scratch);
   }
 
+  /// Weights of the row's columns, to be loaded with its values and not behind
+  /// their sum, unless registers are short.
+  struct Weights {
+    static constexpr bool kAreHeld = kVectors * count <= 8;
+    const float *weights;
+    Vector<float, count> held[kAreHeld ? kVectors : 1];
+
+    __device__ __forceinline__ explicit Weights(const void *weight)
+        : weights(static_cast<const float *>(weight)) {
+      if constexpr (kAreHeld)
+        forEach([&](int i, int column) { held[i] = load(column); });
+    }
+    __device__ __forceinline__ Vector<float, count> at(int i,
+                                                       int column) const {
+      if constexpr (kAreHeld)
+        return held[i];
+      else
+        return load(column);
+    }
+
+  private:
+    __device__ __forceinline__ Vector<float, count> load(int column) const {
+      return *reinterpret_cast<const Vector<float, count> *>(weights + column);
+    }
+  };
+
   /// out[row] = the row * factor * weight, rounded once.
   template <typename Out>
-  __device__ __forceinline__ void storeScaled(float factor, const void *weight,
-                                              void *out, int64_t row) const {
+  __device__ __forceinline__ void storeScaled(float factor,
+                                              const Weights &weights, void *out,
+                                              int64_t row) const {
     forEach([&](int i, int column) {
-      auto gamma = *reinterpret_cast<const Vector<float, count> *>(
-          static_cast<const float *>(weight) + column);
+      auto gamma = weights.at(i, column);
       float scaled[count];
 #pragma unroll
       for (int j = 0; j < count; ++j)
@@ -74,9 +100,11 @@ __device__ void rmsNorm(const LaunchParams &p, float eps) {
   static_assert(X::kCols == Out::kCols, "a norm keeps the width");
   constexpr int kCount = commonVector<X, Out>();
   __shared__ float scratch[threads / 32];
+  using Share = RowShare<X::kCols, kCount, threads>;
+  typename Share::Weights weights(p.operands[1]);
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
        row += gridDim.x) {
-    RowShare<X::kCols, kCount, threads> share;
+    Share share;
     share.forEach([&](int i, int column) {
       auto x = loadVector<X, kCount>(p.operands[0], row, column);
 #pragma unroll
@@ -84,8 +112,8 @@ __device__ void rmsNorm(const LaunchParams &p, float eps) {
         share.values[i][j] = toFloat(x[j]);
     });
     float sum = share.sumOfSquares(scratch);
-    share.template storeScaled<Out>(rmsFactor(sum, X::kCols, eps),
-                                    p.operands[1], p.operands[2], row);
+    share.template storeScaled<Out>(rmsFactor(sum, X::kCols, eps), weights,
+                                    p.operands[2], row);
   }
 }
 
@@ -103,8 +131,8 @@ struct ScaledAdded {
 };
 
 /// Operands a, b, weight: their sum is rounded, and kept as operand `sumAt`
-/// unless that is 0; it may be exactly a or b. Calls store(row, share, factor):
-/// the norm of the rounded sum is the share times factor and weight.
+/// unless that is 0; it may be exactly a or b. Calls store(row, share, factor,
+/// weights): the norm of the rounded sum is the share times factor and weights.
 template <int extent, int threads, int count, int sumAt, typename A, typename B,
           typename Sum, typename Combine, typename Store>
 __device__ __forceinline__ void addRows(const LaunchParams &p, float eps,
@@ -112,9 +140,11 @@ __device__ __forceinline__ void addRows(const LaunchParams &p, float eps,
   static_assert(A::kCols == B::kCols && A::kCols == Sum::kCols,
                 "the operands of a sum have one width");
   __shared__ float scratch[threads / 32];
+  using Share = RowShare<A::kCols, count, threads>;
+  typename Share::Weights weights(p.operands[2]);
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
        row += gridDim.x) {
-    RowShare<A::kCols, count, threads> share;
+    Share share;
     share.forEach([&](int i, int column) {
       auto a = loadVector<A, count>(p.operands[0], row, column);
       auto b = loadVector<B, count>(p.operands[1], row, column);
@@ -127,7 +157,7 @@ __device__ __forceinline__ void addRows(const LaunchParams &p, float eps,
                                 share.values[i]);
     });
     float sum = share.sumOfSquares(scratch);
-    store(row, share, rmsFactor(sum, A::kCols, eps));
+    store(row, share, rmsFactor(sum, A::kCols, eps), weights);
   }
 }
 
@@ -138,9 +168,9 @@ __device__ void addRmsNorm(const LaunchParams &p, float eps) {
   static_assert(A::kCols == Out::kCols, "a norm keeps the width");
   constexpr int kCount = commonVector<A, B, Sum, Out>();
   addRows<extent, threads, kCount, /*sumAt=*/3, A, B, Sum>(
-      p, eps, Added{}, [&](uint32_t row, auto &share, float factor) {
-        share.template storeScaled<Out>(factor, p.operands[2], p.operands[4],
-                                        row);
+      p, eps, Added{},
+      [&](uint32_t row, auto &share, float factor, auto &weights) {
+        share.template storeScaled<Out>(factor, weights, p.operands[4], row);
       });
 }
 
@@ -153,9 +183,8 @@ __device__ void scaledAddRmsNorm(const LaunchParams &p, float alpha, float beta,
   constexpr int kCount = commonVector<A, B, Out>();
   addRows<extent, threads, kCount, /*sumAt=*/0, A, B, A>(
       p, eps, ScaledAdded{alpha, beta},
-      [&](uint32_t row, auto &share, float factor) {
-        share.template storeScaled<Out>(factor, p.operands[2], p.operands[3],
-                                        row);
+      [&](uint32_t row, auto &share, float factor, auto &weights) {
+        share.template storeScaled<Out>(factor, weights, p.operands[3], row);
       });
 }
 
@@ -169,8 +198,9 @@ __device__ void addRmsNormEncode(const LaunchParams &p, float eps, void *codes,
   using Row = Matrix<Element, 1, A::kCols, A::kCols>;
   __shared__ __align__(16) Element normed[A::kCols];
   addRows<extent, threads, commonVector<A, B, Sum>(), /*sumAt=*/3, A, B, Sum>(
-      p, eps, Added{}, [&](uint32_t row, auto &share, float factor) {
-        share.template storeScaled<Row>(factor, p.operands[2], normed, 0);
+      p, eps, Added{},
+      [&](uint32_t row, auto &share, float factor, auto &weights) {
+        share.template storeScaled<Row>(factor, weights, normed, 0);
         __syncthreads();
         for (int i = threadIdx.x / 32; i < Factors::kCols; i += threads / 32) {
           int first = i * group, left = static_cast<int>(A::kCols) - first;

@@ -117,7 +117,7 @@ __device__ void normAllReduceGate(const LaunchParams &p, float divisor,
       p, kNormGateSignature<X>, rowsOf<extent, X>(p),
       [&](uint32_t row) { return Row(p, row); },
       [&](const Row &mine, float (&sums)[2]) { mine.sums(sums, scratch); },
-      [](uint32_t) {},
+      [](Row &, uint32_t) {},
       [&](const Row &mine, float2 total) {
         mine.finish(rmsFactor(total.x, divisor, eps));
       });

@@ -100,10 +100,20 @@ __device__ __forceinline__ void combineRmsNormRouter(const LaunchParams &p,
   WarpRow<W, kOfPart> weights;
   if (expert < kExperts)
     weights.load(p.operands[3], expert, part * kOfPart, lane);
+  int token = thread / kThreads, first = thread % kThreads;
+  constexpr int kRounds = (kCols + kThreads * kCount - 1) / (kThreads * kCount);
+  using Gammas = Vector<float, kCount>;
+  auto gammasAt = [&](int column) {
+    return *reinterpret_cast<const Gammas *>(
+        static_cast<const float *>(p.operands[2]) + column);
+  };
+  // Fetched before the wait, too, where registers suffice.
+  Gammas early;
+  if (kRounds == 1 && first * kCount < kCols)
+    early = gammasAt(first * kCount);
   waitForPrevious();
   int count = static_cast<int>(p.step->counts[extent]);
 
-  int token = thread / kThreads, first = thread % kThreads;
   float squares = 0;
   if (token < count)
     for (int column = first * kCount; column < kCols;
@@ -129,16 +139,18 @@ __device__ __forceinline__ void combineRmsNormRouter(const LaunchParams &p,
     squares += scratch[token * kWarps + i];
   if (token < count) {
     float factor = rmsFactor(squares, kCols, eps);
-    for (int column = first * kCount; column < kCols;
-         column += kThreads * kCount) {
+#pragma unroll
+    for (int round = 0; round < kRounds; ++round) {
+      int column = (round * kThreads + first) * kCount;
+      if (column >= kCols)
+        break;
       auto sum = *reinterpret_cast<const Vector<SumElement, kCount> *>(
           sums + token * kCols + column);
-      auto gamma = *reinterpret_cast<const Vector<float, kCount> *>(
-          static_cast<const float *>(p.operands[2]) + column);
+      Gammas gammas = kRounds == 1 ? early : gammasAt(column);
       Vector<NormElement, kCount> norm;
 #pragma unroll
       for (int i = 0; i < kCount; ++i)
-        norm[i] = fromFloat<NormElement>(toFloat(sum[i]) * factor * gamma[i]);
+        norm[i] = fromFloat<NormElement>(toFloat(sum[i]) * factor * gammas[i]);
       *reinterpret_cast<Vector<NormElement, kCount> *>(norms + token * kCols +
                                                        column) = norm;
     }

@@ -59,13 +59,26 @@ public:
 
   __device__ __forceinline__ QKNormRow(const LaunchParams &p, uint32_t row)
       : p(p), row(row),
-        slot(static_cast<const i32 *>(p.operands[qk_norm::kSlots])[row]) {
+        slot(static_cast<const i32 *>(p.operands[qk_norm::kSlots])[row]),
+        cached(static_cast<uint32_t>(slot) < p.step->slots) {
     forEach([&](int i, const auto &place) {
       using Place = std::decay_t<decltype(place)>;
       load<typename Place::Source>(i, Place::kOperand, place.column, 0);
       if (place.turned)
         load<typename Place::Source>(i, Place::kOperand,
                                      place.column + Units::kHalf, 1);
+    });
+  }
+
+  /// Fetches the weights of the row's columns for finish<true>().
+  __device__ __forceinline__ void fetchWeights() {
+    forEach([&](int i, const auto &place) {
+      constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
+      if constexpr (kOperand != qk_norm::kV) {
+        gammas[i][0] = gamma(kOperand, place.column);
+        if (place.turned)
+          gammas[i][1] = gamma(kOperand, place.column + Units::kHalf);
+      }
     });
   }
 
@@ -87,9 +100,9 @@ public:
   }
 
   /// Scales by `factors` of q and k, turns by `rotations` and stores.
+  template <bool fetched = false>
   __device__ __forceinline__ void finish(const float (&factors)[2],
                                          const Rotation *rotations) {
-    bool cached = static_cast<uint32_t>(slot) < p.step->slots;
     forEach([&](int i, const auto &place) {
       constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
       if constexpr (kOperand == qk_norm::kV) {
@@ -97,11 +110,15 @@ public:
           storeVector<Cache, kCount>(p.operands[qk_norm::kVCache], slot,
                                      place.column, values[i][0]);
       } else {
-        scale(values[i][0], factors[kOperand], qk_norm::kQWeight + kOperand,
-              place.column);
+        auto scalePart = [&](int part, int column) {
+          if constexpr (fetched)
+            scale(values[i][part], factors[kOperand], gammas[i][part]);
+          else
+            scale(values[i][part], factors[kOperand], gamma(kOperand, column));
+        };
+        scalePart(0, place.column);
         if (place.turned) {
-          scale(values[i][1], factors[kOperand], qk_norm::kQWeight + kOperand,
-                place.column + Units::kHalf);
+          scalePart(1, place.column + Units::kHalf);
 #pragma unroll
           for (int j = 0; j < kCount; ++j) {
             rotate(rotations[place.pair + j], values[i][0][j], values[i][1][j]);
@@ -175,10 +192,15 @@ private:
       values[i][part][j] = toFloat(x[j]);
   }
 
+  using Gammas = Vector<float, kCount>;
+  /// Weights of q or k from `column` on.
+  __device__ __forceinline__ Gammas gamma(int operand, int column) const {
+    return *reinterpret_cast<const Gammas *>(
+        static_cast<const float *>(p.operands[qk_norm::kQWeight + operand]) +
+        column);
+  }
   __device__ __forceinline__ void scale(float (&x)[kCount], float factor,
-                                        int weights, int column) {
-    auto gamma = *reinterpret_cast<const Vector<float, kCount> *>(
-        static_cast<const float *>(p.operands[weights]) + column);
+                                        const Gammas &gamma) {
 #pragma unroll
     for (int j = 0; j < kCount; ++j)
       x[j] = rounded(x[j] * factor * gamma[j]);
@@ -186,8 +208,11 @@ private:
 
   const LaunchParams &p;
   uint32_t row;
-  i32 slot; // fetched with the row, not behind its sums
+  // Fetched with the row, not behind its sums.
+  i32 slot;
+  bool cached; // whether the slot is one of the caches'
   float values[kPerThread][2][kCount];
+  Gammas gammas[kPerThread][2]; // unused, and so nowhere, unless fetched
 };
 
 /// Norms over the columns at hand: of q over `qDivisor` values, of k over

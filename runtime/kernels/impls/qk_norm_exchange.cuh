@@ -29,7 +29,8 @@ __device__ void qkNormAllReduceRopeKVAppend(const LaunchParams &p,
       p, kQKNormSignature<Q>, rowsOf<extent, Q>(p),
       [&](uint32_t row) { return Row(p, row); },
       [&](const Row &mine, float (&sums)[2]) { mine.sums(sums, scratch); },
-      [&](uint32_t row) {
+      [&](Row &mine, uint32_t row) {
+        mine.fetchWeights();
         fillRotations<rotaryDim / 2>(
             frequencies,
             static_cast<const i32 *>(p.operands[qk_norm::kPositions])[row],
@@ -38,7 +39,7 @@ __device__ void qkNormAllReduceRopeKVAppend(const LaunchParams &p,
       [&](Row &mine, float2 total) {
         float factors[2] = {rmsFactor(total.x, qDivisor, eps),
                             rmsFactor(total.y, kDivisor, eps)};
-        mine.finish(factors, rotations);
+        mine.template finish</*fetched=*/true>(factors, rotations);
       });
 }
 

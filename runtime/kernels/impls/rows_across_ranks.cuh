@@ -23,8 +23,8 @@ __device__ __forceinline__ uint32_t rowsOf(const LaunchParams &p) {
 /// before the first is waited for. `memory`
 /// bytes of exchange memory; `signature` as Exchange has it. load(row) gives
 /// the CTA's part of a row, sums(part, sums) its sums, the same in every
-/// thread; prepare(row) does what needs no sums while they are on their way,
-/// and finish(part, total) the rest. All are called by all threads.
+/// thread; prepare(part, row) does what needs no sums while they are on their
+/// way, and finish(part, total) the rest. All are called by all threads.
 template <int size, uint64_t memory, int blocks, int64_t most, typename Load,
           typename Sums, typename Prepare, typename Finish>
 __device__ __forceinline__ void
@@ -45,7 +45,7 @@ rowsAcrossRanks(const LaunchParams &p, uint32_t signature, uint32_t rows,
   };
   // False, in all threads, when a member does not come.
   auto receive = [&](auto &part, uint32_t row) {
-    prepare(row);
+    prepare(part, row);
     bool came = true;
     if (speaks) {
       float2 values = {mine[0], mine[1]};
