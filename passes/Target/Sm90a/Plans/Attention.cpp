@@ -159,8 +159,10 @@ static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
   int64_t resident = shape.kCache.element.isBF16() ? 2 : 3;
   int64_t groups =
       shape.kvHeads * llvm::divideCeil(shape.perKvHead, device::kDecodeHeads);
+  // One place less: the kernel before may still have a CTA, for which the last
+  // range would wait.
   int64_t splits =
-      shape.splits(kMultiprocessors * resident, shape.tokens * groups);
+      shape.splits(kMultiprocessors * resident - 1, shape.tokens * groups);
   FunctionPlan attend;
   attend.body = llvm::formatv("attentionDecode<A, {0}>(p, {1});", kWarps,
                               floatLiteral(shape.scale));
@@ -169,6 +171,7 @@ static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
   attend.grid[1] = static_cast<uint32_t>(groups);
   attend.grid[2] = static_cast<uint32_t>(shape.tokens);
   attend.residentBlocks = static_cast<uint32_t>(resident);
+  attend.waitsItself = true;
   return assemble(launch, shape, splits, "impls/attention_decode.cuh",
                   std::move(attend), false, true);
 }

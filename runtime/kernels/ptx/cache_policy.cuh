@@ -1,0 +1,27 @@
+// How L2 treats what is read, and reads that tell it.
+
+#pragma once
+
+#include <cstdint>
+
+namespace saddle::device {
+
+struct CachePolicy {
+  uint64_t bits;
+};
+
+/// For what is read once in a step, such as weights: it makes room before what
+/// is read again (results, small tables, code).
+__device__ __forceinline__ CachePolicy evictFirst() {
+  CachePolicy policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;"
+      : "=l"(policy.bits));
+  return policy;
+}
+
+/// Asks L2 for the line of 128 bytes at `global`.
+__device__ __forceinline__ void prefetchLine(const void *global) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(global) : "memory");
+}
+
+} // namespace saddle::device
