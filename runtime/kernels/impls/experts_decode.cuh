@@ -25,7 +25,6 @@ __device__ void expertsUpDecode(const LaunchParams &p, float *inner) {
   using Stream = typename Resident::Stream;
   using Gated = GatedRows<W13, held, Shape, Stream, Scale>;
   extern __shared__ __align__(16) uint8_t shared[];
-  allowNext();
   int token = blockIdx.z, slot = blockIdx.y;
   if (token >= p.step->counts[extent])
     return;
@@ -39,12 +38,15 @@ __device__ void expertsUpDecode(const LaunchParams &p, float *inner) {
   Gated::set(source, p, expert, ctaColumn, share);
   Stream stream;
   stream.clear();
-  stream.template begin<Resident::kGroup, Scale::kBlockCols>(
-      source, share.ring, share.first, share.last, [] {});
+  // The token is asked for before the weights, behind which it would wait.
   uint8_t *codes = shared + Resident::kOffset;
-  Resident::template encode<typename X::Element>(
+  Resident::Encoder::encode(
       codes, 1, threadIdx.x / 32, Shape::kRowWarps * Shape::kColumnWarps,
-      [&](int) { return X::row(p.operands[0], token); });
+      [&](int) { return X::row(p.operands[0], token); },
+      [&] {
+        stream.template begin<Resident::kGroup, Scale::kBlockCols>(
+            source, share.ring, share.first, share.last, [] {});
+      });
   Resident::attach(source, codes);
   __syncthreads();
   stream.template finish<Resident::kGroup, Scale::kBlockCols>(
@@ -86,6 +88,15 @@ __device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
   int firstRow = blockIdx.x * Shape::kRows;
   uint8_t *ring = shared + warp * Resident::kWarpBytes;
   uint8_t *codes = ring + Stream::kRingBytes;
+  // The choices were there before the first function began; its results are
+  // not yet.
+  bool sorted = false;
+  auto sortAndWait = [&] {
+    if (!sorted)
+      choices.template sort<Weights, Experts, held>(p, token);
+    sorted = true;
+    waitForPrevious();
+  };
   for (int slot = warp; slot < kSlots; slot += blockDim.x / 32) {
     int64_t expert = heldExpert<held>(
         p, Experts::row(p.operands[At::kExperts], token)[slot]);
@@ -101,11 +112,9 @@ __device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
                             : nullptr;
     Stream stream;
     stream.clear();
-    // The choices were there before the first function began; its results
-    // are not yet.
     stream.template begin<Resident::kGroup, Scale::kBlockCols>(
-        source, ring, 0, Stream::kStages, [] { waitForPrevious(); });
-    Resident::template encode<float>(codes, 1, 0, 1, [&](int) {
+        source, ring, 0, Stream::kStages, sortAndWait);
+    Resident::Encoder::encode(codes, 1, 0, 1, [&](int) {
       return inner + (static_cast<int64_t>(token) * kSlots + slot) * W2::kCols;
     });
     Resident::attach(source, codes);
@@ -119,8 +128,7 @@ __device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
         products[slot][i * 16 + 8 + lane / 4] = stream.sums[i][0][2];
       }
   }
-  waitForPrevious();
-  choices.template sort<Weights, Experts, held>(p, token);
+  sortAndWait();
   __syncthreads();
   int row = threadIdx.x;
   if (row >= Shape::kRows || firstRow + row >= kHidden)

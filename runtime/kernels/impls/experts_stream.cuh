@@ -395,10 +395,9 @@ __device__ void expertsDownPasses(const LaunchParams &p, const Plan *plan,
             W2::row(p.operands[At::kW2],
                     static_cast<int64_t>(block.expert) * kHidden + firstRow),
             left);
-        Resident::template encode<float>(
-            codes, block.count, 0, 1, [&](int token) {
-              return inner + static_cast<int64_t>(pairs[token]) * W2::kCols;
-            });
+        Resident::Encoder::encode(codes, block.count, 0, 1, [&](int token) {
+          return inner + static_cast<int64_t>(pairs[token]) * W2::kCols;
+        });
         Resident::attach(source, codes);
         // Where tokens 2 t and 2 t + 1 of each tile of them go.
         float *to[Shape::kTokenTiles][2];

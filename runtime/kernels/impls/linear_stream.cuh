@@ -178,7 +178,7 @@ __device__ void linearEncodeStream(const LaunchParams &p) {
       p, [](auto &, int, int) {},
       [&](auto &source, int firstToken, int count) {
         extern __shared__ __align__(16) uint8_t shared[];
-        Resident::template encode<typename X::Element>(
+        Resident::Encoder::encode(
             shared + Resident::kOffset, count - firstToken, threadIdx.x / 32,
             Shape::kRowWarps * Shape::kColumnWarps, [&](int token) {
               return X::row(p.operands[0], firstToken + token);

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "runtime/kernels/ptx/cache_policy.cuh"
+
 #include <cstdint>
 
 namespace saddle::device {
@@ -25,6 +27,16 @@ __device__ __forceinline__ void copyAsync16(uint32_t shared, const void *global,
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared),
                "l"(global), "r"(bytes)
                : "memory");
+}
+
+__device__ __forceinline__ void copyAsync16(uint32_t shared, const void *global,
+                                            uint32_t bytes,
+                                            CachePolicy policy) {
+  asm volatile(
+      "cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2, %3;" ::"r"(
+          shared),
+      "l"(global), "r"(bytes), "l"(policy.bits)
+      : "memory");
 }
 
 /// The same for 8 or 4 bytes, through L1.

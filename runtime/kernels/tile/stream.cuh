@@ -170,7 +170,7 @@ struct WarpStream {
       commitCopies();
     };
 #pragma unroll 1
-    for (int i = 0; i < depth - 1; ++i)
+    for (int i = 0; i < depth; ++i)
       fetchNext();
     int slot = 0;
 #pragma unroll 1
@@ -178,10 +178,11 @@ struct WarpStream {
       clear();
 #pragma unroll 1
       for (int stage = 0; stage < kStages; ++stage) {
-        waitCopies<depth - 2>();
-        __syncwarp();
-        fetchNext();
+        waitCopies<depth - 1>();
+        __syncwarp(); // all lanes' copies are there
         consume<tokenGroup>(source, ring + slot * kStageBytes, stage);
+        __syncwarp(); // all lanes have read the slot
+        fetchNext();
         slot = slot + 1 == depth ? 0 : slot + 1;
       }
       emit(pass);
@@ -191,19 +192,19 @@ struct WarpStream {
 
   /// Adds the products over stages first .. last - 1 in two halves. `ring` is
   /// this warp's; factors belong to `tokenGroup` and `weightGroup` columns. The
-  /// first half starts to copy. Calls wait() between weights and tokens.
+  /// first half fills the ring. Calls wait() between weights and tokens.
   /// Resident tokens need not be there yet.
   template <int tokenGroup = 1, int weightGroup = 1, typename Wait>
   __device__ __forceinline__ void begin(const Source &source, uint8_t *ring,
                                         int first, int last, Wait wait) {
     uint32_t base = sharedAddress(ring);
 #pragma unroll
-    for (int i = 0; i < depth - 1; ++i)
+    for (int i = 0; i < depth; ++i)
       if (first + i < last)
         fetchRows<weightGroup>(source, base + i * kStageBytes, first + i);
     wait();
 #pragma unroll
-    for (int i = 0; i < depth - 1; ++i) {
+    for (int i = 0; i < depth; ++i) {
       if (first + i < last)
         fetchTokens<tokenGroup>(source, base + i * kStageBytes, first + i);
       commitCopies();
@@ -218,21 +219,20 @@ struct WarpStream {
                                weightGroup % kScaleColumns == 0),
                   "products are scaled within one group");
     uint32_t base = sharedAddress(ring);
-    int slot = 0, ahead = depth - 1;
+    int slot = 0;
     for (int stage = first; stage < last; ++stage) {
-      waitCopies<depth - 2>();
-      __syncwarp(); // all lanes' copies are there, and slot `ahead` is read
-      if (stage + depth - 1 < last) {
-        uint32_t to = base + ahead * kStageBytes;
-        fetchRows<weightGroup>(source, to, stage + depth - 1);
-        fetchTokens<tokenGroup>(source, to, stage + depth - 1);
+      waitCopies<depth - 1>();
+      __syncwarp(); // all lanes' copies are there
+      consume<tokenGroup>(source, ring + slot * kStageBytes, stage);
+      __syncwarp(); // all lanes have read the slot
+      if (stage + depth < last) {
+        uint32_t to = base + slot * kStageBytes;
+        fetchRows<weightGroup>(source, to, stage + depth);
+        fetchTokens<tokenGroup>(source, to, stage + depth);
       }
       commitCopies();
-      consume<tokenGroup>(source, ring + slot * kStageBytes, stage);
       slot = slot + 1 == depth ? 0 : slot + 1;
-      ahead = ahead + 1 == depth ? 0 : ahead + 1;
     }
-    __syncwarp();
   }
 
   /// Writes the sums of the warp's rows to shared memory: token after token,
@@ -272,6 +272,7 @@ private:
   __device__ __forceinline__ void fetchRows(const Source &source, uint32_t slot,
                                             int stage) {
     int lane = threadIdx.x % 32, column = stage * kStageColumns;
+    const CachePolicy once = evictFirst();
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
       int row = (i * 32 + lane) / kPieces, piece = (i * 32 + lane) % kPieces;
@@ -285,7 +286,8 @@ private:
       uint32_t bytes = bytesAt<Weight, W::kCols, kStageColumns>(at);
       if (row % 8 < count)
         copyAsync16(slot + place(row, piece, kPieces),
-                    from + row % 8 * W::kStride + (bytes ? at : 0), bytes);
+                    from + row % 8 * W::kStride + (bytes ? at : 0), bytes,
+                    once);
     }
     if constexpr (kScaled) {
 #pragma unroll

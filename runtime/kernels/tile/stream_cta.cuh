@@ -4,8 +4,8 @@
 #pragma once
 
 #include "runtime/kernels/tile/matrix.cuh"
-#include "runtime/kernels/tile/quantize.cuh"
 #include "runtime/kernels/tile/stream.cuh"
+#include "runtime/kernels/tile/token_codes.cuh"
 
 namespace saddle::device {
 
@@ -100,62 +100,16 @@ struct ResidentTokens {
   static constexpr int kGroups = (W::kCols + group - 1) / group;
   static constexpr ResidentLayout kLayout = {most, W::kCols, kGroups};
   static constexpr int kTokenBytes = kLayout.tokenBytes(Stream::kLayout);
-  static constexpr int kCodeBytes = kLayout.codeBytes(Stream::kLayout);
+  using Encoder =
+      TokenCodes<group, most, W::kCols, Stream::kStages * Stream::kStageColumns,
+                 kTokenBytes, Shape::kTokens>;
+  static_assert(Encoder::kBytes == kLayout.bytes(Stream::kLayout),
+                "the planner reserves what the kernel uses");
   /// Behind the rings and sums of a CTA; or, when each warp has tokens of its
   /// own, behind its ring, kWarpBytes in all.
   static constexpr int kOffset =
       WarpShare<Shape, Stream>::kLayout.residentOffset();
   static constexpr int kWarpBytes = kLayout.warpBytes(Stream::kLayout);
-
-  /// Warps 0 .. warps - 1 encode tokens 0 .. count - 1, rowOf(token).
-  template <typename T, typename RowOf>
-  static __device__ __forceinline__ void
-  encode(uint8_t *codes, int count, int warp, int warps, RowOf rowOf) {
-    int lane = threadIdx.x % 32;
-    auto *factors = reinterpret_cast<float *>(codes + kCodeBytes);
-    count = count < most ? count : most;
-    // Four groups at a time, so that their loads and shuffles overlap.
-    constexpr int kBatch = 4;
-    int total = count * kGroups;
-    for (int i = warp; i < total; i += kBatch * warps) {
-      GroupEncoder<group> encoders[kBatch];
-      float largest[kBatch];
-#pragma unroll
-      for (int j = 0; j < kBatch; ++j) {
-        int task = i + j * warps < total ? i + j * warps : i;
-        encoders[j].load(rowOf(task / kGroups) + task % kGroups * group,
-                         W::kCols - task % kGroups * group);
-      }
-#pragma unroll
-      for (int j = 0; j < kBatch; ++j)
-        largest[j] = encoders[j].largest();
-#pragma unroll
-      for (int distance = 16; distance > 0; distance /= 2)
-#pragma unroll
-        for (int j = 0; j < kBatch; ++j)
-          largest[j] = fmaxf(largest[j],
-                             __shfl_xor_sync(kFullWarp, largest[j], distance));
-#pragma unroll
-      for (int j = 0; j < kBatch; ++j) {
-        int task = i + j * warps;
-        if (task >= total)
-          continue;
-        int token = task / kGroups, part = task % kGroups;
-        uint8_t *to = codes + token * kTokenBytes + part * group;
-        float scale = groupScale(largest[j]);
-        encoders[j].store(W::kCols - part * group, scale,
-                          [&](int k, e4m3 code) { to[k] = code.__x; });
-        if (lane == 0)
-          factors[part * Shape::kTokens + token] = scale;
-        // Columns behind the last one are zeros.
-        if (part == kGroups - 1)
-          for (int k = W::kCols - part * group + lane;
-               k < Stream::kStages * Stream::kStageColumns - part * group;
-               k += 32)
-            to[k] = 0;
-      }
-    }
-  }
 
   static __device__ __forceinline__ void attach(typename Stream::Source &source,
                                                 const uint8_t *codes) {
@@ -165,7 +119,7 @@ struct ResidentTokens {
       source.residents[i] = codes + (token < most ? token : 0) * kTokenBytes;
     }
     source.residentFactors =
-        reinterpret_cast<const float *>(codes + kCodeBytes);
+        reinterpret_cast<const float *>(codes + Encoder::kCodeBytes);
   }
 };
 

@@ -180,7 +180,7 @@ int64_t saddle::cuda::StreamShape::sharedBytes() const {
 }
 
 bool saddle::cuda::StreamShape::chooseDepth(int64_t stages, int64_t most) {
-  depth = std::clamp<int64_t>(stages + 1, 2, 8);
+  depth = std::clamp<int64_t>(stages, 2, 8);
   while (depth > 2 && sharedBytes() > most)
     --depth;
   return sharedBytes() <= kSharedMemory;
