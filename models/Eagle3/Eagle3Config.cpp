@@ -1,5 +1,7 @@
 #include "models/Eagle3/Eagle3Config.h"
 
+#include <cinttypes>
+
 namespace saddle {
 
 namespace {
@@ -51,8 +53,8 @@ public:
         reader.integer("draft_vocab_size", 1, maxVocab).value_or(config.vocab);
     if (config.draftVocab > config.vocab)
       reader.fail("draft_vocab_size",
-                  std::to_string(config.draftVocab) +
-                      " exceeds vocab_size = " + std::to_string(config.vocab));
+                  "%" PRId64 " exceeds vocab_size = %" PRId64,
+                  config.draftVocab, config.vocab);
     readTaps(reader);
     if (auto eagle = reader.object("eagle_config"))
       readEagle(*eagle);
