@@ -63,6 +63,15 @@ void warn(const ConfigReader &reader, const std::string &message,
   warnings.push_back(reader.path() + ": " + message);
 }
 
+void refuseWindows(ConfigReader &reader) {
+  constexpr const char *kReason = "windowed attention is not implemented";
+  reader.accept("use_sliding_window", "[false]", kReason);
+  if (reader.isSet("use_sliding_window"))
+    reader.skip("sliding_window");
+  else
+    reader.accept("sliding_window", "[]", kReason);
+}
+
 void warnUnknownFields(const ConfigReader &reader,
                        std::vector<std::string> &warnings) {
   for (const std::string &name : reader.unread())

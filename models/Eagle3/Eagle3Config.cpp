@@ -14,8 +14,6 @@ constexpr FixedField fixedFields[] = {
     {"attention_bias", "[false]", "biased projections are not implemented"},
     {"qkv_bias", "[false]", "biased projections are not implemented"},
     {"mlp_bias", "[false]", "biased projections are not implemented"},
-    {"sliding_window", "[]", "windowed attention is not implemented"},
-    {"use_sliding_window", "[false]", "windowed attention is not implemented"},
     {"logit_scale", "[1]", "scaled logits are not implemented"},
     {"parallel_drafting", "[false]",
      "drafting several tokens at once is not implemented"},
@@ -72,6 +70,7 @@ public:
     config.dtype = readDType(reader);
     config.quantisation = readQuantisation(reader, warnings);
     acceptFixed(reader, fixedFields);
+    refuseWindows(reader);
     SADDLE_RETURN_IF_ERROR(reader.status());
     skipGenericFields(reader);
     skipUnused(reader, unusedFields);

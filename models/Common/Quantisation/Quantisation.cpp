@@ -199,6 +199,10 @@ Quantisation readQuantisation(ConfigReader &reader,
                            ConfigReader::Required);
   if (!name)
     return result;
+  if (*name == "none") { // as good as no object
+    warnUnknownFields(*quantization, warnings);
+    return result;
+  }
   for (const Method &method : methods)
     if (*name == method.name) {
       static_cast<Formats &>(result) = method.read(*quantization);
