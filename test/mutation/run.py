@@ -7,9 +7,7 @@ mutants.txt holds the errors, suites.txt the tests of each folder, the quickest 
 the file is changed, what the tests need is built, and tests run until one falls. What no test of the
 folder's suites catches survives, unless --all is given and some test of the whole tree does. Files
 are put back afterwards, also after Ctrl-C. The tree must be clean where mutants are, and the build
-up to date; a build of the preset "runtime" serves for what lies in runtime/ and tools/. Errors that
-only reach beyond memory run in --asan-build, a build of the preset "asan" (SADDLE_BUILD_COMPILER=OFF
-is enough).
+up to date; a build of the preset "runtime" serves for what lies in runtime/ and tools/.
 
 Exit 1 when an error survives that mutants.txt does not explain, or one does not compile.
 Python's standard library only.
@@ -17,7 +15,6 @@ Python's standard library only.
 
 import argparse
 import dataclasses
-import os
 import pathlib
 import random
 import re
@@ -26,8 +23,6 @@ import subprocess
 import sys
 import time
 
-# test/lit.cfg.py says why.
-ENVIRONMENT = {"ASAN_OPTIONS": "allow_user_poisoning=0"}
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
@@ -40,7 +35,6 @@ class Mutant:
     new: str = ""
     why: str = ""
     excuse: str = ""  # why no test can see it
-    in_asan: bool = False
 
     def name(self):
         return f"#{self.number} {self.file}: {self.why}"
@@ -48,7 +42,7 @@ class Mutant:
 
 def read_mutants(path):
     """Blocks of lines: "file PATH", then for each mutant "- old", "+ new" (one or more lines each),
-    "# what it stands for" and perhaps "! asan" or "= why it survives"."""
+    "# what it stands for" and perhaps "= why it survives"."""
     mutants, file, current = [], None, None
     for number, line in enumerate(path.read_text().splitlines(), 1):
         mark, text = line[:2], line[2:]
@@ -65,8 +59,6 @@ def read_mutants(path):
             current.new += text + "\n"
         elif mark == "# ":
             current.why += (" " if current.why else "") + text
-        elif line == "! asan":
-            current.in_asan = True
         elif mark == "= ":
             current.excuse += (" " if current.excuse else "") + text
         else:
@@ -120,7 +112,7 @@ class Build:
         try:
             done = subprocess.run(command, text=True, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, timeout=seconds, errors="replace",
-                                  cwd=self.folder, env={**os.environ, **ENVIRONMENT})
+                                  cwd=self.folder)
         except subprocess.TimeoutExpired:
             return f"{suite} (does not end)"
         if done.returncode == 0:
@@ -138,11 +130,8 @@ class Build:
         return (fallen[1] if fallen else "ctest") if done.returncode else None
 
 
-def try_mutant(builds, mutant, suites, args):
+def try_mutant(build, mutant, suites, args):
     """"caught by ...", "survives", or why it is no mutant."""
-    build = builds[mutant.in_asan]
-    if not build:
-        return "skipped: needs --asan-build"
     path = ROOT / mutant.file
     text = path.read_text()
     if text.count(mutant.old) != 1:
@@ -169,7 +158,6 @@ def try_mutant(builds, mutant, suites, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
-    parser.add_argument("--asan-build", type=pathlib.Path)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--only", default="", help="files that begin so")
     parser.add_argument("--numbers", help="these mutants only: 3,7,21")
@@ -201,7 +189,7 @@ def main():
                  not suites_of(suites, mutant.file)]
         print("\n".join(stale))
         return 1 if stale else 0
-    builds = {False: Build(args.build), True: args.asan_build and Build(args.asan_build.resolve())}
+    build = Build(args.build)
     end = time.monotonic() + 60 * args.minutes
     results = []
     report = args.report.open("w") if args.report else None
@@ -209,7 +197,7 @@ def main():
         if time.monotonic() > end:
             break
         begin = time.monotonic()
-        result = try_mutant(builds, mutant, suites, args)
+        result = try_mutant(build, mutant, suites, args)
         results.append((mutant, result))
         line = f"{mutant.name()}: {result} [{time.monotonic() - begin:.0f} s]"
         print(line, flush=True)
