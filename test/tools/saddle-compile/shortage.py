@@ -44,7 +44,7 @@ def main():
             seen["out of memory"] += 1
         elif status != 0:
             sys.exit(f"{limit} kB: exit status {status}: {said}")
-        limit += 1000
+        limit += 3000
     print(seen)
     if 0 in seen.values():
         sys.exit("expected to meet each of them")
