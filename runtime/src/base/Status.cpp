@@ -128,8 +128,14 @@ Status retellError(const Status &cause, const char *format, ...) noexcept {
 }
 
 Status Status::within(const std::string &place) const {
-  return ok() ? Status()
-              : retellError(*this, "%s: %s", place.c_str(), message().c_str());
+  if (ok())
+    return Status();
+  try {
+    // Either may quote what holds a NUL.
+    return Status(state, place + ": " + message(), id);
+  } catch (const std::bad_alloc &) {
+    return withoutMemory(state, id);
+  }
 }
 
 } // namespace saddle

@@ -101,6 +101,11 @@ TEST(Status, whoeverTellsItAgainKeepsCodeAndIdentifier) {
   Status moved = std::move(again);
   EXPECT_EQ(moved.identifier(), status.identifier());
   EXPECT_TRUE(Status().within("layer 3").ok());
+  // Foreign text may hold anything.
+  EXPECT_EQ(Status(StatusCode::Internal, std::string("a\0b", 3))
+                .within(std::string("c\0", 2))
+                .message(),
+            std::string("c\0: a\0b", 7));
 }
 
 TEST(Status, labelsAreTakenOffAgain) {
