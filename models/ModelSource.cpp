@@ -4,6 +4,7 @@
 #include "models/Common/StoredNames.h"
 #include "runtime/src/base/File.h"
 
+#include <cinttypes>
 #include <filesystem>
 
 namespace fs = std::filesystem;
@@ -13,9 +14,10 @@ namespace saddle {
 StatusOr<ModelSource> ModelSource::open(const std::string &path) {
   SADDLE_ASSIGN_OR_RETURN(bool isThere, exists(path));
   if (!isThere)
-    return Status(StatusCode::NotFound,
-                  path + ": no such file or folder, expected a model folder or "
-                         "a config.json");
+    return makeError(
+        StatusCode::NotFound,
+        "%s: no such file or folder, expected a model folder or a config.json",
+        path.c_str());
   std::error_code ignored;
   fs::path base = path;
   std::string configPath = path, folder;
@@ -24,9 +26,9 @@ StatusOr<ModelSource> ModelSource::open(const std::string &path) {
     configPath = base / "config.json";
     SADDLE_ASSIGN_OR_RETURN(bool hasConfig, exists(configPath));
     if (!hasConfig)
-      return Status(StatusCode::NotFound,
-                    path + ": the folder has no config.json" +
-                        describeHubFolder(path));
+      return makeError(StatusCode::NotFound,
+                       "%s: the folder has no config.json%s", path.c_str(),
+                       describeHubFolder(path).c_str());
   } else {
     base = base.parent_path();
   }
@@ -47,10 +49,10 @@ StatusOr<ModelSource> ModelSource::open(const std::string &path) {
 StatusOr<int64_t> ModelSource::layersToCompile(const ImportOptions &options,
                                                int64_t layers) const {
   if (options.layers < 0 || options.layers > layers)
-    return Status(StatusCode::InvalidArgument,
-                  configPath + ": cannot compile " +
-                      std::to_string(options.layers) +
-                      " layers, num_hidden_layers = " + std::to_string(layers));
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: cannot compile %" PRId64
+                     " layers, num_hidden_layers = %" PRId64,
+                     configPath.c_str(), options.layers, layers);
   return options.layers ? options.layers : layers;
 }
 
@@ -61,9 +63,9 @@ Status ModelSource::resolve(const ImportOptions &options,
     return Status();
   StatusOr<Checkpoint> opened = Checkpoint::open(folder);
   if (opened.status().code() == StatusCode::NotFound)
-    return Status(StatusCode::NotFound,
-                  opened.status().message() +
-                      "; or give its config.json to compile without weights");
+    return retellError(opened.status(),
+                       "%s; or give its config.json to compile without weights",
+                       opened.status().message().c_str());
   SADDLE_ASSIGN_OR_RETURN(Checkpoint checkpoint, std::move(opened));
   SADDLE_RETURN_IF_ERROR(resolveNames(checkpoint, weights));
   SADDLE_RETURN_IF_ERROR(accountForTensors(checkpoint, rules, weights));

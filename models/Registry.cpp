@@ -60,15 +60,18 @@ bool isTypeOf(const std::string &type, const ModelFamily &family) {
 
 Status refuse(const ConfigReader &config, const std::string &field,
               const std::string &name, bool planned) {
-  std::string message = config.path() + ": " + field + ": \"" + name + "\" is ";
   if (planned)
-    return Status(StatusCode::Unsupported,
-                  message + "not supported yet by this version");
-  message += "not a known architecture; known: ";
+    return makeError(StatusCode::Unsupported,
+                     "%s: %s: \"%s\" is not supported yet by this version",
+                     config.path().c_str(), field.c_str(), name.c_str());
+  std::string known;
   for (const ModelFamily &family : families)
-    message += std::string(&family == families ? "" : ", ") +
-               family.architecture + " (" + family.modelType + ")";
-  return Status(StatusCode::Unsupported, std::move(message));
+    known += std::string(&family == families ? "" : ", ") +
+             family.architecture + " (" + family.modelType + ")";
+  return makeError(StatusCode::Unsupported,
+                   "%s: %s: \"%s\" is not a known architecture; known: %s",
+                   config.path().c_str(), field.c_str(), name.c_str(),
+                   known.c_str());
 }
 
 } // namespace
@@ -87,9 +90,9 @@ StatusOr<const ModelFamily *> identifyFamily(ConfigReader config) {
       if (!type || isTypeOf(*type, family))
         return &family;
       config.fail("model_type",
-                  "expected \"" + std::string(family.modelType) +
-                      "\", which goes with architectures[0] = \"" + name +
-                      "\", found \"" + *type + "\"");
+                  "expected \"%s\", which goes with architectures[0] = \"%s\", "
+                  "found \"%s\"",
+                  family.modelType, name.c_str(), type->c_str());
       return config.status();
     }
     return refuse(config, "architectures[0]", name,
@@ -127,10 +130,11 @@ StatusOr<std::unique_ptr<Draft>> importDraft(const std::string &path,
     return importEagle3(source, target, options);
   std::string found = names && !names->empty() ? "\"" + names->front() + "\""
                                                : std::string("none");
-  return Status(StatusCode::Unsupported,
-                source.configPath + ": architectures[0]: " + found +
-                    " is no draft that is known; known: " +
-                    draftArchitectures[0] + " and other spellings of it");
+  return makeError(StatusCode::Unsupported,
+                   "%s: architectures[0]: %s is no draft that is known; known: "
+                   "%s and other spellings of it",
+                   source.configPath.c_str(), found.c_str(),
+                   draftArchitectures[0]);
 }
 
 } // namespace saddle

@@ -5,7 +5,8 @@
 #define SADDLE_PASSES_USERERROR_H
 
 #include "mlir/IR/Diagnostics.h"
-#include "llvm/ADT/STLExtras.h"
+
+#include <optional>
 
 namespace saddle {
 
@@ -13,20 +14,26 @@ namespace detail {
 inline constexpr llvm::StringLiteral kUserError = "user error";
 } // namespace detail
 
-/// Marks an error as the user's.
-inline mlir::InFlightDiagnostic asUserError(mlir::InFlightDiagnostic error) {
-  error.getUnderlyingDiagnostic()->getMetadata().emplace_back(
-      llvm::StringRef(detail::kUserError));
+/// Marks an error as the user's. `identifier` is that of docs/Diagnostics.md,
+/// "D3fa201", which is printed behind the message; the lint `diagnostics` says
+/// when the words have another.
+inline mlir::InFlightDiagnostic asUserError(llvm::StringLiteral identifier,
+                                            mlir::InFlightDiagnostic error) {
+  auto &metadata = error.getUnderlyingDiagnostic()->getMetadata();
+  metadata.emplace_back(llvm::StringRef(detail::kUserError));
+  metadata.emplace_back(llvm::StringRef(identifier));
   return error;
 }
 
-inline bool isUserError(mlir::Diagnostic &diagnostic) {
-  return llvm::any_of(
-      diagnostic.getMetadata(), [](const mlir::DiagnosticArgument &argument) {
-        return argument.getKind() ==
-                   mlir::DiagnosticArgument::DiagnosticArgumentKind::String &&
-               argument.getAsString() == detail::kUserError;
-      });
+/// The identifier of an error that asUserError() has marked, or none.
+inline std::optional<llvm::StringRef>
+identifierOfUserError(mlir::Diagnostic &diagnostic) {
+  using Kind = mlir::DiagnosticArgument::DiagnosticArgumentKind;
+  auto &metadata = diagnostic.getMetadata();
+  if (metadata.size() != 2 || metadata[0].getKind() != Kind::String ||
+      metadata[0].getAsString() != detail::kUserError)
+    return std::nullopt;
+  return metadata[1].getAsString();
 }
 
 } // namespace saddle

@@ -37,5 +37,9 @@ config.environment["ASAN_OPTIONS"] = "allow_user_poisoning=0"
 if shutil.which("nvcc") or os.path.exists("/usr/local/cuda/bin/nvcc"):
     config.available_features.add("nvcc")
 
+# Their runtimes map more than any limit of addresses allows.
+if config.saddle_sanitize:
+    config.available_features.add("sanitized")
+
 config.substitutions.append(("%source_root", config.saddle_source_root))
 config.substitutions.append(("%python", config.python_executable))

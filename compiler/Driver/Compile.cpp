@@ -34,16 +34,16 @@
 #include "llvm/Support/ToolOutputFile.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cinttypes>
+
 using namespace mlir;
 using namespace saddle;
 
-static void printError(const llvm::Twine &message) {
-  llvm::errs() << "saddle-compile: error: " << printable(message.str()) << "\n";
-}
-
+/// Prints an error, if it is one; whether it is none.
 static bool report(const Status &status) {
   if (!status.ok())
-    printError(status.message());
+    llvm::errs() << "saddle-compile: error: " << printable(status.labelled())
+                 << "\n";
   return status.ok();
 }
 
@@ -70,7 +70,8 @@ public:
     setHandler([this, remarks](Diagnostic &diagnostic) {
       if (isUsersFault())
         return success();
-      usersFault = isUserError(diagnostic);
+      std::optional<StringRef> identifier = identifierOfUserError(diagnostic);
+      usersFault = identifier.has_value();
       StringRef severity;
       switch (diagnostic.getSeverity()) {
       case DiagnosticSeverity::Error:
@@ -88,7 +89,8 @@ public:
         severity = "note: ";
         break;
       }
-      print(severity, diagnostic);
+      print(severity, diagnostic,
+            identifier ? " [" + identifier->str() + "]" : "");
       for (Diagnostic &note : diagnostic.getNotes())
         print("note: ", note);
       return success();
@@ -99,12 +101,14 @@ public:
   bool isUsersFault() const { return usersFault; }
 
 private:
-  static void print(StringRef severity, Diagnostic &diagnostic) {
+  static void print(StringRef severity, Diagnostic &diagnostic,
+                    const std::string &label = "") {
     std::string text;
     llvm::raw_string_ostream os(text);
     printPlace(os, diagnostic.getLocation());
     os << diagnostic.str();
-    llvm::errs() << "saddle-compile: " << severity << printable(text) << "\n";
+    llvm::errs() << "saddle-compile: " << severity << printable(text) << label
+                 << "\n";
   }
 
   bool usersFault = false;
@@ -171,9 +175,9 @@ private:
     // A file of that name counts as existing.
     if (!error && !llvm::sys::fs::is_directory(folder))
       error = std::make_error_code(std::errc::not_a_directory);
-    if (error)
-      printError(folder + ": cannot create folder: " + error.message());
-    return !error;
+    return !error || report(makeError(StatusCode::InvalidArgument,
+                                      "%s: cannot create folder: %s",
+                                      folder.c_str(), error.message().c_str()));
   }
 
   bool createFolders() {
@@ -211,12 +215,12 @@ private:
     int64_t longest = importer.facts().maxPositions;
     if (options.maxSeqLenIsDefault)
       build.limits.maxSeqLen = std::min(build.limits.maxSeqLen, longest);
-    if (build.limits.maxSeqLen > longest) {
-      printError("--max-seq-len " + llvm::Twine(build.limits.maxSeqLen) +
-                 " is more than max_position_embeddings = " +
-                 llvm::Twine(longest) + " of " + options.input);
-      return false;
-    }
+    if (build.limits.maxSeqLen > longest)
+      return report(
+          makeError(StatusCode::InvalidArgument,
+                    "--max-seq-len %" PRId64
+                    " is more than max_position_embeddings = %" PRId64 " of %s",
+                    build.limits.maxSeqLen, longest, options.input.c_str()));
     if (options.prefillChunkIsDefault)
       build.limits.prefillChunk = defaultPrefillChunk(build.limits.maxSeqLen);
     module = importer.build(context, modelName(), build);
@@ -359,10 +363,11 @@ private:
     }
     if (succeeded(pm.run(*module)))
       return true;
-    if (!diagnostics.isUsersFault())
-      printError("phase " + phaseName(phase) + " of " + options.input +
-                 " stopped");
-    return false;
+    // What the user can mend has been said.
+    return !diagnostics.isUsersFault() &&
+           report(makeError(StatusCode::Internal, "phase %s of %s stopped",
+                            phaseName(phase).str().c_str(),
+                            options.input.c_str()));
   }
 
   //===--------------------------------------------------------------------===//
@@ -408,7 +413,7 @@ private:
     Status status = cuda::KernelCache(folder).open();
     if (status.ok())
       return folder;
-    llvm::errs() << "saddle-compile: warning: " << printable(status.message())
+    llvm::errs() << "saddle-compile: warning: " << printable(status.labelled())
                  << "; compiling without a cache\n";
     return "";
   }
@@ -433,7 +438,7 @@ private:
       return std::nullopt;
     if (!statistics.cacheError.ok())
       llvm::errs() << "saddle-compile: warning: kernel cache: "
-                   << printable(statistics.cacheError.message()) << "\n";
+                   << printable(statistics.cacheError.labelled()) << "\n";
     for (size_t i = 0; i < sources.size(); ++i)
       binaries[sources[i].name] = std::move((*compiled)[i]);
     if (options.explain)
@@ -455,11 +460,9 @@ private:
       return false;
     // Whoever loads the file has no say in how it was made: what its loader
     // would refuse is refused here.
-    if (Status status = checkLoads(*bytes); !status.ok()) {
-      printError("not written, since it could not be loaded: " +
-                 llvm::Twine(status.message()));
+    if (!report(checkLoads(*bytes).within(
+            "not written, since it could not be loaded")))
       return false;
-    }
     return report(writeFileAtomically(options.output, Bytes(*bytes)));
   }
 

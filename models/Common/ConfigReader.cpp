@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdarg>
 #include <set>
 
 using nlohmann::json;
@@ -79,14 +80,15 @@ StatusOr<ConfigReader> ConfigReader::parse(std::string_view text,
   Bytes bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size());
   StatusOr<JsonDocument> root = readJson(path, bytes);
   if (!root.ok())
-    return Status(StatusCode::InvalidArgument, root.status().message());
+    return Status(StatusCode::InvalidArgument, root.status().message(),
+                  root.status().identifier());
   auto file = std::make_shared<File>();
   file->path = path;
   file->root = std::move(root->get());
   if (!file->root.is_object())
-    return Status(StatusCode::InvalidArgument,
-                  path + ": expected a JSON object, found " +
-                      describe(file->root));
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: expected a JSON object, found %s", path.c_str(),
+                     describe(file->root).c_str());
   const json *object = &file->root;
   return ConfigReader(std::move(file), object, "");
 }
@@ -141,19 +143,23 @@ bool ConfigReader::isSet(const std::string &key) {
   return find(key) || file->attached.count(prefix + key);
 }
 
-void ConfigReader::fail(const std::string &key, const std::string &message) {
+void ConfigReader::fail(const std::string &key, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
   if (file->error.ok())
-    file->error = Status(StatusCode::InvalidArgument,
-                         file->path + ": " + prefix + key + ": " + message);
+    file->error = makeErrorV(StatusCode::InvalidArgument, format, args)
+                      .within(file->path + ": " + prefix + key);
+  va_end(args);
 }
 
 void ConfigReader::failExpected(const std::string &key,
                                 const std::string &expected) {
   auto found = node->find(key);
   if (found == node->end())
-    fail(key, "missing, expected " + expected);
+    fail(key, "missing, expected %s", expected.c_str());
   else
-    fail(key, "expected " + expected + ", found " + describe(*found));
+    fail(key, "expected %s, found %s", expected.c_str(),
+         describe(*found).c_str());
 }
 
 std::optional<int64_t> ConfigReader::integer(const std::string &key,
@@ -268,8 +274,8 @@ void ConfigReader::accept(const std::string &key, const char *values,
       return;
     expected += describe(candidate) + " or ";
   }
-  fail(key, "expected " + expected + "nothing, found " + describe(*value) +
-                "; " + reason);
+  fail(key, "expected %snothing, found %s; %s", expected.c_str(),
+       describe(*value).c_str(), reason);
 }
 
 std::vector<std::string> ConfigReader::unread() const {

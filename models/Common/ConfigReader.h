@@ -71,8 +71,9 @@ public:
 
   /// Records `expected X, found Y` (or `missing, expected X`) for `key`.
   void failExpected(const std::string &key, const std::string &expected);
-  /// Records `FILE: key: message`.
-  void fail(const std::string &key, const std::string &message);
+  /// Records `FILE: key: message`, formatted like printf.
+  [[gnu::format(printf, 3, 4)]] void fail(const std::string &key,
+                                          const char *format, ...);
 
   /// The first error of the whole file.
   const Status &status() const;

@@ -65,10 +65,11 @@ Status checkGateAndUp(const ConfigReader &config, const ModelWeights &weights) {
     const ModelWeight *up =
         weights.find(gate.symbol.substr(0, gate.symbol.size() - 1) + "3");
     if (up && !isAlike(gate.spec, up->spec))
-      return Status(StatusCode::Unsupported,
-                    config.path() + ": " + describe(gate.spec) + " and " +
-                        describe(up->spec) +
-                        " are multiplied as one, expected one format for both");
+      return makeError(
+          StatusCode::Unsupported,
+          "%s: %s and %s are multiplied as one, expected one format for both",
+          config.path().c_str(), describe(gate.spec).c_str(),
+          describe(up->spec).c_str());
   }
   return Status();
 }
@@ -104,12 +105,12 @@ Status settleCacheScales(const ImportOptions &options,
                             " layers have \"k_scale\", " +
                             std::to_string(values) + " have \"v_scale\"";
   if (keys != values || keys != weights.cacheLayers)
-    return Status(StatusCode::DataLoss,
-                  config.path() + ": scales of the KV cache: " + count +
-                      ", expected both in each of " +
-                      std::to_string(weights.cacheLayers) +
-                      " layers with attention, or in none; the last one is \"" +
-                      last->spec.name + "\"");
+    return makeError(
+        StatusCode::DataLoss,
+        "%s: scales of the KV cache: %s, expected both in each of %zu layers "
+        "with attention, or in none; the last one is \"%s\"",
+        config.path().c_str(), count.c_str(), weights.cacheLayers,
+        last->spec.name.c_str());
   if (options.fp8Cache)
     return Status();
   std::vector<ModelWeight> kept;

@@ -1,5 +1,7 @@
 #include "models/Common/Fields.h"
 
+#include <cinttypes>
+
 namespace saddle {
 
 static constexpr UnusedField genericFields[] = {
@@ -34,14 +36,13 @@ int64_t readSize(ConfigReader &reader, const char *key, int64_t max) {
 void checkAttentionSizes(ConfigReader &reader, const AttentionSizes &sizes) {
   if (sizes.heads % sizes.kvHeads)
     reader.fail("num_attention_heads",
-                std::to_string(sizes.heads) +
-                    " is not a multiple of num_key_value_heads = " +
-                    std::to_string(sizes.kvHeads));
+                "%" PRId64
+                " is not a multiple of num_key_value_heads = %" PRId64,
+                sizes.heads, sizes.kvHeads);
   if (sizes.heads > maxWidth / sizes.headDim)
     reader.fail("num_attention_heads",
-                std::to_string(sizes.heads) +
-                    " * head_dim = " + std::to_string(sizes.headDim) +
-                    " exceeds " + std::to_string(maxWidth));
+                "%" PRId64 " * head_dim = %" PRId64 " exceeds %" PRId64,
+                sizes.heads, sizes.headDim, maxWidth);
 }
 
 AttentionSizes readAttentionSizes(ConfigReader &reader) {
@@ -60,6 +61,15 @@ void skipGenericFields(ConfigReader &reader) {
 void warn(const ConfigReader &reader, const std::string &message,
           std::vector<std::string> &warnings) {
   warnings.push_back(reader.path() + ": " + message);
+}
+
+void refuseWindows(ConfigReader &reader) {
+  constexpr const char *kReason = "windowed attention is not implemented";
+  reader.accept("use_sliding_window", "[false]", kReason);
+  if (reader.isSet("use_sliding_window"))
+    reader.skip("sliding_window");
+  else
+    reader.accept("sliding_window", "[]", kReason);
 }
 
 void warnUnknownFields(const ConfigReader &reader,
@@ -86,10 +96,10 @@ readLayerKinds(ConfigReader &reader, const char *key, int64_t layers,
   if (!list)
     return {};
   if (int64_t(list->size()) != layers)
-    reader.fail(key, "has " + std::to_string(list->size()) +
-                         " entries, expected one per layer, "
-                         "num_hidden_layers = " +
-                         std::to_string(layers));
+    reader.fail(
+        key,
+        "has %zu entries, expected one per layer, num_hidden_layers = %" PRId64,
+        list->size(), layers);
   std::vector<size_t> found;
   for (size_t i = 0; i < list->size(); ++i) {
     size_t kind = 0;
@@ -98,7 +108,7 @@ readLayerKinds(ConfigReader &reader, const char *key, int64_t layers,
       words += std::string(kind ? " or " : "") + kinds[kind].words;
     if (kind == kinds.size())
       reader.fail(std::string(key) + "[" + std::to_string(i) + "]",
-                  "expected " + words + "; " + reason);
+                  "expected %s; %s", words.c_str(), reason);
     found.push_back(kind);
   }
   return reader.status().ok() ? found : std::vector<size_t>();

@@ -70,6 +70,9 @@ void skipUnused(ConfigReader &reader, const UnusedField (&fields)[N]) {
     reader.skip(field.key);
 }
 
+/// Windowed attention is an error, and a window that is not used is none.
+void refuseWindows(ConfigReader &reader);
+
 /// Those that transformers writes for every architecture, and those that the
 /// registry has read.
 void skipGenericFields(ConfigReader &reader);

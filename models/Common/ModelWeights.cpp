@@ -3,6 +3,7 @@
 #include "runtime/src/checkpoint/Fingerprint.h"
 
 #include <algorithm>
+#include <cinttypes>
 
 namespace saddle {
 
@@ -173,12 +174,12 @@ WeightSpec &WeightLister::addProjection(const std::string &symbol,
     uint64_t rows = spec.shape.front(), columns = spec.shape.back();
     uint64_t together = uint64_t((*format)->rotated);
     if (together && columns % together != 0 && error.ok())
-      error = Status(StatusCode::Unsupported,
-                     configPath + ": quantization_config: \"" + module +
-                         "\" has " + std::to_string(columns) +
-                         " columns, expected a multiple of " +
-                         std::to_string(together) + ", which " +
-                         (*format)->name + " rotates together");
+      error = makeError(StatusCode::Unsupported,
+                        "%s: quantization_config: \"%s\" has %" PRIu64
+                        " columns, expected a multiple of %" PRId64
+                        ", which %s rotates together",
+                        configPath.c_str(), module.c_str(), columns, together,
+                        (*format)->name);
     store(**format, spec);
     for (const RedundantTensor &each : (*format)->redundant) {
       IgnoredWeight ignored{{}, each.reason};

@@ -2,6 +2,7 @@
 
 #include "models/Common/Fields.h"
 
+#include <cinttypes>
 #include <cmath>
 
 namespace saddle {
@@ -45,15 +46,14 @@ static int64_t applyFactor(ConfigReader &reader, double factor, int64_t headDim,
   // A factor such as 1/3 is not exact in binary; anything further away from an
   // integer than rounding explains is a mistake.
   if (!(std::fabs(exact - whole) <= 1e-6 * whole))
-    reader.fail("partial_rotary_factor",
-                std::string(text) + " is not a whole number of dims");
+    reader.fail("partial_rotary_factor", "%s is not a whole number of dims",
+                text);
   else if (declared && whole != double(*declared))
     reader.fail("rotary_dim",
-                std::to_string(*declared) +
-                    " contradicts partial_rotary_factor: " + text);
+                "%" PRId64 " contradicts partial_rotary_factor: %s", *declared,
+                text);
   else if (whole > double(headDim))
-    reader.fail("partial_rotary_factor",
-                std::string(text) + " exceeds head_dim");
+    reader.fail("partial_rotary_factor", "%s exceeds head_dim", text);
   else
     return int64_t(whole);
   return headDim;
@@ -84,9 +84,9 @@ RopeParameters readRope(ConfigReader &reader, int64_t headDim,
              std::to_string(headDim) + " dims of a head rotate",
          warnings);
   if (rope.dims > headDim || rope.dims % 2)
-    reader.fail("rotary_dim", std::to_string(rope.dims) +
-                                  " must be even and at most head_dim = " +
-                                  std::to_string(headDim));
+    reader.fail("rotary_dim",
+                "%" PRId64 " must be even and at most head_dim = %" PRId64,
+                rope.dims, headDim);
   return rope;
 }
 

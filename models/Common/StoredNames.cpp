@@ -3,6 +3,7 @@
 #include "models/Common/NamePrefixes.h"
 
 #include <algorithm>
+#include <cinttypes>
 #include <set>
 
 namespace saddle {
@@ -157,11 +158,10 @@ private:
       const bool ofModel = std::string(prefix.name) == "model.";
       const char *other = !first.empty() ? first.c_str() : "model.layers.";
       if (ofModel && begins(other))
-        return Status(StatusCode::Mismatch,
-                      checkpoint.directory +
-                          ": names of tensors begin with \"" + prefix.stored +
-                          "\" and with \"" + other +
-                          "\"; expected one of them, delete what is stale");
+        return makeError(StatusCode::Mismatch,
+                         "%s: names of tensors begin with \"%s\" and with "
+                         "\"%s\"; expected one of them, delete what is stale",
+                         checkpoint.directory.c_str(), prefix.stored, other);
       if (ofModel)
         first = prefix.stored;
       weights.parts.push_back(
@@ -308,9 +308,10 @@ private:
       const WeightSpec *each = place.parts[i];
       const Companion *theirs = each && !isWeight ? companion(*each) : nullptr;
       if (!each || (!isWeight && !theirs))
-        return Status(StatusCode::Unsupported,
-                      checkpoint.directory + ": tensor \"" + part.tensor +
-                          "\" holds weights that are not stored alike");
+        return makeError(
+            StatusCode::Unsupported,
+            "%s: tensor \"%s\" holds weights that are not stored alike",
+            checkpoint.directory.c_str(), part.tensor.c_str());
       const std::vector<uint64_t> &shape =
           isWeight ? each->shape : theirs->shape;
       uint64_t count = single ? 1 : shape[part.columns ? 1 : 0];
@@ -325,13 +326,12 @@ private:
       if (sharesWords(layout))
         unit *= layout.order.size();
       if (!isLast && !single && rows % unit != 0)
-        return Status(StatusCode::Unsupported,
-                      checkpoint.directory + ": tensor \"" + part.tensor +
-                          "\" has " + std::to_string(rows) +
-                          " rows of one weight before those of the next, "
-                          "expected a multiple of " +
-                          std::to_string(unit) +
-                          ", so that no block or word holds both");
+        return makeError(
+            StatusCode::Unsupported,
+            "%s: tensor \"%s\" has %" PRIu64
+            " rows of one weight before those of the next, expected a multiple "
+            "of %" PRIu64 ", so that no block or word holds both",
+            checkpoint.directory.c_str(), part.tensor.c_str(), rows, unit);
     }
     part.of = first;
     if (single && !holds(part, spec.stack, first))

@@ -3,6 +3,7 @@
 #include "runtime/src/base/File.h"
 
 #include <algorithm>
+#include <cstdarg>
 #include <unordered_set>
 
 namespace saddle {
@@ -129,8 +130,9 @@ public:
     for (IgnoredWeight &weight : weights.ignored)
       SADDLE_RETURN_IF_ERROR(matchUnread(weight));
     if (missing)
-      return fail(StatusCode::NotFound, firstMissing,
-                  more(missing) + foreignTensor());
+      return fail(StatusCode::NotFound, "tensor %s is missing, expected %s%s%s",
+                  quoted(firstMissing).c_str(), expectedOfMissing.c_str(),
+                  more(missing).c_str(), foreignTensor().c_str());
     return sortOthers(weights);
   }
 
@@ -158,10 +160,11 @@ private:
         spec.dtype = weight->dtype;
       else if (spec.dtype != weight->dtype)
         return fail(StatusCode::Unsupported,
-                    "tensor " + quoted(name) + " is " + found(*weight) +
-                        ", but " + quoted(memberName(spec.name, 0)) + " is " +
-                        dtypeName(spec.dtype) +
-                        "; all experts of a layer must be stored alike");
+                    "tensor %s is %s, but %s is %s; all experts of a layer "
+                    "must be stored alike",
+                    quoted(name).c_str(), found(*weight).c_str(),
+                    quoted(memberName(spec.name, 0)).c_str(),
+                    dtypeName(spec.dtype));
     }
     return Status();
   }
@@ -179,9 +182,9 @@ private:
       if (member == 0 && weight.anyFloat && holdsValues(info->dtype))
         spec.dtype = info->dtype;
       if (info->dtype != spec.dtype)
-        return fail(StatusCode::Unsupported, "tensor " + quoted(name) + " is " +
-                                                 found(*info) + ", expected " +
-                                                 dtypeName(spec.dtype));
+        return fail(StatusCode::Unsupported, "tensor %s is %s, expected %s",
+                    quoted(name).c_str(), found(*info).c_str(),
+                    dtypeName(spec.dtype));
     }
     return Status();
   }
@@ -210,16 +213,17 @@ private:
         continue;
       if (weight)
         return fail(StatusCode::Mismatch,
-                    "tensors " + quoted(name) + " and " + quoted(other) +
-                        " both claim to be one weight; " + rules.configPath +
-                        declared(spec));
-      std::string message = "tensor " + quoted(other) + " is " + found(*info) +
-                            ", but " + rules.configPath + declared(spec) +
-                            "; expected " + quoted(name);
+                    "tensors %s and %s both claim to be one weight; %s%s",
+                    quoted(name).c_str(), quoted(other).c_str(),
+                    rules.configPath.c_str(), declared(spec).c_str());
+      std::string orUnconverted;
       if (spec.isQuantised() && holdsValues(info->dtype))
-        message += std::string(", or the module in ") +
-                   rules.quantisation.unconvertedField;
-      return fail(StatusCode::Mismatch, message);
+        orUnconverted = std::string(", or the module in ") +
+                        rules.quantisation.unconvertedField;
+      return fail(
+          StatusCode::Mismatch, "tensor %s is %s, but %s%s; expected %s%s",
+          quoted(other).c_str(), found(*info).c_str(), rules.configPath.c_str(),
+          declared(spec).c_str(), quoted(name).c_str(), orUnconverted.c_str());
     }
     return Status();
   }
@@ -236,15 +240,17 @@ private:
         std::string companionName = moduleName(name) + "." + companion.tensor;
         if (!find(companionName))
           continue;
-        std::string what = std::string(roleName(companion.role)) + " " +
-                           quoted(companionName) +
-                           " is present, but its weight " + quoted(name) +
-                           " is ";
         if (!weight)
-          return fail(StatusCode::DataLoss, what + "missing");
+          return fail(StatusCode::DataLoss,
+                      "%s %s is present, but its weight %s is missing",
+                      roleName(companion.role), quoted(companionName).c_str(),
+                      quoted(name).c_str());
         if (!belongsTo(companion.tensor, weight->dtype))
-          return fail(StatusCode::DataLoss, what + found(*weight) + ", not " +
-                                                dtypeName(format.dtype));
+          return fail(StatusCode::DataLoss,
+                      "%s %s is present, but its weight %s is %s, not %s",
+                      roleName(companion.role), quoted(companionName).c_str(),
+                      quoted(name).c_str(), found(*weight).c_str(),
+                      dtypeName(format.dtype));
       }
     return Status();
   }
@@ -260,19 +266,19 @@ private:
       std::string expected = dtypeName(companion.dtype);
       if (!info)
         return fail(StatusCode::DataLoss,
-                    "tensor " + quoted(name) + " is " + found(weight) +
-                        ", but its " + role + " " + quoted(companionName) +
-                        " is missing, expected " + expected + " " +
-                        formatShape(companion.shape));
+                    "tensor %s is %s, but its %s %s is missing, expected %s %s",
+                    quoted(name).c_str(), found(weight).c_str(), role.c_str(),
+                    quoted(companionName).c_str(), expected.c_str(),
+                    formatShape(companion.shape).c_str());
       if (member == 0 && isOne(companion.shape) && isOne(info->shape))
         companion.shape = info->shape; // tools write [], [1] or [1, 1]
       SADDLE_RETURN_IF_ERROR(checkShape(companionName, *info, companion.shape));
       if (member == 0 && companion.anyFloat && holdsValues(info->dtype))
         companion.dtype = info->dtype;
       if (info->dtype != companion.dtype)
-        return fail(StatusCode::Unsupported,
-                    role + " " + quoted(companionName) + " is " + found(*info) +
-                        ", expected " + expected);
+        return fail(StatusCode::Unsupported, "%s %s is %s, expected %s",
+                    role.c_str(), quoted(companionName).c_str(),
+                    found(*info).c_str(), expected.c_str());
     }
     return Status();
   }
@@ -281,38 +287,41 @@ private:
                     const std::vector<uint64_t> &shape) {
     if (info.shape == shape)
       return Status();
-    return fail(StatusCode::Mismatch, "tensor " + quoted(name) + " has shape " +
-                                          formatShape(info.shape) +
-                                          ", the config asks for " +
-                                          formatShape(shape));
+    return fail(StatusCode::Mismatch,
+                "tensor %s has shape %s, the config asks for %s",
+                quoted(name).c_str(), formatShape(info.shape).c_str(),
+                formatShape(shape).c_str());
   }
 
   Status checkDType(const WeightSpec &spec, TensorDType expected,
                     const std::string &name, const TensorInfo &info) {
-    std::string what = "tensor " + quoted(name) + " is " + found(info);
+    const std::string tensor = quoted(name), is = found(info);
     if (expected == TensorDType::I64) // a table
-      return info.dtype == expected
-                 ? Status()
-                 : fail(StatusCode::Unsupported, what + ", expected i64");
+      return info.dtype == expected ? Status()
+                                    : fail(StatusCode::Unsupported,
+                                           "tensor %s is %s, expected i64",
+                                           tensor.c_str(), is.c_str());
     if (spec.isQuantised()) {
       if (info.dtype == expected)
         return Status();
       if (!holdsValues(info.dtype))
-        return fail(StatusCode::Unsupported,
-                    what + ", expected " + dtypeName(expected));
+        return fail(StatusCode::Unsupported, "tensor %s is %s, expected %s",
+                    tensor.c_str(), is.c_str(), dtypeName(expected));
       return fail(StatusCode::Mismatch,
-                  what + ", but " + rules.configPath + declared(spec) +
-                      "; expected " + dtypeName(expected) +
-                      ", or the module in " +
-                      rules.quantisation.unconvertedField);
+                  "tensor %s is %s, but %s%s; expected %s, or the module in %s",
+                  tensor.c_str(), is.c_str(), rules.configPath.c_str(),
+                  declared(spec).c_str(), dtypeName(expected),
+                  rules.quantisation.unconvertedField);
     }
     if (holdsValues(info.dtype))
       return Status();
     if (!holdsCodes(info.dtype))
       return fail(StatusCode::Unsupported,
-                  what + ", expected f32, bf16 or f16");
-    return fail(StatusCode::Mismatch,
-                what + ", but " + rules.configPath + declared(spec));
+                  "tensor %s is %s, expected f32, bf16 or f16", tensor.c_str(),
+                  is.c_str());
+    return fail(StatusCode::Mismatch, "tensor %s is %s, but %s%s",
+                tensor.c_str(), is.c_str(), rules.configPath.c_str(),
+                declared(spec).c_str());
   }
 
   /// Whatever nobody took is ignored for a reason, or too much.
@@ -337,9 +346,9 @@ private:
     if (!unknown)
       return Status();
     return fail(StatusCode::Mismatch,
-                "tensor " + quoted(firstUnknown) +
-                    " is not part of this model (" + rules.sizes + ")",
-                more(unknown));
+                "tensor %s is not part of this model (%s)%s",
+                quoted(firstUnknown).c_str(), rules.sizes.c_str(),
+                more(unknown).c_str());
   }
 
   const std::string *reasonToIgnore(const std::string &name) const {
@@ -363,11 +372,12 @@ private:
 
   void noteMissing(const std::string &name, TensorDType dtype,
                    const WeightSpec &spec) {
-    if (!missing++)
-      firstMissing =
-          "tensor " + quoted(name) + " is missing, expected " +
-          (spec.isQuantised() ? std::string(dtypeName(dtype)) + " " : "") +
-          formatShape(spec.shape);
+    if (missing++)
+      return;
+    firstMissing = name;
+    expectedOfMissing =
+        (spec.isQuantised() ? std::string(dtypeName(dtype)) + " " : "") +
+        formatShape(spec.shape);
   }
 
   /// What stands where tensors are missing: one that nobody knows, and what it
@@ -388,15 +398,20 @@ private:
                                ", which is not part of this model";
   }
 
-  Status fail(StatusCode code, const std::string &message,
-              const std::string &rest = "") const {
-    return Status(code, checkpoint.directory + ": " + message + rest);
+  /// `FOLDER: message`, formatted like printf.
+  [[gnu::format(printf, 3, 4)]] Status fail(StatusCode code, const char *format,
+                                            ...) const {
+    va_list args;
+    va_start(args, format);
+    Status status = makeErrorV(code, format, args).within(checkpoint.directory);
+    va_end(args);
+    return status;
   }
 
   const Checkpoint &checkpoint;
   const AccountingRules &rules;
   std::unordered_set<const TensorInfo *> taken;
-  std::string firstMissing;
+  std::string firstMissing, expectedOfMissing;
   uint64_t missing = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "models/Eagle3/Eagle3Config.h"
 
+#include <cinttypes>
+
 namespace saddle {
 
 namespace {
@@ -12,8 +14,6 @@ constexpr FixedField fixedFields[] = {
     {"attention_bias", "[false]", "biased projections are not implemented"},
     {"qkv_bias", "[false]", "biased projections are not implemented"},
     {"mlp_bias", "[false]", "biased projections are not implemented"},
-    {"sliding_window", "[]", "windowed attention is not implemented"},
-    {"use_sliding_window", "[false]", "windowed attention is not implemented"},
     {"logit_scale", "[1]", "scaled logits are not implemented"},
     {"parallel_drafting", "[false]",
      "drafting several tokens at once is not implemented"},
@@ -51,8 +51,8 @@ public:
         reader.integer("draft_vocab_size", 1, maxVocab).value_or(config.vocab);
     if (config.draftVocab > config.vocab)
       reader.fail("draft_vocab_size",
-                  std::to_string(config.draftVocab) +
-                      " exceeds vocab_size = " + std::to_string(config.vocab));
+                  "%" PRId64 " exceeds vocab_size = %" PRId64,
+                  config.draftVocab, config.vocab);
     readTaps(reader);
     if (auto eagle = reader.object("eagle_config"))
       readEagle(*eagle);
@@ -70,6 +70,7 @@ public:
     config.dtype = readDType(reader);
     config.quantisation = readQuantisation(reader, warnings);
     acceptFixed(reader, fixedFields);
+    refuseWindows(reader);
     SADDLE_RETURN_IF_ERROR(reader.status());
     skipGenericFields(reader);
     skipUnused(reader, unusedFields);

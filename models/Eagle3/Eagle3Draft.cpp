@@ -13,6 +13,8 @@
 #include "runtime/src/base/File.h"
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdarg>
 #include <cstring>
 
 using namespace mlir;
@@ -204,8 +206,14 @@ public:
                 const std::string &modelFolder) override;
 
 private:
-  Status fail(StatusCode code, const std::string &message) const {
-    return Status(code, configPath + ": " + message);
+  /// `FILE: message`, formatted like printf.
+  [[gnu::format(printf, 3, 4)]] Status fail(StatusCode code, const char *format,
+                                            ...) const {
+    va_list args;
+    va_start(args, format);
+    Status status = makeErrorV(code, format, args).within(configPath);
+    va_end(args);
+    return status;
   }
   Status checkTarget() const;
   Status chooseTaps(const DraftOptions &options);
@@ -229,10 +237,10 @@ Status Eagle3Draft::checkTarget() const {
   auto differs = [&](const char *field, int64_t found, const char *what,
                      int64_t expected) {
     return fail(StatusCode::Mismatch,
-                std::string(field) + ": " + std::to_string(found) +
-                    ", but the model that it drafts for has " + what + " = " +
-                    std::to_string(expected) +
-                    "; the draft belongs to another model");
+                "%s: %" PRId64
+                ", but the model that it drafts for has %s = %" PRId64
+                "; the draft belongs to another model",
+                field, found, what, expected);
   };
   if (config.vocab != target.vocab)
     return differs("vocab_size", config.vocab, "vocab_size", target.vocab);
@@ -261,19 +269,17 @@ Status Eagle3Draft::chooseTaps(const DraftOptions &options) {
     tapsFrom = "the default, since its config.json names none";
   }
   if (int64_t(taps.size()) != config.taps)
-    return fail(StatusCode::Mismatch,
-                "the draft sees " + std::to_string(config.taps) +
-                    " hidden states, but layers " + listed(taps) + " (" +
-                    tapsFrom + ") are " + std::to_string(taps.size()) +
-                    "; name as many with --draft-taps");
+    return fail(
+        StatusCode::Mismatch,
+        "the draft sees %" PRId64 " hidden states, but layers %s (%s) are %zu; "
+        "name as many with --draft-taps",
+        config.taps, listed(taps).c_str(), tapsFrom.c_str(), taps.size());
   for (size_t i = 0; i < taps.size(); ++i)
     if (taps[i] < 0 || taps[i] >= layers || (i > 0 && taps[i] <= taps[i - 1]))
       return fail(StatusCode::Mismatch,
-                  "layers " + listed(taps) + " (" + tapsFrom +
-                      ") are not ascending layers of the model, which has 0 "
-                      "to " +
-                      std::to_string(layers - 1) +
-                      "; name others with --draft-taps");
+                  "layers %s (%s) are not ascending layers of the model, which "
+                  "has 0 to %" PRId64 "; name others with --draft-taps",
+                  listed(taps).c_str(), tapsFrom.c_str(), layers - 1);
   return {};
 }
 
@@ -318,13 +324,10 @@ Status Eagle3Draft::shareTable(std::string &symbol, WeightOp shared,
   const ModelWeight *own = weights.find(symbol);
   if (!own && !fits)
     return fail(StatusCode::Mismatch,
-                "the draft has no " + std::string(what) +
-                    " tensor, and the "
-                    "model's is " +
-                    std::to_string(type.getDimSize(0)) + " x " +
-                    std::to_string(type.getDimSize(1)) + ", expected " +
-                    std::to_string(rows) + " x " +
-                    std::to_string(config.hidden));
+                "the draft has no %s tensor, and the model's is %" PRId64
+                " x %" PRId64 ", expected %" PRId64 " x %" PRId64,
+                what, type.getDimSize(0), type.getDimSize(1), rows,
+                config.hidden);
   if (own) {
     if (!fits || modelFolder.empty() || folder.empty())
       return {};

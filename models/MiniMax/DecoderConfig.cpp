@@ -9,8 +9,6 @@ static constexpr FixedField fixedFields[] = {
     {"n_group", "[0, 1]", "grouped routing is not implemented"},
     {"topk_group", "[0, 1]", "grouped routing is not implemented"},
     {"first_k_dense_replace", "[0]", "dense layers are not implemented"},
-    {"sliding_window", "[]", "windowed attention is not implemented"},
-    {"use_sliding_window", "[false]", "windowed attention is not implemented"},
     {"attention_bias", "[false]", "biased projections are not implemented"},
     {"mlp_bias", "[false]", "biased projections are not implemented"},
 };
@@ -23,6 +21,7 @@ DecoderConfig readDecoderConfig(ConfigReader &reader, RotaryDefault rotary,
   config.dtype = readDType(reader);
   config.quantisation = readQuantisation(reader, warnings);
   acceptFixed(reader, fixedFields);
+  refuseWindows(reader);
   config.tieWordEmbeddings =
       reader.boolean("tie_word_embeddings").value_or(false);
   return config;

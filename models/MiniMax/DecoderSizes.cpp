@@ -1,5 +1,7 @@
 #include "models/MiniMax/DecoderSizes.h"
 
+#include <cinttypes>
+
 namespace saddle {
 
 DecoderSizes readDecoderSizes(ConfigReader &reader) {
@@ -15,9 +17,9 @@ DecoderSizes readDecoderSizes(ConfigReader &reader) {
   else
     sizes.experts = readSize(reader, "num_local_experts", maxExperts);
   if (renamed && *renamed != sizes.experts)
-    reader.fail("num_experts", std::to_string(*renamed) +
-                                   " contradicts num_local_experts = " +
-                                   std::to_string(sizes.experts));
+    reader.fail("num_experts",
+                "%" PRId64 " contradicts num_local_experts = %" PRId64,
+                *renamed, sizes.experts);
   sizes.topK = readSize(reader, "num_experts_per_tok", maxExperts);
   sizes.expertIntermediate = readSize(reader, "intermediate_size", maxWidth);
   sizes.vocab = readSize(reader, "vocab_size", maxVocab);
@@ -30,9 +32,9 @@ DecoderSizes readDecoderSizes(ConfigReader &reader) {
 void checkDecoderSizes(ConfigReader &reader, const DecoderSizes &sizes,
                        double attentionRows) {
   if (sizes.topK > sizes.experts)
-    reader.fail("num_experts_per_tok", std::to_string(sizes.topK) +
-                                           " exceeds num_local_experts = " +
-                                           std::to_string(sizes.experts));
+    reader.fail("num_experts_per_tok",
+                "%" PRId64 " exceeds num_local_experts = %" PRId64, sizes.topK,
+                sizes.experts);
   double perLayer =
       double(sizes.hidden) *
       (attentionRows +
@@ -44,8 +46,7 @@ void checkDecoderSizes(ConfigReader &reader, const DecoderSizes &sizes,
     return;
   char found[64];
   std::snprintf(found, sizeof found, "%.3g weights, more than 2^53", elements);
-  reader.fail("num_hidden_layers",
-              std::string("with the other sizes makes ") + found);
+  reader.fail("num_hidden_layers", "with the other sizes makes %s", found);
 }
 
 } // namespace saddle

@@ -1,6 +1,7 @@
 #include "models/MiniMax/M1Config.h"
 
 #include <algorithm>
+#include <cinttypes>
 
 namespace saddle {
 
@@ -118,7 +119,7 @@ private:
     std::optional<double> old = reader.number(published, 0);
     std::optional<double> now = reader.number(renamed, 0);
     if (old && now && *old != *now)
-      reader.fail(renamed, "contradicts " + published);
+      reader.fail(renamed, "contradicts %s", published.c_str());
     return old ? *old : now.value_or(1);
   }
 
@@ -144,9 +145,9 @@ private:
     // One projection joins q, k and v.
     if (config.attention.qWidth() > maxWidth / 3)
       reader.fail("num_attention_heads",
-                  std::to_string(config.attention.heads) + " * head_dim = " +
-                      std::to_string(config.attention.headDim) + " exceeds " +
-                      std::to_string(maxWidth / 3));
+                  "%" PRId64 " * head_dim = %" PRId64 " exceeds %" PRId64,
+                  config.attention.heads, config.attention.headDim,
+                  maxWidth / 3);
     int64_t heads = config.attention.heads;
     bool anyLinear = std::find(config.isLinear.begin(), config.isLinear.end(),
                                true) != config.isLinear.end();

@@ -4,6 +4,7 @@
 #include "runtime/src/base/Float.h"
 #include "runtime/src/base/Slopes.h"
 
+#include <cinttypes>
 #include <cmath>
 #include <cstring>
 #include <iterator>
@@ -99,10 +100,10 @@ private:
                      const std::string &words) const {
     if (isFloat(info.dtype) && info.shape == shape)
       return Status();
-    return Status(StatusCode::Mismatch, place + "is " + info.dtypeName + " " +
-                                            formatShape(info.shape) +
-                                            ", expected F32, BF16 or F16 " +
-                                            words);
+    return makeError(StatusCode::Mismatch,
+                     "%sis %s %s, expected F32, BF16 or F16 %s", place.c_str(),
+                     info.dtypeName.c_str(), formatShape(info.shape).c_str(),
+                     words.c_str());
   }
 
   Status read(uint64_t first, uint64_t count,
@@ -134,13 +135,12 @@ private:
                  double expected, double slack) const {
     if (std::fabs(found - expected) <= slack)
       return Status();
-    char text[200];
-    std::snprintf(text, sizeof text,
-                  "is %g for head %llu%s, but the decays of %llu heads make "
-                  "%g; models with other decays are not implemented",
-                  found, (unsigned long long)head, where.c_str(),
-                  (unsigned long long)heads, expected);
-    return Status(StatusCode::Mismatch, place + text);
+    return makeError(
+        StatusCode::Mismatch,
+        "%sis %g for head %" PRIu64 "%s, but the decays of %" PRIu64
+        " heads make %g; models with other decays are not "
+        "implemented",
+        place.c_str(), found, head, where.c_str(), heads, expected);
   }
 
   uint64_t heads;

@@ -41,12 +41,12 @@ struct AttachMesh : saddle::dist::impl::AttachMeshBase<AttachMesh> {
     SmallVector<NamedAttribute> topology;
     for (auto [name, size] : sizes) {
       if (size < 1 || size > kMost) {
-        asUserError(module.emitError("topology: expected "))
+        asUserError("D7f1d01", module.emitError("topology: expected "))
             << name << " from 1 to " << kMost << ", but got " << size;
         return signalPassFailure();
       }
       if ((name == "dp" || name == "ep") && tp % size != 0) {
-        asUserError(module.emitError("topology: "))
+        asUserError("Dae317e", module.emitError("topology: "))
             << name << " = " << size
             << " does not divide tp = " << tp.getValue()
             << "; its divisors: " << listDivisors(tp);

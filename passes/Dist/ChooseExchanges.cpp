@@ -300,7 +300,7 @@ public:
             << " is not followed everywhere (" << where << ")";
         continue;
       }
-      result = asUserError(module.emitError(wish))
+      result = asUserError("D8c6c4f", module.emitError(wish))
                << " has no effect: no entry can follow it (" << where
                << "); leave it at auto";
     }
@@ -386,7 +386,8 @@ private:
       if (value == "auto" || llvm::is_contained(choice.values, value))
         continue;
       InFlightDiagnostic diag =
-          asUserError(getOperation().emitError(choice.name)) << " must be auto";
+          asUserError("Db7c5b9", getOperation().emitError(choice.name))
+          << " must be auto";
       for (StringRef legal : choice.values)
         diag << (legal == choice.values.back() ? " or " : ", ") << legal;
       return diag << ", but got \"" << value << "\"";
@@ -395,7 +396,7 @@ private:
                 tokens = wishes.lookup("experts");
     bool scatters = sums == kReduceScatter;
     if (sums != "auto" && tokens != "auto" && scatters != (tokens == kGathered))
-      return asUserError(getOperation().emitError("experts = "))
+      return asUserError("Dd9e673", getOperation().emitError("experts = "))
              << tokens << " does not go with reduction = " << sums
              << ": tokens are gathered where sums are scattered, and only "
                 "there; leave one of them at auto";

@@ -296,13 +296,14 @@ private:
     forEach(Split::Experts, [&](const Dimension &) { any = true; });
     if (!any && ep > 1 && prefix.empty())
       return asUserError(
+                 "D208f65",
                  module.emitError("the model has no experts to deal to ep = "))
              << ep << " groups; use ep = 1";
     auto deals = [](int64_t groups) {
       return [groups](int64_t experts) { return experts % groups == 0; };
     };
     if (const Dimension *dim = findFailing(Split::Experts, deals(ep)))
-      return asUserError(module.emitError(dim->name->field))
+      return asUserError("D3ba988", module.emitError(dim->name->field))
              << " = " << dim->units << " cannot be dealt to ep = " << ep
              << " groups; legal ep: " << listLegal(tp, [&](int64_t n) {
                   return tp % n == 0 && allOf(Split::Experts, deals(n)) &&
@@ -361,9 +362,9 @@ private:
   /// hand. There is no largest one: shares of heads can be repeated.
   LogicalResult refuse(const Dimension &dim, StringRef divisor, int64_t by) {
     constexpr int64_t kMostListed = 64;
-    InFlightDiagnostic diag = asUserError(module.emitError(dim.name->field))
-                              << " = " << dim.units
-                              << " cannot be split over tp = " << tp;
+    InFlightDiagnostic diag =
+        asUserError("Dd79d6c", module.emitError(dim.name->field))
+        << " = " << dim.units << " cannot be split over tp = " << tp;
     if (by > 1)
       diag << ", " << divisor << " = " << by;
     if (dim.grain > 1)

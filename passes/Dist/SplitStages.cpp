@@ -70,7 +70,7 @@ private:
     if (static_cast<int64_t>(counts.size()) != stages || sum != total ||
         llvm::any_of(counts, [](int64_t count) { return count < 1; })) {
       InFlightDiagnostic diag =
-          asUserError(function.emitError("num_hidden_layers = "))
+          asUserError("Dfc7ad9", function.emitError("num_hidden_layers = "))
           << total << " cannot be dealt over pp = " << stages
           << " stages, at least one layer each";
       if (!layers.empty()) {

@@ -62,10 +62,12 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
     if (failed(convertAny(&op)))
       return failure();
   for (auto [output, known] : llvm::zip(end->getOperands(), yields)) {
+    if (!output.getDefiningOp())
+      return end->emitError("expected the ")
+             << known->name << " to be an op's result";
     Value whole = buffers.lookup(output);
     if (!outputBuffers.contains(whole))
-      return end->emitError("expected the ")
-             << known->name << " to be an op's whole result";
+      whole = copied(output);
     BindOp::create(builder, end->getLoc(), builder.getStringAttr(known->name),
                    whole);
   }
@@ -245,6 +247,17 @@ Value EntryConverter::resultBuffer(Value result) {
   if (isOutput)
     outputBuffers.insert(created);
   return created;
+}
+
+Value EntryConverter::copied(Value output) {
+  auto type = cast<RankedTensorType>(output.getType());
+  Value own =
+      buffer(output.getLoc(), io, type.getShape(), type.getElementType());
+  CopyOp::create(builder, output.getLoc(), buffers.lookup(output), own,
+                 extentAttr(boundOf(output)),
+                 builder.getStringAttr(placeOf(output.getDefiningOp())),
+                 /*kernel=*/FlatSymbolRefAttr());
+  return own;
 }
 
 SmallVector<Value> EntryConverter::results(Operation *op) {

@@ -85,6 +85,8 @@ private:
   static Extent scattered(Extent extent, dist::RowLayout layout);
   /// A new buffer for a result of an op.
   mlir::Value resultBuffer(mlir::Value result);
+  /// A step's output that is a part of an op's result, in a buffer of its own.
+  mlir::Value copied(mlir::Value output);
   /// Those of all results of an op, with their extents.
   llvm::SmallVector<mlir::Value> results(mlir::Operation *op);
   llvm::LogicalResult launch(mlir::Operation *op, llvm::StringRef reference,

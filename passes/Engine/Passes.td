@@ -8,7 +8,7 @@ def ConvertToEngine : Pass<"convert-to-engine", "::mlir::ModuleOp"> {
   let description = [{
     Functions become entries of one program, in order; every tensor value becomes a buffer, a split becomes views, inline groups are opened, others become one launch as their fusion says,
     and both leave their signature on the launches; weight shards become recipes over checkpoint sources, with a recipe for each companion; caches become states; step inputs and
-    logits become bound io buffers. Equal kernels with equal constants are one `engine.kernel`. Nothing of the other dialects survives.
+    logits become bound io buffers (a part of a result, as of fused projections, is copied to one). Equal kernels with equal constants are one `engine.kernel`. Nothing of the other dialects survives.
 
     ```mlir
     %n = model.rms_norm %s, @norm.shard eps 1.0e-6 : tensor<8x3072xbf16>

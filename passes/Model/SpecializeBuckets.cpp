@@ -84,14 +84,16 @@ struct SpecializeBuckets
     }
     if (*decode.begin() < 1 || *decode.rbegin() > limits->maxBatch) {
       asUserError(
+          "De0f753",
           module.emitError("expected decode buckets from 1 to max_batch = "))
           << limits->maxBatch << ", but got "
           << (*decode.begin() < 1 ? *decode.begin() : *decode.rbegin());
       return signalPassFailure();
     }
     if (*decode.rbegin() < limits->maxBatch) {
-      asUserError(module.emitError(
-          "expected the largest decode bucket to be max_batch = "))
+      asUserError("D92cf6c",
+                  module.emitError(
+                      "expected the largest decode bucket to be max_batch = "))
           << limits->maxBatch << ", so that a step of all sequences has an "
           << "entry, but got " << *decode.rbegin();
       return signalPassFailure();

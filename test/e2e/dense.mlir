@@ -1,7 +1,8 @@
 // A model by hand: three dense layers with the clamped SwiGLU, one of them with
 // attention. Its limit is low, so that it clamps. No importer makes the
-// activation yet. The widths of the layers are named after heads, because every
-// split of them is allowed.
+// activation yet. Behind the last norm is a second head, so that on one rank the
+// logits are a part of a product and are copied. The widths of the layers are
+// named after heads, because every split of them is allowed.
 module attributes {
   model.config = {architecture = "Dense", name = "dense", hidden_size = 16, num_hidden_layers = 3, num_attention_heads = 4,
       num_key_value_heads = 2, head_dim = 8, intermediate_size = 48, num_local_experts = 4, num_experts_per_tok = 2, vocab_size = 32,
@@ -10,6 +11,7 @@ module attributes {
 } {
 model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] : tensor<32x16xf32>
 model.weight @lm_head from "lm_head" dims ["vocab", "hidden"] : tensor<32x16xf32>
+model.weight @spare from "spare" dims ["q_heads" x 12, "hidden"] : tensor<48x16xf32>
 model.weight @norm from "norm" dims ["hidden"] : tensor<16xf32>
 model.weight @layers.0.mlp_norm from "layers.0.mlp_norm" dims ["hidden"] : tensor<16xf32>
 model.weight @layers.0.gate from "layers.0.gate" dims ["q_heads" x 12, "hidden"] : tensor<48x16xf32>
@@ -70,6 +72,7 @@ func.func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %rows: tensor
   %last = model.select_rows %x3, %rows : tensor<?x16xf32>, tensor<?xi32> -> tensor<?x16xf32> loc("last")
   %n = model.rms_norm %last, @norm eps 1.0e-6 : tensor<?x16xf32> loc("norm")
   %logits = model.linear %n, @lm_head : tensor<?x16xf32> -> tensor<?x32xf32> loc("lm_head")
+  %spare = model.linear %n, @spare : tensor<?x16xf32> -> tensor<?x48xf32> loc("spare")
   return %logits : tensor<?x32xf32>
 }
 }

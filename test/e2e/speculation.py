@@ -8,6 +8,7 @@
   topologies   likewise over ranks
   tapped_sums  the draft sees whole hidden states, however ranks finish their sums
   ends         an end token inside an accepted run, a limit of tokens, a full sequence
+  measured     saddle-bench at a fixed acceptance, as many rounds as asked for
   refused      bad drafts and options, each with its message
 """
 
@@ -29,7 +30,7 @@ PROMPTS = ["One day Mia the baker", "10 + 8 =", "Tom has three red apples.",
 
 class Speculation:
     def __init__(self, args, folder):
-        self.compile_tool, self.run_tool = args.compile, args.run
+        self.compile_tool, self.run_tool, self.bench_tool = args.compile, args.run, args.bench
         self.folder = pathlib.Path(folder)
         self.engines = {}
 
@@ -178,6 +179,17 @@ def ends(test, draft):
     return f"{inside} end tokens were drafted"
 
 
+def measured(test, draft):
+    engine = test.engine("--spec-tokens", 5, draft=draft)
+    found = json.loads(call([test.bench_tool, engine, "--weights", NANO, "--draft-weights", draft,
+                             "--batch", 1, "--context", 8, "--steps", 1, "--spec-tokens", 5,
+                             "--spec-acceptance", 1, "--json"]))["speculation"]
+    expect(len(found) == 1 and found[0]["rounds"] == 1, found)
+    # All five of every round, the last one included, and the token of the model behind them.
+    expect(found[0]["acceptance"] == 1 and found[0]["accepted_length"] == 6, found)
+    return "6 tokens in each of few rounds"
+
+
 def changed(test, draft, changes, name):
     """A copy of a draft whose config says something else."""
     folder = test.folder / name
@@ -233,13 +245,14 @@ def refused(test, draft):
 
 
 TESTS = {"goldens": goldens, "identical": right_and_wrong, "topologies": topologies,
-         "tapped_sums": tapped_sums, "ends": ends, "refused": refused}
+         "tapped_sums": tapped_sums, "ends": ends, "measured": measured, "refused": refused}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--compile", required=True, help="saddle-compile")
     parser.add_argument("--run", required=True, help="saddle-run")
+    parser.add_argument("--bench", required=True, help="saddle-bench")
     parser.add_argument("--draft", type=pathlib.Path, default=NANO.parent / "draft")
     parser.add_argument("tests", nargs="*", default=list(TESTS))
     args = parser.parse_args()

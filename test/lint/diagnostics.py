@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Every message of an error has an identifier, a test and a line of docs/Diagnostics.md.
 
-A message is the text in the source: the format of makeError, the literals of an emitError or
-emitOpError. Its identifier is a hash of that text (D and six digits), so nothing lists messages
-twice and nobody hands out numbers; another wording is another message. A test quotes a part of it
-that is long enough to be found. Frames, which only put places before what others say, are no
-messages. Messages that no test quotes stand in diagnostics_untested.txt, each with the reason.
+A message is the text in the source: the format of makeError and of what calls it, the literals of
+an emitError or emitOpError. Its identifier is a hash of that text (D and six digits), so nothing
+lists messages twice and nobody hands out numbers; another wording is another message. Errors print
+it: runtime/src/base/Status.cpp hashes formats in the same way, and errors of passes that are the
+user's are given theirs by asUserError, which is held to it here. A test quotes a part of a message
+that is long enough to be found. Frames, which put places before what others say, are no messages:
+retellError and within() keep the identifier. Messages that no test quotes stand in
+diagnostics_untested.txt, each with the reason.
 
     test/lint/diagnostics.py --root . [--write]
 
@@ -13,7 +16,6 @@ messages. Messages that no test quotes stand in diagnostics_untested.txt, each w
 """
 
 import dataclasses
-import hashlib
 import pathlib
 import re
 
@@ -21,12 +23,32 @@ import common
 
 LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 SPECIFIER = re.compile(r"%[-+ #0]*[\d.*]*(?:hh|h|ll|l|z|j|t|L)?[a-zA-Z]|%%")
-CALL = re.compile(r"\b(makeError|emitOpError|emitError)\(")
+# Calls with a format: which argument it is, and the code where none is given.
+FORMATTED = {"makeError": (1, "varies"), "fail": (1, "InvalidArgument"), "error": (1, "DataLoss"), "refuse": (0, "DataLoss")}
+CALL = re.compile(r"\b(emitOpError|emitError|" + "|".join(FORMATTED) + r")\(")
+# A message that is needed where nothing can be formatted.
+CONSTANT = re.compile(r'\bconstexpr char kOutOfMemoryText\[\] =((?:\s*"(?:[^"\\]|\\.)*")+);')
+BARE_STATUS = re.compile(r"\bStatus\((?=StatusCode::)")
+USER_ERROR = re.compile(r'asUserError\(\s*"(\w*)",[\s\w().:>-]*$')
 FOLDERS = ("runtime", "models", "dialects", "passes", "compiler", "tools")
 # Characters of a part that can be quoted; shorter ones are met by chance.
 LEAST = 8
 PAGE = "docs/Diagnostics.md"
 UNTESTED = "test/lint/diagnostics_untested.txt"
+
+
+def identifier_of(text):
+    """FNV-1a of 32 bits, folded to 24, as identify() of runtime/src/base/Status.h has it."""
+    value = 2166136261
+    for byte in text.encode():
+        value = (value ^ byte) * 16777619 % 2**32
+    return f"D{(value >> 24 ^ value) & 0xFFFFFF or 1:06x}"
+
+
+def unescaped(literal):
+    """What the compiler makes of a literal."""
+    simple = {"n": "\n", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
+    return re.sub(r"\\(.)", lambda m: simple[m[1]], literal)
 
 
 @dataclasses.dataclass
@@ -36,10 +58,7 @@ class Message:
     kind: str  # StatusCode, or "IR"
     text: str  # with ... for what is filled in
     parts: list
-
-    @property
-    def name(self):
-        return "D" + hashlib.sha256(self.text.encode()).hexdigest()[:6]
+    name: str
 
 
 def join_literals(text):
@@ -78,39 +97,86 @@ def end_of_statement(text, i):
     return i
 
 
-def messages_in(path, name):
+def arguments_of(body):
+    """Those of a call, literals joined."""
+    found, depth, i, begin = [], 0, 0, 0
+    body = join_literals(body)
+    while i < len(body):
+        c = body[i]
+        if c == '"':
+            i = LITERAL.match(body, i).end()
+            continue
+        if c == "'":
+            i += 4 if body[i + 1] == "\\" else 3
+            continue
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(c, 0)
+        if c == "," and depth == 0:
+            found.append(body[begin:i].strip())
+            begin = i + 1
+        i += 1
+    return found + [body[begin:].strip()]
+
+
+def stripped(parts):
+    return [part for part in (part.strip(" \\n:;,.()") for part in parts) if part]
+
+
+def formatted_message(place, code, literal, alternatives=()):
+    """Of a format; others are filled in, or alternatives of it."""
+    literal = literal.replace('\\"', '"')
+    text = SPECIFIER.sub("...", literal)
+    alternatives = [SPECIFIER.sub("...", each.replace('\\"', '"')) for each in alternatives]
+    return Message(*place, code, " / ".join([text, *alternatives]), stripped(SPECIFIER.split(literal)),
+                   identifier_of(SPECIFIER.sub("...", unescaped(literal))))
+
+
+def messages_in(path, name, errors):
     text = without_comments(path.read_text())
+
+    def place(at):
+        return name, text.count("\n", 0, at) + 1
+
+    for constant in CONSTANT.finditer(text):
+        yield formatted_message(place(constant.start()), "ResourceExhausted",
+                                LITERAL.search(join_literals(constant[1]))[1])
+    for status in BARE_STATUS.finditer(text):
+        end = end_of_call(text, status.end())
+        if len(arguments_of(text[status.end():end - 1])) < 3:
+            errors.append(f"{name}:{place(status.start())[1]}: an error without identifier; say it "
+                          "with makeError")
     for call in CALL.finditer(text):
         end = end_of_call(text, call.end())
         body = text[call.end():end - 1]
-        kind = "IR"
-        if call[1] == "makeError":
-            if "const char *" in body:
-                continue  # its declaration
-            code = re.search(r"StatusCode::(\w+)", body)
-            kind = code[1] if code else ""
-        else:
-            body = text[call.end():end_of_statement(text, end)]
+        where = place(call.start())
+        if call[1] in FORMATTED:
+            index, code = FORMATTED[call[1]]
+            arguments = arguments_of(body)
+            literal = LITERAL.fullmatch(arguments[index]) if len(arguments) > index else None
+            if not literal:
+                if call[1] == "makeError" and "const char *" not in body:
+                    errors.append(f"{name}:{where[1]}: the format of makeError is not one literal")
+                continue  # a declaration, or a function that is only called alike
+            given = re.search(r"StatusCode::(\w+)", body)
+            yield formatted_message(where, given[1] if given else code, literal[1],
+                                    LITERAL.findall(" ".join(arguments[index + 1:])))
+            continue
+        body = text[call.end():end_of_statement(text, end)]
         literals = [literal.replace('\\"', '"') for literal in LITERAL.findall(join_literals(body))]
-        if call[1] == "makeError":
-            # The format alone; others are filled in, or alternatives of it.
-            parts = SPECIFIER.split(literals[0])
-        else:
-            parts = literals
-        parts = [part.strip(" \\n:;,.()") for part in parts]
+        parts = stripped(literals)
         if not any(len(part) >= LEAST and re.search("[a-z]{3}", part) for part in parts):
             continue
-        if call[1] == "makeError":
-            whole = " / ".join(SPECIFIER.sub("...", literal) for literal in literals)
-        else:
-            whole = " ... ".join(literal.strip() for literal in literals)
-        yield Message(name, text.count("\n", 0, call.start()) + 1, kind, whole,
-                      [part for part in parts if part])
+        whole = " ... ".join(literal.strip() for literal in literals)
+        message = Message(*where, "IR", whole, parts, identifier_of(whole))
+        marked = USER_ERROR.search(text, max(0, call.start() - 200), call.start())
+        if marked and marked[1] != message.name:
+            errors.append(f"{name}:{where[1]}: asUserError is given {marked[1]}, the identifier is "
+                          f"{message.name}")
+        yield message
 
 
-def all_messages(root):
+def all_messages(root, errors):
     for name in common.walk(root, (".cpp", ".h"), FOLDERS):
-        yield from messages_in(root / name, name)
+        yield from messages_in(root / name, name, errors)
 
 
 def all_tests(root):
@@ -156,7 +222,7 @@ def find_tests(messages, tests):
         own = [quote for part in parts for quote in [part, *grams_of(part)]
                if len(quote) >= 2 * LEAST and len(users.get(quote, ())) < 2]
         for name, text in tests:
-            if (len("".join(parts)) >= LEAST and whole.search(text)) or \
+            if (len("".join(parts)) >= LEAST - 2 and whole.search(text)) or \
                     any(quote in text for quote in own) or any(run.search(text) for run in runs):
                 found[message.name] = name
                 break
@@ -171,15 +237,16 @@ def read_untested(path):
 
 
 def cell(text):
-    return text.replace("|", "\\|").replace("\n", " ").replace("\\n", " ")
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def page_of(found, untested):
     lines = ["# Diagnostics", "",
              "Generated by `test/lint/diagnostics.py --write`. Every message of an error in the source, by its identifier, a hash of its text: who changes the wording",
-             "renames the message. Three dots stand for what is filled in, and / between alternatives. `IR` are errors of dialects and passes, whose rules have",
-             "names of their own ([Testing.md](Testing.md), \"One id, three places\"); all others say by their code who can mend it (`runtime/src/base/Status.h`).",
-             "Identifiers are not printed.", "",
+             "renames the message. Tools print it behind the message, and the C API's messages end with it: `error: no such file [D3fa201]`. Three dots stand for what",
+             "is filled in, and / between alternatives of it. `IR` are errors of dialects and passes, whose rules have names of their own ([Testing.md](Testing.md),",
+             "\"One id, three places\"); of these, only those that the user caused print their identifier ([decision 16](decisions/0016-identifiers-of-messages.md)).",
+             "All others say by their code who can mend it (`runtime/src/base/Status.h`).", "",
              "| id | code | message | where | test |", "| --- | --- | --- | --- | --- |"]
     for message, test in sorted(found, key=lambda pair: (pair[0].file, pair[0].line)):
         where = test or "none: " + untested.get(message.name, "")
@@ -194,10 +261,10 @@ def main():
     root = pathlib.Path(args.root)
     tests = list(all_tests(root))
     untested = read_untested(root / UNTESTED)
-    messages = list(all_messages(root))
+    errors = []
+    messages = list(all_messages(root, errors))
     tested = find_tests(messages, tests)
     found = [(message, tested.get(message.name)) for message in messages]
-    errors = []
     names = {}
     for message, test in found:
         other = names.setdefault(message.name, message)

@@ -1,6 +1,11 @@
 # How suites of test/ become ctest entries.
 
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
+# The interpreter itself: the script that a version manager puts before it takes longer than most tests.
+execute_process(COMMAND ${Python3_EXECUTABLE} -c "import sys; print(sys.executable)" OUTPUT_VARIABLE SADDLE_PYTHON_EXECUTABLE
+                OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+# Scripts of tests use the standard library only, so no site packages are looked for.
+set(SADDLE_PYTHON ${SADDLE_PYTHON_EXECUTABLE} -S)
 
 if(SADDLE_BUILD_COMPILER)
   configure_file(${CMAKE_SOURCE_DIR}/test/lit.site.cfg.py.in ${CMAKE_BINARY_DIR}/test/lit.site.cfg.py @ONLY)

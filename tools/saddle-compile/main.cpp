@@ -4,6 +4,7 @@
 #include "compiler/Driver/Compile.h"
 #include "runtime/src/base/Printable.h"
 #include "tools/saddle-compile/Golden.h"
+#include "tools/saddle-compile/Shortage.h"
 #include "tools/support/Memory.h"
 #include "tools/support/Progress.h"
 #include "tools/support/Signals.h"
@@ -33,6 +34,7 @@ static std::vector<std::string> phaseNames() {
 
 int main(int argc, char **argv) {
   tools::endWhenOutOfMemory();
+  tools::endWhenLLVMIsOutOfMemory();
   tools::makeFileSizeAnError();
   CompileOptions options;
   std::string topology = "tp=1", computeDType = "bf16", kvDType;
@@ -182,13 +184,18 @@ int main(int argc, char **argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  auto usage = [](const std::string &message) {
-    std::cerr << "saddle-compile: error: " << printable(message) << "\n";
+  auto fail = [](const Status &status) {
+    std::cerr << "saddle-compile: error: " << printable(status.labelled())
+              << "\n";
+    return 1;
+  };
+  auto usage = [&](const Status &status) {
+    fail(status);
     return 2;
   };
   auto parsed = parseTopology(topology);
   if (!parsed.ok())
-    return usage(parsed.status().message());
+    return usage(parsed.status());
   options.topology = *parsed;
   if (!compileTo.empty())
     options.compileTo = parsePhase(compileTo);
@@ -220,10 +227,10 @@ int main(int argc, char **argv) {
     if (option->count() > 0)
       options.given.push_back(option->get_name());
   if (Status status = checkOptions(options); !status.ok())
-    return usage(status.message());
+    return usage(status);
   if (!golden.empty())
     if (Status status = tools::checkGolden(options); !status.ok())
-      return usage(status.message());
+      return usage(status);
   if (!applyMlirFlags(mlirFlags))
     return 2;
   if (!compile(options))
@@ -231,8 +238,5 @@ int main(int argc, char **argv) {
   if (golden.empty())
     return 0;
   Status status = tools::writeGolden(options, golden);
-  if (!status.ok())
-    std::cerr << "saddle-compile: error: " << printable(status.message())
-              << "\n";
-  return status.ok() ? 0 : 1;
+  return status.ok() ? 0 : fail(status);
 }

@@ -1,5 +1,6 @@
 #include "tools/saddle-run/Generate.h"
 
+#include "tools/support/Runtime.h"
 #include "tools/support/Signals.h"
 
 namespace saddle::tools {
@@ -62,8 +63,7 @@ private:
 
 public:
   static Status ofPrompt(uint64_t prompt, saddle_status_t error) {
-    return makeError(StatusCode(error.code), "prompt %llu: %s",
-                     (unsigned long long)prompt, error.message);
+    return fromC(error).within("prompt " + std::to_string(prompt));
   }
 };
 

@@ -93,8 +93,7 @@ readPrompts(const PromptSources &sources, const saddle_tokenizer_t *tokenizer,
     StatusOr<std::vector<int32_t>> ids =
         encode(tokenizer, text, sources.parseSpecial);
     if (!ids.ok())
-      return makeError(ids.status().code(), "prompt %zu: %s", prompts.size(),
-                       ids.status().message().c_str());
+      return ids.status().within("prompt " + std::to_string(prompts.size()));
     if (!sources.parseSpecial) {
       SADDLE_ASSIGN_OR_RETURN(std::vector<int32_t> parsed,
                               encode(tokenizer, text, /*parseSpecial=*/true));

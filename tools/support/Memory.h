@@ -9,18 +9,19 @@
 
 namespace saddle::tools {
 
-/// From now on every allocation that fails ends the process.
-inline void endWhenOutOfMemory() {
-  std::set_new_handler([] {
-    constexpr char kMessage[] =
-        "error: out of memory; raise the limit of memory (ulimit -v), or use "
-        "a smaller model, batch or context\n";
-    // Nothing that may allocate, and no destructors: threads still run.
-    [[maybe_unused]] ssize_t written =
-        ::write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
-    ::_exit(1);
-  });
+/// Ends the process.
+[[noreturn]] inline void sayOutOfMemory() {
+  constexpr char kMessage[] =
+      "error: out of memory; raise the limit of memory (ulimit -v), or use "
+      "a smaller model, batch or context\n";
+  // Nothing that may allocate, and no destructors: threads still run.
+  [[maybe_unused]] ssize_t written =
+      ::write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
+  ::_exit(1);
 }
+
+/// From now on every allocation that fails ends the process.
+inline void endWhenOutOfMemory() { std::set_new_handler(sayOutOfMemory); }
 
 } // namespace saddle::tools
 

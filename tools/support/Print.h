@@ -16,7 +16,7 @@ namespace saddle::tools {
 
 /// A line on standard error.
 inline void printError(const Status &status) {
-  std::fprintf(stderr, "error: %s\n", printable(status.message()).c_str());
+  std::fprintf(stderr, "error: %s\n", printable(status.labelled()).c_str());
 }
 
 /// JSON text, indented by `indent` or in one line for -1. Bytes that are not

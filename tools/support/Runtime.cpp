@@ -8,7 +8,9 @@ namespace saddle::tools {
 Status fromC(saddle_status_t status) {
   if (status.code == SADDLE_OK)
     return {};
-  return Status(StatusCode(status.code), status.message);
+  std::string message = status.message;
+  uint32_t identifier = takeLabel(message);
+  return Status(StatusCode(status.code), std::move(message), identifier);
 }
 
 StatusOr<EngineOwner> loadEngine(const std::string &path) {

@@ -424,8 +424,10 @@ Formats readCompressedTensors(ConfigReader &quantization) {
       return result;
     StorageFormat read = format->read(*group);
     if (all && result.format)
-      groups->fail(key, "is for all \"Linear\" modules, and so is " + first +
-                            "; expected one format for each module");
+      groups->fail(key,
+                   "is for all \"Linear\" modules, and so is %s; expected one "
+                   "format for each module",
+                   first.c_str());
     if (all) {
       result.format = read;
       first = key;

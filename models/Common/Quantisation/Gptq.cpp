@@ -94,8 +94,8 @@ static void readDynamic(ConfigReader &quantization, const GptqShape &shape,
     if (fields->isSet("group_size"))
       own.group = readGroupSize(*fields, "group_size");
     for (const std::string &unknown : fields->unread())
-      quantization.fail("dynamic",
-                        "the meaning of " + unknown + " is not known");
+      quantization.fail("dynamic", "the meaning of %s is not known",
+                        unknown.c_str());
     std::string expression = key.compare(0, 2, "+:") == 0 ? key.substr(2) : key;
     result.groups.push_back(
         {"dynamic",

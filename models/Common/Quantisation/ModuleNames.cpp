@@ -145,10 +145,11 @@ void ModuleNames::checkEntries(ConfigReader &reader, const char *key) const {
     const std::string &name = names[i];
     if (const Expression *expression = expressionOf(i)) {
       if (!expression->isValid())
-        reader.fail(key, "expected module names or \"re:\" and an expression "
-                         "of characters, ., \\d, [], (), |, *, +, ? and $, "
-                         "found \"" +
-                             name + "\"");
+        reader.fail(
+            key,
+            "expected module names or \"re:\" and an expression of characters, "
+            "., \\d, [], (), |, *, +, ? and $, found \"%s\"",
+            name.c_str());
       continue;
     }
     bool whole = syntax == Substrings || syntax == Globs ||
@@ -160,8 +161,10 @@ void ModuleNames::checkEntries(ConfigReader &reader, const char *key) const {
                                         0, syntax == Globs ? 65 : 64) ==
                      std::string::npos;
     if (!plain)
-      reader.fail(key, "expected plain module names, found \"" + name +
-                           "\"; patterns are not implemented");
+      reader.fail(key,
+                  "expected plain module names, found \"%s\"; patterns are not "
+                  "implemented",
+                  name.c_str());
   }
 }
 

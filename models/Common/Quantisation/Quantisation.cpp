@@ -60,7 +60,7 @@ ModuleNames readUnconverted(ConfigReader &quantization, const Method &method) {
   if (!quantization.isSet(key))
     return old;
   if (quantization.isSet(oldKey) && now.list() != old.list())
-    quantization.fail(oldKey, std::string("contradicts ") + key);
+    quantization.fail(oldKey, "contradicts %s", key);
   return now;
 }
 
@@ -97,8 +97,8 @@ bool readCacheScheme(ConfigReader &quantization) {
   for (const char *key : {"observer", "observer_kwargs"})
     scheme->skip(key);
   for (const std::string &unknown : scheme->unread())
-    quantization.fail("kv_cache_scheme",
-                      "the meaning of " + unknown + " is not known");
+    quantization.fail("kv_cache_scheme", "the meaning of %s is not known",
+                      unknown.c_str());
   return true;
 }
 
@@ -108,10 +108,10 @@ StatusOr<const StorageFormat *>
 Quantisation::formatOf(const std::string &module, const std::string &configPath,
                        uint64_t members) const {
   auto partly = [&](const std::string &field) {
-    return Status(StatusCode::Unsupported,
-                  configPath + ": quantization_config." + field +
-                      ": names single members of \"" + module +
-                      "\", expected all or none of them");
+    return makeError(StatusCode::Unsupported,
+                     "%s: quantization_config.%s: names single members of "
+                     "\"%s\", expected all or none of them",
+                     configPath.c_str(), field.c_str(), module.c_str());
   };
   const StorageFormat *none = nullptr;
   switch (unconverted.match(module, members)) {
@@ -129,10 +129,11 @@ Quantisation::formatOf(const std::string &module, const std::string &configPath,
       break;
     case ModuleNames::Yes:
       if (found)
-        return Status(StatusCode::InvalidArgument,
-                      configPath + ": quantization_config." + found->field +
-                          " and " + group.field + " both name \"" + module +
-                          "\", expected one format for each module");
+        return makeError(StatusCode::InvalidArgument,
+                         "%s: quantization_config.%s and %s both name \"%s\", "
+                         "expected one format for each module",
+                         configPath.c_str(), found->field.c_str(),
+                         group.field.c_str(), module.c_str());
       found = &group;
       break;
     case ModuleNames::Partly:
@@ -198,6 +199,10 @@ Quantisation readQuantisation(ConfigReader &reader,
                            ConfigReader::Required);
   if (!name)
     return result;
+  if (*name == "none") { // as good as no object
+    warnUnknownFields(*quantization, warnings);
+    return result;
+  }
   for (const Method &method : methods)
     if (*name == method.name) {
       static_cast<Formats &>(result) = method.read(*quantization);

@@ -29,8 +29,8 @@ StatusOr<json> readObject(const std::string &path) {
   SADDLE_ASSIGN_OR_RETURN(OwnedBytes text, readFile(path, kMaxJsonBytes));
   SADDLE_ASSIGN_OR_RETURN(JsonDocument root, readJson(path, text.bytes()));
   if (!root->is_object())
-    return Status(StatusCode::InvalidArgument,
-                  path + ": expected a JSON object");
+    return makeError(StatusCode::InvalidArgument, "%s: expected a JSON object",
+                     path.c_str());
   return std::move(root.get());
 }
 
@@ -52,10 +52,11 @@ Status compare(const std::string &path, const json &side, const json &own,
   if (ours == own.end() || theirs == side.end() || ours->is_null() ||
       theirs->is_null() || *ours == *theirs)
     return Status();
-  return Status(StatusCode::InvalidArgument,
-                path + ": " + key + " is " + theirs->dump() +
-                    ", but quantization_config of config.json says " +
-                    ours->dump() + "; one of them is stale, delete it");
+  return makeError(StatusCode::InvalidArgument,
+                   "%s: %s is %s, but quantization_config of config.json says "
+                   "%s; one of them is stale, delete it",
+                   path.c_str(), key, theirs->dump().c_str(),
+                   ours->dump().c_str());
 }
 
 } // namespace
@@ -71,8 +72,9 @@ Status readSideFiles(const std::string &folder, ConfigReader &config) {
     if (file.field) {
       auto found = root.find(file.field);
       if (found == root.end() || !found->is_object())
-        return Status(StatusCode::InvalidArgument,
-                      path + ": expected an object \"" + file.field + "\"");
+        return makeError(StatusCode::InvalidArgument,
+                         "%s: expected an object \"%s\"", path.c_str(),
+                         file.field);
       quantization = *found;
     }
     if (config.isSet("quantization_config")) {
@@ -86,10 +88,11 @@ Status readSideFiles(const std::string &folder, ConfigReader &config) {
       for (const char *key : {"quant_algo", "kv_cache_quant_algo"})
         SADDLE_RETURN_IF_ERROR(compare(path, quantization, own, key));
       if (exceptions(quantization) != exceptions(own))
-        return Status(StatusCode::InvalidArgument,
-                      path + ": exclude_modules differs from what "
-                             "quantization_config of config.json ignores; one "
-                             "of them is stale, delete it");
+        return makeError(
+            StatusCode::InvalidArgument,
+            "%s: exclude_modules differs from what quantization_config of "
+            "config.json ignores; one of them is stale, delete it",
+            path.c_str());
       continue;
     }
     if (config.contains("quantization_config"))

@@ -29,8 +29,11 @@ typedef enum saddle_code_t {
 
 /* A result by value. `message` is empty on success, and otherwise borrowed: it
    belongs to the calling thread and stays valid until that thread's next call
-   into the library. It is UTF-8 without control characters but line ends, also
-   where it quotes a file that holds anything else. */
+   into the library. Behind what it says stands which message it is, whatever
+   was filled in: "... [D3fa201]", as docs/Diagnostics.md lists them, to search
+   for and to compare; shortages that leave no memory for it may end without. It
+   is UTF-8 without control characters but line ends, also where it quotes a
+   file that holds anything else. */
 typedef struct saddle_status_t {
   saddle_code_t code;
   const char *message;

@@ -8,7 +8,7 @@ saddle_status_t toC(const Status &status) noexcept {
   static thread_local std::string message;
   auto code = saddle_code_t(status.code());
   try {
-    message = printable(status.message());
+    message = printable(status.labelled());
     return {code, message.c_str()};
   } catch (const std::bad_alloc &) {
     return {code, "out of memory, also for the message of an error"};

@@ -43,7 +43,7 @@ std::vector<CommandName> namesOf(const schema::Engine &engine,
 
 Status failAt(const BatchRun &batchRun, uint32_t rank, const CommandName &name,
               const Status &error) {
-  Status status(error.code(), std::string(name.op) + ": " + error.message());
+  Status status = error.within(name.op);
   batchRun.transport.abort(rank, status);
   return status;
 }

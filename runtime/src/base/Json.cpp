@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cinttypes>
+#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
@@ -51,27 +52,25 @@ public:
     // The library counts the bytes it has read, the wrong one included.
     size_t offset = std::min(position ? position - 1 : 0, text.size());
     constexpr int numberOverflow = 406;
-    return refuse(describePosition(text, offset) + ": not valid JSON, " +
-                  (error.id == numberOverflow
-                       ? "number out of range"
-                       : "unexpected " + describeCharacter(text, offset)));
+    if (error.id == numberOverflow)
+      return refuse("%s: not valid JSON, number out of range",
+                    describePosition(text, offset).c_str());
+    return refuseCharacter(offset);
   }
 
   Status parse() {
     if (text.size() > kMaxJsonBytes) {
-      refuse(std::to_string(text.size()) + " bytes, the limit is " +
-             std::to_string(kMaxJsonBytes));
+      refuse("%zu bytes, the limit is %" PRIu64, text.size(), kMaxJsonBytes);
       return status;
     }
     if (const char *found = describeDownload(
             {reinterpret_cast<const uint8_t *>(text.data()), text.size()})) {
-      refuse(std::string("expected JSON, but this is ") + found);
+      refuse("expected JSON, but this is %s", found);
       return status;
     }
     // For the library a NUL is the end, whatever stands behind it.
     if (size_t nul = text.find('\0'); nul != std::string_view::npos) {
-      refuse(describePosition(text, nul) + ": not valid JSON, unexpected " +
-             describeCharacter(text, nul));
+      refuseCharacter(nul);
       return status;
     }
     json::sax_parse(text.begin(), text.end(), this);
@@ -79,8 +78,18 @@ public:
   }
 
 protected:
-  bool refuse(const std::string &problem) {
-    return keep(Status(StatusCode::DataLoss, name + ": " + problem));
+  /// `NAME: problem`, formatted like printf.
+  [[gnu::format(printf, 2, 3)]] bool refuse(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    Status problem = makeErrorV(StatusCode::DataLoss, format, args);
+    va_end(args);
+    return keep(problem.within(name));
+  }
+  bool refuseCharacter(size_t offset) {
+    return refuse("%s: not valid JSON, unexpected %s",
+                  describePosition(text, offset).c_str(),
+                  describeCharacter(text, offset).c_str());
   }
   bool keep(Status result) {
     status = std::move(result);
@@ -88,8 +97,7 @@ protected:
   }
   bool enter() {
     return ++depth <= kMaxJsonDepth ||
-           refuse("nested deeper than " + std::to_string(kMaxJsonDepth) +
-                  " levels");
+           refuse("nested deeper than %u levels", kMaxJsonDepth);
   }
   bool leave() {
     --depth;
@@ -170,7 +178,8 @@ public:
     auto &members = opened.back()->get_ref<json::object_t &>();
     auto [member, isNew] = members.emplace(value, nullptr);
     place = &member->second;
-    return isNew || refuse("key \"" + value + "\" appears twice in one object");
+    return isNew ||
+           refuse("key \"%s\" appears twice in one object", value.c_str());
   }
 
   JsonDocument root;
@@ -178,7 +187,7 @@ public:
 private:
   bool add(json value) {
     if (++values > kMaxJsonValues)
-      return refuse("more than " + std::to_string(kMaxJsonValues) + " values");
+      return refuse("more than %" PRIu64 " values", kMaxJsonValues);
     if (opened.empty()) {
       place = &root.get();
     } else if (opened.back()->is_array()) {

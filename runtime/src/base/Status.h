@@ -6,6 +6,8 @@
 #define SADDLE_RUNTIME_BASE_STATUS_H
 
 #include <cassert>
+#include <cstdarg>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,22 +30,30 @@ enum class StatusCode : int {
   Aborted = 9,           // stopped because another rank failed
 };
 
+/// The identifier of messages of this format: a hash of it with "..." for each
+/// specifier, which is how docs/Diagnostics.md lists it. Never 0.
+uint32_t identify(const char *format) noexcept;
+
 /// Success, or a code with a message that names the place, what was expected,
 /// what was found and what to do. Copies never fail: where there is no memory
-/// for the message, the code remains, with kOutOfMemory.
+/// for the message, code and identifier remain, with kOutOfMemory.
 class [[nodiscard]] Status {
 public:
   Status() = default;
-  Status(StatusCode code, std::string message)
-      : state(code),
+  /// An error in the words of others, who may have given it an identifier.
+  /// What Saddle says itself comes from makeError().
+  Status(StatusCode code, std::string message, uint32_t identifier = 0)
+      : state(code), id(identifier),
         text(std::make_unique<const std::string>(std::move(message))) {
     assert(code != StatusCode::Ok && "an error needs an error code");
   }
   /// An error with the message kOutOfMemory, which costs no memory.
-  static Status
-  withoutMemory(StatusCode code = StatusCode::ResourceExhausted) noexcept {
+  static Status withoutMemory() noexcept;
+  /// The same for an error of another identifier, whose own message found none.
+  static Status withoutMemory(StatusCode code, uint32_t identifier) noexcept {
     Status status;
     status.state = code;
+    status.id = identifier;
     return status;
   }
   Status(const Status &other) noexcept { *this = other; }
@@ -51,6 +61,7 @@ public:
   Status(Status &&other) noexcept { *this = std::move(other); }
   Status &operator=(Status &&other) noexcept {
     state = std::exchange(other.state, StatusCode::Ok);
+    id = std::exchange(other.id, 0);
     text = std::move(other.text);
     return *this;
   }
@@ -61,17 +72,40 @@ public:
   const std::string &message() const {
     return text ? *text : ok() ? kNothing : kOutOfMemory;
   }
+  /// Which message it is, whatever was filled in and around it: identify() of
+  /// its format. 0 on success and for words of others.
+  uint32_t identifier() const { return id; }
+  /// What people are shown: the message, and behind it the identifier as
+  /// docs/Diagnostics.md writes it. "m.engine: no such file [D3fa201]"
+  std::string labelled() const;
+
+  /// The same error, told by somebody who knows the place: "PLACE: message".
+  /// Success stays success.
+  Status within(const std::string &place) const;
 
 private:
   static const std::string kNothing, kOutOfMemory;
 
   StatusCode state = StatusCode::Ok;
+  uint32_t id = 0;
   std::unique_ptr<const std::string> text;
 };
 
-/// Formats like printf into an error. Never fails, as copies.
+/// Formats like printf into an error. Never fails, as copies. The lint
+/// `diagnostics` wants the format to be one literal.
 [[gnu::format(printf, 2, 3)]] Status
 makeError(StatusCode code, const char *format, ...) noexcept;
+[[gnu::format(printf, 2, 0)]] Status
+makeErrorV(StatusCode code, const char *format, va_list args) noexcept;
+
+/// Another telling of `cause`, which keeps its code and its identifier: with
+/// places, numbers or advice around its message.
+[[gnu::format(printf, 2, 3)]] Status
+retellError(const Status &cause, const char *format, ...) noexcept;
+
+/// What labelled() puts behind a message, " [D3fa201]", taken off `message`:
+/// the identifier, or 0 where there is none.
+uint32_t takeLabel(std::string &message);
 
 /// A value or the reason why there is none.
 template <typename T>

@@ -214,11 +214,11 @@ void ThreadTransport::abort(uint32_t rank, const Status &error) {
   const char *place =
       state->heartbeats[rank].place.load(std::memory_order_relaxed);
   // It may be a shortage of memory that is told.
-  (void)state->fail(
-      place ? makeError(error.code(), "rank %u failed at \"%s\": %s", rank,
-                        place, error.message().c_str())
-            : makeError(error.code(), "rank %u failed at its start: %s", rank,
-                        error.message().c_str()));
+  (void)state->fail(place
+                        ? retellError(error, "rank %u failed at \"%s\": %s",
+                                      rank, place, error.message().c_str())
+                        : retellError(error, "rank %u failed at its start: %s",
+                                      rank, error.message().c_str()));
 }
 
 void ThreadTransport::fail(const Status &error) {

@@ -11,8 +11,7 @@ CpuBackend::create(std::shared_ptr<const Engine> engine,
                    const backend::BackendOptions &options) {
   auto counts = planStates(engine->root(), options.kvTokens);
   if (!counts.ok())
-    return Status(counts.status().code(),
-                  engine->path() + ": " + counts.status().message());
+    return counts.status().within(engine->path());
   return std::unique_ptr<backend::Backend>(
       new CpuBackend(std::move(engine), *counts));
 }

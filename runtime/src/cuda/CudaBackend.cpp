@@ -7,12 +7,6 @@
 
 namespace saddle::cuda {
 
-static Status prefix(const Engine &engine, const Status &status) {
-  return status.ok()
-             ? status
-             : Status(status.code(), engine.path() + ": " + status.message());
-}
-
 StatusOr<std::unique_ptr<backend::Backend>>
 CudaBackend::create(std::shared_ptr<const Engine> engine,
                     const backend::BackendOptions &options) {
@@ -21,9 +15,9 @@ CudaBackend::create(std::shared_ptr<const Engine> engine,
     SADDLE_RETURN_IF_ERROR(Nccl::bind(options.ncclLibrary).status());
   StatusOr<const Driver *> driver = Driver::get();
   if (!driver.ok())
-    return makeError(driver.status().code(), "%s is for target \"%s\", but %s",
-                     engine->path().c_str(), engine->root().target()->c_str(),
-                     driver.status().message().c_str());
+    return retellError(driver.status(), "%s is for target \"%s\", but %s",
+                       engine->path().c_str(), engine->root().target()->c_str(),
+                       driver.status().message().c_str());
   std::vector<Bytes> images;
   uint32_t count =
       engine->root().modules() ? engine->root().modules()->size() : 0;
@@ -54,7 +48,7 @@ CudaBackend::create(const Driver &driver, std::shared_ptr<const Engine> engine,
     SADDLE_RETURN_IF_ERROR(backend->allocate(images));
     return nccl ? backend->connectNccl(std::move(nccl)) : Status();
   };
-  SADDLE_RETURN_IF_ERROR(prefix(*engine, steps()));
+  SADDLE_RETURN_IF_ERROR(steps().within(engine->path()));
   return backend;
 }
 

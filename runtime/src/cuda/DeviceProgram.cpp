@@ -39,9 +39,9 @@ DeviceProgram::create(const CudaBackend &backend, uint32_t rank) {
     return {};
   };
   if (Status status = steps(); !status.ok())
-    return makeError(status.code(), "rank %u on %s: %s", rank,
-                     result->device.describe().c_str(),
-                     status.message().c_str());
+    return retellError(status, "rank %u on %s: %s", rank,
+                       result->device.describe().c_str(),
+                       status.message().c_str());
   return std::unique_ptr<backend::RankProgram>(std::move(result));
 }
 
@@ -230,10 +230,7 @@ Status DeviceProgram::load(const WeightSource &source) {
                                  engine::weightsOf(backend.engine(), stage),
                                  addresses, stream.get()},
                                 launcher, source);
-  if (status.ok())
-    return status;
-  return makeError(status.code(), "rank %u: %s", rank,
-                   status.message().c_str());
+  return status.within("rank " + std::to_string(rank));
 }
 
 //===--- Copies of state -------------------------------------------------===//
@@ -459,7 +456,7 @@ Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count) {
   if (auto silent = findSilent(transport); silent && silent->place)
     message += " for rank " + std::to_string(silent->rank) +
                ", last seen at \"" + silent->place + "\"";
-  return Status(status.code(), std::move(message));
+  return Status(status.code(), std::move(message), status.identifier());
 }
 
 Status DeviceProgram::elapsed(const Event &from, const Event &to,

@@ -9,8 +9,8 @@ namespace saddle::cuda {
 /// `status` with what was to be allocated.
 static Status explain(const Status &status, const std::string &what,
                       uint64_t bytes) {
-  return makeError(status.code(), "%s of %" PRIu64 " bytes: %s", what.c_str(),
-                   bytes, status.message().c_str());
+  return retellError(status, "%s of %" PRIu64 " bytes: %s", what.c_str(), bytes,
+                     status.message().c_str());
 }
 
 StatusOr<DeviceMemory> allocateDevice(const Device &device, uint64_t bytes,

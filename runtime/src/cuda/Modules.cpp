@@ -6,8 +6,7 @@ static Status explain(const Status &status, const Device &device,
                       const std::string &what) {
   if (status.ok())
     return {};
-  return makeError(status.code(), "%s: %s: %s", device.describe().c_str(),
-                   what.c_str(), status.message().c_str());
+  return status.within(device.describe() + ": " + what);
 }
 
 /// One function, ready to be launched as `function` says.

@@ -83,7 +83,7 @@ NcclGroups::create(std::unique_ptr<Nccl> library, const Options &options) {
   };
   if (Status status = steps(); !status.ok()) {
     result->abort();
-    return makeError(status.code(), "NCCL: %s", status.message().c_str());
+    return status.within("NCCL");
   }
   return result;
 }

@@ -76,11 +76,11 @@ Status SymmetricHeap::map(const std::vector<const Device *> &deviceOfRank) {
         driver.cuMemCreate(&handle, stride, &properties, /*flags=*/0),
         "cuMemCreate");
     if (!status.ok())
-      return makeError(status.code(),
-                       "rank %u on %s: activations and exchanges of %" PRIu64
-                       " bytes: %s",
-                       rank, deviceOfRank[rank]->describe().c_str(), stride,
-                       status.message().c_str());
+      return retellError(status,
+                         "rank %u on %s: activations and exchanges of %" PRIu64
+                         " bytes: %s",
+                         rank, deviceOfRank[rank]->describe().c_str(), stride,
+                         status.message().c_str());
     parts.push_back({handle, false});
     SADDLE_CUDA(driver, cuMemMap, of(rank), stride, /*offset=*/0, handle,
                 /*flags=*/0);

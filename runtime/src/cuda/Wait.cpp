@@ -65,9 +65,8 @@ Status Waiter::sticky(CUresult result) const {
   if (passed < waiting.count)
     where = "at \"" + std::string(waiting.names[passed].place) + "\" (" +
             waiting.names[passed].op + ") or soon after it";
-  return makeError(status.code(), "on %s %s: %s",
-                   waiting.device.describe().c_str(), where.c_str(),
-                   status.message().c_str());
+  return retellError(status, "on %s %s: %s", waiting.device.describe().c_str(),
+                     where.c_str(), status.message().c_str());
 }
 
 Status Waiter::checkOthers(Clock::time_point now) {
@@ -82,10 +81,10 @@ Status Waiter::checkOthers(Clock::time_point now) {
     Status status = waiting.explain();
     // Kernels cannot know it: devices go on.
     if (lapses.total().count() != 0)
-      status = makeError(status.code(),
-                         "%s; this process did not run for %.1f s meanwhile",
-                         status.message().c_str(),
-                         std::chrono::duration<double>(lapses.total()).count());
+      status = retellError(
+          status, "%s; this process did not run for %.1f s meanwhile",
+          status.message().c_str(),
+          std::chrono::duration<double>(lapses.total()).count());
     transport.fail(status);
     return status;
   }

@@ -118,9 +118,7 @@ View viewOf(const Slice &slice) {
 }
 
 Status prefix(const std::string &place, const Status &status) {
-  if (status.ok())
-    return status;
-  return Status(status.code(), place + ": " + status.message());
+  return status.within(place);
 }
 
 std::string formatDims(const flatbuffers::Vector<uint64_t> &dims) {

@@ -51,7 +51,7 @@ Status CommandChecker::checkLaunch(const Launch &launch) {
     return Status(status.code() == StatusCode::Unsupported
                       ? StatusCode::Unsupported
                       : StatusCode::DataLoss,
-                  place + ": " + status.message());
+                  place + ": " + status.message(), status.identifier());
   };
   StatusOr<ops::Body> body = ops::Body::of(kernel, operands.size());
   if (!body.ok())

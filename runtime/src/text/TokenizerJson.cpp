@@ -8,6 +8,7 @@
 #include "runtime/src/text/Utf8.h"
 
 #include <cinttypes>
+#include <cstdarg>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 
@@ -23,9 +24,15 @@ public:
   Status read(const Json &root, Tokenizer &tokenizer);
 
 private:
-  Status error(const std::string &path, const std::string &message) const {
-    return makeError(StatusCode::DataLoss, "%s: %s: %s", name.c_str(),
-                     path.c_str(), message.c_str());
+  /// `FILE: path: message`, formatted like printf.
+  [[gnu::format(printf, 3, 4)]] Status error(const std::string &path,
+                                             const char *format, ...) const {
+    va_list args;
+    va_start(args, format);
+    Status status = makeErrorV(StatusCode::DataLoss, format, args)
+                        .within(name + ": " + path);
+    va_end(args);
+    return status;
   }
   Status unsupported(const std::string &path, const std::string &found,
                      const char *expected) const {
@@ -81,8 +88,7 @@ Status
 TokenizerReader::checkKeys(const Json &object, const std::string &path,
                            std::initializer_list<const char *> known) const {
   if (!object.is_object())
-    return error(path, std::string("expected an object, found ") +
-                           object.type_name());
+    return error(path, "expected an object, found %s", object.type_name());
   for (const auto &entry : object.items()) {
     bool found = false;
     for (const char *key : known)
@@ -100,8 +106,8 @@ StatusOr<std::string> TokenizerReader::getString(const Json &object,
   const Json &value = get(object, key);
   if (value.is_string())
     return value.get_ref<const std::string &>();
-  return error(path + "." + key,
-               std::string("expected a string, found ") + value.type_name());
+  return error(path + "." + key, "expected a string, found %s",
+               value.type_name());
 }
 
 StatusOr<bool> TokenizerReader::getBool(const Json &object,
@@ -112,8 +118,8 @@ StatusOr<bool> TokenizerReader::getBool(const Json &object,
     return bool(value == true);
   if (value.is_null())
     return bool(absent);
-  return error(path + "." + key,
-               std::string("expected a boolean, found ") + value.type_name());
+  return error(path + "." + key, "expected a boolean, found %s",
+               value.type_name());
 }
 
 StatusOr<int32_t> TokenizerReader::toId(const Json &value,
@@ -121,8 +127,8 @@ StatusOr<int32_t> TokenizerReader::toId(const Json &value,
   // Ids index a table, so a wild one would cost gigabytes.
   constexpr uint64_t kMost = 1 << 24;
   if (!value.is_number_unsigned() || value > kMost)
-    return error(path, "expected a token id from 0 to 16777216, found " +
-                           value.dump(-1, ' ', true));
+    return error(path, "expected a token id from 0 to 16777216, found %s",
+                 value.dump(-1, ' ', true).c_str());
   return int32_t(value.get<uint64_t>());
 }
 
@@ -183,16 +189,16 @@ Status TokenizerReader::readModel(const Json &model, Tokenizer &tokenizer) {
 
 Status TokenizerReader::readVocab(const Json &vocab, Tokenizer &tokenizer) {
   if (!vocab.is_object())
-    return error("model.vocab",
-                 std::string("expected an object, found ") + vocab.type_name());
+    return error("model.vocab", "expected an object, found %s",
+                 vocab.type_name());
   std::unordered_map<int32_t, std::string> spellingOf;
   for (const auto &entry : vocab.items()) {
     std::string path = "model.vocab[\"" + entry.key() + "\"]";
     SADDLE_ASSIGN_OR_RETURN(int32_t id, toId(entry.value(), path));
     auto [other, isNew] = spellingOf.emplace(id, entry.key());
     if (!isNew)
-      return error(path, "id " + std::to_string(id) + " belongs to \"" +
-                             other->second + "\" already");
+      return error(path, "id %d belongs to \"%s\" already", id,
+                   other->second.c_str());
     vocabulary.emplace(entry.key(), id);
     // Spellings outside the byte alphabet can only be added tokens: no text
     // reaches them through bytes.
@@ -206,8 +212,8 @@ Status TokenizerReader::readVocab(const Json &vocab, Tokenizer &tokenizer) {
 
 Status TokenizerReader::readMerges(const Json &merges, Tokenizer &tokenizer) {
   if (!merges.is_array())
-    return error("model.merges",
-                 std::string("expected an array, found ") + merges.type_name());
+    return error("model.merges", "expected an array, found %s",
+                 merges.type_name());
   for (size_t i = 0; i < merges.size(); ++i) {
     const Json &merge = merges[i];
     std::string path = "model.merges[" + std::to_string(i) + "]";
@@ -217,9 +223,9 @@ Status TokenizerReader::readMerges(const Json &merges, Tokenizer &tokenizer) {
       size_t space = text.find(' ');
       if (space == std::string::npos ||
           text.find(' ', space + 1) != std::string::npos)
-        return error(path, "expected two tokens with one space between, found "
-                           "\"" +
-                               text + "\"");
+        return error(path,
+                     "expected two tokens with one space between, found \"%s\"",
+                     text.c_str());
       sides[0] = text.substr(0, space);
       sides[1] = text.substr(space + 1);
     } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
@@ -227,8 +233,8 @@ Status TokenizerReader::readMerges(const Json &merges, Tokenizer &tokenizer) {
       sides[0] = merge[0].get_ref<const std::string &>();
       sides[1] = merge[1].get_ref<const std::string &>();
     } else {
-      return error(path, "expected \"LEFT RIGHT\" or [LEFT, RIGHT], found " +
-                             merge.dump(-1, ' ', true));
+      return error(path, "expected \"LEFT RIGHT\" or [LEFT, RIGHT], found %s",
+                   merge.dump(-1, ' ', true).c_str());
     }
     int32_t ids[3];
     const std::string *spellings[3] = {&sides[0], &sides[1], nullptr};
@@ -237,8 +243,8 @@ Status TokenizerReader::readMerges(const Json &merges, Tokenizer &tokenizer) {
     for (int j = 0; j < 3; ++j) {
       auto found = vocabulary.find(*spellings[j]);
       if (found == vocabulary.end())
-        return error(path,
-                     "\"" + *spellings[j] + "\" is not in the vocabulary");
+        return error(path, "\"%s\" is not in the vocabulary",
+                     spellings[j]->c_str());
       ids[j] = found->second;
     }
     tokenizer.bpe.addMerge(ids[0], ids[1], ids[2]);
@@ -251,8 +257,8 @@ Status TokenizerReader::readAddedTokens(const Json &added,
   if (added.is_null())
     return {};
   if (!added.is_array())
-    return error("added_tokens",
-                 std::string("expected an array, found ") + added.type_name());
+    return error("added_tokens", "expected an array, found %s",
+                 added.type_name());
   for (size_t i = 0; i < added.size(); ++i) {
     std::string path = "added_tokens[" + std::to_string(i) + "]";
     const Json &entry = added[i];
@@ -273,12 +279,10 @@ Status TokenizerReader::readAddedTokens(const Json &added,
     SADDLE_RETURN_IF_ERROR(expectOff(entry, path, "single_word", {false}));
     auto known = vocabulary.find(token.content);
     if (known != vocabulary.end() && known->second != token.id)
-      return error(path, "\"" + token.content + "\" has id " +
-                             std::to_string(token.id) +
-                             ", but the vocabulary gives it " +
-                             std::to_string(known->second));
+      return error(path, "\"%s\" has id %d, but the vocabulary gives it %d",
+                   token.content.c_str(), token.id, known->second);
     if (!tokenizer.addedIds.emplace(token.content, token.id).second)
-      return error(path, "\"" + token.content + "\" is added twice");
+      return error(path, "\"%s\" is added twice", token.content.c_str());
     setPiece(token.id, token.content, token.special, tokenizer);
     if (token.normalized && tokenizer.nfc) {
       SADDLE_ASSIGN_OR_RETURN(token.content, toNfc(token.content));
@@ -318,8 +322,7 @@ Status TokenizerReader::readPreTokenizer(const Json &stage,
                                          const std::string &path,
                                          Tokenizer &tokenizer) {
   if (!stage.is_object())
-    return error(path,
-                 std::string("expected an object, found ") + stage.type_name());
+    return error(path, "expected an object, found %s", stage.type_name());
   SADDLE_ASSIGN_OR_RETURN(std::string type, getString(stage, path, "type"));
   if (byteLevel)
     return unsupported(path, "\"" + type + "\" after a ByteLevel stage",
@@ -328,9 +331,8 @@ Status TokenizerReader::readPreTokenizer(const Json &stage,
     SADDLE_RETURN_IF_ERROR(checkKeys(stage, path, {"type", "pretokenizers"}));
     const Json &parts = get(stage, "pretokenizers");
     if (!parts.is_array())
-      return error(path + ".pretokenizers",
-                   std::string("expected an array, found ") +
-                       parts.type_name());
+      return error(path + ".pretokenizers", "expected an array, found %s",
+                   parts.type_name());
     for (size_t i = 0; i < parts.size(); ++i)
       SADDLE_RETURN_IF_ERROR(readPreTokenizer(
           parts[i], path + ".pretokenizers[" + std::to_string(i) + "]",
@@ -396,8 +398,7 @@ Status TokenizerReader::readSplit(const Json &stage, const std::string &path,
       getString(pattern, patternPath, literal ? "String" : "Regex"));
   StatusOr<Regex> compiled = Regex::compile(text, literal);
   if (!compiled.ok())
-    return makeError(compiled.status().code(), "%s: %s: %s", name.c_str(),
-                     patternPath.c_str(), compiled.status().message().c_str());
+    return compiled.status().within(name + ": " + patternPath);
   split.pattern.emplace(std::move(*compiled));
   tokenizer.stages.push_back(std::move(split));
   return {};
@@ -409,8 +410,7 @@ Status TokenizerReader::readPostProcessor(const Json &processor,
   if (processor.is_null())
     return {};
   if (!processor.is_object())
-    return error(path, std::string("expected an object, found ") +
-                           processor.type_name());
+    return error(path, "expected an object, found %s", processor.type_name());
   SADDLE_ASSIGN_OR_RETURN(std::string type, getString(processor, path, "type"));
   if (type == "ByteLevel")
     return {}; // moves offsets only
@@ -434,8 +434,8 @@ Status TokenizerReader::readTemplate(const Json &processor,
       checkKeys(processor, path, {"type", "single", "pair", "special_tokens"}));
   const Json &single = get(processor, "single");
   if (!single.is_array())
-    return error(path + ".single",
-                 std::string("expected an array, found ") + single.type_name());
+    return error(path + ".single", "expected an array, found %s",
+                 single.type_name());
   bool sawText = false;
   for (size_t i = 0; i < single.size(); ++i) {
     std::string itemPath = path + ".single[" + std::to_string(i) + "]";
@@ -456,8 +456,8 @@ Status TokenizerReader::readTemplate(const Json &processor,
         tokens[token].is_object())
       ids = &get(tokens[token], "ids");
     if (!ids || !ids->is_array())
-      return error(path + ".special_tokens",
-                   "\"" + token + "\" has no array of ids");
+      return error(path + ".special_tokens", "\"%s\" has no array of ids",
+                   token.c_str());
     for (const Json &value : *ids) {
       SADDLE_ASSIGN_OR_RETURN(int32_t id,
                               toId(value, path + ".special_tokens"));
@@ -489,8 +489,8 @@ Status TokenizerReader::read(const Json &root, Tokenizer &tokenizer) {
   for (const char *key : {"truncation", "padding"})
     if (const Json &value = get(root, key);
         !value.is_null() && !value.is_object())
-      return error(key, std::string("expected an object or null, found ") +
-                            value.type_name());
+      return error(key, "expected an object or null, found %s",
+                   value.type_name());
   SADDLE_RETURN_IF_ERROR(readModel(get(root, "model"), tokenizer));
   SADDLE_RETURN_IF_ERROR(
       readNormalizer(get(root, "normalizer"), "normalizer", tokenizer));

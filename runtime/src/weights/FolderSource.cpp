@@ -313,8 +313,7 @@ openFolder(const schema::Engine &engine, uint32_t index,
     values = source->checkIgnored(checkpoint, index);
   SADDLE_RETURN_IF_ERROR(source->readError()); // names its file, and is first
   if (!values.ok())
-    return makeError(values.code(), "%s: %s", directory.c_str(),
-                     values.message().c_str());
+    return values.within(directory);
   return std::unique_ptr<RecipeSource>(std::move(source));
 }
 

@@ -309,3 +309,24 @@ func.func @decode_4(%tokens: tensor<4xi32>, %positions: tensor<4xi32>, %rows: te
 model.weight @table from "t" dims ["vocab", "hidden"] : tensor<96x32xf32>
 dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
 }
+
+// -----
+
+// Outputs have buffers of their own: a part of a result is copied to one.
+// CHECK-LABEL: engine.entry @logits_of_a_split
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  func.func @logits_of_a_split(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x16xf32> attributes {model.phase = "decode"} {
+    // CHECK: %[[X:.*]] = engine.buffer in @activations : memref<2x32xf32>
+    // CHECK: %[[A:.*]] = engine.view %[[X]]
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    %a, %b = model.split %x : tensor<2x32xf32> -> tensor<2x16xf32>, tensor<2x16xf32> loc("parts")
+    // CHECK: %[[OWN:.*]] = engine.buffer in @io : memref<2x16xf32>
+    // CHECK-NEXT: engine.copy %[[A]] to %[[OWN]] tokens at "parts"
+    // CHECK-NEXT: engine.bind "logits", %[[OWN]]
+    return %a : tensor<2x16xf32>
+  }
+}

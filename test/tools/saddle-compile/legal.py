@@ -18,7 +18,7 @@ def attempt(tool, config, output, topology):
 
 
 def numbers(message, name):
-    found = re.search(rf"legal {name}(?: up to \d+)?: ([\d, ]+)$", message, re.M)
+    found = re.search(rf"legal {name}(?: up to \d+)?: ([\d, ]+?)(?: \[D\w+\])?$", message, re.M)
     return [int(number) for number in found.group(1).split(", ")] if found else None
 
 

@@ -117,6 +117,14 @@ TEST_F(File, writesThroughASymbolicLink) {
   EXPECT_EQ(contentOf(target), "new");
 }
 
+TEST_F(File, namesMayBeAsLongAsTheSystemAllows) {
+  const std::string path = folder.path(std::string(255, 'n'));
+  EXPECT_TRUE(writeFileAtomically(path, bytesOf("x")).ok());
+  EXPECT_EQ(std::filesystem::file_size(path), 1u);
+  EXPECT_THAT(writeFileAtomically(path + "n", bytesOf("x")).message(),
+              HasSubstr("File name too long"));
+}
+
 TEST_F(File, absentFolderIsNamed) {
   std::string path = folder.path("no/such/out");
   Status status = writeFileAtomically(path, bytesOf("x"));

@@ -84,6 +84,12 @@ TEST(Json, aDocumentSaysEachThingOnce) {
   EXPECT_EQ(message(R"({"a":{"a":1},"b":{"a":2}})"), "");
 }
 
+TEST(Json, aTextBeyondTheLimitIsRefusedUnread) {
+  Bytes text(reinterpret_cast<const uint8_t *>("{}"), kMaxJsonBytes + 1);
+  EXPECT_EQ(readJson("f", text).status().message(),
+            "f: 536870913 bytes, the limit is 536870912");
+}
+
 TEST(Json, aDocumentOfTooManyValuesIsRefused) {
   std::string text = "[0";
   text.reserve(2 * kMaxJsonValues + 2);

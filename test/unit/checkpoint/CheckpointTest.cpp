@@ -112,6 +112,13 @@ TEST_F(CheckpointFolder, whatIsThereInsteadIsNamed) {
                 "model.safetensors, but "
                 "\"model-00001-of-00002.safetensors\"; download the index, "
                 "which says which tensors there are");
+  // Its ending is not a name.
+  std::filesystem::create_directories(folder.path("hidden"));
+  folder.write("hidden/.safetensors", "");
+  EXPECT_EQ(Checkpoint::open(folder.path("hidden")).status().message(),
+            folder.path("hidden") +
+                ": holds neither model.safetensors.index.json nor "
+                "model.safetensors");
   std::filesystem::create_directories(folder.path("hub/snapshots"));
   EXPECT_EQ(Checkpoint::open(folder.path("hub")).status().message(),
             folder.path("hub") +

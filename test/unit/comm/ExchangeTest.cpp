@@ -45,6 +45,18 @@ TEST(ExchangeTest, AllReduceAddsTheFirstRowsOnly) {
   EXPECT_THAT(outB, ElementsAre(11, 22, -1, -1));
 }
 
+// One scratch serves all collectives of a group: two rows of the widest.
+TEST(ExchangeTest, ScratchGrowsWithTheWidth) {
+  std::vector<float> scratch;
+  for (uint64_t width : {8, 12, 3}) {
+    std::vector<float> a(width, 1), out(width);
+    exchange({CollectiveKind::ALL_REDUCE_SUM, 0}, Rows{1},
+             {{floats(a, 1, width), floats(out, 1, width)}}, scratch);
+    EXPECT_EQ(out, a);
+    EXPECT_GE(scratch.size(), 2 * width);
+  }
+}
+
 TEST(ExchangeTest, NoRowsMoveNothing) {
   std::vector<float> a = {1, 2}, out = {7, 7}, scratch;
   for (CollectiveKind kind :

@@ -319,6 +319,21 @@ TEST_F(M25PlanTest, SmallerTilesWhereThereAreFew) {
   EXPECT_EQ(p.functions[1].block, 256u);
 }
 
+/// A warp encodes a group at once, and holds 512 of a token's columns.
+TEST_F(M25PlanTest, GroupsOfUpTo512ColumnsStream) {
+  auto headers = [&](int64_t group) {
+    return plan(launch("linear",
+                       {operand("x", bf16(), {4, 3072}),
+                        operand("w", e4m3(), {2048, 3072}),
+                        scale("w_scale", {16, 24}, 128, 128),
+                        operand("out", bf16(), {4, 2048})},
+                       {{"act_group", group}}))
+        .headers;
+  };
+  EXPECT_EQ(headers(512), headers(128));
+  EXPECT_NE(headers(1024), headers(128));
+}
+
 /// fp32 weights: they stream for few tokens; for many they are three parts in
 /// bf16 and one product. The step says which.
 TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {

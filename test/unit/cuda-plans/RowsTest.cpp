@@ -488,6 +488,11 @@ TEST_F(RowsPlanTest, QkNormRefusesGapsAndRowsThatDoNotFit) {
   EXPECT_EQ(errorOf(qkNorm({40, 16, 1, 128}, 199 * 128, 128, 128, 64)),
             "qk_norm_rope_kv_append has 2416 vectors of 8 elements in a row, "
             "expected 2048 at most");
+  // 168 heads x 12 units and 32 of v are just as many.
+  EXPECT_EQ(plan(qkNorm({40, 16, 2, 128}, 166 * 128, 256, 128, 64))
+                .functions[0]
+                .block,
+            512u);
 }
 
 TEST_F(RowsPlanTest, QkNormOfAGroupExchangesInside) {
@@ -513,6 +518,8 @@ TEST_F(RowsPlanTest, QkNormOfAGroupExchangesInside) {
   EXPECT_EQ(p.functions[0].residentBlocks, 2u);
   EXPECT_EQ(p.workspaceBytes, 0u);
   // More than 32 x 4 tokens: three launches, of which only one waits.
+  EXPECT_EQ(planOf(128).functions.size(), 1u);
+  EXPECT_EQ(planOf(129).functions.size(), 3u);
   p = planOf(512);
   ASSERT_EQ(p.functions.size(), 3u);
   EXPECT_THAT(p.functions[0].body,

@@ -190,6 +190,39 @@ TEST(DeviceFaultTest, AFailingRankEndsTheStepAtOnce) {
             "lost its mind");
 }
 
+// Nothing on its device would give up, and its own time is not over.
+TEST(DeviceFaultTest, ADeviceThatNeverFinishesEndsWithAFailingRank) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  auto engine = load(*deviceEngine(tiny));
+  FakeDevice fake(engine, 2);
+  std::atomic<bool> armed{false};
+  fake.streamState = [&] {
+    return armed ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+  };
+  fake.intercept = [&](const std::string &, const device::LaunchParams &) {
+    return armed.load();
+  };
+  SessionOptions options;
+  options.timeout = 10s;
+  options.beforeCommand = [&](uint32_t rank,
+                              const char *) -> StatusOr<backend::Fault> {
+    if (armed && rank == 1)
+      return makeError(StatusCode::Internal, "on purpose");
+    return backend::Fault::None;
+  };
+  auto session = makeSession(fake, engine, options);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  uint32_t sequence = *(*session)->addSequence();
+  armed = true;
+  std::vector<SequenceInput> inputs = {
+      {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
+  auto start = comm::Clock::now();
+  Status status = (*session)->step(inputs, {});
+  EXPECT_LT(comm::Clock::now() - start, 2s);
+  EXPECT_THAT(status.message(), HasSubstr("on purpose"));
+}
+
 TEST(DeviceFaultTest, ADeviceThatNeverFinishesIsGivenUp) {
   auto engine = load(*deviceEngine({}));
   FakeDevice fake(engine, 1);

@@ -398,10 +398,14 @@ TEST(DeviceSessionDetailTest, TraceReportsEveryCommand) {
   ASSERT_TRUE(session.ok()) << session.status().message();
   std::vector<size_t> perRank(2);
   std::set<std::string> ops;
+  std::vector<decltype(session::TraceEvent().time.end)> lastEnd(2);
   (*session)->setTrace([&](const session::TraceEvent &event) {
     ++perRank[event.rank];
     ops.insert(event.op);
+    // What copies its choices has ended before the next begins.
+    EXPECT_LE(lastEnd[event.rank], event.time.start);
     EXPECT_LE(event.time.start, event.time.end);
+    lastEnd[event.rank] = event.time.end;
   });
   uint32_t sequence = *(*session)->addSequence();
   session::step(**session,

@@ -25,7 +25,9 @@ struct FakeStream {
 struct FakeGraph {
   std::vector<std::function<void(bool isReplay)>> work;
 };
-struct FakeEvent {};
+struct FakeEvent {
+  float time = 0;
+};
 
 std::atomic<FakeDevice *> current{nullptr};
 
@@ -39,7 +41,8 @@ struct FakeDevice::Implementation {
   std::vector<Launch> launches;
   std::vector<Copy> copies;
   std::atomic<uint64_t> bytesToHost{0};
-  std::atomic<int64_t> alive{0}; // handles and memory not given back
+  std::atomic<uint32_t> clock{0}; // milliseconds; every record takes one
+  std::atomic<int64_t> alive{0};  // handles and memory not given back
   std::unique_ptr<comm::ThreadTransport> transport;
   uint64_t heap = 0, heapBytes = 0;
 
@@ -405,13 +408,16 @@ static void fillStreams(Driver &driver) {
     FAKE_CALL();
     return fake.streamState ? fake.streamState() : CUDA_SUCCESS;
   };
-  driver.cuEventRecord = [](CUevent, CUstream) {
+  driver.cuEventRecord = [](CUevent event, CUstream) {
     FAKE_CALL();
+    reinterpret_cast<FakeEvent *>(event)->time = float(++state.clock);
     return CUDA_SUCCESS;
   };
-  driver.cuEventElapsedTime = [](float *milliseconds, CUevent, CUevent) {
+  driver.cuEventElapsedTime = [](float *milliseconds, CUevent from,
+                                 CUevent to) {
     FAKE_CALL();
-    *milliseconds = 1;
+    *milliseconds = reinterpret_cast<FakeEvent *>(to)->time -
+                    reinterpret_cast<FakeEvent *>(from)->time;
     return CUDA_SUCCESS;
   };
 }

@@ -371,6 +371,16 @@ protected:
     EXPECT_EQ((*session)->step(inputs, {}).message(), status.message());
     return status;
   }
+  /// What a device would do without its peer is of no interest.
+  void letDevicesRestWhenArmed() {
+    fake.intercept = [&](const std::string &, const device::LaunchParams &) {
+      return armed.load();
+    };
+    nccl.onAllReduce = [&](const FakeNccl::AllReduce &sum) {
+      if (!sum.isGrouped && !armed)
+        fake.enqueueAllReduce(sum.input, sum.output, sum.elements, sum.stream);
+    };
+  }
   void expectOneAbortEach() {
     EXPECT_EQ(nccl.count("abort 0"), 1u);
     EXPECT_EQ(nccl.count("abort 1"), 1u);
@@ -392,20 +402,29 @@ TEST_F(NcclFaultTest, AllRanksEndAndEachCommunicatorIsAbortedOnce) {
   expectOneAbortEach();
 }
 
+// Its device has nothing that would give up by itself.
+TEST_F(NcclFaultTest, AFailingRankEndsTheOthersAtOnce) {
+  options.timeout = 10s;
+  options.beforeCommand = [&](uint32_t rank,
+                              const char *place) -> StatusOr<backend::Fault> {
+    if (armed && rank == 1 && std::strstr(place, "o_proj"))
+      return makeError(StatusCode::Internal, "on purpose");
+    return backend::Fault::None;
+  };
+  letDevicesRestWhenArmed();
+  Status status = failingStep();
+  EXPECT_EQ(status.code(), StatusCode::Internal);
+  EXPECT_THAT(status.message(), HasSubstr("on purpose"));
+  expectOneAbortEach();
+}
+
 TEST_F(NcclFaultTest, ADeadRankIsNamed) {
   options.beforeCommand = [&](uint32_t rank,
                               const char *place) -> StatusOr<backend::Fault> {
     bool dies = armed && rank == 1 && std::strstr(place, "o_proj");
     return dies ? backend::Fault::Die : backend::Fault::None;
   };
-  // What the device would do without its peer is of no interest.
-  fake.intercept = [&](const std::string &, const device::LaunchParams &) {
-    return armed.load();
-  };
-  nccl.onAllReduce = [&](const FakeNccl::AllReduce &sum) {
-    if (!sum.isGrouped && !armed)
-      fake.enqueueAllReduce(sum.input, sum.output, sum.elements, sum.stream);
-  };
+  letDevicesRestWhenArmed();
   Status status = failingStep();
   EXPECT_EQ(status.code(), StatusCode::DeadlineExceeded);
   EXPECT_THAT(status.message(),

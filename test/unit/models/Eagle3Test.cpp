@@ -2,7 +2,7 @@
 
 #include "models/Eagle3/Eagle3Weights.h"
 
-#include "test/unit/models/SmallConfig.h"
+#include "test/unit/models/SmallDraft.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,24 +13,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 namespace {
-
-nlohmann::json smallDraft() {
-  return nlohmann::json::parse(R"({
-    "architectures": ["LlamaForCausalLMEagle3"],
-    "model_type": "llama",
-    "hidden_size": 24,
-    "intermediate_size": 40,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-05,
-    "rope_theta": 10000,
-    "vocab_size": 40,
-    "torch_dtype": "bfloat16"
-  })");
-}
 
 struct Parsed {
   Eagle3Config config;
@@ -143,6 +125,22 @@ TEST(Eagle3Weights, AConfigAloneHasAllTensors) {
   EXPECT_THAT(shapeOf("draft.v_proj"), ElementsAre(16, 48));
   EXPECT_THAT(shapeOf("draft.embed"), ElementsAre(40, 24));
   EXPECT_EQ(weights->find("draft.taps_norm"), nullptr);
+}
+
+// 4 tokens of the 40 can be drafted, so the folder has a table of them.
+TEST(Eagle3Weights, ATableOfAnotherTypeIsRefused) {
+  const std::string patch = R"({"draft_vocab_size": 4})";
+  TemporaryFolder folder;
+  folder.write("config.json", patched(smallDraft(), patch));
+  ModelSource source = *ModelSource::open(folder.path(""));
+  TinyCheckpoint tensors = tensorsOfDraft(patch);
+  tensors.write(folder);
+  auto whole = readEagle3Weights(parse(patch).config, source);
+  EXPECT_TRUE(whole.ok()) << whole.status().message();
+  tensors.set("d2t", "I32", {4});
+  tensors.write(folder);
+  EXPECT_THAT(readEagle3Weights(parse(patch).config, source).status().message(),
+              HasSubstr("tensor \"d2t\" is i32, expected i64"));
 }
 
 } // namespace

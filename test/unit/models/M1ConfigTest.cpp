@@ -181,13 +181,13 @@ TEST(M1Config, DecaysSlowDownFromLayerToLayer) {
 }
 
 struct BadConfig {
-  const char *patch; // null removes the field
+  std::string patch; // null removes the field
   const char *message;
 };
 
 void PrintTo(const BadConfig &bad, std::ostream *out) { *out << bad.patch; }
 
-std::string errorOf(nlohmann::json config, const char *patch) {
+std::string errorOf(nlohmann::json config, const std::string &patch) {
   std::vector<std::string> warnings;
   return readM1Config(
              *ConfigReader::parse(patched(std::move(config), patch), "c.json"),
@@ -226,6 +226,22 @@ INSTANTIATE_TEST_SUITE_P(
                       "num_local_experts": 65536})",
                   "num_hidden_layers: with the other sizes makes 4.32e+17 "
                   "weights, more than 2^53"}));
+
+std::string everyLayerIsAttention(int64_t layers) {
+  nlohmann::json patch = {{"num_hidden_layers", layers},
+                          {"hidden_size", 1 << 20},
+                          {"shared_intermediate_size", 1 << 20},
+                          {"shared_moe_mode", "sigmoid"},
+                          {"attn_type_list", std::vector<int>(layers, 1)}};
+  return patch.dump();
+}
+
+// 3 * 2^40 of a shared expert in each of 4096 layers.
+INSTANTIATE_TEST_SUITE_P(SharedExperts, BadM1Config,
+                         testing::Values(BadConfig{
+                             everyLayerIsAttention(4096),
+                             "num_hidden_layers: with the other sizes makes "
+                             "1.35e+16 weights, more than 2^53"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Layers, BadM1Config,

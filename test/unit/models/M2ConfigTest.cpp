@@ -220,6 +220,13 @@ TEST(M2Config, ImplementedValuesOfFixedFieldsPass) {
   EXPECT_TRUE(parsed.config.tieWordEmbeddings);
 }
 
+// Other families' tools write a window that is not used.
+TEST(M2Config, AWindowThatIsNotUsedIsNone) {
+  Parsed parsed =
+      patchedSmall(R"({"sliding_window": 4096, "use_sliding_window": false})");
+  EXPECT_THAT(parsed.warnings, IsEmpty());
+}
+
 TEST(M2Config, MtpLayersAreModulesTimesLayersUnlessUnused) {
   auto layers = [](const std::string &patch) {
     return patchedSmall(patch).config.mtpLayers;

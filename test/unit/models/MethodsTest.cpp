@@ -401,7 +401,10 @@ TEST_F(Folders, HfQuantConfigAgreesWithTheConfiguration) {
   side["quantization"]["quant_algo"] = "FP8";
   side["quantization"]["exclude_modules"] = {"lm_head"};
   folder.write("hf_quant_config.json", side.dump());
-  EXPECT_THAT(import(), HasSubstr("exclude_modules differs"));
+  EXPECT_THAT(
+      import(),
+      HasSubstr("exclude_modules differs from what quantization_config of "
+                "config.json ignores"));
 }
 
 TEST_F(Folders, NamesThatMatchNothing) {

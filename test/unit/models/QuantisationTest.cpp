@@ -8,6 +8,7 @@
 
 using namespace saddle;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 namespace {
@@ -105,6 +106,16 @@ Read read(const std::string &text) {
 constexpr const char *fp8 = R"({"quantization_config": {
     "quant_method": "fp8", "weight_block_size": [128, 128],
     "modules_to_not_convert": ["lm_head", "experts.1"], "odd": 1}})";
+
+TEST(Quantisation, NoneMeansValues) {
+  Read none = read(R"({"quantization_config": {"quant_method": "none",
+                                               "bits": 4}})");
+  EXPECT_TRUE(none.status.ok()) << none.status.message();
+  EXPECT_FALSE(none.quantisation);
+  EXPECT_THAT(none.warnings,
+              ElementsAre(HasSubstr("quantization_config.bits: not a known "
+                                    "field, ignored")));
+}
 
 TEST(Quantisation, AbsentMeansValues) {
   Read none = read("{}");

@@ -115,6 +115,38 @@ TEST(PlanTest, PagesThatTakeTheRestLeaveATenthOfIt) {
   EXPECT_EQ(result, 0);
 }
 
+TEST(PlanTest, PagesTakeWhatActivationsLeave) {
+  if (!kTakesLimits)
+    GTEST_SKIP() << "sanitizers need more";
+  TinyOptions tiny;
+  tiny.maxSeqLen = 1 << 22;
+  auto tree = tinyEngine(tiny);
+  constexpr uint64_t kActivations = 128 << 20;
+  for (auto &entry : tree->programs[0]->entries)
+    for (auto &slice : entry->slices)
+      if (tree->arenas[slice->arena]->kind == schema::ArenaKind::TRANSIENT)
+        slice->offset += kActivations;
+  for (auto &arena : tree->arenas)
+    if (arena->kind == schema::ArenaKind::TRANSIENT)
+      arena->bytes += kActivations;
+  auto engine = engineOf(*tree);
+  pid_t child = fork();
+  if (child == 0) {
+    struct rlimit little;
+    getrlimit(RLIMIT_DATA, &little);
+    little.rlim_cur = 256 << 20;
+    setrlimit(RLIMIT_DATA, &little);
+    auto chosen = cpu::planStates(engine->root(), 0);
+    if (!chosen.ok())
+      _exit(1);
+    // Keys and values of 4 tokens, 8 numbers each.
+    _exit(chosen->pages * (2 * 4 * 8 * 4) <= 128 << 20 ? 0 : 2);
+  }
+  int result = -1;
+  waitpid(child, &result, 0);
+  EXPECT_EQ(result, 0);
+}
+
 TEST(PlanTest, WhatRanksResolveIsCheckedFirst) {
   if (!kTakesLimits)
     GTEST_SKIP() << "sanitizers need more";

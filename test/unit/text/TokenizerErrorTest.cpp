@@ -202,6 +202,21 @@ TEST(TokenizerErrorTest, VocabulariesThatContradictThemselves) {
             "t.json: added_tokens[1]: \"<e>\" is added twice");
 }
 
+TEST(TokenizerErrorTest, ValuesOfOtherTypesAreNamed) {
+  EXPECT_EQ(with("/model/ignore_merges", 3),
+            "t.json: model.ignore_merges: expected a boolean, found number");
+  EXPECT_EQ(with("/model/type", 3),
+            "t.json: model.type: expected a string, found number");
+  EXPECT_EQ(with("/model/merges", 3),
+            "t.json: model.merges: expected an array, found number");
+  EXPECT_EQ(with("/model/vocab", Json::array()),
+            "t.json: model.vocab: expected an object, found array");
+  EXPECT_EQ(with("/post_processor", {{"type", "TemplateProcessing"},
+                                     {"single", {Json::object()}}}),
+            "t.json: post_processor.single[0]: expected a SpecialToken or a "
+            "Sequence");
+}
+
 TEST(TokenizerErrorTest, TemplatesWithoutTheirTokens) {
   Json processor = {{"type", "TemplateProcessing"},
                     {"single", {{{"SpecialToken", {{"id", "<s>"}}}}}},

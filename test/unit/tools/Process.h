@@ -10,11 +10,14 @@
 
 #include <gtest/gtest.h>
 
+#include <regex>
 #include <sstream>
 #include <sys/wait.h>
 
 namespace saddle {
 
+/// What a command left behind, without the identifiers of messages, which are
+/// of the words: test/tools/identifiers.test has them.
 struct Outcome {
   int code;
   std::string out, err;
@@ -52,7 +55,11 @@ protected:
     int status = std::system(("cd '" + folder.path("") + "' && " + command +
                               " >'" + out + "' 2>'" + err + "'")
                                  .c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read(out), read(err)};
+    auto said = [](const std::string &path) {
+      return std::regex_replace(read(path), std::regex(" \\[D[0-9a-f]{6}\\]\n"),
+                                "\n");
+    };
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, said(out), said(err)};
   }
 
   TemporaryFolder folder;

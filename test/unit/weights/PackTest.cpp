@@ -237,6 +237,14 @@ TEST_F(Pack, SeveralChunksAreNotWrittenAgain) {
   expectSame(*tree);
 }
 
+TEST_F(Pack, WhatIsKeptIsKeptByTheNextRunToo) {
+  EXPECT_FALSE(pack(*tree, kImageChunk).ok());
+  EXPECT_FALSE(pack(*tree, 0).ok()); // goes on, and stops at once
+  ASSERT_TRUE(pack(*tree).ok());
+  EXPECT_GE(told.front(), kImageChunk);
+  expectSame(*tree);
+}
+
 TEST_F(Pack, KilledWhileAChunkWasWritten) {
   EXPECT_FALSE(pack(*tree, kImageChunk).ok());
   // The journal knows of a chunk that the disk does not have right.

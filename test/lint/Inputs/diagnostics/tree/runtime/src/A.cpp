@@ -9,6 +9,10 @@ Status f(int n) {
   if (n == 3)
     return makeError(StatusCode::Internal, "this one has a reason instead");
   if (n == 4)
-    return makeError(status.code(), "%s: %s", name, status.message().c_str());
+    return retellError(status, "%s: %s", name, status.message().c_str());
+  if (n == 5)
+    return Status(StatusCode::Internal, "which has no identifier");
+  if (n == 6)
+    return makeError(StatusCode::Internal, n ? "one of" : "two formats");
   return makeError(StatusCode::InvalidArgument, "spoke %d is %" PRIu64, n, n);
 }
