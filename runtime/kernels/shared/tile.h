@@ -13,6 +13,8 @@ namespace saddle::device {
 /// for each token and 64 rows.
 struct TileLayout {
   int64_t groups, waves, depth, scaleParts;
+  /// Of weights that are decoded on the way (tile/decode.cuh): bits of a code.
+  int64_t codeBits = 0;
 
   static constexpr int64_t kLineBytes = 128, kFeeders = 128;
   static constexpr int64_t kMapBytes = 128; // of a tensor map, one for a CTA
@@ -55,7 +57,15 @@ struct TileLayout {
   constexpr int64_t barriersAt() const {
     return sharedNumbersAt() + itemSets() * groups * 64 * 4;
   }
-  constexpr int64_t sharedBytes() const { return barriersAt() + depth * 16; }
+  /// Codes of stages to come, 64 columns each.
+  constexpr int64_t codesAt() const {
+    return (barriersAt() + depth * 16 + 15) / 16 * 16;
+  }
+  static constexpr int64_t codeDepth(int64_t bits) { return bits == 8 ? 3 : 4; }
+  constexpr int64_t codeBytes() const {
+    return codeDepth(codeBits) * rows() * 8 * codeBits;
+  }
+  constexpr int64_t sharedBytes() const { return codesAt() + codeBytes(); }
 };
 
 } // namespace saddle::device

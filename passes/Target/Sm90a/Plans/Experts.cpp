@@ -1,5 +1,7 @@
 // experts: for any shape, and for a handful of tokens.
 
+#include "passes/Target/Sm90a/Plans/Decoded.h"
+#include "passes/Target/Sm90a/Plans/Digits.h"
 #include "passes/Target/Sm90a/Plans/Packed.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -231,6 +233,10 @@ FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
   if (std::optional<KernelPlan> plan = planDecode(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsStream(op))
+    return std::move(*plan);
+  if (std::optional<KernelPlan> plan = planExpertsDigits(op))
+    return std::move(*plan);
+  if (std::optional<KernelPlan> plan = planExpertsDecoded(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsPacked(op))
     return std::move(*plan);

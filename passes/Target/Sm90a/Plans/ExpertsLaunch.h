@@ -61,6 +61,9 @@ struct ExpertsWorkspace {
   int64_t bytes = 0;
 };
 
+/// The first function of sorted pairs, which makes the ExpertPlan at `planAt`.
+FunctionPlan sortFunction(const ExpertsLaunch &op, llvm::StringRef planAt);
+
 /// The last function of sorted pairs: adds a token's experts. `products` are
 /// numbers of that many bytes.
 FunctionPlan combineFunction(const ExpertsLaunch &op, llvm::StringRef products,
