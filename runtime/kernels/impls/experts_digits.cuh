@@ -18,12 +18,12 @@
 
 namespace saddle::device {
 
-/// The pairs of a launch whose experts are held here.
+/// The pairs of a launch whose experts are held here, as a warp keeps them.
 template <int most>
 struct HeldPairs {
   int count, experts[most], pairs[most];
 
-  /// By one warp; there after the next barrier. The pairs of `tokens` tokens.
+  /// By the warp. The pairs of `tokens` tokens.
   template <typename Experts, int64_t held>
   __device__ __forceinline__ void find(const LaunchParams &p, int tokens) {
     int lane = threadIdx.x % 32, found = 0;
@@ -44,13 +44,33 @@ struct HeldPairs {
     }
     if (lane == 0)
       count = found;
+    __syncwarp();
   }
 };
 
+/// Asks for the codes of w2 of the chosen experts, of which each CTA names a
+/// part, by one warp: memory brings them while `up` is at work.
+template <typename W2, int64_t held, typename Chosen>
+__device__ __forceinline__ void prefetchCodes(const void *w2,
+                                              const Chosen &chosen) {
+  constexpr int64_t kBytes = W2::Elements::kStride * (W2::kRows / held);
+  constexpr int kChunk = 4096, kChunks = (kBytes + kChunk - 1) / kChunk;
+  static_assert(kBytes % 16 == 0, "rows begin at multiples of 16 bytes");
+  int step = static_cast<int>(gridDim.x);
+  for (int i = threadIdx.x % 32 * step + static_cast<int>(blockIdx.x);
+       i < chosen.count * kChunks; i += 32 * step) {
+    int64_t at = static_cast<int64_t>(i % kChunks) * kChunk;
+    int64_t left = kBytes - at;
+    prefetchToL2(static_cast<const uint8_t *>(w2) +
+                     chosen.experts[i / kChunks] * kBytes + at,
+                 static_cast<uint32_t>(left < kChunk ? left : kChunk));
+  }
+}
+
 /// inner[pair] = silu(gate) * up, fp32. The grid: CTAs of `warps` warps, each
 /// with at most `most` items.
-template <int extent, typename X, typename Experts, typename W13, int64_t held,
-          int warps, int units, int depth, int most>
+template <int extent, typename X, typename Experts, typename W13, int w2At,
+          typename W2, int64_t held, int warps, int units, int depth, int most>
 __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   using Product = DigitProduct<W13, units, depth>;
   constexpr int kTokens = X::kRows, kSlots = Experts::kCols;
@@ -58,16 +78,25 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   static_assert(kInner % 8 == 0, "tiles of rows are whole");
   static_assert(X::kCols == W13::kCols);
   extern __shared__ __align__(16) uint8_t shared[];
-  __shared__ HeldPairs<kTokens * kSlots> chosen;
+  __shared__ HeldPairs<kTokens * kSlots> chosenByWarps[warps];
   __shared__ DigitItems<Product, warps, most> sums;
   int warp = threadIdx.x / 32;
   int tokens = static_cast<int>(p.step->counts[extent]);
   uint8_t *ring =
       shared + warp * (Product::kRingBytes + kTokens * Product::kTokenBytes);
   uint8_t *codes = ring + Product::kRingBytes;
-  if (warp == 0)
-    chosen.template find<Experts, held>(p, tokens);
-  __syncthreads();
+  HeldPairs<kTokens * kSlots> &chosen = chosenByWarps[warp];
+  chosen.template find<Experts, held>(p, tokens);
+  // One token's columns come before weights are under way.
+  constexpr bool kEarly = kTokens == 1 && Product::kRounds <= 2;
+  auto readX = [&](int token) {
+    return [&p, token](int column, float (&values)[8]) {
+      readEight(X::row(p.operands[0], token) + column, values);
+    };
+  };
+  typename Product::template Values<kEarly ? Product::kRounds : 1> early;
+  if constexpr (kEarly)
+    Product::template read<Product::kRounds>(early, 0, warp * units, readX(0));
   Product product(p.operands + 3, ring, warp * units);
   int items = chosen.count * kTiles;
   sums.sum(
@@ -78,12 +107,16 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
         return typename Product::Rows{{first, first + kInner}};
       },
       [&] {
-        for (int token = 0; token < tokens; ++token)
-          Product::encode(codes + token * Product::kTokenBytes, warp * units,
-                          [&](int column, float (&values)[8]) {
-                            readEight(X::row(p.operands[0], token) + column,
-                                      values);
-                          });
+        if (warp == warps - 1)
+          prefetchCodes<W2, held>(p.operands[w2At], chosen);
+        if constexpr (kEarly) {
+          Product::template write<Product::kRounds>(codes, 0, early);
+          __syncwarp();
+        } else {
+          for (int token = 0; token < tokens; ++token)
+            Product::encode(codes + token * Product::kTokenBytes, warp * units,
+                            readX(token));
+        }
       },
       [&](int item) {
         int token = kTokens == 1 ? 0 : chosen.pairs[item / kTiles] / kSlots;
@@ -119,7 +152,7 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   if (token >= p.step->counts[extent])
     return waitForPrevious(); // a kernel is complete after those before it
   if constexpr (cluster > 1)
-    arriveAtCluster(); // has begun
+    beginInCluster();
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int rank = blockIdx.x % cluster, firstRow = blockIdx.x / cluster * 16;
   int slot = rank * kEach + warp / kParts, part = warp % kParts;

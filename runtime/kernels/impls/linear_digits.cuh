@@ -50,34 +50,38 @@ struct DigitItems {
                                       CodesOf codesOf) {
     constexpr int kDepth = Product::kDepth;
     int item = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
+    typename Product::Companions companions[kDepth] = {};
     // Of an item behind the last the group of copies is empty.
     auto fetch = [&](int it, int stage) {
-      if (it < items)
-        product.fetch(rowsOf(it), stage);
-      else
+      if (it < items) {
+        typename Product::Rows rows = rowsOf(it);
+        product.fetch(rows, stage);
+        companions[stage] = product.companionsOf(rows);
+      } else {
         commitCopies();
+      }
     };
 #pragma unroll
     for (int i = 0; i < kDepth - 1; ++i)
       fetch(item + i * step, i);
-    typename Product::Companions next = {};
-    if (item < items)
-      next = product.companionsOf(rowsOf(item));
     encode();
-    int stage = 0, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    for (int i = 0; item < items; item += step, ++i) {
-      waitCopies<kDepth - 2>();
-      fetch(item + (kDepth - 1) * step, stage == 0 ? kDepth - 1 : stage - 1);
-      typename Product::Companions companions = next;
-      if (item + step < items)
-        next = product.companionsOf(rowsOf(item + step));
-      float sums[2];
-      product.multiply(codesOf(item), stage, companions, sums);
-      if (lane % 4 == 0) {
-        parts[i][warp][lane / 4] = sums[0];
-        parts[i][warp][8 + lane / 4] = sums[1];
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    for (int first = 0; item < items; first += kDepth) {
+      // Each stage has its own copy of the code, and registers.
+#pragma unroll
+      for (int stage = 0; stage < kDepth; ++stage) {
+        if (item >= items)
+          break;
+        waitCopies<kDepth - 2>();
+        fetch(item + (kDepth - 1) * step, (stage + kDepth - 1) % kDepth);
+        float sums[2];
+        product.multiply(codesOf(item), stage, companions[stage], sums);
+        if (lane % 4 == 0) {
+          parts[first + stage][warp][lane / 4] = sums[0];
+          parts[first + stage][warp][8 + lane / 4] = sums[1];
+        }
+        item += step;
       }
-      stage = stage + 1 == kDepth ? 0 : stage + 1;
     }
   }
 

@@ -17,6 +17,10 @@ struct TileLayout {
   int64_t codeBits = 0;
 
   static constexpr int64_t kLineBytes = 128, kFeeders = 128;
+  /// Decoding is work: another warpgroup helps those that feed.
+  constexpr int64_t feeders() const {
+    return codeBits > 0 && waves == 2 ? 2 * kFeeders : kFeeders;
+  }
   static constexpr int64_t kMapBytes = 128; // of a tensor map, one for a CTA
   /// Of a warp, on the way to memory: 128 bytes of results of 16 tokens.
   static constexpr int64_t kScratchBytes = 16 * 128;
@@ -26,7 +30,7 @@ struct TileLayout {
   /// Runs of 64 rows.
   constexpr int64_t runs() const { return 2 * waves; }
   constexpr int64_t multipliers() const { return 128 * groups; }
-  constexpr int64_t threads() const { return multipliers() + kFeeders; }
+  constexpr int64_t threads() const { return multipliers() + feeders(); }
   constexpr int64_t stageBytes() const {
     return (tokens() + rows()) * kLineBytes;
   }

@@ -129,8 +129,8 @@ struct EightColumns<Numbers, e4m3> {
 //===--- Rows -------------------------------------------------------------===//
 
 /// A thread's rows of a tile of `rows` rows, of 64 columns for each stage:
-/// every 128th row from that of its number on.
-template <typename Weights, int rows>
+/// every row of that many `threads` from that of its number on.
+template <typename Weights, int rows, int threads>
 struct DecodedRows {
   using Matrix = typename Weights::Elements;
   using Eight = EightColumns<typename Weights::Codes, typename Matrix::Element>;
@@ -138,7 +138,7 @@ struct DecodedRows {
   using Zero = typename Weights::Zero;
   using Global = typename Weights::Global;
   static constexpr int kBits = Eight::kBits;
-  static constexpr int kThreads = TileLayout::kFeeders;
+  static constexpr int kThreads = threads;
   static constexpr int kEach = rows / kThreads; // rows of a thread
   static_assert(kEach * kThreads == rows, "threads have as many rows");
   static constexpr int kColumns = 64; // of a stage

@@ -131,6 +131,7 @@ struct DigitProduct {
                        kFactorsAt = kLayout.factorsAt(),
                        kSumsAt = kLayout.sumsAt();
   static constexpr int kColumns = kLayout.stretchColumns(); // of a stretch
+  static constexpr int kUnitColumns = 4 * kColumns;
   static constexpr int kStretches = Weights::kCols / kColumns;
   static_assert(kStretches * kColumns == Weights::kCols,
                 "stretches are never cut");
@@ -219,33 +220,48 @@ struct DigitProduct {
     return result;
   }
 
-  /// Writes this warp's units of a token: read(column, values) are eight of its
-  /// columns. For the whole warp, which meets.
+  /// Eight columns for each of 32 lanes: what a warp encodes at a time.
+  static constexpr int kEights = units * kUnitColumns / 8;
+  static constexpr int kRounds = (kEights + 31) / 32;
+  template <int count>
+  using Values = float[count][8];
+
+  /// Reads `count` times 32 eights of this warp's units of a token, from number
+  /// `first` on: read(column, values) are eight columns.
+  template <int count, typename Read>
+  static __device__ __forceinline__ void read(Values<count> &values, int first,
+                                              int firstUnit, Read read) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      int at = (first + i) * 32 + threadIdx.x % 32;
+      int column = firstUnit * kUnitColumns + at * 8;
+#pragma unroll
+      for (int k = 0; k < 8; ++k)
+        values[i][k] = 0;
+      if (at < kEights && column < Weights::kCols)
+        read(column, values[i]);
+    }
+  }
+  /// Writes them as digits. By the whole warp.
+  template <int count>
+  static __device__ __forceinline__ void write(uint8_t *token, int first,
+                                               const Values<count> &values) {
+#pragma unroll
+    for (int i = 0; i < count; ++i)
+      if (first + i < kRounds)
+        encodeEight(token, (first + i) * 32 + threadIdx.x % 32, values[i]);
+  }
+  /// Both, for all of this warp's units. They are there when it has met.
   template <typename Read>
   static __device__ __forceinline__ void encode(uint8_t *token, int firstUnit,
-                                                Read read) {
-    constexpr int kEights = kColumns / 8; // of a stretch
-    constexpr int kAll = units * 4 * kEights;
-    // All loads first, or some at a time.
-    constexpr int kRounds = (kAll + 31) / 32, kBatch = kRounds < 2 ? 1 : 2;
-    int lane = threadIdx.x % 32;
+                                                Read from) {
+    // As many loads at a time as registers hold.
+    constexpr int kBatch = kRounds < 2 ? 1 : 2;
 #pragma unroll 1
     for (int first = 0; first < kRounds; first += kBatch) {
-      float batch[kBatch][8];
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        int at = (first + i) * 32 + lane;
-        int column = firstUnit * 4 * kColumns + at * 8;
-#pragma unroll
-        for (int k = 0; k < 8; ++k)
-          batch[i][k] = 0;
-        if (at < kAll && column < Weights::kCols)
-          read(column, batch[i]);
-      }
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i)
-        if (kRounds % kBatch == 0 || first + i < kRounds)
-          encodeEight<kAll>(token, (first + i) * 32 + lane, batch[i]);
+      Values<kBatch> values;
+      read<kBatch>(values, first, firstUnit, from);
+      write<kBatch>(token, first, values);
     }
     __syncwarp();
   }
@@ -327,19 +343,17 @@ struct DigitProduct {
   }
 
 private:
-  /// Encodes the eight columns of that number of a warp's `all`. For whole
-  /// warps.
-  template <int all>
+  /// Encodes the eight columns of that number. For whole warps.
   static __device__ __forceinline__ void encodeEight(uint8_t *token, int at,
                                                      const float (&values)[8]) {
-    constexpr int kEights = kColumns / 8;
-    int eighth = at % kEights, its = at / kEights; // of the warp's stretches
+    constexpr int kEach = kColumns / 8;        // of a stretch
+    int eighth = at % kEach, its = at / kEach; // of the warp's stretches
     uint32_t most = 0;
 #pragma unroll
     for (int i = 0; i < 8; ++i)
       most = max(most, __float_as_uint(values[i]) & 0x7fffffffu);
 #pragma unroll
-    for (int other = 1; other < kEights; other *= 2)
+    for (int other = 1; other < kEach; other *= 2)
       most = max(most, __shfl_xor_sync(kFullWarp, most, other));
     // The largest becomes less than 2^15 - 2^7, so that both digits fit.
     uint32_t exponent =
@@ -361,9 +375,9 @@ private:
                          << place % 4 * 8;
     }
 #pragma unroll
-    for (int other = 1; other < kEights / kParts; other *= 2)
+    for (int other = 1; other < kEach / kParts; other *= 2)
       sum += __shfl_xor_sync(kFullWarp, sum, other);
-    if (at >= all)
+    if (at >= kEights)
       return;
     uint8_t *unit = token + its / 4 * kUnitBytes;
     uint8_t *digits = unit + its % 4 * 2 * kColumns + eighth * 8;
@@ -371,9 +385,9 @@ private:
     *reinterpret_cast<uint2 *>(digits + kColumns) = {low[0], low[1]};
     if (eighth == 0)
       reinterpret_cast<float *>(unit + kFactorsAt)[its % 4] = factor;
-    if (eighth % (kEights / kParts) == 0)
+    if (eighth % (kEach / kParts) == 0)
       reinterpret_cast<int *>(
-          unit + kSumsAt)[its % 4 * 2 + eighth / (kEights / kParts)] = sum;
+          unit + kSumsAt)[its % 4 * 2 + eighth / (kEach / kParts)] = sum;
     if (its % 4 == 0)
       *reinterpret_cast<uint2 *>(unit + kZerosAt + eighth * 8) = {};
   }

@@ -95,6 +95,8 @@ struct TileProduct {
                        kSharedNumbersAt = kLayout.sharedNumbersAt(),
                        kBarriersAt = kLayout.barriersAt(),
                        kCodesAt = kLayout.codesAt();
+  /// Threads that feed; those from TileLayout::kFeeders on only decode.
+  static constexpr int kFeeders = kLayout.feeders();
 
   /// What a thread that feeds knows of an item.
   struct Source {
@@ -130,8 +132,7 @@ struct TileProduct {
       : base(sharedAddress(shared)), ring{base + kBarriersAt},
         map(maps + blockIdx.x * TileLayout::kMapBytes) {
     if (threadIdx.x == 0)
-      ring.begin(TileLayout::kFeeders + TileLayout::kFeeders / 32,
-                 kMultipliers / 32);
+      ring.begin(TileLayout::kFeeders + kFeeders / 32, kMultipliers / 32);
     if constexpr (kDecoded) {
       stored = weights;
     } else if (threadIdx.x / 32 == kMultipliers / 32) {
@@ -146,11 +147,11 @@ struct TileProduct {
   /// calls first, behind the branch on isFeeder().
   static __device__ __forceinline__ void beginFeeding() {
     if constexpr (groups == 2)
-      keepRegisters<kDecoded ? 96 : 40>();
+      keepRegisters<kDecoded ? 80 : 40>();
   }
   static __device__ __forceinline__ void beginMultiplying() {
     if constexpr (groups == 2)
-      takeRegisters<kDecoded ? 200 : 232>();
+      takeRegisters<kDecoded ? 176 : 232>();
   }
 
   /// Feeds an item, by all threads that feed.
@@ -191,7 +192,8 @@ struct TileProduct {
       // decoded rows, which have theirs.
       if constexpr (kDecoded)
         decoded.decode(to + kTokenBytes, feeder(), stage);
-      arriveWithCopies(ring.filled());
+      if (kFeeders == TileLayout::kFeeders || feeder() < TileLayout::kFeeders)
+        arriveWithCopies(ring.filled());
       // Copies do not vouch for what is said of items: a warp does.
       __syncwarp();
       if (lane == 0)
@@ -278,11 +280,12 @@ private:
   /// This thread's rows of an item, with their first copies under way.
   __device__ __forceinline__ auto decodedRows(const Source &source) const {
     if constexpr (kDecoded) {
-      DecodedRows<W, kRows> rows(stored, base + kCodesAt, feeder());
+      DecodedRows<W, kRows, kFeeders> rows(stored, base + kCodesAt, feeder());
       rows.begin([&](int i) {
-        // Runs of 64 rows: of each 128, the second half has the second.
-        int first =
-            feeder() < 64 ? source.runRow[2 * i] : source.runRow[2 * i + 1];
+        int run = (i * kFeeders + feeder()) / 64, first = 0;
+#pragma unroll
+        for (int j = 0; j < kRuns; ++j)
+          first = run == j ? source.runRow[j] : first;
         return first + feeder() % 64;
       });
       return rows;

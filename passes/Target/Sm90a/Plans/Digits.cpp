@@ -74,8 +74,7 @@ bool saddle::cuda::DigitShape::chooseDepth(int64_t tokens) {
 static constexpr int64_t kWarps = 8;
 
 /// A function whose CTAs walk `items` of `shape` with `tokens` tokens: two CTAs
-/// of eight warps for a multiprocessor, or as many warps, and room for another
-/// kernel's first.
+/// of eight warps for a multiprocessor, or as many warps, where there is room.
 static FunctionPlan walkingFunction(StringRef suffix, const DigitShape &shape,
                                     int64_t items, int64_t tokens) {
   FunctionPlan function;
@@ -83,8 +82,8 @@ static FunctionPlan walkingFunction(StringRef suffix, const DigitShape &shape,
   function.block = shape.warps * 32;
   function.sharedBytes = shape.sharedBytes(tokens);
   function.residentBlocks =
-      std::clamp<int64_t>(kSharedMemory * 3 / 4 / (function.sharedBytes + 4096),
-                          1, 2 * kWarps / shape.warps);
+      std::clamp<int64_t>(kSharedMemory / (function.sharedBytes + 4096), 1,
+                          2 * kWarps / shape.warps);
   function.grid[0] =
       std::min<int64_t>(items, kMultiprocessors * function.residentBlocks);
   return function;
@@ -148,11 +147,12 @@ saddle::cuda::planExpertsDigits(const ExpertsLaunch &op) {
   std::string experts = matrixType(op.experts);
   int64_t items = op.inner() / 8 * op.pairs();
   FunctionPlan first = walkingFunction("up", *up, items, op.tokens());
-  first.body = formatv("expertsUpDigits<{0}, {1}, {2}, {3}, {4}, {5}>(p, "
-                       "static_cast<float *>(p.workspace));",
-                       extentNumber(op.launch), matrixType(op.x), experts,
-                       op.stored13.type(), op.held(),
-                       walkingArguments(first, *up, items));
+  first.body =
+      formatv("expertsUpDigits<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}>(p, "
+              "static_cast<float *>(p.workspace));",
+              extentNumber(op.launch), matrixType(op.x), experts,
+              op.stored13.type(), op.stored2.number, op.stored2.type(),
+              op.held(), walkingArguments(first, *up, items));
   plan.functions.push_back(std::move(first));
   FunctionPlan second;
   second.suffix = "down";
