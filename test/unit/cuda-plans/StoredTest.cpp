@@ -84,9 +84,9 @@ TEST_F(StoredKernelTest, ALinearOfOneTokenWalksTilesOfRows) {
   EXPECT_THAT(plan(bytes(2, 8192, 3072)).functions[0].body,
               HasSubstr(", 8, 6, 3, 8>(p);"));
   // Codes that are floats of eight bits are no integers.
-  EXPECT_EQ(headerOf(mxfp8(1, 8192, 3072)), "impls/linear_tile.cuh");
+  EXPECT_EQ(headerOf(mxfp8(1, 8192, 3072)), "impls/linear.cuh");
   // Rows of 16.
-  EXPECT_EQ(headerOf(bytes(1, 8200, 3072)), "impls/linear_tile.cuh");
+  EXPECT_EQ(headerOf(bytes(1, 8200, 3072)), "impls/linear.cuh");
 }
 
 TEST_F(StoredKernelTest, BlocksOfScalesAreWholeStretchesOrHalves) {
@@ -127,8 +127,35 @@ TEST_F(StoredKernelTest, ManyTokensMeetDecodedRows) {
   placed.operands.back().alignment = 8; // results are written by 16 bytes
   EXPECT_EQ(headerOf(placed), "impls/linear.cuh");
   LaunchDesc shared = mxfp8(3, 8192, 3072);
-  shared.operands[2].blockRows = 8; // a row has scales of its own
+  shared.operands[2].blockRows = 8;
+  EXPECT_EQ(headerOf(shared), "impls/linear_tile.cuh");
+  shared.operands[2].blockRows = 3; // of which there are no whole ones
   EXPECT_EQ(headerOf(shared), "impls/linear.cuh");
+}
+
+TEST_F(StoredKernelTest, TokensQuantisedByRowsAreRoundedBefore) {
+  // FP8 with a scale for each row, whose activations have one, too.
+  auto quantised = [&](int64_t group, Operand scales) {
+    return launch("linear",
+                  {operand("x", bf16(), {64, 3072}),
+                   operand("w", e4m3(), {8192, 3072}), scales,
+                   operand("out", bf16(), {64, 8192})},
+                  {{"act_group", group}});
+  };
+  Operand ofRows = scale("w_scale", {8192, 1}, 1, 3072);
+  KernelPlan p = plan(quantised(3072, ofRows));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_EQ(p.functions[0].body,
+            "roundToGroups<1, 3072, Matrix<bf16, 64, 3072, 3072>, bf16>(p, "
+            "p.operands[0], p.workspace);");
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("(p, p.workspace, nullptr, nullptr);"));
+  EXPECT_EQ(p.workspaceBytes, 64u * 3072 * 2);
+  // One scale in all.
+  EXPECT_EQ(headerOf(quantised(3072, scale("w_scale", {1, 1}, 8192, 3072))),
+            "impls/linear_tile.cuh");
+  // Groups of columns are none that these kernels quantise by.
+  EXPECT_EQ(headerOf(quantised(1024, ofRows)), "impls/linear.cuh");
 }
 
 TEST_F(StoredKernelTest, ExpertsWithManyTokensMeetDecodedRows) {

@@ -9,9 +9,9 @@
 namespace saddle::cuda {
 
 /// Bits of the codes of a weight with `rows` rows in each member that
-/// DecodedRows can read; 0 where it cannot: rotated rows, scales of several
-/// rows, blocks of columns that stages of 64 cut, rows that do not begin at
-/// multiples of 16 bytes.
+/// DecodedRows can read; 0 where it cannot: rotated rows, scales of rows of
+/// several members, blocks of columns that stages of 64 cut, rows that do not
+/// begin at multiples of 16 bytes.
 int64_t decodedBits(const StoredWeight &weight, int64_t rows);
 
 /// Kernels of impls/linear_tile.cuh and impls/experts_tile.cuh, where the
