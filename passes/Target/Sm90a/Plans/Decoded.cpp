@@ -128,11 +128,8 @@ saddle::cuda::planExpertsDecoded(const ExpertsLaunch &op) {
       formatv("ExpertPlan<{0}, {1}, {2}>", held, pairs, tokens).str(),
       device::expertPlanBytes(held, pairs, tokens));
   std::string inner = workspace.add("bf16", pairs * op.inner() * 2);
-  // Bytes are multiplied by scales of rows, whose rounding to bf16 is one more
-  // than others have.
-  int64_t productBytes = bits == 8 ? 4 : 2;
-  std::string products = workspace.add(productBytes == 4 ? "float" : "bf16",
-                                       pairs * op.hidden() * productBytes);
+  // Weights and activations have been rounded to bf16: once more is too much.
+  std::string products = workspace.add("float", pairs * op.hidden() * 4);
   std::string xType = matrixType(op.x), from = "p.operands[0]",
               w13 = op.stored13.type(), w2 = op.stored2.type();
   std::string innerType =
@@ -164,7 +161,7 @@ saddle::cuda::planExpertsDecoded(const ExpertsLaunch &op) {
               op.stored2.number, w2, tile.text(innerType, w2), planAt, inner,
               products),
       blocks * ceilDiv(op.hidden(), tile.rows())));
-  plan.functions.push_back(combineFunction(op, products, productBytes));
+  plan.functions.push_back(combineFunction(op, products));
   plan.workspaceBytes = workspace.bytes;
   return plan;
 }
