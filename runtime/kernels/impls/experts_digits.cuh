@@ -48,29 +48,10 @@ struct HeldPairs {
   }
 };
 
-/// Asks for the codes of w2 of the chosen experts, of which each CTA names a
-/// part, by one warp: memory brings them while `up` is at work.
-template <typename W2, int64_t held, typename Chosen>
-__device__ __forceinline__ void prefetchCodes(const void *w2,
-                                              const Chosen &chosen) {
-  constexpr int64_t kBytes = W2::Elements::kStride * (W2::kRows / held);
-  constexpr int kChunk = 4096, kChunks = (kBytes + kChunk - 1) / kChunk;
-  static_assert(kBytes % 16 == 0, "rows begin at multiples of 16 bytes");
-  int step = static_cast<int>(gridDim.x);
-  for (int i = threadIdx.x % 32 * step + static_cast<int>(blockIdx.x);
-       i < chosen.count * kChunks; i += 32 * step) {
-    int64_t at = static_cast<int64_t>(i % kChunks) * kChunk;
-    int64_t left = kBytes - at;
-    prefetchToL2(static_cast<const uint8_t *>(w2) +
-                     chosen.experts[i / kChunks] * kBytes + at,
-                 static_cast<uint32_t>(left < kChunk ? left : kChunk));
-  }
-}
-
 /// inner[pair] = silu(gate) * up, fp32. The grid: CTAs of `warps` warps, each
 /// with at most `most` items.
-template <int extent, typename X, typename Experts, typename W13, int w2At,
-          typename W2, int64_t held, int warps, int units, int depth, int most>
+template <int extent, typename X, typename Experts, typename W13, int64_t held,
+          int warps, int units, int depth, int most>
 __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   using Product = DigitProduct<W13, units, depth>;
   constexpr int kTokens = X::kRows, kSlots = Experts::kCols;
@@ -107,8 +88,6 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
         return typename Product::Rows{{first, first + kInner}};
       },
       [&] {
-        if (warp == warps - 1)
-          prefetchCodes<W2, held>(p.operands[w2At], chosen);
         if constexpr (kEarly) {
           Product::template write<Product::kRounds>(codes, 0, early);
           __syncwarp();

@@ -38,14 +38,6 @@ __device__ __forceinline__ void copyAsync(uint32_t shared, const void *global,
                : "memory");
 }
 
-/// Asks for memory to come to L2; address and `bytes` are multiples of 16.
-__device__ __forceinline__ void prefetchToL2(const void *global,
-                                             uint32_t bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global),
-               "r"(bytes)
-               : "memory");
-}
-
 /// Closes a group of this thread's copies.
 __device__ __forceinline__ void commitCopies() {
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -147,12 +147,11 @@ saddle::cuda::planExpertsDigits(const ExpertsLaunch &op) {
   std::string experts = matrixType(op.experts);
   int64_t items = op.inner() / 8 * op.pairs();
   FunctionPlan first = walkingFunction("up", *up, items, op.tokens());
-  first.body =
-      formatv("expertsUpDigits<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}>(p, "
-              "static_cast<float *>(p.workspace));",
-              extentNumber(op.launch), matrixType(op.x), experts,
-              op.stored13.type(), op.stored2.number, op.stored2.type(),
-              op.held(), walkingArguments(first, *up, items));
+  first.body = formatv("expertsUpDigits<{0}, {1}, {2}, {3}, {4}, {5}>(p, "
+                       "static_cast<float *>(p.workspace));",
+                       extentNumber(op.launch), matrixType(op.x), experts,
+                       op.stored13.type(), op.held(),
+                       walkingArguments(first, *up, items));
   plan.functions.push_back(std::move(first));
   FunctionPlan second;
   second.suffix = "down";
