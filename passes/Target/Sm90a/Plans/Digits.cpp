@@ -59,6 +59,12 @@ saddle::cuda::DigitShape::of(const StoredWeight &weight, int64_t rows,
   shape.units = ceilDiv(units, mostWarps);
   shape.warps = ceilDiv(units, shape.units);
   shape.depth = 1;
+  auto heldOf = [&](const Operand &companion) {
+    bool isOfUnits = companion.blockCols >= cols ||
+                     companion.blockCols % shape.unitColumns() == 0;
+    return 2 * (isOfUnits ? ceilDiv(shape.units, 4) : shape.units);
+  };
+  shape.held = heldOf(*scale) + (zero ? heldOf(*zero) : 0);
   // Registers have the companions of some units, but one scale for each row.
   int64_t most = scale->blockCols >= cols && !zero ? 16 : 8;
   return shape.units <= most ? std::optional(shape) : std::nullopt;
@@ -81,9 +87,11 @@ static FunctionPlan walkingFunction(StringRef suffix, const DigitShape &shape,
   function.suffix = suffix.str();
   function.block = shape.warps * 32;
   function.sharedBytes = shape.sharedBytes(tokens);
+  // Two of eight warps have 128 registers a thread.
+  int64_t warpsOfAll = shape.depth * shape.held <= 36 ? 2 * kWarps : kWarps;
   function.residentBlocks =
       std::clamp<int64_t>(kSharedMemory / (function.sharedBytes + 4096), 1,
-                          2 * kWarps / shape.warps);
+                          std::max<int64_t>(warpsOfAll / shape.warps, 1));
   function.grid[0] =
       std::min<int64_t>(items, kMultiprocessors * function.residentBlocks);
   return function;
@@ -164,7 +172,8 @@ saddle::cuda::planExpertsDigits(const ExpertsLaunch &op) {
   second.block = choices * down->warps * 32;
   second.sharedBytes = down->sharedBytes(1, choices);
   second.residentBlocks =
-      std::clamp<int64_t>(kSharedMemory / (second.sharedBytes + 4096), 1, 3);
+      std::clamp<int64_t>(kSharedMemory / (second.sharedBytes + 4096), 1,
+                          down->bits == 4 && down->held <= 12 ? 3 : 2);
   second.cluster = cluster;
   second.grid[0] = cluster * (op.hidden() / 16);
   second.grid[1] = op.tokens();

@@ -28,6 +28,8 @@ struct DigitShape : device::DigitLayout {
   }
 
   int64_t warps;
+  /// Scales and zeros that a lane holds of a stage, which take registers.
+  int64_t held;
 };
 
 /// Kernels of impls/linear_digits.cuh and impls/experts_digits.cuh, where the
