@@ -171,9 +171,11 @@ saddle::cuda::planExpertsDigits(const ExpertsLaunch &op) {
       cluster, down->warps, down->units);
   second.block = choices * down->warps * 32;
   second.sharedBytes = down->sharedBytes(1, choices);
+  // Three CTAs have 85 registers a thread, and zeros need theirs for long.
+  int64_t most = op.stored2.zero ? 8 : 12;
   second.residentBlocks =
       std::clamp<int64_t>(kSharedMemory / (second.sharedBytes + 4096), 1,
-                          down->bits == 4 && down->held <= 12 ? 3 : 2);
+                          down->bits == 4 && down->held <= most ? 3 : 2);
   second.cluster = cluster;
   second.grid[0] = cluster * (op.hidden() / 16);
   second.grid[1] = op.tokens();
