@@ -15,7 +15,7 @@ def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
     | cpu | `qk_norm[_all_reduce]_rope_kv_append` | sum of squares, its all-reduce, both scalings, both rotations, the append | `inline` |
     | | `[reduce_scatter_][all_reduce_][add_]rms_norm[_all_gather]` | the collectives that finish a branch's sum, the residual add, the next norm, the gather of its result; the sum is a result too | `inline` |
     | | `router_top_k` | the router's linear and the choice | `inline` |
-    | sm_90a | `qk_norm[_all_reduce]_rope_kv_append` | as above, where q and k are normalised and rotated alike, nothing but the rotated q and the cache leaves, and the sum spans at most 32 ranks | `qk_norm_rope_kv_append` |
+    | sm_90a | `qk_norm[_all_reduce]_rope[_scale]_kv_append` | as above, with the stored scales of a cache, where q and k are normalised and rotated alike, nothing but the rotated q and the cache leaves, and the sum spans at most 32 ranks | `qk_norm_rope_kv_append` |
     | | `add_rms_norm` | the residual add and the next norm | `add_rms_norm` |
     | | `add_rms_norm_linear` | these and the quantised product that alone reads the norm, which leaves as codes | `add_rms_norm_linear` |
     | | `add_rms_norm_router` | these, the router's product and the choice of experts, for up to two tokens | `add_rms_norm_router` |

@@ -15,6 +15,8 @@ SmallVector<Operation *> QKNormOps::ops() const {
   if (reduce)
     ops.push_back(reduce);
   ops.append({scaleQ, scaleK, ropeQ, ropeK, append});
+  if (query)
+    ops.append({cacheK, cacheV, query});
   llvm::sort(ops,
              [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
   return ops;
@@ -28,14 +30,42 @@ ArrayRef<Fusion::Part> QKNormOps::pattern() {
       Fusion::part<model::RMSScaleOp>(),
       Fusion::part<model::RopeOp>(),
       Fusion::part<model::RopeOp>(),
+      Fusion::optionalPart<model::ScaleOp>(),
+      Fusion::optionalPart<model::ScaleOp>(),
+      Fusion::optionalPart<model::ScaleOp>(),
       Fusion::part<model::KVAppendOp>()};
   return parts;
 }
 
 std::string QKNormOps::signature(ArrayRef<Operation *> ops) {
-  return llvm::any_of(ops, llvm::IsaPred<dist::AllReduceOp>)
-             ? "qk_norm_all_reduce_rope_kv_append"
-             : "qk_norm_rope_kv_append";
+  std::string signature = "qk_norm";
+  if (llvm::any_of(ops, llvm::IsaPred<dist::AllReduceOp>))
+    signature += "_all_reduce";
+  signature += "_rope";
+  if (llvm::any_of(ops, llvm::IsaPred<model::ScaleOp>))
+    signature += "_scale";
+  return signature + "_kv_append";
+}
+
+/// The scales of a cache between rotation and append, one behind the other as
+/// they are built; false for anything else that stands there.
+static bool matchScales(QKNormOps &ops) {
+  ops.cacheK = soleUser<model::ScaleOp>(ops.ropeK.getResult());
+  if (!ops.cacheK)
+    return true;
+  ops.append = soleUser<model::KVAppendOp>(ops.cacheK.getResult());
+  if (!ops.append)
+    return false;
+  ops.cacheV = ops.append.getV().getDefiningOp<model::ScaleOp>();
+  ops.query = soleUser<model::ScaleOp>(ops.ropeQ.getResult());
+  return ops.cacheV && ops.cacheV->hasOneUse() && ops.query &&
+         ops.cacheK.getInverse() == 1 && ops.cacheV.getInverse() == 1 &&
+         ops.query.getInverse() == 0 &&
+         ops.query.getWeight() == ops.cacheK.getWeight() &&
+         ops.ropeK->isBeforeInBlock(ops.cacheK) &&
+         ops.cacheK->isBeforeInBlock(ops.cacheV) &&
+         ops.cacheV->isBeforeInBlock(ops.query) &&
+         ops.query->isBeforeInBlock(ops.append);
 }
 
 std::optional<QKNormOps> saddle::matchQKNorm(Operation *anchor) {
@@ -63,8 +93,12 @@ std::optional<QKNormOps> saddle::matchQKNorm(Operation *anchor) {
   found.ropeK = soleUser<model::RopeOp>(found.scaleK.getResult());
   if (!found.ropeQ || !found.ropeK)
     return std::nullopt;
-  found.append = soleUser<model::KVAppendOp>(found.ropeK.getResult());
-  if (!found.append || found.append.getK() != found.ropeK.getResult())
+  if (!matchScales(found))
+    return std::nullopt;
+  Value keys =
+      found.cacheK ? found.cacheK.getResult() : found.ropeK.getResult();
+  found.append = soleUser<model::KVAppendOp>(keys);
+  if (!found.append || found.append.getK() != keys)
     return std::nullopt;
   return found;
 }

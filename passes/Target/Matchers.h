@@ -53,13 +53,16 @@ struct QKNormOps {
   dist::AllReduceOp reduce; // null where a rank holds all heads
   model::RMSScaleOp scaleQ, scaleK;
   model::RopeOp ropeQ, ropeK;
+  /// Of a cache with stored scales, else null: keys and values are divided by
+  /// them, queries multiplied.
+  model::ScaleOp cacheK, cacheV, query;
   model::KVAppendOp append;
 
   /// In block order.
   llvm::SmallVector<mlir::Operation *> ops() const;
 
   static llvm::ArrayRef<Fusion::Part> pattern();
-  /// "qk_norm[_all_reduce]_rope_kv_append".
+  /// "qk_norm[_all_reduce]_rope[_scale]_kv_append".
   static std::string signature(llvm::ArrayRef<mlir::Operation *> ops);
 };
 

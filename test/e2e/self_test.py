@@ -5,7 +5,9 @@ Also what saddle-inspect and --explain say of stored weights. Standard library o
 """
 
 import argparse
+import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,6 +60,7 @@ def check_self_test(args, tmp):
     compile_engine(args.compile, args.nano / "bf16", engine, "tp=1", "f32", 32)
     refused([args.run, engine, "--weights", "synthetic:1", "--self-test", golden],
             "the weights are others")
+    check_taps(args, tmp, other, engine)
     refused([args.run, oracle, "--weights", model, "--self-test",
              other / "model.safetensors"], "as --golden-out writes them")
     compile_engine(args.compile, model, engine, "tp=1", "f32", 8)
@@ -68,6 +71,45 @@ def check_self_test(args, tmp):
              "--self-test-bound", "0.1"], "has no effect without --self-test")
     refused([args.run, oracle, "--weights", model, "--tokens", "1", "--tokens", "2",
              "--golden-out", golden], "--golden-out takes one prompt, found 2")
+
+
+def negate(source, to, names):
+    """The same file with other signs in some tensors of bf16."""
+    blob = bytearray(source.read_bytes())
+    size = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8:8 + size])
+    for name in names:
+        begin, end = (8 + size + at for at in header[name]["data_offsets"])
+        blob[begin + 1:end:2] = bytes(byte ^ 0x80 for byte in blob[begin + 1:end:2])
+    to.write_bytes(blob)
+
+
+def check_taps(args, tmp, model, oracle):
+    """The first layer that differs, in any topology and with chunks of any length."""
+    golden, changed = tmp / "taps.safetensors", tmp / "changed"
+    call([args.run, oracle, "--weights", model, "--golden-out", golden])
+    layers = read_tensors(golden)["hidden"].shape[0]
+    if layers != 4:
+        raise Failure(f"expected taps of 4 layers, found {layers}")
+    shutil.copytree(model, changed)
+    engine = tmp / "taps.saddle"
+    for layer, tensor, topology in (
+            (0, "self_attn.o_proj", "tp=1"), (2, "self_attn.v_proj", "tp=2"),
+            (3, "block_sparse_moe.gate", "tp=2,dp=2"),
+            # Experts show in what the next layer's read.
+            (1, "block_sparse_moe.experts.{}.w2", "tp=2,ep=2"),
+            (2, "self_attn.o_proj", "tp=2,pp=2")):
+        negate(model / "model.safetensors", changed / "model.safetensors",
+               {f"model.layers.{layer}.{tensor.format(i)}.weight" for i in range(8)})
+        compile_engine(args.compile, changed, engine, topology, "f32", 32)
+        where = {"block_sparse_moe.gate": None}.get(tensor, layer)
+        if "experts" in tensor:
+            where = layer + 1
+        words = ["self-test: logits are not those of"]
+        words.append("what experts read agrees in all layers" if where is None else
+                     f'the first layer that differs is at "layers.{where}.')
+        refused([args.run, engine, "--weights", changed, "--self-test", golden],
+                *words)
 
 
 def check_explained(args, tmp):

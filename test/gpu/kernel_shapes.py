@@ -44,6 +44,9 @@ awq-tp2      | tp=2           | awq  | {DECODE}
 gptq-tp2     | tp=2           | gptq | {DECODE}
 nvfp4-tp4    | tp=4           | nvfp4 | {DECODE}
 mxfp4-tp2    | tp=2           | mxfp4 | {DECODE}
+int8-tp2     | tp=2           | int8 | {DECODE}
+mxfp8-tp4    | tp=4           | mxfp8 | {DECODE}
+fp8-rows-tp2 | tp=2           | fp8-rows | {DECODE}
 m1-tp8       | tp=8           | m1   | {REPLICA} --prefill-chunk 512
 m1-tp4       | tp=4           | m1   | --max-batch 2 --max-seq-len 4096 --buckets 1,2 --prefill-chunk 256
 """
@@ -79,6 +82,26 @@ STORED = {
                   "num_bits": 4, "type": "float", "strategy": "group",
                   "group_size": 32, "symmetric": True, "dynamic": False},
                   "input_activations": None}}},
+}
+
+
+def channels(kind):
+    """compressed-tensors: eight bits, a scale for each row, tokens by rows."""
+    return {"quant_method": "compressed-tensors", "ignore": KEPT,
+            "format": f"{kind}-quantized", "quantization_status": "compressed",
+            "config_groups": {"group_0": {"targets": ["Linear"], "weights": {
+                "num_bits": 8, "type": kind, "strategy": "channel",
+                "symmetric": True, "dynamic": False}, "input_activations": {
+                "num_bits": 8, "type": kind, "strategy": "token",
+                "symmetric": True, "dynamic": True}}}}
+
+
+STORED |= {
+    "int8": channels("int"), "fp8-rows": channels("float"),
+    "mxfp8": {"quant_method": "mxfp8", "weight_block_size": [1, 32],
+              "activation_scheme": "dynamic", "fmt": "float8_e4m3fn",
+              "scale_fmt": "ue8m0",
+              "modules_to_not_convert": ["lm_head", "block_sparse_moe.gate"]},
 }
 
 

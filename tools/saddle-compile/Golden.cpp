@@ -32,6 +32,8 @@ static Status runOracle(const std::string &enginePath,
                           createSession(engine.get(), weights, sessionOptions));
   SADDLE_ASSIGN_OR_RETURN(Continuation found, runWithLogits(session.get(), info,
                                                             fixedPrompt(info)));
+  SADDLE_RETURN_IF_ERROR(
+      tapLayers(session.get(), info, fixedPrompt(info), found));
   return writeLogits(path, {found}, info.vocab_size);
 }
 

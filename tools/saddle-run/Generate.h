@@ -29,6 +29,10 @@ struct Continuation {
   /// When they are wanted: one row of the vocabulary per token that was fed,
   /// which is all of `tokens` but the last generated one.
   std::vector<float> logits;
+  /// Of a traced run: what the experts of each layer multiplied for the last
+  /// token that was fed, [layers, columns], and where.
+  std::vector<float> hidden;
+  std::vector<std::string> layers;
 };
 
 /// Continues all prompts, each as `request` says but for its tokens, with up to

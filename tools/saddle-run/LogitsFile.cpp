@@ -28,6 +28,9 @@ Status writeLogits(const std::string &path,
         text.tokens.size() * sizeof(int32_t));
     add("logits" + suffix, "F32", {text.logits.size() / vocab, vocab},
         text.logits.data(), text.logits.size() * sizeof(float));
+    if (uint64_t layers = text.layers.size())
+      add("hidden" + suffix, "F32", {layers, text.hidden.size() / layers},
+          text.hidden.data(), text.hidden.size() * sizeof(float));
   }
   std::string json = header.dump();
   json.resize((json.size() + 7) / 8 * 8, ' '); // the data starts 8-aligned

@@ -7,8 +7,9 @@
 
 namespace saddle::tools {
 
-/// Writes `tokens` (I32 [prompt + generated]) and `logits` (F32 [tokens that
-/// were fed, vocab]) of each continuation; with several, the names end in ".0",
+/// Writes `tokens` (I32 [prompt + generated]), `logits` (F32 [tokens that
+/// were fed, vocab]) and, if there are any, `hidden` (F32 [layers, columns]) of
+/// each continuation; with several, the names end in ".0",
 /// ".1", ... Row i belongs to token i; the last generated token is never fed,
 /// so it has no row. Errors: the path is not writable, the disk is full.
 Status writeLogits(const std::string &path,

@@ -35,6 +35,50 @@ StatusOr<Continuation> runWithLogits(saddle_session_t *session,
   return std::move(found[0]);
 }
 
+namespace {
+
+/// Keeps what experts of each layer read last, while it lives.
+class Taps {
+public:
+  explicit Taps(saddle_session_t *session) : session(session) {
+    saddle_session_set_trace(session, record, this);
+  }
+  ~Taps() { saddle_session_set_trace(session, nullptr, nullptr); }
+
+  /// By place, in the order of the model.
+  std::vector<std::pair<std::string, std::vector<float>>> layers;
+
+private:
+  static void record(void *user, const saddle_trace_event_t *event) {
+    if (!event->hidden)
+      return;
+    auto &layers = static_cast<Taps *>(user)->layers;
+    std::string place = event->location;
+    auto found = std::find_if(layers.begin(), layers.end(), [&](auto &layer) {
+      return layer.first == place;
+    });
+    if (found == layers.end())
+      found = layers.insert(layers.end(), {place, {}});
+    found->second.assign(event->hidden, event->hidden + event->hidden_columns);
+  }
+  saddle_session_t *session;
+};
+
+} // namespace
+
+Status tapLayers(saddle_session_t *session, const saddle_engine_info_t &info,
+                 const std::vector<int32_t> &tokens, Continuation &to) {
+  Taps taps(session);
+  SADDLE_RETURN_IF_ERROR(runWithLogits(session, info, tokens).status());
+  to.hidden.clear();
+  to.layers.clear();
+  for (const auto &[place, values] : taps.layers) {
+    to.layers.push_back(place);
+    to.hidden.insert(to.hidden.end(), values.begin(), values.end());
+  }
+  return {};
+}
+
 template <typename T>
 static Status readTensor(const InputFile &file, const TensorInfo &info,
                          std::vector<T> &values) {
@@ -74,6 +118,12 @@ StatusOr<Golden> readGolden(const std::string &path,
   SADDLE_RETURN_IF_ERROR(readTensor(file, tokens->second, golden.tokens));
   SADDLE_RETURN_IF_ERROR(readTensor(file, logits->second, golden.logits));
   golden.tokens.resize(positions);
+  if (auto hidden = tensors.find("hidden");
+      hidden != tensors.end() && hidden->second.dtype == TensorDType::F32 &&
+      hidden->second.shape.size() == 2) {
+    golden.layers = hidden->second.shape[0];
+    SADDLE_RETURN_IF_ERROR(readTensor(file, hidden->second, golden.hidden));
+  }
   for (int32_t token : golden.tokens)
     if (token < 0 || uint64_t(token) >= vocab)
       return makeError(StatusCode::DataLoss,
@@ -102,6 +152,32 @@ struct RowError {
 };
 
 } // namespace
+
+/// The first layer whose experts read something else, for a message; empty
+/// where nobody knows.
+static std::string firstOtherLayer(saddle_session_t *session,
+                                   const saddle_engine_info_t &info,
+                                   const Golden &golden, double bound) {
+  Continuation found;
+  if (golden.layers == 0 ||
+      !tapLayers(session, info, golden.tokens, found).ok() ||
+      found.layers.size() != golden.layers ||
+      found.hidden.size() != golden.hidden.size())
+    return "";
+  size_t columns = golden.hidden.size() / golden.layers;
+  for (size_t layer = 0; layer < golden.layers; ++layer) {
+    double difference = 0, size = 0;
+    for (size_t i = layer * columns; i < (layer + 1) * columns; ++i) {
+      double error = double(found.hidden[i]) - golden.hidden[i];
+      difference += error * error;
+      size += double(golden.hidden[i]) * golden.hidden[i];
+    }
+    if (!(difference <= bound * bound * size))
+      return "; the first layer that differs is at \"" + found.layers[layer] +
+             "\", or the experts before it";
+  }
+  return "; what experts read agrees in all layers";
+}
 
 StatusOr<double> selfTest(saddle_session_t *session,
                           const saddle_engine_info_t &info,
@@ -132,15 +208,17 @@ StatusOr<double> selfTest(saddle_session_t *session,
   double error = largest > 0 ? worst.difference / largest : worst.difference;
   if (error <= tolerance.bound)
     return error;
-  return makeError(StatusCode::Mismatch,
-                   "self-test: logits are not those of %s: the one of token "
-                   "%" PRIu64 " at position %" PRIu64
-                   " is %g, expected %g, a difference of %.2g of the largest, "
-                   "expected at most %g; the weights are others, or this "
-                   "machine computes something else",
-                   golden.path.c_str(), uint64_t(worst.at % vocab),
-                   uint64_t(worst.at / vocab), double(logits[worst.at]),
-                   double(golden.logits[worst.at]), error, tolerance.bound);
+  return makeError(
+      StatusCode::Mismatch,
+      "self-test: logits are not those of %s: the one of token "
+      "%" PRIu64 " at position %" PRIu64
+      " is %g, expected %g, a difference of %.2g of the largest, "
+      "expected at most %g; the weights are others, or this "
+      "machine computes something else%s",
+      golden.path.c_str(), uint64_t(worst.at % vocab),
+      uint64_t(worst.at / vocab), double(logits[worst.at]),
+      double(golden.logits[worst.at]), error, tolerance.bound,
+      firstOtherLayer(session, info, golden, tolerance.bound).c_str());
 }
 
 } // namespace saddle::tools

@@ -17,11 +17,19 @@ StatusOr<Continuation> runWithLogits(saddle_session_t *session,
                                      const saddle_engine_info_t &info,
                                      const std::vector<int32_t> &tokens);
 
+/// Feeds the same again and taps what experts of each layer multiply: `hidden`
+/// and `layers` of the continuation. Models without experts have none.
+Status tapLayers(saddle_session_t *session, const saddle_engine_info_t &info,
+                 const std::vector<int32_t> &tokens, Continuation &to);
+
 /// What `--golden-out` wrote (writeLogits of one continuation).
 struct Golden {
   std::string path;
   std::vector<int32_t> tokens; // as many as rows of logits, or one more
   std::vector<float> logits;   // [positions, vocab]
+  /// Of the last of these tokens, [layers, columns]; empty in older files.
+  std::vector<float> hidden;
+  uint64_t layers = 0;
 };
 
 /// Errors: not such a file, of another vocabulary or too long for the engine,
@@ -46,8 +54,9 @@ Tolerance goldenTolerance(const saddle_engine_info_t &info);
 
 /// Feeds the golden tokens as one prompt and compares all rows of logits.
 /// Returns the largest error of those that are not exempt. Mismatch when that
-/// is above the bound: names the worst of them, position and token. A logit
-/// that is no number is never exempt.
+/// is above the bound: names the worst of them, position and token, and, where
+/// the golden has taps, the first layer whose experts read something else. A
+/// logit that is no number is never exempt.
 StatusOr<double> selfTest(saddle_session_t *session,
                           const saddle_engine_info_t &info,
                           const Golden &golden, Tolerance tolerance);

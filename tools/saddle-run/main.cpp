@@ -279,9 +279,15 @@ Status run(Options &options) {
   if (!options.logitsOut.empty())
     SADDLE_RETURN_IF_ERROR(
         writeLogits(options.logitsOut, continuations, info.vocab_size));
-  if (!options.goldenOut.empty())
+  if (!options.goldenOut.empty()) {
+    // Of the tokens that have logits: the last one is never fed.
+    Continuation &golden = continuations[0];
+    std::vector<int32_t> fed = golden.tokens;
+    fed.resize(golden.logits.size() / info.vocab_size);
+    SADDLE_RETURN_IF_ERROR(tapLayers(session.get(), info, fed, golden));
     SADDLE_RETURN_IF_ERROR(
         writeLogits(options.goldenOut, continuations, info.vocab_size));
+  }
   if (options.json)
     printJson(continuations, tokenizer.get(),
               saddle_session_num_pages(session.get()) * info.page_size, timing,

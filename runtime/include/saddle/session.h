@@ -209,6 +209,10 @@ typedef struct saddle_trace_event_t {
      independent and even. Else 0. */
   uint64_t experts_held, experts_hit;
   double experts_independent;
+  /* Likewise what the last of its tokens was multiplied as, of so many columns;
+     NULL where there is none. Valid during the call. */
+  const float *hidden;
+  uint64_t hidden_columns;
 } saddle_trace_event_t;
 
 typedef void (*saddle_trace_fn)(void *user, const saddle_trace_event_t *event);

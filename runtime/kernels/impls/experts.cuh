@@ -140,21 +140,24 @@ __device__ __forceinline__ void forEachHeldPart(const LaunchParams &p,
   }
 }
 
-/// Rounds the rows of held pairs in place, as roundToGroups does.
+/// Rounds the rows of held pairs, as roundToGroups does; `to` may be `values`.
 template <int extent, int64_t group, int64_t inner, typename Experts,
-          int64_t held>
-__device__ void roundInner(const LaunchParams &p, void *values) {
+          int64_t held, typename To>
+__device__ void roundInner(const LaunchParams &p, const float *values, To *to) {
   constexpr int64_t kGroups = (inner + group - 1) / group;
   forEachHeldPart<extent, kGroups, Experts, held>(p, [&](int64_t pair,
                                                          int64_t part) {
     int64_t first = part * group;
-    float *row = static_cast<float *>(values) + pair * inner + first;
+    const float *row = values + pair * inner + first;
+    To *rounded = to + pair * inner + first;
     int count = static_cast<int>(inner - first < group ? inner - first : group);
     float scale = encodeLongGroup(
         count, [&](int64_t k) { return row[k]; },
-        [&](int64_t k, e4m3 code) { row[k] = toFloat(code); });
+        [&](int64_t k, e4m3 code) {
+          rounded[k] = fromFloat<To>(toFloat(code));
+        });
     for (int k = threadIdx.x % 32; k < count; k += 32)
-      row[k] *= scale;
+      rounded[k] = fromFloat<To>(toFloat(rounded[k]) * scale);
   });
 }
 

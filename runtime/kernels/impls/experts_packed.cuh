@@ -1,19 +1,15 @@
-// experts with weights of four bits (tile/packed.cuh), in two or four
-// functions.
-//
-// A few tokens: `up` has CTAs for each choice, `down` adds a token's experts in
-// a cluster whose CTAs divide the choices. More: `prepare` sorts the (token,
-// choice) pairs by expert (impls/experts_stream.cuh), `up` and `down` walk
-// (block of tokens, rows) items without pausing between rows, `combine` adds a
-// token's experts. As tokens of the second product, activations are the sum of
-// two bf16 numbers. Floor: the bytes of the chosen experts over the memory
-// bandwidth. Limits: as linear_packed.cuh, with multiples of 8 activations.
+// experts with weights of four bits (tile/packed.cuh) for some tokens, in four
+// functions: `prepare` sorts the (token, choice) pairs by expert
+// (impls/experts_stream.cuh), `up` and `down` walk (block of tokens, rows)
+// items without pausing between rows, `combine` adds a token's experts. As
+// tokens of the second product, activations are the sum of two bf16 numbers.
+// Floor: the bytes of the chosen experts over the memory bandwidth. Limits: as
+// linear_packed.cuh, with multiples of 8 activations.
 
 #pragma once
 
 #include "runtime/kernels/impls/experts_stream.cuh"
 #include "runtime/kernels/impls/linear_packed.cuh"
-#include "runtime/kernels/ptx/cluster.cuh"
 
 namespace saddle::device {
 
@@ -34,165 +30,6 @@ __device__ __forceinline__ typename Stream::Rows gatedRows(int expert,
                                                            int column) {
   return {{expert * 2 * inner + column, (expert * 2 + 1) * inner + column}};
 }
-
-//===--- A few tokens -----------------------------------------------------===//
-
-/// inner[token * slots + slot] = silu(gate) * up, as storeInner() leaves it.
-/// The grid: blocks of columns, slots, tokens.
-template <int extent, typename X, typename Experts, typename W13, int64_t held,
-          typename Shape, int downUnit>
-__device__ void expertsUpPackedDecode(const LaunchParams &p, bf16 *inner) {
-  using Stream = PackedStream<W13, Shape>;
-  using Gated = GatedRows<W13, held, Shape, Stream, NoCompanion>;
-  extern __shared__ __align__(16) uint8_t shared[];
-  int slot = blockIdx.y, token = blockIdx.z;
-  if (token >= p.step->counts[extent])
-    return;
-  int64_t expert =
-      heldExpert<held>(p, Experts::row(p.operands[2], token)[slot]);
-  if (expert < 0)
-    return;
-  WarpShare<Shape, Stream> share(shared);
-  int ctaColumn = blockIdx.x * Gated::kCtaColumns;
-  int column = ctaColumn + share.row / 2;
-  int mine = column < Gated::kInner;
-  auto rowsOf = [&](int) {
-    return gatedRows<Stream, Gated::kInner>(static_cast<int>(expert), column);
-  };
-  Stream stream(p.operands + 3, share.ring);
-  stream.begin(rowsOf, mine, share.first, share.last);
-  uint8_t *tokensAt = shared + WarpShare<Shape, Stream>::kResidentAt;
-  orderTokens<W13::kCols, Shape::kUnit, Stream::kTokenBytes>(
-      tokensAt, 1, threadIdx.x, blockDim.x, [&](int, int k) {
-        return *reinterpret_cast<const uint4 *>(X::row(p.operands[0], token) +
-                                                k);
-      });
-  __syncthreads();
-  stream.template attach<1>(tokensAt);
-  stream.finish(rowsOf, mine, share.first, share.last, [](int) {});
-  float *sums = reinterpret_cast<float *>(shared);
-  Gated::Sums::collect(stream, sums);
-  for (int c = threadIdx.x; c < Gated::kCtaColumns; c += blockDim.x)
-    if (ctaColumn + c < Gated::kInner)
-      storeInner<Gated::kInner, downUnit>(
-          inner, static_cast<int64_t>(token) * Experts::kCols + slot,
-          ctaColumn + c, Gated::activation(sums, 0, c));
-}
-
-/// out[token] = the sum over its experts held here of weight * w2 inner[pair].
-/// The grid: clusters of CTAs for blocks of 16 rows, tokens. The CTAs of a
-/// cluster divide the choices, and Shape::kColumnWarps warps the columns of
-/// one; the first CTA adds. Shared memory has a ring for each warp and a token,
-/// in two halves, for each choice. Waits itself.
-template <int extent, typename Weights, typename Experts, int w2At, typename W2,
-          typename Out, int64_t held, int cluster, typename Shape>
-__device__ void expertsDownPackedDecode(const LaunchParams &p,
-                                        const bf16 *inner) {
-  using Stream = PackedStream<W2, Shape>;
-  constexpr int kSlots = Experts::kCols, kParts = Shape::kColumnWarps;
-  constexpr int kHidden = W2::kRows / held, kInner = W2::kCols;
-  static_assert(kHidden % 16 == 0, "tiles of rows are whole");
-  static_assert(Shape::kRowWarps == 1, "a warp has all rows");
-  constexpr int kEach = (kSlots + cluster - 1) / cluster; // choices of a CTA
-  extern __shared__ __align__(16) uint8_t shared[];
-  __shared__ SortedChoices<kSlots> choices;
-  __shared__ float products[kSlots][kParts][16];
-  allowNext();
-  int token = blockIdx.y;
-  if (token >= p.step->counts[extent])
-    return waitForPrevious(); // a kernel is complete after those before it
-  if constexpr (cluster > 1)
-    arriveAtCluster(); // has begun
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  int part = warp % kParts;
-  int first = part * Stream::kStages / kParts,
-      last = (part + 1) * Stream::kStages / kParts;
-  int rank = blockIdx.x % cluster;
-  int firstRow = blockIdx.x / cluster * 16;
-  int warps = blockDim.x / 32;
-  uint8_t *ring = shared + warp * Stream::kRingBytes;
-  uint8_t *tokens = shared + warps * Stream::kRingBytes +
-                    warp / kParts * 2 * Stream::kTokenBytes;
-  bool met = cluster == 1;
-  for (int i = warp / kParts; i < kEach; i += warps / kParts) {
-    int slot = rank * kEach + i;
-    int64_t expert =
-        slot < kSlots
-            ? heldExpert<held>(p, Experts::row(p.operands[2], token)[slot])
-            : -1;
-    if (expert < 0)
-      continue;
-    auto rowsOf = [&](int) {
-      int row = static_cast<int>(expert) * kHidden + firstRow;
-      return typename Stream::Rows{{row, row + 8}};
-    };
-    Stream stream(p.operands + w2At, ring);
-    // The choices were there before `up` began; its results are not yet.
-    stream.begin(rowsOf, 1, first, last);
-    waitForPrevious();
-    // This warp's columns of both halves.
-    constexpr int kStagePieces = Stream::kStageColumns / 8;
-    int pieces = (last - first) * kStagePieces;
-    const bf16 *from =
-        inner + (static_cast<int64_t>(token) * kSlots + slot) * 2 * kInner;
-    for (int j = lane; j < 2 * pieces; j += 32) {
-      int half = j >= pieces;
-      int piece = first * kStagePieces + j - half * pieces;
-      copyAsync16(sharedAddress(tokens + half * Stream::kTokenBytes) +
-                      piece * 16,
-                  from + half * kInner + piece * 8);
-    }
-    commitCopies();
-    waitCopies<0>();
-    stream.template attach<2>(tokens);
-    __syncwarp();
-    stream.finish(rowsOf, 1, first, last, [](int) {});
-    // The columns of both halves, of rows g and g + 8.
-    float sums[2] = {stream.sums[0][0] + stream.sums[0][1],
-                     stream.sums[0][2] + stream.sums[0][3]};
-    if constexpr (cluster > 1)
-      if (rank != 0) {
-        if (!met)
-          waitForCluster();
-        met = true;
-      }
-    if (lane % 4 == 0)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float *to = &products[slot][part][half * 8 + lane / 4];
-        if (cluster > 1 && rank != 0)
-          storeInCluster(to, 0, sums[half]);
-        else
-          *to = sums[half];
-      }
-  }
-  waitForPrevious();
-  if constexpr (cluster > 1) {
-    if (!met)
-      waitForCluster();
-    arriveAtCluster();
-    waitForCluster();
-    if (rank != 0)
-      return;
-  }
-  choices.template sort<Weights, Experts, held>(p, token);
-  __syncthreads();
-  int row = threadIdx.x;
-  if (row >= 16)
-    return;
-  float sum = 0;
-  for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
-    float product = 0;
-#pragma unroll
-    for (int j = 0; j < kParts; ++j)
-      product += products[choices.slots[i]][j][row];
-    sum += choices.weights[i] * product;
-  }
-  Out::row(p.operands[w2At + W2::kOperands], token)[firstRow + row] =
-      fromFloat<typename Out::Element>(sum);
-}
-
-//===--- Sorted tokens ----------------------------------------------------===//
 
 /// The first CTA plans, the others order x.
 template <int extent, int unit, typename X, typename Experts, typename Plan>

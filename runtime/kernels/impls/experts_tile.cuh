@@ -27,19 +27,24 @@ setTileTokens(typename Product::Source &source, const void *x,
   int token = Product::feeder();
   source.target = token < count ? pairs[token] : 0;
   source.tokenRow = token < count ? rowOf(source.target) : -1;
-  source.tokenFactors = static_cast<const float *>(factors);
-  source.tokenFactor =
-      token < count ? offsetFrom(factors, Tokens::row(factors, source.tokenRow))
-                    : -1;
+  if constexpr (Tokens::kScaled) {
+    source.tokenFactors = static_cast<const float *>(factors);
+    source.tokenFactor =
+        token < count
+            ? offsetFrom(factors, Tokens::row(factors, source.tokenRow))
+            : -1;
+  }
 }
 
 /// The factors of an expert's rows from `row` on, if it is `there`.
 template <typename Scale, typename Source>
 __device__ __forceinline__ void setRowFactors(Source &source, const void *scale,
                                               int expert, int row, bool there) {
-  source.rowFactors = static_cast<const float *>(scale);
-  source.rowFactor =
-      there ? offsetFrom(scale, Scale::row(scale, expert, row)) : -1;
+  if constexpr (Scale::kIsThere) {
+    source.rowFactors = static_cast<const float *>(scale);
+    source.rowFactor =
+        there ? offsetFrom(scale, Scale::row(scale, expert, row)) : -1;
+  }
 }
 
 /// The first product: 128 columns of the activations to an item. A wave has 64
@@ -59,7 +64,7 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
   static_assert(kInner % 64 == 0, "a run has rows of w1 alone, or of w3");
   constexpr int kItems = (kInner + 127) / 128;
   extern __shared__ __align__(1024) uint8_t tiles[];
-  Product product(tiles, maps, p.operands[At::kW13]);
+  Product product(tiles, maps, TileRows<W13>::at(p.operands + At::kW13));
   if (Product::isFeeder()) {
     Product::beginFeeding();
     static_assert(Product::kTokens == Plan::kTokens,
@@ -104,11 +109,11 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
   }
 }
 
-/// inner[pair] = silu(gate) * up, fp32. `maps` is Product's.
+/// inner[pair] = silu(gate) * up, rounded to its type. `maps` is Product's.
 template <int slots, typename W13, typename Product, typename Scale,
-          typename Tokens, typename Plan>
+          typename Tokens, typename Plan, typename To>
 __device__ void expertsUpTile(const LaunchParams &p, const Plan *plan,
-                              const void *x, const void *factors, float *inner,
+                              const void *x, const void *factors, To *inner,
                               uint8_t *maps) {
   constexpr int kInner = W13::kRows / Plan::kHeld / 2;
   expertsUpTiles<slots, W13, Product, Scale, Tokens>(
@@ -149,10 +154,10 @@ __device__ void expertsUpEncodeTile(const LaunchParams &p, const Plan *plan,
       });
 }
 
-/// products[pair] = w2 inner[pair]. CTAs walk (block, Product::kRows rows)
-/// items.
-template <typename W2, typename Product, typename Scale, typename Tokens,
-          typename Plan, typename To>
+/// products[pair] = w2 inner[pair], with w2 the operand of that number. CTAs
+/// walk (block, Product::kRows rows) items.
+template <int w2At, typename W2, typename Product, typename Scale,
+          typename Tokens, typename Plan, typename To>
 __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
                                 const void *x, const void *factors,
                                 To *products, uint8_t *maps) {
@@ -161,7 +166,7 @@ __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
   static_assert(kHidden % 8 == 0, "rows of products begin at 16 bytes");
   constexpr int kItems = (kHidden + Product::kRows - 1) / Product::kRows;
   extern __shared__ __align__(1024) uint8_t tiles[];
-  Product product(tiles, maps, p.operands[At::kW2]);
+  Product product(tiles, maps, TileRows<W2>::at(p.operands + w2At));
   if (Product::isFeeder()) {
     Product::beginFeeding();
     static_assert(Product::kTokens == Plan::kTokens,

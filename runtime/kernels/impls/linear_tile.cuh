@@ -25,12 +25,13 @@ __device__ __forceinline__ int itemsOfCta(int items) {
 }
 
 /// out = x w^T. `Product` is a TileProduct of X and W; `Scale` is NoCompanion
-/// for plain weights. `weights` are those of W, `maps` is Product's.
+/// for weights whose products need no factors. `weights` are those of W, `maps`
+/// is Product's.
 template <int extent, typename X, typename W, typename Out, typename Product,
           typename Scale = NoCompanion, typename Tokens = PlainTokens>
 __device__ void linearTile(const LaunchParams &p, const void *x,
                            const void *factors, void *maps,
-                           const void *weights) {
+                           typename TileRows<W>::At weights) {
   static_assert(Out::isVectorizable(16 / sizeof(typename Out::Element)),
                 "results are written 16 bytes at a time");
   extern __shared__ __align__(1024) uint8_t tiles[];
@@ -70,7 +71,7 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
     }
   } else {
     Product::beginMultiplying();
-    void *out = p.operands[Scale::kIsThere ? 3 : 2];
+    void *out = p.operands[1 + TileRows<W>::kOperands + Scale::kIsThere];
     product.multiply(itemsOfCta(items), [&](auto &sums, auto place, auto,
                                             int item, int count) {
       constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
@@ -92,8 +93,8 @@ template <int extent, typename X, typename W, typename Out, typename Product,
           typename Scale = NoCompanion, typename Tokens = PlainTokens>
 __device__ void linearTile(const LaunchParams &p, const void *x,
                            const void *factors, void *maps) {
-  linearTile<extent, X, W, Out, Product, Scale, Tokens>(p, x, factors, maps,
-                                                        p.operands[1]);
+  linearTile<extent, X, W, Out, Product, Scale, Tokens>(
+      p, x, factors, maps, TileRows<W>::at(p.operands + 1));
 }
 
 /// Weights in fp32 as three bf16 whose sum they are: 3 x 8 bits hold the 24 of

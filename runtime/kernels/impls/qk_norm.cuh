@@ -19,26 +19,21 @@
 namespace saddle::device {
 
 /// Operands, in the order in which the ops of the body name them first
-/// (passes/Target/Sm90a/Fusions/QKNorm.cpp).
-namespace qk_norm {
-enum Operand {
-  kQ,
-  kK,
-  kQWeight,
-  kKWeight,
-  kPositions,
-  kV,
-  kSlots,
-  kOut,
-  kKCache,
-  kVCache
+/// (passes/Target/Sm90a/Fusions/QKNorm.cpp). `scaled`: the cache has stored
+/// scales.
+template <bool scaled>
+struct QKNormOperands {
+  static constexpr int kQ = 0, kK = 1, kQWeight = 2, kKWeight = 3,
+                       kPositions = 4, kKScale = 5, kV = 5 + scaled,
+                       kVScale = kV + 1, kSlots = kV + 1 + scaled,
+                       kOut = kSlots + 1, kKCache = kOut + 1,
+                       kVCache = kOut + 2;
 };
-} // namespace qk_norm
 
 /// A thread's part of one token's q, k and v. A cache has one row for each
 /// slot.
 template <int threads, int headDim, int rotaryDim, typename Q, typename K,
-          typename V, typename Out, typename Cache>
+          typename V, typename Out, typename Cache, bool scaled = false>
 class QKNormRow {
   static_assert(Q::kCols == Out::kCols && K::kCols == Cache::kCols &&
                     V::kCols == Cache::kCols,
@@ -46,6 +41,7 @@ class QKNormRow {
   using Units =
       HeadUnits<headDim, rotaryDim, commonVector<Q, K, V, Out, Cache>()>;
   using Compute = typename Out::Element;
+  using At = QKNormOperands<scaled>;
   static constexpr int kCount = Units::kCount;
   static constexpr int kQUnits = Q::kCols / headDim * Units::kPerHead;
   static constexpr int kKUnits = K::kCols / headDim * Units::kPerHead;
@@ -59,7 +55,7 @@ public:
 
   __device__ __forceinline__ QKNormRow(const LaunchParams &p, uint32_t row)
       : p(p), row(row),
-        slot(static_cast<const i32 *>(p.operands[qk_norm::kSlots])[row]),
+        slot(static_cast<const i32 *>(p.operands[At::kSlots])[row]),
         cached(static_cast<uint32_t>(slot) < p.step->slots) {
     forEach([&](int i, const auto &place) {
       using Place = std::decay_t<decltype(place)>;
@@ -74,7 +70,7 @@ public:
   __device__ __forceinline__ void fetchWeights() {
     forEach([&](int i, const auto &place) {
       constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
-      if constexpr (kOperand != qk_norm::kV) {
+      if constexpr (kOperand != At::kV) {
         gammas[i][0] = gamma(kOperand, place.column);
         if (place.turned)
           gammas[i][1] = gamma(kOperand, place.column + Units::kHalf);
@@ -87,7 +83,7 @@ public:
     sums[0] = sums[1] = 0;
     forEach([&](int i, const auto &place) {
       constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
-      if constexpr (kOperand != qk_norm::kV) {
+      if constexpr (kOperand != At::kV) {
 #pragma unroll
         for (int j = 0; j < kCount; ++j) {
           sums[kOperand] += values[i][0][j] * values[i][0][j];
@@ -103,11 +99,17 @@ public:
   template <bool fetched = false>
   __device__ __forceinline__ void finish(const float (&factors)[2],
                                          const Rotation *rotations) {
+    float kScale = 1, vScale = 1;
+    if constexpr (scaled) {
+      kScale = *static_cast<const float *>(p.operands[At::kKScale]);
+      vScale = *static_cast<const float *>(p.operands[At::kVScale]);
+    }
     forEach([&](int i, const auto &place) {
       constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
-      if constexpr (kOperand == qk_norm::kV) {
+      if constexpr (kOperand == At::kV) {
+        divide(values[i][0], vScale);
         if (cached)
-          storeVector<Cache, kCount>(p.operands[qk_norm::kVCache], slot,
+          storeVector<Cache, kCount>(p.operands[At::kVCache], slot,
                                      place.column, values[i][0]);
       } else {
         auto scalePart = [&](int part, int column) {
@@ -131,12 +133,18 @@ public:
           int64_t column = place.column + part * Units::kHalf;
           if (part == 1 && !place.turned)
             continue;
-          if constexpr (kOperand == qk_norm::kQ)
-            storeVector<Out, kCount>(p.operands[qk_norm::kOut], row, column,
+          if constexpr (kOperand == At::kK)
+            divide(values[i][part], kScale);
+          else if constexpr (scaled)
+#pragma unroll
+            for (int j = 0; j < kCount; ++j)
+              values[i][part][j] = rounded(values[i][part][j] * kScale);
+          if constexpr (kOperand == At::kQ)
+            storeVector<Out, kCount>(p.operands[At::kOut], row, column,
                                      values[i][part]);
           else if (cached)
-            storeVector<Cache, kCount>(p.operands[qk_norm::kKCache], slot,
-                                       column, values[i][part]);
+            storeVector<Cache, kCount>(p.operands[At::kKCache], slot, column,
+                                       values[i][part]);
         }
       }
     });
@@ -156,7 +164,7 @@ private:
 
   template <typename S, int operand>
   static __device__ __forceinline__ Place<S, operand> placeOf(int unit) {
-    if (operand == qk_norm::kV)
+    if (operand == At::kV)
       return {unit * kCount, false, 0};
     int head = unit / Units::kPerHead * headDim, in = unit % Units::kPerHead;
     if (in < Units::kTurned)
@@ -171,16 +179,24 @@ private:
     for (int i = 0; i < kPerThread; ++i) {
       int unit = i * threads + static_cast<int>(threadIdx.x);
       if (unit < kQUnits)
-        visit(i, placeOf<Q, qk_norm::kQ>(unit));
+        visit(i, placeOf<Q, At::kQ>(unit));
       else if (unit < kQUnits + kKUnits)
-        visit(i, placeOf<K, qk_norm::kK>(unit - kQUnits));
+        visit(i, placeOf<K, At::kK>(unit - kQUnits));
       else if (unit < kUnits)
-        visit(i, placeOf<V, qk_norm::kV>(unit - kQUnits - kKUnits));
+        visit(i, placeOf<V, At::kV>(unit - kQUnits - kKUnits));
     }
   }
 
   static __device__ __forceinline__ float rounded(float value) {
     return toFloat(fromFloat<Compute>(value));
+  }
+  /// By a stored scale of the cache, if it has them.
+  static __device__ __forceinline__ void divide(float (&x)[kCount],
+                                                float scale) {
+    if constexpr (scaled)
+#pragma unroll
+      for (int j = 0; j < kCount; ++j)
+        x[j] = rounded(__fdiv_rn(x[j], scale));
   }
 
   template <typename Source>
@@ -196,7 +212,7 @@ private:
   /// Weights of q or k from `column` on.
   __device__ __forceinline__ Gammas gamma(int operand, int column) const {
     return *reinterpret_cast<const Gammas *>(
-        static_cast<const float *>(p.operands[qk_norm::kQWeight + operand]) +
+        static_cast<const float *>(p.operands[At::kQWeight + operand]) +
         column);
   }
   __device__ __forceinline__ void scale(float (&x)[kCount], float factor,
@@ -218,11 +234,13 @@ private:
 /// Norms over the columns at hand: of q over `qDivisor` values, of k over
 /// `kDivisor`. A token whose slot lies outside writes q only.
 template <int extent, int threads, int headDim, int rotaryDim, typename Q,
-          typename K, typename V, typename Out, typename Cache>
+          typename K, typename V, typename Out, typename Cache,
+          bool scaled = false>
 __device__ void qkNormRopeKVAppend(const LaunchParams &p, float qDivisor,
                                    float kDivisor, float eps,
                                    const float *frequencies) {
-  using Row = QKNormRow<threads, headDim, rotaryDim, Q, K, V, Out, Cache>;
+  using Row =
+      QKNormRow<threads, headDim, rotaryDim, Q, K, V, Out, Cache, scaled>;
   __shared__ Rotation rotations[rotaryDim / 2];
   __shared__ float scratch[Row::kScratch];
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
@@ -230,7 +248,8 @@ __device__ void qkNormRopeKVAppend(const LaunchParams &p, float qDivisor,
     Row mine(p, row);
     fillRotations<rotaryDim / 2>(
         frequencies,
-        static_cast<const i32 *>(p.operands[qk_norm::kPositions])[row],
+        static_cast<const i32 *>(
+            p.operands[QKNormOperands<scaled>::kPositions])[row],
         rotations);
     float sums[2];
     mine.sums(sums, scratch); // a barrier: rotations are there

@@ -17,12 +17,13 @@ constexpr uint32_t kQKNormSignature =
 /// exchange memory.
 template <int size, uint64_t memory, int blocks, int extent, int threads,
           int headDim, int rotaryDim, typename Q, typename K, typename V,
-          typename Out, typename Cache>
+          typename Out, typename Cache, bool scaled = false>
 __device__ void qkNormAllReduceRopeKVAppend(const LaunchParams &p,
                                             float qDivisor, float kDivisor,
                                             float eps,
                                             const float *frequencies) {
-  using Row = QKNormRow<threads, headDim, rotaryDim, Q, K, V, Out, Cache>;
+  using Row =
+      QKNormRow<threads, headDim, rotaryDim, Q, K, V, Out, Cache, scaled>;
   __shared__ Rotation rotations[rotaryDim / 2];
   __shared__ float scratch[Row::kScratch];
   rowsAcrossRanks<size, memory, blocks, Q::kRows>(
@@ -33,7 +34,8 @@ __device__ void qkNormAllReduceRopeKVAppend(const LaunchParams &p,
         mine.fetchWeights();
         fillRotations<rotaryDim / 2>(
             frequencies,
-            static_cast<const i32 *>(p.operands[qk_norm::kPositions])[row],
+            static_cast<const i32 *>(
+                p.operands[QKNormOperands<scaled>::kPositions])[row],
             rotations);
       },
       [&](Row &mine, float2 total) {
@@ -52,18 +54,21 @@ __device__ void qkNormExchange(const LaunchParams &p) {
 
 /// Third: everything behind the sums.
 template <int extent, int threads, int headDim, int rotaryDim, typename Q,
-          typename K, typename V, typename Out, typename Cache>
+          typename K, typename V, typename Out, typename Cache,
+          bool scaled = false>
 __device__ void qkNormFinish(const LaunchParams &p, float qDivisor,
                              float kDivisor, float eps,
                              const float *frequencies) {
-  using Row = QKNormRow<threads, headDim, rotaryDim, Q, K, V, Out, Cache>;
+  using Row =
+      QKNormRow<threads, headDim, rotaryDim, Q, K, V, Out, Cache, scaled>;
   __shared__ Rotation rotations[rotaryDim / 2];
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
        row += gridDim.x) {
     Row mine(p, row);
     fillRotations<rotaryDim / 2>(
         frequencies,
-        static_cast<const i32 *>(p.operands[qk_norm::kPositions])[row],
+        static_cast<const i32 *>(
+            p.operands[QKNormOperands<scaled>::kPositions])[row],
         rotations);
     float2 sums = static_cast<const float2 *>(p.workspace)[row];
     __syncthreads();

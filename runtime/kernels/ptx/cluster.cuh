@@ -21,6 +21,10 @@ __device__ __forceinline__ uint32_t clusterRank() {
 __device__ __forceinline__ void arriveAtCluster() {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 }
+/// The same of a CTA that has written nothing: it is there, and has begun.
+__device__ __forceinline__ void beginInCluster() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
 __device__ __forceinline__ void waitForCluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }

@@ -1,7 +1,7 @@
 // mma.sync: a warp's product of a 16-row and an 8-column fragment, added to
-// fp32. Lane 4 g + t holds rows g and g + 8 of the first, column g of the
-// second, and of the sum rows g (d[0], d[1]) and g + 8 (d[2], d[3]) at columns
-// 2 t and 2 t + 1.
+// fp32, or to integers. Lane 4 g + t holds rows g and g + 8 of the first,
+// column g of the second, and of the sum rows g (d[0], d[1]) and g + 8 (d[2],
+// d[3]) at columns 2 t and 2 t + 1.
 
 #pragma once
 
@@ -28,5 +28,20 @@ SADDLE_MMA(mmaF16, "m16n8k16", "f16")
 SADDLE_MMA(mmaE4m3, "m16n8k32", "e4m3")
 
 #undef SADDLE_MMA
+
+/// k = 32, exact: bytes, those of b with a sign; d is added to.
+#define SADDLE_INTEGER_MMA(name, type)                                         \
+  __device__ __forceinline__ void name(int (&d)[4], uint32_t a0, uint32_t a1,  \
+                                       uint32_t a2, uint32_t a3, uint32_t b0,  \
+                                       uint32_t b1) {                          \
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32." type                 \
+                 ".s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "      \
+                 "{%0, %1, %2, %3};"                                           \
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])              \
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));      \
+  }
+SADDLE_INTEGER_MMA(mmaU8, "u8")
+SADDLE_INTEGER_MMA(mmaS8, "s8")
+#undef SADDLE_INTEGER_MMA
 
 } // namespace saddle::device

@@ -13,8 +13,14 @@ namespace saddle::device {
 /// for each token and 64 rows.
 struct TileLayout {
   int64_t groups, waves, depth, scaleParts;
+  /// Of weights that are decoded on the way (tile/decode.cuh): bits of a code.
+  int64_t codeBits = 0;
 
   static constexpr int64_t kLineBytes = 128, kFeeders = 128;
+  /// Decoding is work: another warpgroup helps those that feed.
+  constexpr int64_t feeders() const {
+    return codeBits > 0 && waves == 2 ? 2 * kFeeders : kFeeders;
+  }
   static constexpr int64_t kMapBytes = 128; // of a tensor map, one for a CTA
   /// Of a warp, on the way to memory: 128 bytes of results of 16 tokens.
   static constexpr int64_t kScratchBytes = 16 * 128;
@@ -24,7 +30,7 @@ struct TileLayout {
   /// Runs of 64 rows.
   constexpr int64_t runs() const { return 2 * waves; }
   constexpr int64_t multipliers() const { return 128 * groups; }
-  constexpr int64_t threads() const { return multipliers() + kFeeders; }
+  constexpr int64_t threads() const { return multipliers() + feeders(); }
   constexpr int64_t stageBytes() const {
     return (tokens() + rows()) * kLineBytes;
   }
@@ -55,7 +61,15 @@ struct TileLayout {
   constexpr int64_t barriersAt() const {
     return sharedNumbersAt() + itemSets() * groups * 64 * 4;
   }
-  constexpr int64_t sharedBytes() const { return barriersAt() + depth * 16; }
+  /// Codes of stages to come, 64 columns each.
+  constexpr int64_t codesAt() const {
+    return (barriersAt() + depth * 16 + 15) / 16 * 16;
+  }
+  static constexpr int64_t codeDepth(int64_t bits) { return bits == 8 ? 3 : 4; }
+  constexpr int64_t codeBytes() const {
+    return codeDepth(codeBits) * rows() * 8 * codeBits;
+  }
+  constexpr int64_t sharedBytes() const { return codesAt() + codeBytes(); }
 };
 
 } // namespace saddle::device

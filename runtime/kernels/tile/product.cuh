@@ -20,6 +20,7 @@
 #include "runtime/kernels/ptx/tensor_map.cuh"
 #include "runtime/kernels/ptx/wgmma_rows.cuh"
 #include "runtime/kernels/shared/tile.h"
+#include "runtime/kernels/tile/decode.cuh"
 #include "runtime/kernels/tile/matrix.cuh"
 #include "runtime/kernels/tile/ring.cuh"
 
@@ -27,14 +28,43 @@
 
 namespace saddle::device {
 
-/// X and W are matrices of e4m3 or of bf16. Where W has more columns, X's count
-/// again from the first on. With scaleColumns > 0, the product
-/// of each that many columns (64 or 128 codes) is multiplied by one factor for
-/// a token, for `tokenGroup` columns, and one for 64 rows, for `weightGroup`.
+/// Where rows of weights come from: a matrix, in bulk copies, or StoredWeights,
+/// which the feeder decodes to bf16. `At` says where they are: the matrix, or
+/// its operand and behind it those of its companions.
+template <typename W>
+struct TileRows {
+  using Element = typename W::Element;
+  using At = const void *;
+  static constexpr bool kDecoded = false;
+  static constexpr int kBits = 0, kOperands = 1;
+  static __device__ __forceinline__ At at(void *const *operands) {
+    return operands[0];
+  }
+};
+template <typename W, typename Codes, typename Scale, typename Zero,
+          typename Global, bool divides>
+struct TileRows<StoredWeights<W, Codes, Scale, Zero, Global, divides>> {
+  using Weights = StoredWeights<W, Codes, Scale, Zero, Global, divides>;
+  using Element = bf16;
+  using At = void *const *;
+  static constexpr bool kDecoded = true;
+  static constexpr int kBits = EightColumns<Codes, typename W::Element>::kBits;
+  static constexpr int kOperands = Weights::kOperands;
+  static __device__ __forceinline__ At at(void *const *operands) {
+    return operands;
+  }
+};
+
+/// X is a matrix of e4m3 or of bf16, and so are the rows of W (TileRows). Where
+/// W has more columns, X's count again from the first on. With scaleColumns >
+/// 0, the product of each that many columns (64 or 128 codes) is multiplied by
+/// one factor for a token, for `tokenGroup` columns, and one for 64 rows, for
+/// `weightGroup`.
 template <typename X, typename W, int groups, int waves, int depth,
           int scaleColumns = 0, int tokenGroup = 1, int weightGroup = 1>
 struct TileProduct {
-  using T = typename W::Element;
+  using T = typename TileRows<W>::Element;
+  static constexpr bool kDecoded = TileRows<W>::kDecoded;
   static_assert(sizeof(T) == sizeof(typename X::Element) && sizeof(T) <= 2,
                 "both operands are e4m3 or both are bf16");
   static_assert((scaleColumns > 0) == (sizeof(T) == 1), "codes have scales");
@@ -44,8 +74,8 @@ struct TileProduct {
   static constexpr int kParts = kScaled ? kStageColumns / scaleColumns : 1;
   static_assert(!kScaled || kStageColumns % (kScaled ? scaleColumns : 1) == 0,
                 "a stage has whole groups of scales");
-  static constexpr TileLayout kLayout = {groups, waves, depth,
-                                         kScaled ? kParts : 0};
+  static constexpr TileLayout kLayout = {
+      groups, waves, depth, kScaled ? kParts : 0, TileRows<W>::kBits};
   static constexpr int kWaves = waves, kTokens = kLayout.tokens();
   static constexpr int kRows = kLayout.rows(), kRuns = kLayout.runs();
   static constexpr int kMultipliers = kLayout.multipliers();
@@ -63,7 +93,10 @@ struct TileProduct {
                        kItemSets = kLayout.itemSets(),
                        kItemsAt = kLayout.itemsAt(),
                        kSharedNumbersAt = kLayout.sharedNumbersAt(),
-                       kBarriersAt = kLayout.barriersAt();
+                       kBarriersAt = kLayout.barriersAt(),
+                       kCodesAt = kLayout.codesAt();
+  /// Threads that feed; those from TileLayout::kFeeders on only decode.
+  static constexpr int kFeeders = kLayout.feeders();
 
   /// What a thread that feeds knows of an item.
   struct Source {
@@ -95,28 +128,30 @@ struct TileProduct {
   /// at a multiple of 1024, `maps` in global memory TileLayout::kMapBytes for
   /// each CTA. `weights` are those of W.
   __device__ __forceinline__ TileProduct(uint8_t *shared, uint8_t *maps,
-                                         const void *weights)
+                                         typename TileRows<W>::At weights)
       : base(sharedAddress(shared)), ring{base + kBarriersAt},
         map(maps + blockIdx.x * TileLayout::kMapBytes) {
     if (threadIdx.x == 0)
-      ring.begin(TileLayout::kFeeders + TileLayout::kFeeders / 32,
-                 kMultipliers / 32);
-    if (threadIdx.x / 32 == kMultipliers / 32)
+      ring.begin(TileLayout::kFeeders + kFeeders / 32, kMultipliers / 32);
+    if constexpr (kDecoded) {
+      stored = weights;
+    } else if (threadIdx.x / 32 == kMultipliers / 32) {
       makeMatrixMap(map, shared, weights, W::kRows, W::kCols * sizeof(T),
                     W::kStride * sizeof(T), 64);
+    }
     __syncthreads();
-    if (isFeeder())
+    if (!kDecoded && isFeeder())
       fenceMap(map);
   }
   /// Registers go from those that feed to those that multiply: what either
   /// calls first, behind the branch on isFeeder().
   static __device__ __forceinline__ void beginFeeding() {
     if constexpr (groups == 2)
-      keepRegisters<40>();
+      keepRegisters<kDecoded ? 80 : 40>();
   }
   static __device__ __forceinline__ void beginMultiplying() {
     if constexpr (groups == 2)
-      takeRegisters<232>();
+      takeRegisters<kDecoded ? 176 : 232>();
   }
 
   /// Feeds an item, by all threads that feed.
@@ -131,12 +166,14 @@ struct TileProduct {
     int lane = feeder() % 32, line = lane / 8, piece = lane % 8;
     uint32_t place = (feeder() / 32 * 32 + line) * TileLayout::kLineBytes +
                      (piece ^ line) * 16;
+    auto decoded = decodedRows(source);
 #pragma unroll 1
     for (int stage = 0; stage < kStages; ++stage) {
       ring.waitEmptied();
       uint32_t to = base + ring.slot * kStageBytes;
-      if (feeder() == 0)
-        feedRows(source, to + kTokenBytes, stage * TileLayout::kLineBytes);
+      if constexpr (!kDecoded)
+        if (feeder() == 0)
+          feedRows(source, to + kTokenBytes, stage * TileLayout::kLineBytes);
       int column =
           stage * kStageColumns + piece * static_cast<int>(16 / sizeof(T));
       uint32_t bytes = bytesAt(column);
@@ -151,12 +188,18 @@ struct TileProduct {
       }
       if constexpr (kScaled)
         feedFactors(source, stage);
-      // wgmma reads only what bulk copies bring, so that no fence is needed.
-      arriveWithCopies(ring.filled());
+      // wgmma reads what bulk copies bring, for which no fence is needed, and
+      // decoded rows, which have theirs.
+      if constexpr (kDecoded)
+        decoded.decode(to + kTokenBytes, feeder(), stage);
+      if (kFeeders == TileLayout::kFeeders || feeder() < TileLayout::kFeeders)
+        arriveWithCopies(ring.filled());
       // Copies do not vouch for what is said of items: a warp does.
       __syncwarp();
       if (lane == 0)
         arriveAtBarrier(ring.filled());
+      if constexpr (kDecoded)
+        decoded.fetch(stage + decoded.kDepth);
       ring.advance();
     }
   }
@@ -232,6 +275,23 @@ private:
     int left =
         (static_cast<int>(W::kCols) - column) * static_cast<int>(sizeof(T));
     return left < 0 ? 0 : left < 16 ? left : 16;
+  }
+
+  /// This thread's rows of an item, with their first copies under way.
+  __device__ __forceinline__ auto decodedRows(const Source &source) const {
+    if constexpr (kDecoded) {
+      DecodedRows<W, kRows, kFeeders> rows(stored, base + kCodesAt, feeder());
+      rows.begin([&](int i) {
+        int run = (i * kFeeders + feeder()) / 64, first = 0;
+#pragma unroll
+        for (int j = 0; j < kRuns; ++j)
+          first = run == j ? source.runRow[j] : first;
+        return first + feeder() % 64;
+      });
+      return rows;
+    } else {
+      return 0;
+    }
   }
 
   /// Begins the copies of a stage's rows, by one thread.
@@ -378,6 +438,7 @@ private:
   uint32_t base;
   Ring<depth> ring;
   uint8_t *map;
+  void *const *stored = nullptr; // of weights that are decoded
   int set = 0;
 };
 

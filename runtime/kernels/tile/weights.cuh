@@ -32,10 +32,13 @@ struct Companion {
   static constexpr int64_t kRowBytes = M::kStride * sizeof(typename M::Element);
   using Element = typename M::Element;
 
-  /// The numbers of a row of the weight, one per blockCols columns.
+  /// The numbers of a row of the weight, one per blockCols columns. The row is
+  /// divided in its own type: 64 bits take many instructions.
+  template <typename Index>
   static __device__ __forceinline__ const Element *
-  row(const void *base, int64_t member, int64_t index) {
-    return M::row(base, member * memberRows + index / blockRows);
+  row(const void *base, int64_t member, Index index) {
+    return M::row(base,
+                  member * memberRows + index / static_cast<Index>(blockRows));
   }
 };
 

@@ -261,7 +261,9 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
         event.bytes,
         event.routing.held,
         event.routing.hit,
-        event.routing.independent};
+        event.routing.independent,
+        event.time.tokens.empty() ? nullptr : event.time.tokens.data(),
+        event.time.tokens.size()};
     sink(user, &result);
   });
 }

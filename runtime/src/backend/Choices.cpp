@@ -1,6 +1,7 @@
 #include "runtime/src/backend/Choices.h"
 
 #include "runtime/ops/Body.h"
+#include "runtime/src/base/Convert.h"
 
 #include <cstring>
 #include <vector>
@@ -21,6 +22,13 @@ uint64_t Choices::count(const View &numbers, uint64_t rows) const {
       ++chosen;
     }
   return chosen;
+}
+
+std::vector<float> lastRow(const View &tokens, uint64_t rows) {
+  std::vector<float> values(rows == 0 ? 0 : tokens.shape[1]);
+  if (rows != 0)
+    loadRow(tokens.row(rows - 1), tokens.dtype, values.data(), values.size());
+  return values;
 }
 
 /// The launch's operand that step operand `index` is, if it is one.
@@ -66,6 +74,9 @@ std::optional<Choices> choicesOf(const schema::Engine &engine,
     }
     if (!stack || !numbers)
       continue;
+    // What is multiplied is the first operand.
+    if (sliceOf(entry, *launch, step.operands[0]))
+      choices.tokens = launch->operands()->Get(step.operands[0]);
     choices.held = stack->shape()->Get(0);
     choices.first = firstMember(step, rank);
     choices.each = numbers->shape()->Get(1);

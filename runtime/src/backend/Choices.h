@@ -8,6 +8,7 @@
 #include "runtime/src/base/View.h"
 
 #include <optional>
+#include <vector>
 
 namespace saddle::backend {
 
@@ -18,10 +19,16 @@ struct Choices {
   uint64_t first; // which have the numbers from this one on
   uint64_t each;  // numbers that a row chooses
   schema::Extent extent; // of the rows
+  /// Likewise the rows that choose, [rows, columns]; absent where no command
+  /// before has left them in memory.
+  std::optional<uint32_t> tokens;
 
   /// How many members here some of the first `rows` rows of `numbers` choose.
   uint64_t count(const View &numbers, uint64_t rows) const;
 };
+
+/// The last of the first `rows` rows of `tokens`, in fp32; empty without any.
+std::vector<float> lastRow(const View &tokens, uint64_t rows);
 
 /// Nothing for commands that read no stack, or whose choices no command before
 /// them has left in memory. The engine has been validated.

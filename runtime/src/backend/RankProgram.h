@@ -23,11 +23,12 @@ enum class Fault {
 using CommandHook =
     std::function<StatusOr<Fault>(uint32_t rank, const char *place)>;
 
-/// When a command ran, and how many members of a stack of weights its rows
-/// chose (Choices.h).
+/// When a command ran, how many members of a stack of weights its rows chose,
+/// and the last of those rows (Choices.h).
 struct CommandTrace {
   comm::Clock::time_point start, end;
   uint64_t chosen = 0;
+  std::vector<float> tokens;
 };
 
 /// A command as reports name it; strings are the engine's or static.

@@ -187,9 +187,13 @@ StatusOr<bool> CpuProgram::run(const backend::BatchRun &batchRun,
     if (!traces)
       continue;
     traces[i].end = comm::Clock::now();
-    if (const std::optional<backend::Choices> &choices = command.choices)
-      traces[i].chosen = choices->count(entry.slices[choices->slice],
-                                        counts.of(choices->extent));
+    if (const std::optional<backend::Choices> &choices = command.choices) {
+      uint64_t rows = counts.of(choices->extent);
+      traces[i].chosen = choices->count(entry.slices[choices->slice], rows);
+      if (choices->tokens)
+        traces[i].tokens =
+            backend::lastRow(entry.slices[*choices->tokens], rows);
+    }
   }
   return true;
 }

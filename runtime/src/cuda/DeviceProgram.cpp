@@ -482,13 +482,23 @@ Status DeviceProgram::prepareTrace() {
           backend::choicesOf(engine, entry, *entry.commands()->Get(i), rank);
       if (!choices)
         continue;
-      const schema::Slice &slice = *entry.slices()->Get(choices->slice);
-      View onDevice = engine::viewOf(engine, slice, addresses.counts);
-      onDevice.data = reinterpret_cast<uint8_t *>(addresses.of(slice));
+      auto onDevice = [&](uint32_t number) {
+        const schema::Slice &slice = *entry.slices()->Get(number);
+        View view = engine::viewOf(engine, slice, addresses.counts);
+        view.data = reinterpret_cast<uint8_t *>(addresses.of(slice));
+        return view;
+      };
       SADDLE_ASSIGN_OR_RETURN(Event copied, makeEvent(device));
-      each.choices.insert_or_assign(
-          i, TracedChoices{*choices, onDevice, used, std::move(copied)});
+      TracedChoices traced = {*choices, onDevice(choices->slice), used, {},
+                              0,        std::move(copied)};
+      const schema::Slice &slice = *entry.slices()->Get(choices->slice);
       used += slice.shape()->Get(0) * rowBytesOf(slice);
+      if (choices->tokens) {
+        traced.tokens = onDevice(*choices->tokens);
+        traced.tokensOffset = used;
+        used += rowBytesOf(*entry.slices()->Get(*choices->tokens));
+      }
+      each.choices.insert_or_assign(i, std::move(traced));
     }
     bytes = std::max(bytes, used);
   }
@@ -508,6 +518,13 @@ Status DeviceProgram::copyChoices(const TracedChoices &traced) {
                 static_cast<uint8_t *>(chosen.get()) + traced.offset,
                 reinterpret_cast<uint64_t>(numbers.data),
                 uint64_t(numbers.row(rows) - numbers.data), stream.get());
+  // Its memory is reused by commands behind this one at the earliest.
+  const View &tokens = traced.tokens;
+  if (rows != 0 && tokens.data)
+    SADDLE_CUDA(device.driver, cuMemcpyDtoHAsync,
+                static_cast<uint8_t *>(chosen.get()) + traced.tokensOffset,
+                reinterpret_cast<uint64_t>(tokens.row(rows - 1)),
+                tokens.shape[1] * elementBytes(tokens.dtype), stream.get());
   SADDLE_CUDA(device.driver, cuEventRecord, traced.copied.get(), stream.get());
   return {};
 }
@@ -540,11 +557,18 @@ Status DeviceProgram::readTraces(backend::CommandTrace *traces, size_t count,
     auto traced = entry.choices.find(i);
     if (traced == entry.choices.end())
       continue;
-    const auto &[choices, onDevice, offset, copied] = traced->second;
-    View copy = onDevice;
-    copy.data = static_cast<uint8_t *>(chosen.get()) + offset;
-    traces[i].chosen = choices.count(copy, counts.of(choices.extent));
-    SADDLE_RETURN_IF_ERROR(elapsed(events[0], copied, behind));
+    const TracedChoices &its = traced->second;
+    auto *host = static_cast<uint8_t *>(chosen.get());
+    uint64_t rows = counts.of(its.choices.extent);
+    View copy = its.onDevice;
+    copy.data = host + its.offset;
+    traces[i].chosen = its.choices.count(copy, rows);
+    if (its.tokens.data) {
+      View row = its.tokens;
+      row.data = host + its.tokensOffset;
+      traces[i].tokens = backend::lastRow(row, rows == 0 ? 0 : 1);
+    }
+    SADDLE_RETURN_IF_ERROR(elapsed(events[0], its.copied, behind));
   }
   return {};
 }

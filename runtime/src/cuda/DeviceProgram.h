@@ -41,12 +41,15 @@ public:
   const RankAddresses &memory() const { return addresses; }
 
 private:
-  /// Numbers of members that a command's rows chose, copied to the host behind
-  /// it; the command after it begins when `copied` has passed.
+  /// Numbers of members that a command's rows chose, and the last of the rows,
+  /// copied to the host behind it; the command after it begins when `copied`
+  /// has passed.
   struct TracedChoices {
     backend::Choices choices;
     View onDevice;   // with the address there
     uint64_t offset; // in `chosen`
+    View tokens;     // on the device; no data where there are none
+    uint64_t tokensOffset;
     Event copied;
   };
   struct DeviceEntry {

@@ -4,10 +4,11 @@
 Each case stores a random MiniMax-M2 model in one format, with its published names
 and layout. Its weights are then worked out by hand from what is stored, in fp32, and
 put into transformers, whose logits are the goldens. What compressed-tensors packs is
-packed by its own PyPI package (0.20.1, on a CPU). gptqmodel, AutoAWQ, modelopt and
-Quark are not asked (they want a GPU, or many packages more): their formats are rounded
-and packed in torch, from their descriptions, in storage_formats.py, and those of
-FastDeploy in numpy, in storage_fastdeploy.py; both share nothing with the product.
+packed by its own PyPI package (0.20.1, on a CPU). NVFP4 of ModelOpt is quantised in
+torch, in storage_formats.py, bit for bit as its own package does (ask_modelopt.py).
+gptqmodel, AutoAWQ and Quark are not asked (they want a GPU, or many packages more):
+their formats are rounded and packed in torch, too, from their descriptions, and those
+of FastDeploy in numpy, in storage_fastdeploy.py; both share nothing with the product.
 PYTHONPATH must have compressed-tensors.
 
 Scales of caches: attention of transformers gets keys and values as a cache in e4m3

@@ -10,6 +10,8 @@ model.weight @wide_norm from "wide_norm" dims ["hidden"] : tensor<128xf32>
 model.weight @wide_router from "wide_router" dims ["experts", "hidden"] : tensor<6x128xf32>
 model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 model.kv_cache @kv heads 2 head_dim 16 : bf16
+model.weight @k_scale from "k_scale" dims [""] : tensor<1xf32>
+model.weight @v_scale from "v_scale" dims [""] : tensor<1xf32>
 model.recurrent_state @state heads 2 rows 16 cols 16 dim "q_heads"
 
 // CHECK-LABEL: func.func @residual_and_norm_are_one_kernel
@@ -284,6 +286,40 @@ func.func @q_and_k_are_one_kernel(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, 
   %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x32xbf16>, tensor<8xi32>
   model.kv_append %kr, %v, @kv, %context : tensor<8x32xbf16>
   return %qr : tensor<8x64xbf16>
+}
+
+// A cache with stored scales: q leaves the kernel multiplied, k and v divided.
+// CHECK-LABEL: func.func @scales_of_a_cache_stay_in_the_kernel
+func.func @scales_of_a_cache_stay_in_the_kernel(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, %v: tensor<8x32xbf16>, %positions: tensor<8xi32>, %context: !model.context) -> tensor<8x64xbf16> {
+  // CHECK-NEXT: %[[Q:.*]] = kernel.group "qk_norm_rope_scale_kv_append" using "qk_norm_rope_kv_append"
+  // CHECK: return %[[Q]]
+  %s = model.sum_of_squares %q, %k : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x2xf32>
+  %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
+  %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<8x32xbf16>, tensor<8x2xf32> -> tensor<8x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x64xbf16>, tensor<8xi32>
+  %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x32xbf16>, tensor<8xi32>
+  %ks = model.scale %kr, @k_scale inverse 1 : tensor<8x32xbf16>
+  %vs = model.scale %v, @v_scale inverse 1 : tensor<8x32xbf16>
+  %qs = model.scale %qr, @k_scale inverse 0 : tensor<8x64xbf16>
+  model.kv_append %ks, %vs, @kv, %context : tensor<8x32xbf16>
+  return %qs : tensor<8x64xbf16>
+}
+
+// The kernel multiplies q by what it divides k by.
+// CHECK-LABEL: func.func @another_scale_of_q_runs_op_by_op
+func.func @another_scale_of_q_runs_op_by_op(%q: tensor<8x64xbf16>, %k: tensor<8x32xbf16>, %v: tensor<8x32xbf16>, %positions: tensor<8xi32>, %context: !model.context) -> tensor<8x64xbf16> {
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %s = model.sum_of_squares %q, %k : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x2xf32>
+  %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<8x64xbf16>, tensor<8x2xf32> -> tensor<8x64xbf16>
+  %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<8x32xbf16>, tensor<8x2xf32> -> tensor<8x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x64xbf16>, tensor<8xi32>
+  %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<8x32xbf16>, tensor<8xi32>
+  %ks = model.scale %kr, @k_scale inverse 1 : tensor<8x32xbf16>
+  %vs = model.scale %v, @v_scale inverse 1 : tensor<8x32xbf16>
+  %qs = model.scale %qr, @v_scale inverse 0 : tensor<8x64xbf16>
+  model.kv_append %ks, %vs, @kv, %context : tensor<8x32xbf16>
+  return %qs : tensor<8x64xbf16>
 }
 
 // The kernel has one epsilon.

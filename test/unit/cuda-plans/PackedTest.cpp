@@ -1,4 +1,4 @@
-#include "test/unit/cuda-plans/PlanFixture.h"
+#include "test/unit/cuda-plans/StoredFixture.h"
 
 namespace saddle::cuda {
 namespace {
@@ -8,52 +8,10 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
-/// Weights of four bits in the shapes of MiniMax-M2.5.
-class PackedPlanTest : public PlanTest {
-protected:
-  /// `rows` are dimensions in front of the columns.
-  Operand codes(const char *name, llvm::SmallVector<int64_t> rows, int64_t cols,
-                schema::Codes kind = schema::Codes::UINT, uint32_t zero = 0) {
-    rows.push_back(cols / 2);
-    Operand result = operand(name, u8(), rows);
-    result.encoding = {kind, 2, zero};
-    return result;
-  }
-  Operand of(const char *name, mlir::Type type, llvm::SmallVector<int64_t> rows,
-             int64_t cols, int64_t group,
-             CompanionKind kind = CompanionKind::SCALE) {
-    rows.push_back(cols / group);
-    return companion(name, type, rows, group, kind);
-  }
-  mlir::Type e8m0() { return builder.getType<mlir::Float8E8M0FNUType>(); }
-
-  /// AWQ.
-  LaunchDesc linear(int64_t tokens, int64_t rows, int64_t cols,
-                    int64_t group = 128) {
-    return launch("linear",
-                  {operand("x", bf16(), {tokens, cols}),
-                   codes("w", {rows}, cols),
-                   of("w_scale", f32(), {rows}, cols, group),
-                   of("w_zero", u8(), {rows}, cols, group, CompanionKind::ZERO),
-                   operand("out", bf16(), {tokens, rows})},
-                  {{"act_group", 0}});
-  }
-  LaunchDesc experts(int64_t tokens, int64_t inner) {
-    return launch("experts",
-                  {operand("x", bf16(), {tokens, 3072}),
-                   operand("weights", f32(), {tokens, 8}),
-                   operand("experts", i32(), {tokens, 8}),
-                   codes("w13", {256, 2 * inner}, 3072),
-                   of("w13_scale", f32(), {256, 2 * inner}, 3072, 128),
-                   codes("w2", {256, 3072}, inner),
-                   of("w2_scale", f32(), {256, 3072}, inner, 128),
-                   operand("out", bf16(), {tokens, 3072})},
-                  {{"act_group", 0}});
-  }
-};
+using PackedPlanTest = StoredPlanTest;
 
 TEST_F(PackedPlanTest, AFewTokensDivideColumnsAmongWarps) {
-  KernelPlan p = plan(linear(1, 8192, 3072));
+  KernelPlan p = plan(linear(3, 8192, 3072));
   EXPECT_THAT(p.headers, ElementsAre("impls/linear_packed.cuh"));
   ASSERT_EQ(p.functions.size(), 1u);
   // 512 tiles of 16 rows. Two tiles for a CTA would make 256 CTAs, fewer than
@@ -67,46 +25,42 @@ TEST_F(PackedPlanTest, AFewTokensDivideColumnsAmongWarps) {
   EXPECT_EQ(p.workspaceBytes, 0u);
 }
 
-TEST_F(PackedPlanTest, ManyTokensArePutInOrderOnce) {
-  KernelPlan p = plan(linear(2048, 8192, 3072));
+TEST_F(PackedPlanTest, SeveralBlocksOfTokensArePutInOrderOnce) {
+  KernelPlan p = plan(linear(32, 8192, 3072));
   ASSERT_EQ(p.functions.size(), 2u);
   EXPECT_EQ(p.functions[0].body,
-            "orderRows<1, 128, Matrix<bf16, 2048, 3072, 3072>>(p, "
+            "orderRows<1, 128, Matrix<bf16, 32, 3072, 3072>>(p, "
             "p.operands[0], p.workspace);");
-  EXPECT_EQ(p.workspaceBytes, 2048u * 3072 * 2);
-  // 16 tokens take 99 KB, so that one CTA of 16 warps has them and three stages
-  // of 256 rows. 32 blocks of rows times 128 of tokens are three times what
-  // four items for each of two CTAs on 132 multiprocessors are.
-  EXPECT_EQ(p.functions[1].grid[0], 11u);
-  EXPECT_EQ(p.functions[1].grid[1], 128u);
-  EXPECT_THAT(p.functions[1].body,
-              HasSubstr(", 3, PackedShape<128, 8, 2, 3, 16, 1>"));
+  EXPECT_EQ(p.workspaceBytes, 32u * 3072 * 2);
+  // Two blocks of 16 tokens.
+  EXPECT_EQ(p.functions[1].grid[1], 2u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 1, PackedShape<128, "));
 }
 
 TEST_F(PackedPlanTest, GroupsDecideWhatIsReadTogether) {
   auto shapeOf = [&](LaunchDesc launch) {
     return plan(launch).functions[0].body;
   };
-  EXPECT_THAT(shapeOf(linear(1, 256, 3072, 64)), HasSubstr("PackedShape<64, "));
-  EXPECT_THAT(shapeOf(linear(1, 256, 3072, 32)), HasSubstr("PackedShape<32, "));
+  EXPECT_THAT(shapeOf(linear(3, 256, 3072, 64)), HasSubstr("PackedShape<64, "));
+  EXPECT_THAT(shapeOf(linear(3, 256, 3072, 32)), HasSubstr("PackedShape<32, "));
   // 192 columns are no units of 128.
-  EXPECT_THAT(shapeOf(linear(1, 256, 192, 64)), HasSubstr("PackedShape<64, "));
+  EXPECT_THAT(shapeOf(linear(3, 256, 192, 64)), HasSubstr("PackedShape<64, "));
   // Scales of one byte multiply codes, so their groups need not be units.
   LaunchDesc nvfp4 = launch("linear",
-                            {operand("x", bf16(), {1, 3072}),
+                            {operand("x", bf16(), {3, 3072}),
                              codes("w", {256}, 3072, schema::Codes::E2M1),
                              of("w_scale", e4m3(), {256}, 3072, 16),
                              of("w_global_scale", f32(), {1}, 3072, 3072,
                                 CompanionKind::GLOBAL_SCALE),
-                             operand("out", bf16(), {1, 256})},
+                             operand("out", bf16(), {3, 256})},
                             {{"act_group", 0}});
   nvfp4.operands[3].blockRows = 256;
   EXPECT_THAT(shapeOf(nvfp4), HasSubstr("PackedShape<128, "));
   LaunchDesc mxfp4 = launch("linear",
-                            {operand("x", bf16(), {1, 3072}),
+                            {operand("x", bf16(), {3, 3072}),
                              codes("w", {256}, 3072, schema::Codes::E2M1),
                              of("w_scale", e8m0(), {256}, 3072, 32),
-                             operand("out", bf16(), {1, 256})},
+                             operand("out", bf16(), {3, 256})},
                             {{"act_group", 0}});
   EXPECT_THAT(shapeOf(mxfp4), HasSubstr("PackedShape<128, "));
 }
@@ -132,29 +86,6 @@ TEST_F(PackedPlanTest, WhatCannotStreamIsOfAnyShape) {
   LaunchDesc shared = linear(1, 256, 128);
   shared.operands[2].blockRows = 8; // a row has scales of its own
   EXPECT_TRUE(isAnyShape(shared));
-  LaunchDesc bytes = linear(1, 256, 128);
-  bytes.operands[1] = operand("w", u8(), {256, 128});
-  bytes.operands[1].encoding = {schema::Codes::ELEMENTS, 1, 128};
-  bytes.operands.erase(bytes.operands.begin() + 3);
-  EXPECT_TRUE(isAnyShape(bytes));
-}
-
-TEST_F(PackedPlanTest, OneTokenHasACtaForEachChoice) {
-  KernelPlan p = plan(experts(1, 768));
-  EXPECT_THAT(p.headers, ElementsAre("impls/experts_packed.cuh"));
-  ASSERT_EQ(p.functions.size(), 2u);
-  // 1536 rows of eight experts: 384 CTAs of 32 rows are the first that are at
-  // least 330.
-  EXPECT_THAT(p.functions[0].grid, ElementsAre(48u, 8u, 1u));
-  EXPECT_THAT(p.functions[0].body, HasSubstr("expertsUpPackedDecode<"));
-  // The second reads the choices before it waits.
-  EXPECT_TRUE(p.functions[0].holdsNext);
-  // Two CTAs of four choices for each 16 of 3072 rows, two warps a choice.
-  EXPECT_EQ(p.functions[1].grid[0], 384u);
-  EXPECT_EQ(p.functions[1].cluster, 2u);
-  EXPECT_EQ(p.functions[1].block, 256u);
-  EXPECT_THAT(p.functions[1].body, HasSubstr(", 5, StoredWeights<"));
-  EXPECT_EQ(p.workspaceBytes, 8u * 768 * 4);
 }
 
 TEST_F(PackedPlanTest, MoreTokensAreSortedByExpert) {
@@ -180,10 +111,10 @@ TEST_F(PackedPlanTest, MoreTokensAreSortedByExpert) {
 }
 
 TEST_F(PackedPlanTest, BlocksGrowWithTheTokensOfAnExpert) {
-  // 512 tokens are 16 for each expert. Room for the tokens of a block and their
+  // 384 tokens are 12 for each expert. Room for the tokens of a block and their
   // rests is 12 warps' for one buffer.
-  KernelPlan p = plan(experts(512, 1536));
-  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 4096, 16>"));
+  KernelPlan p = plan(experts(384, 1536));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 3072, 16>"));
   EXPECT_THAT(p.functions[2].body, HasSubstr(", 1, PackedShape<128, 8, 4, "));
 }
 

@@ -534,6 +534,37 @@ TEST_F(RowsPlanTest, QkNormOfAGroupExchangesInside) {
   EXPECT_EQ(p.workspaceBytes, 512u * 8);
 }
 
+TEST_F(RowsPlanTest, QkNormTakesTheScalesOfACache) {
+  LaunchDesc launch = qkNorm({40, 16, 1, 128}, 768, 128, 128, 64);
+  KernelPlan plain = plan(launch);
+  // The scale of keys comes before v, that of values behind it.
+  launch.op = "qk_norm_rope_scale_kv_append";
+  launch.operands.insert(launch.operands.begin() + 6,
+                         operand("v_scale", f32(), {1}));
+  launch.operands.insert(launch.operands.begin() + 5,
+                         operand("k_scale", f32(), {1}));
+  std::vector<llvm::SmallVector<int64_t>> values = {
+      {0, 1, 12},  {0, 12, 2, 13}, {1, 12, 3, 14},
+      {13, 4, 15}, {14, 4, 16},    {17, 18, 8, 10, 11}};
+  for (size_t i = 0; i < values.size(); ++i)
+    launch.body[i].values = values[i];
+  launch.body.insert(launch.body.end() - 1,
+                     {step("scale", {16, 5, 17}, {{"inverse", 1}}),
+                      step("scale", {6, 7, 18}, {{"inverse", 1}}),
+                      step("scale", {15, 5, 9}, {{"inverse", 0}})});
+  KernelPlan scaled = plan(launch);
+  std::string body = scaled.functions[0].body;
+  size_t flag = body.find(", true>");
+  ASSERT_NE(flag, std::string::npos);
+  body.replace(flag, 7, ">");
+  EXPECT_EQ(body, plain.functions[0].body);
+  // q multiplied by the scale of values is not what the kernel does.
+  launch.body[7].values[1] = 7;
+  EXPECT_EQ(errorOf(launch),
+            "the kernel of \"qk_norm_rope_scale_kv_append\" takes other values "
+            "than the body has");
+}
+
 TEST_F(RowsPlanTest, QkNormOfAGroupOfOneIsTheOther) {
   LaunchDesc launch = qkNorm({40, 16, 1, 128}, 768, 128, 128, 64,
                              /*exchanges=*/true);

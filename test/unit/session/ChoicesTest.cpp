@@ -28,5 +28,18 @@ TEST(ChoicesTest, EachMemberHereCountsOnce) {
   EXPECT_EQ(choices.count(view, 4), 1u); // 3
 }
 
+TEST(ChoicesTest, TheLastOfTheRowsInFp32) {
+  uint16_t numbers[] = {0x3f80, 0x4000, 0, /**/ 0xbf00, 0x4040, 0}; // bf16
+  View view;
+  view.data = reinterpret_cast<uint8_t *>(numbers);
+  view.dtype = schema::DType::BF16;
+  view.rank = 2;
+  view.shape = {2, 2};
+  view.strides = {3, 1};
+  EXPECT_EQ(lastRow(view, 1), (std::vector<float>{1, 2}));
+  EXPECT_EQ(lastRow(view, 2), (std::vector<float>{-0.5f, 3}));
+  EXPECT_TRUE(lastRow(view, 0).empty());
+}
+
 } // namespace
 } // namespace saddle::backend

@@ -29,12 +29,13 @@ static bool treatsQAndKAlike(QKNormOps &ops) {
          ops.ropeQ.getPositions() == ops.ropeK.getPositions();
 }
 
-/// Only the rotated q and the cache leave the kernel.
+/// Only the rotated q, scaled if the cache has scales, and the cache leave the
+/// kernel.
 static bool keepsTheRest(QKNormOps &ops) {
   SmallVector<Operation *> members = ops.ops();
   return llvm::all_of(members, [&](Operation *op) {
-    return op == ops.ropeQ ||
-           llvm::all_of(op->getUsers(), [&](Operation *user) {
+    Operation *last = ops.query ? ops.query.getOperation() : ops.ropeQ;
+    return op == last || llvm::all_of(op->getUsers(), [&](Operation *user) {
              return llvm::is_contained(members, user);
            });
   });
@@ -63,22 +64,35 @@ struct TokenRow {
 
 } // namespace
 
-// The steps of both bodies end alike: scales of q and k, ropes, append.
+/// A cache with stored scales: keys, values and queries have a step each.
+static bool hasCacheScales(const LaunchDesc &launch) {
+  return StringRef(launch.op).contains("_scale_");
+}
+/// The steps of all bodies end alike: scales of q and k, ropes, those of the
+/// cache, append. `back` counts from the append without those.
+static const LaunchStep &stepOf(const LaunchDesc &launch, int64_t back) {
+  return launch.body.rbegin()[back + (hasCacheScales(launch) ? 3 : 0)];
+}
 static const LaunchStep &scaleOfQ(const LaunchDesc &launch) {
-  return launch.body.rbegin()[4];
+  return stepOf(launch, 4);
 }
 static const LaunchStep &scaleOfK(const LaunchDesc &launch) {
-  return launch.body.rbegin()[3];
+  return stepOf(launch, 3);
 }
 static const LaunchStep &ropeOfQ(const LaunchDesc &launch) {
-  return launch.body.rbegin()[2];
+  return stepOf(launch, 2);
 }
 
 static FailureOr<TokenRow> tokenRow(const LaunchDesc &launch,
                                     std::string &error) {
+  // As impls/qk_norm.cuh, QKNormOperands: the scale of keys stands before v,
+  // that of values behind it.
+  int64_t before = hasCacheScales(launch) ? 1 : 0;
   const Operand &q = launch.operands[0], &k = launch.operands[1],
-                &v = launch.operands[5], &out = launch.operands[7],
-                &kCache = launch.operands[8], &vCache = launch.operands[9];
+                &v = launch.operands[5 + before],
+                &out = launch.operands[7 + 2 * before],
+                &kCache = launch.operands[8 + 2 * before],
+                &vCache = launch.operands[9 + 2 * before];
   for (const Operand *cache : {&kCache, &vCache})
     if (!cache->isContiguous()) {
       error = launch.op + " needs dense caches, but \"" + cache->name +
@@ -102,6 +116,8 @@ static FailureOr<TokenRow> tokenRow(const LaunchDesc &launch,
   for (const Operand *operand : {&q, &k, &v, &out})
     row.types += matrixType(*operand) + ",\n    ";
   row.types += matrixType(cacheRows);
+  if (before)
+    row.types += ", true";
   return row;
 }
 
@@ -188,7 +204,12 @@ static FailureOr<KernelPlan> planAcrossRanks(const LaunchDesc &launch,
 
 static constexpr llvm::StringLiteral kOnOneRank = "qk_norm_rope_kv_append",
                                      kAcrossRanks =
-                                         "qk_norm_all_reduce_rope_kv_append";
+                                         "qk_norm_all_reduce_rope_kv_append",
+                                     kScaledOnOneRank =
+                                         "qk_norm_rope_scale_kv_append",
+                                     kScaledAcrossRanks =
+                                         "qk_norm_all_reduce_rope_scale_kv_"
+                                         "append";
 
 namespace {
 
@@ -209,18 +230,28 @@ public:
   }
 
   ArrayRef<llvm::StringLiteral> signatures() const override {
-    static constexpr llvm::StringLiteral all[] = {kOnOneRank, kAcrossRanks};
+    static constexpr llvm::StringLiteral all[] = {
+        kOnOneRank, kAcrossRanks, kScaledOnOneRank, kScaledAcrossRanks};
     return all;
   }
 
-  // impls/qk_norm.cuh, QKNormOperand; then the sums (those of all ranks behind
+  // impls/qk_norm.cuh, QKNormOperands; then the sums (those of all ranks behind
   // this one's), q and k normalised, and k turned.
   std::vector<std::vector<int64_t>> values(StringRef signature) const override {
     if (signature == kOnOneRank)
       return {{0, 1, 10}, {0, 10, 2, 11}, {1, 10, 3, 12},
               {11, 4, 7}, {12, 4, 13},    {13, 5, 6, 8, 9}};
-    return {{0, 1, 10}, {10, 11},    {0, 11, 2, 12},  {1, 11, 3, 13},
-            {12, 4, 7}, {13, 4, 14}, {14, 5, 6, 8, 9}};
+    if (signature == kAcrossRanks)
+      return {{0, 1, 10}, {10, 11},    {0, 11, 2, 12},  {1, 11, 3, 13},
+              {12, 4, 7}, {13, 4, 14}, {14, 5, 6, 8, 9}};
+    // q turned; k turned, divided; v divided; q multiplied.
+    if (signature == kScaledOnOneRank)
+      return {{0, 1, 12},  {0, 12, 2, 13}, {1, 12, 3, 14},
+              {13, 4, 15}, {14, 4, 16},    {16, 5, 17},
+              {6, 7, 18},  {15, 5, 9},     {17, 18, 8, 10, 11}};
+    return {{0, 1, 12},  {12, 13},           {0, 13, 2, 14}, {1, 13, 3, 15},
+            {14, 4, 16}, {15, 4, 17},        {17, 5, 18},    {6, 7, 19},
+            {16, 5, 9},  {18, 19, 8, 10, 11}};
   }
 
   FailureOr<KernelPlan> plan(const LaunchDesc &launch,

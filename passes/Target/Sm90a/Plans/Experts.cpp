@@ -1,5 +1,7 @@
 // experts: for any shape, and for a handful of tokens.
 
+#include "passes/Target/Sm90a/Plans/Decoded.h"
+#include "passes/Target/Sm90a/Plans/Digits.h"
 #include "passes/Target/Sm90a/Plans/Packed.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -10,8 +12,8 @@ using namespace mlir;
 using llvm::formatv;
 using namespace saddle::cuda;
 
-static FunctionPlan anyShapeFunction(StringRef suffix, std::string body,
-                                     int64_t warps) {
+FunctionPlan saddle::cuda::anyShapeFunction(StringRef suffix, std::string body,
+                                            int64_t warps) {
   FunctionPlan function;
   function.suffix = suffix.str();
   function.body = std::move(body);
@@ -19,6 +21,14 @@ static FunctionPlan anyShapeFunction(StringRef suffix, std::string body,
   function.residentBlocks = 1; // else ptxas may spill
   function.grid[0] = blocksOfWarps(warps);
   return function;
+}
+
+std::string saddle::cuda::roundInnerBody(const ExpertsLaunch &op,
+                                         StringRef values, StringRef to) {
+  return formatv("roundInner<{0}, {1}, {2}, {3}, {4}>(p, static_cast<const "
+                 "float *>({5}), {6});",
+                 extentNumber(op.launch), op.group, op.inner(),
+                 matrixType(op.experts), op.held(), values, to);
 }
 
 /// Kernels of impls/experts.cuh: for every shape, type and stride. Workspace:
@@ -57,8 +67,8 @@ static KernelPlan planAnyShape(const ExpertsLaunch &op) {
   if (op.group > 0)
     plan.functions.push_back(anyShapeFunction(
         "inner",
-        formatv("roundInner<{0}, {1}, {2}, {3}, {4}>(p, {5});", extent,
-                op.group, op.inner(), experts, op.held(), inner),
+        roundInnerBody(op, inner,
+                       formatv("static_cast<float *>({0})", inner).str()),
         op.pairs() * ceilDiv(op.inner(), op.group)));
   if (int64_t columns = op.w2.encoding.rotated)
     plan.functions.push_back(anyShapeFunction(
@@ -232,6 +242,10 @@ FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
   if (std::optional<KernelPlan> plan = planDecode(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsStream(op))
+    return std::move(*plan);
+  if (std::optional<KernelPlan> plan = planExpertsDigits(op))
+    return std::move(*plan);
+  if (std::optional<KernelPlan> plan = planExpertsDecoded(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsPacked(op))
     return std::move(*plan);

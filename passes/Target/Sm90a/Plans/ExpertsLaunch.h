@@ -61,6 +61,17 @@ struct ExpertsWorkspace {
   int64_t bytes = 0;
 };
 
+/// A function of impls/linear.cuh or impls/experts.cuh with work for that many
+/// warps.
+FunctionPlan anyShapeFunction(llvm::StringRef suffix, std::string body,
+                              int64_t warps);
+/// Quantises activations: of `values`, fp32, to `to`, which may be the same.
+std::string roundInnerBody(const ExpertsLaunch &op, llvm::StringRef values,
+                           llvm::StringRef to);
+
+/// The first function of sorted pairs, which makes the ExpertPlan at `planAt`.
+FunctionPlan sortFunction(const ExpertsLaunch &op, llvm::StringRef planAt);
+
 /// The last function of sorted pairs: adds a token's experts. `products` are
 /// numbers of that many bytes.
 FunctionPlan combineFunction(const ExpertsLaunch &op, llvm::StringRef products,

@@ -19,6 +19,24 @@ std::string ExpertsWorkspace::add(StringRef type, int64_t count) {
   return text;
 }
 
+FunctionPlan saddle::cuda::sortFunction(const ExpertsLaunch &op,
+                                        StringRef planAt) {
+  constexpr int64_t kPairsOfCta = 8192, kSortingCtas = 8;
+  FunctionPlan function;
+  function.suffix = "prepare";
+  // One CTA sorts all pairs. Many would keep it longer than the others take to
+  // encode: then a cluster does (with 65,536 pairs 75 us otherwise, H200).
+  int64_t ctas = op.pairs() > kPairsOfCta ? kSortingCtas : 1;
+  function.body =
+      formatv("planExperts<{0}, {1}, {2}>(p, {3});", extentNumber(op.launch),
+              ctas, matrixType(op.experts), planAt);
+  function.block = ctas == 1 && op.pairs() > 4096 ? 1024 : 512;
+  function.cluster = ctas;
+  function.grid[0] = ctas;
+  function.sharedBytes = device::expertSortBytes(op.held());
+  return function;
+}
+
 FunctionPlan saddle::cuda::combineFunction(const ExpertsLaunch &op,
                                            StringRef products,
                                            int64_t productBytes) {
@@ -221,27 +239,15 @@ void StreamPlanner::placeData() {
 
 /// Sorts the pairs and, in other CTAs, encodes x.
 FunctionPlan StreamPlanner::prepare() const {
-  constexpr int64_t kPairsOfCta = 8192, kSortingCtas = 8;
-  int extent = extentNumber(op.launch);
-  FunctionPlan function;
-  function.suffix = "prepare";
-  // One CTA sorts all pairs. Many would keep it longer than the others take to
-  // encode: then a cluster does (with 65,536 pairs 75 us otherwise, H200).
-  int64_t ctas = op.pairs() > kPairsOfCta ? kSortingCtas : 1;
-  function.block = ctas == 1 && op.pairs() > 4096 ? 1024 : 512;
-  function.cluster = ctas;
-  function.grid[0] = ctas;
-  function.sharedBytes = device::expertSortBytes(op.held());
-  if (!types.codes) {
-    function.body = formatv("planExperts<{0}, {1}, {2}>(p, {3});", extent, ctas,
-                            experts, planAt);
+  FunctionPlan function = sortFunction(op, planAt);
+  if (!types.codes)
     return function;
-  }
+  int64_t ctas = function.grid[0];
   function.body =
       formatv("prepareExperts<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, {7}, {8}, "
               "{9});",
-              extent, ctas, op.group, matrixType(op.x), x.type, x.factorsType,
-              experts, planAt, x.data, x.factors);
+              extentNumber(op.launch), ctas, op.group, matrixType(op.x), x.type,
+              x.factorsType, experts, planAt, x.data, x.factors);
   function.grid[0] = roundUp(
       ctas + blocksOfWarps(op.tokens() * ceilDiv(op.hidden(), op.group)), ctas);
   return function;
@@ -300,10 +306,11 @@ FunctionPlan StreamPlanner::secondProduct() const {
   if (downTile)
     return downTile->function(
         "down",
-        formatv("expertsDownTile<{0}, {1}, {2}, {3}>(p, {4}, {5}, {6}, {7}, "
-                "{8});",
-                w2, downTile->text(inner.type, w2), scale2, inner.tokens,
-                planAt, inner.data, inner.factors, products, maps),
+        formatv("expertsDownTile<{0}, {1}, {2}, {3}, {4}>(p, {5}, {6}, {7}, "
+                "{8}, {9});",
+                op.stored2.number, w2, downTile->text(inner.type, w2), scale2,
+                inner.tokens, planAt, inner.data, inner.factors, products,
+                maps),
         blocks * ceilDiv(op.hidden(), downTile->rows()));
   FunctionPlan function = productFunction(
       "down",

@@ -1,5 +1,7 @@
 // linear.
 
+#include "passes/Target/Sm90a/Plans/Decoded.h"
+#include "passes/Target/Sm90a/Plans/Digits.h"
 #include "passes/Target/Sm90a/Plans/Packed.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -96,12 +98,6 @@ static FunctionPlan productFunction(std::string body, const StreamShape &shape,
   return product;
 }
 
-/// Whether tiles can write such results 16 bytes at a time.
-static bool canWriteTiles(const Operand &out) {
-  return out.alignment >= 16 &&
-         out.strides[0] * out.element.getIntOrFloatBitWidth() % 128 == 0;
-}
-
 /// The shape for many tokens, where there are enough of them to be worth it.
 static std::optional<TileShape> chooseTile(int64_t tokens, const Operand &out,
                                            int64_t scaleColumns = 0) {
@@ -109,11 +105,7 @@ static std::optional<TileShape> chooseTile(int64_t tokens, const Operand &out,
   if (!canWriteTiles(out) || tokens <= 16 ||
       (tokens <= 64 && ceilDiv(tokens, 64) * ceilDiv(rows, 128) < 48))
     return std::nullopt;
-  // Two groups with two waves, or a smaller tile where those would leave
-  // multiprocessors idle.
-  bool full = tokens > 64 &&
-              ceilDiv(tokens, 128) * ceilDiv(rows, 256) >= kMultiprocessors;
-  return full ? TileShape(2, 2, scaleColumns) : TileShape(1, 1, scaleColumns);
+  return tileFor(tokens, rows, scaleColumns);
 }
 
 static FunctionPlan tileFunction(std::string body, const TileShape &tile,
@@ -336,7 +328,11 @@ FailureOr<KernelPlan> saddle::cuda::planLinear(const LaunchDesc &launch,
     plan = planPlainStream(launch);
   else if (w.isScaled())
     plan = planScaledStream(launch);
-  else
+  if (!plan)
+    plan = planLinearDigits(launch, w);
+  if (!plan)
+    plan = planLinearDecoded(launch, w);
+  if (!plan)
     plan = planLinearPacked(launch, w);
   return plan ? std::move(*plan) : planAnyShape(launch, w);
 }

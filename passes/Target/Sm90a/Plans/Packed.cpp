@@ -92,10 +92,10 @@ bool saddle::cuda::PackedShape::setPieces(int64_t count) {
   return true;
 }
 
-void saddle::cuda::PackedShape::divideColumns(int64_t warps, int64_t each) {
+void saddle::cuda::PackedShape::divideColumns(int64_t warps) {
   // Enough stages for all warps, evenly; then enough; then as many as there
   // are.
-  for (int64_t least : {each * warps, 2 * warps, warps, int64_t(1)})
+  for (int64_t least : {2 * warps, warps, int64_t(1)})
     for (int64_t count : {8, 4, 2, 1})
       if (setPieces(count) && stages() >= least &&
           (least < 2 * warps || stages() % warps == 0)) {
@@ -105,12 +105,11 @@ void saddle::cuda::PackedShape::divideColumns(int64_t warps, int64_t each) {
   llvm_unreachable("a stage can be one unit");
 }
 
-bool saddle::cuda::PackedShape::chooseDepth(int64_t kept, int64_t most,
-                                            int64_t groups) {
+bool saddle::cuda::PackedShape::chooseDepth(int64_t kept, int64_t most) {
   depth = std::clamp<int64_t>(device::ceilDiv(stages(), columnWarps) + 1, 2, 8);
-  while (depth > 2 && sharedBytes(kept, groups) > most)
+  while (depth > 2 && sharedBytes(kept) > most)
     --depth;
-  return sharedBytes(kept, groups) <= kSharedMemory;
+  return sharedBytes(kept) <= kSharedMemory;
 }
 
 std::string saddle::cuda::PackedShape::text() const {
@@ -229,68 +228,6 @@ saddle::cuda::planLinearPacked(const LaunchDesc &launch,
 }
 
 //===--- experts ----------------------------------------------------------===//
-
-/// CTAs for each of a few tokens' choices. Workspace: the activations of all
-/// pairs, in two bf16 rows.
-static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op,
-                                            PackedShape up, PackedShape down) {
-  if (op.tokens() > 2 || op.slots() > 64)
-    return std::nullopt;
-  up.tokenTiles = down.tokenTiles = 1;
-  up.rowWarps = kWarps;
-  auto ctas = [&] {
-    return ceilDiv(2 * op.inner(), up.ctaRows()) * op.slots() * op.tokens();
-  };
-  while (up.rowWarps > 1 && ctas() < kMultiprocessors * 5 / 2)
-    up.rowWarps /= 2;
-  up.divideColumns(kWarps / up.rowWarps);
-  // Nearly three CTAs for each multiprocessor of M2's 192 tiles of rows, where
-  // one for each tile leaves some with twice as much to do as others.
-  int64_t cluster = op.slots() >= 4 ? 2 : 1;
-  int64_t choices = std::min<int64_t>(ceilDiv(op.slots(), cluster), kWarps);
-  down.rowWarps = 1;
-  down.divideColumns(std::max<int64_t>(kWarps / choices, 1), 4);
-  if (!up.chooseDepth(1, kSharedMemory / 3 - 1024) ||
-      !down.chooseDepth(2 * choices, kSharedMemory / 3 - 2048, choices))
-    return std::nullopt;
-
-  KernelPlan plan;
-  plan.headers = {"impls/experts_packed.cuh"};
-  plan.workspaceBytes = uint64_t(op.pairs() * op.inner()) * 2 * 2;
-  std::string experts = matrixType(op.experts);
-  FunctionPlan first;
-  first.suffix = "up";
-  first.body =
-      formatv("expertsUpPackedDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, "
-              "static_cast<bf16 *>(p.workspace));",
-              extentNumber(op.launch), matrixType(op.x), experts,
-              op.stored13.type(), op.held(), up.text(), down.unitColumns());
-  first.block = up.warps() * 32;
-  first.sharedBytes = up.sharedBytes(1);
-  first.residentBlocks = residentOf(first.sharedBytes, 3);
-  first.grid[0] = ceilDiv(2 * op.inner(), up.ctaRows());
-  first.grid[1] = op.slots();
-  first.grid[2] = op.tokens();
-  first.holdsNext = true; // `down` reads the choices
-  plan.functions.push_back(std::move(first));
-  FunctionPlan second;
-  second.suffix = "down";
-  second.body = formatv(
-      "expertsDownPackedDecode<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}>(p, "
-      "static_cast<const bf16 *>(p.workspace));",
-      extentNumber(op.launch), matrixType(op.weights), experts,
-      op.stored2.number, op.stored2.type(), matrixType(op.out), op.held(),
-      cluster, down.text());
-  second.block = choices * down.columnWarps * 32;
-  second.sharedBytes = down.sharedBytes(2 * choices, choices);
-  second.residentBlocks = residentOf(second.sharedBytes, 3);
-  second.cluster = cluster;
-  second.grid[0] = cluster * ceilDiv(op.hidden(), down.rows);
-  second.grid[1] = op.tokens();
-  second.waitsItself = true;
-  plan.functions.push_back(std::move(second));
-  return plan;
-}
 
 namespace {
 
@@ -415,8 +352,6 @@ saddle::cuda::planExpertsPacked(const ExpertsLaunch &op) {
       op.held() > 2048 || op.held() * 2 * op.inner() > kLargest ||
       op.held() * op.hidden() > kLargest)
     return std::nullopt;
-  if (std::optional<KernelPlan> plan = planDecode(op, *up, *down))
-    return plan;
   SortedPlanner planner(op, *up, *down);
   if (!planner.chooseShapes())
     return std::nullopt;

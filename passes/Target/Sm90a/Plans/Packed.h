@@ -20,21 +20,19 @@ struct PackedShape : device::CtaLayout<device::PackedLayout> {
                                        int64_t rows);
 
   /// Divides the columns over `warps` warps and sets the pieces of a stage:
-  /// wide ones, but `each` or more for a warp where there are so many.
-  void divideColumns(int64_t warps, int64_t each = 2);
+  /// wide ones, but two or more for a warp where there are so many.
+  void divideColumns(int64_t warps);
   /// Chooses the depth, with at most `most` bytes of shared memory for a CTA
   /// that keeps `kept` tokens where possible; false when they do not fit at
-  /// all. `groups` as in sharedBytes().
-  bool chooseDepth(int64_t kept, int64_t most, int64_t groups = 0);
+  /// all.
+  bool chooseDepth(int64_t kept, int64_t most);
 
   int64_t stages() const { return cols / stageColumns(); }
   int64_t tokenBytes() const { return device::packedTokenBytes(cols); }
   /// Of a CTA of rowWarps x columnWarps warps, whose sums lie in the place of
-  /// the rings; or of that many groups of columnWarps warps, whose sums do not.
-  int64_t sharedBytes(int64_t kept, int64_t groups = 0) const {
-    int64_t rings =
-        groups ? groups * columnWarps * ringBytes() : residentOffset();
-    return rings + kept * tokenBytes();
+  /// the rings.
+  int64_t sharedBytes(int64_t kept) const {
+    return residentOffset() + kept * tokenBytes();
   }
   /// Columns that four lanes read together.
   int64_t unitColumns() const { return unit; }

@@ -195,9 +195,10 @@ std::string saddle::cuda::StreamShape::text() const {
 //===--- Tiles of many tokens ---------------------------------------------===//
 
 saddle::cuda::TileShape::TileShape(int64_t groups, int64_t waves,
-                                   int64_t scaleColumns)
+                                   int64_t scaleColumns, int64_t codeBits)
     : device::TileLayout{groups, waves, 8,
-                         scaleColumns ? kLineBytes / scaleColumns : 0},
+                         scaleColumns ? kLineBytes / scaleColumns : 0,
+                         codeBits},
       scaleColumns(scaleColumns) {
   while (depth > 3 && sharedBytes() > kSharedMemory)
     --depth;
@@ -228,4 +229,17 @@ FunctionPlan saddle::cuda::TileShape::function(llvm::StringRef suffix,
   function.residentBlocks = 1;
   function.grid[0] = std::min(items, kMultiprocessors);
   return function;
+}
+
+bool saddle::cuda::canWriteTiles(const Operand &out) {
+  return out.alignment >= 16 &&
+         out.strides[0] * out.element.getIntOrFloatBitWidth() % 128 == 0;
+}
+
+TileShape saddle::cuda::tileFor(int64_t tokens, int64_t rows,
+                                int64_t scaleColumns, int64_t codeBits) {
+  bool full = tokens > 64 &&
+              ceilDiv(tokens, 128) * ceilDiv(rows, 256) >= kMultiprocessors;
+  int64_t each = full ? 2 : 1;
+  return TileShape(each, each, scaleColumns, codeBits);
 }

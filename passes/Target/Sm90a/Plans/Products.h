@@ -137,9 +137,11 @@ private:
 
 /// TileProduct<X, W, ...> and what follows from it.
 struct TileShape : device::TileLayout {
-  /// `scaleColumns` is 64 or 128 for scaled e4m3, else 0. The ring is as deep
-  /// as shared memory allows.
-  TileShape(int64_t groups, int64_t waves, int64_t scaleColumns = 0);
+  /// `scaleColumns` is 64 or 128 for scaled e4m3, else 0; `codeBits` are those
+  /// of weights that are decoded on the way. The ring is as deep as shared
+  /// memory allows.
+  TileShape(int64_t groups, int64_t waves, int64_t scaleColumns = 0,
+            int64_t codeBits = 0);
 
   int64_t scaleColumns;
   /// Extents of the groups of scales.
@@ -152,6 +154,14 @@ struct TileShape : device::TileLayout {
   FunctionPlan function(llvm::StringRef suffix, std::string body,
                         int64_t items) const;
 };
+
+/// Whether tiles can write such results 16 bytes at a time.
+bool canWriteTiles(const Operand &out);
+
+/// The tile of a linear with so many tokens: two groups with two waves, or a
+/// smaller one where those would leave multiprocessors idle.
+TileShape tileFor(int64_t tokens, int64_t rows, int64_t scaleColumns = 0,
+                  int64_t codeBits = 0);
 
 } // namespace saddle::cuda
 

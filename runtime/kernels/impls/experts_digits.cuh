@@ -1,0 +1,200 @@
+// experts for one token or two with weights of integer codes, of four bits or
+// eight (tile/digits.cuh), in two functions:
+//
+//   up    CTAs walk (pair, 8 columns) items, whose codes are fetched ahead; the
+//         warps divide the columns of x. silu(gate) * up, fp32
+//   down  a cluster for each 16 rows of w2 and token: CTAs divide the choices,
+//         warps of a CTA the columns of each; the first CTA adds the choices in
+//         ascending order
+//
+// Floor: the bytes of the chosen experts over the memory bandwidth. Limits:
+// bf16 tokens, rows in tiles of 16 (8 of w1 and of w3), whole stretches.
+
+#pragma once
+
+#include "runtime/kernels/impls/experts.cuh"
+#include "runtime/kernels/impls/linear_digits.cuh"
+#include "runtime/kernels/ptx/cluster.cuh"
+
+namespace saddle::device {
+
+/// The pairs of a launch whose experts are held here, as a warp keeps them.
+template <int most>
+struct HeldPairs {
+  int count, experts[most], pairs[most];
+
+  /// By the warp. The pairs of `tokens` tokens.
+  template <typename Experts, int64_t held>
+  __device__ __forceinline__ void find(const LaunchParams &p, int tokens) {
+    int lane = threadIdx.x % 32, found = 0;
+    constexpr int kSlots = Experts::kCols;
+    for (int first = 0; first < tokens * kSlots; first += 32) {
+      int pair = first + lane;
+      int expert = -1;
+      if (pair < tokens * kSlots)
+        expert = static_cast<int>(heldExpert<held>(
+            p, Experts::row(p.operands[2], pair / kSlots)[pair % kSlots]));
+      uint32_t those = __ballot_sync(kFullWarp, expert >= 0);
+      if (expert >= 0) {
+        int place = found + __popc(those & ((1u << lane) - 1));
+        experts[place] = expert;
+        pairs[place] = pair;
+      }
+      found += __popc(those);
+    }
+    if (lane == 0)
+      count = found;
+    __syncwarp();
+  }
+};
+
+/// inner[pair] = silu(gate) * up, fp32. The grid: CTAs of `warps` warps, each
+/// with at most `most` items.
+template <int extent, typename X, typename Experts, typename W13, int64_t held,
+          int warps, int units, int depth, int most>
+__device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
+  using Product = DigitProduct<W13, units, depth>;
+  constexpr int kTokens = X::kRows, kSlots = Experts::kCols;
+  constexpr int kInner = W13::kRows / held / 2, kTiles = kInner / 8;
+  static_assert(kInner % 8 == 0, "tiles of rows are whole");
+  static_assert(X::kCols == W13::kCols);
+  extern __shared__ __align__(16) uint8_t shared[];
+  __shared__ HeldPairs<kTokens * kSlots> chosenByWarps[warps];
+  __shared__ DigitItems<Product, warps, most> sums;
+  int warp = threadIdx.x / 32;
+  int tokens = static_cast<int>(p.step->counts[extent]);
+  uint8_t *ring =
+      shared + warp * (Product::kRingBytes + kTokens * Product::kTokenBytes);
+  uint8_t *codes = ring + Product::kRingBytes;
+  HeldPairs<kTokens * kSlots> &chosen = chosenByWarps[warp];
+  chosen.template find<Experts, held>(p, tokens);
+  // One token's columns come before weights are under way.
+  constexpr bool kEarly = kTokens == 1 && Product::kRounds <= 2;
+  auto readX = [&](int token) {
+    return [&p, token](int column, float (&values)[8]) {
+      readEight(X::row(p.operands[0], token) + column, values);
+    };
+  };
+  typename Product::template Values<kEarly ? Product::kRounds : 1> early;
+  if constexpr (kEarly)
+    Product::template read<Product::kRounds>(early, 0, warp * units, readX(0));
+  Product product(p.operands + 3, ring, warp * units);
+  int items = chosen.count * kTiles;
+  sums.sum(
+      product, items,
+      [&](int item) {
+        int first =
+            chosen.experts[item / kTiles] * 2 * kInner + item % kTiles * 8;
+        return typename Product::Rows{{first, first + kInner}};
+      },
+      [&] {
+        if constexpr (kEarly) {
+          Product::template write<Product::kRounds>(codes, 0, early);
+          __syncwarp();
+        } else {
+          for (int token = 0; token < tokens; ++token)
+            Product::encode(codes + token * Product::kTokenBytes, warp * units,
+                            readX(token));
+        }
+      },
+      [&](int item) {
+        int token = kTokens == 1 ? 0 : chosen.pairs[item / kTiles] / kSlots;
+        return codes + token * Product::kTokenBytes;
+      });
+  __syncthreads();
+  for (int at = threadIdx.x; at < most * 8; at += blockDim.x) {
+    int item = static_cast<int>(blockIdx.x + at / 8 * gridDim.x);
+    if (item < items)
+      inner[static_cast<int64_t>(chosen.pairs[item / kTiles]) * kInner +
+            item % kTiles * 8 + at % 8] =
+          silu(sums.at(at / 8, at % 8)) * sums.at(at / 8, 8 + at % 8);
+  }
+}
+
+/// out[token] = the sum over its experts held here of weight * w2 inner[pair].
+/// The grid: clusters for blocks of 16 rows, tokens. A warp has a choice, or
+/// one of `kParts` parts of its columns. Waits itself, after it has begun to
+/// fetch weights.
+template <int extent, typename Weights, typename Experts, int w2At, typename W2,
+          typename Out, int64_t held, int cluster, int kParts, int units>
+__device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
+  using Product = DigitProduct<W2, units, 1>;
+  constexpr int kSlots = Experts::kCols;
+  constexpr int kHidden = W2::kRows / held, kInner = W2::kCols;
+  static_assert(kHidden % 16 == 0, "tiles of rows are whole");
+  constexpr int kEach = (kSlots + cluster - 1) / cluster; // choices of a CTA
+  extern __shared__ __align__(16) uint8_t shared[];
+  __shared__ SortedChoices<kSlots> choices;
+  __shared__ float products[kSlots][kParts][16];
+  allowNext();
+  int token = blockIdx.y;
+  if (token >= p.step->counts[extent])
+    return waitForPrevious(); // a kernel is complete after those before it
+  if constexpr (cluster > 1)
+    beginInCluster();
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  int rank = blockIdx.x % cluster, firstRow = blockIdx.x / cluster * 16;
+  int slot = rank * kEach + warp / kParts, part = warp % kParts;
+  uint8_t *ring = shared + warp * (Product::kRingBytes + Product::kTokenBytes);
+  uint8_t *codes = ring + Product::kRingBytes;
+  // The choices were there before `up` began; its results are not yet.
+  int64_t expert =
+      slot < kSlots
+          ? heldExpert<held>(p, Experts::row(p.operands[2], token)[slot])
+          : -1;
+  Product product(p.operands + w2At, ring, part * units);
+  typename Product::Companions companions;
+  if (expert >= 0) {
+    int row = static_cast<int>(expert) * kHidden + firstRow;
+    typename Product::Rows rows = {{row, row + 8}};
+    product.fetch(rows, 0);
+    companions = product.companionsOf(rows);
+  }
+  if (rank == 0)
+    choices.template sort<Weights, Experts, held>(p, token);
+  waitForPrevious();
+  float sums[2] = {};
+  if (expert >= 0) {
+    const float *row =
+        inner + (static_cast<int64_t>(token) * kSlots + slot) * kInner;
+    Product::encode(codes, part * units, [&](int column, float (&values)[8]) {
+      readEight(row + column, values);
+    });
+    waitCopies<0>();
+    product.multiply(codes, 0, companions, sums);
+  }
+  if constexpr (cluster > 1)
+    waitForCluster();
+  if (lane % 4 == 0 && slot < kSlots)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float *to = &products[slot][part][half * 8 + lane / 4];
+      if (cluster > 1 && rank != 0)
+        storeInCluster(to, 0, sums[half]);
+      else
+        *to = sums[half];
+    }
+  if constexpr (cluster > 1) {
+    arriveAtCluster();
+    waitForCluster();
+    if (rank != 0)
+      return;
+  } else {
+    __syncthreads();
+  }
+  int row = threadIdx.x;
+  if (row >= 16)
+    return;
+  float sum = 0;
+  for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
+    float product = 0;
+#pragma unroll
+    for (int j = 0; j < kParts; ++j)
+      product += products[choices.slots[i]][j][row];
+    sum += choices.weights[i] * product;
+  }
+  Out::row(p.operands[w2At + W2::kOperands], token)[firstRow + row] =
+      fromFloat<typename Out::Element>(sum);
+}
+
+} // namespace saddle::device

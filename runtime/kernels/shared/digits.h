@@ -1,0 +1,39 @@
+// Shared memory of products with a token in fixed point (tile/digits.cuh): a
+// ring of codes for each warp, then its share of each token.
+
+#ifndef SADDLE_RUNTIME_KERNELS_SHARED_DIGITS_H
+#define SADDLE_RUNTIME_KERNELS_SHARED_DIGITS_H
+
+#include "runtime/kernels/shared/sizes.h"
+
+namespace saddle::device {
+
+/// A warp's 16 rows of codes of `bits` (4 or 8): `units` units of a row, which
+/// four lanes read 16 bytes of each, in a ring of `depth` stages.
+struct DigitLayout {
+  int64_t bits, units, depth;
+
+  /// Of a row: what one lane reads at a time, and what four do.
+  constexpr int64_t stretchColumns() const { return 128 / bits; }
+  constexpr int64_t unitColumns() const { return 4 * stretchColumns(); }
+  /// A lane has 16 bytes of rows g and g + 8 for each unit.
+  constexpr int64_t stageBytes() const { return units * 2 * 32 * 16; }
+  constexpr int64_t ringBytes() const { return depth * stageBytes(); }
+
+  // A unit of a token: two digits of each column, as many zeros as a stretch
+  // has columns, four exponents, and sums of each half of a stretch.
+  constexpr int64_t digitBytes() const { return 2 * unitColumns(); }
+  constexpr int64_t factorsAt() const {
+    return digitBytes() + stretchColumns();
+  }
+  constexpr int64_t sumsAt() const { return factorsAt() + 4 * 4; }
+  constexpr int64_t unitBytes() const { return sumsAt() + 4 * 2 * 4; }
+  constexpr int64_t tokenBytes() const { return units * unitBytes(); }
+  constexpr int64_t warpBytes(int64_t tokens) const {
+    return ringBytes() + tokens * tokenBytes();
+  }
+};
+
+} // namespace saddle::device
+
+#endif // SADDLE_RUNTIME_KERNELS_SHARED_DIGITS_H

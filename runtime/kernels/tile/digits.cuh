@@ -1,0 +1,467 @@
+// A warp multiplies 16 rows of codes with one token on the integer tensor
+// cores, exactly: codes are bytes, and the token is in fixed point.
+//
+// Four lanes read 16 bytes of a row each, a stretch. The token has an exponent
+// for each stretch, and 16 bits for each column: two digits of eight. Rows are
+// the 16-row operand of mma.sync; of the eight columns of the other, two are
+// the digits of the first lane's stretch and zero for all others, two those of
+// the second's, and so on. So lane 4 g + t has the sums of its own stretches of
+// rows g and g + 8, and meets only their scales and zeros. A number of the
+// token is off by at most 2^-16 of the largest of its stretch.
+//
+// What a lane copies, no other lane reads: codes come by cp.async to places of
+// its own, and nobody waits for anybody.
+
+#pragma once
+
+#include "runtime/kernels/ptx/copy_async.cuh"
+#include "runtime/kernels/ptx/mma.cuh"
+#include "runtime/kernels/shared/digits.h"
+#include "runtime/kernels/tile/weights.cuh"
+
+#include <type_traits>
+
+namespace saddle::device {
+
+//===--- Codes ------------------------------------------------------------===//
+
+/// How codes become bytes: operands() makes a step of eight columns of a
+/// stretch, where column i of the eight is byte place(i). A code's value is
+/// (byte - kZero) * kUnit. Made from a zero that the assembler does not know.
+template <typename Codes>
+struct CodeBytes;
+
+template <int zero>
+struct CodeBytes<Nibbles<zero>> {
+  static constexpr int kBits = 4, kZero = zero;
+  static constexpr bool kSigned = false;
+  static constexpr float kUnit = 1;
+  explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
+  /// Even columns are low halves of bytes.
+  static __host__ __device__ constexpr int place(int i) {
+    return i % 2 * 4 + i / 2;
+  }
+  __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
+                                           int step, uint32_t &low,
+                                           uint32_t &high) const {
+    low = words[step] & 0x0f0f0f0fu;
+    high = words[step] >> 4 & 0x0f0f0f0fu;
+  }
+};
+
+/// Twice the number is an integer of at most 12; 16 more, and bytes have no
+/// sign.
+template <>
+struct CodeBytes<E2M1> {
+  static constexpr int kBits = 4, kZero = 16;
+  static constexpr bool kSigned = false;
+  static constexpr float kUnit = 0.5f;
+  /// An instruction has one constant; the assembler would make the other anew
+  /// for each, if it could know it.
+  explicit __device__ __forceinline__ CodeBytes(uint32_t nothing)
+      : positives(0x13121110u + nothing), negatives(0x0d0e0f10u + nothing) {}
+  static __host__ __device__ constexpr int place(int i) { return i; }
+  __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
+                                           int step, uint32_t &low,
+                                           uint32_t &high) const {
+    uint32_t word = words[step], other = word ^ 0x88888888u;
+    low = bytesOf(word, other);
+    high = bytesOf(word >> 16, other >> 16);
+  }
+
+private:
+  uint32_t positives, negatives;
+
+  /// The bytes of four codes. prmt looks a code's low bits up; with the fourth
+  /// bit it takes the sign of what it finds, eight times: none here.
+  __device__ __forceinline__ uint32_t bytesOf(uint32_t codes,
+                                              uint32_t others) const {
+    uint32_t positive, negative;
+    asm("prmt.b32 %0, %1, %2, %3;"
+        : "=r"(positive)
+        : "r"(positives), "r"(0x1c181614u), "r"(codes));
+    asm("prmt.b32 %0, %1, %2, %3;"
+        : "=r"(negative)
+        : "r"(negatives), "r"(0x04080a0cu), "r"(others));
+    return positive | negative;
+  }
+};
+
+template <int zero>
+struct CodeBytes<Bytes<zero>> {
+  static constexpr int kBits = 8, kZero = zero;
+  static constexpr bool kSigned = false;
+  static constexpr float kUnit = 1;
+  explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
+  static __host__ __device__ constexpr int place(int i) { return i; }
+  __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
+                                           int step, uint32_t &low,
+                                           uint32_t &high) const {
+    low = words[step * 2];
+    high = words[step * 2 + 1];
+  }
+};
+
+/// Integers with a sign.
+template <>
+struct CodeBytes<Numbers> : CodeBytes<Bytes<0>> {
+  static constexpr bool kSigned = true;
+  using CodeBytes<Bytes<0>>::CodeBytes;
+};
+
+//===--- The product ------------------------------------------------------===//
+
+/// `Weights` are StoredWeights with a scale for each row, or for blocks of its
+/// columns that are whole stretches or half of one. A warp has `units` units of
+/// its rows and a ring of `depth` stages of them.
+template <typename Weights, int units, int depth>
+struct DigitProduct {
+  using Codes = CodeBytes<typename Weights::Codes>;
+  using Scale = typename Weights::Scale;
+  using Zero = typename Weights::Zero;
+  using Global = typename Weights::Global;
+  static constexpr DigitLayout kLayout = {Codes::kBits, units, depth};
+  static constexpr int kDepth = depth;
+  static constexpr int kStageBytes = kLayout.stageBytes(),
+                       kRingBytes = kLayout.ringBytes();
+  /// Of a unit of a token, and of this warp's units.
+  static constexpr int kUnitBytes = kLayout.unitBytes(),
+                       kTokenBytes = kLayout.tokenBytes();
+  static constexpr int kZerosAt = kLayout.digitBytes(),
+                       kFactorsAt = kLayout.factorsAt(),
+                       kSumsAt = kLayout.sumsAt();
+  static constexpr int kColumns = kLayout.stretchColumns(); // of a stretch
+  static constexpr int kUnitColumns = 4 * kColumns;
+  static constexpr int kStretches = Weights::kCols / kColumns;
+  static_assert(kStretches * kColumns == Weights::kCols,
+                "stretches are never cut");
+  /// One scale for all columns multiplies the sums of all.
+  static constexpr bool kRowScale = Scale::kBlockCols >= Weights::kCols;
+  /// Scales of a stretch.
+  static constexpr int kParts =
+      Scale::kBlockCols < kColumns ? kColumns / Scale::kBlockCols : 1;
+  static_assert(kParts <= 2 && Scale::kBlockCols * kParts % kColumns == 0,
+                "a stretch has one scale or two");
+  static_assert(Scale::kBlockRows == 1, "a row has scales of its own");
+  static constexpr int kSteps = kColumns / 8;
+  /// Whether four lanes have one number for each unit. Then they divide the
+  /// units, and each unit's lane tells the others.
+  template <typename C>
+  static constexpr bool kIsOfUnits =
+      C::kBlockCols % (4 * kColumns) == 0 || C::kBlockCols >= Weights::kCols;
+  /// Numbers of a companion that a lane holds of a row.
+  template <typename C>
+  static constexpr int kHeld = kIsOfUnits<C> ? (units + 3) / 4 : units;
+  static constexpr int kScales = kRowScale ? 1 : kHeld<Scale>;
+  static_assert(kParts == 1 || Scale::kRowBytes % 2 == 0,
+                "two scales are read at a time");
+  /// The scales of a stretch as they are stored.
+  using ScaleBits =
+      std::conditional_t<std::is_same_v<typename Scale::Element, float>, float,
+                         std::conditional_t<kParts == 2, uint16_t, uint8_t>>;
+  static_assert(sizeof(ScaleBits) == kParts * sizeof(typename Scale::Element));
+
+  /// The first of each eight rows, among those of all members.
+  struct Rows {
+    int first[2];
+  };
+  /// Scales and zeros of a lane's stretches of a warp's rows, and the global
+  /// scale.
+  struct Companions {
+    ScaleBits scales[kScales][2];
+    uint8_t zeros[Zero::kIsThere ? kHeld<Zero> : 1][2];
+    float globals[2];
+  };
+
+  /// `ring` is this warp's; its units begin at `firstUnit` of a row.
+  __device__ __forceinline__ DigitProduct(void *const *operands, uint8_t *ring,
+                                          int firstUnit)
+      : operands(operands), ring(sharedAddress(ring) + threadIdx.x % 32 * 16),
+        firstStretch(firstUnit * 4 + threadIdx.x % 4),
+        bytes(unknownZero(operands[0])) {}
+
+  /// Starts to copy the codes of `rows` to a stage, as one group of copies.
+  __device__ __forceinline__ void fetch(const Rows &rows, int stage) const {
+    uint32_t to = ring + stage * kStageBytes;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      auto *row = reinterpret_cast<const uint8_t *>(Weights::Elements::row(
+                      operands[0], rows.first[half] + threadIdx.x % 32 / 4)) +
+                  firstStretch * 16;
+#pragma unroll
+      for (int u = 0; u < units; ++u)
+        copyAsync16(to + (u * 2 + half) * 512,
+                    row + (isThere(u) ? u * 64 : -firstStretch * 16));
+    }
+    commitCopies();
+  }
+
+  __device__ __forceinline__ Companions companionsOf(const Rows &rows) const {
+    Companions result;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      int row = rows.first[half] + threadIdx.x % 32 / 4;
+      auto *scales = Scale::row(operands[1], 0, row);
+#pragma unroll
+      for (int i = 0; i < kScales; ++i)
+        result.scales[i][half] = __ldg(reinterpret_cast<const ScaleBits *>(
+            kRowScale ? scales : entryOf<Scale>(scales, i)));
+      if constexpr (Zero::kIsThere) {
+        auto *zeros = Zero::row(operands[2], 0, row);
+#pragma unroll
+        for (int i = 0; i < kHeld<Zero>; ++i)
+          result.zeros[i][half] = __ldg(entryOf<Zero>(zeros, i));
+      }
+      result.globals[half] = 1;
+      if constexpr (Global::kIsThere)
+        result.globals[half] =
+            __ldg(Global::row(operands[Weights::kOperands - 1], 0, row));
+    }
+    return result;
+  }
+
+  /// Eight columns for each of 32 lanes: what a warp encodes at a time.
+  static constexpr int kEights = units * kUnitColumns / 8;
+  static constexpr int kRounds = (kEights + 31) / 32;
+  template <int count>
+  using Values = float[count][8];
+
+  /// Reads `count` times 32 eights of this warp's units of a token, from number
+  /// `first` on: read(column, values) are eight columns.
+  template <int count, typename Read>
+  static __device__ __forceinline__ void read(Values<count> &values, int first,
+                                              int firstUnit, Read read) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      int at = (first + i) * 32 + threadIdx.x % 32;
+      int column = firstUnit * kUnitColumns + at * 8;
+#pragma unroll
+      for (int k = 0; k < 8; ++k)
+        values[i][k] = 0;
+      if (at < kEights && column < Weights::kCols)
+        read(column, values[i]);
+    }
+  }
+  /// Writes them as digits. By the whole warp.
+  template <int count>
+  static __device__ __forceinline__ void write(uint8_t *token, int first,
+                                               const Values<count> &values) {
+#pragma unroll
+    for (int i = 0; i < count; ++i)
+      if (first + i < kRounds)
+        encodeEight(token, (first + i) * 32 + threadIdx.x % 32, values[i]);
+  }
+  /// Both, for all of this warp's units. They are there when it has met.
+  template <typename Read>
+  static __device__ __forceinline__ void encode(uint8_t *token, int firstUnit,
+                                                Read from) {
+    // As many loads at a time as registers hold.
+    constexpr int kBatch = kRounds < 2 ? 1 : 2;
+#pragma unroll 1
+    for (int first = 0; first < kRounds; first += kBatch) {
+      Values<kBatch> values;
+      read<kBatch>(values, first, firstUnit, from);
+      write<kBatch>(token, first, values);
+    }
+    __syncwarp();
+  }
+
+  /// sums[half] = row g + 8 half of a stage times the token, for all four lanes
+  /// of g.
+  __device__ __forceinline__ void multiply(const uint8_t *token, int stage,
+                                           const Companions &companions,
+                                           float (&sums)[2]) const {
+    int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    // The digits of lane t's stretch are columns 2 t and 2 t + 1 of the token.
+    const uint8_t *digits =
+        token + (g / 2 == t ? (t * 2 + g % 2) * kColumns : kZerosAt);
+    uint32_t from = ring + stage * kStageBytes;
+    sums[0] = sums[1] = 0;
+#pragma unroll
+    for (int u = 0; u < units; ++u) {
+      Vector<uint32_t, 4> b[kColumns / 16]; // two steps each
+#pragma unroll
+      for (int i = 0; i < kColumns / 16; ++i)
+        b[i] = reinterpret_cast<const Vector<uint32_t, 4> *>(digits +
+                                                             u * kUnitBytes)[i];
+      const uint8_t *unit = token + u * kUnitBytes;
+      float factor = reinterpret_cast<const float *>(unit + kFactorsAt)[t];
+      Vector<uint32_t, 4> codes[2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        codes[half] = loadCodes(from + (u * 2 + half) * 512);
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        int d[4] = {};
+#pragma unroll
+        for (int i = 0; i < kSteps / kParts; ++i) {
+          int step = part * (kSteps / kParts) + i;
+          uint32_t a[2][2];
+#pragma unroll
+          for (int half = 0; half < 2; ++half)
+            bytes.operands(codes[half], step, a[half][0], a[half][1]);
+          uint32_t b0 = b[step / 2][step % 2 * 2],
+                   b1 = b[step / 2][step % 2 * 2 + 1];
+          if constexpr (Codes::kSigned)
+            mmaS8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
+          else
+            mmaU8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
+        }
+        int sum = 0;
+        if constexpr (Zero::kIsThere || Codes::kZero != 0)
+          sum = reinterpret_cast<const int *>(unit + kSumsAt)[t * 2 + part];
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          int zero = Codes::kZero;
+          if constexpr (Zero::kIsThere)
+            zero = ofUnit<Zero>(companions.zeros, u, half);
+          float product = static_cast<float>(d[half * 2] * 256 +
+                                             d[half * 2 + 1] - zero * sum);
+          if constexpr (kRowScale)
+            sums[half] += product * factor;
+          else
+            sums[half] +=
+                product *
+                (factor *
+                 scaleOf(ofUnit<Scale>(companions.scales, u, half), part));
+        }
+      }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float scale = Codes::kUnit;
+      if constexpr (kRowScale)
+        scale *= scaleOf(companions.scales[0][half], 0);
+      if constexpr (Global::kIsThere)
+        scale = Weights::kGlobalDivides ? scale / companions.globals[half]
+                                        : scale * companions.globals[half];
+      sums[half] *= scale;
+#pragma unroll
+      for (int other = 1; other < 4; other *= 2)
+        sums[half] += __shfl_xor_sync(kFullWarp, sums[half], other);
+    }
+  }
+
+private:
+  /// Encodes the eight columns of that number. For whole warps.
+  static __device__ __forceinline__ void encodeEight(uint8_t *token, int at,
+                                                     const float (&values)[8]) {
+    constexpr int kEach = kColumns / 8;        // of a stretch
+    int eighth = at % kEach, its = at / kEach; // of the warp's stretches
+    uint32_t most = 0;
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      most = max(most, __float_as_uint(values[i]) & 0x7fffffffu);
+#pragma unroll
+    for (int other = 1; other < kEach; other *= 2)
+      most = max(most, __shfl_xor_sync(kFullWarp, most, other));
+    // The largest becomes less than 2^15 - 2^7, so that both digits fit.
+    uint32_t exponent =
+        __float_as_uint(__uint_as_float(most) * (1 + 0x1p-7f)) >> 23;
+    bool isNumber = most < 0x7f800000u && exponent < 255;
+    exponent = min(max(exponent, 30u), 254u);
+    float toInteger = __uint_as_float((268 - exponent) << 23);
+    float factor = isNumber ? __uint_as_float((exponent - 14) << 23)
+                            : __uint_as_float(0x7fffffffu);
+    uint32_t low[2] = {}, high[2] = {};
+    int sum = 0;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      int number = isNumber ? __float2int_rn(values[i] * toInteger) : 0;
+      sum += number;
+      int place = Codes::place(i);
+      low[place / 4] |= static_cast<uint32_t>(number & 0xff) << place % 4 * 8;
+      high[place / 4] |= static_cast<uint32_t>(number + 128 >> 8 & 0xff)
+                         << place % 4 * 8;
+    }
+#pragma unroll
+    for (int other = 1; other < kEach / kParts; other *= 2)
+      sum += __shfl_xor_sync(kFullWarp, sum, other);
+    if (at >= kEights)
+      return;
+    uint8_t *unit = token + its / 4 * kUnitBytes;
+    uint8_t *digits = unit + its % 4 * 2 * kColumns + eighth * 8;
+    *reinterpret_cast<uint2 *>(digits) = {high[0], high[1]};
+    *reinterpret_cast<uint2 *>(digits + kColumns) = {low[0], low[1]};
+    if (eighth == 0)
+      reinterpret_cast<float *>(unit + kFactorsAt)[its % 4] = factor;
+    if (eighth % (kEach / kParts) == 0)
+      reinterpret_cast<int *>(
+          unit + kSumsAt)[its % 4 * 2 + eighth / (kEach / kParts)] = sum;
+    if (its % 4 == 0)
+      *reinterpret_cast<uint2 *>(unit + kZerosAt + eighth * 8) = {};
+  }
+
+  void *const *operands;
+  uint32_t ring;    // this lane's first place
+  int firstStretch; // this lane's, of a row
+  Codes bytes;
+
+  /// Rows begin at multiples of 16 bytes. What a lane hears from another may be
+  /// another number for each, and so has a register of each lane.
+  static __device__ __forceinline__ uint32_t unknownZero(const void *row) {
+    return __shfl_sync(
+        kFullWarp, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(row)) % 16,
+        0);
+  }
+  /// Whether this lane has a stretch of a unit. Behind the last column the
+  /// token is zero: any stretch will do, and the row's first is there.
+  __device__ __forceinline__ bool isThere(int unit) const {
+    return kStretches % (units * 4) == 0 ||
+           firstStretch + unit * 4 < kStretches;
+  }
+
+  /// This lane's number `i` of a row of a companion. What does not depend on
+  /// `i` stands apart, so that it is computed once.
+  template <typename C>
+  __device__ __forceinline__ const typename C::Element *
+  entryOf(const typename C::Element *row, int i) const {
+    constexpr int kBlock = static_cast<int>(
+        C::kBlockCols < Weights::kCols ? C::kBlockCols : Weights::kCols);
+    if constexpr (kIsOfUnits<C>) {
+      int lane = threadIdx.x % 4, unit = i * 4 + lane;
+      int first = firstStretch - lane + (unit < units ? unit : 0) * 4;
+      return row + (first < kStretches ? first : 0) * kColumns / kBlock;
+    } else {
+      static_assert(4 * kColumns % kBlock == 0, "a unit has whole blocks");
+      return row + firstStretch * kColumns / kBlock +
+             (isThere(i) ? i * (4 * kColumns / kBlock)
+                         : -firstStretch * kColumns / kBlock);
+    }
+  }
+  /// The number of a unit of a row, of those that lanes hold.
+  template <typename C, typename T, int count>
+  static __device__ __forceinline__ T ofUnit(const T (&held)[count][2],
+                                             int unit, int half) {
+    if constexpr (!kIsOfUnits<C>)
+      return held[unit][half];
+    else if constexpr (std::is_same_v<T, float>)
+      return __shfl_sync(kFullWarp, held[unit / 4][half], unit % 4, 4);
+    else
+      return static_cast<T>(__shfl_sync(
+          kFullWarp, static_cast<uint32_t>(held[unit / 4][half]), unit % 4, 4));
+  }
+
+  static __device__ __forceinline__ float scaleOf(ScaleBits bits, int part) {
+    if constexpr (std::is_same_v<ScaleBits, float>) {
+      return bits;
+    } else {
+      typename Scale::Element scale;
+      reinterpret_cast<uint8_t &>(scale) =
+          static_cast<uint8_t>(bits >> part * 8);
+      return toFloat(scale);
+    }
+  }
+  static __device__ __forceinline__ Vector<uint32_t, 4>
+  loadCodes(uint32_t from) {
+    Vector<uint32_t, 4> words;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]),
+                   "=r"(words[3])
+                 : "r"(from)
+                 : "memory");
+    return words;
+  }
+};
+
+} // namespace saddle::device

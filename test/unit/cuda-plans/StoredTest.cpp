@@ -1,0 +1,179 @@
+#include "test/unit/cuda-plans/StoredFixture.h"
+
+namespace saddle::cuda {
+namespace {
+
+using schema::CompanionKind;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// Which kernels weights of integer codes, or of codes that are decoded, get.
+class StoredKernelTest : public StoredPlanTest {
+protected:
+  /// int8 with a scale for each row.
+  LaunchDesc bytes(int64_t tokens, int64_t rows, int64_t cols) {
+    return launch("linear",
+                  {operand("x", bf16(), {tokens, cols}),
+                   operand("w", builder.getIntegerType(8, /*isSigned=*/true),
+                           {rows, cols}),
+                   of("w_scale", f32(), {rows}, cols, cols),
+                   operand("out", bf16(), {tokens, rows})},
+                  {{"act_group", 0}});
+  }
+  /// MXFP8.
+  LaunchDesc mxfp8(int64_t tokens, int64_t rows, int64_t cols) {
+    LaunchDesc result = bytes(tokens, rows, cols);
+    result.operands[1].element = e4m3();
+    result.operands[2] = of("w_scale", e8m0(), {rows}, cols, 32);
+    return result;
+  }
+  std::string headerOf(const LaunchDesc &launch) {
+    return plan(launch).headers[0];
+  }
+};
+
+TEST_F(StoredKernelTest, OneTokenMeetsCodesAsIntegers) {
+  KernelPlan p = plan(experts(1, 768));
+  EXPECT_THAT(p.headers, ElementsAre("impls/experts_digits.cuh"));
+  ASSERT_EQ(p.functions.size(), 2u);
+  // The second reads the choices before it waits.
+  EXPECT_TRUE(p.functions[0].holdsNext);
+  // 3072 columns are 24 units of 128, three for each of eight warps. A stage of
+  // a warp has 16 rows of 64 bytes for each, a unit of the token 336 bytes.
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("StoredWeights<Matrix<u8, 393216, 1536, 1536>, "));
+  EXPECT_EQ(p.functions[0].sharedBytes, 8u * 3 * (3 * 1024 + 336));
+  // 96 items of eight columns for each of eight choices, 768 in all, on two
+  // CTAs for each of 132 multiprocessors: three at most.
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(264u, 1u, 1u));
+  EXPECT_THAT(p.functions[0].body, HasSubstr(", 256, 8, 3, 3, 3>(p, "));
+  EXPECT_FALSE(p.functions[0].waitsItself);
+  // Two CTAs of four choices for each 16 of 3072 rows, two warps a choice with
+  // three of 768 columns' six units.
+  EXPECT_EQ(p.functions[1].grid[0], 384u);
+  EXPECT_EQ(p.functions[1].cluster, 2u);
+  EXPECT_EQ(p.functions[1].block, 256u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 2, 2, 3>(p, "));
+  EXPECT_TRUE(p.functions[1].waitsItself);
+  // Activations in fp32.
+  EXPECT_EQ(p.workspaceBytes, 8u * 768 * 4);
+}
+
+TEST_F(StoredKernelTest, LongRowsOfTheSecondProductTakeMoreWarps) {
+  // 6144 columns are 48 units, 24 for each of two warps: too many. Four have
+  // twelve, still more than eight.
+  EXPECT_THAT(plan(experts(1, 2048)).functions[1].body,
+              HasSubstr(", 2, 2, 8>(p, "));
+  EXPECT_THAT(plan(experts(1, 3072)).functions[1].body,
+              HasSubstr(", 2, 4, 6>(p, "));
+  EXPECT_EQ(headerOf(experts(1, 6144)), "impls/experts_packed.cuh");
+}
+
+TEST_F(StoredKernelTest, ALinearOfOneTokenWalksTilesOfRows) {
+  KernelPlan p = plan(bytes(1, 8192, 3072));
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_digits.cuh"));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_TRUE(p.functions[0].waitsItself);
+  // Bytes: units of 64 columns, six for each of eight warps; with three stages
+  // a CTA takes 147 KB and 9 KB of the token, so that there is one for each
+  // multiprocessor, and 512 tiles are four at most.
+  EXPECT_EQ(p.functions[0].grid[0], 132u);
+  EXPECT_THAT(p.functions[0].body, HasSubstr(", 8, 6, 3, 4>(p);"));
+  // Twice as long rows have room for two stages.
+  EXPECT_THAT(plan(bytes(1, 3072, 6144)).functions[0].body,
+              HasSubstr(", 8, 12, 2, 2>(p);"));
+  // Two tokens walk the tiles one after the other.
+  EXPECT_THAT(plan(bytes(2, 8192, 3072)).functions[0].body,
+              HasSubstr(", 8, 6, 3, 8>(p);"));
+  // Codes that are floats of eight bits are no integers.
+  EXPECT_EQ(headerOf(mxfp8(1, 8192, 3072)), "impls/linear.cuh");
+  // Rows of 16.
+  EXPECT_EQ(headerOf(bytes(1, 8200, 3072)), "impls/linear.cuh");
+}
+
+TEST_F(StoredKernelTest, BlocksOfScalesAreWholeStretchesOrHalves) {
+  // A lane reads 32 columns of four bits. Half of them have a scale of one
+  // byte, but none of four.
+  LaunchDesc nvfp4 = linear(1, 256, 3072, 16);
+  nvfp4.operands[1] = codes("w", {256}, 3072, schema::Codes::E2M1);
+  nvfp4.operands[2].element = e4m3();
+  nvfp4.operands.erase(nvfp4.operands.begin() + 3); // no zeros
+  EXPECT_EQ(headerOf(nvfp4), "impls/linear_digits.cuh");
+  nvfp4.operands[2].element = f32();
+  EXPECT_EQ(headerOf(nvfp4), "impls/linear.cuh");
+  EXPECT_EQ(headerOf(linear(1, 256, 3072, 96)), "impls/linear_digits.cuh");
+  LaunchDesc rotated = linear(1, 256, 3072);
+  rotated.operands[1].encoding.rotated = 128;
+  EXPECT_EQ(headerOf(rotated), "impls/linear.cuh");
+}
+
+TEST_F(StoredKernelTest, ManyTokensMeetDecodedRows) {
+  KernelPlan p = plan(linear(2048, 8192, 3072));
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_tile.cuh"));
+  ASSERT_EQ(p.functions.size(), 1u);
+  // Two groups with two waves, and three stages beside the codes of four: 48 KB
+  // and 8 KB.
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("TileProduct<Matrix<bf16, 2048, 3072, 3072>, "
+                        "StoredWeights<"));
+  EXPECT_THAT(p.functions[0].body, HasSubstr(", 2, 2, 3>>(p, "));
+  EXPECT_EQ(p.functions[0].block, 512u); // two multiply, two feed
+  EXPECT_EQ(p.functions[0].grid[0], 132u);
+  // Few tokens of four bits stream.
+  EXPECT_EQ(headerOf(linear(32, 8192, 3072)), "impls/linear_packed.cuh");
+  EXPECT_EQ(headerOf(linear(33, 8192, 3072)), "impls/linear_tile.cuh");
+  // Bytes have no such kernel.
+  EXPECT_EQ(headerOf(bytes(3, 8192, 3072)), "impls/linear_tile.cuh");
+  EXPECT_EQ(headerOf(mxfp8(3, 8192, 3072)), "impls/linear_tile.cuh");
+  LaunchDesc placed = mxfp8(3, 8192, 3072);
+  placed.operands.back().alignment = 8; // results are written by 16 bytes
+  EXPECT_EQ(headerOf(placed), "impls/linear.cuh");
+  LaunchDesc shared = mxfp8(3, 8192, 3072);
+  shared.operands[2].blockRows = 8;
+  EXPECT_EQ(headerOf(shared), "impls/linear_tile.cuh");
+  shared.operands[2].blockRows = 3; // of which there are no whole ones
+  EXPECT_EQ(headerOf(shared), "impls/linear.cuh");
+}
+
+TEST_F(StoredKernelTest, TokensQuantisedByRowsAreRoundedBefore) {
+  // FP8 with a scale for each row, whose activations have one, too.
+  auto quantised = [&](int64_t group, Operand scales) {
+    return launch("linear",
+                  {operand("x", bf16(), {64, 3072}),
+                   operand("w", e4m3(), {8192, 3072}), scales,
+                   operand("out", bf16(), {64, 8192})},
+                  {{"act_group", group}});
+  };
+  Operand ofRows = scale("w_scale", {8192, 1}, 1, 3072);
+  KernelPlan p = plan(quantised(3072, ofRows));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_EQ(p.functions[0].body,
+            "roundToGroups<1, 3072, Matrix<bf16, 64, 3072, 3072>, bf16>(p, "
+            "p.operands[0], p.workspace);");
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("(p, p.workspace, nullptr, nullptr);"));
+  EXPECT_EQ(p.workspaceBytes, 64u * 3072 * 2);
+  // One scale in all.
+  EXPECT_EQ(headerOf(quantised(3072, scale("w_scale", {1, 1}, 8192, 3072))),
+            "impls/linear_tile.cuh");
+  // Groups of columns are none that these kernels quantise by.
+  EXPECT_EQ(headerOf(quantised(1024, ofRows)), "impls/linear.cuh");
+}
+
+TEST_F(StoredKernelTest, ExpertsWithManyTokensMeetDecodedRows) {
+  // 2048 tokens are 64 for each expert; 512 blocks at most.
+  KernelPlan p = plan(experts(2048, 1536));
+  EXPECT_THAT(p.headers, ElementsAre("impls/experts_tile.cuh"));
+  ASSERT_EQ(p.functions.size(), 4u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr("NoCompanion, PlainTokens>(p, "));
+  EXPECT_THAT(p.functions[2].body, HasSubstr("expertsDownTile<5, "));
+  // Of 16384 pairs: activations in bf16, products in fp32.
+  EXPECT_GE(p.workspaceBytes, 16384u * (1536 * 2 + 3072 * 4));
+  // 384 tokens are 12 for each.
+  EXPECT_EQ(headerOf(experts(384, 1536)), "impls/experts_packed.cuh");
+  // 160 activations are no runs of 64 rows.
+  EXPECT_EQ(headerOf(experts(2048, 160)), "impls/experts_packed.cuh");
+}
+
+} // namespace
+} // namespace saddle::cuda
