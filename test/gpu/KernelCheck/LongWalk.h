@@ -29,9 +29,9 @@ struct LongWalkErrors {
   uint64_t launches = 0;
 };
 
-/// The decay_scan launches of the layer that forgets most slowly, one for each
-/// entry of the engine that differs in room; empty when there are none. Names
-/// the place.
+/// The launches with decay_scan, alone or behind SiLU, of the layer that
+/// forgets most slowly, one for each entry of the engine that differs in room;
+/// empty when there are none. Names the place.
 std::vector<LaunchCase> slowestScan(const schema::Engine &engine, uint32_t rank,
                                     std::string &place);
 
