@@ -31,6 +31,7 @@ struct Scan {
   using Result = typename Out::Element;
   static constexpr int kHeads = heads, kRows = rows, kCols = cols;
   static constexpr int kWidth = 2 * rows + cols; // q, k and v of a head
+  static constexpr bool kActivates = activates;
   static constexpr int kState = activates ? 4 : 3, kOut = activates ? 3 : 4;
   static_assert(QKV::kCols == heads * kWidth && Out::kCols == heads * cols,
                 "rows are q, k and v of each head, and one output of each");

@@ -167,8 +167,11 @@ struct ScanCta {
     static_assert(sizeof(ScanBlock) == ScanLayout::kSaidBytes, "see there");
     return reinterpret_cast<ScanBlock *>(shared + kSaidAt)[set];
   }
+  __device__ __forceinline__ uint32_t stageOf(int slot) const {
+    return base + slot * kStageBytes;
+  }
   __device__ __forceinline__ uint32_t stage() const {
-    return base + ring.slot * kStageBytes;
+    return stageOf(ring.slot);
   }
   /// A part of the state that is handed: 64 rows, its columns, of each half.
   __device__ __forceinline__ uint32_t statePart(int part) const {
@@ -210,7 +213,6 @@ struct ScanFeeder {
   Cta &cta;
   static __device__ __forceinline__ uint32_t thread() { return Team::thread(); }
   uint32_t lane = thread() % 32, line = thread() / 8, piece = thread() % 8;
-  uint4 held[2 * kTiles];
 
   __device__ __forceinline__ explicit ScanFeeder(Cta &cta) : cta(cta) {}
   static __device__ __forceinline__ bool isFirstThread() {
@@ -226,24 +228,34 @@ struct ScanFeeder {
     Tokens tokens =
         gather(search, sequence, cursor, look(search, cursor), cta.set);
     Window window = look(search, cursor);
-    fetch(tokens, cta.set);
+    cta.ring.waitEmptied();
+    copy(tokens, cta.set, cta.stage());
     for (bool isFirst = true, isLast = false; !isLast; isFirst = false) {
       Tokens next;
       if (tokens.count > 0)
         next = gather(search, sequence, cursor, window, Cta::after(cta.set));
       isLast = next.count == 0;
-      if (!isLast)
+      uint32_t stage = cta.stage();
+      if (!isLast) {
         window = look(search, cursor);
+        auto ahead = cta.ring;
+        ahead.advance();
+        ahead.waitEmptied();
+        copy(next, Cta::after(cta.set), cta.stageOf(ahead.slot));
+      }
       if (tokens.begins != 0)
         decayed = -1;
       else if (decayed >= 0)
         decayed += tokens.count;
-      cta.ring.waitEmptied();
       if (Team::thread() == 0)
         cta.block() = {tokens.count, sequence, tokens.begins != 0,
                        isFirst,      isLast,   false,
                        ends};
-      write(tokens, next);
+      if (isLast)
+        waitCopies<0>();
+      else
+        waitCopies<1>();
+      finish(tokens, stage);
       fenceForTensorCores();
       arriveAtBarrier(cta.ring.filled());
       cta.advance();
@@ -354,52 +366,63 @@ private:
     return static_cast<int>(i * 32 + line);
   }
 
-  __device__ __forceinline__ const bf16 *source(Tokens tokens, int set,
-                                                int i) const {
-    if (rowOf(i) >= tokens.count)
-      return nullptr;
-    return S::headOf(cta.p, cta.numbers(set)[rowOf(i)], cta.head);
+  /// Where this lane's piece of a row of a tile lies.
+  __device__ __forceinline__ uint32_t placeOf(uint32_t stage, int tile,
+                                              int i) const {
+    return stage + tile * Cta::kTile + i * 32 * 128 + Cta::placeOf(line, piece);
   }
-  __device__ __forceinline__ void fetchPiece(const bf16 *row, int tile, int i) {
-    int column = columnOf(kFirst + tile);
-    held[tile * 2 + i] = {};
-    if (row && column >= 0)
-      held[tile * 2 + i] = *reinterpret_cast<const uint4 *>(row + column);
-  }
-  __device__ __forceinline__ void fetch(Tokens tokens, int set) {
+  /// Begins to copy tokens to a stage; the rest of its rows are zeros.
+  __device__ __forceinline__ void copy(Tokens tokens, int set,
+                                       uint32_t stage) const {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const bf16 *row = source(tokens, set, i);
+      bool real = rowOf(i) < tokens.count;
+      const bf16 *row =
+          S::headOf(cta.p, real ? cta.numbers(set)[rowOf(i)] : 0, cta.head);
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile)
-        fetchPiece(row, tile, i);
+      for (int tile = kFirst; tile < kFirst + kTiles; ++tile) {
+        int column = columnOf(tile);
+        copyAsync16(placeOf(stage, tile, i), row + max(column, 0),
+                    real && column >= 0 ? 16 : 0);
+      }
     }
+    commitCopies();
   }
 
+  static __device__ __forceinline__ uint4 load(uint32_t at) {
+    uint4 values;
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(values.x), "=r"(values.y), "=r"(values.z),
+                   "=r"(values.w)
+                 : "r"(at)
+                 : "memory");
+    return values;
+  }
   static __device__ __forceinline__ void store(uint32_t at, uint4 values) {
     asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(at),
                  "r"(values.x), "r"(values.y), "r"(values.z), "r"(values.w)
                  : "memory");
   }
-  /// Writes what is held of `tokens`, and holds what follows.
-  __device__ __forceinline__ void write(Tokens tokens, Tokens next) {
-    uint32_t stage = cta.stage() + Cta::placeOf(line, piece);
-    const bf16 *rows[2];
+  /// Activates what this thread has copied, in place, and decays v.
+  __device__ __forceinline__ void finish(Tokens tokens, uint32_t stage) const {
+    constexpr int kValues = 2 * Cta::kHalves;
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
-      rows[i] = source(next, Cta::after(cta.set), i);
+    for (int tile = S::kActivates ? kFirst : kValues; tile <= kValues; ++tile) {
+      uint4 values[2];
 #pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile)
+      for (int i = 0; i < 2; ++i)
+        values[i] = load(placeOf(stage, tile, i));
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        uint4 values = S::activate(held[tile * 2 + i]);
-        fetchPiece(rows[i], tile, i);
-        uint32_t at = stage + (kFirst + tile) * Cta::kTile + i * 32 * 128;
-        store(at, values);
-        if (kFirst + tile == 2 * Cta::kHalves)
-          storeDecayed(at + Cta::kTile, values,
+        uint32_t at = placeOf(stage, tile, i);
+        values[i] = S::activate(values[i]);
+        if (S::kActivates)
+          store(at, values[i]);
+        if (tile == kValues)
+          storeDecayed(at + Cta::kTile, values[i],
                        cta.powers()[max(tokens.count - 1 - rowOf(i), 0)]);
       }
+    }
   }
   /// Two parts of v times what is left of it behind the block.
   static __device__ __forceinline__ void storeDecayed(uint32_t at, uint4 values,
