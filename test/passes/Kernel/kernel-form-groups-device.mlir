@@ -73,6 +73,25 @@ func.func @norm_and_gate_are_one_kernel(%y: tensor<8x64xbf16>, %g: tensor<8x64xb
   return %out, %two : tensor<8x64xbf16>, tensor<8x64xbf16>
 }
 
+// With the product that alone reads the gated rows and quantises what it reads, where a rank has whole rows.
+// CHECK-LABEL: func.func @a_quantised_product_goes_with_norm_and_gate
+func.func @a_quantised_product_goes_with_norm_and_gate(%y: tensor<8x32xbf16>, %g: tensor<8x32xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>) {
+  // CHECK-NEXT: %[[G:.*]] = kernel.group "norm_gate_linear" using "norm_gate_linear"
+  // CHECK: kernel.group "norm_all_reduce_gate" using "norm_gate"
+  // CHECK: %[[L:.*]] = model.linear
+  // CHECK: return %[[G]], %[[L]]
+  %s = model.sum_of_squares %y : (tensor<8x32xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %y, %s[0], @norm divisor 32 eps 0.5 : tensor<8x32xbf16>, tensor<8x1xf32> -> tensor<8x32xbf16>
+  %o = model.sigmoid_gate %n, %g : tensor<8x32xbf16>
+  %q = model.linear %o, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  %t = model.sum_of_squares %g : (tensor<8x32xbf16>) -> tensor<8x1xf32>
+  %r = dist.all_reduce %t over <@mesh, ["tp"]> : tensor<8x1xf32>
+  %m = model.rms_scale %g, %r[0], @norm divisor 64 eps 0.5 : tensor<8x32xbf16>, tensor<8x1xf32> -> tensor<8x32xbf16>
+  %two = model.sigmoid_gate %m, %y : tensor<8x32xbf16>
+  %p = model.linear %two, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  return %q, %p : tensor<8x64xbf16>, tensor<8x64xbf16>
+}
+
 // CHECK-LABEL: func.func @a_norm_that_others_read_runs_op_by_op
 func.func @a_norm_that_others_read_runs_op_by_op(%y: tensor<8x64xbf16>, %g: tensor<8x64xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>) {
   // CHECK-NOT: kernel.group

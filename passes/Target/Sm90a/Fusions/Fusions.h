@@ -30,6 +30,7 @@ const DeviceFusion *addRMSNormRouter();
 const DeviceFusion *allReduceDivideByRMS();
 const DeviceFusion *attentionLinear();
 const DeviceFusion *normGate();
+const DeviceFusion *normGateLinear();
 const DeviceFusion *qkNormRopeKVAppend();
 const DeviceFusion *scaledAddRMSNorm();
 const DeviceFusion *scaledAddRMSNormRouter();
@@ -45,6 +46,7 @@ inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
                                             addRMSNormLinear(),
                                             addRMSNorm(),
                                             attentionLinear(),
+                                            normGateLinear(),
                                             normGate(),
                                             qkNormRopeKVAppend(),
                                             siluDecayScan(),
