@@ -255,8 +255,9 @@ struct ScanFeeder {
         waitCopies<0>();
       else
         waitCopies<1>();
+      // No fence for the tensor cores here, which would wait for what has been
+      // fetched ahead: ScanState has it.
       finish(tokens, stage);
-      fenceForTensorCores();
       arriveAtBarrier(cta.ring.filled());
       cta.advance();
       tokens = next;
@@ -403,25 +404,33 @@ private:
                  "r"(values.x), "r"(values.y), "r"(values.z), "r"(values.w)
                  : "memory");
   }
-  /// Activates what this thread has copied, in place, and decays v.
+  /// Activates what this thread has copied, in place, and decays v. A loop, not
+  /// unrolled: four kinds of warps share what a multiprocessor has for code.
   __device__ __forceinline__ void finish(Tokens tokens, uint32_t stage) const {
     constexpr int kValues = 2 * Cta::kHalves;
+    uint4 values[2];
+    if constexpr (S::kActivates)
+#pragma unroll 1
+      for (int tile = kFirst; tile < kValues; ++tile)
+        activate(values, placeOf(stage, tile, 0));
+    uint32_t at = placeOf(stage, kValues, 0);
+    activate(values, at);
 #pragma unroll
-    for (int tile = S::kActivates ? kFirst : kValues; tile <= kValues; ++tile) {
-      uint4 values[2];
+    for (int i = 0; i < 2; ++i)
+      storeDecayed(at + Cta::kTile + i * 32 * 128, values[i],
+                   cta.powers()[max(tokens.count - 1 - rowOf(i), 0)]);
+  }
+  /// This thread's two pieces of a tile.
+  __device__ __forceinline__ void activate(uint4 (&values)[2],
+                                           uint32_t at) const {
 #pragma unroll
-      for (int i = 0; i < 2; ++i)
-        values[i] = load(placeOf(stage, tile, i));
+    for (int i = 0; i < 2; ++i)
+      values[i] = load(at + i * 32 * 128);
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        uint32_t at = placeOf(stage, tile, i);
-        values[i] = S::activate(values[i]);
-        if (S::kActivates)
-          store(at, values[i]);
-        if (tile == kValues)
-          storeDecayed(at + Cta::kTile, values[i],
-                       cta.powers()[max(tokens.count - 1 - rowOf(i), 0)]);
-      }
+    for (int i = 0; i < 2; ++i) {
+      values[i] = S::activate(values[i]);
+      if constexpr (S::kActivates)
+        store(at + i * 32 * 128, values[i]);
     }
   }
   /// Two parts of v times what is left of it behind the block.
@@ -490,11 +499,11 @@ private:
                               Cta::placeOf(at.warp * 16 + at.lane % 16,
                                            step % 4 * 2 + at.lane / 16));
     Sums scores, out;
+    // Behind this, what feeders wrote is there for the tensor cores, too.
+    cta.handed.waitFilled();
     wgmmaFence();
     multiply<true>(scores, q, stage + Cta::kKeys);
     wgmmaCommit();
-    cta.handed.waitFilled();
-    wgmmaFence();
     multiply<true>(out, q, cta.statePart(1));
     multiply<false>(out, q, cta.statePart(0));
     wgmmaCommit();
@@ -676,6 +685,9 @@ private:
     uint32_t stage = cta.stage();
     float sums[kTiles][4];
     uint64_t keys = swizzledColumns(stage + Cta::kKeys, Cta::kTile);
+    // For the writes of those that feed, and on behalf of those that ask, who
+    // wait for this warpgroup.
+    fenceForTensorCores();
     wgmmaFence();
 #pragma unroll
     for (int part = 1; part >= 0; --part)

@@ -266,6 +266,8 @@ std::vector<LaunchCase> slowestScan(const schema::Engine &engine, uint32_t rank,
   return result;
 }
 
+size_t outputOf(const LaunchCase &launch) { return scanOf(launch).out; }
+
 StatusOr<LongWalkErrors> walk(const std::vector<LaunchCase> &launches,
                               const LongWalk &way, const Executor &execute) {
   return Walk(launches, way).run(execute);

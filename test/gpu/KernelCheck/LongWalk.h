@@ -35,6 +35,9 @@ struct LongWalkErrors {
 std::vector<LaunchCase> slowestScan(const schema::Engine &engine, uint32_t rank,
                                     std::string &place);
 
+/// Which operand of such a launch is the scan's output.
+size_t outputOf(const LaunchCase &launch);
+
 /// Walks through `launches` (slowestScan's), which must share their state's
 /// shape. The last slot is the sequence's, and it holds NaN before. Errors: the
 /// executor's; Internal when another slot has changed.

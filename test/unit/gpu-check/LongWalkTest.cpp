@@ -114,6 +114,7 @@ TEST_F(LongWalkTest, SiLUInTheSameLaunchIsPartOfTheLoop) {
   EXPECT_LE(errors->state, 1e-6);
   EXPECT_LE(errors->outputs, 5e-6);
   // Its out and state have changed places.
+  EXPECT_EQ(outputOf(launches[0]), 3u);
   errors = run(Gait::Odd, [](uint64_t, const Operands &operands) {
     auto *value = reinterpret_cast<float *>(operands[4]->view().row(1));
     *value = std::isnan(*value) ? 1 : *value + 0.01f;
