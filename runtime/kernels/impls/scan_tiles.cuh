@@ -145,7 +145,7 @@ struct ScanCta {
         powers()[-i] = 0;
     }
     if (threadIdx.x == 0) {
-      ring.begin(ScanLayout::kFeeders, (asks ? 2 : 1) * 4);
+      ring.begin(ScanLayout::kFillers, (asks ? 2 : 1) * 4);
       handed.begin(128, 4);
     }
     __syncthreads();
@@ -167,11 +167,8 @@ struct ScanCta {
     static_assert(sizeof(ScanBlock) == ScanLayout::kSaidBytes, "see there");
     return reinterpret_cast<ScanBlock *>(shared + kSaidAt)[set];
   }
-  __device__ __forceinline__ uint32_t stageOf(int slot) const {
-    return base + slot * kStageBytes;
-  }
   __device__ __forceinline__ uint32_t stage() const {
-    return stageOf(ring.slot);
+    return base + ring.slot * kStageBytes;
   }
   /// A part of the state that is handed: 64 rows, its columns, of each half.
   __device__ __forceinline__ uint32_t statePart(int part) const {
@@ -191,13 +188,16 @@ struct ScanCta {
   }
 };
 
-/// Those that feed.
+/// Those that feed: two warpgroups that take blocks in turn, so that one waits
+/// while the other computes. Both look for the tokens of all blocks.
 template <typename Cta, typename S, bool asks>
 struct ScanFeeder {
   using Team = LastWarps<1, ScanLayout::kThreads - ScanLayout::kFeeders,
                          ScanLayout::kFeeders>;
   using Search = SequenceSearch<Team>;
-  // Eight lanes have 64 columns of a token, twice for each tile.
+  // Eight lanes have 64 columns of a token, as often as a tile has more.
+  static constexpr int kLines = ScanLayout::kFillers / 8,
+                       kTimes = kScanBlock / kLines;
   static constexpr int kFirst = asks ? 0 : Cta::kHalves;
   static constexpr int kTiles = 2 * Cta::kHalves + 1 - kFirst;
 
@@ -212,7 +212,10 @@ struct ScanFeeder {
 
   Cta &cta;
   static __device__ __forceinline__ uint32_t thread() { return Team::thread(); }
-  uint32_t lane = thread() % 32, line = thread() / 8, piece = thread() % 8;
+  uint32_t lane = thread() % 32, piece = thread() % 8,
+           line = thread() % ScanLayout::kFillers / 8;
+  int group = thread() / ScanLayout::kFillers;
+  int turn = 0; // whose block is at hand
 
   __device__ __forceinline__ explicit ScanFeeder(Cta &cta) : cta(cta) {}
   static __device__ __forceinline__ bool isFirstThread() {
@@ -225,41 +228,35 @@ struct ScanFeeder {
   __device__ __forceinline__ int walk(const Search &search, i32 sequence,
                                       uint32_t cursor, ScanEnds ends) {
     int decayed = 0;
-    Tokens tokens =
-        gather(search, sequence, cursor, look(search, cursor), cta.set);
+    Tokens tokens = gather(search, sequence, cursor, look(search, cursor),
+                           cta.set, turn == group);
     Window window = look(search, cursor);
-    cta.ring.waitEmptied();
-    copy(tokens, cta.set, cta.stage());
     for (bool isFirst = true, isLast = false; !isLast; isFirst = false) {
+      bool mine = turn == group;
+      if (mine) {
+        cta.ring.waitEmptied();
+        copy(tokens);
+      }
       Tokens next;
       if (tokens.count > 0)
-        next = gather(search, sequence, cursor, window, Cta::after(cta.set));
+        next = gather(search, sequence, cursor, window, Cta::after(cta.set),
+                      !mine);
       isLast = next.count == 0;
-      uint32_t stage = cta.stage();
-      if (!isLast) {
+      if (!isLast)
         window = look(search, cursor);
-        auto ahead = cta.ring;
-        ahead.advance();
-        ahead.waitEmptied();
-        copy(next, Cta::after(cta.set), cta.stageOf(ahead.slot));
-      }
       if (tokens.begins != 0)
         decayed = -1;
       else if (decayed >= 0)
         decayed += tokens.count;
-      if (Team::thread() == 0)
-        cta.block() = {tokens.count, sequence, tokens.begins != 0,
-                       isFirst,      isLast,   false,
-                       ends};
-      if (isLast)
+      if (mine) {
+        say({tokens.count, sequence, tokens.begins != 0, isFirst, isLast,
+             /*isEnd=*/false, ends});
         waitCopies<0>();
-      else
-        waitCopies<1>();
-      // No fence for the tensor cores here, which would wait for what has been
-      // fetched ahead: ScanState has it.
-      finish(tokens, stage);
-      arriveAtBarrier(cta.ring.filled());
-      cta.advance();
+        // No fence for the tensor cores here: ScanState has it.
+        finish(tokens);
+        arriveAtBarrier(cta.ring.filled());
+      }
+      advance();
       tokens = next;
     }
     return decayed;
@@ -267,20 +264,29 @@ struct ScanFeeder {
 
   /// There is nothing any more.
   __device__ __forceinline__ void end() {
+    if (turn != group)
+      return;
     cta.ring.waitEmptied();
-    if (Team::thread() == 0)
-      cta.block() = {0, 0, false, false, false, /*isEnd=*/true, {}};
+    say({0, 0, false, false, false, /*isEnd=*/true, {}});
     arriveAtBarrier(cta.ring.filled());
   }
 
   /// Zeros in the CTA's columns of tokens from .. to - 1.
   __device__ __forceinline__ void zero(uint32_t from, uint32_t to) const {
-    for (uint32_t token = from + line; token < to;
+    for (uint32_t token = from + thread() / 8; token < to;
          token += ScanLayout::kFeeders / 8)
       zeroPiece(token, piece);
   }
 
 private:
+  __device__ __forceinline__ void advance() {
+    cta.advance();
+    turn = 1 - turn;
+  }
+  __device__ __forceinline__ void say(const ScanBlock &block) const {
+    if (thread() % ScanLayout::kFillers == 0)
+      cta.block() = block;
+  }
   __device__ __forceinline__ void zeroPiece(uint32_t token,
                                             uint32_t piece) const {
     uint32_t column = cta.column + piece * 8;
@@ -302,11 +308,24 @@ private:
   }
 
   /// The next tokens of `sequence` from `cursor` on, which moves behind them;
-  /// their numbers to those of `set`, by every warp the same. `window` is what
-  /// lies there. Tokens without a position get zeros.
+  /// if it `writes`, their numbers to those of `set`, by every warp the same.
+  /// `window` is what lies there. Tokens without a position get zeros.
   __device__ __forceinline__ Tokens gather(const Search &search, i32 sequence,
                                            uint32_t &cursor, Window window,
-                                           int set) const {
+                                           int set, bool writes) const {
+    // Mostly all of them follow one another, and none begins anew.
+    bool isPlain = cursor + kScanBlock <= search.tokens &&
+                   window.sequences[0] == sequence && window.positions[0] > 0 &&
+                   window.sequences[1] == sequence && window.positions[1] > 0;
+    if (__all_sync(kFullWarp, isPlain)) {
+      if (writes) {
+        cta.numbers(set)[lane] = cursor + lane;
+        cta.numbers(set)[32 + lane] = cursor + 32 + lane;
+      }
+      __syncwarp();
+      cursor += kScanBlock;
+      return {kScanBlock, 0};
+    }
     for (;;) {
       uint32_t any = 0;
       uint64_t real = 0, first = 0;
@@ -343,7 +362,7 @@ private:
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         uint64_t bit = 1ull << (half * 32 + lane);
-        if (real & bit)
+        if (writes && (real & bit) != 0)
           cta.numbers(set)[__popcll(real & (bit - 1))] =
               cursor + half * 32 + lane;
       }
@@ -362,29 +381,32 @@ private:
     int column = tile % Cta::kHalves * 64 + static_cast<int>(piece) * 8;
     return column < S::kRows ? tile / Cta::kHalves * S::kRows + column : -1;
   }
-  /// This lane's row of a tile, and of two.
+  /// This lane's rows of a tile.
   __device__ __forceinline__ int rowOf(int i) const {
-    return static_cast<int>(i * 32 + line);
+    return static_cast<int>(i * kLines + line);
   }
 
-  /// Where this lane's piece of a row of a tile lies.
-  __device__ __forceinline__ uint32_t placeOf(uint32_t stage, int tile,
-                                              int i) const {
-    return stage + tile * Cta::kTile + i * 32 * 128 + Cta::placeOf(line, piece);
+  /// Where this lane's piece of its first row of a tile lies; rowOf(i) is
+  /// i * kRowBytes farther.
+  __device__ __forceinline__ uint32_t placeOf(int tile) const {
+    return cta.stage() + tile * Cta::kTile + Cta::placeOf(line, piece);
   }
-  /// Begins to copy tokens to a stage; the rest of its rows are zeros.
-  __device__ __forceinline__ void copy(Tokens tokens, int set,
-                                       uint32_t stage) const {
+  static constexpr int kRowBytes = kLines * 128;
+
+  /// Begins to copy tokens to the stage; the rest of its rows are zeros.
+  __device__ __forceinline__ void copy(Tokens tokens) const {
+    const uint32_t *numbers = cta.numbers(cta.set);
+    uint32_t to = placeOf(0);
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < kTimes; ++i) {
       bool real = rowOf(i) < tokens.count;
       const bf16 *row =
-          S::headOf(cta.p, real ? cta.numbers(set)[rowOf(i)] : 0, cta.head);
+          S::headOf(cta.p, real ? numbers[rowOf(i)] : 0, cta.head);
 #pragma unroll
       for (int tile = kFirst; tile < kFirst + kTiles; ++tile) {
         int column = columnOf(tile);
-        copyAsync16(placeOf(stage, tile, i), row + max(column, 0),
-                    real && column >= 0 ? 16 : 0);
+        copyAsync16(to + tile * Cta::kTile + i * kRowBytes,
+                    row + max(column, 0), real && column >= 0 ? 16 : 0);
       }
     }
     commitCopies();
@@ -404,33 +426,41 @@ private:
                  "r"(values.x), "r"(values.y), "r"(values.z), "r"(values.w)
                  : "memory");
   }
-  /// Activates what this thread has copied, in place, and decays v. A loop, not
+  /// Activates what this thread has copied, in place, and decays v. Loops, not
   /// unrolled: four kinds of warps share what a multiprocessor has for code.
-  __device__ __forceinline__ void finish(Tokens tokens, uint32_t stage) const {
+  __device__ __forceinline__ void finish(Tokens tokens) const {
     constexpr int kValues = 2 * Cta::kHalves;
-    uint4 values[2];
-    if constexpr (S::kActivates)
+    if constexpr (S::kActivates) {
 #pragma unroll 1
       for (int tile = kFirst; tile < kValues; ++tile)
-        activate(values, placeOf(stage, tile, 0));
-    uint32_t at = placeOf(stage, kValues, 0);
-    activate(values, at);
+#pragma unroll 1
+        for (int i = 0; i < kTimes; i += 2) {
+          uint4 values[2];
+          activate(values, placeOf(tile) + i * kRowBytes);
+        }
+    }
+#pragma unroll 1
+    for (int i = 0; i < kTimes; i += 2) {
+      uint32_t at = placeOf(kValues) + i * kRowBytes;
+      uint4 values[2];
+      activate(values, at);
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
-      storeDecayed(at + Cta::kTile + i * 32 * 128, values[i],
-                   cta.powers()[max(tokens.count - 1 - rowOf(i), 0)]);
+      for (int j = 0; j < 2; ++j)
+        storeDecayed(at + Cta::kTile + j * kRowBytes, values[j],
+                     cta.powers()[max(tokens.count - 1 - rowOf(i + j), 0)]);
+    }
   }
-  /// This thread's two pieces of a tile.
-  __device__ __forceinline__ void activate(uint4 (&values)[2],
-                                           uint32_t at) const {
+  /// This thread's pieces of two rows of a tile.
+  static __device__ __forceinline__ void activate(uint4 (&values)[2],
+                                                  uint32_t at) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
-      values[i] = load(at + i * 32 * 128);
+    for (int j = 0; j < 2; ++j)
+      values[j] = load(at + j * kRowBytes);
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      values[i] = S::activate(values[i]);
+    for (int j = 0; j < 2; ++j) {
+      values[j] = S::activate(values[j]);
       if constexpr (S::kActivates)
-        store(at + i * 32 * 128, values[i]);
+        store(at + j * kRowBytes, values[j]);
     }
   }
   /// Two parts of v times what is left of it behind the block.

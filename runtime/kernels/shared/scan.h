@@ -27,13 +27,15 @@ struct ScanLayout {
 
   /// A warpgroup has the state and one makes outputs; the last ones feed.
   static constexpr int kFeeders = 256, kThreads = 256 + kFeeders;
+  /// Threads that fill a stage.
+  static constexpr int kFillers = 128;
   /// 64 rows of 128 bytes, swizzled as wgmma wants them.
   static constexpr int kTileBytes = 64 * 128;
   /// Stages of the ring of tokens.
   static constexpr int kDepth = 3;
   /// What is said of blocks, and which tokens they are, for all that can be
-  /// under way: in each stage one, one that is gathered, one that is fetched,
-  /// and one whose outputs are stored.
+  /// under way: in each stage one, two that are looked for, and one whose
+  /// outputs are stored.
   static constexpr int kSets = kDepth + 3, kSaidBytes = 20;
 
   /// Runs of 64 rows; behind the last row there are zeros.
