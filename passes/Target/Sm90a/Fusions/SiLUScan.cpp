@@ -1,6 +1,6 @@
-// SiLU of the projections within the recurrence that reads them. In prompts two
-// CTAs activate q and k of a head of 128 columns, beside products that take
-// longer; a launch of its own would read and write them once more.
+// SiLU of the projections within the recurrence that reads them. In prompts
+// both CTAs of a head of 128 columns activate its q and k, which still takes
+// less than a launch that reads and writes them once more.
 
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Fusions/Steps.h"
