@@ -76,6 +76,11 @@ struct NormGateOps {
   model::RMSScaleOp scale;
   model::SigmoidGateOp gate;
 
+  /// Whether nobody else reads what is between: only the gated rows leave.
+  bool keepsTheRest() {
+    return squares->hasOneUse() && scale->hasOneUse() &&
+           (!reduce || reduce->hasOneUse());
+  }
   /// In block order.
   llvm::SmallVector<mlir::Operation *> ops() const;
   static llvm::ArrayRef<Fusion::Part> pattern();

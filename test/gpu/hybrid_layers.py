@@ -27,6 +27,8 @@ ENGINES = """
 one   | 1 | 8  | --max-batch 64 --buckets 1,8,64 --max-seq-len 66560
 two   | 2 | 16 | --max-batch 64 --buckets 1,8,64 --max-seq-len 66560
 sunk  | 2 | 16 | --max-batch 64 --buckets 1,8,64 --max-seq-len 8192 --rms-factors sunk
+pair  | 1 | 2  | --max-batch 8 --buckets 1,8 --max-seq-len 66560
+pair2 | 2 | 2  | --max-batch 8 --buckets 1,8 --max-seq-len 66560
 long  | 1 | 2  | --max-batch 8 --buckets 1,8 --max-seq-len 528384
 """
 # engine | what saddle-bench is told. Contexts are computed, not claimed, so long
@@ -37,6 +39,8 @@ one  | --batch 1 --context 65536 --prefill 2048
 two  | --batch 1,8,64 --context 1024 --prefill 2048,8192,65536
 two  | --batch 1 --context 65536 --prefill 2048
 sunk | --batch 1,8,64 --context 1024 --prefill 2048
+pair | --batch 1,8 --context 64 --prefill 2048,8192,16384,65536
+pair2 | --batch 1,8 --context 64 --prefill 2048,8192,16384,65536
 long | --batch 1,8 --context 1024,65536 --prefill 2048
 long | --batch 1 --context 524288 --prefill 2048
 """
@@ -111,6 +115,11 @@ def by_layer(launches, is_linear):
             for kind in layers for part, _ in PARTS}
 
 
+def parts_line(times, tokens):
+    return "".join(f" {kind} {part} {time / tokens:.3f}"
+                   for (kind, part), time in sorted(times.items()))
+
+
 def kernels_line(row, count):
     """The kernels that take longest: launches, microseconds each, share of floor."""
     kernels = sorted(row["kernels"], key=lambda each: -each["seconds"])[:count]
@@ -133,11 +142,13 @@ def report(name, layers, bench, trace):
             tokens, count = row["tokens"], -(-row["tokens"] // CHUNK)
             what, seconds = f"prefill {tokens}", "seconds"
         mine, launches = launches[:count], launches[count:]
-        times = by_layer(mine, is_linear)
         print(f"{name}: {what}: {row[seconds]['median'] * 1e3:.3f} ms, on device "
               f"{row['device_seconds']['median'] * 1e3:.3f}; us of a layer and token:"
-              + "".join(f" {kind} {part} {time / tokens:.3f}"
-                        for (kind, part), time in sorted(times.items())))
+              f"{parts_line(by_layer(mine, is_linear), tokens)}")
+        for chunk in sorted({1, count - 1} & set(range(1, count))):
+            first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, tokens)
+            times = by_layer(mine[chunk:chunk + 1], is_linear)
+            print(f"  tokens {first} to {last - 1}:{parts_line(times, last - first)}")
         print(f"  {kernels_line(row, 8)}", flush=True)
 
 
@@ -178,7 +189,7 @@ def main():
     runner.add_argument("pack", type=pathlib.Path)
     runner.add_argument("--out", type=pathlib.Path, required=True,
                         help="folder for the JSON of saddle-bench")
-    runner.add_argument("--engines", nargs="+", default=["one", "two", "sunk", "long"])
+    runner.add_argument("--engines", nargs="+", default=["one", "two", "sunk", "pair", "pair2", "long"])
     runner.add_argument("--gpus", type=int, default=1)
     runner.add_argument("--timeout", type=float, default=300)
     runner.add_argument("--keep-traces", action="store_true")

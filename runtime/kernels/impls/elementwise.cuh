@@ -6,6 +6,7 @@
 #pragma once
 
 #include "runtime/kernels/abi.h"
+#include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/tile/vectors.cuh"
 
 namespace saddle::device {
@@ -51,7 +52,7 @@ __device__ void scaledAdd(const LaunchParams &p, float alpha, float beta) {
 template <typename Result>
 __device__ __forceinline__ float gated(float x, float gate) {
   if constexpr (sizeof(Result) == 2)
-    return __fdividef(x, 1.0f + __expf(-gate));
+    return __fdividef(x, 1.0f + exp2Fast(gate * -1.44269504f));
   else
     return x / (1.0f + expf(-gate));
 }

@@ -18,6 +18,25 @@ __device__ __forceinline__ int offsetFrom(const void *base,
   return static_cast<int>(number - static_cast<const float *>(base));
 }
 
+/// Item `item` of `tokenBlocks` times `rowBlocks`: which of both it is. Rows
+/// are taken in panels that all tokens meet before the next panel begins, so
+/// that CTAs at work at the same time share tokens and rows from L2: where
+/// weights do not fit there, walking all rows for each block of tokens would
+/// fetch them from memory once for each.
+struct TileItem {
+  int tokenBlock, rowBlock;
+
+  __device__ __forceinline__ TileItem(int item, int tokenBlocks,
+                                      int rowBlocks) {
+    constexpr int kPanel = 12; // of about as many tokens' blocks at a time
+    int panel = item / (kPanel * tokenBlocks);
+    int rest = item - panel * kPanel * tokenBlocks;
+    int width = min(kPanel, rowBlocks - panel * kPanel);
+    tokenBlock = rest / width;
+    rowBlock = panel * kPanel + rest % width;
+  }
+};
+
 /// Of `items` that CTAs take in turn, how many this one has.
 __device__ __forceinline__ int itemsOfCta(int items) {
   int after = items - static_cast<int>(blockIdx.x);
@@ -39,12 +58,14 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
   constexpr int kBlocks = (W::kRows + Product::kRows - 1) / Product::kRows;
   Product product(tiles, static_cast<uint8_t *>(maps), weights);
   int count = p.step->counts[extent];
-  int items = (count + kTokens - 1) / kTokens * kBlocks;
+  int tokenBlocks = (count + kTokens - 1) / kTokens;
+  int items = tokenBlocks * kBlocks;
   if (Product::isFeeder()) {
     Product::beginFeeding();
     for (int item = blockIdx.x; item < items; item += gridDim.x) {
-      int firstToken = item / kBlocks * kTokens, left = count - firstToken;
-      int firstRow = item % kBlocks * Product::kRows;
+      TileItem at(item, tokenBlocks, kBlocks);
+      int firstToken = at.tokenBlock * kTokens, left = count - firstToken;
+      int firstRow = at.rowBlock * Product::kRows;
       typename Product::Source source;
       source.item = item;
       source.count = left < kTokens ? left : kTokens;
@@ -75,8 +96,9 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
     product.multiply(itemsOfCta(items), [&](auto &sums, auto place, auto,
                                             int item, int count) {
       constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
-      int firstToken = item / kBlocks * kTokens + place.token;
-      int firstRow = item % kBlocks * Product::kRows + place.wave * 128;
+      TileItem at(item, tokenBlocks, kBlocks);
+      int firstToken = at.tokenBlock * kTokens + place.token;
+      int firstRow = at.rowBlock * Product::kRows + place.wave * 128;
 #pragma unroll
       for (int i = 0; i < kSums; ++i)
         storeResults(

@@ -188,6 +188,28 @@ __device__ void scaledAddRmsNorm(const LaunchParams &p, float alpha, float beta,
       });
 }
 
+/// Encodes a row of shared memory, a Row, that the CTA has just written; the
+/// next one may take its place.
+template <int threads, int group, typename Row>
+__device__ __forceinline__ void encodeRow(const typename Row::Element *row,
+                                          e4m3 *codes, float *factors) {
+  constexpr int kCols = Row::kCols, kGroups = (kCols + group - 1) / group;
+  __syncthreads();
+#pragma unroll 4
+  for (int i = threadIdx.x / 32; i < kGroups; i += threads / 32) {
+    int first = i * group, left = kCols - first;
+    if constexpr (group == 128 && kCols % group == 0) {
+      WideGroupEncoder<typename Row::Element> encoder;
+      encoder.load(row + first);
+      encoder.store(codes + first, factors + i);
+    } else {
+      encodeGroup<group>(row + first, left < group ? left : group,
+                         codes + first, factors + i);
+    }
+  }
+  __syncthreads();
+}
+
 /// The norm, rounded as elements of Sum, leaves as codes and the factors of
 /// groups of `group` columns.
 template <int extent, int threads, int group, typename A, typename B,
@@ -201,14 +223,8 @@ __device__ void addRmsNormEncode(const LaunchParams &p, float eps, void *codes,
       p, eps, Added{},
       [&](uint32_t row, auto &share, float factor, auto &weights) {
         share.template storeScaled<Row>(factor, weights, normed, 0);
-        __syncthreads();
-        for (int i = threadIdx.x / 32; i < Factors::kCols; i += threads / 32) {
-          int first = i * group, left = static_cast<int>(A::kCols) - first;
-          encodeGroup<group>(normed + first, left < group ? left : group,
-                             Codes::row(codes, row) + first,
-                             Factors::row(factors, row) + i);
-        }
-        __syncthreads(); // before the next row takes its place
+        encodeRow<threads, group, Row>(normed, Codes::row(codes, row),
+                                       Factors::row(factors, row));
       });
 }
 

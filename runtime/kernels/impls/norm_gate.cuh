@@ -1,10 +1,11 @@
 // norm_gate and norm_all_reduce_gate: the norm behind a recurrence and the gate
 // of its output, out = (x / rms(x) * weight) * sigmoid(gate), where columns of
 // a row may lie on several ranks (rows_across_ranks.cuh). squares_gate: the
-// same but for rms(x), whose sum of squares is a result. One CTA per row keeps
-// it in registers; the scaled row is rounded as rms_scale and scale_columns do.
-// Floor: the bytes of the rows; for few tokens a load, a reduction and a store,
-// about 2 us.
+// same but for rms(x), whose sum of squares is a result. norm_gate_linear: the
+// rows leave as codes for the product that alone reads them. One CTA per row
+// keeps it in registers; the scaled row is rounded as rms_scale and
+// scale_columns do. Floor: the bytes of the rows; for few tokens a load, a
+// reduction and a store, about 2 us.
 
 #pragma once
 
@@ -21,9 +22,8 @@ namespace norm_gate {
 enum Operand { kX, kWeight, kGate, kOut, kSums = kOut, kOutBehindSums };
 } // namespace norm_gate
 
-/// A thread's part of a row; the rows of results are operand `outAt`.
-template <int threads, typename X, typename Gate, typename Out,
-          int outAt = norm_gate::kOut>
+/// A thread's part of a row.
+template <int threads, typename X, typename Gate, typename Out>
 class NormGateRow {
   static_assert(X::kCols == Out::kCols && Gate::kCols == Out::kCols,
                 "the operands have one width");
@@ -48,7 +48,9 @@ public:
     sums[0] = share.sumOfSquares(scratch);
     sums[1] = 0;
   }
-  __device__ __forceinline__ void finish(float factor) const {
+  /// The result is row `to` of `out`.
+  __device__ __forceinline__ void finish(float factor, void *out,
+                                         int64_t to) const {
     share.forEach([&](int i, int column) {
       auto gamma = *reinterpret_cast<const Vector<float, kCount> *>(
           static_cast<const float *>(p.operands[norm_gate::kWeight]) + column);
@@ -59,8 +61,11 @@ public:
             toFloat(fromFloat<Element>(share.values[i][j] * factor * gamma[j]));
         results[j] = gated<Element>(scaled, toFloat(gates[i][j]));
       }
-      storeVector<Out, kCount>(p.operands[outAt], row, column, results);
+      storeVector<Out, kCount>(out, to, column, results);
     });
+  }
+  __device__ __forceinline__ void finish(float factor) const {
+    finish(factor, p.operands[norm_gate::kOut], row);
   }
 
 private:
@@ -84,6 +89,27 @@ __device__ void normGate(const LaunchParams &p, float divisor, float eps) {
   }
 }
 
+/// Whole rows, which leave as codes and the factors of groups of `group`
+/// columns, rounded as elements of X before.
+template <int extent, int threads, int group, typename X, typename Gate,
+          typename Codes, typename Factors>
+__device__ void normGateEncode(const LaunchParams &p, float divisor, float eps,
+                               void *codes, void *factors) {
+  using Element = typename X::Element;
+  using Row = Matrix<Element, 1, X::kCols, X::kCols>;
+  __shared__ float scratch[threads / 32];
+  __shared__ __align__(16) Element gatedRow[X::kCols];
+  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
+       row += gridDim.x) {
+    NormGateRow<threads, X, Gate, Row> mine(p, row);
+    float sums[2];
+    mine.sums(sums, scratch);
+    mine.finish(rmsFactor(sums[0], divisor, eps), gatedRow, 0);
+    encodeRow<threads, group, Row>(gatedRow, Codes::row(codes, row),
+                                   Factors::row(factors, row));
+  }
+}
+
 /// The rows at hand, whole or not, not divided; out may be exactly x or gate.
 template <int extent, int threads, typename X, typename Gate, typename Sums,
           typename Out>
@@ -91,12 +117,12 @@ __device__ void squaresGate(const LaunchParams &p) {
   __shared__ float scratch[threads / 32];
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
        row += gridDim.x) {
-    NormGateRow<threads, X, Gate, Out, norm_gate::kOutBehindSums> mine(p, row);
+    NormGateRow<threads, X, Gate, Out> mine(p, row);
     float sums[2];
     mine.sums(sums, scratch);
     if (threadIdx.x == 0)
       *Sums::row(p.operands[norm_gate::kSums], row) = sums[0];
-    mine.finish(1.0f);
+    mine.finish(1.0f, p.operands[norm_gate::kOutBehindSums], row);
   }
 }
 

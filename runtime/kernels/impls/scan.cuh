@@ -6,11 +6,12 @@
 // x 128 is 128 KiB, one sequence of 64 heads 8 MiB or 1.9 us. Measured: 86 % of
 // the bandwidth for 64 sequences of 64 heads, 6 us for one. Any size up to
 // 4096 rows, any element types; a microsecond or so for each further token of
-// a sequence. Prompts are better off with scan_blocks.cuh.
+// a sequence. Prompts are better off with scan_tiles.cuh.
 
 #pragma once
 
 #include "runtime/kernels/impls/elementwise.cuh"
+#include "runtime/kernels/ptx/barrier.cuh"
 #include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/shared/scan.h"
 #include "runtime/kernels/tile/matrix.cuh"
@@ -30,6 +31,7 @@ struct Scan {
   using Result = typename Out::Element;
   static constexpr int kHeads = heads, kRows = rows, kCols = cols;
   static constexpr int kWidth = 2 * rows + cols; // q, k and v of a head
+  static constexpr bool kActivates = activates;
   static constexpr int kState = activates ? 4 : 3, kOut = activates ? 3 : 4;
   static_assert(QKV::kCols == heads * kWidth && Out::kCols == heads * cols,
                 "rows are q, k and v of each head, and one output of each");
@@ -37,6 +39,17 @@ struct Scan {
   static __device__ __forceinline__ float widen(Value value) {
     float x = toFloat(value);
     return activates ? toFloat(fromFloat<Value>(gated<Value>(x, x))) : x;
+  }
+  /// Eight bf16 of q, k or v.
+  static __device__ __forceinline__ uint4 activate(uint4 values) {
+    if constexpr (!activates)
+      return values;
+    return {activatePair(values.x), activatePair(values.y),
+            activatePair(values.z), activatePair(values.w)};
+  }
+  static __device__ __forceinline__ uint32_t activatePair(uint32_t pair) {
+    float2 x = bf16Values(pair);
+    return bf16Pair(gated<bf16>(x.x, x.x), gated<bf16>(x.y, x.y));
   }
   /// What a head forgets in a token: minus the logarithm of its decay. `slopes`
   /// are those of all heads of the model.
@@ -73,47 +86,72 @@ struct Scan {
   }
 };
 
-/// Finds tokens of sequences, by all `threads` threads of a CTA at once. Tokens
-/// of a sequence may lie anywhere; mostly they follow one another.
+/// All threads of a CTA.
 template <int threads>
+struct WholeCta {
+  static constexpr int kThreads = threads;
+  static __device__ __forceinline__ int thread() {
+    return static_cast<int>(threadIdx.x);
+  }
+  static __device__ __forceinline__ void meet() { __syncthreads(); }
+  static __device__ __forceinline__ bool meetAny(bool mine) {
+    return __syncthreads_or(mine);
+  }
+  static __device__ __forceinline__ int meetCount(bool mine) {
+    return __syncthreads_count(mine);
+  }
+};
+
+/// The threads of a CTA from `first` on; they meet at barrier `id`.
+template <int id, int first, int threads>
+struct LastWarps {
+  static constexpr int kThreads = threads;
+  static __device__ __forceinline__ int thread() {
+    return static_cast<int>(threadIdx.x) - first;
+  }
+  static __device__ __forceinline__ void meet() { device::meet<id, threads>(); }
+  static __device__ __forceinline__ bool meetAny(bool mine) {
+    return device::meetAny<id, threads>(mine);
+  }
+  static __device__ __forceinline__ int meetCount(bool mine) {
+    return device::meetCount<id, threads>(mine);
+  }
+};
+
+/// Finds tokens of sequences, by all threads of a team at once. Tokens of a
+/// sequence may lie anywhere; mostly they follow one another.
+template <typename Team>
 struct SequenceSearch {
-  static constexpr int kWarps = threads / 32;
+  static constexpr int kThreads = Team::kThreads, kWarps = kThreads / 32;
   const i32 *sequences;
   uint32_t tokens;
   uint32_t *masks; // shared, one of each warp
-
-  /// Calls visit(first token, mask) for each 32 tokens of `threads` from `base`
-  /// on, in order, until it returns true; false when it never does.
-  template <typename Test, typename Visit>
-  __device__ __forceinline__ bool among(uint32_t base, Test test,
-                                        Visit visit) const {
-    uint32_t token = base + threadIdx.x;
-    uint32_t mask = __ballot_sync(kFullWarp, token < tokens && test(token));
-    if (threadIdx.x % 32 == 0)
-      masks[threadIdx.x / 32] = mask;
-    __syncthreads();
-    bool done = false;
-    for (int warp = 0; warp < kWarps && !done; ++warp)
-      done = visit(base + warp * 32, masks[warp]);
-    __syncthreads();
-    return done;
-  }
 
   /// The first token in from .. to - 1 that passes, or `to`.
   template <typename Test>
   __device__ __forceinline__ uint32_t find(uint32_t from, uint32_t to,
                                            Test test) const {
-    uint32_t found = to;
-    for (uint32_t base = from; base < to; base += threads)
-      if (among(
-              base, [&](uint32_t token) { return token < to && test(token); },
-              [&](uint32_t first, uint32_t mask) {
-                if (mask != 0)
-                  found = first + __ffs(static_cast<int>(mask)) - 1;
-                return mask != 0;
-              }))
-        break;
-    return found;
+    // Many loads on their way at a time: a prompt may be long.
+    constexpr uint32_t kAtOnce = 8;
+    for (uint32_t base = from; base < to; base += kAtOnce * kThreads) {
+      uint32_t first = to;
+#pragma unroll
+      for (uint32_t i = 0; i < kAtOnce; ++i) {
+        uint32_t token = base + i * kThreads + Team::thread();
+        if (token < to && test(token))
+          first = min(first, token);
+      }
+      first = __reduce_min_sync(kFullWarp, first);
+      if (Team::thread() % 32 == 0)
+        masks[Team::thread() / 32] = first;
+      Team::meet();
+      for (int warp = 0; warp < kWarps; ++warp)
+        first = min(first, masks[warp]);
+      Team::meet();
+      if (first < to)
+        return first;
+    }
+    return to;
   }
 
   /// The first token of `sequence` from `from` on, or `tokens`.
@@ -139,10 +177,11 @@ struct SequenceSearch {
   /// Whether all tokens of `sequence`, which has some, are one run.
   __device__ __forceinline__ bool isOneRun(i32 sequence) const {
     int runs = 0;
-    for (uint32_t token = threadIdx.x; token < tokens; token += threads)
+#pragma unroll 8
+    for (uint32_t token = Team::thread(); token < tokens; token += kThreads)
       runs += sequences[token] == sequence && begins(token);
-    bool several = __syncthreads_or(runs > 1);
-    return __syncthreads_count(runs > 0) == 1 && !several;
+    bool several = Team::meetAny(runs > 1);
+    return Team::meetCount(runs > 0) == 1 && !several;
   }
 
   struct Others {
@@ -151,13 +190,13 @@ struct SequenceSearch {
   /// Whether tokens before and behind `token` are of its sequence.
   __device__ __forceinline__ Others others(uint32_t token, i32 sequence) const {
     bool earlier = false, later = false;
-    for (uint32_t i = threadIdx.x; i < tokens; i += threads) {
+    for (uint32_t i = Team::thread(); i < tokens; i += kThreads) {
       bool same = sequences[i] == sequence;
       earlier |= same && i < token;
       later |= same && i > token;
     }
-    bool hasEarlier = __syncthreads_or(earlier);
-    return {hasEarlier, static_cast<bool>(__syncthreads_or(later))};
+    bool hasEarlier = Team::meetAny(earlier);
+    return {hasEarlier, Team::meetAny(later)};
   }
 
   /// Whether no token before `token` is of its sequence.
@@ -165,29 +204,34 @@ struct SequenceSearch {
     if (token > 0 && sequences[token - 1] == sequence)
       return false;
     bool found = false;
-    for (uint32_t i = threadIdx.x; i < token; i += threads)
+    for (uint32_t i = Team::thread(); i < token; i += kThreads)
       found |= sequences[i] == sequence;
-    return !__syncthreads_or(found);
+    return !Team::meetAny(found);
   }
 
   /// Where the `number`-th run of tokens of one sequence begins, or `tokens`.
   __device__ __forceinline__ uint32_t run(uint32_t number) const {
     uint32_t found = tokens;
-    for (uint32_t base = 0; base < tokens; base += threads)
-      if (among(
-              base, [&](uint32_t token) { return begins(token); },
-              [&](uint32_t first, uint32_t mask) {
-                uint32_t count = __popc(mask);
-                if (number >= count) {
-                  number -= count;
-                  return false;
-                }
-                for (; number > 0; --number)
-                  mask &= mask - 1;
-                found = first + __ffs(static_cast<int>(mask)) - 1;
-                return true;
-              }))
-        break;
+    for (uint32_t base = 0; base < tokens && found == tokens;
+         base += kThreads) {
+      uint32_t token = base + Team::thread();
+      uint32_t first =
+          __ballot_sync(kFullWarp, token < tokens && begins(token));
+      if (Team::thread() % 32 == 0)
+        masks[Team::thread() / 32] = first;
+      Team::meet();
+      for (int warp = 0; warp < kWarps && found == tokens; ++warp) {
+        uint32_t mask = masks[warp], count = __popc(mask);
+        if (number >= count) {
+          number -= count;
+          continue;
+        }
+        for (; number > 0; --number)
+          mask &= mask - 1;
+        found = base + warp * 32 + __ffs(static_cast<int>(mask)) - 1;
+      }
+      Team::meet();
+    }
     return found;
   }
 
@@ -318,7 +362,8 @@ __device__ void scanTokens(const LaunchParams &p, const double *slopes) {
   __shared__ float loss; // the decay minus one
   int thread = static_cast<int>(threadIdx.x);
   int head = static_cast<int>(blockIdx.x) / State::kParts;
-  SequenceSearch<kScanThreads> search{S::sequences(p), S::tokens(p), masks};
+  SequenceSearch<WholeCta<kScanThreads>> search{S::sequences(p), S::tokens(p),
+                                                masks};
 
   search.template forEach<everyToken>([&](uint32_t token, i32 sequence) {
     State state;

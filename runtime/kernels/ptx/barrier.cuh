@@ -61,6 +61,38 @@ __device__ __forceinline__ void meet() {
   asm volatile("bar.sync %0, %1;" ::"n"(id), "n"(threads) : "memory");
 }
 
+/// The same, and whether any of them says so.
+template <int id, int threads>
+__device__ __forceinline__ bool meetAny(bool mine) {
+  static_assert(id > 0 && id < 16 && threads % 32 == 0, "see above");
+  int any;
+  asm volatile("{\n"
+               ".reg .pred mine, any;\n"
+               "setp.ne.s32 mine, %1, 0;\n"
+               "bar.red.or.pred any, %2, %3, mine;\n"
+               "selp.s32 %0, 1, 0, any;\n"
+               "}"
+               : "=r"(any)
+               : "r"(static_cast<int>(mine)), "n"(id), "n"(threads)
+               : "memory");
+  return any != 0;
+}
+/// The same, and how many of them say so.
+template <int id, int threads>
+__device__ __forceinline__ int meetCount(bool mine) {
+  static_assert(id > 0 && id < 16 && threads % 32 == 0, "see above");
+  int count;
+  asm volatile("{\n"
+               ".reg .pred mine;\n"
+               "setp.ne.s32 mine, %1, 0;\n"
+               "bar.red.popc.u32 %0, %2, %3, mine;\n"
+               "}"
+               : "=r"(count)
+               : "r"(static_cast<int>(mine)), "n"(id), "n"(threads)
+               : "memory");
+  return count;
+}
+
 /// Two warpgroups, the first of the CTA, take turns: each waits in takeTurn()
 /// until the other has called passTurn() once more. Barriers `id` and `id + 1`.
 /// Which one is found anew each time, since registers are scarce.

@@ -26,13 +26,20 @@ __device__ __forceinline__ void loadMatrices(uint32_t (&d)[4], uint32_t row) {
                  : "memory");
 }
 
-/// The way back of loadMatrices<false>.
+/// The way back of loadMatrices.
+template <bool transposed = false>
 __device__ __forceinline__ void storeMatrices(uint32_t row,
                                               const uint32_t (&d)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 "
-               "[%4], {%0, %1, %2, %3};" ::"r"(d[0]),
-               "r"(d[1]), "r"(d[2]), "r"(d[3]), "r"(row)
-               : "memory");
+  if constexpr (transposed)
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 "
+                 "[%4], {%0, %1, %2, %3};" ::"r"(d[0]),
+                 "r"(d[1]), "r"(d[2]), "r"(d[3]), "r"(row)
+                 : "memory");
+  else
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 "
+                 "[%4], {%0, %1, %2, %3};" ::"r"(d[0]),
+                 "r"(d[1]), "r"(d[2]), "r"(d[3]), "r"(row)
+                 : "memory");
 }
 
 } // namespace saddle::device

@@ -16,23 +16,58 @@ constexpr int64_t kScanValues = 64;
 /// a token fit in shared memory.
 constexpr int64_t kScanMostRows = kScanThreads * kScanValues / 4;
 
-/// In blocks: tokens of a block, columns of a warp, and rows of the state, 16
-/// at a time, that a warp holds in registers at most.
-constexpr int kScanBlock = 64, kScanColumns = 16, kScanRows = 128;
+/// In blocks: tokens of a block, columns of the state that a CTA has, and the
+/// most rows that it can have.
+constexpr int kScanBlock = 64, kScanColumns = 64, kScanRows = 128;
 
-/// Rows of tiles are that many bf16 farther apart than they are long, so that
-/// eight of them lie in different banks.
-constexpr int64_t kScanPad = 8;
-/// q, k and some columns of v of two blocks, and two parts of the weights that
-/// tokens of a block have for each other; then powers of the decay, the same
-/// less one, and tokens of two blocks.
-constexpr int64_t scanSharedBytes(int64_t rows, int64_t columns) {
-  return 2 * (2 * kScanBlock * (2 * (rows + kScanPad) + columns + kScanPad) +
-              2 * kScanBlock * (kScanBlock + kScanPad)) +
-         4 * (2 * (kScanBlock + 1) + 2 * kScanBlock);
-}
+/// Shared memory of a CTA that takes blocks of tokens (impls/scan_tiles.cuh),
+/// for states of `rows` rows.
+struct ScanLayout {
+  int64_t rows;
 
-/// The workspace of that many spans of a launch (impls/scan_spans.cuh), for
+  /// A warpgroup has the state and one makes outputs; the last ones feed.
+  static constexpr int kFeeders = 256, kThreads = 256 + kFeeders;
+  /// Threads that fill a stage.
+  static constexpr int kFillers = 128;
+  /// 64 rows of 128 bytes, swizzled as wgmma wants them.
+  static constexpr int kTileBytes = 64 * 128;
+  /// Stages of the ring of tokens.
+  static constexpr int kDepth = 3;
+  /// What is said of blocks, and which tokens they are, for all that can be
+  /// under way: in each stage one, two that are looked for, and one whose
+  /// outputs are stored.
+  static constexpr int kSets = kDepth + 3, kSaidBytes = 20;
+
+  /// Runs of 64 rows; behind the last row there are zeros.
+  constexpr int64_t halves() const { return (rows + 63) / 64; }
+  /// q and k in halves, v, and two parts of decayed v.
+  constexpr int64_t stageBytes() const {
+    return (2 * halves() + 3) * kTileBytes;
+  }
+  /// Two parts of the state.
+  constexpr int64_t stateAt() const { return kDepth * stageBytes(); }
+  /// Of outputs on their way to memory.
+  constexpr int64_t scratchAt() const {
+    return stateAt() + 2 * halves() * kTileBytes;
+  }
+  /// Decay^i for i from -kScanBlock to kScanBlock, where it is 0 below 0, then
+  /// the same less one from 0 on.
+  constexpr int64_t powersAt() const { return scratchAt() + kTileBytes; }
+  constexpr int64_t numbersAt() const {
+    return powersAt() + (3 * kScanBlock + 2) * 4;
+  }
+  constexpr int64_t saidAt() const {
+    return numbersAt() + kSets * kScanBlock * 4;
+  }
+  constexpr int64_t barriersAt() const { return saidAt() + kSets * kSaidBytes; }
+  /// With what makes the first tile begin at a multiple of 1024.
+  constexpr int64_t sharedBytes() const {
+    return barriersAt() + (kDepth + 1) * 16 + 1024;
+  }
+};
+static_assert(ScanLayout{0}.barriersAt() % 8 == 0, "barriers have 8 bytes");
+
+/// The workspace of that many spans of a launch (impls/scan_tiles.cuh), for
 /// `values` values of the states of a sequence in all heads, which `ctas` CTAs
 /// share.
 constexpr int64_t scanSpanBytes(int64_t spans, int64_t values, int64_t ctas) {

@@ -1,6 +1,6 @@
 #include "test/gpu/KernelCheck/LongWalk.h"
 
-#include "runtime/ops/Op.h"
+#include "runtime/ops/Body.h"
 #include "runtime/src/base/Convert.h"
 #include "runtime/src/base/Slopes.h"
 #include "runtime/src/engine/Extents.h"
@@ -9,13 +9,43 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 namespace saddle::check {
 
 namespace {
 
-// Of decay_scan.
-constexpr size_t kQKV = 0, kPositions = 1, kSequences = 2, kState = 3, kOut = 4;
+/// Where a launch has the operands of its decay_scan.
+struct ScanOperands {
+  size_t qkv, positions, sequences, state, out;
+  bool activates = false; // qkv is SiLU's operand, whose result is scanned
+  ops::AttributeList attributes;
+};
+
+/// Of decay_scan, alone or behind SiLU in one launch.
+std::optional<ScanOperands> scanOf(const schema::Kernel &kernel,
+                                   size_t operands) {
+  StatusOr<ops::Body> body = ops::Body::of(kernel, operands);
+  if (!body.ok())
+    return std::nullopt;
+  const std::vector<ops::Step> &steps = body->steps();
+  const ops::Step &scan = steps.back();
+  if (scan.op->name != std::string("decay_scan") || steps.size() > 2)
+    return std::nullopt;
+  ScanOperands result = {scan.operands[0], scan.operands[1], scan.operands[2],
+                         scan.operands[3], scan.operands[4], steps.size() == 2,
+                         scan.attributes};
+  if (!result.activates)
+    return result;
+  const ops::Step &silu = steps.front();
+  if (silu.op->name != std::string("silu") || silu.operands[1] != result.qkv)
+    return std::nullopt;
+  result.qkv = silu.operands[0];
+  return result;
+}
+ScanOperands scanOf(const LaunchCase &launch) {
+  return *scanOf(*launch.kernel, launch.launch->operands()->size());
+}
 
 /// Copies `count` rows, each as long as the narrower of the two.
 void copyRows(const View &from, uint64_t first, const View &to, uint64_t start,
@@ -37,10 +67,11 @@ OperandBuffer rowsLike(const View &view, uint64_t rows) {
 class Walk {
 public:
   Walk(const std::vector<LaunchCase> &launches, const LongWalk &way)
-      : launches(launches), way(way), operands(operandsOf(launches, way.seed)),
-        state(operands[0][kState]->view()),
-        qkv(rowsLike(operands[0][kQKV]->view(), way.tokens)),
-        out(rowsLike(operands[0][kOut]->view(), way.tokens)),
+      : launches(launches), way(way), first(scanOf(launches[0])),
+        operands(operandsOf(launches, way.seed)),
+        state(operands[0][first.state]->view()),
+        qkv(rowsLike(operands[0][first.qkv]->view(), way.tokens)),
+        out(rowsLike(operands[0][first.out]->view(), way.tokens)),
         slots(state.shape[0]), heads(state.shape[1]), rows(state.shape[2]),
         cols(state.shape[3]) {
     fillElements(qkv.view(), normalQuantiles(1), way.seed, way.threads);
@@ -74,7 +105,8 @@ private:
     for (const LaunchCase &launch : launches) {
       Operands none(launch.launch->operands()->size());
       result.push_back(makeOperands(launch, none, Pattern::Random, seed));
-      result.back()[kState] = result.front()[kState];
+      result.back()[scanOf(launch).state] =
+          result.front()[scanOf(launches[0]).state];
     }
     return result;
   }
@@ -108,15 +140,18 @@ private:
   Status step(uint64_t first, uint64_t count, const Executor &execute) {
     size_t which = launchOf(count);
     const Operands &now = operands[which];
-    copyRows(qkv.view(), first, now[kQKV]->view(), 0, count);
-    auto *positions = reinterpret_cast<int32_t *>(now[kPositions]->view().data);
-    auto *sequences = reinterpret_cast<int32_t *>(now[kSequences]->view().data);
+    ScanOperands scan = scanOf(launches[which]);
+    copyRows(qkv.view(), first, now[scan.qkv]->view(), 0, count);
+    auto *positions =
+        reinterpret_cast<int32_t *>(now[scan.positions]->view().data);
+    auto *sequences =
+        reinterpret_cast<int32_t *>(now[scan.sequences]->view().data);
     for (uint64_t i = 0; i < count; ++i) {
       positions[i] = int32_t(first + i);
       sequences[i] = int32_t(slots - 1);
     }
     SADDLE_RETURN_IF_ERROR(execute(launches[which], count, now));
-    copyRows(now[kOut]->view(), 0, out.view(), first, count);
+    copyRows(now[scan.out]->view(), 0, out.view(), first, count);
     return {};
   }
 
@@ -131,21 +166,32 @@ private:
     return {};
   }
 
+  /// q, k and v of a token's head as they are scanned.
+  void load(uint64_t token, uint64_t head, std::vector<float> &values) const {
+    View view = qkv.view();
+    uint64_t bytes = values.size() * elementBytes(view.dtype);
+    loadRow(view.row(token) + head * bytes, view.dtype, values.data(),
+            values.size());
+    if (!first.activates)
+      return;
+    for (float &value : values)
+      value = value / (1 + std::exp(-value));
+    std::vector<uint8_t> rounded(bytes);
+    storeRow(values.data(), view.dtype, rounded.data(), values.size());
+    loadRow(rounded.data(), view.dtype, values.data(), values.size());
+  }
+
   /// The definition, in fp64: S = d S + k v^T, out = q S.
   LongWalkErrors errorsOf(uint64_t head) const {
-    const LaunchCase &launch = launches[0];
-    ops::AttributeList attributes(launch.kernel->attributes());
-    uint64_t first = attributes.rankValue("head_start", launch.rank);
-    auto all = uint64_t(attributes.integer("heads"));
-    double decay =
-        std::exp(-attributes.real("rate") * alibiSlope(first + head, all));
+    uint64_t start = first.attributes.rankValue("head_start", launches[0].rank);
+    auto all = uint64_t(first.attributes.integer("heads"));
+    double decay = std::exp(-first.attributes.real("rate") *
+                            alibiSlope(start + head, all));
     std::vector<double> exact(rows * cols), asked(cols);
-    uint64_t width = 2 * rows + cols;
-    std::vector<float> values(width), found(cols);
+    std::vector<float> values(2 * rows + cols), found(cols);
     LongWalkErrors errors;
     for (uint64_t t = 0; t < way.tokens; ++t) {
-      loadRow(qkv.view().row(t) + head * width * elementBytes(qkv.view().dtype),
-              qkv.view().dtype, values.data(), width);
+      load(t, head, values);
       const float *q = values.data(), *k = q + rows, *v = k + rows;
       std::fill(asked.begin(), asked.end(), 0);
       for (uint64_t row = 0; row < rows; ++row) {
@@ -180,6 +226,7 @@ private:
 
   const std::vector<LaunchCase> &launches;
   const LongWalk &way;
+  ScanOperands first; // of the first launch
   std::vector<Operands> operands;
   View state;
   OperandBuffer qkv, out;
@@ -190,7 +237,6 @@ private:
 
 std::vector<LaunchCase> slowestScan(const schema::Engine &engine, uint32_t rank,
                                     std::string &place) {
-  const ops::Op *scan = ops::findOp("decay_scan");
   std::vector<LaunchCase> result;
   double slowest = INFINITY;
   uint32_t stage = rank / engine.topology()->tp();
@@ -201,9 +247,11 @@ std::vector<LaunchCase> slowestScan(const schema::Engine &engine, uint32_t rank,
         if (!launch || program->stage() != stage)
           continue;
         const schema::Kernel *kernel = engine.kernels()->Get(launch->kernel());
-        if (ops::findOp(kernel->op()->c_str()) != scan)
+        std::optional<ScanOperands> scan =
+            scanOf(*kernel, launch->operands()->size());
+        if (!scan)
           continue;
-        double rate = ops::AttributeList(kernel->attributes()).real("rate");
+        double rate = scan->attributes.real("rate");
         if (rate < slowest) {
           slowest = rate;
           place = command->place()->str();
@@ -217,6 +265,8 @@ std::vector<LaunchCase> slowestScan(const schema::Engine &engine, uint32_t rank,
       }
   return result;
 }
+
+size_t outputOf(const LaunchCase &launch) { return scanOf(launch).out; }
 
 StatusOr<LongWalkErrors> walk(const std::vector<LaunchCase> &launches,
                               const LongWalk &way, const Executor &execute) {

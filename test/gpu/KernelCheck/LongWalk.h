@@ -29,11 +29,14 @@ struct LongWalkErrors {
   uint64_t launches = 0;
 };
 
-/// The decay_scan launches of the layer that forgets most slowly, one for each
-/// entry of the engine that differs in room; empty when there are none. Names
-/// the place.
+/// The launches with decay_scan, alone or behind SiLU, of the layer that
+/// forgets most slowly, one for each entry of the engine that differs in room;
+/// empty when there are none. Names the place.
 std::vector<LaunchCase> slowestScan(const schema::Engine &engine, uint32_t rank,
                                     std::string &place);
+
+/// Which operand of such a launch is the scan's output.
+size_t outputOf(const LaunchCase &launch);
 
 /// Walks through `launches` (slowestScan's), which must share their state's
 /// shape. The last slot is the sequence's, and it holds NaN before. Errors: the

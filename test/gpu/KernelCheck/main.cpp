@@ -196,7 +196,8 @@ Status checkLongWalks(const std::string &path, const Options &options,
                                      const Operands &operands) {
                                    return device->run(which, count, operands);
                                  }));
-    double outputBound = std::max(kStateBound, boundOf(launches[0], 4));
+    double outputBound =
+        std::max(kStateBound, boundOf(launches[0], outputOf(launches[0])));
     bool good = errors.state <= kStateBound && errors.outputs <= outputBound;
     failures += !good;
     std::chrono::duration<double> seconds =

@@ -75,6 +75,25 @@ func.func @norm_and_gate_are_one_kernel(%y: tensor<8x64xbf16>, %g: tensor<8x64xb
   return %out, %two : tensor<8x64xbf16>, tensor<8x64xbf16>
 }
 
+// With the product that alone reads the gated rows and quantises what it reads, where a rank has whole rows.
+// CHECK-LABEL: func.func @a_quantised_product_goes_with_norm_and_gate
+func.func @a_quantised_product_goes_with_norm_and_gate(%y: tensor<8x32xbf16>, %g: tensor<8x32xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>) {
+  // CHECK-NEXT: %[[G:.*]] = kernel.group "norm_gate_linear" using "norm_gate_linear"
+  // CHECK: kernel.group "norm_all_reduce_gate" using "norm_gate"
+  // CHECK: %[[L:.*]] = model.linear
+  // CHECK: return %[[G]], %[[L]]
+  %s = model.sum_of_squares %y : (tensor<8x32xbf16>) -> tensor<8x1xf32>
+  %n = model.rms_scale %y, %s[0], @norm divisor 32 eps 0.5 : tensor<8x32xbf16>, tensor<8x1xf32> -> tensor<8x32xbf16>
+  %o = model.sigmoid_gate %n, %g : tensor<8x32xbf16>
+  %q = model.linear %o, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  %t = model.sum_of_squares %g : (tensor<8x32xbf16>) -> tensor<8x1xf32>
+  %r = dist.all_reduce %t over <@mesh, ["tp"]> : tensor<8x1xf32>
+  %m = model.rms_scale %g, %r[0], @norm divisor 64 eps 0.5 : tensor<8x32xbf16>, tensor<8x1xf32> -> tensor<8x32xbf16>
+  %two = model.sigmoid_gate %m, %y : tensor<8x32xbf16>
+  %p = model.linear %two, @scaled act_group 32 : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  return %q, %p : tensor<8x64xbf16>, tensor<8x64xbf16>
+}
+
 // CHECK-LABEL: func.func @a_norm_that_others_read_runs_op_by_op
 func.func @a_norm_that_others_read_runs_op_by_op(%y: tensor<8x64xbf16>, %g: tensor<8x64xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>) {
   // CHECK-NOT: kernel.group
@@ -116,10 +135,12 @@ func.func @many_bytes_are_summed_alone(%p: tensor<8193x32xbf16>, %s: tensor<8193
   return %d, %e : tensor<8193x32xbf16>, tensor<8192x32xbf16>
 }
 
-// The recurrence activates what it reads where tokens are few; a prompt's SiLU is a launch of its own, and so is one that others read.
+// The recurrence activates what it reads, of decodes and of prompts; SiLU that others read is a launch of its own.
 // CHECK-LABEL: func.func @decodes_activate_within_the_recurrence
 func.func @decodes_activate_within_the_recurrence(%x: tensor<2x96xbf16>, %z: tensor<2x96xbf16>, %context: !model.context) -> (tensor<2x32xbf16>, tensor<2x32xbf16>, tensor<2x96xbf16>) attributes {model.phase = "decode"} {
   // CHECK-NEXT: %[[G:.*]] = kernel.group "silu_decay_scan" using "silu_decay_scan"
+  // CHECK: model.silu
+  // CHECK-NEXT: model.decay_scan
   // CHECK: model.silu
   // CHECK-NEXT: model.decay_scan
   %a = model.silu %x : tensor<2x96xbf16>
@@ -129,10 +150,9 @@ func.func @decodes_activate_within_the_recurrence(%x: tensor<2x96xbf16>, %z: ten
   return %y, %w, %b : tensor<2x32xbf16>, tensor<2x32xbf16>, tensor<2x96xbf16>
 }
 
-// CHECK-LABEL: func.func @prompts_activate_before_the_recurrence
-func.func @prompts_activate_before_the_recurrence(%x: tensor<64x96xbf16>, %context: !model.context) -> tensor<64x32xbf16> attributes {model.phase = "prefill"} {
-  // CHECK-NEXT: model.silu
-  // CHECK-NEXT: model.decay_scan
+// CHECK-LABEL: func.func @prompts_activate_within_the_recurrence
+func.func @prompts_activate_within_the_recurrence(%x: tensor<64x96xbf16>, %context: !model.context) -> tensor<64x32xbf16> attributes {model.phase = "prefill"} {
+  // CHECK-NEXT: kernel.group "silu_decay_scan" using "silu_decay_scan"
   %a = model.silu %x : tensor<64x96xbf16>
   %y = model.decay_scan %a, @state, %context heads 2 rate 0.5 : tensor<64x96xbf16> -> tensor<64x32xbf16>
   return %y : tensor<64x32xbf16>

@@ -203,6 +203,59 @@ TEST_F(RowsPlanTest, ANormLeavesAsTheCodesOfItsProduct) {
             "most");
 }
 
+/// The norm behind a recurrence and its gate, encoded for the product that
+/// alone reads them.
+TEST_F(RowsPlanTest, AGatedNormLeavesAsCodes) {
+  auto fused = [&](int64_t width, int64_t blockRows) {
+    LaunchDesc result = launch(
+        "norm_gate_linear",
+        {operand("x", bf16(), {4, width}), operand("weight", f32(), {width}),
+         operand("gate", bf16(), {4, width}, 4 * width),
+         operand("w", e4m3(), {256, width}),
+         scale("w_scale", {256 / blockRows, width / 128}, blockRows, 128),
+         operand("out", bf16(), {4, 256})},
+        {});
+    result.body = {step("sum_of_squares", {0, 6}, {}),
+                   step("rms_scale", {0, 6, 1, 7},
+                        {{"column", 0}, {"divisor", width}}, {{"eps", 1e-6}}),
+                   step("sigmoid_gate", {7, 2, 8}, {}),
+                   step("linear", {8, 3, 4, 5}, {{"act_group", 128}})};
+    return result;
+  };
+  KernelPlan p = plan(fused(8192, 128));
+  EXPECT_THAT(p.headers,
+              ElementsAre("impls/norm_gate.cuh", "impls/linear_stream.cuh"));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_EQ(p.functions[0].suffix, "rows");
+  EXPECT_EQ(p.functions[0].block, 1024u);
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("normGateEncode<1, 1024, 128, Matrix<bf16, 4, 8192, "
+                        "8192>, Matrix<bf16, 4, 8192, 32768>, "));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("(p, 8192.0f, 9.99999997e-07f, "));
+  // 4 rows of 8192 codes, then 64 factors each.
+  EXPECT_EQ(p.workspaceBytes, 32768u + 4 * 64 * 4);
+  EXPECT_EQ(p.functions[1].suffix, "product");
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("p.operands[3] = launch.operands[5];"));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("linearStream<"));
+
+  // Scales of single rows are for the kernel of any shape, which rounds the
+  // gated rows from the workspace; and so is a row that shared memory does not
+  // hold.
+  p = plan(fused(8192, 1));
+  ASSERT_EQ(p.functions.size(), 3u);
+  EXPECT_THAT(p.functions[0].body, HasSubstr("normGate<1, 1024, "));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("p.operands[3] = static_cast<uint8_t "
+                        "*>(launch.workspace) + 131072;"));
+  EXPECT_EQ(p.workspaceBytes, 4u * 8192 * 4 + 4 * 8192 * 2);
+  EXPECT_THAT(plan(fused(24576, 128)).functions[0].body,
+              HasSubstr("normGate<"));
+  EXPECT_EQ(errorOf(fused(65536, 128)),
+            "norm_gate_linear has rows of 65536 elements, expected 32768 at "
+            "most");
+}
+
 /// add, norm, router and choice by a cluster of as many CTAs as experts need.
 TEST_F(RowsPlanTest, ARouterHasAWarpForEachExpert) {
   auto fused = [&](int64_t experts, int64_t stride = 0) {

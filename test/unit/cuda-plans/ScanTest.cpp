@@ -68,7 +68,7 @@ TEST_F(ScanPlanTest, SlopesAreThoseOfTheModelsHeads) {
                            "    0.91700404320467122, 0.8408964152537145,"));
 }
 
-TEST_F(ScanPlanTest, DecodesActivateWhatTheyRead) {
+TEST_F(ScanPlanTest, SiLUIsAppliedToWhatIsRead) {
   LaunchDesc fused = scan(bf16(), {4, 8});
   LaunchStep silu = step("silu", {0, 5}, {}),
              recurrence = step("decay_scan", {5, 1, 2, 4, 3}, {{"heads", 64}},
@@ -86,56 +86,58 @@ TEST_F(ScanPlanTest, DecodesActivateWhatTheyRead) {
               HasSubstr("scanTokens<S, 128, 4, /*everyToken=*/true>"));
   EXPECT_EQ(p.functions[0].grid[0], 64u);
   EXPECT_EQ(p.functions[0].grid[1], 4u);
-  // Drafted tokens are several of a sequence.
+  // Of prompts too.
   fused.capacity = 9;
-  EXPECT_THAT(plan(fused).functions[0].body, HasSubstr("/*everyToken=*/false"));
+  EXPECT_THAT(plan(fused).functions[0].body,
+              HasSubstr("Matrix<bf16, 4, 8192, 8192>, /*activates=*/true>;"));
+  EXPECT_THAT(plan(fused).functions[0].body, HasSubstr("scanSpans<S, "));
   fused.operands[4].strides[1] += 20;
   EXPECT_THAT(errorOf(fused), HasSubstr("gaps between heads or rows"));
 }
 
 TEST_F(ScanPlanTest, PromptsAreTakenInBlocks) {
-  KernelPlan p = plan(scan(bf16(), {128, 8}));
-  EXPECT_THAT(p.headers, ElementsAre("impls/scan_blocks.cuh"));
+  // 64 heads in halves of 64 columns fill the machine.
+  KernelPlan p = plan(scan(bf16(), {8192, 8}));
+  EXPECT_THAT(p.headers, ElementsAre("impls/scan_tiles.cuh"));
   ASSERT_EQ(p.functions.size(), 1u);
-  // 64 heads in two halves of four warps, 16 columns each.
-  EXPECT_THAT(
-      p.functions[0].body,
-      HasSubstr("scanBlocks<S, 4, /*sharedBytes=*/107528>(p, slopes);"));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("scanSpans<S, /*sharedBytes=*/216512, /*span=*/8192, "
+                        "/*spans=*/1>(p, slopes);"));
   EXPECT_EQ(p.functions[0].grid[0], 128u);
-  EXPECT_EQ(p.functions[0].grid[1], 8u); // sequences
-  EXPECT_EQ(p.functions[0].block, 128u);
-  EXPECT_EQ(p.functions[0].sharedBytes, device::scanSharedBytes(128, 64));
-  EXPECT_EQ(p.functions[0].residentBlocks, 2u);
+  EXPECT_EQ(p.functions[0].grid[1], 1u);
+  EXPECT_EQ(p.functions[0].block, 512u);
+  EXPECT_EQ(p.functions[0].sharedBytes, device::ScanLayout{128}.sharedBytes());
+  EXPECT_EQ(p.functions[0].residentBlocks, 1u);
   EXPECT_EQ(p.workspaceBytes, 0u);
-  // Narrow heads have smaller CTAs.
-  p = plan(scan(bf16(), {128, 8, 4, 16, 48}));
-  EXPECT_EQ(p.functions[0].grid[0], 12u);
-  EXPECT_EQ(p.functions[0].block, 32u);
+  // Up to 64 rows need less, and parts of 64 columns become whole ones.
+  p = plan(scan(bf16(), {128, 8, 4, 24, 72}));
+  EXPECT_EQ(p.functions[0].grid[0], 8u);
+  EXPECT_EQ(p.functions[0].sharedBytes, device::ScanLayout{64}.sharedBytes());
   // As many tokens as slots are decodes, more are not.
   EXPECT_THAT(plan(scan(bf16(), {64, 64})).functions[0].body,
               HasSubstr("scanTokens<"));
   EXPECT_THAT(plan(scan(bf16(), {65, 64})).functions[0].body,
-              HasSubstr("scanBlocks<"));
+              HasSubstr("scanSpans<"));
 }
 
 TEST_F(ScanPlanTest, SpansOfAPromptFillTheMachine) {
-  // Eight heads are 16 CTAs, and 264 fit: 16 spans of 128 tokens.
+  // Eight heads are 16 CTAs, and 132 fit: eight spans of 256 tokens.
   KernelPlan p = plan(scan(bf16(), {2048, 8, 8}));
-  EXPECT_THAT(p.headers, ElementsAre("impls/scan_spans.cuh"));
+  EXPECT_THAT(p.headers, ElementsAre("impls/scan_tiles.cuh"));
   ASSERT_EQ(p.functions.size(), 2u);
   EXPECT_EQ(p.functions[0].suffix, "sums");
   EXPECT_THAT(p.functions[0].body,
-              HasSubstr("scanSpanSums<S, 4, /*sharedBytes=*/107528, "
-                        "/*span=*/128, /*spans=*/16>(p, slopes);"));
+              HasSubstr("scanSpanSums<S, /*sharedBytes=*/216512, /*span=*/256, "
+                        "/*spans=*/8>(p, slopes);"));
   EXPECT_EQ(p.functions[0].grid[0], 16u);
-  EXPECT_EQ(p.functions[0].grid[1], 15u);
+  EXPECT_EQ(p.functions[0].grid[1], 7u);
   EXPECT_EQ(p.functions[1].suffix, "spans");
-  EXPECT_THAT(p.functions[1].body, HasSubstr("scanSpans<S, 4, "));
-  EXPECT_EQ(p.functions[1].grid[1], 16u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr("scanSpans<S, "));
+  EXPECT_EQ(p.functions[1].grid[1], 8u);
   // Two states of 512 KiB for each span, and a number for each CTA.
-  EXPECT_EQ(p.workspaceBytes, 16u * (2 * 512 * 1024 + 16 * 4));
-  // 64 heads are 128 CTAs: two spans. None is shorter than two blocks.
-  p = plan(scan(bf16(), {2048, 8}));
+  EXPECT_EQ(p.workspaceBytes, 8u * (2 * 512 * 1024 + 16 * 4));
+  // 32 heads are 64 CTAs: two spans. None is shorter than two blocks.
+  p = plan(scan(bf16(), {2048, 8, 32}));
   EXPECT_THAT(p.functions[1].body, HasSubstr("/*span=*/1024, /*spans=*/2>"));
   p = plan(scan(bf16(), {512, 8, 8}));
   EXPECT_THAT(p.functions[1].body, HasSubstr("/*span=*/128, /*spans=*/4>"));
@@ -144,7 +146,7 @@ TEST_F(ScanPlanTest, SpansOfAPromptFillTheMachine) {
 TEST_F(ScanPlanTest, WhatHasNoTilesGoesTokenByToken) {
   for (const LaunchDesc &launch :
        {scan(f32(), {512, 8}), scan(f16(), {512, 8}),
-        scan(bf16(), {512, 8, 4, 24, 16}), scan(bf16(), {512, 8, 4, 16, 24}),
+        scan(bf16(), {512, 8, 4, 20, 16}), scan(bf16(), {512, 8, 4, 16, 20}),
         scan(bf16(), {512, 8, 4, 256, 16})}) {
     EXPECT_THAT(plan(launch).functions[0].body,
                 HasSubstr("/*everyToken=*/false"));

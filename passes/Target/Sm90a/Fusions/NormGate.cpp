@@ -19,12 +19,6 @@ static constexpr llvm::StringLiteral kOnOneRank = "norm_gate",
                                      kAcrossRanks = "norm_all_reduce_gate",
                                      kHeader = "impls/norm_gate.cuh";
 
-/// Only the gated rows leave the kernel.
-static bool keepsTheRest(NormGateOps &ops) {
-  return ops.squares->hasOneUse() && ops.scale->hasOneUse() &&
-         (!ops.reduce || ops.reduce->hasOneUse());
-}
-
 namespace {
 
 class NormGate : public DeviceFusion {
@@ -33,7 +27,7 @@ public:
 
   SmallVector<Operation *> match(Operation *anchor) const override {
     auto found = matchNormGate(anchor);
-    if (!found || !keepsTheRest(*found) ||
+    if (!found || !found->keepsTheRest() ||
         (found->reduce && !fitsAWarp(found->reduce)))
       return {};
     return found->ops();

@@ -104,69 +104,50 @@ static FailureOr<KernelPlan> planTokens(const LaunchDesc &launch,
   return plan;
 }
 
-/// How many warps a CTA has that takes blocks of tokens; 0 when none can.
-static int64_t warpsOfBlocks(const ScanShape &shape) {
-  bool isFast = shape.qkv.element.isBF16() && shape.out.element.isBF16() &&
-                commonVector({&shape.qkv, &shape.out}) == 8 &&
-                shape.rows % 16 == 0 && shape.rows <= device::kScanRows &&
-                shape.cols % device::kScanColumns == 0;
-  if (!isFast)
-    return 0;
-  // They share the weights that tokens have for each other.
-  int64_t pieces = shape.cols / device::kScanColumns, warps = 4;
-  while (pieces % warps != 0)
-    warps /= 2;
-  return warps;
+/// Whether blocks of tokens can be taken on warpgroups.
+static bool canTakeBlocks(const ScanShape &shape) {
+  return shape.qkv.element.isBF16() && shape.out.element.isBF16() &&
+         commonVector({&shape.qkv, &shape.out}) == 8 && shape.rows % 8 == 0 &&
+         shape.rows <= device::kScanRows && shape.cols % 8 == 0;
 }
 
 /// In blocks of tokens that follow one another.
-static KernelPlan planBlocks(const LaunchDesc &launch, const ScanShape &shape,
-                             int64_t warps) {
-  constexpr int64_t kResident = 2; // CTAs of a multiprocessor
-  int64_t columns = warps * device::kScanColumns;
-  int64_t bytes = device::scanSharedBytes(shape.rows, columns);
-  int64_t ctas = shape.heads * (shape.cols / columns);
+static KernelPlan planBlocks(const LaunchDesc &launch, const ScanShape &shape) {
+  device::ScanLayout layout = {shape.rows};
+  int64_t ctas =
+      shape.heads * llvm::divideCeil(shape.cols, device::kScanColumns);
   // Spans of tokens that fill the machine, but none of a block or two.
   constexpr int64_t kLeast = 2 * device::kScanBlock;
-  int64_t most = std::max<int64_t>(kResident * kMultiprocessors / ctas, 1);
+  int64_t most = std::max<int64_t>(kMultiprocessors / ctas, 1);
   int64_t span = std::max(llvm::alignTo(llvm::divideCeil(launch.capacity, most),
                                         device::kScanBlock),
                           uint64_t(kLeast));
   int64_t spans = llvm::divideCeil(launch.capacity, span);
 
-  FunctionPlan only;
-  std::string head = slopesOf(launch) + shape.alias(launch);
-  only.block = static_cast<uint32_t>(warps * 32);
-  only.residentBlocks = kResident;
-  only.sharedBytes = static_cast<uint32_t>(bytes);
-  only.grid[0] = static_cast<uint32_t>(ctas);
   KernelPlan plan;
+  plan.headers = {"impls/scan_tiles.cuh"};
+  auto add = [&](StringRef suffix, StringRef called, int64_t rows) {
+    FunctionPlan function;
+    function.suffix = suffix.str();
+    function.body =
+        slopesOf(launch) + shape.alias(launch) +
+        llvm::formatv("{0}<S, /*sharedBytes=*/{1}, /*span=*/{2}, /*spans=*/{3}>"
+                      "(p, slopes);",
+                      called, layout.sharedBytes(), span, spans)
+            .str();
+    function.block = device::ScanLayout::kThreads;
+    function.residentBlocks = 1;
+    function.sharedBytes = static_cast<uint32_t>(layout.sharedBytes());
+    function.grid[0] = static_cast<uint32_t>(ctas);
+    function.grid[1] = static_cast<uint32_t>(rows);
+    plan.functions.push_back(std::move(function));
+  };
   if (spans == 1) {
-    only.body = head + llvm::formatv("scanBlocks<S, {0}, /*sharedBytes=*/{1}>"
-                                     "(p, slopes);",
-                                     warps, bytes)
-                           .str();
-    only.grid[1] = runsOf(launch);
-    plan.headers = {"impls/scan_blocks.cuh"};
-    plan.functions = {std::move(only)};
+    add("", "scanSpans", 1);
     return plan;
   }
-  auto bodyOf = [&](StringRef function) {
-    return head +
-           llvm::formatv("{0}<S, {1}, /*sharedBytes=*/{2}, /*span=*/{3}, "
-                         "/*spans=*/{4}>(p, slopes);",
-                         function, warps, bytes, span, spans)
-               .str();
-  };
-  FunctionPlan sums = only;
-  sums.suffix = "sums";
-  sums.body = bodyOf("scanSpanSums");
-  sums.grid[1] = static_cast<uint32_t>(spans - 1);
-  only.suffix = "spans";
-  only.body = bodyOf("scanSpans");
-  only.grid[1] = static_cast<uint32_t>(spans);
-  plan.headers = {"impls/scan_spans.cuh"};
-  plan.functions = {std::move(sums), std::move(only)};
+  add("sums", "scanSpanSums", spans - 1);
+  add("spans", "scanSpans", spans);
   plan.workspaceBytes = uint64_t(device::scanSpanBytes(
       spans, shape.heads * shape.rows * shape.cols, ctas));
   return plan;
@@ -185,23 +166,25 @@ static bool isOfSingleTokens(const LaunchDesc &launch) {
   return launch.capacity <= launch.sequences && launch.capacity <= kMostRows;
 }
 
-FailureOr<KernelPlan> saddle::cuda::planSiLUDecayScan(const LaunchDesc &scan,
-                                                      std::string &error) {
-  ScanShape shape(scan);
-  shape.activates = true;
-  if (failed(checkState(shape, error)))
-    return failure();
-  return planTokens(scan, shape, isOfSingleTokens(scan), error);
-}
-
-FailureOr<KernelPlan> saddle::cuda::planDecayScan(const LaunchDesc &launch,
-                                                  std::string &error) {
+static FailureOr<KernelPlan> planScan(const LaunchDesc &launch, bool activates,
+                                      std::string &error) {
   ScanShape shape(launch);
+  shape.activates = activates;
   if (failed(checkState(shape, error)))
     return failure();
   if (isOfSingleTokens(launch))
     return planTokens(launch, shape, /*everyToken=*/true, error);
-  if (int64_t warps = warpsOfBlocks(shape))
-    return planBlocks(launch, shape, warps);
+  if (canTakeBlocks(shape))
+    return planBlocks(launch, shape);
   return planTokens(launch, shape, /*everyToken=*/false, error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planSiLUDecayScan(const LaunchDesc &scan,
+                                                      std::string &error) {
+  return planScan(scan, /*activates=*/true, error);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planDecayScan(const LaunchDesc &launch,
+                                                  std::string &error) {
+  return planScan(launch, /*activates=*/false, error);
 }
