@@ -192,26 +192,42 @@ private:
   std::vector<std::pair<View, ops::Companion>> companions;
 };
 
+/// Matrix rows that multiply() takes at a time.
+constexpr uint64_t kProductRows = 16;
 /// Floats of scratch that multiply() needs.
-inline uint64_t multiplyScratch(uint64_t columns) { return 4 * columns; }
+inline uint64_t multiplyScratch(uint64_t columns) {
+  return kProductRows * columns;
+}
 
-/// Calls emit(i, row, values, m) for each i in 0..count and each run of m <= 4
-/// matrix rows: values[0..m) are the products of x[i] and rows row..row+m.
+/// Calls emit(i, row, values, m) for each i in 0..count and each run of
+/// m <= kProductRows matrix rows: values[0..m) are the products of x[i] and
+/// rows row..row+m. Rows become values once for all x.
 template <typename Emit>
 void multiply(const Matrix &matrix, const float *const *x, uint64_t count,
               float *scratch, Emit emit) {
   if (count == 0)
     return;
-  for (uint64_t first = 0; first < matrix.rows; first += 4) {
-    uint64_t held = std::min<uint64_t>(4, matrix.rows - first);
-    const float *rows[4];
+  for (uint64_t first = 0; first < matrix.rows; first += kProductRows) {
+    uint64_t held = std::min(kProductRows, matrix.rows - first);
+    const float *rows[kProductRows];
     for (uint64_t i = 0; i < held; ++i)
       rows[i] = matrix.row(first + i, scratch + i * matrix.columns);
-    for (uint64_t i = 0; i < count; ++i) {
-      float values[4];
-      dotMany(x[i], rows, held, matrix.columns, values);
-      emit(i, first, values, held);
+    float values[2][kProductRows];
+    uint64_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+      for (uint64_t row = 0; row < held; row += 4)
+        dotMany({x[i], x[i + 1]}, rows + row,
+                std::min<uint64_t>(4, held - row), matrix.columns,
+                {values[0] + row, values[1] + row});
+      emit(i, first, values[0], held);
+      emit(i + 1, first, values[1], held);
     }
+    if (i == count)
+      continue;
+    for (uint64_t row = 0; row < held; row += 4)
+      dotMany(x[i], rows + row, std::min<uint64_t>(4, held - row),
+              matrix.columns, values[0] + row);
+    emit(i, first, values[0], held);
   }
 }
 

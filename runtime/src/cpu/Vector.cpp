@@ -28,6 +28,7 @@ const float *asFloats(const uint8_t *source, DType dtype, float *scratch,
 namespace {
 constexpr unsigned kLanes = 16;
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
+using Four = float __attribute__((vector_size(4 * sizeof(float))));
 } // namespace
 
 // The order of one dot product: element k goes to lane k % 32 (two registers of
@@ -35,44 +36,88 @@ using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
 #define SADDLE_LOAD_LANES(lanes, address)                                      \
   std::memcpy(&lanes, address, sizeof(Lanes))
 
+/// The sums of halves, from 32 lanes down to 4.
+__attribute__((always_inline)) static inline Four foldToFour(Lanes low,
+                                                             Lanes high) {
+  Lanes all = low + high;
+  auto eight = __builtin_shufflevector(all, all, 0, 1, 2, 3, 4, 5, 6, 7) +
+               __builtin_shufflevector(all, all, 8, 9, 10, 11, 12, 13, 14, 15);
+  return __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
+         __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+}
+
+/// out[i] = (v[i][0] + v[i][2]) + (v[i][1] + v[i][3]).
 template <unsigned Rows>
+__attribute__((always_inline)) static inline void foldRows(const Four *v,
+                                                           float *out) {
+  if constexpr (Rows == 4) {
+    Four a = __builtin_shufflevector(v[0], v[1], 0, 1, 4, 5) +
+             __builtin_shufflevector(v[0], v[1], 2, 3, 6, 7);
+    Four b = __builtin_shufflevector(v[2], v[3], 0, 1, 4, 5) +
+             __builtin_shufflevector(v[2], v[3], 2, 3, 6, 7);
+    Four sums = __builtin_shufflevector(a, b, 0, 2, 4, 6) +
+                __builtin_shufflevector(a, b, 1, 3, 5, 7);
+    std::memcpy(out, &sums, sizeof sums);
+  } else {
+    for (unsigned i = 0; i < Rows; ++i)
+      out[i] = (v[i][0] + v[i][2]) + (v[i][1] + v[i][3]);
+  }
+}
+
+template <unsigned Vectors, unsigned Rows>
 __attribute__((always_inline)) static inline void
-dotRows(const float *a, const float *const *b, uint64_t count, float *out) {
-  Lanes low[Rows] = {}, high[Rows] = {};
+dotRows(const float *const *a, const float *const *b, uint64_t count,
+        float *const *out) {
+  Lanes low[Vectors][Rows] = {}, high[Vectors][Rows] = {};
   uint64_t k = 0;
   for (; k + 2 * kLanes <= count; k += 2 * kLanes) {
-    Lanes a0, a1;
-    SADDLE_LOAD_LANES(a0, a + k);
-    SADDLE_LOAD_LANES(a1, a + k + kLanes);
+    Lanes a0[Vectors], a1[Vectors];
+    for (unsigned i = 0; i < Vectors; ++i) {
+      SADDLE_LOAD_LANES(a0[i], a[i] + k);
+      SADDLE_LOAD_LANES(a1[i], a[i] + k + kLanes);
+    }
     for (unsigned row = 0; row < Rows; ++row) {
       Lanes b0, b1;
       SADDLE_LOAD_LANES(b0, b[row] + k);
       SADDLE_LOAD_LANES(b1, b[row] + k + kLanes);
-      low[row] += a0 * b0;
-      high[row] += a1 * b1;
+      for (unsigned i = 0; i < Vectors; ++i) {
+        low[i][row] += a0[i] * b0;
+        high[i][row] += a1[i] * b1;
+      }
     }
   }
-  for (unsigned row = 0; row < Rows; ++row) {
-    float lanes[2 * kLanes];
-    std::memcpy(lanes, &low[row], sizeof(Lanes));
-    std::memcpy(lanes + kLanes, &high[row], sizeof(Lanes));
-    for (uint64_t rest = k; rest < count; ++rest)
-      lanes[rest - k] += a[rest] * b[row][rest];
-    for (unsigned half = kLanes; half > 0; half /= 2)
-      for (unsigned lane = 0; lane < half; ++lane)
-        lanes[lane] += lanes[lane + half];
-    out[row] = lanes[0];
+  for (unsigned i = 0; i < Vectors; ++i) {
+    Four folded[Rows];
+    for (unsigned row = 0; row < Rows; ++row) {
+      if (k != count) {
+        float lanes[2 * kLanes];
+        std::memcpy(lanes, &low[i][row], sizeof(Lanes));
+        std::memcpy(lanes + kLanes, &high[i][row], sizeof(Lanes));
+        for (uint64_t rest = k; rest < count; ++rest)
+          lanes[rest - k] += a[i][rest] * b[row][rest];
+        SADDLE_LOAD_LANES(low[i][row], lanes);
+        SADDLE_LOAD_LANES(high[i][row], lanes + kLanes);
+      }
+      folded[row] = foldToFour(low[i][row], high[i][row]);
+    }
+    foldRows<Rows>(folded, out[i]);
   }
 }
 
 SADDLE_HOT static void dotOne(const float *a, const float *const *b,
                               uint64_t count, float *out) {
-  dotRows<1>(a, b, count, out);
+  dotRows<1, 1>(&a, b, count, &out);
 }
 
 SADDLE_HOT static void dotFour(const float *a, const float *const *b,
                                uint64_t count, float *out) {
-  dotRows<4>(a, b, count, out);
+  dotRows<1, 4>(&a, b, count, &out);
+}
+
+SADDLE_HOT static void dotTwiceFour(const float *const *a,
+                                    const float *const *b, uint64_t count,
+                                    float *const *out) {
+  dotRows<2, 4>(a, b, count, out);
 }
 
 float dot(const float *a, const float *b, uint64_t count) {
@@ -87,6 +132,14 @@ void dotMany(const float *a, const float *const *rows, uint64_t m,
     return dotFour(a, rows, count, out);
   for (uint64_t i = 0; i < m; ++i)
     out[i] = dot(a, rows[i], count);
+}
+
+void dotMany(const float *const (&a)[2], const float *const *rows, uint64_t m,
+             uint64_t count, float *const (&out)[2]) {
+  if (m == 4)
+    return dotTwiceFour(a, rows, count, out);
+  for (uint64_t i = 0; i < 2; ++i)
+    dotMany(a[i], rows, m, count, out[i]);
 }
 
 SADDLE_HOT void addScaled(float factor, const float *source, float *dest,

@@ -10,6 +10,7 @@ KernelPlan saddle::cuda::planChainSteps() {
   FunctionPlan only;
   only.body = "chainSteps(p);";
   only.block = 256;
+  only.residentBlocks = 1; // registers before occupancy: it runs alone
   plan.functions.push_back(std::move(only));
   return plan;
 }
