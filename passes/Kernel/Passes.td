@@ -22,6 +22,7 @@ def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
     | | `scaled_add_rms_norm` | the residual add with factors and the next norm, where nobody else reads the sum | `scaled_add_rms_norm` |
     | | `scaled_add_rms_norm_router` | these, the router's product and a softmax choice, for up to two tokens | `scaled_add_rms_norm_router` |
     | | `norm[_all_reduce]_gate` | sum of squares of one input, its all-reduce over at most 32 ranks, the scaling and the gate behind it | `norm_gate` |
+    | | `two..seven_norms_concat` | norms of one width and epsilon, and the concatenation that alone reads them: the taps of a draft | `norms_concat` |
     | | `attention_linear` | attention and the quantised product that alone reads it, for up to 16 tokens | `attention_linear` |
 
     The parts in brackets are absent where a topology does without; a norm alone is not a group. Groups of cpu run op by op and say in reports which ops belong

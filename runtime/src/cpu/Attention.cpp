@@ -55,12 +55,18 @@ public:
   /// Fills `rows` with positions first .. first + count, count <= 4.
   void load(uint64_t first, uint64_t count, const float **rows) const {
     uint64_t pageSize = cache.shape[1], width = cache.shape[3];
+    const uint8_t *stored[4];
     for (uint64_t i = 0; i < count; ++i) {
       uint64_t p = first + i;
       uint64_t slot = uint64_t(blocks[p / pageSize]) * pageSize + p % pageSize;
-      rows[i] = asFloats(cacheRow(cache, slot, head), cache.dtype,
-                         scratch + i * width, width);
+      stored[i] = cacheRow(cache, slot, head);
     }
+    bool isStored = cache.dtype == schema::DType::F32;
+    if (!isStored)
+      loadRows(stored, count, cache.dtype, scratch, width);
+    for (uint64_t i = 0; i < count; ++i)
+      rows[i] = isStored ? reinterpret_cast<const float *>(stored[i])
+                         : scratch + i * width;
   }
 
 private:
@@ -70,17 +76,6 @@ private:
   float *scratch;
 };
 } // namespace
-
-/// scores = softmax(scores), in place.
-static void softmax(float *scores, uint64_t count) {
-  float largest = -INFINITY, sum = 0;
-  for (uint64_t p = 0; p < count; ++p)
-    largest = std::max(largest, scores[p]);
-  for (uint64_t p = 0; p < count; ++p)
-    sum += scores[p] = std::exp(scores[p] - largest);
-  for (uint64_t p = 0; p < count; ++p)
-    scores[p] /= sum;
-}
 
 std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
   View q = context.operand(0), kCache = context.operand(1),
@@ -153,12 +148,17 @@ std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
         };
         visit(kCache, kvHead,
               [&](uint64_t i, uint64_t p, uint64_t m, const float **rows) {
-                for (uint64_t h = 0; h < perKvHead; ++h) {
-                  float products[4];
-                  dotMany(query[i] + first + h * headDim, rows, m, headDim,
-                          products);
-                  for (uint64_t j = 0; j < m; ++j)
-                    scoresOf(i, h)[p + j] = products[j] * scale;
+                // Two heads at a time; the last one of an odd number twice.
+                for (uint64_t h = 0; h < perKvHead; h += 2) {
+                  uint64_t other = std::min(h + 1, perKvHead - 1);
+                  const float *heads = query[i] + first;
+                  float products[2][4];
+                  dotMany({heads + h * headDim, heads + other * headDim}, rows,
+                          m, headDim, {products[0], products[1]});
+                  for (uint64_t j = 0; j < m; ++j) {
+                    scoresOf(i, h)[p + j] = products[0][j] * scale;
+                    scoresOf(i, other)[p + j] = products[1][j] * scale;
+                  }
                 }
               });
         for (uint64_t i = 0; i < n; ++i)

@@ -81,6 +81,14 @@ struct Matrix {
     return scratch;
   }
 
+  /// Has the cache fetch up to `count` rows from `first` on.
+  void fetchRows(uint64_t first, uint64_t count) const {
+    constexpr uint64_t kLine = 64;
+    uint64_t end = std::min(first + count, rows) * rowBytes;
+    for (uint64_t at = first * rowBytes; at < end; at += kLine)
+      __builtin_prefetch(data + at);
+  }
+
 private:
   /// Codes as numbers; a zero of all of them is taken off.
   void decode(const uint8_t *elements, float *values) const {
@@ -212,6 +220,7 @@ void multiply(const Matrix &matrix, const float *const *x, uint64_t count,
     const float *rows[kProductRows];
     for (uint64_t i = 0; i < held; ++i)
       rows[i] = matrix.row(first + i, scratch + i * matrix.columns);
+    matrix.fetchRows(first + held, kProductRows);
     float values[2][kProductRows];
     uint64_t i = 0;
     for (; i + 2 <= count; i += 2) {

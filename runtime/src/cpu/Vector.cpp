@@ -29,6 +29,7 @@ namespace {
 constexpr unsigned kLanes = 16;
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
 using Four = float __attribute__((vector_size(4 * sizeof(float))));
+using Integers = int32_t __attribute__((vector_size(kLanes * sizeof(float))));
 } // namespace
 
 // The order of one dot product: element k goes to lane k % 32 (two registers of
@@ -164,6 +165,68 @@ void addScaledMany(const float *factors, const float *const *rows, uint64_t m,
     return addScaledFour(factors, rows, dest, count);
   for (uint64_t i = 0; i < m; ++i)
     addScaled(factors[i], rows[i], dest, count);
+}
+
+/// e^x for x <= 0: 2^n times a polynomial of the rest, whose coefficients are
+/// those of Cephes' expf. The C library's takes one number at a time.
+__attribute__((always_inline)) static inline Lanes expOfNegative(Lanes x) {
+  // Adding it leaves a whole number in the last bits.
+  constexpr float kRound = 12582912.0f; // 1.5 * 2^23
+  Lanes rounded = x * 1.44269504f + kRound;
+  Lanes n = rounded - kRound;
+  // ln 2 in two parts, the first of few bits.
+  Lanes r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  Lanes p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  Lanes y = (p * r) * r + r + 1.0f;
+  Integers scale = (((Integers)rounded - (Integers)(Lanes{} + kRound)) + 127)
+                   << 23;
+  Lanes result = y * (Lanes)scale;
+  result = x < -87.0f ? Lanes{} : result;
+  return x != x ? x : result;
+}
+
+__attribute__((always_inline)) static inline void
+softmaxOf(float *values, uint64_t count) {
+  // Lanes behind the last value count as nothing.
+  Lanes none = Lanes{} - INFINITY;
+  auto load = [&](uint64_t at) __attribute__((always_inline)) {
+    Lanes lanes = none;
+    if (at + kLanes <= count)
+      SADDLE_LOAD_LANES(lanes, values + at);
+    else
+      std::memcpy(&lanes, values + at, (count - at) * sizeof(float));
+    return lanes;
+  };
+  auto store = [&](uint64_t at, Lanes lanes) __attribute__((always_inline)) {
+    std::memcpy(values + at, &lanes,
+                std::min<uint64_t>(kLanes, count - at) * sizeof(float));
+  };
+  Lanes most = none, sums = {};
+  for (uint64_t at = 0; at < count; at += kLanes) {
+    Lanes lanes = load(at);
+    most = lanes > most ? lanes : most;
+  }
+  float largest = -INFINITY;
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    largest = std::max(largest, most[lane]);
+  for (uint64_t at = 0; at < count; at += kLanes) {
+    Lanes lanes = expOfNegative(load(at) - largest);
+    sums += lanes;
+    store(at, lanes);
+  }
+  Four folded = foldToFour(sums, Lanes{});
+  float sum = 0;
+  foldRows<1>(&folded, &sum);
+  for (uint64_t at = 0; at < count; at += kLanes)
+    store(at, load(at) / sum);
+}
+
+SADDLE_HOT void softmax(float *values, uint64_t count) {
+  softmaxOf(values, count);
 }
 
 void quantizeGroups(float *values, uint64_t count, uint64_t group) {

@@ -32,6 +32,10 @@ void addScaled(float factor, const float *source, float *dest, uint64_t count);
 void addScaledMany(const float *factors, const float *const *rows, uint64_t m,
                    float *dest, uint64_t count);
 
+/// values = softmax(values), in place. Exponentials are within two units of the
+/// last place, 0 below e^-87.
+void softmax(float *values, uint64_t count);
+
 /// Dynamic quantisation of activations: each group of `group` consecutive
 /// values is divided by amax / 448 (1 for an all-zero group), rounded to e4m3
 /// and multiplied back.

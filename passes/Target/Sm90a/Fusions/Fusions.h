@@ -30,6 +30,7 @@ const DeviceFusion *addRMSNormRouter();
 const DeviceFusion *allReduceDivideByRMS();
 const DeviceFusion *attentionLinear();
 const DeviceFusion *normGate();
+const DeviceFusion *normsConcat();
 const DeviceFusion *qkNormRopeKVAppend();
 const DeviceFusion *scaledAddRMSNorm();
 const DeviceFusion *scaledAddRMSNormRouter();
@@ -46,6 +47,7 @@ inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
                                             addRMSNorm(),
                                             attentionLinear(),
                                             normGate(),
+                                            normsConcat(),
                                             qkNormRopeKVAppend(),
                                             siluDecayScan(),
                                             squaresGate(),
