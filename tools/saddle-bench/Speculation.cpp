@@ -21,7 +21,8 @@ Status checkSpeculation(const saddle_engine_info_t &info, uint64_t batch,
                      ": expected 1 to what the engine verifies, %" PRIu64
                      "; compile with --draft and --spec-tokens",
                      drafted, info.spec_tokens);
-  return checkDecode(info, batch, context, mostTokens(rounds, drafted, /*chain=*/1));
+  return checkDecode(info, batch, context,
+                     mostTokens(rounds, drafted, /*chain=*/1));
 }
 
 using GeneratorOwner = Owner<saddle_generator_t, saddle_generator_destroy>;
@@ -44,8 +45,8 @@ measureSpeculation(saddle_session_t *session, const saddle_engine_info_t &info,
   saddle_request_t request;
   saddle_request_init(&request);
   request.ignore_eos = 1;
-  request.max_new_tokens = std::min(mostTokens(rounds, drafted, chain),
-                                    info.max_seq_len - context);
+  request.max_new_tokens =
+      std::min(mostTokens(rounds, drafted, chain), info.max_seq_len - context);
   for (uint64_t i = 0; i < batch; ++i) {
     std::vector<int32_t> tokens = someTokens(i, context, info.vocab_size);
     request.tokens = tokens.data();

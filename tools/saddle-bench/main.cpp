@@ -152,11 +152,11 @@ Status run(Options &options) {
         }
         if (drafted == 0)
           continue;
-        SADDLE_ASSIGN_OR_RETURN(
-            SpeculationResult rounds,
-            measureSpeculation(session.get(), report.info, batch, context,
-                               options.steps, drafted, chain,
-                               options.acceptance));
+        SADDLE_ASSIGN_OR_RETURN(SpeculationResult rounds,
+                                measureSpeculation(session.get(), report.info,
+                                                   batch, context,
+                                                   options.steps, drafted,
+                                                   chain, options.acceptance));
         report.speculation.push_back(rounds);
         progress.update(++done);
       }

@@ -180,9 +180,8 @@ private:
     for (auto program : module.getOps<ProgramOp>())
       hasStages |= program.getStage() != 0;
     module.walk([&](BindOp bind) {
-      hasCandidates |=
-          bind.getBinding() ==
-          ops::bindingOf(ops::BindingId::CandidateTokens).name;
+      hasCandidates |= bind.getBinding() ==
+                       ops::bindingOf(ops::BindingId::CandidateTokens).name;
     });
     return hasCandidates && !hasStages;
   }

@@ -87,8 +87,8 @@ saddle_status_t saddle_generator_speculate(saddle_generator_t *generator,
                                            uint64_t tokens);
 
 /* How many greedy steps devices do without the host between them, at most,
-   where they can: then one saddle_generator_step gives the tokens of so many. 1:
-   the host stands between all; 8 unless this says otherwise. It changes no
+   where they can: then one saddle_generator_step gives the tokens of so many.
+   1: the host stands between all; 8 unless this says otherwise. It changes no
    token. INVALID_ARGUMENT for 0 and above 32. */
 saddle_status_t saddle_generator_chain(saddle_generator_t *generator,
                                        uint64_t steps);

@@ -118,13 +118,12 @@ std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
     for (uint64_t t = 0, n = 0; t < count; t += n) {
       uint64_t visible[kTogether], most = 0;
       const float *query[kTogether];
-      for (n = 0; n < together && t + n < count &&
-                  sequence[t + n] == sequence[t];
+      for (n = 0;
+           n < together && t + n < count && sequence[t + n] == sequence[t];
            ++n) {
         visible[n] = visibleTo(t + n);
         most = std::max(most, visible[n]);
-        query[n] =
-            asFloats(q.row(t + n), q.dtype, queries + n * width, width);
+        query[n] = asFloats(q.row(t + n), q.dtype, queries + n * width, width);
       }
       std::fill_n(results, n * width, 0.0f);
       // Calls use(i, p, m, rows) for each token i of the n and each run of

@@ -225,9 +225,8 @@ void multiply(const Matrix &matrix, const float *const *x, uint64_t count,
     uint64_t i = 0;
     for (; i + 2 <= count; i += 2) {
       for (uint64_t row = 0; row < held; row += 4)
-        dotMany({x[i], x[i + 1]}, rows + row,
-                std::min<uint64_t>(4, held - row), matrix.columns,
-                {values[0] + row, values[1] + row});
+        dotMany({x[i], x[i + 1]}, rows + row, std::min<uint64_t>(4, held - row),
+                matrix.columns, {values[0] + row, values[1] + row});
       emit(i, first, values[0], held);
       emit(i + 1, first, values[1], held);
     }

@@ -189,8 +189,8 @@ __attribute__((always_inline)) static inline Lanes expOfNegative(Lanes x) {
   return x != x ? x : result;
 }
 
-__attribute__((always_inline)) static inline void
-softmaxOf(float *values, uint64_t count) {
+__attribute__((always_inline)) static inline void softmaxOf(float *values,
+                                                            uint64_t count) {
   // Lanes behind the last value count as nothing.
   Lanes none = Lanes{} - INFINITY;
   auto load = [&](uint64_t at) __attribute__((always_inline)) {

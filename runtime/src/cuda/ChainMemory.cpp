@@ -26,9 +26,9 @@ ChainMemory::ChainMemory(const Device &device, const schema::Engine &engine,
     : device(&device), engine(&engine), kernel(kernel),
       mostSequences(engine.limits()->max_batch()),
       mostDrafts(engine::specTokens(engine)),
-      blocks((engine.limits()->max_seq_len() + engine.limits()->page_size() -
-              1) /
-             engine.limits()->page_size()) {
+      blocks(
+          (engine.limits()->max_seq_len() + engine.limits()->page_size() - 1) /
+          engine.limits()->page_size()) {
   uint64_t end = sizeof(Chain);
   auto take = [&](uint64_t bytes) {
     constexpr uint64_t kAlignment = 64;
@@ -55,12 +55,11 @@ StatusOr<ChainMemory> ChainMemory::create(const Device &device,
       result.staging,
       allocatePinned(device, result.places.end, "staging of a chain"));
   uint64_t rows = backend::kMostChainRounds * result.mostSequences;
-  uint64_t elements =
-      rows * (2 * (result.mostDrafts + 1) + result.mostDrafts) +
-      result.mostSequences;
-  SADDLE_ASSIGN_OR_RETURN(result.given,
-                          allocatePinned(device, elements * sizeof(int32_t),
-                                         "results of a chain"));
+  uint64_t elements = rows * (2 * (result.mostDrafts + 1) + result.mostDrafts) +
+                      result.mostSequences;
+  SADDLE_ASSIGN_OR_RETURN(
+      result.given,
+      allocatePinned(device, elements * sizeof(int32_t), "results of a chain"));
   return result;
 }
 
@@ -101,11 +100,11 @@ ChainMemory::inputsOf(const schema::Entry &entry,
   return inputs;
 }
 
-StatusOr<ChainRound> ChainMemory::makeRound(
-    const backend::ChainEntries &entries, uint64_t drafts,
-    const std::vector<const schema::Entry *> &all,
-    const std::vector<Candidates> &candidates, const RankAddresses &addresses,
-    CUstream stream) {
+StatusOr<ChainRound>
+ChainMemory::makeRound(const backend::ChainEntries &entries, uint64_t drafts,
+                       const std::vector<const schema::Entry *> &all,
+                       const std::vector<Candidates> &candidates,
+                       const RankAddresses &addresses, CUstream stream) {
   using device::ChainStep;
   ChainRound round;
   std::vector<ChainStep> steps = {device::kChainMain};
@@ -183,8 +182,7 @@ Status ChainMemory::write(const backend::ChainPlan &plan,
   std::memcpy(bytes, &chain, sizeof chain);
   last = chain;
 
-  auto *sequences =
-      reinterpret_cast<ChainSequence *>(bytes + places.sequences);
+  auto *sequences = reinterpret_cast<ChainSequence *>(bytes + places.sequences);
   auto *table = reinterpret_cast<int32_t *>(bytes + places.table);
   for (uint64_t i = 0; i < count; ++i) {
     const backend::ChainPlan::Sequence &from = plan.sequences[i];

@@ -27,13 +27,12 @@ public:
   static std::optional<uint32_t> kernelOf(const schema::Engine &engine);
 
   /// For all chains that the engine's limits allow. Needs the context.
-  static StatusOr<ChainMemory> create(const Device &device,
-                                      const schema::Engine &engine,
-                                      uint32_t kernel);
+  static StatusOr<ChainMemory>
+  create(const Device &device, const schema::Engine &engine, uint32_t kernel);
 
   /// Where the candidates of an entry's rows are.
   struct Candidates {
-    uint64_t values = 0, tokens = 0;         // addresses
+    uint64_t values = 0, tokens = 0;           // addresses
     uint64_t valueStride = 0, tokenStride = 0; // elements between rows
   };
   /// The links behind the steps of a round, which lie in device memory from

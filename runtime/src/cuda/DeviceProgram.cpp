@@ -259,10 +259,8 @@ Status DeviceProgram::captureChain(const backend::ChainEntries &steps,
   std::vector<ChainMemory::Candidates> candidates;
   for (const DeviceEntry &entry : entries) {
     all.push_back(entry.entry);
-    const auto &values =
-        entry.outputs[size_t(ops::BindingId::CandidateValues)];
-    const auto &tokens =
-        entry.outputs[size_t(ops::BindingId::CandidateTokens)];
+    const auto &values = entry.outputs[size_t(ops::BindingId::CandidateValues)];
+    const auto &tokens = entry.outputs[size_t(ops::BindingId::CandidateTokens)];
     candidates.push_back({values.address, tokens.address,
                           values.rowBytes / sizeof(float),
                           tokens.rowBytes / sizeof(int32_t)});
@@ -271,17 +269,19 @@ Status DeviceProgram::captureChain(const backend::ChainEntries &steps,
                           chainMemory->makeRound(steps, drafts, all, candidates,
                                                  addresses, stream.get()));
   SADDLE_ASSIGN_OR_RETURN(GraphExec graph, capture([&]() -> Status {
-    for (size_t i = 0; i < round.entries.size(); ++i) {
-      const DeviceEntry &entry = entries[round.entries[i]];
-      // What follows a link reads its header before it waits: so it may not
-      // begin earlier.
-      SADDLE_RETURN_IF_ERROR(launchAll(entry));
-      bool follows = !entry.commands.empty() && entry.commands.back().isKernel;
-      SADDLE_RETURN_IF_ERROR(
-          launcher.launch(round.links[i], stream.get(), follows));
-    }
-    return {};
-  }));
+                            for (size_t i = 0; i < round.entries.size(); ++i) {
+                              const DeviceEntry &entry =
+                                  entries[round.entries[i]];
+                              // What follows a link reads its header before it
+                              // waits: so it may not begin earlier.
+                              SADDLE_RETURN_IF_ERROR(launchAll(entry));
+                              bool follows = !entry.commands.empty() &&
+                                             entry.commands.back().isKernel;
+                              SADDLE_RETURN_IF_ERROR(launcher.launch(
+                                  round.links[i], stream.get(), follows));
+                            }
+                            return {};
+                          }));
   chains.push_back({steps, drafts, std::move(graph)});
   return {};
 }
@@ -320,8 +320,7 @@ Status DeviceProgram::runRounds(const backend::BatchRun &batchRun,
   if (plan.drafts != 0) {
     headers[device::kChainDraftFirst] =
         headerOf(chain->entries.draftFirst, tokens, count);
-    headers[device::kChainDraft] =
-        headerOf(chain->entries.draft, count, count);
+    headers[device::kChainDraft] = headerOf(chain->entries.draft, count, count);
     isTableLost = true;
   }
 
@@ -332,15 +331,13 @@ Status DeviceProgram::runRounds(const backend::BatchRun &batchRun,
   SADDLE_RETURN_IF_ERROR(
       chainMemory->write(plan, headers, batchRun.pages, stream.get()));
   for (uint64_t round = 0; round < plan.rounds; ++round) {
-    SADDLE_CUDA(device.driver, cuGraphLaunch, chain->graph.get(),
-                stream.get());
+    SADDLE_CUDA(device.driver, cuGraphLaunch, chain->graph.get(), stream.get());
     SADDLE_CUDA(device.driver, cuEventRecord, events[round + 1].get(),
                 stream.get());
     // One round stands behind the one that runs: enough for the device, and
     // each has its own deadline.
     if (round != 0)
-      SADDLE_RETURN_IF_ERROR(
-          wait(batchRun, /*events=*/0, events[round].get()));
+      SADDLE_RETURN_IF_ERROR(wait(batchRun, /*events=*/0, events[round].get()));
   }
   SADDLE_CUDA(device.driver, cuEventRecord, end.get(), stream.get());
   SADDLE_RETURN_IF_ERROR(wait(batchRun, /*events=*/0));
@@ -591,8 +588,8 @@ Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count,
   const DeviceEntry &entry = entries[lastEntry];
   Status status =
       waitFor({device, stream.get(), until, events.data() + 1,
-               names[lastEntry].data(), count, entry.entry->name()->c_str(), rank, transport,
-               backend.fault(), backend.timeout(), explain});
+               names[lastEntry].data(), count, entry.entry->name()->c_str(),
+               rank, transport, backend.fault(), backend.timeout(), explain});
   if (status.code() != StatusCode::DeadlineExceeded || !entry.silentWait ||
       isRaised(backend.fault()))
     return status;

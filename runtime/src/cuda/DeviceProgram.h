@@ -163,7 +163,7 @@ private:
   backend::PerBinding<PinnedMemory> outputs;
   std::map<uint32_t, DeviceMemory> snapshots;
   Stream stream;
-  Event begin, end;          // of a batch
+  Event begin, end; // of a batch
   // [0] at the start, [i + 1] behind command i, or round i of a chain.
   std::vector<Event> events;
   std::vector<DeviceEntry> entries;

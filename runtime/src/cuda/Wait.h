@@ -43,10 +43,11 @@ struct Waiting {
   std::function<Status()> explain;
 };
 
-/// Returns when the stream is idle, or has got to `until`. Errors: what a device says that gave up
-/// (told to all ranks); Aborted when another rank failed; DeadlineExceeded when
-/// a batch or, one by one, a command takes longer than the timeout and some
-/// grace; a CUDA error with the entry, or the command that was running.
+/// Returns when the stream is idle, or has got to `until`. Errors: what a
+/// device says that gave up (told to all ranks); Aborted when another rank
+/// failed; DeadlineExceeded when a batch or, one by one, a command takes longer
+/// than the timeout and some grace; a CUDA error with the entry, or the command
+/// that was running.
 Status waitFor(const Waiting &waiting);
 
 } // namespace saddle::cuda

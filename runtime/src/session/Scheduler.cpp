@@ -113,8 +113,7 @@ void Scheduler::cut(uint32_t sequence, uint64_t length, uint32_t ofProgram) {
   Slot &slot = *find(sequence);
   slot.lengths[ofProgram] = length;
   for (uint32_t i = 1; ofProgram == 0 && i < programs.size(); ++i)
-    slot.lengths[i] =
-        std::min(slot.lengths[i], length == 0 ? 0 : length - 1);
+    slot.lengths[i] = std::min(slot.lengths[i], length == 0 ? 0 : length - 1);
   freePagesBehind(sequence);
 }
 

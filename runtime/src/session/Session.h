@@ -147,8 +147,8 @@ public:
   /// their limits or the pages: step() then. Behind it sequences hold the
   /// tokens that the model chose, but for the last one. Results are valid until
   /// the next chain. Errors as of step().
-  StatusOr<const backend::ChainResults *> chain(Span<const SequenceInput> inputs,
-                                                backend::ChainPlan &plan);
+  StatusOr<const backend::ChainResults *>
+  chain(Span<const SequenceInput> inputs, backend::ChainPlan &plan);
 
   /// A buffer of the session's for `rows` rows of an output, the best one to
   /// give to step(): devices write into it without a copy. Valid until the next

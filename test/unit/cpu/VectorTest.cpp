@@ -146,10 +146,10 @@ void expectWidens(DType dtype, float (*scalar)(Code)) {
   const uint8_t *rows[] = {bytes + 40 * sizeof(Code), bytes};
   std::vector<float> together(2 * 33);
   loadRows(rows, 2, dtype, together.data(), 33);
-  EXPECT_EQ(0, std::memcmp(together.data(), values.data() + 40,
-                           33 * sizeof(float)));
-  EXPECT_EQ(0, std::memcmp(together.data() + 33, values.data(),
-                           33 * sizeof(float)));
+  EXPECT_EQ(
+      0, std::memcmp(together.data(), values.data() + 40, 33 * sizeof(float)));
+  EXPECT_EQ(
+      0, std::memcmp(together.data() + 33, values.data(), 33 * sizeof(float)));
   for (size_t i = 0; i < count; ++i) {
     float expected = scalar(codes[i]);
     if (std::isnan(expected))

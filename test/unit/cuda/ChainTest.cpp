@@ -137,8 +137,7 @@ Recorder runAll(session::Session &session, uint64_t steps, uint64_t length,
   if (acceptance)
     EXPECT_TRUE(generator.fixAcceptance(*acceptance).ok());
   for (const Tokens &prompt : kPrompts)
-    EXPECT_TRUE(
-        generator.add(prompt, newTokens(length + prompt.size())).ok());
+    EXPECT_TRUE(generator.add(prompt, newTokens(length + prompt.size())).ok());
   finish(generator);
   EXPECT_EQ(session.freePages(), session.numPages());
   return recorder;
@@ -306,14 +305,13 @@ TEST_P(ChainTest, ADeviceThatFailsEndsTheChain) {
   EXPECT_EQ(generator.step().message(), status.message());
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, ChainTest,
-    testing::Values(Shape{1, 0}, Shape{2, 0}, Shape{1, 1}, Shape{1, 3},
-                    Shape{2, 3}, Shape{4, 2}),
-    [](const testing::TestParamInfo<Shape> &info) {
-      return "tp" + std::to_string(info.param.tp) + "drafts" +
-             std::to_string(info.param.drafts);
-    });
+INSTANTIATE_TEST_SUITE_P(Shapes, ChainTest,
+                         testing::Values(Shape{1, 0}, Shape{2, 0}, Shape{1, 1},
+                                         Shape{1, 3}, Shape{2, 3}, Shape{4, 2}),
+                         [](const testing::TestParamInfo<Shape> &info) {
+                           return "tp" + std::to_string(info.param.tp) +
+                                  "drafts" + std::to_string(info.param.drafts);
+                         });
 
 TEST(ChainOfDraftsTest, FixedAcceptanceIsTheHosts) {
   OnDevice device(tinyOf(1, 3));
