@@ -43,6 +43,9 @@ inline void rotate(float *values, uint64_t count) {
       }
 }
 
+/// Matrix rows that multiply() takes at a time.
+constexpr uint64_t kProductRows = 16;
+
 /// Rows x columns of weights: value = (code - zero) * scale, and a scale is one
 /// of the grid, multiplied or divided by a global one; at last columns may be
 /// rotated.
@@ -79,6 +82,22 @@ struct Matrix {
       for (uint64_t start = 0; start < columns; start += encoding.rotated)
         rotate(scratch + start, encoding.rotated);
     return scratch;
+  }
+
+  /// taken[i]: fp32 values of row first + i, for i < count <= kProductRows;
+  /// `scratch` has room for all.
+  void takeRows(uint64_t first, uint64_t count, float *scratch,
+                const float **taken) const {
+    bool isPlain = encoding.codes == schema::Codes::ELEMENTS && !scales.data &&
+                   encoding.rotated == 0 && dtype != schema::DType::F32;
+    const uint8_t *stored[kProductRows];
+    for (uint64_t i = 0; i < count; ++i) {
+      stored[i] = data + (first + i) * rowBytes;
+      taken[i] = isPlain ? scratch + i * columns
+                         : row(first + i, scratch + i * columns);
+    }
+    if (isPlain)
+      loadRows(stored, count, dtype, scratch, columns);
   }
 
   /// Has the cache fetch up to `count` rows from `first` on.
@@ -200,8 +219,6 @@ private:
   std::vector<std::pair<View, ops::Companion>> companions;
 };
 
-/// Matrix rows that multiply() takes at a time.
-constexpr uint64_t kProductRows = 16;
 /// Floats of scratch that multiply() needs.
 inline uint64_t multiplyScratch(uint64_t columns) {
   return kProductRows * columns;
@@ -218,8 +235,7 @@ void multiply(const Matrix &matrix, const float *const *x, uint64_t count,
   for (uint64_t first = 0; first < matrix.rows; first += kProductRows) {
     uint64_t held = std::min(kProductRows, matrix.rows - first);
     const float *rows[kProductRows];
-    for (uint64_t i = 0; i < held; ++i)
-      rows[i] = matrix.row(first + i, scratch + i * matrix.columns);
+    matrix.takeRows(first, held, scratch, rows);
     matrix.fetchRows(first + held, kProductRows);
     float values[2][kProductRows];
     uint64_t i = 0;

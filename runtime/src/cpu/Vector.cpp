@@ -65,7 +65,11 @@ __attribute__((always_inline)) static inline void foldRows(const Four *v,
   }
 }
 
-template <unsigned Vectors, unsigned Rows>
+// Loops over vectors and rows are unrolled, so that sums stay in registers.
+#define SADDLE_UNROLL _Pragma("unroll")
+
+/// `rest`: there are elements behind the last whole 32.
+template <unsigned Vectors, unsigned Rows, bool rest>
 __attribute__((always_inline)) static inline void
 dotRows(const float *const *a, const float *const *b, uint64_t count,
         float *const *out) {
@@ -73,29 +77,29 @@ dotRows(const float *const *a, const float *const *b, uint64_t count,
   uint64_t k = 0;
   for (; k + 2 * kLanes <= count; k += 2 * kLanes) {
     Lanes a0[Vectors], a1[Vectors];
-    for (unsigned i = 0; i < Vectors; ++i) {
+    SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
       SADDLE_LOAD_LANES(a0[i], a[i] + k);
       SADDLE_LOAD_LANES(a1[i], a[i] + k + kLanes);
     }
-    for (unsigned row = 0; row < Rows; ++row) {
+    SADDLE_UNROLL for (unsigned row = 0; row < Rows; ++row) {
       Lanes b0, b1;
       SADDLE_LOAD_LANES(b0, b[row] + k);
       SADDLE_LOAD_LANES(b1, b[row] + k + kLanes);
-      for (unsigned i = 0; i < Vectors; ++i) {
+      SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
         low[i][row] += a0[i] * b0;
         high[i][row] += a1[i] * b1;
       }
     }
   }
-  for (unsigned i = 0; i < Vectors; ++i) {
+  SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
     Four folded[Rows];
-    for (unsigned row = 0; row < Rows; ++row) {
-      if (k != count) {
+    SADDLE_UNROLL for (unsigned row = 0; row < Rows; ++row) {
+      if constexpr (rest) {
         float lanes[2 * kLanes];
         std::memcpy(lanes, &low[i][row], sizeof(Lanes));
         std::memcpy(lanes + kLanes, &high[i][row], sizeof(Lanes));
-        for (uint64_t rest = k; rest < count; ++rest)
-          lanes[rest - k] += a[i][rest] * b[row][rest];
+        for (uint64_t at = k; at < count; ++at)
+          lanes[at - k] += a[i][at] * b[row][at];
         SADDLE_LOAD_LANES(low[i][row], lanes);
         SADDLE_LOAD_LANES(high[i][row], lanes + kLanes);
       }
@@ -103,6 +107,17 @@ dotRows(const float *const *a, const float *const *b, uint64_t count,
     }
     foldRows<Rows>(folded, out[i]);
   }
+}
+
+/// Lengths that are no multiple of 32 take one vector at a time.
+template <unsigned Vectors, unsigned Rows>
+__attribute__((always_inline)) static inline void
+dotRows(const float *const *a, const float *const *b, uint64_t count,
+        float *const *out) {
+  if (count % (2 * kLanes) == 0)
+    return dotRows<Vectors, Rows, false>(a, b, count, out);
+  for (unsigned i = 0; i < Vectors; ++i)
+    dotRows<1, Rows, true>(a + i, b, count, out + i);
 }
 
 SADDLE_HOT static void dotOne(const float *a, const float *const *b,
