@@ -7,6 +7,7 @@
                and one that never is
   topologies   likewise over ranks
   tapped_sums  the draft sees whole hidden states, however ranks finish their sums
+  shared       a draft's own copies of the target's tables are not held twice, others are
   ends         an end token inside an accepted run, a limit of tokens, a full sequence
   refused      bad drafts and options, each with its message
 """
@@ -15,6 +16,7 @@ import argparse
 import json
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -152,6 +154,57 @@ def tapped_sums(test, draft):
     return f"{accepted[0][1]} accepted each time"
 
 
+def tensors_of(path):
+    """Name -> (dtype, shape, bytes) of a safetensors file."""
+    data = path.read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    body = data[8 + size:]
+    return {name: (each["dtype"], each["shape"], body[slice(*each["data_offsets"])])
+            for name, each in header.items()}
+
+
+def write_tensors(path, tensors):
+    header, body = {}, b""
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape,
+                        "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def shared(test, draft):
+    """Embedding and head: the target's, or a copy of them, or others."""
+    target = tensors_of(NANO / "model.safetensors")
+    own = {"embed_tokens.weight": target["model.embed_tokens.weight"],
+           "lm_head.weight": target["lm_head.weight"]}
+    inspect = pathlib.Path(test.compile_tool).parent / "saddle-inspect"
+
+    def built(name, tables):
+        folder = test.folder / name
+        shutil.copytree(draft, folder)
+        write_tensors(folder / "model.safetensors",
+                      {**tensors_of(draft / "model.safetensors"), **tables})
+        engine = test.engine("--max-batch", 4, "--spec-tokens", 3, draft=folder)
+        arenas = json.loads(call([inspect, engine, "--json"]))["arenas"]
+        result = test.run(engine, "--max-new-tokens", 40, draft=folder)
+        return (sum(each["bytes"] for each in arenas if each["kind"] == "CONSTANT"),
+                tokens_of(result), [each["drafts"] for each in result["prompts"]])
+
+    none, copied = built("no-tables", {}), built("copied-tables", own)
+    expect(copied == none, "copies of the target's tables:", copied, "expected", none)
+    for name, (dtype, shape, data) in own.items():
+        # The last bit of its last number.
+        other = built("other-" + name, {**own, name: (dtype, shape, data[:-2] +
+                                                      bytes([data[-2] ^ 1]) + data[-1:])})
+        expect(other[0] == none[0] + len(data), name, "of other bytes:", other[0],
+               "bytes of weights, expected", none[0], "+", len(data))
+        expect(other[1] == none[1], name, "changed the text")
+    return "copies of two tables are held once"
+
+
 def ends(test, draft):
     engine = test.engine("--max-batch", 4, "--spec-tokens", 5, draft=draft)
     inside = 0
@@ -233,7 +286,7 @@ def refused(test, draft):
 
 
 TESTS = {"goldens": goldens, "identical": right_and_wrong, "topologies": topologies,
-         "tapped_sums": tapped_sums, "ends": ends, "refused": refused}
+         "tapped_sums": tapped_sums, "shared": shared, "ends": ends, "refused": refused}
 
 
 def main():
