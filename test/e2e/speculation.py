@@ -5,6 +5,7 @@
   identical    texts with a draft are those without, greedy and sampled, one by one and
                in a batch, for 1 to 5 drafted tokens, for a draft that is mostly right
                and one that never is
+  tiny         likewise every tiny golden with a draft of random sizes and weights
   topologies   likewise over ranks
   tapped_sums  the draft sees whole hidden states, however ranks finish their sums
   shared       a draft's own copies of the target's tables are not held twice, others are
@@ -15,13 +16,16 @@
 import argparse
 import json
 import pathlib
+import random
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 
+import parity
 from saddle_e2e import Failure, call
+from topologies import draw_draft
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NANO = ROOT / "models/nano/bf16"
@@ -120,6 +124,40 @@ def right_and_wrong(test, draft):
     results = [identical(test, draft),
                identical(test, ROOT / "test/e2e/goldens/draft-3.1")]
     return "; ".join(results)
+
+
+def tiny(test, draft):
+    folders = texts = 0
+    for folder in sorted((ROOT / "test/e2e/goldens").iterdir()):
+        config = folder / "config.json"
+        if not config.exists() or not (folder / "goldens.safetensors").exists():
+            continue
+        config = json.loads(config.read_text())
+        if config["architectures"] != ["MiniMaxM2ForCausalLM"]:
+            continue
+        drawn = test.folder / f"{folder.name}.json"
+        drawn.write_text(json.dumps(draw_draft(random.Random(folder.name), config)))
+        engines = [test.folder / f"{folder.name}.{kind}.saddle" for kind in ("plain", "spec")]
+        for engine, options in zip(engines, ([], ["--draft", drawn, "--spec-tokens", 5])):
+            call([test.compile_tool, folder, "-o", engine, "--max-batch", 4,
+                  "--compute-dtype", "f32", *options])
+        sequences = parity.load_sequences(folder, "f32")
+        given = [word for length, tokens, _, _ in sequences
+                 for word in ("--tokens", ",".join(map(str, tokens[:length])))]
+        length, tokens = sequences[0][:2]
+        given += ["--max-new-tokens", len(tokens) - length, "--ignore-eos", "--json",
+                  "--weights", folder]
+        expected = tokens_of(json.loads(call([test.run_tool, engines[0], *given])))
+        for count in range(1, 6):
+            found = json.loads(call([test.run_tool, engines[1], *given, "--spec-tokens",
+                                     count, "--draft-weights", "synthetic:3"]))
+            expect(tokens_of(found) == expected, folder.name, f"{count} drafted:",
+                   tokens_of(found), "expected", expected)
+            expect(found["speculation"]["drafted_tokens"] > 0, folder.name, "drafted none")
+            texts += len(expected)
+        folders += 1
+    expect(folders > 10, f"{folders} goldens only")
+    return f"{texts} texts of {folders} goldens"
 
 
 TOPOLOGIES = ["tp=2", "tp=8", "tp=4,dp=2,ep=2", "tp=2,dp=2", "tp=1,pp=2", "tp=2,ep=2,pp=4"]
@@ -285,7 +323,7 @@ def refused(test, draft):
     return f"{len(cases)} refusals"
 
 
-TESTS = {"goldens": goldens, "identical": right_and_wrong, "topologies": topologies,
+TESTS = {"goldens": goldens, "identical": right_and_wrong, "tiny": tiny, "topologies": topologies,
          "tapped_sums": tapped_sums, "shared": shared, "ends": ends, "refused": refused}
 
 
