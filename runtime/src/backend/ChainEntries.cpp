@@ -35,7 +35,8 @@ std::optional<ChainEntries> chainEntriesOf(const schema::Engine &engine,
   const schema::Topology &topology = *engine.topology();
   if (topology.pp() != 1 || topology.dp() != 1 || candidatesOf(engine) == 0 ||
       sequences == 0 || sequences > engine.limits()->max_batch() ||
-      drafts > engine::specTokens(engine))
+      drafts > engine::specTokens(engine) ||
+      (drafts != 0 && engine::hasSequenceState(engine)))
     return std::nullopt;
   ChainEntries entries;
   uint64_t tokens = sequences * (drafts + 1);

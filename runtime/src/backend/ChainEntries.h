@@ -26,7 +26,8 @@ struct ChainEntries {
 /// The smallest entries for so many sequences with so many drafted tokens each;
 /// none when steps of them do not fit, when the engine yields no candidates, or
 /// when the step's tokens are not on every rank that needs them: with several
-/// stages or replicas.
+/// stages or replicas. Nor with drafted
+/// tokens where state of sequences cannot be cut.
 std::optional<ChainEntries> chainEntriesOf(const schema::Engine &engine,
                                            uint64_t sequences, uint64_t drafts);
 

@@ -2,6 +2,7 @@
 
 #include "runtime/src/base/Guard.h"
 #include "runtime/src/engine/Programs.h"
+#include "runtime/src/engine/States.h"
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +12,7 @@ namespace saddle::generate {
 
 Generator::Generator(session::Session &session, Listener &listener)
     : session(session), listener(listener),
+      hasSequenceState(engine::hasSequenceState(session.engine().root())),
       vocab(session.engine().root().model()->vocab_size()),
       candidates(backend::candidatesOf(session.engine().root())),
       maxSeqLen(session.engine().root().limits()->max_seq_len()),
@@ -145,6 +147,7 @@ Status Generator::stepAll() {
   isStepping = false;
   SADDLE_RETURN_IF_ERROR(status);
   SADDLE_RETURN_IF_ERROR(retire());
+  SADDLE_RETURN_IF_ERROR(feedAgain());
   return propose();
 }
 
@@ -211,6 +214,10 @@ Status Generator::feed() {
     count += fresh.size();
     prefills |= entry.fed == 0;
     bool verifies = !entry.drafts.empty();
+    if (verifies && hasSequenceState) {
+      SADDLE_ASSIGN_OR_RETURN(entry.snapshot, session.keep(entry.sequence));
+      entry.taken = entry.fed;
+    }
     if (verifies) {
       entry.feeding.assign(fresh.begin(), fresh.end());
       entry.feeding.insert(entry.feeding.end(), entry.drafts.begin(),
@@ -285,7 +292,33 @@ Status Generator::advance(size_t index, size_t row, size_t rows) {
   size_t accepted = walk(entry, last);
   if (entry.hasEnded || accepted == drafted)
     return {};
-  return session.truncate(entry.sequence, entry.fed);
+  entry.feedsAgain = hasSequenceState;
+  return hasSequenceState ? Status()
+                          : session.truncate(entry.sequence, entry.fed);
+}
+
+Status Generator::feedAgain() {
+  auto start = std::chrono::steady_clock::now();
+  inputs.clear();
+  for (Active &entry : active) {
+    if (!entry.feedsAgain)
+      continue;
+    SADDLE_RETURN_IF_ERROR(session.truncate(entry.sequence, entry.taken));
+    inputs.push_back(
+        {entry.sequence,
+         {entry.tokens.data() + entry.taken, entry.fed - entry.taken},
+         session::LogitsWanted::None});
+    entry.feedsAgain = false;
+  }
+  if (!inputs.empty())
+    SADDLE_RETURN_IF_ERROR(session.step(inputs, {}));
+  for (Active &entry : active) {
+    if (entry.snapshot)
+      SADDLE_RETURN_IF_ERROR(session.release(*entry.snapshot));
+    entry.snapshot.reset();
+  }
+  times.decodeSeconds += inputs.empty() ? 0 : since(start);
+  return {};
 }
 
 size_t Generator::walk(Active &entry, size_t last) {

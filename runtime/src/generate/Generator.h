@@ -133,6 +133,11 @@ private:
     std::vector<int32_t> drafts;  // that may follow `tokens`
     std::vector<int32_t> feeding; // with drafts: what the step feeds
     double owed = 0;              // of fixAcceptance: tokens to accept
+    /// Of a verification: the sequence before it, and how many of its tokens
+    /// stay, when not all do.
+    std::optional<uint32_t> snapshot;
+    size_t taken = 0; // tokens that the session had then
+    bool feedsAgain = false;
   };
   Status stepAll();
   /// Steps that can be chained now: 1 when the host must stand between them.
@@ -144,6 +149,9 @@ private:
               const backend::ChainResults &results, uint64_t round);
   Status admit();
   Status feed();
+  /// Has sequences whose state cannot be cut take again what stayed of their
+  /// step, from snapshots before it.
+  Status feedAgain();
   /// What the step yielded for `active[index]`, from row `row` on.
   Status advance(size_t index, size_t row, size_t rows);
   /// Takes the tokens that rows give, from that on which is behind the last
@@ -168,6 +176,8 @@ private:
   uint64_t specTokens = 0;
   uint64_t chainSteps = kChainSteps;
   std::optional<double> fixedAcceptance;
+  /// Whether the state of a sequence cannot be cut.
+  const bool hasSequenceState;
   const uint64_t vocab, candidates, maxSeqLen, pageSize, pagesPerReplica;
   RequestId nextId = 0;
   std::deque<Waiting> waiting;
