@@ -127,14 +127,12 @@ def right_and_wrong(test, draft):
 
 
 def tiny(test, draft):
-    folders = texts = 0
+    folders = texts = recurrent = 0
     for folder in sorted((ROOT / "test/e2e/goldens").iterdir()):
         config = folder / "config.json"
         if not config.exists() or not (folder / "goldens.safetensors").exists():
             continue
         config = json.loads(config.read_text())
-        if config["architectures"] != ["MiniMaxM2ForCausalLM"]:
-            continue
         drawn = test.folder / f"{folder.name}.json"
         drawn.write_text(json.dumps(draw_draft(random.Random(folder.name), config)))
         engines = [test.folder / f"{folder.name}.{kind}.saddle" for kind in ("plain", "spec")]
@@ -156,8 +154,9 @@ def tiny(test, draft):
             expect(found["speculation"]["drafted_tokens"] > 0, folder.name, "drafted none")
             texts += len(expected)
         folders += 1
-    expect(folders > 10, f"{folders} goldens only")
-    return f"{texts} texts of {folders} goldens"
+        recurrent += config["architectures"] != ["MiniMaxM2ForCausalLM"]
+    expect(folders > 20 and recurrent > 5, f"{folders} goldens, {recurrent} recurrent")
+    return f"{texts} texts of {folders} goldens, {recurrent} with recurrent state"
 
 
 TOPOLOGIES = ["tp=2", "tp=8", "tp=4,dp=2,ep=2", "tp=2,dp=2", "tp=1,pp=2", "tp=2,ep=2,pp=4"]
