@@ -371,7 +371,7 @@ Status Session::runOnRanks(const Workers::Job &work) {
   finished.assign(world, 0);
   deviceTimes.assign(world, {});
   lapses = comm::Lapses(comm::Clock::now());
-  for (uint32_t rank = 0; rank < world; ++rank)
+  for (uint32_t rank = 0; rank < ranks.size(); ++rank)
     transport->progress(rank, "the start of the step");
   // A rank that is given up may still run it when this call has returned.
   auto job = [this, work](uint32_t rank) {

@@ -337,6 +337,45 @@ TEST(ChainOfDraftsTest, FewerDraftsThanTheEngineVerifiesKeepTheHost) {
   }
 }
 
+/// A session that chains, from its beginning to its end.
+Status wholeLife(FakeDevice &fake, std::shared_ptr<const Engine> engine) {
+  SessionOptions options;
+  options.otherWeights = {{"draft", "synthetic:7"}};
+  SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<session::Session> session,
+                          makeSession(fake, engine, options));
+  Recorder recorder;
+  Generator generator(*session, recorder);
+  SADDLE_RETURN_IF_ERROR(generator.add(kPrompts[0], newTokens(14)).status());
+  while (generator.live() != 0)
+    SADDLE_RETURN_IF_ERROR(generator.step());
+  return {};
+}
+
+TEST(ChainOfDraftsTest, EveryCallOfTheDriverMayFail) {
+  auto description = deviceEngine(tinyOf(2, 2));
+  copyMainWeights(*description);
+  auto engine = load(*description);
+  uint64_t calls = 0, withoutHarm = 0;
+  {
+    FakeDevice fake(engine, 2);
+    Status status = wholeLife(fake, engine);
+    ASSERT_TRUE(status.ok()) << status.message();
+    calls = fake.calls();
+  }
+  for (uint64_t k = 1; k <= calls; ++k) {
+    FakeDevice fake(engine, 2);
+    fake.failingCall = k;
+    Status status = wholeLife(fake, engine);
+    withoutHarm += status.ok();
+    if (!status.ok())
+      EXPECT_THAT(status.message(), HasSubstr("it was asked to fail")) << k;
+  }
+  // Those of destructors, and of events that are asked again.
+  EXPECT_LT(withoutHarm, calls / 8);
+  std::printf("[  WALKED  ] %llu calls of the driver, %llu without harm\n",
+              (unsigned long long)calls, (unsigned long long)withoutHarm);
+}
+
 TEST(ChainOfDraftsTest, LengthsOfChainsAreChecked) {
   OnDevice device(tinyOf(1, 0));
   Recorder recorder;

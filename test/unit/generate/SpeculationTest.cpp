@@ -136,8 +136,8 @@ TEST(SpeculationTest, TextsAndLogitsAreThoseWithoutADraft) {
   EXPECT_GT(refused, 0u);
 }
 
-/// State that cannot be cut comes back from snapshots, and what stayed of a step
-/// is fed again.
+/// State that cannot be cut comes back from snapshots, and what stayed of a
+/// step is fed again.
 TEST(SpeculationTest, RecurrentTargetsGoBackBySnapshots) {
   for (double temperature : {0.0, 1.0}) {
     TinyOptions options = withDraft(3);
