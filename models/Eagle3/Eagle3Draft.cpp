@@ -350,11 +350,6 @@ Status Eagle3Draft::shareTable(std::string &symbol, WeightOp shared,
 
 Status Eagle3Draft::attach(ModuleOp module, const BuildOptions &options,
                            const std::string &modelFolder) {
-  for (auto state : module.getOps<StateOpInterface>())
-    if (state.getStateKind() == StateKind::Sequence)
-      return fail(StatusCode::Unsupported,
-                  "the model has recurrent state, and drafts for such models "
-                  "are not implemented");
   Target found;
   found.step = module.lookupSymbol<func::FuncOp>("step");
   auto weightOf = [&](FlatSymbolRefAttr symbol) {

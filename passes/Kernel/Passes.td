@@ -26,6 +26,7 @@ def FormGroups : Pass<"kernel-form-groups", "::mlir::ModuleOp"> {
     | | `silu_decay_scan` | SiLU and the recurrence that alone reads it | `silu_decay_scan` |
     | | `squares_gate` | with sunk factors: sum of squares of one input, its columns scaled, and the gate | `squares_gate` |
     | | `all_reduce_divide_by_rms` | with sunk factors: the all-reduces of a product and of those sums, and the division | `all_reduce_divide_by_rms` |
+    | | `two..seven_norms_concat` | norms of one width and epsilon, and the concatenation that alone reads them: the taps of a draft | `norms_concat` |
     | | `attention_linear` | attention and the quantised product that alone reads it, for up to 16 tokens | `attention_linear` |
 
     The parts in brackets are absent where a topology does without; a norm alone is not a group. Groups of cpu run op by op and say in reports which ops belong

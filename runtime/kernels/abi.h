@@ -102,6 +102,11 @@ struct LaunchParams {
 /// runtime that finds no kernel of its own number makes weights on the host.
 constexpr const char kSyntheticKernel[] = "synthetic_weights_2";
 
+/// The kernel behind the steps of a chain (runtime/kernels/chain.h), likewise:
+/// its number changes with that header's structures, and a runtime that finds
+/// none of its own number leaves the host between steps.
+constexpr const char kChainKernel[] = "chain_steps_1";
+
 } // namespace saddle::device
 
 #endif // SADDLE_RUNTIME_KERNELS_ABI_H

@@ -299,6 +299,9 @@ static void test_generator(const char *path) {
   expect_error(saddle_generator_create(session, NULL, &generator),
                SADDLE_INVALID_ARGUMENT, "listener must not be NULL");
   EXPECT_OK(saddle_generator_create(session, &listener, &generator));
+  EXPECT_OK(saddle_generator_chain(generator, 4));
+  expect_error(saddle_generator_chain(generator, 0), SADDLE_INVALID_ARGUMENT,
+               "chains of 0 steps: expected 1 to 32");
   saddle_request_init(&request);
   EXPECT(request.max_new_tokens == 0 && request.sampling.temperature == 0);
   expect_error(saddle_generator_add(generator, &request, &number),
@@ -457,6 +460,7 @@ static void test_nulls(const char *path) {
   EXPECT_NULL_REFUSED(saddle_generator_create(session, &listener, NULL));
   EXPECT_NULL_REFUSED(saddle_generator_add(NULL, &request, &request_number));
   EXPECT_NULL_REFUSED(saddle_generator_remove(NULL, 0));
+  EXPECT_NULL_REFUSED(saddle_generator_chain(NULL, 1));
   EXPECT_NULL_REFUSED(saddle_generator_step(NULL));
   EXPECT(saddle_generator_live(NULL) == 0);
   memset(&timing, 1, sizeof timing);

@@ -5,8 +5,10 @@
   identical    texts with a draft are those without, greedy and sampled, one by one and
                in a batch, for 1 to 5 drafted tokens, for a draft that is mostly right
                and one that never is
+  tiny         likewise every tiny golden with a draft of random sizes and weights
   topologies   likewise over ranks
   tapped_sums  the draft sees whole hidden states, however ranks finish their sums
+  shared       a draft's own copies of the target's tables are not held twice, others are
   ends         an end token inside an accepted run, a limit of tokens, a full sequence
   measured     saddle-bench at a fixed acceptance, as many rounds as asked for
   refused      bad drafts and options, each with its message
@@ -15,12 +17,16 @@
 import argparse
 import json
 import pathlib
+import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 
+import parity
 from saddle_e2e import Failure, call
+from topologies import draw_draft
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NANO = ROOT / "models/nano/bf16"
@@ -121,6 +127,39 @@ def right_and_wrong(test, draft):
     return "; ".join(results)
 
 
+def tiny(test, draft):
+    folders = texts = recurrent = 0
+    for folder in sorted((ROOT / "test/e2e/goldens").iterdir()):
+        config = folder / "config.json"
+        if not config.exists() or not (folder / "goldens.safetensors").exists():
+            continue
+        config = json.loads(config.read_text())
+        drawn = test.folder / f"{folder.name}.json"
+        drawn.write_text(json.dumps(draw_draft(random.Random(folder.name), config)))
+        engines = [test.folder / f"{folder.name}.{kind}.saddle" for kind in ("plain", "spec")]
+        for engine, options in zip(engines, ([], ["--draft", drawn, "--spec-tokens", 5])):
+            call([test.compile_tool, folder, "-o", engine, "--max-batch", 4,
+                  "--compute-dtype", "f32", *options])
+        sequences = parity.load_sequences(folder, "f32")
+        given = [word for length, tokens, _, _ in sequences
+                 for word in ("--tokens", ",".join(map(str, tokens[:length])))]
+        length, tokens = sequences[0][:2]
+        given += ["--max-new-tokens", len(tokens) - length, "--ignore-eos", "--json",
+                  "--weights", folder]
+        expected = tokens_of(json.loads(call([test.run_tool, engines[0], *given])))
+        for count in range(1, 6):
+            found = json.loads(call([test.run_tool, engines[1], *given, "--spec-tokens",
+                                     count, "--draft-weights", "synthetic:3"]))
+            expect(tokens_of(found) == expected, folder.name, f"{count} drafted:",
+                   tokens_of(found), "expected", expected)
+            expect(found["speculation"]["drafted_tokens"] > 0, folder.name, "drafted none")
+            texts += len(expected)
+        folders += 1
+        recurrent += config["architectures"] != ["MiniMaxM2ForCausalLM"]
+    expect(folders > 20 and recurrent > 5, f"{folders} goldens, {recurrent} recurrent")
+    return f"{texts} texts of {folders} goldens, {recurrent} with recurrent state"
+
+
 TOPOLOGIES = ["tp=2", "tp=8", "tp=4,dp=2,ep=2", "tp=2,dp=2", "tp=1,pp=2", "tp=2,ep=2,pp=4"]
 
 
@@ -151,6 +190,57 @@ def tapped_sums(test, draft):
         accepted.append((tokens_of(found), found["speculation"]["accepted_tokens"]))
     expect(all(each == accepted[0] for each in accepted), accepted)
     return f"{accepted[0][1]} accepted each time"
+
+
+def tensors_of(path):
+    """Name -> (dtype, shape, bytes) of a safetensors file."""
+    data = path.read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    body = data[8 + size:]
+    return {name: (each["dtype"], each["shape"], body[slice(*each["data_offsets"])])
+            for name, each in header.items()}
+
+
+def write_tensors(path, tensors):
+    header, body = {}, b""
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape,
+                        "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def shared(test, draft):
+    """Embedding and head: the target's, or a copy of them, or others."""
+    target = tensors_of(NANO / "model.safetensors")
+    own = {"embed_tokens.weight": target["model.embed_tokens.weight"],
+           "lm_head.weight": target["lm_head.weight"]}
+    inspect = pathlib.Path(test.compile_tool).parent / "saddle-inspect"
+
+    def built(name, tables):
+        folder = test.folder / name
+        shutil.copytree(draft, folder)
+        write_tensors(folder / "model.safetensors",
+                      {**tensors_of(draft / "model.safetensors"), **tables})
+        engine = test.engine("--max-batch", 4, "--spec-tokens", 3, draft=folder)
+        arenas = json.loads(call([inspect, engine, "--json"]))["arenas"]
+        result = test.run(engine, "--max-new-tokens", 40, draft=folder)
+        return (sum(each["bytes"] for each in arenas if each["kind"] == "CONSTANT"),
+                tokens_of(result), [each["drafts"] for each in result["prompts"]])
+
+    none, copied = built("no-tables", {}), built("copied-tables", own)
+    expect(copied == none, "copies of the target's tables:", copied, "expected", none)
+    for name, (dtype, shape, data) in own.items():
+        # The last bit of its last number.
+        other = built("other-" + name, {**own, name: (dtype, shape, data[:-2] +
+                                                      bytes([data[-2] ^ 1]) + data[-1:])})
+        expect(other[0] == none[0] + len(data), name, "of other bytes:", other[0],
+               "bytes of weights, expected", none[0], "+", len(data))
+        expect(other[1] == none[1], name, "changed the text")
+    return "copies of two tables are held once"
 
 
 def ends(test, draft):
@@ -244,8 +334,9 @@ def refused(test, draft):
     return f"{len(cases)} refusals"
 
 
-TESTS = {"goldens": goldens, "identical": right_and_wrong, "topologies": topologies,
-         "tapped_sums": tapped_sums, "ends": ends, "measured": measured, "refused": refused}
+TESTS = {"goldens": goldens, "identical": right_and_wrong, "tiny": tiny, "topologies": topologies,
+         "tapped_sums": tapped_sums, "shared": shared, "ends": ends, "measured": measured,
+         "refused": refused}
 
 
 def main():

@@ -416,7 +416,7 @@ def check_config(tools, root, seed, index, count):
     # A draft in the engine changes no number, over whatever ranks it runs.
     draft, with_draft = None, []
     drafts = random.Random(f"{seed}:{index}:draft")
-    if tools.family == "m2" and drafts.random() < 0.35:
+    if drafts.random() < 0.35:
         draft = draw_draft(drafts, config)
         (folder / "draft.json").write_text(json.dumps(draft))
         with_draft = ["--draft", folder / "draft.json", "--spec-tokens",

@@ -4,8 +4,10 @@
 `pack` compiles engines of the bundled model and of M2.5's shape, layers cut and weights
 synthetic, beside the runtime's tools; `run` executes the folder on a machine with GPUs.
 Texts of the bundled model, greedy and sampled, must be those of the engine without a
-draft. Of M2.5 the time of a decode step stands beside that of a round, its parts, and the
-time of a token at fixed acceptances. Python's standard library only.
+draft, with the host between steps and in chains of steps, and those of the CPU target in
+fp32; what is drafted must not depend on chains. Of M2.5 the time of a decode step stands
+beside that of a round, its parts, and the time of a token at fixed acceptances, each with
+the host between steps and in chains. Python's standard library only.
 """
 
 import argparse
@@ -31,6 +33,7 @@ PROMPTS = ["One day Mia the baker", "10 + 8 =", "Tom has three red apples.",
 TEXTS = [("f32", "tp=1"), ("bf16", "tp=1"), ("f32", "tp=2"), ("f32", "tp=1,pp=2"),
          ("f32", "tp=2,dp=2")]
 SHAPES = {"tp1": ("tp=1", 4), "tp2": ("tp=2", 4)}
+CHAINS = (1, 8, 32)  # steps without the host between them
 
 
 def call(command, limit=600):
@@ -62,9 +65,15 @@ def pack(args):
                   "--topology", topology, "--max-batch", 4, "--candidates", 8, *draft,
                   "-o", args.out / engine_name(dtype, topology, draft)])
             print(engine_name(dtype, topology, draft), flush=True)
+    # Without a GPU, and without a draft.
+    call([compiler, NANO / "bf16", "--compute-dtype", "f32", "--max-batch", 4, "-o",
+          args.out / "cpu.saddle"])
     config = args.out / "m25-draft.json"
     config.write_text(json.dumps(M25_DRAFT))
     for name, (topology, layers) in SHAPES.items():
+        if name not in args.shapes:
+            continue
+        layers = args.layers or layers
         call([compiler, ROOT / "models/configs/MiniMax-M2.5/config.json", "--target",
               "sm_90a", "--topology", topology, "--layers", layers, "--max-batch", 8,
               "--max-seq-len", 4096, "--prefill-chunk", 512, "--candidates", 8, "--draft",
@@ -80,22 +89,43 @@ def texts(args, engine, options):
     return json.loads(out)
 
 
+def check_texts(args, dtype, topology, options, expected):
+    """Texts with and without a draft, in chains of all lengths; raises or says how many."""
+    drafts, count = None, 0
+    with_draft = ["--draft-weights", args.pack / "draft"]
+    for chain in CHAINS:
+        for draft in (False, True):
+            found = texts(args, engine_name(dtype, topology, draft),
+                          [*options, "--chain", chain, *(with_draft if draft else [])])
+            tokens = [each["tokens"] for each in found["prompts"]]
+            expected = expected or tokens
+            same = [a == b for a, b in zip(tokens, expected)]
+            if not all(same):
+                raise RuntimeError(f"chains of {chain}, draft {draft}: {sum(same)} of "
+                                   f"{len(same)} texts identical")
+            count += len(same)
+            if draft:
+                drafted = [each["drafts"] for each in found["prompts"]]
+                if drafted != (drafts or drafted):
+                    raise RuntimeError(f"chains of {chain} draft other tokens")
+                drafts, rate = drafted, found["speculation"]["accepted_length"]
+    return f"{count} texts identical, {rate:.2f} tokens a verification"
+
+
 def run_texts(args):
     failures = 0
+    on_cpu = texts(args, "cpu.saddle", [])
     for dtype, topology in TEXTS:
+        if "2" in topology and args.gpus < 2 and not args.share:
+            continue
         for options in ([], ["--temperature", 0.9, "--top-k", 8, "--seed", 3]):
             name = f"text {dtype} {topology} {'sampled' if options else 'greedy'}"
+            expected = ([each["tokens"] for each in on_cpu["prompts"]]
+                        if dtype == "f32" and not options else None)
             try:
-                plain = texts(args, engine_name(dtype, topology, False), options)
-                found = texts(args, engine_name(dtype, topology, True),
-                              [*options, "--draft-weights", args.pack / "draft"])
-                same = [a["tokens"] == b["tokens"]
-                        for a, b in zip(plain["prompts"], found["prompts"])]
-                rate = found["speculation"]["accepted_length"]
-                ok = all(same)
-                print(f"{'PASS' if ok else 'FAIL'} {name}: {sum(same)} of {len(same)} "
-                      f"texts identical, {rate:.2f} tokens a verification", flush=True)
-                failures += not ok
+                print(f"PASS {name}: "
+                      f"{check_texts(args, dtype, topology, options, expected)}",
+                      flush=True)
             except (RuntimeError, subprocess.TimeoutExpired) as error:
                 failures += 1
                 print(f"FAIL {name}: {error}", flush=True)
@@ -107,18 +137,20 @@ def run_shapes(args):
     for name, (topology, layers) in SHAPES.items():
         if topology.count("2") and args.gpus < 2:
             continue
-        for acceptance in (0.6, 0.8):
+        for acceptance, chain in ((0.6, 1), (0.6, 8), (0.8, 8)):
             try:
                 out = call([args.pack / "saddle-bench", args.pack / f"m25.{name}.saddle",
                             "--weights", "synthetic:1", "--batch", "1,8", "--context",
-                            "1024", "--prefill", "512", "--steps", 50, "--timeout", 60,
-                            "--spec-acceptance", acceptance], limit=args.limit)
+                            "1024", "--prefill", "512", "--steps", 48, "--timeout", 60,
+                            "--spec-acceptance", acceptance, "--chain", chain],
+                           limit=args.limit)
                 if args.json:
-                    path = args.json.with_suffix(f".{name}.{acceptance}.txt")
+                    path = args.json.with_suffix(f".{name}.{acceptance}.{chain}.txt")
                     path.write_text(out)
-                print(f"PASS M2.5, {layers} layers, {topology}, acceptance {acceptance}:")
+                print(f"PASS M2.5, {topology}, acceptance {acceptance}, chains of {chain}:")
                 for line in out.splitlines():
-                    if line.startswith(("decode", "speculation", "        accepted")):
+                    if line.startswith(("decode", "speculation", "        accepted",
+                                        "        on the device", "        in chains")):
                         print("  " + line, flush=True)
             except (RuntimeError, subprocess.TimeoutExpired) as error:
                 failures += 1
@@ -133,9 +165,13 @@ def main():
     one.add_argument("--bin", type=pathlib.Path, required=True)
     one.add_argument("--out", type=pathlib.Path, required=True)
     one.add_argument("--draft", type=pathlib.Path, default=NANO / "draft")
+    one.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
+    one.add_argument("--layers", type=int, help="of M2.5's shape")
     two = commands.add_parser("run", help="on a GPU machine")
     two.add_argument("pack", type=pathlib.Path)
     two.add_argument("--gpus", type=int, default=1)
+    two.add_argument("--share", action="store_true",
+                     help="texts of several ranks also on one GPU")
     two.add_argument("--only", choices=("texts", "shapes"))
     two.add_argument("--limit", type=int, default=300, help="seconds of a measurement")
     two.add_argument("--json", type=pathlib.Path, help="beside it, whole reports")

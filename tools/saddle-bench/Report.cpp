@@ -208,6 +208,16 @@ std::string reportText(const Report &report) {
     appendRouting(text, report.prefillSpreads[i]);
     appendKernels(text, report.prefillKernels[i], report.onDevices());
   }
+  for (const SpeculationResult &result : report.chains) {
+    append(text,
+           "decode in chains of %llu steps, batch %llu, context %llu: %.3f ms "
+           "per step (%.3f to %.3f, %llu steps)\n",
+           (unsigned long long)result.chained, (unsigned long long)result.batch,
+           (unsigned long long)result.context, result.round.median * 1e3,
+           result.round.least * 1e3, result.round.most * 1e3,
+           (unsigned long long)result.rounds);
+    appendDevice(text, {result.round, result.device}, report.onDevices());
+  }
   for (const SpeculationResult &result : report.speculation) {
     append(text,
            "speculation of %llu tokens, batch %llu, context %llu: %.3f ms per "
@@ -217,6 +227,11 @@ std::string reportText(const Report &report) {
            result.round.least * 1e3, result.round.most * 1e3,
            (unsigned long long)result.rounds, result.verify.median * 1e3,
            result.draft.median * 1e3);
+    if (result.chained > 1) {
+      append(text, "        in chains of %llu rounds\n",
+             (unsigned long long)result.chained);
+      appendDevice(text, {result.round, result.device}, report.onDevices());
+    }
     append(text,
            "        accepted %.1f %%%s, %.2f tokens a round: %.3f ms per "
            "token, %.1f tokens/s\n",
@@ -310,6 +325,13 @@ std::string reportJson(const Report &report) {
     addKernels(entry, report.prefillKernels[i], report.onDevices());
     json["prefill"].push_back(std::move(entry));
   }
+  for (const SpeculationResult &result : report.chains)
+    json["chains"].push_back({{"batch", result.batch},
+                              {"context", result.context},
+                              {"steps", result.rounds},
+                              {"chained", result.chained},
+                              {"step_seconds", secondsJson(result.round)},
+                              {"device_seconds", secondsJson(result.device)}});
   for (const SpeculationResult &result : report.speculation) {
     Json entry = {{"batch", result.batch},
                   {"context", result.context},
@@ -318,6 +340,7 @@ std::string reportJson(const Report &report) {
                   {"round_seconds", secondsJson(result.round)},
                   {"verify_seconds", secondsJson(result.verify)},
                   {"draft_seconds", secondsJson(result.draft)},
+                  {"chained", result.chained},
                   {"acceptance", result.acceptance},
                   {"acceptance_is_fixed", result.fixedAcceptance.has_value()},
                   {"accepted_length", result.acceptedLength},

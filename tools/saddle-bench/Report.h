@@ -43,6 +43,7 @@ struct Report {
   std::vector<PrefillResult> prefill;
   std::vector<std::vector<KernelTime>> prefillKernels;
   std::vector<Spread> decodeSpreads, prefillSpreads; // likewise
+  std::vector<SpeculationResult> chains;             // without drafted tokens
   std::vector<SpeculationResult> speculation;
 
   /// Whether devices did the work: only they have times of their own.

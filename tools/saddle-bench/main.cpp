@@ -88,6 +88,7 @@ Status run(Options &options) {
   SADDLE_ASSIGN_OR_RETURN(EngineOwner engine, loadEngine(options.engine));
   Report report;
   saddle_engine_info(engine.get(), &report.info);
+  const uint64_t chain = options.spec.chainSteps();
   for (uint64_t batch : batches)
     for (uint64_t context : contexts) {
       SADDLE_RETURN_IF_ERROR(
@@ -139,12 +140,23 @@ Status run(Options &options) {
         report.decode.push_back(result);
         collect(report.decodeKernels, report.decodeSpreads);
         progress.update(++done);
+        // Only devices chain steps.
+        if (chain > 1 && result.times.device.most > 0) {
+          SADDLE_ASSIGN_OR_RETURN(
+              SpeculationResult steps,
+              measureSpeculation(session.get(), report.info, batch, context,
+                                 options.steps, /*drafted=*/0, chain,
+                                 std::nullopt));
+          if (steps.chained > 1)
+            report.chains.push_back(steps);
+        }
         if (drafted == 0)
           continue;
-        SADDLE_ASSIGN_OR_RETURN(
-            SpeculationResult rounds,
-            measureSpeculation(session.get(), report.info, batch, context,
-                               options.steps, drafted, options.acceptance));
+        SADDLE_ASSIGN_OR_RETURN(SpeculationResult rounds,
+                                measureSpeculation(session.get(), report.info,
+                                                   batch, context,
+                                                   options.steps, drafted,
+                                                   chain, options.acceptance));
         report.speculation.push_back(rounds);
         progress.update(++done);
       }

@@ -72,7 +72,7 @@ public:
 StatusOr<std::vector<Continuation>>
 generate(saddle_session_t *session, const saddle_engine_info_t &info,
          const std::vector<std::vector<int32_t>> &prompts,
-         saddle_request_t request, uint64_t specTokens,
+         saddle_request_t request, uint64_t specTokens, uint64_t chain,
          const std::function<void(int32_t token)> &onToken,
          saddle_timing_t &timing) {
   Collector collector{info, onToken, {}, {}};
@@ -83,6 +83,7 @@ generate(saddle_session_t *session, const saddle_engine_info_t &info,
   GeneratorOwner generator(raw);
   SADDLE_RETURN_IF_ERROR(
       fromC(saddle_generator_speculate(generator.get(), specTokens)));
+  SADDLE_RETURN_IF_ERROR(fromC(saddle_generator_chain(generator.get(), chain)));
   for (const std::vector<int32_t> &prompt : prompts) {
     request.tokens = prompt.data();
     request.num_tokens = prompt.size();

@@ -36,7 +36,7 @@ struct Continuation {
 };
 
 /// Continues all prompts, each as `request` says but for its tokens, with up to
-/// `specTokens` drafted tokens a step, and calls
+/// `specTokens` drafted tokens a step and `chain` steps in a chain, and calls
 /// onToken(token) as tokens come. A generated end-of-sequence token ends its
 /// continuation and is part of `tokens`. A signal that an Interruption notes
 /// ends all of them after the current step. Errors: those of the session; of a
@@ -44,7 +44,7 @@ struct Continuation {
 StatusOr<std::vector<Continuation>>
 generate(saddle_session_t *session, const saddle_engine_info_t &info,
          const std::vector<std::vector<int32_t>> &prompts,
-         saddle_request_t request, uint64_t specTokens,
+         saddle_request_t request, uint64_t specTokens, uint64_t chain,
          const std::function<void(int32_t token)> &onToken,
          saddle_timing_t &timing);
 

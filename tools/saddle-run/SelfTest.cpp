@@ -31,7 +31,8 @@ StatusOr<Continuation> runWithLogits(saddle_session_t *session,
   SADDLE_ASSIGN_OR_RETURN(std::vector<Continuation> found,
                           generate(
                               session, info, {tokens}, request,
-                              /*specTokens=*/0, [](int32_t) {}, timing));
+                              /*specTokens=*/0, /*chain=*/1, [](int32_t) {},
+                              timing));
   return std::move(found[0]);
 }
 

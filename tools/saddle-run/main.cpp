@@ -270,6 +270,7 @@ Status run(Options &options) {
                             generate(
                                 session.get(), info, prompts, options.request,
                                 options.spec.tokensOf(info.spec_tokens),
+                                options.spec.chainSteps(),
                                 [&](int32_t token) {
                                   printer.token(token);
                                   progress.update(++generated);

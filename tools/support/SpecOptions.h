@@ -1,4 +1,5 @@
-// Options of speculative decoding, alike in all tools that run engines.
+// Options of speculative decoding and of chained steps, alike in all tools that
+// run engines.
 
 #ifndef SADDLE_TOOLS_SUPPORT_SPECOPTIONS_H
 #define SADDLE_TOOLS_SUPPORT_SPECOPTIONS_H
@@ -24,6 +25,11 @@ public:
                    "Tokens that the draft proposes for a step, at most; 0 is "
                    "none; default: as many as the engine verifies")
         ->check(wholeNumber());
+    app.add_option("--chain", chain,
+                   "Greedy steps that devices do without the host between "
+                   "them, at most; 1: the host stands between all")
+        ->check(CLI::Range(1, 32))
+        ->capture_default_str();
   }
 
   /// `session` borrows from this object.
@@ -37,10 +43,12 @@ public:
 
   /// What the engine says, unless the user said otherwise.
   uint64_t tokensOf(uint64_t engine) const { return tokens.value_or(engine); }
+  uint64_t chainSteps() const { return chain; }
 
 private:
   std::string weights;
   std::optional<uint64_t> tokens;
+  uint64_t chain = 8;
   saddle_weights_t place = {};
 };
 

@@ -6,6 +6,7 @@
 #include "passes/Target/Sm90a/Printer.h"
 #include "passes/Target/Sm90a/Sm90a.h"
 #include "runtime/kernels/abi.h"
+#include "runtime/ops/Bindings.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/MapVector.h"
@@ -161,10 +162,29 @@ private:
           builder.getStringAttr(printed.launch.op), kernel.constants,
           kernel.body, kernel.temporaries, *functions);
     }
-    return createUtility(
-        device::kSyntheticKernel,
-        "// Makes weights from a seed while an engine is loaded.\n",
-        planSyntheticWeights());
+    if (failed(createUtility(
+            device::kSyntheticKernel,
+            "// Makes weights from a seed while an engine is loaded.\n",
+            planSyntheticWeights())))
+      return failure();
+    return canChain() ? createUtility(device::kChainKernel,
+                                      "// Stands behind each step of a chain "
+                                      "of steps.\n",
+                                      planChainSteps())
+                      : success();
+  }
+
+  /// Whether a step's tokens lie where the inputs of the next one belong: one
+  /// stage, which yields candidates.
+  bool canChain() {
+    bool hasCandidates = false, hasStages = false;
+    for (auto program : module.getOps<ProgramOp>())
+      hasStages |= program.getStage() != 0;
+    module.walk([&](BindOp bind) {
+      hasCandidates |= bind.getBinding() ==
+                       ops::bindingOf(ops::BindingId::CandidateTokens).name;
+    });
+    return hasCandidates && !hasStages;
   }
 
   /// A kernel that the runtime launches outside of entries.

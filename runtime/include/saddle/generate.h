@@ -86,6 +86,13 @@ size_t saddle_generator_live(const saddle_generator_t *generator);
 saddle_status_t saddle_generator_speculate(saddle_generator_t *generator,
                                            uint64_t tokens);
 
+/* How many greedy steps devices do without the host between them, at most,
+   where they can: then one saddle_generator_step gives the tokens of so many.
+   1: the host stands between all; 8 unless this says otherwise. It changes no
+   token. INVALID_ARGUMENT for 0 and above 32. */
+saddle_status_t saddle_generator_chain(saddle_generator_t *generator,
+                                       uint64_t steps);
+
 /* For measurements with weights that mean nothing: each drafted token is taken
    for right with this probability, 0 to 1, if the one before it was. Texts mean
    nothing then, either. INVALID_ARGUMENT outside. */
@@ -93,7 +100,8 @@ saddle_status_t saddle_generator_fix_acceptance(saddle_generator_t *generator,
                                                 double share);
 
 /* Starts requests as far as there is room for their whole lives, and advances
-   every one that is in by a token, or by several with a draft. Without requests
+   every one that is in by a token, or by several with a draft or in a chain. A
+   chain counts as decode, drafting included. Without requests
    nothing happens. Errors are those of saddle_session_step. */
 saddle_status_t saddle_generator_step(saddle_generator_t *generator);
 

@@ -187,9 +187,9 @@ saddle_status_t saddle_session_output_buffer(saddle_session_t *session,
                                              const char *name, size_t rows,
                                              void **data);
 
-/* How long the GPUs were busy with the last step, in nanoseconds: on the rank
-   that took longest, from the first input to the last kernel of each launch. 0
-   on the CPU. */
+/* How long the GPUs were busy with the last step, or chain of steps, in
+   nanoseconds: on the rank that took longest, from the first input to the last
+   kernel of each launch. 0 on the CPU. */
 uint64_t saddle_session_device_ns(const saddle_session_t *session);
 
 /* One command of one launch on one rank. Strings are the engine's. */

@@ -1,9 +1,9 @@
-// rms_norm, add_rms_norm (also with its result encoded), sum_of_squares,
-// rms_scale, scale_columns and divide_by_rms. The norms take one CTA per row: a
-// row is read once, held in registers, summed over the CTA in a fixed order and
-// written. Floor: the bytes of the rows; a single row costs a load, a reduction
-// and a store, about 2 us. Rows of up to 32 values per thread (32768 for a CTA
-// of 1024).
+// rms_norm, several of them joined, add_rms_norm (also with its result
+// encoded), sum_of_squares, rms_scale, scale_columns and divide_by_rms. The
+// norms take one CTA per row: a row is read once, held in registers, summed
+// over the CTA in a fixed order and written. Floor: the bytes of the rows; a
+// single row costs a load, a reduction and a store, about 2 us. Rows of up to
+// 32 values per thread (32768 for a CTA of 1024).
 
 #pragma once
 
@@ -33,6 +33,16 @@ struct RowShare {
       if (column < cols)
         visit(i, column);
     }
+  }
+
+  template <typename X>
+  __device__ __forceinline__ void load(const void *x, int64_t row) {
+    forEach([&](int i, int column) {
+      auto loaded = loadVector<X, count>(x, row, column);
+#pragma unroll
+      for (int j = 0; j < count; ++j)
+        values[i][j] = toFloat(loaded[j]);
+    });
   }
 
   /// Over the whole row; the same bits in every thread.
@@ -105,16 +115,49 @@ __device__ void rmsNorm(const LaunchParams &p, float eps) {
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
        row += gridDim.x) {
     Share share;
-    share.forEach([&](int i, int column) {
-      auto x = loadVector<X, kCount>(p.operands[0], row, column);
-#pragma unroll
-      for (int j = 0; j < kCount; ++j)
-        share.values[i][j] = toFloat(x[j]);
-    });
+    share.template load<X>(p.operands[0], row);
     float sum = share.sumOfSquares(scratch);
     share.template storeScaled<Out>(rmsFactor(sum, X::kCols, eps), weights,
                                     p.operands[2], row);
   }
+}
+
+/// The columns of `Out` from `start` on.
+template <int extent, int threads, int index, int start, typename Out,
+          typename X, typename... Others>
+__device__ __forceinline__ void normOfColumns(const LaunchParams &p,
+                                              float eps) {
+  if (blockIdx.y != index) {
+    if constexpr (sizeof...(Others) > 0)
+      normOfColumns<extent, threads, index + 1, start + X::kCols, Out,
+                    Others...>(p, eps);
+    return;
+  }
+  constexpr int kCount =
+      start % commonVector<X, Out>() == 0 ? commonVector<X, Out>() : 1;
+  __shared__ float scratch[threads / 32];
+  void *out = static_cast<typename Out::Element *>(
+                  p.operands[2 * (index + 1 + sizeof...(Others))]) +
+              start;
+  using Share = RowShare<X::kCols, kCount, threads>;
+  typename Share::Weights weights(p.operands[2 * index + 1]);
+  for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
+       row += gridDim.x) {
+    Share share;
+    share.template load<X>(p.operands[2 * index], row);
+    float sum = share.sumOfSquares(scratch);
+    share.template storeScaled<Out>(rmsFactor(sum, X::kCols, eps), weights, out,
+                                    row);
+  }
+}
+
+/// Norms of several rows, one behind the other. Operands: x and weight of each,
+/// then the joined rows. Grid: rows x norms.
+template <int extent, int threads, typename Out, typename... Inputs>
+__device__ void normsConcat(const LaunchParams &p, float eps) {
+  static_assert((Inputs::kCols + ...) == Out::kCols,
+                "the inputs' columns are the output's");
+  normOfColumns<extent, threads, 0, 0, Out, Inputs...>(p, eps);
 }
 
 /// The residual connection: a + b, or alpha * a + beta * b.

@@ -119,6 +119,14 @@ saddle_status_t saddle_generator_speculate(saddle_generator_t *generator,
   });
 }
 
+saddle_status_t saddle_generator_chain(saddle_generator_t *generator,
+                                       uint64_t steps) {
+  return answer([&] {
+    SADDLE_REQUIRE(generator);
+    return toC(generator->generator.chain(steps));
+  });
+}
+
 saddle_status_t saddle_generator_fix_acceptance(saddle_generator_t *generator,
                                                 double share) {
   return answer([&] {

@@ -51,6 +51,39 @@ struct BatchRun {
   PerBinding<uint8_t *> direct{};
 };
 
+/// Rounds that a chain has at most.
+constexpr uint64_t kMostChainRounds = 32;
+
+/// Rounds of greedy steps whose inputs the devices write themselves, from the
+/// tokens that they gave (docs/decisions/0017-chains-of-steps.md). Sequences
+/// have the order of the first step's inputs; all are of the one replica.
+struct ChainPlan {
+  struct Sequence {
+    uint32_t slot;
+    int32_t token, position; // the last one, which the first step feeds
+    bool stops;              // at an end-of-sequence token
+  };
+  uint64_t rounds = 0; // 1 to kMostChainRounds
+  uint64_t drafts = 0; // of each sequence in a round, as in the first step
+  std::vector<Sequence> sequences;
+  std::vector<int32_t>
+      drafted; // [sequences, drafts], that the first step feeds
+  /// [rounds, sequences]: how many drafted tokens are right whatever the model
+  /// says; empty: the model says.
+  std::vector<int32_t> forced;
+};
+
+/// What a chain gave; valid until the rank's next one.
+struct ChainResults {
+  /// The best candidate of each row, [rounds, sequences, drafts + 1], and what
+  /// was drafted behind them, [rounds, sequences, drafts]. Rounds behind the
+  /// end of all sequences mean nothing.
+  const float *values = nullptr;
+  const int32_t *tokens = nullptr, *drafts = nullptr;
+  /// By sequence, that of the token which comes next.
+  const int32_t *positions = nullptr;
+};
+
 /// Used by one thread at a time; the engine and the backend that made it
 /// outlive it.
 class RankProgram {
@@ -66,6 +99,19 @@ public:
   /// failed), the device's or the hook's.
   virtual StatusOr<bool> run(const BatchRun &batchRun,
                              CommandTrace *traces) = 0;
+
+  /// Whether steps of so many sequences can be chained, with so many drafted
+  /// tokens each.
+  virtual bool canChain(uint64_t sequences, uint64_t drafts) const {
+    return false;
+  }
+  /// As run(), of a chain that canChain() allows and whose first step is the
+  /// batch, without hook, traces and outputs; returns when all rounds are
+  /// complete.
+  virtual Status runChain(const BatchRun &batchRun, const ChainPlan &plan) {
+    return {};
+  }
+  virtual ChainResults chainResults() const { return {}; }
 
   /// Takes what runs with traces need; between runs, before the first of them.
   /// A further call does nothing. Errors: ResourceExhausted, or the device's.

@@ -23,6 +23,17 @@ SADDLE_WIDEST static void widenBf16(const uint16_t *source, float *dest,
     dest[i] = bf16ToFloat(source[i]);
 }
 
+/// A call for several short rows.
+SADDLE_WIDEST static void widenBf16Rows(const uint8_t *const *sources,
+                                        uint64_t rows, float *dest,
+                                        uint64_t count) {
+  for (uint64_t row = 0; row < rows; ++row) {
+    auto *source = reinterpret_cast<const uint16_t *>(sources[row]);
+    for (uint64_t i = 0; i < count; ++i)
+      dest[row * count + i] = bf16ToFloat(source[i]);
+  }
+}
+
 SADDLE_WIDEST static void widenF16(const uint16_t *source, float *dest,
                                    uint64_t count) {
   for (uint64_t i = 0; i < count; ++i)
@@ -81,6 +92,14 @@ void loadRow(const uint8_t *source, DType dtype, float *dest, uint64_t count) {
   default:
     assert(false && "only float types convert");
   }
+}
+
+void loadRows(const uint8_t *const *sources, uint64_t rows, DType dtype,
+              float *dest, uint64_t count) {
+  if (dtype == DType::BF16)
+    return widenBf16Rows(sources, rows, dest, count);
+  for (uint64_t row = 0; row < rows; ++row)
+    loadRow(sources[row], dtype, dest + row * count, count);
 }
 
 void storeRow(const float *source, DType dtype, uint8_t *dest, uint64_t count) {

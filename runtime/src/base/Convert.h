@@ -13,6 +13,9 @@ namespace saddle {
 /// f8e8m0, i8, u8.
 void loadRow(const uint8_t *source, schema::DType dtype, float *dest,
              uint64_t count);
+/// `rows` such rows, whose values become dest[0 .. count), dest[count ..), ...
+void loadRows(const uint8_t *const *sources, uint64_t rows, schema::DType dtype,
+              float *dest, uint64_t count);
 /// Rounds `count` values to `dtype` (nearest even; f8e4m3 saturates).
 void storeRow(const float *source, schema::DType dtype, uint8_t *dest,
               uint64_t count);

@@ -55,12 +55,18 @@ public:
   /// Fills `rows` with positions first .. first + count, count <= 4.
   void load(uint64_t first, uint64_t count, const float **rows) const {
     uint64_t pageSize = cache.shape[1], width = cache.shape[3];
+    const uint8_t *stored[4];
     for (uint64_t i = 0; i < count; ++i) {
       uint64_t p = first + i;
       uint64_t slot = uint64_t(blocks[p / pageSize]) * pageSize + p % pageSize;
-      rows[i] = asFloats(cacheRow(cache, slot, head), cache.dtype,
-                         scratch + i * width, width);
+      stored[i] = cacheRow(cache, slot, head);
     }
+    bool isStored = cache.dtype == schema::DType::F32;
+    if (!isStored)
+      loadRows(stored, count, cache.dtype, scratch, width);
+    for (uint64_t i = 0; i < count; ++i)
+      rows[i] = isStored ? reinterpret_cast<const float *>(stored[i])
+                         : scratch + i * width;
   }
 
 private:
@@ -70,17 +76,6 @@ private:
   float *scratch;
 };
 } // namespace
-
-/// scores = softmax(scores), in place.
-static void softmax(float *scores, uint64_t count) {
-  float largest = -INFINITY, sum = 0;
-  for (uint64_t p = 0; p < count; ++p)
-    largest = std::max(largest, scores[p]);
-  for (uint64_t p = 0; p < count; ++p)
-    sum += scores[p] = std::exp(scores[p] - largest);
-  for (uint64_t p = 0; p < count; ++p)
-    scores[p] /= sum;
-}
 
 std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
   View q = context.operand(0), kCache = context.operand(1),
@@ -93,9 +88,13 @@ std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
   uint64_t kvHeads = kCache.shape[2], width = q.shape[1];
   uint64_t perKvHead = width / headDim / kvHeads;
   uint64_t maxContext = blockTable.shape[1] * pageSize;
-  context.scratch.require(double(2 * width + 4 * headDim) +
-                          double(perKvHead) * double(blockTable.shape[1]) *
-                              double(pageSize));
+  // Neighbours of one sequence, such as drafted tokens, look at the same rows,
+  // which are widened once for so many of them.
+  constexpr uint64_t kTogether = 4;
+  uint64_t together = std::min(kTogether, q.shape[0]);
+  context.scratch.require(double(together) * double(2 * width) +
+                          double(4 * headDim) +
+                          double(together * perKvHead) * double(maxContext));
 
   // How many positions token `t` sees: none when an index points outside.
   auto visibleTo = [=](uint64_t t) -> uint64_t {
@@ -112,42 +111,68 @@ std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
   };
 
   return makeKernel([=, scratch = &context.scratch](uint64_t count) {
-    float *queries = scratch->data(), *result = queries + width,
-          *widened = result + width, *scores = widened + 4 * headDim;
-    for (uint64_t t = 0; t < count; ++t) {
-      std::fill_n(result, width, 0.0f);
-      uint64_t visible = visibleTo(t);
-      const float *query = asFloats(q.row(t), q.dtype, queries, width);
-      for (uint64_t kvHead = 0; visible != 0 && kvHead < kvHeads; ++kvHead) {
-        int32_t sequence = reinterpret_cast<const int32_t *>(sequences.data)[t];
-        auto *blocks =
-            reinterpret_cast<const int32_t *>(blockTable.row(sequence));
-        CachedRows keys(kCache, blocks, kvHead, widened);
-        CachedRows values(vCache, blocks, kvHead, widened);
-        const float *heads = query + kvHead * perKvHead * headDim;
-        float *sums = result + kvHead * perKvHead * headDim;
-        const float *rows[4];
-        for (uint64_t p = 0; p < visible; p += 4) {
-          uint64_t m = std::min<uint64_t>(4, visible - p);
-          keys.load(p, m, rows);
-          for (uint64_t h = 0; h < perKvHead; ++h) {
-            float products[4];
-            dotMany(heads + h * headDim, rows, m, headDim, products);
-            for (uint64_t i = 0; i < m; ++i)
-              scores[h * maxContext + p + i] = products[i] * scale;
-          }
-        }
-        for (uint64_t h = 0; h < perKvHead; ++h)
-          softmax(scores + h * maxContext, visible);
-        for (uint64_t p = 0; p < visible; p += 4) {
-          uint64_t m = std::min<uint64_t>(4, visible - p);
-          values.load(p, m, rows);
-          for (uint64_t h = 0; h < perKvHead; ++h)
-            addScaledMany(scores + h * maxContext + p, rows, m,
-                          sums + h * headDim, headDim);
-        }
+    float *queries = scratch->data(), *results = queries + together * width,
+          *widened = results + together * width,
+          *scores = widened + 4 * headDim;
+    const auto *sequence = reinterpret_cast<const int32_t *>(sequences.data);
+    for (uint64_t t = 0, n = 0; t < count; t += n) {
+      uint64_t visible[kTogether], most = 0;
+      const float *query[kTogether];
+      for (n = 0;
+           n < together && t + n < count && sequence[t + n] == sequence[t];
+           ++n) {
+        visible[n] = visibleTo(t + n);
+        most = std::max(most, visible[n]);
+        query[n] = asFloats(q.row(t + n), q.dtype, queries + n * width, width);
       }
-      storeRow(result, out.dtype, out.row(t), width);
+      std::fill_n(results, n * width, 0.0f);
+      // Calls use(i, p, m, rows) for each token i of the n and each run of
+      // m <= 4 rows of the cache, from position p on, that it sees.
+      auto visit = [&](const View &cache, uint64_t kvHead, auto use) {
+        auto *blocks =
+            reinterpret_cast<const int32_t *>(blockTable.row(sequence[t]));
+        CachedRows cached(cache, blocks, kvHead, widened);
+        const float *rows[4];
+        for (uint64_t p = 0; p < most; p += 4) {
+          cached.load(p, std::min<uint64_t>(4, most - p), rows);
+          for (uint64_t i = 0; i < n; ++i)
+            if (p < visible[i])
+              use(i, p, std::min<uint64_t>(4, visible[i] - p), rows);
+        }
+      };
+      for (uint64_t kvHead = 0; most != 0 && kvHead < kvHeads; ++kvHead) {
+        uint64_t first = kvHead * perKvHead * headDim;
+        auto scoresOf = [&](uint64_t i, uint64_t h) {
+          return scores + (i * perKvHead + h) * maxContext;
+        };
+        visit(kCache, kvHead,
+              [&](uint64_t i, uint64_t p, uint64_t m, const float **rows) {
+                // Two heads at a time; the last one of an odd number twice.
+                for (uint64_t h = 0; h < perKvHead; h += 2) {
+                  uint64_t other = std::min(h + 1, perKvHead - 1);
+                  const float *heads = query[i] + first;
+                  float products[2][4];
+                  dotMany({heads + h * headDim, heads + other * headDim}, rows,
+                          m, headDim, {products[0], products[1]});
+                  for (uint64_t j = 0; j < m; ++j) {
+                    scoresOf(i, h)[p + j] = products[0][j] * scale;
+                    scoresOf(i, other)[p + j] = products[1][j] * scale;
+                  }
+                }
+              });
+        for (uint64_t i = 0; i < n; ++i)
+          for (uint64_t h = 0; h < perKvHead; ++h)
+            softmax(scoresOf(i, h), visible[i]);
+        visit(vCache, kvHead,
+              [&](uint64_t i, uint64_t p, uint64_t m, const float **rows) {
+                for (uint64_t h = 0; h < perKvHead; ++h)
+                  addScaledMany(scoresOf(i, h) + p, rows, m,
+                                results + i * width + first + h * headDim,
+                                headDim);
+              });
+      }
+      for (uint64_t i = 0; i < n; ++i)
+        storeRow(results + i * width, out.dtype, out.row(t + i), width);
     }
   });
 }

@@ -43,6 +43,9 @@ inline void rotate(float *values, uint64_t count) {
       }
 }
 
+/// Matrix rows that multiply() takes at a time.
+constexpr uint64_t kProductRows = 16;
+
 /// Rows x columns of weights: value = (code - zero) * scale, and a scale is one
 /// of the grid, multiplied or divided by a global one; at last columns may be
 /// rotated.
@@ -79,6 +82,30 @@ struct Matrix {
       for (uint64_t start = 0; start < columns; start += encoding.rotated)
         rotate(scratch + start, encoding.rotated);
     return scratch;
+  }
+
+  /// taken[i]: fp32 values of row first + i, for i < count <= kProductRows;
+  /// `scratch` has room for all.
+  void takeRows(uint64_t first, uint64_t count, float *scratch,
+                const float **taken) const {
+    bool isPlain = encoding.codes == schema::Codes::ELEMENTS && !scales.data &&
+                   encoding.rotated == 0 && dtype != schema::DType::F32;
+    const uint8_t *stored[kProductRows];
+    for (uint64_t i = 0; i < count; ++i) {
+      stored[i] = data + (first + i) * rowBytes;
+      taken[i] = isPlain ? scratch + i * columns
+                         : row(first + i, scratch + i * columns);
+    }
+    if (isPlain)
+      loadRows(stored, count, dtype, scratch, columns);
+  }
+
+  /// Has the cache fetch up to `count` rows from `first` on.
+  void fetchRows(uint64_t first, uint64_t count) const {
+    constexpr uint64_t kLine = 64;
+    uint64_t end = std::min(first + count, rows) * rowBytes;
+    for (uint64_t at = first * rowBytes; at < end; at += kLine)
+      __builtin_prefetch(data + at);
   }
 
 private:
@@ -193,25 +220,38 @@ private:
 };
 
 /// Floats of scratch that multiply() needs.
-inline uint64_t multiplyScratch(uint64_t columns) { return 4 * columns; }
+inline uint64_t multiplyScratch(uint64_t columns) {
+  return kProductRows * columns;
+}
 
-/// Calls emit(i, row, values, m) for each i in 0..count and each run of m <= 4
-/// matrix rows: values[0..m) are the products of x[i] and rows row..row+m.
+/// Calls emit(i, row, values, m) for each i in 0..count and each run of
+/// m <= kProductRows matrix rows: values[0..m) are the products of x[i] and
+/// rows row..row+m. Rows become values once for all x.
 template <typename Emit>
 void multiply(const Matrix &matrix, const float *const *x, uint64_t count,
               float *scratch, Emit emit) {
   if (count == 0)
     return;
-  for (uint64_t first = 0; first < matrix.rows; first += 4) {
-    uint64_t held = std::min<uint64_t>(4, matrix.rows - first);
-    const float *rows[4];
-    for (uint64_t i = 0; i < held; ++i)
-      rows[i] = matrix.row(first + i, scratch + i * matrix.columns);
-    for (uint64_t i = 0; i < count; ++i) {
-      float values[4];
-      dotMany(x[i], rows, held, matrix.columns, values);
-      emit(i, first, values, held);
+  for (uint64_t first = 0; first < matrix.rows; first += kProductRows) {
+    uint64_t held = std::min(kProductRows, matrix.rows - first);
+    const float *rows[kProductRows];
+    matrix.takeRows(first, held, scratch, rows);
+    matrix.fetchRows(first + held, kProductRows);
+    float values[2][kProductRows];
+    uint64_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+      for (uint64_t row = 0; row < held; row += 4)
+        dotMany({x[i], x[i + 1]}, rows + row, std::min<uint64_t>(4, held - row),
+                matrix.columns, {values[0] + row, values[1] + row});
+      emit(i, first, values[0], held);
+      emit(i + 1, first, values[1], held);
     }
+    if (i == count)
+      continue;
+    for (uint64_t row = 0; row < held; row += 4)
+      dotMany(x[i], rows + row, std::min<uint64_t>(4, held - row),
+              matrix.columns, values[0] + row);
+    emit(i, first, values[0], held);
   }
 }
 

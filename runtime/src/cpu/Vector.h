@@ -21,6 +21,9 @@ float dot(const float *a, const float *b, uint64_t count);
 /// out[i] = dot(a, rows[i]) for i < m <= 4, bit for bit.
 void dotMany(const float *a, const float *const *rows, uint64_t m,
              uint64_t count, float *out);
+/// Likewise, of two vectors at once.
+void dotMany(const float *const (&a)[2], const float *const *rows, uint64_t m,
+             uint64_t count, float *const (&out)[2]);
 
 /// dest += factor * source.
 void addScaled(float factor, const float *source, float *dest, uint64_t count);
@@ -28,6 +31,10 @@ void addScaled(float factor, const float *source, float *dest, uint64_t count);
 /// bit.
 void addScaledMany(const float *factors, const float *const *rows, uint64_t m,
                    float *dest, uint64_t count);
+
+/// values = softmax(values), in place. Exponentials are within two units of the
+/// last place, 0 below e^-87.
+void softmax(float *values, uint64_t count);
 
 /// Dynamic quantisation of activations: each group of `group` consecutive
 /// values is divided by amax / 448 (1 for an all-zero group), rounded to e4m3

@@ -32,8 +32,13 @@ DeviceProgram::create(const CudaBackend &backend, uint32_t rank) {
   auto steps = [&]() -> Status {
     SADDLE_RETURN_IF_ERROR(result->allocate());
     result->resolveEntries();
-    for (DeviceEntry &entry : result->entries)
-      SADDLE_RETURN_IF_ERROR(result->capture(entry));
+    for (DeviceEntry &entry : result->entries) {
+      SADDLE_ASSIGN_OR_RETURN(entry.graph, result->capture([&] {
+        SADDLE_RETURN_IF_ERROR(result->copyInputs(entry));
+        return result->launchAll(entry);
+      }));
+    }
+    SADDLE_RETURN_IF_ERROR(result->captureChains());
     SADDLE_CUDA(result->device.driver, cuStreamSynchronize,
                 result->stream.get());
     return {};
@@ -127,6 +132,7 @@ Status DeviceProgram::allocate() {
   }
   SADDLE_ASSIGN_OR_RETURN(begin, makeEvent(device));
   SADDLE_ASSIGN_OR_RETURN(end, makeEvent(device));
+  commands = std::max<size_t>(commands, backend::kMostChainRounds);
   for (size_t i = 0; i <= commands; ++i) {
     SADDLE_ASSIGN_OR_RETURN(Event event, makeEvent(device));
     events.push_back(std::move(event));
@@ -200,16 +206,18 @@ Status DeviceProgram::launch(const DeviceEntry &entry, size_t command,
   return launcher.launch(each.kernel, stream.get(), followsKernel);
 }
 
-Status DeviceProgram::capture(DeviceEntry &entry) {
+Status DeviceProgram::launchAll(const DeviceEntry &entry) {
+  for (size_t i = 0; i < entry.commands.size(); ++i)
+    SADDLE_RETURN_IF_ERROR(launch(entry, i, /*follows=*/true));
+  return {};
+}
+
+StatusOr<GraphExec>
+DeviceProgram::capture(const std::function<Status()> &enqueue) {
   const Driver &driver = device.driver;
   SADDLE_CUDA(driver, cuStreamBeginCapture, stream.get(),
               CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
-  Status status = guard([&] {
-    Status launched = copyInputs(entry);
-    for (size_t i = 0; i < entry.commands.size() && launched.ok(); ++i)
-      launched = launch(entry, i, /*follows=*/true);
-    return launched;
-  });
+  Status status = guard(enqueue);
   // Ends the capture also after an error, which is the one to report.
   CUgraph raw = nullptr;
   Status ended = driver.check(driver.cuStreamEndCapture(stream.get(), &raw),
@@ -219,9 +227,130 @@ Status DeviceProgram::capture(DeviceEntry &entry) {
   SADDLE_RETURN_IF_ERROR(ended);
   CUgraphExec exec = nullptr;
   SADDLE_CUDA(driver, cuGraphInstantiate, &exec, graph.get(), 0);
-  entry.graph = GraphExec(device, exec);
+  GraphExec result(device, exec);
   SADDLE_CUDA(driver, cuGraphUpload, exec, stream.get());
+  return result;
+}
+
+//===--- Chains ----------------------------------------------------------===//
+
+Status DeviceProgram::captureChains() {
+  const schema::Engine &engine = backend.engine();
+  std::optional<uint32_t> kernel = ChainMemory::kernelOf(engine);
+  if (!kernel || !backend::chainEntriesOf(engine, 1, 0))
+    return {};
+  SADDLE_ASSIGN_OR_RETURN(ChainMemory memory,
+                          ChainMemory::create(device, engine, *kernel));
+  chainMemory.emplace(std::move(memory));
+  std::vector<uint64_t> lengths = {0};
+  if (uint64_t drafts = engine::specTokens(engine))
+    lengths.push_back(drafts);
+  for (uint64_t drafts : lengths)
+    for (uint64_t count = 1; count <= engine.limits()->max_batch(); ++count)
+      if (auto steps = backend::chainEntriesOf(engine, count, drafts);
+          steps && !findChain(count, drafts))
+        SADDLE_RETURN_IF_ERROR(captureChain(*steps, drafts));
   return {};
+}
+
+Status DeviceProgram::captureChain(const backend::ChainEntries &steps,
+                                   uint64_t drafts) {
+  std::vector<const schema::Entry *> all;
+  std::vector<ChainMemory::Candidates> candidates;
+  for (const DeviceEntry &entry : entries) {
+    all.push_back(entry.entry);
+    const auto &values = entry.outputs[size_t(ops::BindingId::CandidateValues)];
+    const auto &tokens = entry.outputs[size_t(ops::BindingId::CandidateTokens)];
+    candidates.push_back({values.address, tokens.address,
+                          values.rowBytes / sizeof(float),
+                          tokens.rowBytes / sizeof(int32_t)});
+  }
+  SADDLE_ASSIGN_OR_RETURN(ChainRound round,
+                          chainMemory->makeRound(steps, drafts, all, candidates,
+                                                 addresses, stream.get()));
+  SADDLE_ASSIGN_OR_RETURN(GraphExec graph, capture([&]() -> Status {
+                            for (size_t i = 0; i < round.entries.size(); ++i) {
+                              const DeviceEntry &entry =
+                                  entries[round.entries[i]];
+                              // What follows a link reads its header before it
+                              // waits: so it may not begin earlier.
+                              SADDLE_RETURN_IF_ERROR(launchAll(entry));
+                              bool follows = !entry.commands.empty() &&
+                                             entry.commands.back().isKernel;
+                              SADDLE_RETURN_IF_ERROR(launcher.launch(
+                                  round.links[i], stream.get(), follows));
+                            }
+                            return {};
+                          }));
+  chains.push_back({steps, drafts, std::move(graph)});
+  return {};
+}
+
+const DeviceProgram::ChainGraph *
+DeviceProgram::findChain(uint64_t sequences, uint64_t drafts) const {
+  if (chains.empty())
+    return nullptr;
+  auto steps = backend::chainEntriesOf(backend.engine(), sequences, drafts);
+  for (const ChainGraph &chain : chains)
+    if (steps && chain.drafts == drafts && chain.entries == *steps)
+      return &chain;
+  return nullptr;
+}
+
+Status DeviceProgram::runRounds(const backend::BatchRun &batchRun,
+                                const backend::ChainPlan &plan) {
+  const ChainGraph *chain = findChain(plan.sequences.size(), plan.drafts);
+  const DeviceEntry &entry = prepare(batchRun);
+  // Headers of the draft's steps, too; all shapes stay as they are.
+  device::Step headers[device::kChainSteps];
+  uint64_t count = plan.sequences.size();
+  auto headerOf = [&](uint32_t number, uint64_t tokens, uint64_t rows) {
+    const DeviceEntry &step = entries[number];
+    backend::Batch batch;
+    batch.entry = number;
+    batch.tokenCounts = {tokens};
+    batch.rowCounts = {rows};
+    backend::RowCounts counted(*backend.engine().topology(), rank);
+    counted.set(batch, step.rules);
+    return step.staging.headerOf(batch, counted, timeoutNs(backend.timeout()));
+  };
+  uint64_t tokens = count * (plan.drafts + 1);
+  headers[device::kChainMain] = headerOf(chain->entries.main, tokens, tokens);
+  headers[device::kChainDraftFirst] = headers[device::kChainDraft] = {};
+  if (plan.drafts != 0) {
+    headers[device::kChainDraftFirst] =
+        headerOf(chain->entries.draftFirst, tokens, count);
+    headers[device::kChainDraft] = headerOf(chain->entries.draft, count, count);
+    isTableLost = true;
+  }
+
+  SADDLE_CUDA(device.driver, cuEventRecord, begin.get(), stream.get());
+  for (const CopyRange &change : changes)
+    SADDLE_RETURN_IF_ERROR(copyInputs(change));
+  SADDLE_RETURN_IF_ERROR(copyInputs(entry));
+  SADDLE_RETURN_IF_ERROR(
+      chainMemory->write(plan, headers, batchRun.pages, stream.get()));
+  for (uint64_t round = 0; round < plan.rounds; ++round) {
+    SADDLE_CUDA(device.driver, cuGraphLaunch, chain->graph.get(), stream.get());
+    SADDLE_CUDA(device.driver, cuEventRecord, events[round + 1].get(),
+                stream.get());
+    // One round stands behind the one that runs: enough for the device, and
+    // each has its own deadline.
+    if (round != 0)
+      SADDLE_RETURN_IF_ERROR(wait(batchRun, /*events=*/0, events[round].get()));
+  }
+  SADDLE_CUDA(device.driver, cuEventRecord, end.get(), stream.get());
+  SADDLE_RETURN_IF_ERROR(wait(batchRun, /*events=*/0));
+  return elapsed(begin, end, lastTime);
+}
+
+Status DeviceProgram::runChain(const backend::BatchRun &batchRun,
+                               const backend::ChainPlan &plan) {
+  ContextScope scope(device);
+  Status status = guard([&] { return runRounds(batchRun, plan); });
+  if (!status.ok())
+    giveUp(batchRun, status);
+  return status;
 }
 
 Status DeviceProgram::load(const WeightSource &source) {
@@ -364,18 +493,24 @@ StatusOr<bool> DeviceProgram::launchOneByOne(const DeviceEntry &entry,
   return true;
 }
 
-StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
-                                       backend::CommandTrace *traces) {
+const DeviceProgram::DeviceEntry &
+DeviceProgram::prepare(const backend::BatchRun &batchRun) {
   const backend::Batch &batch = batchRun.batch;
-  bool isFresh = lastEntry != batch.entry;
+  bool isFresh = lastEntry != batch.entry || isTableLost;
   lastEntry = batch.entry;
+  isTableLost = false;
   const DeviceEntry &entry = entries[lastEntry];
   batchRun.transport.progress(rank, entry.entry->name()->c_str());
   backend.entryOf(rank) = lastEntry;
   counts.set(batch, entry.rules);
   entry.staging.write(batch, batchRun.pages, counts, replica,
                       timeoutNs(backend.timeout()), isFresh, changes);
+  return entry;
+}
 
+StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
+                                       backend::CommandTrace *traces) {
+  const DeviceEntry &entry = prepare(batchRun);
   Clock::time_point start = Clock::now();
   SADDLE_CUDA(device.driver, cuEventRecord, begin.get(), stream.get());
   for (const CopyRange &change : changes)
@@ -405,15 +540,19 @@ StatusOr<bool> DeviceProgram::run(const backend::BatchRun &batchRun,
                                   backend::CommandTrace *traces) {
   ContextScope scope(device);
   StatusOr<bool> result = guard([&] { return runBatch(batchRun, traces); });
-  // Other ranks learn of it, also through their kernels.
-  if (!result.ok()) {
-    if (!batchRun.transport.hasFailed())
-      batchRun.transport.abort(rank, result.status());
-    raiseFromHost(backend.fault());
-    for (StreamProvider *provider : backend.providers())
-      provider->abort();
-  }
+  if (!result.ok())
+    giveUp(batchRun, result.status());
   return result;
+}
+
+void DeviceProgram::giveUp(const backend::BatchRun &batchRun,
+                           const Status &error) {
+  // Other ranks learn of it, also through their kernels.
+  if (!batchRun.transport.hasFailed())
+    batchRun.transport.abort(rank, error);
+  raiseFromHost(backend.fault());
+  for (StreamProvider *provider : backend.providers())
+    provider->abort();
 }
 
 std::optional<FaultContext::LastSeen>
@@ -429,7 +568,8 @@ DeviceProgram::findSilent(const comm::Transport &transport) const {
   return FaultContext::LastSeen{silent, transport.lastPlace(silent)};
 }
 
-Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count) {
+Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count,
+                           CUevent until) {
   comm::Transport &transport = batchRun.transport;
   auto explain = [&] {
     const device::Fault &fault = *backend.fault();
@@ -444,9 +584,9 @@ Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count) {
   };
   const DeviceEntry &entry = entries[lastEntry];
   Status status =
-      waitFor({device, stream.get(), events.data() + 1, names[lastEntry].data(),
-               count, entry.entry->name()->c_str(), rank, transport,
-               backend.fault(), backend.timeout(), explain});
+      waitFor({device, stream.get(), until, events.data() + 1,
+               names[lastEntry].data(), count, entry.entry->name()->c_str(),
+               rank, transport, backend.fault(), backend.timeout(), explain});
   if (status.code() != StatusCode::DeadlineExceeded || !entry.silentWait ||
       isRaised(backend.fault()))
     return status;

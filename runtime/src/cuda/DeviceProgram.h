@@ -4,11 +4,16 @@
 // copy of the wanted outputs back, all in one stream. The launches are replayed
 // as a graph; with a hook or a trace they go into the stream one by one with an
 // event behind each.
+//
+// A chain is a copy of its first step's inputs and a graph for each round, the
+// next of which stands in the stream before the one before it has ended.
 
 #ifndef SADDLE_RUNTIME_CUDA_DEVICEPROGRAM_H
 #define SADDLE_RUNTIME_CUDA_DEVICEPROGRAM_H
 
+#include "runtime/src/backend/ChainEntries.h"
 #include "runtime/src/backend/Choices.h"
+#include "runtime/src/cuda/ChainMemory.h"
 #include "runtime/src/cuda/CudaBackend.h"
 #include "runtime/src/cuda/FaultReport.h"
 #include "runtime/src/cuda/KernelCollectives.h"
@@ -30,6 +35,14 @@ public:
   Status load(const WeightSource &source) override;
   StatusOr<bool> run(const backend::BatchRun &batchRun,
                      backend::CommandTrace *traces) override;
+  bool canChain(uint64_t sequences, uint64_t drafts) const override {
+    return findChain(sequences, drafts) != nullptr;
+  }
+  Status runChain(const backend::BatchRun &batchRun,
+                  const backend::ChainPlan &plan) override;
+  backend::ChainResults chainResults() const override {
+    return chainMemory->results();
+  }
   Status prepareTrace() override;
   const uint8_t *outputRow(ops::BindingId output, uint64_t row) const override;
   Status keepState(uint32_t slot, uint32_t snapshot) override;
@@ -75,12 +88,26 @@ private:
     std::map<size_t, TracedChoices> choices; // by command
   };
 
+  /// Rounds of one shape.
+  struct ChainGraph {
+    backend::ChainEntries entries;
+    uint64_t drafts;
+    GraphExec graph;
+  };
+
   DeviceProgram(const CudaBackend &backend, uint32_t rank);
   Status allocate();
   void resolveEntries();
   void resolveCommands(DeviceEntry &entry,
                        std::vector<backend::CommandName> &commandNames);
-  Status capture(DeviceEntry &entry);
+  /// What `enqueue` puts into the stream, as a graph.
+  StatusOr<GraphExec> capture(const std::function<Status()> &enqueue);
+  /// The entry's commands, the first of which follows nothing.
+  Status launchAll(const DeviceEntry &entry);
+  /// The graphs of all chains that the engine has entries for.
+  Status captureChains();
+  Status captureChain(const backend::ChainEntries &steps, uint64_t drafts);
+  const ChainGraph *findChain(uint64_t sequences, uint64_t drafts) const;
   /// Puts a command into the stream; `follows` the one before it directly.
   Status launch(const DeviceEntry &entry, size_t command, bool follows);
   Status zero(uint64_t address, uint64_t bytes);
@@ -99,12 +126,19 @@ private:
   /// False when the hook let the rank die.
   StatusOr<bool> runBatch(const backend::BatchRun &batchRun,
                           backend::CommandTrace *traces);
+  /// Writes the batch's inputs into pinned memory; `changes` are set.
+  const DeviceEntry &prepare(const backend::BatchRun &batchRun);
+  Status runRounds(const backend::BatchRun &batchRun,
+                   const backend::ChainPlan &plan);
+  /// Tells other ranks of what ended a run.
+  void giveUp(const backend::BatchRun &batchRun, const Status &error);
   StatusOr<bool> launchOneByOne(const DeviceEntry &entry,
                                 const backend::BatchRun &batchRun,
                                 bool isTraced);
-  /// Returns when the stream is idle, or an error for the batch's end:
-  /// `events` of them stand behind the entry's commands.
-  Status wait(const backend::BatchRun &batchRun, size_t events);
+  /// Returns when the stream is idle, or has got to `until`, or an error for
+  /// the batch's end: `events` of them stand behind the entry's commands.
+  Status wait(const backend::BatchRun &batchRun, size_t events,
+              CUevent until = nullptr);
   /// The rank whose host has been silent longest, if that is long.
   std::optional<FaultContext::LastSeen>
   findSilent(const comm::Transport &transport) const;
@@ -132,15 +166,19 @@ private:
   backend::PerBinding<PinnedMemory> outputs;
   std::map<uint32_t, DeviceMemory> snapshots;
   Stream stream;
-  Event begin, end;          // of a batch
-  std::vector<Event> events; // [0] at the start, [i + 1] behind command i
+  Event begin, end; // of a batch
+  // [0] at the start, [i + 1] behind command i, or round i of a chain.
+  std::vector<Event> events;
   std::vector<DeviceEntry> entries;
+  std::optional<ChainMemory> chainMemory; // none: no chains
+  std::vector<ChainGraph> chains;
   backend::RowCounts counts;      // of the current batch
   std::vector<CopyRange> changes; // of its block table
   backend::RowShare share{0, 0};  // of its outputs
   PinnedMemory chosen;            // of traced commands
   bool isTracePrepared = false;
   uint32_t lastEntry = ~0u;
+  bool isTableLost = false; // other entries ran behind the last one
   std::chrono::nanoseconds lastTime{0};
   std::chrono::nanoseconds eventTime{-1}; // unknown
 };

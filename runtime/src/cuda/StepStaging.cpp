@@ -135,21 +135,28 @@ void StepStaging::writeTable(const backend::ReplicaBatch &batch,
   changes.assign(1, whole);
 }
 
-void StepStaging::write(const backend::Batch &batch,
-                        const backend::PageTables &pages,
-                        const backend::RowCounts &counts, uint32_t replica,
-                        uint64_t timeoutNs, bool isFresh,
-                        std::vector<CopyRange> &more) const {
+device::Step StepStaging::headerOf(const backend::Batch &batch,
+                                   const backend::RowCounts &counts,
+                                   uint64_t timeoutNs) const {
   device::Step step = {};
   for (uint32_t extent = 0; extent < backend::RowCounts::kExtents; ++extent)
     step.counts[extent] = uint32_t(counts.of(schema::Extent(extent)));
   step.timeoutNs = timeoutNs;
-  step.replicas = uint32_t(batch.replicas.size());
+  step.replicas = uint32_t(batch.tokenCounts.size());
   step.slots = slots;
   for (uint32_t i = 0; i < step.replicas; ++i) {
     step.tokens[i] = uint32_t(batch.tokenCounts[i]);
     step.rows[i] = uint32_t(batch.rowCounts[i]);
   }
+  return step;
+}
+
+void StepStaging::write(const backend::Batch &batch,
+                        const backend::PageTables &pages,
+                        const backend::RowCounts &counts, uint32_t replica,
+                        uint64_t timeoutNs, bool isFresh,
+                        std::vector<CopyRange> &more) const {
+  device::Step step = headerOf(batch, counts, timeoutNs);
   std::memcpy(memory + plan.header, &step, sizeof step);
   const backend::ReplicaBatch &own = batch.replicas[replica];
   bindings->write(own, pages, replica);

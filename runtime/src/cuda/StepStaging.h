@@ -57,6 +57,11 @@ public:
 
   const StagingLayout &layout() const { return plan; }
 
+  /// The header of a batch with so many tokens and rows of each replica.
+  device::Step headerOf(const backend::Batch &batch,
+                        const backend::RowCounts &counts,
+                        uint64_t timeoutNs) const;
+
 private:
   void writeTable(const backend::ReplicaBatch &batch,
                   const backend::PageTables &pages, uint32_t replica,

@@ -114,18 +114,19 @@ void Waiter::pause(Clock::time_point now) const {
 Status Waiter::run() {
   const Driver &driver = waiting.device.driver;
   for (uint64_t polls = 0;; ++polls) {
-    CUresult result = driver.cuStreamQuery(waiting.stream);
+    CUresult result = waiting.until ? driver.cuEventQuery(waiting.until)
+                                    : driver.cuStreamQuery(waiting.stream);
     if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY)
       return sticky(result);
     Clock::time_point now = Clock::now();
     lapses.look(now);
-    bool isIdle = result == CUDA_SUCCESS;
+    bool isDone = result == CUDA_SUCCESS;
     if (waiting.count != 0)
       advance(now);
     // A kernel that gave up has ended, too.
-    if (isIdle || polls % 64 == 0)
+    if (isDone || polls % 64 == 0)
       SADDLE_RETURN_IF_ERROR(checkOthers(now));
-    if (isIdle)
+    if (isDone)
       return {};
     pause(now);
   }

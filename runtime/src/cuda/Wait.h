@@ -27,6 +27,8 @@ void raiseFromHost(device::Fault *fault);
 struct Waiting {
   const Device &device;
   CUstream stream;
+  /// Behind what is waited for; null: the stream's end.
+  CUevent until;
   /// Events behind the batch's commands, in order, and the commands' names;
   /// none when it runs as a graph.
   const Event *events;
@@ -41,10 +43,11 @@ struct Waiting {
   std::function<Status()> explain;
 };
 
-/// Returns when the stream is idle. Errors: what a device says that gave up
-/// (told to all ranks); Aborted when another rank failed; DeadlineExceeded when
-/// a batch or, one by one, a command takes longer than the timeout and some
-/// grace; a CUDA error with the entry, or the command that was running.
+/// Returns when the stream is idle, or has got to `until`. Errors: what a
+/// device says that gave up (told to all ranks); Aborted when another rank
+/// failed; DeadlineExceeded when a batch or, one by one, a command takes longer
+/// than the timeout and some grace; a CUDA error with the entry, or the command
+/// that was running.
 Status waitFor(const Waiting &waiting);
 
 } // namespace saddle::cuda

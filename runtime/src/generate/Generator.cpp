@@ -2,6 +2,7 @@
 
 #include "runtime/src/base/Guard.h"
 #include "runtime/src/engine/Programs.h"
+#include "runtime/src/engine/States.h"
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +12,7 @@ namespace saddle::generate {
 
 Generator::Generator(session::Session &session, Listener &listener)
     : session(session), listener(listener),
+      hasSequenceState(engine::hasSequenceState(session.engine().root())),
       vocab(session.engine().root().model()->vocab_size()),
       candidates(backend::candidatesOf(session.engine().root())),
       maxSeqLen(session.engine().root().limits()->max_seq_len()),
@@ -128,6 +130,11 @@ Status Generator::stepAll() {
   SADDLE_RETURN_IF_ERROR(admit());
   if (active.empty())
     return {};
+  if (uint64_t rounds = chainable(); rounds > 1) {
+    SADDLE_ASSIGN_OR_RETURN(bool ran, runChain(rounds));
+    if (ran)
+      return retire();
+  }
   SADDLE_RETURN_IF_ERROR(feed());
   isStepping = true;
   size_t row = 0, count = active.size();
@@ -140,6 +147,7 @@ Status Generator::stepAll() {
   isStepping = false;
   SADDLE_RETURN_IF_ERROR(status);
   SADDLE_RETURN_IF_ERROR(retire());
+  SADDLE_RETURN_IF_ERROR(feedAgain());
   return propose();
 }
 
@@ -206,6 +214,10 @@ Status Generator::feed() {
     count += fresh.size();
     prefills |= entry.fed == 0;
     bool verifies = !entry.drafts.empty();
+    if (verifies && hasSequenceState) {
+      SADDLE_ASSIGN_OR_RETURN(entry.snapshot, session.keep(entry.sequence));
+      entry.taken = entry.fed;
+    }
     if (verifies) {
       entry.feeding.assign(fresh.begin(), fresh.end());
       entry.feeding.insert(entry.feeding.end(), entry.drafts.begin(),
@@ -219,17 +231,21 @@ Status Generator::feed() {
   }
   size_t rows = rowsOf(inputs);
   std::vector<session::WantedOutput> outputs;
-  values.clear();
+  values = nullptr;
   if (needsLogits()) {
     SADDLE_ASSIGN_OR_RETURN(void *buffer, session.outputBuffer("logits", rows));
     logits = static_cast<const float *>(buffer);
     outputs = {{"logits", buffer, rows * vocab * sizeof(float)}};
   } else {
-    values.resize(rows * candidates);
-    tokens.resize(rows * candidates);
-    outputs = {
-        {"candidate_values", values.data(), values.size() * sizeof(float)},
-        {"candidate_tokens", tokens.data(), tokens.size() * sizeof(int32_t)}};
+    valueRows.resize(rows * candidates);
+    tokenRows.resize(rows * candidates);
+    outputs = {{"candidate_values", valueRows.data(),
+                valueRows.size() * sizeof(float)},
+               {"candidate_tokens", tokenRows.data(),
+                tokenRows.size() * sizeof(int32_t)}};
+    values = valueRows.data();
+    tokens = tokenRows.data();
+    width = candidates;
   }
   auto start = std::chrono::steady_clock::now();
   SADDLE_RETURN_IF_ERROR(session.step(inputs, outputs));
@@ -245,11 +261,10 @@ bool Generator::isEos(int32_t token) const {
 }
 
 StatusOr<int32_t> Generator::sample(Active &entry, size_t row) {
-  if (values.empty())
+  if (!values)
     return entry.sampler.sample(logits + row * vocab, vocab);
-  return entry.sampler.sampleCandidates(values.data() + row * candidates,
-                                        tokens.data() + row * candidates,
-                                        candidates);
+  return entry.sampler.sampleCandidates(values + row * width,
+                                        tokens + row * width, width);
 }
 
 void Generator::end(Active &entry, Stop stop, const Status &error) {
@@ -262,22 +277,53 @@ Status Generator::advance(size_t index, size_t row, size_t rows) {
   // A listener may remove requests, but `active` keeps its elements until the
   // step's end.
   Active &entry = active[index];
+  size_t drafted = entry.drafts.size();
   entry.fed = entry.tokens.size();
-  std::vector<int32_t> drafts = std::move(entry.drafts);
-  entry.drafts.clear();
-  auto report = [&](size_t first, size_t count) {
-    if (entry.options.wantsLogits && !entry.hasEnded)
-      listener.onLogits(entry.id, logits + first * vocab, count);
-  };
   // The row behind the last token that is decided, and before the drafts.
-  size_t last = row + rows - 1 - drafts.size();
-  report(row, last - row + 1);
+  size_t last = row + rows - 1 - drafted;
+  if (entry.options.wantsLogits && !entry.hasEnded)
+    listener.onLogits(entry.id, logits + row * vocab, last - row + 1);
   if (entry.hasEnded)
     return {};
   if (entry.options.maxNewTokens == 0) {
     end(entry, Stop::Length);
     return {};
   }
+  size_t accepted = walk(entry, last);
+  if (entry.hasEnded || accepted == drafted)
+    return {};
+  entry.feedsAgain = hasSequenceState;
+  return hasSequenceState ? Status()
+                          : session.truncate(entry.sequence, entry.fed);
+}
+
+Status Generator::feedAgain() {
+  auto start = std::chrono::steady_clock::now();
+  inputs.clear();
+  for (Active &entry : active) {
+    if (!entry.feedsAgain)
+      continue;
+    SADDLE_RETURN_IF_ERROR(session.truncate(entry.sequence, entry.taken));
+    inputs.push_back(
+        {entry.sequence,
+         {entry.tokens.data() + entry.taken, entry.fed - entry.taken},
+         session::LogitsWanted::None});
+    entry.feedsAgain = false;
+  }
+  if (!inputs.empty())
+    SADDLE_RETURN_IF_ERROR(session.step(inputs, {}));
+  for (Active &entry : active) {
+    if (entry.snapshot)
+      SADDLE_RETURN_IF_ERROR(session.release(*entry.snapshot));
+    entry.snapshot.reset();
+  }
+  times.decodeSeconds += inputs.empty() ? 0 : since(start);
+  return {};
+}
+
+size_t Generator::walk(Active &entry, size_t last) {
+  std::vector<int32_t> drafts = std::move(entry.drafts);
+  entry.drafts.clear();
   // Rows behind a draft that is the model's own choice are of the text, too. So
   // tokens are drawn as they would be without drafts, and none behind an end.
   size_t accepted = 0, most = drafts.size();
@@ -291,7 +337,8 @@ Status Generator::advance(size_t index, size_t row, size_t rows) {
       break;
     ++accepted;
     ++entry.fed;
-    report(last + accepted, 1);
+    if (entry.options.wantsLogits)
+      listener.onLogits(entry.id, logits + (last + accepted) * vocab, 1);
   }
   times.verifications += !drafts.empty();
   times.draftedTokens += drafts.size();
@@ -299,9 +346,95 @@ Status Generator::advance(size_t index, size_t row, size_t rows) {
   times.decodeTokens += accepted;
   if (!drafts.empty())
     listener.onDrafts(entry.id, drafts, accepted);
-  if (entry.hasEnded || accepted == drafts.size())
-    return {};
-  return session.truncate(entry.sequence, entry.fed);
+  return accepted;
+}
+
+//===--- Chains ----------------------------------------------------------===//
+
+Status Generator::chain(uint64_t steps) {
+  if (steps == 0 || steps > backend::kMostChainRounds)
+    return makeError(StatusCode::InvalidArgument,
+                     "chains of %" PRIu64 " steps: expected 1 to %" PRIu64,
+                     steps, backend::kMostChainRounds);
+  chainSteps = steps;
+  return {};
+}
+
+uint64_t Generator::chainable() const {
+  uint64_t drafts = drafter ? specTokens : 0;
+  if (chainSteps == 1 || !session.canChain(active.size(), drafts))
+    return 1;
+  uint64_t rounds = chainSteps;
+  for (const Active &entry : active) {
+    if (entry.fed == 0 || entry.fed + 1 != entry.tokens.size() ||
+        entry.options.wantsLogits || entry.options.sampling.temperature != 0 ||
+        entry.drafts.size() != drafts)
+      return 1;
+    // Tokens that may still come, of which a round gives at most drafts + 1.
+    // Behind the last one the host would draft as many as ever.
+    uint64_t generated = entry.tokens.size() - entry.promptTokens;
+    uint64_t left = std::min(entry.options.maxNewTokens - generated,
+                             maxSeqLen - entry.tokens.size());
+    if (drafts != 0)
+      left -= std::min(left, drafts + 1);
+    rounds = std::min(rounds, left / (drafts + 1));
+  }
+  return rounds;
+}
+
+StatusOr<bool> Generator::runChain(uint64_t rounds) {
+  backend::ChainPlan plan;
+  plan.rounds = rounds;
+  plan.drafts = drafter ? specTokens : 0;
+  inputs.clear();
+  for (Active &entry : active) {
+    entry.feeding.assign(1, entry.tokens.back());
+    entry.feeding.insert(entry.feeding.end(), entry.drafts.begin(),
+                         entry.drafts.end());
+    inputs.push_back(
+        {entry.sequence, entry.feeding, session::LogitsWanted::All});
+    plan.sequences.push_back({0, 0, 0, !entry.options.ignoreEos});
+  }
+  if (fixedAcceptance && plan.drafts != 0) {
+    plan.forced.resize(rounds * active.size());
+    for (size_t i = 0; i < active.size(); ++i) {
+      double owed = active[i].owed;
+      for (uint64_t round = 0; round < rounds; ++round)
+        plan.forced[round * active.size() + i] =
+            int32_t(owedOf(active[i], plan.drafts));
+      active[i].owed = owed; // what happens counts when it is replayed
+    }
+  }
+  auto start = std::chrono::steady_clock::now();
+  SADDLE_ASSIGN_OR_RETURN(const backend::ChainResults *results,
+                          session.chain(inputs, plan));
+  if (!results)
+    return false;
+  times.decodeSeconds += since(start);
+  isStepping = true;
+  for (uint64_t round = 0; round < rounds; ++round)
+    replay(plan, *results, round);
+  isStepping = false;
+  return true;
+}
+
+void Generator::replay(const backend::ChainPlan &plan,
+                       const backend::ChainResults &results, uint64_t round) {
+  size_t count = inputs.size(), rows = plan.drafts + 1;
+  values = results.values + round * count * rows;
+  tokens = results.tokens + round * count * rows;
+  width = 1;
+  const int32_t *drafts = results.drafts + round * count * plan.drafts;
+  for (size_t i = 0; i < count; ++i) {
+    Active &entry = active[i];
+    if (entry.hasEnded)
+      continue;
+    ++entry.fed;
+    ++times.decodeTokens;
+    walk(entry, i * rows);
+    entry.drafts.assign(drafts + i * plan.drafts,
+                        drafts + (i + 1) * plan.drafts);
+  }
 }
 
 bool Generator::take(Active &entry, size_t row, const int32_t *given) {

@@ -64,6 +64,10 @@ struct Timing {
   uint64_t draftedTokens = 0, acceptedTokens = 0, verifications = 0;
 };
 
+/// Steps that follow one another without the host unless chain() says
+/// otherwise: enough to hide what the host does, and few enough for a listener.
+constexpr uint64_t kChainSteps = 8;
+
 /// Not thread-safe. Uses the session, which outlives it, beside others as long
 /// as they leave it batch slots and pages.
 class Generator {
@@ -81,6 +85,12 @@ public:
   /// accept the same numbers of tokens, whose mean is what the probability
   /// makes of it, in an even rhythm.
   Status fixAcceptance(double share);
+
+  /// Steps without the host between them, at most, where a target can do that
+  /// and all requests are greedy: one step() then gives the tokens of so many.
+  /// 1: the host stands between all steps. InvalidArgument for 0 and for more
+  /// than backend::kMostChainRounds.
+  Status chain(uint64_t steps);
 
   /// Queues a request; they start in order. `prompt` is copied.
   /// InvalidArgument: no tokens or more than max_seq_len, a token outside the
@@ -123,12 +133,30 @@ private:
     std::vector<int32_t> drafts;  // that may follow `tokens`
     std::vector<int32_t> feeding; // with drafts: what the step feeds
     double owed = 0;              // of fixAcceptance: tokens to accept
+    /// Of a verification: the sequence before it, and how many of its tokens
+    /// stay, when not all do.
+    std::optional<uint32_t> snapshot;
+    size_t taken = 0; // tokens that the session had then
+    bool feedsAgain = false;
   };
   Status stepAll();
+  /// Steps that can be chained now: 1 when the host must stand between them.
+  uint64_t chainable() const;
+  /// So many steps without the host; false when the session refuses.
+  StatusOr<bool> runChain(uint64_t rounds);
+  /// What the round of a chain yielded for all requests.
+  void replay(const backend::ChainPlan &plan,
+              const backend::ChainResults &results, uint64_t round);
   Status admit();
   Status feed();
+  /// Has sequences whose state cannot be cut take again what stayed of their
+  /// step, from snapshots before it.
+  Status feedAgain();
   /// What the step yielded for `active[index]`, from row `row` on.
   Status advance(size_t index, size_t row, size_t rows);
+  /// Takes the tokens that rows give, from that on which is behind the last
+  /// token that is decided; how many drafted ones are among them.
+  size_t walk(Active &entry, size_t last);
   /// Takes the token that the row gives, or `given`; false when the request has
   /// ended.
   bool take(Active &entry, size_t row, const int32_t *given);
@@ -146,7 +174,10 @@ private:
   Listener &listener;
   std::optional<Drafter> drafter;
   uint64_t specTokens = 0;
+  uint64_t chainSteps = kChainSteps;
   std::optional<double> fixedAcceptance;
+  /// Whether the state of a sequence cannot be cut.
+  const bool hasSequenceState;
   const uint64_t vocab, candidates, maxSeqLen, pageSize, pagesPerReplica;
   RequestId nextId = 0;
   std::deque<Waiting> waiting;
@@ -159,8 +190,11 @@ private:
   // Of the current step.
   std::vector<session::SequenceInput> inputs;
   const float *logits = nullptr;
-  std::vector<float> values; // of candidates; empty: logits
-  std::vector<int32_t> tokens;
+  const float *values = nullptr; // of candidates; null: logits
+  const int32_t *tokens = nullptr;
+  uint64_t width = 0; // candidates of a row
+  std::vector<float> valueRows;
+  std::vector<int32_t> tokenRows;
 };
 
 } // namespace saddle::generate

@@ -111,15 +111,18 @@ Status Scheduler::checkCut(uint32_t sequence, uint64_t length,
 
 void Scheduler::cut(uint32_t sequence, uint64_t length, uint32_t ofProgram) {
   Slot &slot = *find(sequence);
-  Replica &replica = replicas[replicaOf(sequence)];
   slot.lengths[ofProgram] = length;
+  for (uint32_t i = 1; ofProgram == 0 && i < programs.size(); ++i)
+    slot.lengths[i] = std::min(slot.lengths[i], length == 0 ? 0 : length - 1);
+  freePagesBehind(sequence);
+}
+
+void Scheduler::freePagesBehind(uint32_t sequence) {
+  Slot &slot = *find(sequence);
+  Replica &replica = replicas[replicaOf(sequence)];
   uint64_t blocks = 0;
-  for (uint32_t i = 0; i < programs.size(); ++i) {
-    uint64_t &held = slot.lengths[i];
-    if (ofProgram == 0 && i != 0)
-      held = std::min(held, length == 0 ? 0 : length - 1);
-    blocks = std::max(blocks, blocksOf(held, i));
-  }
+  for (uint32_t i = 0; i < programs.size(); ++i)
+    blocks = std::max(blocks, blocksOf(slot.lengths[i], i));
   while (slot.pages.size() > blocks) {
     replica.returned.push_back(slot.pages.back());
     slot.pages.pop_back();
@@ -144,6 +147,59 @@ int32_t Scheduler::takePage(Replica &replica) const {
   int32_t page = replica.returned.back();
   replica.returned.pop_back();
   return page;
+}
+
+void Scheduler::holdPages(uint32_t sequence, uint64_t blocks) {
+  Slot &slot = *find(sequence);
+  while (slot.pages.size() < blocks)
+    slot.pages.push_back(takePage(replicas[replicaOf(sequence)]));
+}
+
+//===--- Chains ----------------------------------------------------------===//
+
+StatusOr<bool> Scheduler::beginChain(Span<const SequenceInput> inputs,
+                                     uint64_t drafts, uint64_t rounds,
+                                     backend::Batch &batch) {
+  uint64_t run = drafts + 1, needed = 0;
+  const std::vector<EntryShape> &shapes = programs[0].decode;
+  if (replicas.size() != 1 || inputs.empty() || shapes.empty() ||
+      inputs.size() * run > shapes.back().tokens ||
+      inputs.size() * run > shapes.back().rows)
+    return false;
+  // The last round's drafts are held behind its tokens.
+  auto lengthBehindChain = [&](const Slot &slot) {
+    return slot.lengths[0] + rounds * run + drafts;
+  };
+  for (const SequenceInput &input : inputs) {
+    const Slot *slot = find(input.sequence);
+    if (!slot)
+      continue; // begin() says so
+    if (input.tokens.size() != run || lengthBehindChain(*slot) > maxSeqLen ||
+        (drafts != 0 && slot->lengths.back() != slot->lengths[0]))
+      return false;
+    uint64_t blocks = blocksFor(lengthBehindChain(*slot));
+    needed += blocks - std::min<uint64_t>(blocks, slot->pages.size());
+  }
+  if (needed > freePagesOf(replicas[0]))
+    return false;
+  std::vector<uint64_t> blocks;
+  for (const SequenceInput &input : inputs)
+    if (const Slot *slot = find(input.sequence))
+      blocks.push_back(blocksFor(lengthBehindChain(*slot)));
+  SADDLE_RETURN_IF_ERROR(begin(inputs));
+  for (size_t i = 0; i < inputs.size(); ++i)
+    holdPages(inputs[i].sequence, blocks[i]);
+  microRoom = UINT64_MAX;
+  next(batch);
+  return true;
+}
+
+void Scheduler::endChain(uint32_t sequence, uint64_t length, bool drafted) {
+  Slot &slot = *find(sequence);
+  slot.lengths[0] = length;
+  if (drafted)
+    slot.lengths.back() = length;
+  freePagesBehind(sequence);
 }
 
 //===--- Steps -----------------------------------------------------------===//
@@ -222,10 +278,7 @@ Status Scheduler::begin(Span<const SequenceInput> inputs, uint32_t ofProgram) {
   size_t row = 0;
   for (const SequenceInput &input : inputs) {
     Replica &replica = replicas[replicaOf(input.sequence)];
-    Slot &slot = *find(input.sequence);
-    uint64_t blocks = blocksOf(lengthBehind(input), program);
-    while (slot.pages.size() < blocks)
-      slot.pages.push_back(takePage(replica));
+    holdPages(input.sequence, blocksOf(lengthBehind(input), program));
     replica.pending.push_back({slotOf(input.sequence), input.tokens.data(),
                                input.tokens.size(), input.logits, row});
     row += input.rows();

@@ -97,6 +97,19 @@ public:
   /// so that steps do not allocate.
   bool next(backend::Batch &batch);
 
+  /// Plans a chain of `rounds` rounds (backend::ChainPlan): `batch` becomes its
+  /// first step, of each sequence the last token and the drafted ones, and
+  /// pages are held for all that its steps may write. False, and nothing has
+  /// changed, when they do not fit one decode batch, the sequences' lengths or
+  /// the free pages, or when the draft is not where the main program is: steps
+  /// one by one say what is wrong, if anything is. Errors: those of begin().
+  /// Needs one replica.
+  StatusOr<bool> beginChain(Span<const SequenceInput> inputs, uint64_t drafts,
+                            uint64_t rounds, backend::Batch &batch);
+  /// Behind a chain: the sequence holds so many tokens, also of the draft if it
+  /// took part. Pages that hold none are free again.
+  void endChain(uint32_t sequence, uint64_t length, bool drafted);
+
   const std::vector<int32_t> &pagesOf(uint32_t replica,
                                       uint32_t slot) const override {
     return replicas[replica].slots[slot].pages;
@@ -153,6 +166,9 @@ private:
     return replica.returned.size() + replica.untouched;
   }
   int32_t takePage(Replica &replica) const;
+  void holdPages(uint32_t sequence, uint64_t blocks);
+  /// Frees the pages behind what the programs hold.
+  void freePagesBehind(uint32_t sequence);
   /// Moves a replica's pending tokens into `batch` as far as they fit.
   void fill(Replica &replica, backend::ReplicaBatch &batch, uint64_t room,
             uint64_t rowRoom);

@@ -229,12 +229,23 @@ Status Session::drop(uint32_t sequence, uint32_t snapshot) {
 
 //===--- Steps -----------------------------------------------------------===//
 
+backend::BatchRun Session::runOf(size_t batch) {
+  return {batches[batch],        wanted, serial + batch, scheduler, *transport,
+          options.beforeCommand, direct};
+}
+
+/// On the rank's thread, all rounds of a chain.
+Status Session::runChainOnRank(uint32_t rank) {
+  SADDLE_RETURN_IF_ERROR(ranks[rank]->runChain(runOf(0), chainPlan));
+  deviceTimes[rank] = ranks[rank]->deviceTime();
+  finished[rank] = batchCount;
+  return {};
+}
+
 /// On the rank's thread: all batches of the step, one after the other.
 Status Session::runRank(uint32_t rank) {
   for (size_t i = 0; i < batchCount; ++i) {
-    backend::BatchRun batchRun = {batches[i], wanted,     serial + i,
-                                  scheduler,  *transport, options.beforeCommand,
-                                  direct};
+    backend::BatchRun batchRun = runOf(i);
     SADDLE_ASSIGN_OR_RETURN(
         bool alive,
         ranks[rank]->run(batchRun, trace ? traces[rank][i].data() : nullptr));
@@ -346,20 +357,26 @@ bool Session::areStuck(const std::vector<uint32_t> &missing) {
 }
 
 Status Session::runBatches() {
-  const uint32_t world = uint32_t(ranks.size());
-  finished.assign(world, 0);
-  deviceTimes.assign(world, {});
-  lapses = comm::Lapses(comm::Clock::now());
-  for (uint32_t rank = 0; rank < world; ++rank) {
-    transport->progress(rank, "the start of the step");
+  for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
     traces[rank].resize(trace ? batchCount : 0);
     for (size_t i = 0; i < traces[rank].size(); ++i)
       traces[rank][i].assign(ranks[rank]->commands(batches[i].entry).size(),
                              {});
   }
-  auto job = [this](uint32_t rank) {
+  return runOnRanks([this](uint32_t rank) { return runRank(rank); });
+}
+
+Status Session::runOnRanks(const Workers::Job &work) {
+  const uint32_t world = uint32_t(ranks.size());
+  finished.assign(world, 0);
+  deviceTimes.assign(world, {});
+  lapses = comm::Lapses(comm::Clock::now());
+  for (uint32_t rank = 0; rank < ranks.size(); ++rank)
+    transport->progress(rank, "the start of the step");
+  // A rank that is given up may still run it when this call has returned.
+  auto job = [this, work](uint32_t rank) {
     // Nobody else would tell the other ranks of what is thrown here.
-    return guard([&] { return runRank(rank); },
+    return guard([&] { return work(rank); },
                  [&](const Status &error) { transport->abort(rank, error); });
   };
   Status status =
@@ -446,6 +463,45 @@ Status Session::takeOutputs(Span<const WantedOutput> outputs, size_t rows,
 Status Session::step(Span<const SequenceInput> inputs,
                      Span<const WantedOutput> outputs, uint32_t program) {
   return change([&] { return stepOver(inputs, outputs, program); });
+}
+
+StatusOr<const backend::ChainResults *>
+Session::chain(Span<const SequenceInput> inputs, backend::ChainPlan &plan) {
+  return change([&] { return chainOver(inputs, plan); });
+}
+
+StatusOr<const backend::ChainResults *>
+Session::chainOver(Span<const SequenceInput> inputs, backend::ChainPlan &plan) {
+  using Results = const backend::ChainResults *;
+  if (batches.empty())
+    batches.emplace_back();
+  std::vector<uint64_t> starts;
+  for (const SequenceInput &input : inputs)
+    starts.push_back(scheduler.length(input.sequence));
+  SADDLE_ASSIGN_OR_RETURN(
+      bool fits,
+      scheduler.beginChain(inputs, plan.drafts, plan.rounds, batches[0]));
+  if (!fits)
+    return Results(nullptr);
+  batchCount = 1;
+  plan.drafted.clear();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    backend::ChainPlan::Sequence &sequence = plan.sequences[i];
+    sequence.slot = scheduler.slotOf(inputs[i].sequence);
+    sequence.token = inputs[i].tokens[0];
+    sequence.position = int32_t(starts[i]);
+    plan.drafted.insert(plan.drafted.end(), inputs[i].tokens.begin() + 1,
+                        inputs[i].tokens.end());
+  }
+  chainPlan = plan;
+  broken = runOnRanks([this](uint32_t rank) { return runChainOnRank(rank); });
+  SADDLE_RETURN_IF_ERROR(broken);
+  // All ranks have the same.
+  chainResults = ranks[0]->chainResults();
+  for (size_t i = 0; i < inputs.size(); ++i)
+    scheduler.endChain(inputs[i].sequence, uint64_t(chainResults.positions[i]),
+                       plan.drafts != 0);
+  return Results(&chainResults);
 }
 
 Status Session::stepOver(Span<const SequenceInput> inputs,

@@ -131,6 +131,25 @@ public:
   Status step(Span<const SequenceInput> inputs,
               Span<const WantedOutput> outputs, uint32_t program = 0);
 
+  /// Whether so many sequences, with so many drafted tokens each, can be
+  /// stepped in chains: the target can, nothing watches single commands.
+  bool canChain(uint64_t sequences, uint64_t drafts) const {
+    return !trace && !options.beforeCommand &&
+           ranks[0]->canChain(sequences, drafts);
+  }
+  /// `plan.rounds` greedy steps in a row without the host, which canChain()
+  /// allows. Of each sequence `inputs` feed the last token and
+  /// `plan.drafts` drafted ones, all rows wanted; the draft is where the main
+  /// program is. A round is a step of the main program; with drafted tokens
+  /// it keeps those that the model would have chosen and drafts as many anew.
+  /// Of `plan` whoever calls sets rounds, drafts, forced and, of the sequences,
+  /// `stops`. Null, and nothing has changed, when sequences would grow beyond
+  /// their limits or the pages: step() then. Behind it sequences hold the
+  /// tokens that the model chose, but for the last one. Results are valid until
+  /// the next chain. Errors as of step().
+  StatusOr<const backend::ChainResults *>
+  chain(Span<const SequenceInput> inputs, backend::ChainPlan &plan);
+
   /// A buffer of the session's for `rows` rows of an output, the best one to
   /// give to step(): devices write into it without a copy. Valid until the next
   /// call for this output, and as long as the session.
@@ -179,14 +198,20 @@ private:
   Status cutBack(uint32_t sequence, uint64_t length, uint32_t program);
   Status stepOver(Span<const SequenceInput> inputs,
                   Span<const WantedOutput> outputs, uint32_t program);
+  StatusOr<const backend::ChainResults *>
+  chainOver(Span<const SequenceInput> inputs, backend::ChainPlan &plan);
   Status load(const std::string &weights);
   /// Runs `job` on the ranks of a sequence's attention replica, between steps.
   Status onRanksOf(uint32_t sequence, const Workers::Job &job);
   /// Cuts back to a snapshot that the sequence can be cut to.
   Status bringBack(uint32_t sequence, uint32_t snapshot, uint64_t length);
   Status drop(uint32_t sequence, uint32_t snapshot);
+  /// Runs a step's `work` on every rank's thread; the first failure of all.
+  Status runOnRanks(const Workers::Job &work);
   Status runBatches();
   Status runRank(uint32_t rank);
+  Status runChainOnRank(uint32_t rank);
+  backend::BatchRun runOf(size_t batch);
   bool areStuck(const std::vector<uint32_t> &missing);
   /// The output of that name, or why there is none.
   StatusOr<const backend::StepOutput *> findOutput(std::string_view name,
@@ -207,6 +232,8 @@ private:
   // Of the current step. Ranks may still read them after a failure.
   std::vector<backend::Batch> batches;
   size_t batchCount = 0;
+  backend::ChainPlan chainPlan;
+  backend::ChainResults chainResults;
   uint64_t serial = 0;  // of the first batch
   uint32_t stepped = 0; // the program
   backend::BindingSet wanted;

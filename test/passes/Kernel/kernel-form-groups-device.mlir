@@ -48,6 +48,34 @@ func.func @factors_and_a_norm_that_is_the_residual(%x: tensor<8x32xbf16>, %o: te
   return %n : tensor<8x32xbf16>
 }
 
+// The taps of a draft.
+// CHECK-LABEL: func.func @norms_that_are_joined_are_one_kernel
+func.func @norms_that_are_joined_are_one_kernel(%x: tensor<8x32xbf16>, %y: tensor<8x32xbf16>, %z: tensor<8x32xbf16>) -> tensor<8x96xbf16> {
+  // CHECK-NEXT: %[[G:.*]] = kernel.group "three_norms_concat" using "norms_concat"
+  // CHECK: return %[[G]]
+  %a = model.rms_norm %x, @norm eps 0.5 : tensor<8x32xbf16>
+  %b = model.rms_norm %y, @norm eps 0.5 : tensor<8x32xbf16>
+  %c = model.rms_norm %z, @norm eps 0.5 : tensor<8x32xbf16>
+  %d = model.concat %a, %b, %c : (tensor<8x32xbf16>, tensor<8x32xbf16>, tensor<8x32xbf16>) -> tensor<8x96xbf16>
+  return %d : tensor<8x96xbf16>
+}
+
+// Others read a norm, epsilons differ, or one of the joined rows is no norm.
+// CHECK-LABEL: func.func @unlike_rows_are_joined_alone
+func.func @unlike_rows_are_joined_alone(%x: tensor<8x32xbf16>, %y: tensor<8x32xbf16>) -> (tensor<8x64xbf16>, tensor<8x64xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>) {
+  // CHECK-NOT: kernel.group
+  // CHECK: return
+  %a = model.rms_norm %x, @norm eps 0.5 : tensor<8x32xbf16>
+  %b = model.rms_norm %y, @norm eps 0.5 : tensor<8x32xbf16>
+  %read = model.concat %a, %b : (tensor<8x32xbf16>, tensor<8x32xbf16>) -> tensor<8x64xbf16>
+  %c = model.rms_norm %x, @norm eps 0.5 : tensor<8x32xbf16>
+  %d = model.rms_norm %y, @norm eps 0.25 : tensor<8x32xbf16>
+  %unlike = model.concat %c, %d : (tensor<8x32xbf16>, tensor<8x32xbf16>) -> tensor<8x64xbf16>
+  %e = model.rms_norm %x, @norm eps 0.5 : tensor<8x32xbf16>
+  %plain = model.concat %e, %y : (tensor<8x32xbf16>, tensor<8x32xbf16>) -> tensor<8x64xbf16>
+  return %read, %unlike, %plain, %b : tensor<8x64xbf16>, tensor<8x64xbf16>, tensor<8x64xbf16>, tensor<8x32xbf16>
+}
+
 // CHECK-LABEL: func.func @a_softmax_router_goes_with_its_norm
 func.func @a_softmax_router_goes_with_its_norm(%x: tensor<2x128xbf16>, %o: tensor<2x128xbf16>) -> (tensor<2x128xbf16>, tensor<2x2xf32>, tensor<2x2xi32>) {
   // CHECK-NEXT: %[[G:.*]]:3 = kernel.group "scaled_add_rms_norm_router" using "scaled_add_rms_norm_router"

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -50,7 +51,12 @@ TEST(VectorTest, DotAddsInItsDocumentedOrder) {
     std::vector<float> x = randomFloats(count, 7);
     float out[4];
     dotMany(x.data(), pointers, 4, count, out);
+    std::vector<float> y = randomFloats(count, 8);
+    float both[2][4];
+    dotMany({x.data(), y.data()}, pointers, 4, count, {both[0], both[1]});
     for (unsigned i = 0; i < 4; ++i) {
+      ASSERT_EQ(both[0][i], out[i]) << count;
+      ASSERT_EQ(both[1][i], orderedDot(y, rows[i])) << count;
       ASSERT_EQ(out[i], orderedDot(x, rows[i])) << count;
       ASSERT_EQ(out[i], dot(x.data(), pointers[i], count)) << count;
     }
@@ -76,7 +82,8 @@ TEST(VectorTest, ManyAreManyOnes) {
       rows.push_back(randomFloats(53, 10 + i));
     for (unsigned i = 0; i < 4; ++i)
       pointers[i] = rows[i].data();
-    std::vector<float> factors = randomFloats(4, 3), dest = randomFloats(53, 4);
+    std::vector<float> factors = randomFloats(4, 3), dest = randomFloats(53, 4),
+                       source = randomFloats(53, 5);
     std::vector<float> expected = dest;
     addScaledMany(factors.data(), pointers, m, dest.data(), 53);
     for (uint64_t i = 0; i < m; ++i)
@@ -86,7 +93,42 @@ TEST(VectorTest, ManyAreManyOnes) {
     dotMany(dest.data(), pointers, m, 53, products);
     for (uint64_t i = 0; i < 4; ++i)
       EXPECT_EQ(products[i], i < m ? dot(dest.data(), pointers[i], 53) : 9);
+    float both[2][4] = {{9, 9, 9, 9}, {9, 9, 9, 9}};
+    dotMany({source.data(), dest.data()}, pointers, m, 53, {both[0], both[1]});
+    for (uint64_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(both[0][i], i < m ? dot(source.data(), pointers[i], 53) : 9);
+      EXPECT_EQ(both[1][i], products[i]);
+    }
   }
+}
+
+TEST(VectorTest, SoftmaxIsThatOfDoubles) {
+  for (size_t count = 1; count < 120; count += 7) {
+    std::vector<float> values = randomFloats(count, unsigned(count));
+    for (float &value : values)
+      value *= 12;
+    values[count / 2] = -100; // nothing of it is left
+    std::vector<double> expected;
+    float largest = *std::max_element(values.begin(), values.end());
+    double sum = 0;
+    for (float value : values)
+      sum += expected.emplace_back(std::exp(double(value - largest)));
+    softmax(values.data(), count);
+    for (size_t i = 0; i < count; ++i)
+      EXPECT_NEAR(values[i], expected[i] / sum,
+                  4e-7 * expected[i] / sum + 1e-37)
+          << i << " of " << count;
+  }
+  // Lanes beside and behind them change nothing.
+  std::vector<float> alone = {0.5f}, apart = {-3e38f, 3e38f, NAN};
+  softmax(alone.data(), 1);
+  EXPECT_EQ(alone[0], 1);
+  softmax(apart.data(), 2);
+  EXPECT_EQ(apart[0], 0);
+  EXPECT_EQ(apart[1], 1);
+  softmax(apart.data(), 3);
+  for (float value : apart)
+    EXPECT_TRUE(std::isnan(value));
 }
 
 /// Every code of `dtype` widens as the scalar conversion says.
@@ -99,6 +141,15 @@ void expectWidens(DType dtype, float (*scalar)(Code)) {
   std::vector<float> values(count);
   loadRow(reinterpret_cast<const uint8_t *>(codes.data()), dtype, values.data(),
           count);
+  // Short rows together.
+  const auto *bytes = reinterpret_cast<const uint8_t *>(codes.data());
+  const uint8_t *rows[] = {bytes + 40 * sizeof(Code), bytes};
+  std::vector<float> together(2 * 33);
+  loadRows(rows, 2, dtype, together.data(), 33);
+  EXPECT_EQ(
+      0, std::memcmp(together.data(), values.data() + 40, 33 * sizeof(float)));
+  EXPECT_EQ(
+      0, std::memcmp(together.data() + 33, values.data(), 33 * sizeof(float)));
   for (size_t i = 0; i < count; ++i) {
     float expected = scalar(codes[i]);
     if (std::isnan(expected))

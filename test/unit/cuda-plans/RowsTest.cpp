@@ -339,6 +339,33 @@ TEST_F(RowsPlanTest, AResidualWithFactorsGoesWithItsNorm) {
                             "expected 32768 at most");
 }
 
+TEST_F(RowsPlanTest, NormsOfTapsAreJoinedByACtaEach) {
+  LaunchDesc fused =
+      launch("three_norms_concat",
+             {operand("x0", bf16(), {4, 3072}), operand("w0", f32(), {3072}),
+              operand("x1", bf16(), {4, 3072}), operand("w1", f32(), {3072}),
+              operand("x2", bf16(), {4, 3072}), operand("w2", f32(), {3072}),
+              operand("out", bf16(), {4, 9216})},
+             {});
+  fused.body = {step("rms_norm", {0, 1, 7}, {}, {{"eps", 1e-5}}),
+                step("rms_norm", {2, 3, 8}, {}, {{"eps", 1e-5}}),
+                step("rms_norm", {4, 5, 9}, {}, {{"eps", 1e-5}}),
+                step("concat", {7, 8, 9, 6}, {})};
+  KernelPlan p = plan(fused);
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_THAT(p.functions[0].body, StartsWith("normsConcat<1, 384, "));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("(p, 9.99999975e-06f);"));
+  EXPECT_EQ(p.functions[0].grid[0], 4u);
+  EXPECT_EQ(p.functions[0].grid[1], 3u);
+  fused.operands[0].shape[1] = 65536;
+  EXPECT_EQ(errorOf(fused), "three_norms_concat has rows of 65536 elements, "
+                            "expected 32768 at most");
+  // A body that joins them in another order is another kernel's.
+  fused.body[3].values = {8, 7, 9, 6};
+  EXPECT_EQ(errorOf(fused), "the kernel of \"three_norms_concat\" takes other "
+                            "values than the body has");
+}
+
 /// A norm that is divided by behind the next product: its first half with the
 /// gate, its second with the sum over ranks.
 TEST_F(RowsPlanTest, ASunkRootMeanSquareMeetsTheProductsSum) {

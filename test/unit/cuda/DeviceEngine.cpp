@@ -1,5 +1,6 @@
 #include "test/unit/cuda/DeviceEngine.h"
 
+#include "runtime/kernels/abi.h"
 #include "runtime/src/base/Hash.h"
 #include "runtime/src/engine/CommandNames.h"
 #include "runtime/src/engine/EngineFile.h"
@@ -106,6 +107,9 @@ void Specializer::run() {
         specialize(*entry.commands[c], entry);
       }
     }
+  // What chains steps is launched by the runtime itself.
+  name = device::kChainKernel;
+  kernelOf(name);
   engine.kernels = std::move(kernels);
 }
 

@@ -15,7 +15,7 @@ constexpr uint64_t kExchangeBytes = 512;
 
 /// One module of 4096 zero bytes; functions "STAGE.ENTRY.COMMAND" of 2 x 1 x 1
 /// CTAs of 64 threads; a block of exchange memory for each rank group and one
-/// for transfers, in an arena "exchange".
+/// for transfers, in an arena "exchange"; a kernel for chains of steps.
 std::unique_ptr<schema::EngineT> deviceEngine(const TinyOptions &options);
 
 /// The engine, loaded.

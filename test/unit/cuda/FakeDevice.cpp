@@ -1,5 +1,6 @@
 #include "test/unit/cuda/FakeDevice.h"
 
+#include "runtime/kernels/chain.h"
 #include "runtime/src/backend/RowCounts.h"
 #include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/States.h"
@@ -27,6 +28,13 @@ struct FakeGraph {
 };
 struct FakeEvent {
   float time = 0;
+};
+
+/// A team of one.
+struct Alone {
+  uint32_t index() const { return 0; }
+  uint32_t size() const { return 1; }
+  bool all(bool holds) const { return holds; }
 };
 
 std::atomic<FakeDevice *> current{nullptr};
@@ -60,6 +68,13 @@ struct FakeDevice::Implementation {
 
 void FakeDevice::Implementation::run(const std::string &function,
                                      const device::LaunchParams &params) {
+  if (function == device::kChainKernel) {
+    device::ChainWork<Alone>(
+        *static_cast<device::Chain *>(params.operands[0]),
+        *static_cast<const device::ChainLink *>(params.operands[1]), Alone())
+        .run();
+    return;
+  }
   unsigned stage = 0, entryIndex = 0, number = 0;
   ASSERT_EQ(
       std::sscanf(function.c_str(), "%u.%u.%u", &stage, &entryIndex, &number),

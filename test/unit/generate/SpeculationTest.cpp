@@ -136,6 +136,41 @@ TEST(SpeculationTest, TextsAndLogitsAreThoseWithoutADraft) {
   EXPECT_GT(refused, 0u);
 }
 
+/// State that cannot be cut comes back from snapshots, and what stayed of a
+/// step is fed again.
+TEST(SpeculationTest, RecurrentTargetsGoBackBySnapshots) {
+  for (double temperature : {0.0, 1.0}) {
+    TinyOptions options = withDraft(3);
+    options.recurrent = true;
+    auto session = open(options);
+    Recorder plain, heard;
+    for (uint64_t drafted : {0, 3}) {
+      Recorder &recorder = drafted ? heard : plain;
+      Generator generator(*session, recorder);
+      ASSERT_TRUE(generator.speculate(drafted).ok());
+      uint64_t seed = 0;
+      for (const Tokens &prompt : kPrompts) {
+        RequestOptions request = newTokens(20, temperature, ++seed);
+        request.wantsLogits = seed % 2;
+        ASSERT_TRUE(generator.add(prompt, request).ok());
+      }
+      finish(generator);
+      EXPECT_EQ(session->freePages(), session->numPages());
+    }
+    EXPECT_GT(heard.accepted, 0u);
+    EXPECT_LT(heard.accepted, heard.drafted);
+    for (const auto &[request, expected] : plain.heard) {
+      EXPECT_EQ(heard.heard[request].tokens, expected.tokens);
+      EXPECT_EQ(heard.heard[request].logits, expected.logits);
+      EXPECT_EQ(heard.heard[request].stop, expected.stop);
+    }
+    // Nothing is left of them.
+    uint32_t sequence = *session->addSequence();
+    session::step(*session, {{sequence, kPrompts[0], LogitsWanted::Last}});
+    EXPECT_EQ(*session->keep(sequence), 0u);
+  }
+}
+
 TEST(SpeculationTest, AnEndInsideAnAcceptedRunEndsTheText) {
   auto plain = open(withDraft(3));
   Recorder all;

@@ -98,6 +98,9 @@ llvm::FailureOr<KernelPlan> planReceive(const LaunchDesc &launch,
 // Synthetic.cpp: of every engine, run while synthetic weights are loaded.
 KernelPlan planSyntheticWeights();
 
+// Chain.cpp: of engines whose steps can follow one another without the host.
+KernelPlan planChainSteps();
+
 } // namespace saddle::cuda
 
 #endif // SADDLE_PASSES_TARGET_SM90A_PLANS_PLANS_H
