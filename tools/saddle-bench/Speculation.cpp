@@ -27,8 +27,9 @@ using GeneratorOwner = Owner<saddle_generator_t, saddle_generator_destroy>;
 
 StatusOr<SpeculationResult>
 measureSpeculation(saddle_session_t *session, const saddle_engine_info_t &info,
-                   uint64_t batch, uint64_t context, uint64_t rounds,
-                   uint64_t drafted, std::optional<double> acceptance) {
+                   TokenRange range, uint64_t batch, uint64_t context,
+                   uint64_t rounds, uint64_t drafted,
+                   std::optional<double> acceptance) {
   saddle_listener_t silent = {};
   saddle_generator_t *raw = nullptr;
   SADDLE_RETURN_IF_ERROR(
@@ -43,7 +44,7 @@ measureSpeculation(saddle_session_t *session, const saddle_engine_info_t &info,
   request.ignore_eos = 1;
   request.max_new_tokens = mostTokens(rounds, drafted);
   for (uint64_t i = 0; i < batch; ++i) {
-    std::vector<int32_t> tokens = someTokens(i, context, info.vocab_size);
+    std::vector<int32_t> tokens = someTokens(i, context, range);
     request.tokens = tokens.data();
     request.num_tokens = tokens.size();
     uint64_t number = 0;

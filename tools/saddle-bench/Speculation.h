@@ -34,8 +34,9 @@ Status checkSpeculation(const saddle_engine_info_t &info, uint64_t batch,
 /// taken for right, whatever the model says.
 StatusOr<SpeculationResult>
 measureSpeculation(saddle_session_t *session, const saddle_engine_info_t &info,
-                   uint64_t batch, uint64_t context, uint64_t rounds,
-                   uint64_t drafted, std::optional<double> acceptance);
+                   TokenRange range, uint64_t batch, uint64_t context,
+                   uint64_t rounds, uint64_t drafted,
+                   std::optional<double> acceptance);
 
 } // namespace saddle::tools
 

@@ -2,6 +2,8 @@
 
 #include <saddle/session.h>
 
+#include <algorithm>
+
 using namespace saddle;
 using namespace saddle::api;
 
@@ -21,6 +23,8 @@ optionsOf(const saddle_session_options_t *options) {
     result.otherWeights.push_back({options->other_weights[i].checkpoint,
                                    options->other_weights[i].place});
   result.kvTokens = options->kv_tokens;
+  if (options->alone >= 0)
+    result.alone = uint32_t(std::min<int64_t>(options->alone, UINT32_MAX));
   return result;
 }
 
@@ -37,6 +41,7 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   options->other_weights = nullptr;
   options->num_other_weights = 0;
   options->kv_tokens = defaults.kvTokens;
+  options->alone = -1;
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
@@ -248,6 +253,8 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
           std::chrono::duration_cast<std::chrono::nanoseconds>(duration)
               .count());
     };
+    static_assert(session::Exchange::Rows == int(SADDLE_EXCHANGE_ROWS),
+                  "kinds of exchanges have the same numbers");
     saddle_trace_event_t result = {
         event.rank,
         event.entry,
@@ -261,7 +268,14 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
         event.bytes,
         event.routing.held,
         event.routing.hit,
-        event.routing.independent};
+        event.routing.independent,
+        saddle_exchange_t(event.exchange.kind),
+        event.exchange.ranks,
+        event.exchange.bytes,
+        event.operations.all,
+        event.operations.e4m3,
+        event.chain.functions,
+        event.chain.steps};
     sink(user, &result);
   });
 }
