@@ -21,7 +21,7 @@ constexpr double kBf16PerSecond = 0.79e15, kE4M3PerSecond = 1.5e15;
 constexpr double kFirstFunction = 3.0e-6, kNextFunction = 2.3e-6,
                  kNextStep = 1.4e-6;
 // Until loads of weights are under way everywhere, and from the last one to the
-// end; and what of the memory's speed is left to a function that streams.
+// end; and what streaming takes beyond its floor, as a share of that.
 constexpr double kStreamSeconds = 2.5e-6, kStreamLoss = 0.2;
 // Of a collective, what a traced step adds to one in a graph.
 constexpr double kTracedCollective = 0.8e-6;
@@ -139,15 +139,15 @@ std::string budgetTable(const std::vector<BudgetRow> &rows,
   std::vector<std::pair<double, double>> errors; // with the time they count for
   for (const BudgetRow &row : rows) {
     double launches = double(row.launches);
+    text += "| " + row.place + " | " + row.kernel;
     std::snprintf(
         line, sizeof line,
-        "| %s | %s | %llu x %u | %.3f | %.3f | %.1f | %.1f | %.1f | "
-        "%.1f | %s |\n",
-        row.place.c_str(), row.kernel.c_str(), (unsigned long long)row.launches,
-        row.functions, double(row.bytes) * 1e-6 / launches,
-        row.operations * 1e-9 / launches, row.floorSeconds * 1e6 / launches,
-        row.latencySeconds * 1e6 / launches, row.predicted() * 1e6 / launches,
-        row.seconds * 1e6 / launches, reasonOf(row).c_str());
+        " | %llu x %u | %.3f | %.3f | %.1f | %.1f | %.1f | %.1f | %s |\n",
+        (unsigned long long)row.launches, row.functions,
+        double(row.bytes) * 1e-6 / launches, row.operations * 1e-9 / launches,
+        row.floorSeconds * 1e6 / launches, row.latencySeconds * 1e6 / launches,
+        row.predicted() * 1e6 / launches, row.seconds * 1e6 / launches,
+        reasonOf(row).c_str());
     text += line;
     floor += row.floorSeconds;
     predicted += row.predicted();

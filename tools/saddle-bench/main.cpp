@@ -115,7 +115,7 @@ Status run(Options &options) {
   sessionOptions.timeout_ms = toMilliseconds(options.timeout);
   sessionOptions.micro_batches = options.microBatches;
   if (options.alone)
-    sessionOptions.alone = *options.alone;
+    sessionOptions.alone = &*options.alone;
   options.device.applyTo(sessionOptions);
   options.spec.applyTo(sessionOptions);
   double start = now();

@@ -51,12 +51,13 @@ typedef struct saddle_session_options_t {
      as many as these fill, or else what the memory has left beside weights and
      activations (nine tenths of it on the CPU). */
   uint64_t kv_tokens;
-  /* Of an engine for GPUs, for timing: not negative runs that rank only, on one
-     GPU. What it sends to others comes back to itself, as if all had the same
-     data, so that a step takes what the rank's kernels take without links;
-     outputs are finite numbers of no model. UNSUPPORTED with pipeline stages,
-     INVALID_ARGUMENT with NCCL, on the CPU and for a rank that there is not. */
-  int64_t alone;
+  /* Of an engine for GPUs, for timing: a rank to run alone, on one GPU, in
+     place of all (borrowed for the call); NULL: all. What it sends to others
+     comes back to itself, as if all had the same data, so that a step takes
+     what the rank's kernels take without links; outputs are finite numbers of
+     no model. UNSUPPORTED with pipeline stages, INVALID_ARGUMENT with NCCL, on
+     the CPU and for a rank that there is not. */
+  const uint32_t *alone;
 } saddle_session_options_t;
 
 /* Fills in the defaults: 10 s, the engine's chunk, one launch per stage, a

@@ -2,8 +2,6 @@
 
 #include <saddle/session.h>
 
-#include <algorithm>
-
 using namespace saddle;
 using namespace saddle::api;
 
@@ -23,8 +21,8 @@ optionsOf(const saddle_session_options_t *options) {
     result.otherWeights.push_back({options->other_weights[i].checkpoint,
                                    options->other_weights[i].place});
   result.kvTokens = options->kv_tokens;
-  if (options->alone >= 0)
-    result.alone = uint32_t(std::min<int64_t>(options->alone, UINT32_MAX));
+  if (options->alone)
+    result.alone = *options->alone;
   return result;
 }
 
@@ -41,7 +39,7 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   options->other_weights = nullptr;
   options->num_other_weights = 0;
   options->kv_tokens = defaults.kvTokens;
-  options->alone = -1;
+  options->alone = nullptr;
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
