@@ -302,6 +302,7 @@ private:
     case Phase::Engine: {
       TargetOptions pipeline;
       pipeline.target = options.target;
+      pipeline.tuningCandidate = options.tuningCandidate;
       return buildEnginePipeline(pm, pipeline);
     }
     }

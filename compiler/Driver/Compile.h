@@ -64,6 +64,9 @@ struct CompileOptions {
   std::string nvcc;
   std::optional<std::string> kernelCache;
   std::string dumpKernels;
+  /// Products are divided as the candidate of this number; -1: as measured
+  /// (passes/Target/Target.h, KernelOptions).
+  int64_t tuningCandidate = -1;
   /// Called while device code is compiled.
   std::function<void(size_t done, size_t total)> kernelProgress;
   /// Print the reasons of decisions (remarks) to standard error.

@@ -94,6 +94,7 @@ void saddle::buildEnginePipeline(OpPassManager &pm,
   // ask for are planned with the others.
   engine::SpecializeKernelsOptions specialize;
   specialize.target = options.target;
+  specialize.tuningCandidate = options.tuningCandidate;
   pm.addPass(engine::createSpecializeKernels(specialize));
   pm.addPass(engine::createPlanMemory());
   pm.addPass(engine::createVerifyExtents());

@@ -68,6 +68,10 @@ inline constexpr llvm::StringLiteral kSunkRMSFactors = "sunk";
 struct TargetOptions : mlir::PassPipelineOptions<TargetOptions> {
   Option<std::string> target{*this, "target", llvm::cl::desc("Target name"),
                              llvm::cl::init(defaultTarget().name().str())};
+  Option<int64_t> tuningCandidate{
+      *this, "tuning-candidate",
+      llvm::cl::desc("Divide products as the candidate of this number"),
+      llvm::cl::init(-1)};
 };
 
 /// An imported module to static buckets: everything that needs no devices.

@@ -30,7 +30,7 @@ def SpecializeKernels : Pass<"engine-specialize-kernels", "::mlir::ModuleOp"> {
     Asks the target (Target::specializeKernels). On cpu nothing happens. On sm_90a every launch, collective, transfer and copy is looked up in the catalogue
     (passes/Target/Sm90a/KernelPlan.h) with its shapes, strides, extent and constants. Equal plans become one `engine.kernel`; the kernels of an op are printed into one `engine.module`. A plan that needs scratch memory gives its
     commands a workspace; exchange memory is one state for each partition of the ranks, as large as the largest need, the same in every program.
-    Kernels of the level before are replaced.
+    Kernels of the level before are replaced. Where a product was measured (passes/Target/Sm90a/Tuned.json) it is divided as was fastest, and a remark quotes the figures.
 
     ```mlir
     engine.kernel @rms_norm_0 op "rms_norm" {eps = 1.0e-6 : f64}
@@ -44,7 +44,11 @@ def SpecializeKernels : Pass<"engine-specialize-kernels", "::mlir::ModuleOp"> {
     engine.kernel @rms_norm_1 op "rms_norm" {eps = 1.0e-6 : f64} functions [#engine.function<@rms_norm.cu, "rms_norm_1" grid[64, 1, 1] block 256 shared 0>]
     ```
   }];
-  let options = [Option<"target", "target", "std::string", /*default=*/"::saddle::defaultTarget().name().str()", "Target name">];
+  let options = [
+    Option<"target", "target", "std::string", /*default=*/"::saddle::defaultTarget().name().str()", "Target name">,
+    Option<"tuningCandidate", "tuning-candidate", "int64_t", /*default=*/"-1",
+           "Divide every product as the candidate of this number, 0 as planned; -1: as measured">
+  ];
   let dependentDialects = ["::saddle::engine::EngineDialect"];
 }
 

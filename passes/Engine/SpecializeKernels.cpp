@@ -20,7 +20,9 @@ struct SpecializeKernels
 
   void runOnOperation() override {
     const Target *found = findTarget(target, getOperation());
-    if (!found || failed(found->specializeKernels(getOperation())))
+    KernelOptions options;
+    options.tuningCandidate = tuningCandidate;
+    if (!found || failed(found->specializeKernels(getOperation(), options)))
       signalPassFailure();
   }
 };

@@ -17,6 +17,13 @@ enum class DeviceCode {
   Cuda, // CUDA C++, for nvcc
 };
 
+/// What an engine's kernels are to be.
+struct KernelOptions {
+  /// Of every product the candidate of this number, whatever was measured; 0
+  /// is the planner's choice, -1 the fastest one measured.
+  int64_t tuningCandidate = -1;
+};
+
 class Target {
 public:
   virtual ~Target() = default;
@@ -40,7 +47,8 @@ public:
   /// Gives every command of an `engine` module, whose memory is not planned
   /// yet, a kernel of the target. Nothing where commands run as they are.
   /// Errors are reported at the command that has no kernel.
-  virtual llvm::LogicalResult specializeKernels(mlir::ModuleOp) const {
+  virtual llvm::LogicalResult specializeKernels(mlir::ModuleOp,
+                                                const KernelOptions &) const {
     return llvm::success();
   }
 

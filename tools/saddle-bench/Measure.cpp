@@ -98,17 +98,32 @@ private:
     static_cast<std::vector<Event> *>(user)->push_back(
         {event->rank, event->entry, event->location, event->op, event->kernel,
          event->tokens, event->bytes, event->start_ns, event->duration_ns,
-         event->experts_held, event->experts_hit, event->experts_independent});
+         event->experts_held, event->experts_hit, event->experts_independent,
+         event->exchange, event->exchange_ranks, event->exchange_bytes,
+         event->operations, event->operations_e4m3, event->functions,
+         event->steps});
   }
   saddle_session_t *session;
 };
 } // namespace
 
+TokenRange tokensFor(const saddle_engine_info_t &info,
+                     std::optional<uint32_t> alone) {
+  // Split over the ranks of an attention replica; one that does not divide is
+  // whole on every rank.
+  uint64_t ranks = info.tp / info.dp;
+  if (!alone || info.vocab_size % ranks != 0)
+    return {0, info.vocab_size};
+  uint64_t share = info.vocab_size / ranks;
+  return {*alone % ranks * share, share};
+}
+
 std::vector<int32_t> someTokens(uint64_t sequence, uint64_t count,
-                                uint64_t vocab) {
+                                TokenRange range) {
   std::vector<int32_t> tokens(count);
   for (uint64_t i = 0; i < count; ++i)
-    tokens[i] = int32_t((i * 7919 + sequence * 104729 + 13) % vocab);
+    tokens[i] = int32_t(range.first +
+                        (i * 7919 + sequence * 104729 + 13) % range.count);
   return tokens;
 }
 
@@ -141,8 +156,8 @@ private:
 
 StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
                                      const saddle_engine_info_t &info,
-                                     uint64_t batch, uint64_t context,
-                                     uint64_t steps,
+                                     TokenRange range, uint64_t batch,
+                                     uint64_t context, uint64_t steps,
                                      std::vector<Event> &events) {
   Sequences sequences(session);
   SADDLE_RETURN_IF_ERROR(sequences.add(batch));
@@ -150,7 +165,7 @@ StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
   std::vector<std::vector<int32_t>> tokens;
   std::vector<saddle_input_t> inputs;
   for (uint32_t sequence : sequences.all()) {
-    tokens.push_back(someTokens(tokens.size(), context, info.vocab_size));
+    tokens.push_back(someTokens(tokens.size(), context, range));
     inputs.push_back({sequence, tokens.back().data(), tokens.back().size(),
                       SADDLE_LOGITS_NONE});
   }
@@ -177,9 +192,10 @@ StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
 
 StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
                                        const saddle_engine_info_t &info,
-                                       uint64_t tokens, uint64_t repeats,
+                                       TokenRange range, uint64_t tokens,
+                                       uint64_t repeats,
                                        std::vector<Event> &events) {
-  std::vector<int32_t> prompt = someTokens(0, tokens, info.vocab_size);
+  std::vector<int32_t> prompt = someTokens(0, tokens, range);
   StepOutput output(info, info.candidates > 0);
   auto once = [&]() -> StatusOr<double> {
     Sequences sequences(session);

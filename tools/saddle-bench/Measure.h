@@ -6,6 +6,8 @@
 
 #include "tools/support/Runtime.h"
 
+#include <optional>
+
 namespace saddle::tools {
 
 /// Seconds per step over some steps.
@@ -38,12 +40,28 @@ struct Event {
   /// Of a launch of experts, else 0 (saddle/session.h).
   uint64_t expertsHeld = 0, expertsHit = 0;
   double expertsIndependent = 0;
+  /// What it exchanges with other ranks (saddle/session.h).
+  saddle_exchange_t exchange = SADDLE_EXCHANGE_NONE;
+  uint32_t exchangeRanks = 0;
+  uint64_t exchangeBytes = 0;
+  double operations = 0, operationsE4M3 = 0;
+  uint32_t functions = 0; // of a device
+  uint32_t steps = 0;     // ops of a launch
 };
 
-/// Ids that spread over the vocabulary, other ones for each sequence, so that
+/// Token ids that prompts are made of.
+struct TokenRange {
+  uint64_t first, count;
+};
+/// All of the vocabulary; of a rank that runs alone those whose embeddings it
+/// holds, as it would see zeros in place of all others.
+TokenRange tokensFor(const saddle_engine_info_t &info,
+                     std::optional<uint32_t> alone);
+
+/// Ids that spread over the range, other ones for each sequence, so that
 /// tokens of a step do not all choose the same experts.
 std::vector<int32_t> someTokens(uint64_t sequence, uint64_t count,
-                                uint64_t vocab);
+                                TokenRange range);
 
 /// Steps that are run before the measured ones, and one traced after them.
 constexpr uint64_t kWarmUpSteps = 2, kTracedSteps = 1;
@@ -64,15 +82,16 @@ Status checkPages(const saddle_engine_info_t &info, uint64_t numPages,
 /// One more step is traced into `events`.
 StatusOr<DecodeResult> measureDecode(saddle_session_t *session,
                                      const saddle_engine_info_t &info,
-                                     uint64_t batch, uint64_t context,
-                                     uint64_t steps,
+                                     TokenRange range, uint64_t batch,
+                                     uint64_t context, uint64_t steps,
                                      std::vector<Event> &events);
 
 /// One prompt of `tokens` tokens, logits of the last one, `repeats` times in a
 /// fresh sequence. One more run is traced into `events`.
 StatusOr<PrefillResult> measurePrefill(saddle_session_t *session,
                                        const saddle_engine_info_t &info,
-                                       uint64_t tokens, uint64_t repeats,
+                                       TokenRange range, uint64_t tokens,
+                                       uint64_t repeats,
                                        std::vector<Event> &events);
 
 } // namespace saddle::tools

@@ -1,5 +1,6 @@
 #include "tools/saddle-bench/Report.h"
 
+#include "tools/saddle-bench/Links.h"
 #include "tools/support/Print.h"
 
 #include <algorithm>
@@ -25,7 +26,7 @@ class SpreadSum {
 public:
   void add(const Event &event) {
     // A replica without tokens has no choices.
-    if (event.rank != 0 || event.expertsIndependent == 0)
+    if (event.expertsIndependent == 0)
       return;
     uint64_t hit = event.expertsHit;
     least = launches == 0 ? hit : std::min(least, hit);
@@ -46,19 +47,30 @@ private:
 };
 } // namespace
 
-Spread spreadOf(const std::vector<Event> &events) {
+Spread spreadOf(const std::vector<Event> &events, uint32_t rank) {
   SpreadSum sum;
   for (const Event &event : events)
-    sum.add(event);
+    if (event.rank == rank)
+      sum.add(event);
   return sum.result();
 }
 
+double linkSecondsOf(const std::vector<Event> &events, uint32_t rank) {
+  double seconds = 0;
+  for (const Event &event : events)
+    if (event.rank == rank)
+      seconds +=
+          exchangeTime(event.exchange, event.exchangeRanks, event.exchangeBytes)
+              .missing();
+  return seconds;
+}
+
 std::vector<KernelTime> sumByKernel(const std::vector<Event> &events,
-                                    bool onDevices) {
+                                    bool onDevices, uint32_t rank) {
   std::vector<KernelTime> sums;
   std::map<std::string, SpreadSum> spreads;
   for (const Event &event : events) {
-    if (event.rank != 0)
+    if (event.rank != rank)
       continue;
     const std::string &name = onDevices ? event.kernel : event.op;
     auto sum =
@@ -164,6 +176,20 @@ static void appendDevice(std::string &text, const StepTimes &times,
            times.device.most * 1e3);
 }
 
+/// What the step of a rank that ran alone would take with its peers.
+static double withLinks(const StepTimes &times, double links) {
+  return times.device.median + links;
+}
+
+static void appendLinks(std::string &text, const Report &report,
+                        const StepTimes &times, double links) {
+  if (report.alone)
+    append(text,
+           "        %.3f ms predicted on the devices of all ranks: links take "
+           "%.3f ms more, by measured exchanges\n",
+           withLinks(times, links) * 1e3, links * 1e3);
+}
+
 static void appendRouting(std::string &text, const Spread &spread) {
   if (spread.held)
     append(
@@ -182,6 +208,11 @@ std::string reportText(const Report &report) {
          "%s, tp=%u dp=%u ep=%u pp=%u, compute %s, KV %s, loaded in %.2f s\n",
          info.architecture, info.tp, info.dp, info.ep, info.pp,
          info.compute_dtype, info.kv_dtype, report.loadSeconds);
+  if (report.alone)
+    append(text,
+           "rank %u of %u alone, its exchanges looped back: times are of its "
+           "kernels, what it computes is no model's output\n",
+           *report.alone, info.world_size);
   for (size_t i = 0; i < report.decode.size(); ++i) {
     const DecodeResult &result = report.decode[i];
     append(text,
@@ -192,6 +223,8 @@ std::string reportText(const Report &report) {
            result.times.seconds.most * 1e3, (unsigned long long)result.steps,
            double(result.batch) / result.times.seconds.median);
     appendDevice(text, result.times, report.onDevices());
+    if (report.alone)
+      appendLinks(text, report, result.times, report.decodeLinks[i]);
     appendRouting(text, report.decodeSpreads[i]);
     appendKernels(text, report.decodeKernels[i], report.onDevices());
   }
@@ -205,6 +238,8 @@ std::string reportText(const Report &report) {
            (unsigned long long)result.repeats,
            double(result.tokens) / result.times.seconds.median);
     appendDevice(text, result.times, report.onDevices());
+    if (report.alone)
+      appendLinks(text, report, result.times, report.prefillLinks[i]);
     appendRouting(text, report.prefillSpreads[i]);
     appendKernels(text, report.prefillKernels[i], report.onDevices());
   }
@@ -273,6 +308,44 @@ static void addKernels(Json &json, const std::vector<KernelTime> &kernels,
   json[onDevices ? "kernels" : "ops"] = std::move(list);
 }
 
+static Json budgetJson(const std::vector<BudgetRow> &rows) {
+  Json list = Json::array();
+  for (const BudgetRow &row : rows)
+    list.push_back({{"place", row.place},
+                    {"kernel", row.kernel},
+                    {"op", row.op},
+                    {"launches", row.launches},
+                    {"functions", row.functions},
+                    {"bytes", row.bytes},
+                    {"operations", row.operations},
+                    {"operations_e4m3", row.operationsE4M3},
+                    {"floor_seconds", row.floorSeconds},
+                    {"latency_seconds", row.latencySeconds},
+                    {"predicted_seconds", row.predicted()},
+                    {"seconds", row.seconds}});
+  return list;
+}
+
+static double floorOf(const std::vector<BudgetRow> &rows) {
+  double seconds = 0;
+  for (const BudgetRow &row : rows)
+    seconds += row.floorSeconds;
+  return seconds;
+}
+
+/// What only devices have.
+static void addDevice(Json &json, const Report &report, const StepTimes &times,
+                      const std::vector<BudgetRow> &budget, double links) {
+  if (!report.onDevices())
+    return;
+  json["floor_seconds"] = floorOf(budget);
+  json["budget"] = budgetJson(budget);
+  if (!report.alone)
+    return;
+  json["link_seconds"] = links;
+  json["predicted_seconds"] = withLinks(times, links);
+}
+
 static Json secondsJson(const Distribution &seconds) {
   return {{"median", seconds.median},
           {"min", seconds.least},
@@ -292,6 +365,8 @@ std::string reportJson(const Report &report) {
                     {"ep", info.ep},
                     {"pp", info.pp},
                     {"world_size", info.world_size}};
+  if (report.alone)
+    json["alone"] = *report.alone;
   json["kv_tokens"] = report.kvTokens;
   json["load_seconds"] = report.loadSeconds;
   json["decode"] = Json::array();
@@ -308,6 +383,8 @@ std::string reportJson(const Report &report) {
     if (report.decodeSpreads[i].held)
       entry["routing"] = spreadJson(report.decodeSpreads[i]);
     addKernels(entry, report.decodeKernels[i], report.onDevices());
+    addDevice(entry, report, result.times, report.decodeBudgets[i],
+              report.alone ? report.decodeLinks[i] : 0);
     json["decode"].push_back(std::move(entry));
   }
   json["prefill"] = Json::array();
@@ -323,6 +400,8 @@ std::string reportJson(const Report &report) {
     if (report.prefillSpreads[i].held)
       entry["routing"] = spreadJson(report.prefillSpreads[i]);
     addKernels(entry, report.prefillKernels[i], report.onDevices());
+    addDevice(entry, report, result.times, report.prefillBudgets[i],
+              report.alone ? report.prefillLinks[i] : 0);
     json["prefill"].push_back(std::move(entry));
   }
   for (const SpeculationResult &result : report.chains)
@@ -348,6 +427,30 @@ std::string reportJson(const Report &report) {
     json["speculation"].push_back(std::move(entry));
   }
   return jsonText(json, 2);
+}
+
+std::string reportBudget(const Report &report) {
+  std::string text;
+  const saddle_engine_info_t &info = report.info;
+  std::string engine =
+      std::string(info.architecture) + ", tp=" + std::to_string(info.tp) +
+      " dp=" + std::to_string(info.dp) + " ep=" + std::to_string(info.ep);
+  if (report.alone)
+    engine += ", rank " + std::to_string(*report.alone) + " alone";
+  for (size_t i = 0; i < report.decode.size(); ++i)
+    text += "### " + engine + ": decode, batch " +
+            std::to_string(report.decode[i].batch) + ", context " +
+            std::to_string(report.decode[i].context) + "\n\n" +
+            budgetTable(report.decodeBudgets[i],
+                        report.decode[i].times.device.median) +
+            "\n";
+  for (size_t i = 0; i < report.prefill.size(); ++i)
+    text += "### " + engine + ": prefill, " +
+            std::to_string(report.prefill[i].tokens) + " tokens\n\n" +
+            budgetTable(report.prefillBudgets[i],
+                        report.prefill[i].times.device.median) +
+            "\n";
+  return printable(text, /*indent=*/"");
 }
 
 std::string chromeTrace(const std::vector<Event> &events) {

@@ -29,8 +29,8 @@ using GeneratorOwner = Owner<saddle_generator_t, saddle_generator_destroy>;
 
 StatusOr<SpeculationResult>
 measureSpeculation(saddle_session_t *session, const saddle_engine_info_t &info,
-                   uint64_t batch, uint64_t context, uint64_t rounds,
-                   uint64_t drafted, uint64_t chain,
+                   TokenRange range, uint64_t batch, uint64_t context,
+                   uint64_t rounds, uint64_t drafted, uint64_t chain,
                    std::optional<double> acceptance) {
   saddle_listener_t silent = {};
   saddle_generator_t *raw = nullptr;
@@ -48,7 +48,7 @@ measureSpeculation(saddle_session_t *session, const saddle_engine_info_t &info,
   request.max_new_tokens =
       std::min(mostTokens(rounds, drafted, chain), info.max_seq_len - context);
   for (uint64_t i = 0; i < batch; ++i) {
-    std::vector<int32_t> tokens = someTokens(i, context, info.vocab_size);
+    std::vector<int32_t> tokens = someTokens(i, context, range);
     request.tokens = tokens.data();
     request.num_tokens = tokens.size();
     uint64_t number = 0;

@@ -39,8 +39,8 @@ Status checkSpeculation(const saddle_engine_info_t &info, uint64_t batch,
 /// where devices can; a round's time is then the mean over a chain.
 StatusOr<SpeculationResult>
 measureSpeculation(saddle_session_t *session, const saddle_engine_info_t &info,
-                   uint64_t batch, uint64_t context, uint64_t rounds,
-                   uint64_t drafted, uint64_t chain,
+                   TokenRange range, uint64_t batch, uint64_t context,
+                   uint64_t rounds, uint64_t drafted, uint64_t chain,
                    std::optional<double> acceptance);
 
 } // namespace saddle::tools

@@ -25,7 +25,7 @@ namespace {
 constexpr int kFine = 0, kFailed = 1, kUsage = 2;
 
 struct Options {
-  std::string engine, weights, trace;
+  std::string engine, weights, trace, budget;
   std::string batches = "1", contexts = "64", prefills = "64";
   uint64_t steps = 20;
   uint32_t microBatches = 0;
@@ -33,6 +33,7 @@ struct Options {
   DeviceOptions device;
   SpecOptions spec;
   std::optional<double> acceptance;
+  std::optional<uint32_t> alone;
   bool json = false;
 };
 
@@ -42,7 +43,7 @@ each figure: time of a round and of its parts, and time of a token of a sequence
 Every batch size is measured at every context: that many sequences of that many
 tokens, then --steps steps of one token each, after 2 steps of warm-up; medians,
 with the shortest and longest in parentheses. Under each figure stands the time
-by op on rank 0, from one more step that is traced. --trace writes all traced
+by op on rank 0 (or the one alone), from one more step that is traced. --trace writes all traced
 steps for chrome://tracing or Perfetto, one row per rank.
 
 The routing line counts, in that step, how many different experts the tokens of
@@ -56,6 +57,16 @@ table is by kernel, with the bytes that one launch must move at least and how
 much of the memory's speed (4.6 TB/s) it reached. More than memory and cache can
 deliver is an error, as are logits that are not finite. Traced steps run their kernels
 one by one, not as a graph, so that the table adds up to more than a step.
+
+--alone R runs one rank of an engine of any number of ranks on one GPU. What it
+sends to the others comes back to itself, as if all had the same data: its
+kernels do what they always do, its logits are finite numbers of no model, and
+only links are missing. Their time is added from a table of exchanges measured
+on 2, 4 and 8 GPUs: of each, what it takes there less what it takes looped back.
+
+--budget writes Markdown tables of every launch of a layer: bytes, operations,
+the time that memory or tensor cores need for them, what the launch waits for
+besides by a model (functions, exchanges), and the time in the traced step.
 
 Exit status: 0 fine, 1 the input or the run failed, 2 the command line was wrong.)";
 
@@ -104,6 +115,8 @@ Status run(Options &options) {
   saddle_session_options_init(&sessionOptions);
   sessionOptions.timeout_ms = toMilliseconds(options.timeout);
   sessionOptions.micro_batches = options.microBatches;
+  if (options.alone)
+    sessionOptions.alone = &*options.alone;
   options.device.applyTo(sessionOptions);
   options.spec.applyTo(sessionOptions);
   double start = now();
@@ -118,11 +131,18 @@ Status run(Options &options) {
       SADDLE_RETURN_IF_ERROR(
           checkPages(report.info, pages, batch, context, options.steps));
 
+  report.alone = options.alone;
+  const TokenRange range = tokensFor(report.info, options.alone);
   std::vector<Event> events, all;
   auto collect = [&](std::vector<std::vector<KernelTime>> &kernels,
-                     std::vector<Spread> &spreads) {
-    spreads.push_back(spreadOf(events));
-    kernels.push_back(sumByKernel(events, report.onDevices()));
+                     std::vector<Spread> &spreads,
+                     std::vector<std::vector<BudgetRow>> &budgets,
+                     std::vector<double> &links) {
+    uint32_t rank = report.rank();
+    spreads.push_back(spreadOf(events, rank));
+    kernels.push_back(sumByKernel(events, report.onDevices(), rank));
+    budgets.push_back(budgetOf(events, rank, report.alone.has_value()));
+    links.push_back(linkSecondsOf(events, rank));
     all.insert(all.end(), events.begin(), events.end());
     events.clear();
   };
@@ -135,17 +155,19 @@ Status run(Options &options) {
     for (uint64_t batch : batches)
       for (uint64_t context : contexts) {
         SADDLE_ASSIGN_OR_RETURN(DecodeResult result,
-                                measureDecode(session.get(), report.info, batch,
-                                              context, options.steps, events));
+                                measureDecode(session.get(), report.info, range,
+                                              batch, context, options.steps,
+                                              events));
         report.decode.push_back(result);
-        collect(report.decodeKernels, report.decodeSpreads);
+        collect(report.decodeKernels, report.decodeSpreads,
+                report.decodeBudgets, report.decodeLinks);
         progress.update(++done);
         // Only devices chain steps.
         if (chain > 1 && result.times.device.most > 0) {
           SADDLE_ASSIGN_OR_RETURN(
               SpeculationResult steps,
-              measureSpeculation(session.get(), report.info, batch, context,
-                                 options.steps, /*drafted=*/0, chain,
+              measureSpeculation(session.get(), report.info, range, batch,
+                                 context, options.steps, /*drafted=*/0, chain,
                                  std::nullopt));
           if (steps.chained > 1)
             report.chains.push_back(steps);
@@ -154,7 +176,7 @@ Status run(Options &options) {
           continue;
         SADDLE_ASSIGN_OR_RETURN(SpeculationResult rounds,
                                 measureSpeculation(session.get(), report.info,
-                                                   batch, context,
+                                                   range, batch, context,
                                                    options.steps, drafted,
                                                    chain, options.acceptance));
         report.speculation.push_back(rounds);
@@ -162,16 +184,24 @@ Status run(Options &options) {
       }
     for (uint64_t tokens : prefills) {
       SADDLE_ASSIGN_OR_RETURN(PrefillResult result,
-                              measurePrefill(session.get(), report.info, tokens,
-                                             /*repeats=*/5, events));
+                              measurePrefill(session.get(), report.info, range,
+                                             tokens, /*repeats=*/5, events));
       report.prefill.push_back(result);
-      collect(report.prefillKernels, report.prefillSpreads);
+      collect(report.prefillKernels, report.prefillSpreads,
+              report.prefillBudgets, report.prefillLinks);
       progress.update(++done);
     }
   }
   if (!options.trace.empty())
     SADDLE_RETURN_IF_ERROR(write(options.trace, chromeTrace(all)));
   SADDLE_RETURN_IF_ERROR(checkShares(report));
+  if (!options.budget.empty() && !report.onDevices())
+    return makeError(StatusCode::InvalidArgument,
+                     "--budget: %s is for target \"%s\", and budgets are of "
+                     "GPUs; compile with --target sm_90a",
+                     options.engine.c_str(), report.info.target);
+  if (!options.budget.empty())
+    SADDLE_RETURN_IF_ERROR(write(options.budget, reportBudget(report)));
   return write("-", options.json ? reportJson(report) : reportText(report));
 }
 
@@ -209,6 +239,11 @@ int main(int argc, char **argv) {
       ->check(seconds())
       ->capture_default_str();
   app.add_option("--trace", options.trace, "Write a Chrome trace to this file");
+  app.add_option("--budget", options.budget,
+                 "Write the budget of each step's launches to this file");
+  app.add_option("--alone", options.alone,
+                 "Run this rank only, on one GPU, its exchanges looped back")
+      ->check(wholeNumber());
   options.device.addTo(app);
   options.spec.addTo(app);
   app.add_option("--spec-acceptance", options.acceptance,
@@ -218,9 +253,11 @@ int main(int argc, char **argv) {
   app.add_flag("--json", options.json, "Results as JSON");
   try {
     app.parse(argc, argv);
-    if (options.trace == "-")
-      throw CLI::ValidationError(
-          "--trace", "needs a file: standard output carries the results");
+    for (auto [option, file] : {std::pair("--trace", &options.trace),
+                                std::pair("--budget", &options.budget)})
+      if (*file == "-")
+        throw CLI::ValidationError(
+            option, "needs a file: standard output carries the results");
   } catch (const CLI::ParseError &error) {
     return app.exit(error) == 0 ? kFine : kUsage;
   }

@@ -172,6 +172,11 @@ int main(int argc, char **argv) {
   app.add_option("--dump-kernels", options.dumpKernels,
                  "Folder for kernel sources, binaries and report.txt")
       ->group(kDeviceOptions);
+  app.add_option("--tuning-candidate", options.tuningCandidate,
+                 "Divide every product as its candidate of this number, 0 as "
+                 "planned, instead of as measured; for saddle-tune")
+      ->check(CLI::Range(0, 1000))
+      ->group(kDeviceOptions);
   app.add_option("--golden", golden,
                  "Also run the model on the CPU in fp32 and write logits for "
                  "saddle-run --self-test to this file");

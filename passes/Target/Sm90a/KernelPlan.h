@@ -7,6 +7,7 @@
 
 #include "dialects/Dist/IR/DistDialect.h"
 #include "dialects/Engine/IR/EngineDialect.h"
+#include "passes/Target/Sm90a/Tuning.h"
 #include "runtime/ops/Storage.h"
 
 #include <cstdint>
@@ -67,6 +68,9 @@ struct LaunchDesc {
   /// Ranks of the group of a collective, or of a launch that exchanges data.
   int64_t groupSize = 1;
 
+  /// How its products are divided.
+  const Tuning *tuning = &Tuning::measured();
+
   // Of a collective only.
   /// Bounds the output; the same as `extent` unless rows are joined or split.
   engine::Extent outputExtent;
@@ -117,6 +121,8 @@ struct KernelPlan {
   /// exchange memory. All kernels of a group share one block, as large as the
   /// largest need.
   uint64_t exchangeBytes = 0;
+  /// What it divides.
+  std::vector<DividedProduct> products;
 };
 
 /// The plan for a launch; a failure says in `error` what is not supported:

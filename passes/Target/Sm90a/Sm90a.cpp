@@ -21,8 +21,9 @@ public:
   // 27 ms; prompts shorter than a chunk take the same (docs/benchmarks.md).
   int64_t prefillChunk() const override { return 8192; }
   DeviceCode deviceCode() const override { return DeviceCode::Cuda; }
-  LogicalResult specializeKernels(ModuleOp module) const override {
-    return cuda::specializeKernels(module);
+  LogicalResult specializeKernels(ModuleOp module,
+                                  const KernelOptions &options) const override {
+    return cuda::specializeKernels(module, options);
   }
 
 private:

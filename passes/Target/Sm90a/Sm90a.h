@@ -12,7 +12,8 @@ const Target &sm90a();
 
 /// Prints a device kernel for every distinct command of an engine module
 /// (engine-specialize-kernels).
-llvm::LogicalResult specializeKernels(mlir::ModuleOp module);
+llvm::LogicalResult specializeKernels(mlir::ModuleOp module,
+                                      const KernelOptions &options);
 
 } // namespace saddle::cuda
 

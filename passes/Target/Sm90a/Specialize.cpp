@@ -33,8 +33,9 @@ struct Kernel {
 
 class Specializer {
 public:
-  explicit Specializer(ModuleOp module)
-      : module(module), symbols(module), builder(module.getContext()) {}
+  Specializer(ModuleOp module, Tuning tuning)
+      : tuning(std::move(tuning)), module(module), symbols(module),
+        builder(module.getContext()) {}
 
   LogicalResult run() {
     for (auto kernel : module.getOps<KernelOp>())
@@ -64,6 +65,7 @@ private:
     auto launch = describe(command, symbols);
     if (failed(launch))
       return failure();
+    launch->tuning = &tuning;
     std::string error;
     auto plan = planKernel(*launch, error);
     if (failed(plan))
@@ -89,6 +91,11 @@ private:
       std::string name =
           launch->op + "_" + std::to_string(counts[launch->op]++);
       kernels.push_back({name, printed->second, constants, body, temporaries});
+      for (const DividedProduct &product : plan->products)
+        if (!product.why.empty())
+          command->emitRemark()
+              << "kernel " << name << ", " << product.product << ": "
+              << product.division.text() << ", " << product.why;
       if (isNew)
         printedKernels.push_back({name, std::move(*launch), std::move(*plan), 0,
                                   placeOf(command).str()});
@@ -299,6 +306,7 @@ private:
             [&](CopyOp copy) { copy.setKernelAttr(ref(kernel.name)); });
   }
 
+  const Tuning tuning;
   ModuleOp module;
   SymbolTable symbols;
   OpBuilder builder;
@@ -317,6 +325,9 @@ private:
 
 } // namespace
 
-LogicalResult saddle::cuda::specializeKernels(ModuleOp module) {
-  return Specializer(module).run();
+LogicalResult saddle::cuda::specializeKernels(ModuleOp module,
+                                              const KernelOptions &options) {
+  if (options.tuningCandidate < 0)
+    return Specializer(module, Tuning::measured()).run();
+  return Specializer(module, Tuning::candidate(options.tuningCandidate)).run();
 }

@@ -51,11 +51,18 @@ typedef struct saddle_session_options_t {
      as many as these fill, or else what the memory has left beside weights and
      activations (nine tenths of it on the CPU). */
   uint64_t kv_tokens;
+  /* Of an engine for GPUs, for timing: a rank to run alone, on one GPU, in
+     place of all (borrowed for the call); NULL: all. What it sends to others
+     comes back to itself, as if all had the same data, so that a step takes
+     what the rank's kernels take without links; outputs are finite numbers of
+     no model. UNSUPPORTED with pipeline stages, INVALID_ARGUMENT with NCCL, on
+     the CPU and for a rank that there is not. */
+  const uint32_t *alone;
 } saddle_session_options_t;
 
 /* Fills in the defaults: 10 s, the engine's chunk, one launch per stage, a
    device for each rank, no NCCL (16 MiB), no other weights, KV pages by the
-   rule above. */
+   rule above, all ranks. */
 void saddle_session_options_init(saddle_session_options_t *options);
 
 /* Allocates memory and loads weights. `weights` is the folder of the main
@@ -192,6 +199,15 @@ saddle_status_t saddle_session_output_buffer(saddle_session_t *session,
    kernel of each launch. 0 on the CPU. */
 uint64_t saddle_session_device_ns(const saddle_session_t *session);
 
+/* What a command exchanges with other ranks. */
+typedef enum saddle_exchange_t {
+  SADDLE_EXCHANGE_NONE = 0,
+  SADDLE_EXCHANGE_SUM = 1,     /* of whole matrices, on all ranks of a group */
+  SADDLE_EXCHANGE_GATHER = 2,  /* parts joined, on all */
+  SADDLE_EXCHANGE_SCATTER = 3, /* each rank's part of a sum */
+  SADDLE_EXCHANGE_ROWS = 4     /* numbers of rows, in a launch that does more */
+} saddle_exchange_t;
+
 /* One command of one launch on one rank. Strings are the engine's. */
 typedef struct saddle_trace_event_t {
   uint32_t rank;
@@ -213,6 +229,17 @@ typedef struct saddle_trace_event_t {
      NULL where there is none. Valid during the call. */
   const float *hidden;
   uint64_t hidden_columns;
+  /* What it exchanges, in a group of how many ranks, and the bytes of the sum
+     or of all parts together. */
+  saddle_exchange_t exchange;
+  uint32_t exchange_ranks;
+  uint64_t exchange_bytes;
+  /* Multiplications and additions of its products of matrices, and those of
+     them with weights in e4m3. */
+  double operations, operations_e4m3;
+  /* Functions of a GPU that it launches, one after the other, and ops that a
+     launch computes. */
+  uint32_t functions, steps;
 } saddle_trace_event_t;
 
 typedef void (*saddle_trace_fn)(void *user, const saddle_trace_event_t *event);

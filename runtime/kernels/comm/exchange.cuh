@@ -19,6 +19,12 @@
 // That argument needs that a kernel sees all writes of the one before it and
 // starts nothing earlier: waitForPrevious() comes first. The next kernel may
 // become resident before that (allowNext()), since it waits, too.
+//
+// A rank that runs alone has all its peers at distance 0: it is looped back.
+// What it sends to anyone arrives in its own slot of its own memory, and there
+// it looks for what others would have sent (slotOf). So every exchange takes
+// the steps and the epochs that it always takes, and every member seems to have
+// sent what this rank did.
 
 #pragma once
 
@@ -89,6 +95,7 @@ public:
     // 0 would be what untouched memory holds, and 1 has the parity of the last.
     epoch = last == 0xffffffff ? 2 : last + 1;
     __syncthreads();
+    isLooped = ofMembers[me == 0 ? 1 : 0] == 0;
     // This CTA knows the epoch; when all do, it may be advanced (finish()).
     if (threadIdx.x == 0)
       isLastToBegin =
@@ -115,6 +122,11 @@ public:
                                        distances[member]);
   }
 
+  /// The slot of this rank's memory that a member writes to.
+  __device__ __forceinline__ uint32_t slotOf(uint32_t member) const {
+    return isLooped ? me : member;
+  }
+
   /// Polls until `isReady()`; false when that is hopeless. `member` is who is
   /// waited for, as of the last poll.
   template <typename IsReady>
@@ -124,7 +136,7 @@ public:
     while (!isReady()) {
       if (!patience.runsOut())
         continue;
-      WordPair header = loadRelaxed(&state->headers[epoch % 2][member]);
+      WordPair header = loadRelaxed(&state->headers[epoch % 2][slotOf(member)]);
       if (isStamped(header, epoch) && !agrees(member, header))
         return false;
       if (!patience.lasts(p, &state->mark, p.group->ranks[member], epoch,
@@ -147,7 +159,8 @@ public:
         continue;
       // The barrier above put the other threads' accesses in front of this.
       storeRelease(at(i, &flags[me]), epoch);
-      came &= waitFor(i, [&] { return loadAcquire(&flags[i]) == epoch; });
+      came &=
+          waitFor(i, [&] { return loadAcquire(&flags[slotOf(i)]) == epoch; });
     }
     return __syncthreads_and(came);
   }
@@ -161,7 +174,7 @@ public:
           continue;
         WordPair header;
         if (waitFor(i, [&] {
-              header = loadRelaxed(&state->headers[epoch % 2][i]);
+              header = loadRelaxed(&state->headers[epoch % 2][slotOf(i)]);
               return isStamped(header, epoch);
             }))
           agrees(i, header);
@@ -179,6 +192,7 @@ public:
   const uint32_t me;
   uint32_t epoch;
   const int64_t *distances; // of all members, in shared memory
+  bool isLooped;            // peers are this rank itself
 
 private:
   /// Whether the member is at the same exchange as this rank; raises a fault if

@@ -76,6 +76,23 @@ struct JoinedExchange {
   __device__ __forceinline__ uint32_t unitsOf(uint32_t member) const {
     return rows.of(member) * Unit::InPart::kPerRow;
   }
+  /// Of a member's part, those that come from it: all, but of a rank that is
+  /// looped back no more than it has itself.
+  __device__ __forceinline__ uint32_t unitsFrom(uint32_t member) const {
+    uint32_t all = unitsOf(member);
+    return exchange.isLooped ? min(all, unitsOf(me)) : all;
+  }
+  /// Where in the member's part unit `unit` was when it was sent. A rank that
+  /// is looped back takes its own rows for a member's, each with its columns
+  /// turned by another part of the row: rows of members differ, as tokens do.
+  __device__ __forceinline__ uint32_t sentUnit(uint32_t member,
+                                               uint32_t unit) const {
+    if (!exchange.isLooped)
+      return unit;
+    constexpr uint32_t kPerRow = Unit::InPart::kPerRow;
+    uint32_t turn = (member + size - me) % size * kPerRow / size;
+    return unit / kPerRow * kPerRow + (unit + turn) % kPerRow;
+  }
   __device__ __forceinline__ uint32_t mostUnits() const {
     return rows.largest() * Unit::InPart::kPerRow;
   }

@@ -26,6 +26,11 @@ public:
         base(reinterpret_cast<WordPair *>(exchange.state + 1) +
              exchange.epoch % kPacketBuffers * kPacketInterleave) {}
 
+  /// Whose number packets of a member have here (Exchange::slotOf).
+  __device__ __forceinline__ uint32_t slotOf(uint32_t member) const {
+    return exchange.slotOf(member);
+  }
+
   /// The 8 bytes of `values` become packet `number` of the member.
   template <typename Values>
   __device__ __forceinline__ void send(uint32_t member, uint32_t number,

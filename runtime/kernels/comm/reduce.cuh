@@ -49,7 +49,10 @@ addPackets(Packets<size> &packets, uint32_t me, const Batch<batchSize> &batch,
     };
     if (!packets.collect(
             values, [&](int i) { return exists(i) && member(i) != me; },
-            [&](int i) { return numberOf(member(i), i / kCount); }, member))
+            [&](int i) {
+              return numberOf(packets.slotOf(member(i)), i / kCount);
+            },
+            member))
       return false;
 #pragma unroll
     for (int i = 0; i < batchSize * kCount; ++i)

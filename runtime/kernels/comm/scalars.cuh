@@ -43,7 +43,9 @@ public:
     float2 got[1] = {values};
     bool came = Packets<size>(exchange).collect(
         got, [&](int) { return lane < size && lane != exchange.me; },
-        [&](int) { return lane * static_cast<uint32_t>(rows) + row; },
+        [&](int) {
+          return exchange.slotOf(lane) * static_cast<uint32_t>(rows) + row;
+        },
         [&](int) { return lane; });
     if (!__all_sync(0xffffffffu, came))
       return false;

@@ -30,6 +30,19 @@ __device__ __forceinline__ void zeroGaps(const Joined &joined, void *out) {
   }
 }
 
+/// Of a rank that is looped back: what members have beyond its own rows.
+template <int size, typename Joined>
+__device__ __forceinline__ void zeroMissing(const Joined &joined, void *out) {
+  typename Joined::Values zeros;
+  memset(&zeros, 0, sizeof(zeros));
+  for (uint32_t member = 0; member < size; ++member) {
+    uint32_t begin = joined.unitsFrom(member);
+    forEachUnit(joined.unitsOf(member) - begin, [&](uint32_t unit) {
+      joined.at(member, begin + unit).storeAll(out, zeros);
+    });
+  }
+}
+
 /// `extent` counts the rows of the input.
 template <int size, RowLayout layout, int extent, typename In, typename Out,
           uint64_t memory>
@@ -62,6 +75,8 @@ __device__ void allGatherPackets(const LaunchParams &p) {
     }
   });
   zeroGaps<size, layout>(joined, out);
+  if (joined.exchange.isLooped)
+    zeroMissing<size>(joined, out);
   bool came = true;
   forEachBatch<kUnits>(joined.mostUnits(), [&](Batch<kUnits> batch) {
     constexpr int kCount = kWave<size>;
@@ -72,12 +87,15 @@ __device__ void allGatherPackets(const LaunchParams &p) {
       auto unit = [&](int i) { return batch.unit(i / kCount); };
       auto isAwaited = [&](int i) {
         return member(i) < size && member(i) != me &&
-               unit(i) < joined.unitsOf(member(i));
+               unit(i) < joined.unitsFrom(member(i));
       };
-      came = came &&
-             packets.collect(
-                 values, isAwaited,
-                 [&](int i) { return member(i) * kSlot + unit(i); }, member);
+      came = came && packets.collect(
+                         values, isAwaited,
+                         [&](int i) {
+                           return packets.slotOf(member(i)) * kSlot +
+                                  joined.sentUnit(member(i), unit(i));
+                         },
+                         member);
       if (!came)
         return;
 #pragma unroll
@@ -121,6 +139,15 @@ __device__ void allGatherBulk(const LaunchParams &p) {
             place.storeAll(rotated.apply(ahead, out), values[k]);
         }
     });
+    if (joined.exchange.isLooped) {
+      zeroMissing<size>(joined, out);
+      for (uint32_t member = 0; member < size; ++member)
+        forEachUnit(joined.unitsFrom(member), [&](uint32_t unit) {
+          joined.at(member, unit)
+              .storeAll(out, joined.at(me, joined.sentUnit(member, unit))
+                                 .loadPart(p.operands[0]));
+        });
+    }
     // All parts of this rank's output are written.
     joined.exchange.meet(1);
   }

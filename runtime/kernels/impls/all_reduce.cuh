@@ -50,12 +50,15 @@ struct ReducedUnit {
 };
 
 /// Every member owns some of a matrix's units that follow one another: as many
-/// as the others, until there are none left.
+/// as the others, until there are none left. When this rank is looped back all
+/// have the same number, and the last units may be nobody's.
 struct OwnedUnits {
-  __device__ __forceinline__ OwnedUnits(uint32_t units, uint32_t members,
-                                        uint32_t me)
-      : units(units), share((units + members - 1) / members) {
-    uint32_t begin = me * share;
+  template <int size>
+  __device__ __forceinline__ OwnedUnits(uint32_t units,
+                                        const Exchange<size> &exchange)
+      : units(units),
+        share((units + (exchange.isLooped ? 0 : size - 1)) / size) {
+    uint32_t begin = exchange.me * share;
     count = begin < units ? min(share, units - begin) : 0;
   }
   __device__ __forceinline__ uint32_t unit(uint32_t owner, uint32_t i) const {
@@ -68,6 +71,21 @@ struct OwnedUnits {
   uint32_t units, share;
   uint32_t count; // of this rank
 };
+
+/// Of a rank that is looped back: sums of units begin .. end - 1 that peers
+/// would have made, as if all members had its values.
+template <int size, typename Unit>
+__device__ __forceinline__ void addForOthers(const LaunchParams &p,
+                                             uint32_t begin, uint32_t end) {
+  forEachUnit(end - begin, [&](uint32_t i) {
+    Unit unit(p, begin + i);
+    typename Unit::Values own = unit.load();
+    typename Unit::Sum sum;
+    for (int member = 0; member < size; ++member)
+      sum.add(own);
+    unit.store(sum.rounded());
+  });
+}
 
 template <int extent, typename In>
 __device__ __forceinline__ uint32_t realRows(const LaunchParams &p) {
@@ -120,13 +138,13 @@ __device__ void allReduceTwoShots(const LaunchParams &p) {
   // A thread works on unit i of every member's, so in place nothing is
   // overwritten that another thread still has to read.
   uint32_t me = exchange.me;
-  OwnedUnits owned(rows * Unit::From::kPerRow, size, me);
+  OwnedUnits owned(rows * Unit::From::kPerRow, exchange);
   forEachUnit(owned.share, [&](uint32_t i) {
     packets.template sendEach<Values>(
         i, me * kSlot + i,
         [&](uint32_t owner, uint32_t i) { return owned.has(owner, i); },
         [&](uint32_t owner, uint32_t i) {
-          return Unit(p, owned.unit(owner, i)).load();
+          return Unit(p, owned.unit(exchange.slotOf(owner), i)).load();
         });
   });
   bool came = addUnits<size, kSlot, typename Unit::Sum, Values>(
@@ -145,18 +163,26 @@ __device__ void allReduceTwoShots(const LaunchParams &p) {
       auto isAwaited = [&](int k) {
         return owner(k) < size && owner(k) != me && owned.has(owner(k), i);
       };
-      came = came &&
-             packets.collect(
-                 sums, isAwaited,
-                 [&](int k) { return (size + owner(k)) * kSlot + i; }, owner);
+      came =
+          came && packets.collect(
+                      sums, isAwaited,
+                      [&](int k) {
+                        return (size + exchange.slotOf(owner(k))) * kSlot + i;
+                      },
+                      owner);
       if (!came)
         return;
 #pragma unroll
       for (int k = 0; k < kCount; ++k)
-        if (isAwaited(k))
+        if (isAwaited(k) && !exchange.isLooped)
           Unit(p, owned.unit(owner(k), i)).store(sums[k]);
     }
   });
+  // Sums that come back are this rank's own: rows would all be alike.
+  if (exchange.isLooped) {
+    addForOthers<size, Unit>(p, 0, owned.unit(me, 0));
+    addForOthers<size, Unit>(p, owned.unit(me + 1, 0), owned.units);
+  }
   exchange.finish(2 * size * kSlot);
 }
 
@@ -169,7 +195,7 @@ __device__ void allReduceBulk(const LaunchParams &p) {
   uint32_t rows = realRows<extent, In>(p);
   Exchange<size> exchange(p, kSignature<ExchangeKind::AllReduceBulk, In>, rows);
   uint32_t me = exchange.me;
-  OwnedUnits owned(rows * Unit::From::kPerRow, size, me);
+  OwnedUnits owned(rows * Unit::From::kPerRow, exchange);
   // All inputs are complete and nobody reads the old outputs any more.
   if (exchange.meet(0)) {
     using Spread = Distances<size, Unit::From::kIsDense && Unit::To::kIsDense>;
@@ -187,6 +213,10 @@ __device__ void allReduceBulk(const LaunchParams &p) {
           for (uint32_t ahead = 0; ahead < size; ++ahead)
             Unit::To::store(rotated.apply(ahead, place.out), sum, place.width);
         });
+    if (exchange.isLooped) {
+      addForOthers<size, Unit>(p, 0, owned.unit(me, 0));
+      addForOthers<size, Unit>(p, owned.unit(me + 1, 0), owned.units);
+    }
     // All inputs are read and all outputs written.
     exchange.meet(1);
   }

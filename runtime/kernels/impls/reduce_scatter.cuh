@@ -35,9 +35,11 @@ __device__ void reduceScatterPackets(const LaunchParams &p) {
   forEachUnit(joined.mostUnits(), [&](uint32_t unit) {
     packets.template sendEach<Values>(
         unit, me * kSlot + unit,
-        [&](uint32_t member, uint32_t i) { return i < joined.unitsOf(member); },
         [&](uint32_t member, uint32_t i) {
-          return joined.at(member, i).loadAll(in);
+          return i < joined.unitsOf(packets.slotOf(member));
+        },
+        [&](uint32_t member, uint32_t i) {
+          return joined.at(packets.slotOf(member), i).loadAll(in);
         });
   });
   addUnits<size, kSlot, Sum, Values>(

@@ -21,6 +21,8 @@ optionsOf(const saddle_session_options_t *options) {
     result.otherWeights.push_back({options->other_weights[i].checkpoint,
                                    options->other_weights[i].place});
   result.kvTokens = options->kv_tokens;
+  if (options->alone)
+    result.alone = *options->alone;
   return result;
 }
 
@@ -37,6 +39,7 @@ void saddle_session_options_init(saddle_session_options_t *options) {
   options->other_weights = nullptr;
   options->num_other_weights = 0;
   options->kv_tokens = defaults.kvTokens;
+  options->alone = nullptr;
 }
 
 saddle_status_t saddle_session_create(const saddle_engine_t *engine,
@@ -248,6 +251,8 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
           std::chrono::duration_cast<std::chrono::nanoseconds>(duration)
               .count());
     };
+    static_assert(session::Exchange::Rows == int(SADDLE_EXCHANGE_ROWS),
+                  "kinds of exchanges have the same numbers");
     saddle_trace_event_t result = {
         event.rank,
         event.entry,
@@ -263,7 +268,14 @@ void saddle_session_set_trace(saddle_session_t *session, saddle_trace_fn sink,
         event.routing.hit,
         event.routing.independent,
         event.time.tokens.empty() ? nullptr : event.time.tokens.data(),
-        event.time.tokens.size()};
+        event.time.tokens.size(),
+        saddle_exchange_t(event.exchange.kind),
+        event.exchange.ranks,
+        event.exchange.bytes,
+        event.operations.all,
+        event.operations.e4m3,
+        event.chain.functions,
+        event.chain.steps};
     sink(user, &result);
   });
 }

@@ -8,6 +8,8 @@
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/engine/States.h"
 
+#include <optional>
+
 namespace saddle::backend {
 
 /// From these bytes on NCCL 2.28 is faster than our own kernels: measured on 4
@@ -21,6 +23,7 @@ struct BackendOptions {
   std::string ncclLibrary = {};
   uint64_t ncclAboveBytes = kNcclAboveBytes;
   uint64_t kvTokens = 0;
+  std::optional<uint32_t> alone = std::nullopt;
 };
 
 /// Memory of the host, freed when destroyed.

@@ -46,10 +46,12 @@ comm::Counts RowCounts::ofMembers(const schema::Collective &collective) const {
 }
 
 RowShare outputShare(const schema::Topology &topology, uint32_t rank,
-                     uint64_t rows) {
+                     uint64_t rows, bool isAlone) {
   uint64_t tp = topology.tp();
   if (rank / tp + 1 != topology.pp())
     return {0, 0};
+  if (isAlone)
+    return {0, rows};
   uint64_t place = rank % tp;
   return {rows * place / tp, rows * (place + 1) / tp};
 }

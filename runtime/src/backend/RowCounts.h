@@ -49,12 +49,13 @@ uint64_t firstRow(schema::RowLayout layout, const std::vector<uint64_t> &counts,
                   uint32_t replica);
 
 /// Which of `rows` rows of outputs a rank brings to the host: all ranks of the
-/// last stage have them, so that each brings its part.
+/// last stage have them, so that each brings its part; one that runs alone
+/// brings them all.
 struct RowShare {
   uint64_t first, end;
 };
 RowShare outputShare(const schema::Topology &topology, uint32_t rank,
-                     uint64_t rows);
+                     uint64_t rows, bool isAlone);
 
 } // namespace saddle::backend
 

@@ -35,6 +35,11 @@ CudaBackend::create(const Driver &driver, std::shared_ptr<const Engine> engine,
   std::unique_ptr<CudaBackend> backend(new CudaBackend(engine, options));
   auto steps = [&]() -> Status {
     std::unique_ptr<Nccl> nccl;
+    if (!options.ncclLibrary.empty() && backend->runsAlone())
+      return makeError(StatusCode::InvalidArgument,
+                       "NCCL needs all ranks, but rank %u runs alone; do "
+                       "without --nccl or without --alone",
+                       *options.alone);
     if (!options.ncclLibrary.empty()) {
       SADDLE_ASSIGN_OR_RETURN(nccl, Nccl::bind(options.ncclLibrary));
     }
@@ -54,10 +59,24 @@ CudaBackend::create(const Driver &driver, std::shared_ptr<const Engine> engine,
 
 Status CudaBackend::openDevices(const Driver &driver) {
   SADDLE_ASSIGN_OR_RETURN(uint32_t count, countDevices(driver));
-  SADDLE_ASSIGN_OR_RETURN(deviceOfRank, placeRanks(loaded->worldSize(), count,
-                                                   options.shareDevices));
+  uint32_t used = 1;
+  if (runsAlone()) {
+    if (engine().topology()->pp() != 1)
+      return makeError(StatusCode::Unsupported,
+                       "rank %u cannot run alone: the engine has %u pipeline "
+                       "stages, and a stage has nothing to do before another "
+                       "one sends; compile one with pp=1",
+                       *options.alone, engine().topology()->pp());
+    SADDLE_RETURN_IF_ERROR(placeRanks(1, count, false).status());
+    deviceOfRank.assign(loaded->worldSize(), kNoDevice);
+    deviceOfRank[*options.alone] = 0;
+  } else {
+    SADDLE_ASSIGN_OR_RETURN(deviceOfRank, placeRanks(loaded->worldSize(), count,
+                                                     options.shareDevices));
+    used = deviceOfRank.back() + 1;
+  }
   constexpr int kCapability = 90; // of sm_90a, and of nothing newer
-  for (uint32_t i = 0; i <= deviceOfRank.back(); ++i) {
+  for (uint32_t i = 0; i < used; ++i) {
     SADDLE_ASSIGN_OR_RETURN(std::unique_ptr<Device> device,
                             Device::open(driver, int(i)));
     if (device->capability != kCapability)
@@ -75,6 +94,14 @@ Status CudaBackend::openDevices(const Driver &driver) {
   SADDLE_ASSIGN_OR_RETURN(uint64_t granularity, heapGranularity(all));
   plan.emplace(engine(), granularity);
   return {};
+}
+
+std::vector<const Device *> CudaBackend::devicesInOrder() const {
+  std::vector<const Device *> result;
+  for (uint32_t device : deviceOfRank)
+    if (device != kNoDevice)
+      result.push_back(devices[device].get());
+  return result;
 }
 
 uint32_t CudaBackend::ownMultiprocessors() const {
@@ -109,11 +136,8 @@ Status CudaBackend::allocate(const std::vector<Bytes> &images) {
                             Modules::load(*device, engine(), images));
     modules.push_back(std::move(loadedModules));
   }
-  std::vector<const Device *> ofRank;
-  for (uint32_t rank = 0; rank < deviceOfRank.size(); ++rank)
-    ofRank.push_back(&deviceOf(rank));
-  SADDLE_ASSIGN_OR_RETURN(symmetric,
-                          SymmetricHeap::create(ofRank, plan->heapBytes));
+  SADDLE_ASSIGN_OR_RETURN(
+      symmetric, SymmetricHeap::create(devicesInOrder(), plan->heapBytes));
   SADDLE_ASSIGN_OR_RETURN(
       record,
       allocatePinned(*devices[0], sizeof(device::Fault), "the fault record"));
@@ -121,14 +145,11 @@ Status CudaBackend::allocate(const std::vector<Bytes> &images) {
 }
 
 Status CudaBackend::connectNccl(std::unique_ptr<Nccl> library) {
-  std::vector<const Device *> ofRank;
-  for (uint32_t rank = 0; rank < deviceOfRank.size(); ++rank)
-    ofRank.push_back(&deviceOf(rank));
   SADDLE_ASSIGN_OR_RETURN(
       ncclGroups,
       NcclGroups::create(std::move(library),
-                         {engine(), ofRank, *symmetric, options.ncclAboveBytes,
-                          options.timeout}));
+                         {engine(), devicesInOrder(), *symmetric,
+                          options.ncclAboveBytes, options.timeout}));
   others.push_back(ncclGroups.get());
   return {};
 }

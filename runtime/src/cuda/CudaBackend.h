@@ -44,13 +44,24 @@ public:
     return modules[deviceOfRank[rank]];
   }
   const MemoryPlan &memory() const { return *plan; }
-  const SymmetricHeap &heap() const { return *symmetric; }
+  /// The rank's part of the memory that its peers reach.
+  CUdeviceptr heapOf(uint32_t rank) const {
+    return symmetric->of(options.alone ? 0 : rank);
+  }
+  /// From a rank's part to the next one's; 0 when a rank runs alone: its peers
+  /// are itself.
+  uint64_t heapStride() const {
+    return options.alone ? 0 : symmetric->bytesPerRank();
+  }
+  bool runsAlone() const { return options.alone.has_value(); }
   /// Who does collectives in place of the engine's kernels, the first that
   /// takes one; may be none.
   const std::vector<StreamProvider *> &providers() const { return others; }
   std::chrono::milliseconds timeout() const { return options.timeout; }
   /// Every rank has a device of its own.
-  bool isExclusive() const { return deviceOfRank.size() <= devices.size(); }
+  bool isExclusive() const {
+    return runsAlone() || deviceOfRank.size() <= devices.size();
+  }
   /// Of each rank's own device, the fewest; 0 when ranks share devices.
   uint32_t ownMultiprocessors() const;
 
@@ -67,6 +78,8 @@ private:
       : loaded(std::move(engine)), options(options),
         running(new std::atomic<uint32_t>[loaded->worldSize()]()) {}
   Status openDevices(const Driver &driver);
+  /// The devices of the ranks that run here, in their order.
+  std::vector<const Device *> devicesInOrder() const;
   /// How many pages there are, and that everything fits.
   Status planState();
   Status allocate(const std::vector<Bytes> &images);
@@ -75,7 +88,7 @@ private:
   std::shared_ptr<const Engine> loaded;
   const backend::BackendOptions options;
   std::vector<std::unique_ptr<Device>> devices;
-  std::vector<uint32_t> deviceOfRank;
+  std::vector<uint32_t> deviceOfRank; // kNoDevice: the rank is not here
   std::optional<MemoryPlan> plan;
   std::unique_ptr<SymmetricHeap> symmetric;
   std::vector<Modules> modules; // by device

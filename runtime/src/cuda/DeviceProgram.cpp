@@ -71,7 +71,7 @@ Status DeviceProgram::allocate() {
   const schema::Engine &engine = backend.engine();
   const MemoryPlan &plan = backend.memory();
   SADDLE_ASSIGN_OR_RETURN(stream, makeStream(device));
-  uint64_t heap = backend.heap().of(rank);
+  uint64_t heap = backend.heapOf(rank);
   SADDLE_RETURN_IF_ERROR(zero(heap, plan.heapBytes));
   addresses.engine = &engine;
   addresses.counts = plan.counts;
@@ -95,7 +95,7 @@ Status DeviceProgram::allocate() {
   }
 
   std::vector<device::Group> groups =
-      groupsOf(engine, rank, backend.heap().bytesPerRank());
+      groupsOf(engine, rank, backend.heapStride());
   uint64_t groupBytes = groups.size() * sizeof(device::Group);
   SADDLE_ASSIGN_OR_RETURN(DeviceMemory table,
                           allocateDevice(device, groupBytes, "rank groups"));
@@ -116,7 +116,7 @@ Status DeviceProgram::allocate() {
       if (!output || !output->isOutput())
         continue;
       const schema::Slice &slice = *entry->slices()->Get(binding->slice());
-      uint64_t ranks = engine.topology()->tp();
+      uint64_t ranks = backend.runsAlone() ? 1 : engine.topology()->tp();
       uint64_t rows = (slice.shape()->Get(0) + ranks - 1) / ranks;
       uint64_t &bytes = outputBytes[size_t(output->id)];
       bytes = std::max(bytes, rows * rowBytesOf(slice));
@@ -406,8 +406,7 @@ const uint8_t *DeviceProgram::outputRow(ops::BindingId output,
 //===--- One batch -------------------------------------------------------===//
 
 Status DeviceProgram::copyInputs(const CopyRange &range) {
-  SADDLE_CUDA(device.driver, cuMemcpyHtoDAsync,
-              backend.heap().of(rank) + range.to,
+  SADDLE_CUDA(device.driver, cuMemcpyHtoDAsync, backend.heapOf(rank) + range.to,
               static_cast<const uint8_t *>(staging.get()) + range.from,
               range.bytes, stream.get());
   return {};
@@ -453,7 +452,8 @@ Status DeviceProgram::copyDirectly(size_t output, uint8_t *to,
 
 Status DeviceProgram::copyOutputs(const backend::BatchRun &batchRun) {
   share = backend::outputShare(*backend.engine().topology(), rank,
-                               counts.of(schema::Extent::ALL_ROWS));
+                               counts.of(schema::Extent::ALL_ROWS),
+                               backend.runsAlone());
   for (const ops::Binding &output : ops::outputs()) {
     size_t i = size_t(output.id);
     if (!batchRun.wanted[i])
@@ -557,6 +557,8 @@ void DeviceProgram::giveUp(const backend::BatchRun &batchRun,
 
 std::optional<FaultContext::LastSeen>
 DeviceProgram::findSilent(const comm::Transport &transport) const {
+  if (backend.runsAlone())
+    return std::nullopt;
   uint32_t silent = 0;
   for (uint32_t other = 1; other < backend.worldSize(); ++other)
     if (transport.lastProgress(other) < transport.lastProgress(silent))
@@ -580,7 +582,7 @@ Status DeviceProgram::wait(const backend::BatchRun &batchRun, size_t count,
         {backend.engine(), isKnown ? backend.entryOf(fault.rank).load() : 0,
          backend.timeout(),
          isPeerKnown ? transport.lastPlace(fault.peer) : nullptr,
-         findSilent(transport)});
+         findSilent(transport), backend.runsAlone()});
   };
   const DeviceEntry &entry = entries[lastEntry];
   Status status =
@@ -645,6 +647,8 @@ Status DeviceProgram::prepareTrace() {
   if (bytes != 0) {
     SADDLE_ASSIGN_OR_RETURN(
         chosen, allocatePinned(device, bytes, "choices of traced steps"));
+    SADDLE_ASSIGN_OR_RETURN(
+        settling, allocateDevice(device, kSettlingBytes, "traced steps"));
   }
   isTracePrepared = true;
   return {};
@@ -665,6 +669,9 @@ Status DeviceProgram::copyChoices(const TracedChoices &traced) {
                 static_cast<uint8_t *>(chosen.get()) + traced.tokensOffset,
                 reinterpret_cast<uint64_t>(tokens.row(rows - 1)),
                 tokens.shape[1] * elementBytes(tokens.dtype), stream.get());
+  // A kernel behind a copy begins some microseconds later than one behind a
+  // kernel; here that falls into neither command's time.
+  SADDLE_RETURN_IF_ERROR(zero(settling.get(), kSettlingBytes));
   SADDLE_CUDA(device.driver, cuEventRecord, traced.copied.get(), stream.get());
   return {};
 }

@@ -176,6 +176,9 @@ private:
   std::vector<CopyRange> changes; // of its block table
   backend::RowShare share{0, 0};  // of its outputs
   PinnedMemory chosen;            // of traced commands
+  /// Memory for a small kernel behind each copy of a traced step.
+  static constexpr uint64_t kSettlingBytes = 256;
+  DeviceMemory settling;
   bool isTracePrepared = false;
   uint32_t lastEntry = ~0u;
   bool isTableLost = false; // other entries ran behind the last one

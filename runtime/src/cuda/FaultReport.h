@@ -27,6 +27,8 @@ struct FaultContext {
   const char *peerPlace;
   /// Of a rank whose host has not said so for long: the cause.
   std::optional<LastSeen> silent;
+  /// The rank runs alone, so that it waited for itself.
+  bool isAlone = false;
 };
 
 /// `rank 0 waited 2.0 s at "layers.3.o_proj" (all_reduce_sum over tp, bf16[8,

@@ -14,7 +14,7 @@ namespace saddle::cuda {
 /// The groups of `rank`: those of the engine's partitions in their order, then
 /// {rank - tp, rank} for receiving and {rank, rank + tp} for sending (sender
 /// first; zero where there is no such neighbour). `stride` is that of the
-/// symmetric heap.
+/// symmetric heap; 0 makes every peer the rank itself.
 std::vector<device::Group> groupsOf(const schema::Engine &engine, uint32_t rank,
                                     uint64_t stride);
 

@@ -17,6 +17,9 @@ namespace saddle::cuda {
 /// own, and a rank that waits for another would block it.
 constexpr uint32_t kMostRanksPerDevice = 32;
 
+/// In place of a device: of ranks that are not here, since one runs alone.
+constexpr uint32_t kNoDevice = ~0u;
+
 /// The device of each rank: rank i on device i when there are enough. Else,
 /// with `share`, ranks are spread in blocks of neighbours; without it an error
 /// that names both numbers.

@@ -18,6 +18,11 @@ makeBackend(std::shared_ptr<const Engine> engine,
         "%s is for target \"cpu\", whose ranks exchange in memory; "
         "do without NCCL (--nccl)",
         engine->path().c_str());
+  if (target == "cpu" && options.alone)
+    return makeError(StatusCode::InvalidArgument,
+                     "%s is for target \"cpu\", whose ranks exchange in "
+                     "memory; a rank can run alone on a GPU only (--alone)",
+                     engine->path().c_str());
   if (target == "cpu")
     return cpu::CpuBackend::create(std::move(engine), options);
 #ifdef SADDLE_HAS_CUDA

@@ -85,13 +85,19 @@ Session::create(std::shared_ptr<const Engine> engine,
                      "micro-batches: %" PRIu64 ", expected 1 to %" PRIu64
                      ", or 0 for one per pipeline stage",
                      options.microBatches, kMostMicroBatches);
+  if (options.alone.value_or(0) >= engine->worldSize())
+    return makeError(StatusCode::InvalidArgument,
+                     "%s: rank %u cannot run alone; the engine has ranks 0 to "
+                     "%u",
+                     engine->path().c_str(), *options.alone,
+                     engine->worldSize() - 1);
   SADDLE_RETURN_IF_ERROR(checkHost(*engine));
   if (!backend) {
     SADDLE_ASSIGN_OR_RETURN(
         backend,
         makeBackend(engine,
                     {options.timeout, options.shareDevices, options.ncclLibrary,
-                     options.ncclAboveBytes, options.kvTokens}));
+                     options.ncclAboveBytes, options.kvTokens, options.alone}));
   }
   if (!transport)
     transport = std::make_unique<comm::ThreadTransport>(
@@ -113,6 +119,8 @@ Status Session::load(const std::string &weights) {
       std::unique_ptr<WeightSource> source,
       WeightSource::open(root, weights, options.otherWeights));
   auto job = [&](uint32_t rank) -> Status {
+    if (!isHere(rank))
+      return {};
     SADDLE_ASSIGN_OR_RETURN(ranks[rank], backend->makeRank(rank));
     return ranks[rank]->load(*source);
   };
@@ -141,8 +149,8 @@ Status Session::onRanksOf(uint32_t sequence, const Workers::Job &job) {
   uint32_t replica = replicaOf(sequence);
   auto ofReplica = [&](uint32_t rank) -> Status {
     const schema::Topology &topology = *loaded->root().topology();
-    return engine::coordinatesOf(topology, rank).replica == replica ? job(rank)
-                                                                    : Status();
+    bool has = engine::coordinatesOf(topology, rank).replica == replica;
+    return has && isHere(rank) ? job(rank) : Status();
   };
   // Copies take a moment, and they wait for nobody.
   return workers.run(ofReplica,
@@ -311,9 +319,10 @@ void Session::collect(size_t index, uint32_t rank) {
   const schema::Engine &root = loaded->root();
   schema::RowLayout layout = layouts[batch.entry];
   uint32_t replicas = uint32_t(batch.replicas.size());
-  backend::RowShare share = backend::outputShare(
-      *root.topology(), rank,
-      backend::firstRow(layout, batch.rowCounts, replicas));
+  backend::RowShare share =
+      backend::outputShare(*root.topology(), rank,
+                           backend::firstRow(layout, batch.rowCounts, replicas),
+                           options.alone.has_value());
   if (share.first == share.end)
     return;
   std::shared_lock<std::shared_mutex> lock(destinationsMutex);
@@ -358,7 +367,7 @@ bool Session::areStuck(const std::vector<uint32_t> &missing) {
 
 Status Session::runBatches() {
   for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
-    traces[rank].resize(trace ? batchCount : 0);
+    traces[rank].resize(trace && isHere(rank) ? batchCount : 0);
     for (size_t i = 0; i < traces[rank].size(); ++i)
       traces[rank][i].assign(ranks[rank]->commands(batches[i].entry).size(),
                              {});
@@ -376,7 +385,7 @@ Status Session::runOnRanks(const Workers::Job &work) {
   // A rank that is given up may still run it when this call has returned.
   auto job = [this, work](uint32_t rank) {
     // Nobody else would tell the other ranks of what is thrown here.
-    return guard([&] { return work(rank); },
+    return guard([&] { return isHere(rank) ? work(rank) : Status(); },
                  [&](const Status &error) { transport->abort(rank, error); });
   };
   Status status =
@@ -389,7 +398,7 @@ Status Session::runOnRanks(const Workers::Job &work) {
   if (!cause.ok() || !status.ok())
     return cause.ok() ? status : cause;
   for (uint32_t rank = 0; rank < world; ++rank)
-    if (finished[rank] != batchCount)
+    if (isHere(rank) && finished[rank] != batchCount)
       transport->abort(rank, makeError(StatusCode::Internal,
                                        "it ended before its program did"));
   SADDLE_RETURN_IF_ERROR(transport->failure());
@@ -405,6 +414,8 @@ void Session::report() const {
   const schema::Engine &engine = loaded->root();
   for (size_t i = 0; i < batchCount; ++i)
     for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
+      if (!isHere(rank))
+        continue;
       const backend::Batch &batch = batches[i];
       const schema::Entry &entry =
           *backend::entriesOf(engine, rank)[batch.entry];
@@ -418,11 +429,14 @@ void Session::report() const {
         const backend::CommandTrace &traced = traces[rank][i][c];
         Routing routing =
             routingOf(engine, entry, command, counts, rank, traced.chosen);
+        const backend::ReplicaBatch &tokens = batch.replicas[replica];
         trace({rank, i, entry.name()->c_str(), commands[c].place,
                commands[c].op, commands[c].kernel, batch.tokenCounts[replica],
-               bytesOf(engine, entry, command, counts, batch.replicas[replica],
-                       routing),
-               routing, traced});
+               bytesOf(engine, entry, command, counts, tokens, routing),
+               routing,
+               operationsOf(engine, entry, command, counts, tokens, routing),
+               exchangeOf(engine, entry, command, counts),
+               chainOf(engine, command), traced});
       }
     }
 }
@@ -508,8 +522,9 @@ Status Session::stepOver(Span<const SequenceInput> inputs,
                          Span<const WantedOutput> outputs, uint32_t program) {
   Destinations to{};
   SADDLE_RETURN_IF_ERROR(takeOutputs(outputs, rowsOf(inputs), program, to));
-  for (size_t rank = 0; trace && rank < ranks.size(); ++rank)
-    SADDLE_RETURN_IF_ERROR(ranks[rank]->prepareTrace());
+  for (uint32_t rank = 0; trace && rank < ranks.size(); ++rank)
+    if (isHere(rank))
+      SADDLE_RETURN_IF_ERROR(ranks[rank]->prepareTrace());
   SADDLE_RETURN_IF_ERROR(scheduler.begin(inputs, program));
   for (batchCount = 0;; ++batchCount) {
     if (batchCount == batches.size())

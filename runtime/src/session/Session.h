@@ -41,6 +41,10 @@ struct SessionOptions {
   /// Tokens that each attention replica's KV pages have room for, rounded up to
   /// pages; 0: backend::choosePages says.
   uint64_t kvTokens = 0;
+  /// Of a device target: runs this rank only. Its peers are itself, as what it
+  /// sends comes back to it, so that steps take what the rank's kernels take,
+  /// and outputs are numbers of no model.
+  std::optional<uint32_t> alone;
   backend::CommandHook beforeCommand;
 };
 
@@ -64,6 +68,9 @@ struct TraceEvent {
   uint64_t tokens; // of the rank's attention replica in the batch
   uint64_t bytes;  // that it must move at least (Traffic.h)
   Routing routing;
+  Operations operations;
+  Exchange exchange;
+  Chain chain;
   backend::CommandTrace time;
 };
 using TraceSink = std::function<void(const TraceEvent &)>;
@@ -201,6 +208,10 @@ private:
   StatusOr<const backend::ChainResults *>
   chainOver(Span<const SequenceInput> inputs, backend::ChainPlan &plan);
   Status load(const std::string &weights);
+  /// Whether the rank runs here: all do, or one alone.
+  bool isHere(uint32_t rank) const {
+    return rank == options.alone.value_or(rank);
+  }
   /// Runs `job` on the ranks of a sequence's attention replica, between steps.
   Status onRanksOf(uint32_t sequence, const Workers::Job &job);
   /// Cuts back to a snapshot that the sequence can be cut to.

@@ -23,6 +23,7 @@ public:
         routing(routing) {}
 
   uint64_t of(const Launch &launch) const;
+  Operations operationsOf(const Launch &launch) const;
   uint64_t of(const Collective &collective) const {
     return rows(collective.input(), collective.extent()) +
            rows(collective.output(), engine::outputExtent(collective));
@@ -43,6 +44,8 @@ private:
   }
   /// Tokens that the batch's sequences hold, its own included.
   uint64_t heldTokens() const;
+  /// Pairs of a token of the batch and one that it attends to.
+  uint64_t attendedPairs() const;
   /// Sequences of the batch.
   uint64_t heldSequences() const;
 
@@ -73,6 +76,13 @@ uint64_t Traffic::heldTokens() const {
   return held;
 }
 
+uint64_t Traffic::attendedPairs() const {
+  uint64_t pairs = 0;
+  for (int32_t position : batch.positions)
+    pairs += uint64_t(position) + 1;
+  return pairs;
+}
+
 uint64_t Traffic::heldSequences() const {
   uint64_t held = 0;
   for (size_t i = 0; i < batch.sequences.size(); ++i)
@@ -90,7 +100,9 @@ Routing routingOf(const Engine &engine, const Entry &entry,
   double all = double(choices->held) * engine.topology()->ep();
   double chosen = std::min(1.0, double(choices->each) / all);
   double missed = std::pow(1 - chosen, double(counts.of(choices->extent)));
-  return {choices->held, hit, double(choices->held) * (1 - missed)};
+  return {choices->held, hit, double(choices->held) * (1 - missed),
+          double(counts.of(choices->extent)) * double(choices->each) *
+              double(choices->held) / all};
 }
 
 uint64_t Traffic::of(const Launch &launch) const {
@@ -132,6 +144,112 @@ uint64_t Traffic::of(const Launch &launch) const {
     }
   }
   return bytes;
+}
+
+Chain chainOf(const Engine &engine, const Command &command) {
+  Chain result;
+  uint32_t kernel = 0; // its index and one
+  if (const Launch *launch = command.action_as_Launch()) {
+    kernel = launch->kernel() + 1;
+    result.steps = ops::Body::of(*engine.kernels()->Get(kernel - 1),
+                                 launch->operands()->size())
+                       ->steps()
+                       .size();
+  }
+  if (const Collective *collective = command.action_as_Collective())
+    kernel = collective->kernel();
+  else if (const Transfer *transfer = command.action_as_Transfer())
+    kernel = transfer->kernel();
+  else if (const Copy *copy = command.action_as_Copy())
+    kernel = copy->kernel();
+  if (kernel == 0)
+    return result;
+  const auto *functions = engine.kernels()->Get(kernel - 1)->functions();
+  result.functions = functions ? functions->size() : 0;
+  return result;
+}
+
+/// Two floats of each row, in a packet.
+static constexpr uint64_t kRowNumbersBytes = 8;
+
+Exchange exchangeOf(const Engine &engine, const Entry &entry,
+                    const Command &command, const backend::RowCounts &counts) {
+  auto ranksOf = [&](uint32_t partition) {
+    return engine.rank_groups()->Get(partition)->size();
+  };
+  if (const Launch *launch = command.action_as_Launch())
+    return launch->groups() == 0
+               ? Exchange{}
+               : Exchange{Exchange::Rows, ranksOf(launch->groups() - 1),
+                          counts.of(launch->extent()) * kRowNumbersBytes};
+  const Collective *collective = command.action_as_Collective();
+  if (!collective)
+    return {};
+  const backend::ReplicaBatch noTokens;
+  const Routing noChoices;
+  Traffic traffic(engine, entry, counts, noTokens, noChoices);
+  uint64_t in = traffic.rows(collective->input(), collective->extent());
+  uint64_t out =
+      traffic.rows(collective->output(), engine::outputExtent(*collective));
+  Exchange::Kind kind = Exchange::Sum;
+  if (collective->kind() == CollectiveKind::ALL_GATHER)
+    kind = Exchange::Gather;
+  else if (collective->kind() == CollectiveKind::REDUCE_SCATTER_SUM)
+    kind = Exchange::Scatter;
+  return {kind, ranksOf(collective->groups()), std::max(in, out)};
+}
+
+Operations Traffic::operationsOf(const Launch &launch) const {
+  const double count = double(counts.of(launch.extent()));
+  const auto &operands = *launch.operands();
+  const ops::Body body =
+      *ops::Body::of(*engine.kernels()->Get(launch.kernel()), operands.size());
+  // Of one row of an operand of a step, which may be a temporary.
+  auto elements = [&](uint32_t index) {
+    if (index >= operands.size())
+      return double(body.temporary(index - operands.size(), 1).shape[1]);
+    const Slice &slice = *entry.slices()->Get(operands.Get(index));
+    double product = 1;
+    for (uint32_t i = 1; i < slice.shape()->size(); ++i)
+      product *= double(slice.shape()->Get(i));
+    return product;
+  };
+  Operations result;
+  for (const ops::Step &step : body.steps())
+    for (size_t i = 0; i < step.operands.size(); ++i) {
+      const ops::Operand &operand = step.definitions[i];
+      const uint32_t index = step.operands[i];
+      if (index >= operands.size() || operand.companion)
+        continue;
+      const Slice &slice = *entry.slices()->Get(operands.Get(index));
+      double products = 0;
+      if (operand.traffic == ops::Traffic::Context)
+        // Of each query head with keys, or of weights with values.
+        products = double(attendedPairs()) * elements(step.operands[0]);
+      else if (operand.traffic == ops::Traffic::Chosen)
+        products = routing.pairs * elements(index) *
+                   double(operand.encoding.perElement);
+      else if (operand.role == ops::Role::Weight && slice.shape()->size() == 2)
+        products = count * double(slice.shape()->Get(0)) * elements(index) *
+                   double(operand.encoding.perElement);
+      if (operand.traffic == ops::Traffic::Lookups)
+        products = 0; // rows are fetched
+      result.all += 2 * products;
+      if (slice.dtype() == DType::F8E4M3 && operand.role == ops::Role::Weight)
+        result.e4m3 += 2 * products;
+    }
+  return result;
+}
+
+Operations operationsOf(const Engine &engine, const Entry &entry,
+                        const Command &command,
+                        const backend::RowCounts &counts,
+                        const backend::ReplicaBatch &batch,
+                        const Routing &routing) {
+  const Launch *launch = command.action_as_Launch();
+  return launch ? Traffic(engine, entry, counts, batch, routing)
+                      .operationsOf(*launch)
+                : Operations{};
 }
 
 uint64_t bytesOf(const Engine &engine, const Entry &entry,

@@ -33,8 +33,8 @@ uint32_t callsOf(uint64_t bytes) {
 template <typename LaunchAll>
 double measure(Ranks &ranks, const std::vector<cudaGraphExec_t> &graphs,
                uint32_t calls, LaunchAll launchAll) {
-  std::vector<cudaEvent_t> begin(ranks.count), end(ranks.count);
-  for (uint32_t r = 0; r < ranks.count; ++r) {
+  std::vector<cudaEvent_t> begin(ranks.running), end(ranks.running);
+  for (uint32_t r = 0; r < ranks.running; ++r) {
     ranks.use(r);
     CUDA(cudaEventCreate(&begin[r]));
     CUDA(cudaEventCreate(&end[r]));
@@ -49,7 +49,7 @@ double measure(Ranks &ranks, const std::vector<cudaGraphExec_t> &graphs,
     });
     ranks.sync();
     float slowest = 0;
-    for (uint32_t r = 0; r < ranks.count; ++r) {
+    for (uint32_t r = 0; r < ranks.running; ++r) {
       float took = 0;
       CUDA(cudaEventElapsedTime(&took, begin[r], end[r]));
       slowest = std::max(slowest, took);
@@ -57,7 +57,7 @@ double measure(Ranks &ranks, const std::vector<cudaGraphExec_t> &graphs,
     if (replay >= 2)
       times.push_back(slowest * 1000 / calls);
   }
-  for (uint32_t r = 0; r < ranks.count; ++r) {
+  for (uint32_t r = 0; r < ranks.running; ++r) {
     ranks.use(r);
     CUDA(cudaEventDestroy(begin[r]));
     CUDA(cudaEventDestroy(end[r]));
@@ -88,7 +88,7 @@ double measure(Ranks &ranks, const Options &options, Kernel kernel,
       ranks.launch(r, kernel, grid, block, ranks.params(r), options.dependent);
   });
   return measure(ranks, graphs, calls, [&](auto launch) {
-    for (uint32_t r = 0; r < ranks.count; ++r)
+    for (uint32_t r = 0; r < ranks.running; ++r)
       launch(r);
   });
 }
@@ -101,8 +101,9 @@ constexpr uint64_t kSizes[] = {
 class Bench {
 public:
   Bench(const Options &options)
-      : options(options), ranks(options.ranks, options.devices,
-                                Places(kMost, kMost, 136 << 20, 65536)) {}
+      : options(options),
+        ranks(options.ranks, options.devices,
+              Places(kMost, kMost, 136 << 20, 65536), options.isLooped) {}
 
   /// Rows of `rowBytes`; items: threads that have work for one row.
   void add(const char *op, const char *way, Kernel kernel, uint64_t rowBytes,
@@ -204,9 +205,10 @@ public:
     if (!file)
       return;
     std::fprintf(file,
-                 "{\"ranks\": %u, \"devices\": %u, \"dependent\": %s, "
-                 "\"nccl\": %d, \"results\": [\n",
+                 "{\"ranks\": %u, \"devices\": %u, \"looped\": %s, "
+                 "\"dependent\": %s, \"nccl\": %d, \"results\": [\n",
                  options.ranks, options.devices,
+                 options.isLooped ? "true" : "false",
                  options.dependent ? "true" : "false", ncclVersion);
     for (size_t i = 0; i < results.size(); ++i)
       std::fprintf(file,

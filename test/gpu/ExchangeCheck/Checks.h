@@ -43,6 +43,9 @@ void checkStreams(Ranks &ranks, Report &report, uint32_t replays,
                   bool dependent);
 void checkTransfers(Ranks &ranks, Report &report);
 void checkScalars(Ranks &ranks, Report &report);
+/// One rank whose peers are itself: every output is written, and sums are those
+/// of its own values.
+void checkLooped(Ranks &looped, Report &report);
 /// Ranks that do not come or come with something else.
 void checkFaults(Ranks &ranks, Report &report);
 
@@ -54,6 +57,7 @@ struct BenchOptions {
   std::vector<uint32_t> blocks;
   uint32_t threads = 256;
   bool dependent = false;
+  bool isLooped = false; // one rank alone, its peers itself
   std::string json;
   std::string nccl; // a library to time beside ours; empty: none
 };

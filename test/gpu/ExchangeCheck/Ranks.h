@@ -45,23 +45,25 @@ struct Places {
 
 class Ranks {
 public:
-  Ranks(uint32_t count, uint32_t devices, Places places)
-      : places(places), count(count), devices(devices) {
+  /// `isLooped`: only the first of them runs, and its peers are itself.
+  Ranks(uint32_t count, uint32_t devices, Places places, bool isLooped = false)
+      : places(places), count(count), running(isLooped ? 1 : count),
+        devices(devices) {
     int present = 0;
     CUDA(cudaGetDeviceCount(&present));
     if (uint32_t(present) < devices) {
       std::fprintf(stderr, "%d devices, not %u\n", present, devices);
       std::exit(1);
     }
-    memory.resize(count);
-    streams.resize(count);
+    memory.resize(running);
+    streams.resize(running);
     for (uint32_t d = 0; d < devices; ++d) {
       CUDA(cudaSetDevice(d));
       for (uint32_t other = 0; other < devices; ++other)
         if (other != d)
           CUDA(cudaDeviceEnablePeerAccess(other, 0));
     }
-    for (uint32_t r = 0; r < count; ++r) {
+    for (uint32_t r = 0; r < running; ++r) {
       use(r);
       CUDA(cudaMalloc(&memory[r], places.bytes));
       CUDA(cudaMemset(memory[r], 0, places.bytes));
@@ -72,10 +74,10 @@ public:
     std::vector<uint32_t> all(count), replicas(count);
     for (uint32_t r = 0; r < count; ++r)
       all[r] = replicas[r] = r;
-    for (uint32_t r = 0; r < count; ++r) {
+    for (uint32_t r = 0; r < running; ++r) {
       writeGroup(r, places.group, all, replicas, r);
       // The pair with the next rank, and with the one before.
-      if (r + 1 < count)
+      if (r + 1 < running)
         writeGroup(r, places.pairs, {r, r + 1}, {0, 0}, 0);
       if (r > 0)
         writeGroup(r, places.pairs + 2048, {r - 1, r}, {0, 0}, 1);
@@ -111,7 +113,7 @@ public:
       step.rows[i] = rows[i];
     step.replicas = count;
     step.timeoutNs = timeoutNs;
-    for (uint32_t r = 0; r < count; ++r)
+    for (uint32_t r = 0; r < running; ++r)
       setStep(r, step);
   }
   void setStep(uint32_t rank, const Step &step) {
@@ -138,12 +140,12 @@ public:
   }
   /// On all ranks.
   void launch(Kernel kernel, uint32_t grid, uint32_t block) {
-    for (uint32_t r = 0; r < count; ++r)
+    for (uint32_t r = 0; r < running; ++r)
       launch(r, kernel, grid, block, params(r));
   }
 
   void sync() {
-    for (uint32_t r = 0; r < count; ++r) {
+    for (uint32_t r = 0; r < running; ++r) {
       use(r);
       CUDA(cudaStreamSynchronize(streams[r]));
       CUDA(cudaDeviceSynchronize());
@@ -154,7 +156,7 @@ public:
   void reset() {
     sync();
     std::memset(fault, 0, sizeof(Fault));
-    for (uint32_t r = 0; r < count; ++r) {
+    for (uint32_t r = 0; r < running; ++r) {
       use(r);
       CUDA(cudaMemset(at(r, places.exchange), 0,
                       places.bytes - places.exchange));
@@ -165,8 +167,8 @@ public:
   /// A graph of what `record(rank)` launches, for each rank.
   std::vector<cudaGraphExec_t>
   graphs(const std::function<void(uint32_t)> &record) {
-    std::vector<cudaGraphExec_t> execs(count);
-    for (uint32_t r = 0; r < count; ++r) {
+    std::vector<cudaGraphExec_t> execs(running);
+    for (uint32_t r = 0; r < running; ++r) {
       use(r);
       cudaGraph_t graph;
       CUDA(
@@ -179,14 +181,14 @@ public:
     return execs;
   }
   void replay(const std::vector<cudaGraphExec_t> &execs) {
-    for (uint32_t r = 0; r < count; ++r) {
+    for (uint32_t r = 0; r < running; ++r) {
       use(r);
       CUDA(cudaGraphLaunch(execs[r], streams[r]));
     }
   }
 
   const Places places;
-  const uint32_t count, devices;
+  const uint32_t count, running, devices;
   uint64_t timeoutNs = 5'000'000'000;
   std::vector<char *> memory;
   std::vector<cudaStream_t> streams;
@@ -204,7 +206,7 @@ private:
     for (size_t i = 0; i < ranks.size(); ++i) {
       group.ranks[i] = ranks[i];
       group.replicas[i] = replicas[i];
-      group.peers[i] = memory[ranks[i]] - memory[rank];
+      group.peers[i] = running == count ? memory[ranks[i]] - memory[rank] : 0;
     }
     use(rank);
     CUDA(cudaMemcpy(at(rank, place), &group, sizeof(group),

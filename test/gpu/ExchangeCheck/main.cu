@@ -4,7 +4,8 @@
 //   SaddleExchangeCheck [--devices N] [--ranks N] [--replays N] [--dependent]
 //       [--nccl libnccl.so.2]
 //   SaddleExchangeCheck --bench --ranks N [--devices N] [--blocks 8,16,32]
-//       [--threads N] [--dependent] [--nccl libnccl.so.2] [--json FILE]
+//       [--threads N] [--dependent] [--looped] [--nccl libnccl.so.2]
+//       [--json FILE]
 
 #include "test/gpu/ExchangeCheck/Checks.h"
 
@@ -31,6 +32,10 @@ int main(int argc, char **argv) {
   app.add_flag("--dependent", options.dependent,
                "Programmatic dependent launches");
   app.add_flag("--bench", times, "Times instead of checks");
+  app.add_flag("--looped", options.isLooped,
+               "Times of one rank alone, whose peers are itself")
+      ->needs("--bench")
+      ->excludes("--devices");
   app.add_option("--blocks", options.blocks, "Most CTAs of a kernel")
       ->delimiter(',')
       ->check(CLI::Range(1, 128));
@@ -38,7 +43,8 @@ int main(int argc, char **argv) {
       ->check(CLI::Range(32, 256));
   app.add_option("--json", options.json, "File for the times");
   app.add_option("--nccl", options.nccl,
-                 "Library of NCCL (libnccl.so.2): the reference, or timed too");
+                 "Library of NCCL (libnccl.so.2): the reference, or timed too")
+      ->excludes("--looped");
   CLI11_PARSE(app, argc, argv);
   for (uint32_t size : sizes)
     if (!options.nccl.empty() && size != devices) {
@@ -66,6 +72,9 @@ int main(int argc, char **argv) {
     checkTransfers(ranks, report);
     checkFaults(ranks, report);
     checkStreams(ranks, report, replays, options.dependent);
+    Ranks looped(size, 1, Places(kData, kData, kExchange, kBoundary),
+                 /*isLooped=*/true);
+    checkLooped(looped, report);
     std::printf("%u ranks: %u checks, %u failures\n", size, report.checks,
                 report.failures);
   }

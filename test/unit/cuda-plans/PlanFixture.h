@@ -73,6 +73,7 @@ protected:
     result.operands = std::move(operands);
     result.extent = result.outputExtent = extent;
     result.capacity = result.operands[0].shape[0];
+    result.tuning = &planned;
     return result;
   }
 
@@ -112,6 +113,8 @@ protected:
     return error;
   }
 
+  /// What planners choose, whatever was measured.
+  const Tuning planned = Tuning::candidate(0);
   mlir::MLIRContext context;
   mlir::Builder builder{&context};
 };

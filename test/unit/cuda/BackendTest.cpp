@@ -32,6 +32,39 @@ TEST(BackendTest, TooFewDevicesAreRefused) {
                                           "need a device each"));
 }
 
+TEST(BackendTest, ARankThatCannotRunAloneIsRefused) {
+  auto refusal = [](const TinyOptions &tiny, uint32_t rank,
+                    const char *nccl = "") {
+    auto engine = load(*deviceEngine(tiny));
+    FakeDevice fake(engine, 1);
+    SessionOptions options;
+    options.alone = rank;
+    options.ncclLibrary = nccl;
+    return makeSession(fake, engine, options).status();
+  };
+  TinyOptions stages = ranks(2);
+  stages.pp = 2;
+  Status status = refusal(stages, 1);
+  EXPECT_EQ(status.code(), StatusCode::Unsupported);
+  EXPECT_EQ(status.message(),
+            "tiny: rank 1 cannot run alone: the engine has 2 pipeline stages, "
+            "and a stage has nothing to do before another one sends; compile "
+            "one with pp=1");
+  status = refusal(ranks(2), 1, "libnccl.so.2");
+  EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
+  EXPECT_EQ(status.message(),
+            "tiny: NCCL needs all ranks, but rank 1 runs alone; do without "
+            "--nccl or without --alone");
+  // Before any device is looked at.
+  auto engine = load(*deviceEngine(ranks(2)));
+  SessionOptions options;
+  options.alone = 2;
+  status = session::Session::create(engine, "synthetic:7", options).status();
+  EXPECT_EQ(status.code(), StatusCode::InvalidArgument);
+  EXPECT_EQ(status.message(),
+            "tiny: rank 2 cannot run alone; the engine has ranks 0 to 1");
+}
+
 TEST(BackendTest, AnotherArchitectureIsRefused) {
   auto engine = load(*deviceEngine({}));
   FakeDevice fake(engine, 1);

@@ -222,6 +222,87 @@ TEST(DeviceSessionDetailTest, ExclusiveGridsNeedDevicesOfTheirOwn) {
   EXPECT_EQ(blocksOn(2, 127), std::pair(Blocks{2}, Blocks{2}));
 }
 
+/// A session of one rank of `tiny` on one device.
+struct AloneSession {
+  AloneSession(const TinyOptions &tiny, uint32_t rank)
+      : engine(load(*deviceEngine(tiny))), fake(engine, 1) {
+    fake.alone = rank;
+    SessionOptions options;
+    options.alone = rank;
+    auto made = makeSession(fake, engine, options);
+    EXPECT_TRUE(made.ok()) << made.status().message();
+    session = std::move(*made);
+  }
+  std::shared_ptr<const Engine> engine;
+  FakeDevice fake;
+  std::unique_ptr<session::Session> session;
+};
+
+TEST(DeviceAloneTest, ARankStepsWithItselfAsItsPeers) {
+  for (bool tokenBlocks : {false, true})
+    for (uint32_t rank : {0u, 3u}) {
+      TinyOptions tiny;
+      tiny.tp = 4;
+      tiny.layers = 2;
+      tiny.tokenBlocks = tokenBlocks;
+      AloneSession alone(tiny, rank);
+      // All rows come from the one rank, and none is what it was before.
+      Rows rows = runAll(*alone.session);
+      ASSERT_EQ(rows.size() % session::kVocab, 0u);
+      for (float logit : rows)
+        EXPECT_TRUE(std::isfinite(logit));
+      EXPECT_EQ(runAll(*alone.session, /*intoBuffer=*/true), rows);
+      size_t overlapping = 0;
+      for (const FakeDevice::Launch &launch : alone.fake.launches()) {
+        EXPECT_EQ(launch.rank, rank);
+        EXPECT_TRUE(launch.isReplay);
+        overlapping += launch.overlaps;
+        if (!launch.params.group)
+          continue;
+        EXPECT_EQ(launch.params.group->rank, rank);
+        for (int64_t peer : launch.params.group->peers)
+          EXPECT_EQ(peer, 0);
+      }
+      // As on a device of its own, which it has.
+      EXPECT_GT(overlapping, alone.fake.launches().size() / 2);
+    }
+}
+
+TEST(DeviceAloneTest, ItIsItsOwnPeerInReplicas) {
+  TinyOptions tiny;
+  tiny.tp = 4;
+  tiny.dp = 2;
+  tiny.layers = 2;
+  AloneSession alone(tiny, 2); // of the second replica
+  uint32_t a = *alone.session->addSequence(), b = *alone.session->addSequence();
+  EXPECT_EQ(alone.session->replicaOf(b), 1u);
+  const Tokens prompt = {7, 2};
+  Rows rows = session::step(*alone.session, {{a, prompt, LogitsWanted::Last},
+                                             {b, prompt, LogitsWanted::Last}});
+  ASSERT_EQ(rows.size(), 2 * session::kVocab);
+  // Both replicas' rows were gathered from this rank.
+  EXPECT_EQ(Rows(rows.begin(), rows.begin() + session::kVocab),
+            Rows(rows.begin() + session::kVocab, rows.end()));
+}
+
+TEST(DeviceAloneTest, TracesAreOfTheOneRank) {
+  TinyOptions tiny;
+  tiny.tp = 2;
+  AloneSession alone(tiny, 1);
+  size_t events = 0, sums = 0;
+  alone.session->setTrace([&](const session::TraceEvent &event) {
+    ++events;
+    EXPECT_EQ(event.rank, 1u);
+    EXPECT_EQ(event.chain.functions, 1u);
+    sums += event.exchange.kind == session::Exchange::Sum;
+  });
+  uint32_t sequence = *alone.session->addSequence();
+  session::step(*alone.session,
+                {{sequence, {kPrompt.data(), 1}, LogitsWanted::Last}});
+  EXPECT_GT(events, sums);
+  EXPECT_GT(sums, 0u);
+}
+
 TEST(DeviceSessionDetailTest, ADecodeStepIsOneCopy) {
   auto engine = load(*deviceEngine({}));
   FakeDevice fake(engine, 1);

@@ -33,7 +33,7 @@ makeSession(FakeDevice &fake, std::shared_ptr<const Engine> engine,
       std::unique_ptr<CudaBackend> backend,
       makeBackend(fake, engine,
                   {options.timeout, options.shareDevices, options.ncclLibrary,
-                   options.ncclAboveBytes, options.kvTokens}));
+                   options.ncclAboveBytes, options.kvTokens, options.alone}));
   return session::Session::create(engine, weights, options, std::move(backend));
 }
 

@@ -2,6 +2,7 @@
 
 #include "runtime/kernels/chain.h"
 #include "runtime/src/backend/RowCounts.h"
+#include "runtime/src/comm/Exchange.h"
 #include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/States.h"
 #include "runtime/src/engine/Validate.h"
@@ -53,9 +54,12 @@ struct FakeDevice::Implementation {
   std::atomic<int64_t> alive{0};  // handles and memory not given back
   std::unique_ptr<comm::ThreadTransport> transport;
   uint64_t heap = 0, heapBytes = 0;
+  const std::optional<uint32_t> *alone = nullptr; // of the device
 
   void run(const std::string &function, const device::LaunchParams &params);
   uint32_t rankAt(const void *address) const {
+    if (*alone)
+      return **alone;
     return uint32_t((reinterpret_cast<uint64_t>(address) - heap) /
                     (heapBytes / engine->worldSize()));
   }
@@ -147,12 +151,19 @@ void FakeDevice::Implementation::runCollective(
   EXPECT_EQ(group.rank, rank);
   EXPECT_EQ(group.ranks[group.index], rank);
   // The peers' exchange memory is where the group says.
-  uint64_t stride = heapBytes / engine->worldSize();
+  uint64_t stride = *alone ? 0 : heapBytes / engine->worldSize();
   for (uint32_t i = 0; i < group.size; ++i)
     EXPECT_EQ(uint64_t(group.peers[i]),
               (uint64_t(group.ranks[i]) - rank) * stride);
   EXPECT_NE(params.exchange, nullptr);
   EXPECT_NE(params.fault, nullptr);
+  if (*alone) {
+    std::vector<comm::Buffers> members(group.size, {views[0], views[1]});
+    std::vector<float> scratch;
+    comm::exchange({collective.kind(), collective.dim(), collective.layout()},
+                   counts.ofMembers(collective), members, scratch);
+    return;
+  }
   comm::Call call{{collective.kind(), collective.dim(), collective.layout()},
                   collective.groups(),
                   {views[0], views[1]},
@@ -535,6 +546,7 @@ FakeDevice::FakeDevice(std::shared_ptr<const Engine> engine, int count,
       implementation(std::make_unique<Implementation>()) {
   EXPECT_EQ(current.load(), nullptr);
   current = this;
+  implementation->alone = &alone;
   std::vector<comm::Partition> partitions;
   for (const schema::RankGroups *groups : *engine->root().rank_groups())
     partitions.push_back({groups->axes()->str(),

@@ -18,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,9 @@ public:
   uint64_t freeBytes;
   int capability = 90, multiprocessors = 132;
   bool peersReachable = true;
+  /// The rank that runs alone: all memory is its own, and what it exchanges it
+  /// exchanges with itself.
+  std::optional<uint32_t> alone;
   /// The call with this number (from 1) fails with `failure`; 0: none. Releases
   /// never fail.
   uint64_t failingCall = 0;

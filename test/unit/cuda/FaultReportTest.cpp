@@ -55,6 +55,26 @@ TEST_F(FaultReportTest, ATimeoutNamesBothRanksAndThePlace) {
               testing::HasSubstr("for rank 1, not seen yet, which"));
 }
 
+TEST_F(FaultReportTest, ARankAloneWaitsForItself) {
+  device::Fault fault = {};
+  fault.rank = 1;
+  fault.peer = 0;
+  fault.command = find(0, schema::Action::Collective);
+  fault.reason = device::kFaultTimeout;
+  Status status = describeFault(fault, {engine->root(),
+                                        0,
+                                        std::chrono::milliseconds(2000),
+                                        nullptr,
+                                        {},
+                                        /*isAlone=*/true});
+  EXPECT_EQ(status.code(), StatusCode::DeadlineExceeded);
+  EXPECT_EQ(status.message(),
+            "rank 1, which runs alone, waited 2.0 s at \"model.embed_tokens\" "
+            "(all_reduce_sum over tp, f32[4, 8]) for what it had sent itself; "
+            "an engine of an older saddle-compile has no way back for it, so "
+            "compile the model again");
+}
+
 TEST_F(FaultReportTest, TheSilentRankIsTheCause) {
   device::Fault fault = {};
   fault.rank = 3;

@@ -100,5 +100,70 @@ TEST_F(TrafficTest, RanksCountTheExpertsThatTheyHold) {
   EXPECT_EQ(hits[0] + hits[1] + hits[2] + hits[3], 2u);
 }
 
+TEST_F(TrafficTest, ExchangesHaveTheirGroupAndTheirBytes) {
+  TinyOptions tiny;
+  tiny.tp = 4;
+  tiny.dp = 2;
+  auto session = open(tiny);
+  std::map<std::string, Exchange> exchanges;
+  session->setTrace([&](const TraceEvent &event) {
+    EXPECT_EQ(event.chain.functions, 0u) << event.op; // of a device
+    EXPECT_EQ(event.chain.steps, event.exchange.kind == Exchange::None)
+        << event.op;
+    if (event.rank == 0)
+      exchanges[std::string(event.op) + " " + event.place] = event.exchange;
+  });
+  const Tokens six = {6, 7};
+  uint32_t a = *session->addSequence(), b = *session->addSequence();
+  step(*session, {{a, six, LogitsWanted::Last}, {b, six, LogitsWanted::Last}});
+  auto expect = [&](const char *name, Exchange::Kind kind, uint32_t ranks,
+                    uint64_t bytes) {
+    ASSERT_TRUE(exchanges.count(name)) << name;
+    EXPECT_EQ(exchanges[name].kind, kind) << name;
+    EXPECT_EQ(exchanges[name].ranks, ranks) << name;
+    EXPECT_EQ(exchanges[name].bytes, bytes) << name;
+  };
+  for (auto &[name, exchange] : exchanges)
+    if (exchange.kind == Exchange::None)
+      EXPECT_EQ(exchange.bytes, 0u) << name;
+  // Two tokens of this replica, eight f32 each; of both replicas twice that.
+  expect("all_reduce_sum model.layers.0.self_attn.o_proj", Exchange::Sum, 2,
+         2 * 32);
+  size_t gathers = 0, scatters = 0;
+  for (auto &[name, exchange] : exchanges) {
+    if (exchange.ranks == 2 && exchange.bytes == 4 * 32) {
+      gathers += exchange.kind == Exchange::Gather;
+      scatters += exchange.kind == Exchange::Scatter;
+    }
+  }
+  EXPECT_GE(gathers, 1u);
+  EXPECT_GE(scatters, 1u);
+}
+
+TEST_F(TrafficTest, ProductsAreCounted) {
+  auto session = open({});
+  std::map<std::string, Operations> operations;
+  session->setTrace([&](const TraceEvent &event) {
+    operations[std::string(event.op) + " " + event.place] = event.operations;
+  });
+  uint32_t a = *session->addSequence(), b = *session->addSequence();
+  const Tokens prompt = {1, 2, 3}, six = {6};
+  step(*session, {{a, prompt, LogitsWanted::None}});
+  step(*session, {{a, six, LogitsWanted::Last}, {b, six, LogitsWanted::None}});
+  auto of = [&](const char *name) { return operations.at(name).all; };
+  // Two tokens with w [8, 16]; one row with [16, 8].
+  EXPECT_EQ(of("linear model.layers.0.self_attn.o_proj"), 2 * 2 * 8 * 16.0);
+  EXPECT_EQ(of("linear lm_head"), 2 * 16 * 8.0);
+  // 4 + 1 positions, 16 columns of queries, with keys and with values.
+  EXPECT_EQ(of("attention model.layers.0.self_attn.attention"),
+            2 * 2 * 5 * 16.0);
+  // Two tokens, two experts each, w13 [8, 8] and w2 [8, 4].
+  EXPECT_EQ(of("experts model.layers.0.block_sparse_moe.experts"),
+            2 * 4 * (64 + 32.0));
+  EXPECT_EQ(of("embedding model.embed_tokens"), 0);
+  for (auto &[name, each] : operations)
+    EXPECT_EQ(each.e4m3, 0) << name; // bf16 weights
+}
+
 } // namespace
 } // namespace saddle::session

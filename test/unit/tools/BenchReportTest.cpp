@@ -1,5 +1,6 @@
 // What saddle-bench makes of the events of a device.
 
+#include "tools/saddle-bench/Links.h"
 #include "tools/saddle-bench/Measure.h"
 #include "tools/saddle-bench/Report.h"
 
@@ -46,6 +47,7 @@ Report reportOf(const char *target, bool devices,
     events.push_back(event);
   report.decodeKernels.push_back(sumByKernel(events, report.onDevices()));
   report.decodeSpreads.push_back(spreadOf(events));
+  report.decodeBudgets.push_back(budgetOf(events, 0, /*isAlone=*/false));
   return report;
 }
 
@@ -124,6 +126,150 @@ TEST(BenchReportTest, DevicesHaveTimesAndShares) {
   EXPECT_EQ(decode["kernels"][0]["kernel"], "linear_3");
   EXPECT_EQ(decode["kernels"][0]["bytes"], 92000000);
   EXPECT_DOUBLE_EQ(decode["kernels"][0]["memory_share"], 0.5);
+}
+
+/// A sum of 6 KB over 8 ranks, twice, in a traced step of rank 5.
+std::vector<Event> exchangeEvents() {
+  Event sum = {5,       "decode",     "layers.0.o_proj", "all_reduce_sum",
+               "sum_1", /*tokens=*/1, /*bytes=*/12288,   /*startNs=*/0,
+               4000};
+  sum.exchange = SADDLE_EXCHANGE_SUM;
+  sum.exchangeRanks = 8;
+  sum.exchangeBytes = 6144;
+  sum.functions = 1;
+  Event next = sum;
+  next.place = "layers.11.o_proj";
+  return {sum, next};
+}
+
+TEST(BenchReportTest, ARankAloneGetsItsLinks) {
+  std::vector<Event> events = exchangeEvents();
+  double missing = exchangeTime(SADDLE_EXCHANGE_SUM, 8, 6144).missing();
+  EXPECT_GT(missing, 0);
+  EXPECT_DOUBLE_EQ(linkSecondsOf(events, 5), 2 * missing);
+  EXPECT_EQ(linkSecondsOf(events, 0), 0);
+  Report report = reportOf("sm_90a", true);
+  report.info.world_size = 8;
+  report.alone = 5;
+  report.decodeLinks.push_back(0.25e-3);
+  std::string text = reportText(report);
+  EXPECT_THAT(text, HasSubstr("rank 5 of 8 alone, its exchanges looped back: "
+                              "times are of its kernels, what it computes is "
+                              "no model's output\n"));
+  EXPECT_THAT(text,
+              HasSubstr("        1.750 ms predicted on the devices of all "
+                        "ranks: links take 0.250 ms more, by measured "
+                        "exchanges\n"));
+  auto json = nlohmann::json::parse(reportJson(report));
+  EXPECT_EQ(json["alone"], 5);
+  EXPECT_DOUBLE_EQ(json["decode"][0]["link_seconds"], 0.25e-3);
+  EXPECT_DOUBLE_EQ(json["decode"][0]["predicted_seconds"], 1.75e-3);
+  EXPECT_FALSE(nlohmann::json::parse(reportJson(reportOf("sm_90a", true)))
+                   .contains("alone"));
+}
+
+TEST(BenchReportTest, ARankAloneKnowsItsShareOfTheVocabulary) {
+  saddle_engine_info_t info = {};
+  info.vocab_size = 800;
+  info.tp = 8;
+  info.dp = 2;
+  auto range = [&](std::optional<uint32_t> alone) {
+    TokenRange found = tokensFor(info, alone);
+    return std::pair(found.first, found.count);
+  };
+  using Range = std::pair<uint64_t, uint64_t>;
+  EXPECT_EQ(range(std::nullopt), Range(0, 800));
+  // Four ranks a replica: rank 6 is the third of the second one.
+  EXPECT_EQ(range(6), Range(400, 200));
+  for (int32_t token : someTokens(3, 1000, tokensFor(info, 6)))
+    EXPECT_TRUE(token >= 400 && token < 600) << token;
+  info.vocab_size = 801; // whole on every rank
+  EXPECT_EQ(range(6), Range(0, 801));
+}
+
+TEST(BenchReportTest, TimesOfExchangesFollowTheTable) {
+  auto linked = [](uint32_t ranks, uint64_t bytes,
+                   saddle_exchange_t kind = SADDLE_EXCHANGE_SUM) {
+    return exchangeTime(kind, ranks, bytes).linked;
+  };
+  EXPECT_EQ(linked(8, 6144, SADDLE_EXCHANGE_NONE), 0);
+  EXPECT_EQ(linked(1, 6144), 0);
+  // A row of the table (docs/benchmarks/exchange-8.json), between two, beyond.
+  EXPECT_DOUBLE_EQ(linked(8, 6144), 4.221e-6);
+  EXPECT_GT(linked(8, 10000), 4.221e-6);
+  EXPECT_LT(linked(8, 10000), 4.725e-6); // of 16384
+  EXPECT_DOUBLE_EQ(linked(8, 128 << 20), 2 * linked(8, 64 << 20));
+  // Below the smallest that there is, as the smallest.
+  EXPECT_EQ(linked(8, 64, SADDLE_EXCHANGE_GATHER),
+            linked(8, 16384, SADDLE_EXCHANGE_GATHER));
+  // Groups that were not measured: three as four, sixteen as eight.
+  EXPECT_EQ(linked(3, 6144), linked(4, 6144));
+  EXPECT_EQ(linked(16, 6144), linked(8, 6144));
+  EXPECT_EQ(linked(8, 64, SADDLE_EXCHANGE_ROWS), linked(8, 64));
+}
+
+TEST(BenchReportTest, BudgetsPutLayersTogetherInTheirOrder) {
+  std::vector<Event> events = exchangeEvents();
+  Event norm = events[0];
+  norm.place = "layers.0.norm.2a"; // no number of a layer
+  norm.kernel = "norm_0";
+  norm.exchange = SADDLE_EXCHANGE_NONE;
+  // 46 MB take 10 us; 1.5 GFLOP in e4m3 take one.
+  norm.bytes = 46000000;
+  norm.operations = norm.operationsE4M3 = 1.5e9;
+  norm.functions = 2;
+  norm.durationNs = 30000;
+  Event products = norm;
+  products.kernel = "products";
+  products.operations = 0.79e11 + 1.5e9; // 100 us in bf16, one in e4m3
+  Event other = norm;
+  other.rank = 0;
+  events.insert(events.begin() + 1, {norm, products, other});
+  std::vector<BudgetRow> rows = budgetOf(events, 5, /*isAlone=*/false);
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].place, "layers.*.o_proj");
+  EXPECT_EQ(rows[0].launches, 2u);
+  EXPECT_NEAR(rows[0].seconds, 8e-6, 1e-12);
+  // What the table of exchanges says of each, and 0.8 us of tracing.
+  EXPECT_NEAR(rows[0].predicted(), 2 * (4.221e-6 + 0.8e-6), 1e-9);
+  EXPECT_EQ(rows[1].place, "layers.*.norm.2a");
+  EXPECT_NEAR(rows[1].floorSeconds, 10e-6, 1e-12);
+  // Two functions, 3.0 and 2.3 us, a stream of weights, 2.5 and a fifth of 10.
+  EXPECT_NEAR(rows[1].latencySeconds, 9.8e-6, 1e-9);
+  EXPECT_NEAR(rows[1].measuredLatency(), 20e-6, 1e-12);
+  EXPECT_NEAR(rows[2].floorSeconds, 101e-6, 1e-9);
+  // Alone, an exchange takes what it takes looped back.
+  EXPECT_NEAR(budgetOf(events, 5, true)[0].predicted(),
+              2 * (exchangeTime(SADDLE_EXCHANGE_SUM, 8, 6144).looped + 0.8e-6),
+              1e-9);
+  std::string table = budgetTable(rows, 1e-3);
+  EXPECT_THAT(table, HasSubstr("| layers.*.o_proj | sum_1 | 2 x 1 | 0.012 | "));
+  // Off by 26 % for 8 us, by 34 % for 30 and by much more for another 30.
+  EXPECT_THAT(table, HasSubstr("1.000 ms as a graph. Predictions are off by "
+                               "34 % (median, by time).\n"));
+  Report report = reportOf("sm_90a", true);
+  report.info.tp = 8;
+  report.alone = 5;
+  EXPECT_THAT(reportBudget(report),
+              testing::StartsWith(
+                  "### M, tp=8 dp=0 ep=0, rank 5 alone: decode, batch 2, "
+                  "context 64\n\n| launch | kernel | launches x functions |"));
+}
+
+TEST(BenchReportTest, BudgetsSayWhyTimesPart) {
+  auto reason = [](double floor, double latency, double seconds) {
+    BudgetRow row;
+    row.launches = 2;
+    row.floorSeconds = floor * 2e-6;
+    row.latencySeconds = latency * 2e-6;
+    row.seconds = seconds * 2e-6;
+    return reasonOf(row);
+  };
+  EXPECT_EQ(reason(10, 2, 12), "");
+  EXPECT_EQ(reason(10, 2, 14.9), "");
+  EXPECT_EQ(reason(10, 2, 20), "50 % of the machine's rate");
+  EXPECT_EQ(reason(1, 3, 8), "waits 7.0 us instead of 3.0");
+  EXPECT_EQ(reason(1, 9, 6), "waits less than 9.0 us");
 }
 
 TEST(BenchReportTest, TheCpuHasNeither) {

@@ -31,6 +31,23 @@ TEST_F(BenchTest, NcclIsForGpus) {
             "memory; do without NCCL (--nccl)\n");
 }
 
+TEST_F(BenchTest, ARankAloneIsForGpus) {
+  EXPECT_EQ(errorOf("--context 2 --steps 1 --prefill 3 --alone 1"),
+            "error: tiny.saddle is for target \"cpu\", whose ranks exchange in "
+            "memory; a rank can run alone on a GPU only (--alone)\n");
+  EXPECT_EQ(errorOf("--context 2 --steps 1 --prefill 3 --alone 9"),
+            "error: tiny.saddle: rank 9 cannot run alone; the engine has ranks "
+            "0 to 1\n");
+  EXPECT_EQ(run(kBench + "--alone x").code, 2);
+}
+
+TEST_F(BenchTest, BudgetsAreOfGpus) {
+  EXPECT_EQ(errorOf("--context 2 --steps 1 --prefill 3 --budget b.md"),
+            "error: --budget: tiny.saddle is for target \"cpu\", and budgets "
+            "are of GPUs; compile with --target sm_90a\n");
+  EXPECT_EQ(run(kBench + "--budget -").code, 2);
+}
+
 TEST_F(BenchTest, JsonHoldsEveryMeasurement) {
   Outcome outcome = run(kBench + "--batch 1,4 --context 2,5 --steps 3 "
                                  "--prefill 3,16 --json --trace t.json");

@@ -28,6 +28,7 @@ static std::string placeStep(StringRef body, const StepPlace &place) {
 void saddle::cuda::appendStep(KernelPlan &plan, const KernelPlan &step,
                               const StepPlace &place, StringRef name) {
   llvm::append_range(plan.headers, step.headers);
+  llvm::append_range(plan.products, step.products);
   for (FunctionPlan function : step.functions) {
     function.body = placeStep(function.body, place);
     if (function.suffix.empty())

@@ -49,15 +49,16 @@ static KernelPlan planAnyShape(const LaunchDesc &launch,
   return plan;
 }
 
-/// Divides the rows of the weight over enough CTAs to fill the machine, then
-/// its columns over the warps that are left. Fewer than 16 rows or 8 tokens for
-/// a warp waste products, which cost less than idle multiprocessors.
-static bool chooseShape(StreamShape &shape, int64_t tokens, const Operand &w) {
-  constexpr int64_t kWarps = 8;
-  int64_t unit = streamUnitColumns(w.element);
+static constexpr int64_t kStreamWarps = 8;
+
+/// Divides the rows of the weight over enough CTAs to fill the machine. Fewer
+/// than 16 rows or 8 tokens for a warp waste products, which cost less than
+/// idle multiprocessors.
+static Division planStream(StreamShape shape, int64_t tokens,
+                           const Operand &w) {
   shape.tokenTiles = tokens <= 8 ? 1 : tokens <= 16 ? 2 : 4;
   shape.rows = 16;
-  shape.rowWarps = kWarps;
+  shape.rowWarps = kStreamWarps;
   auto ctas = [&] {
     return ceilDiv(w.shape[0], shape.ctaRows()) *
            ceilDiv(tokens, shape.tokens());
@@ -72,6 +73,18 @@ static bool chooseShape(StreamShape &shape, int64_t tokens, const Operand &w) {
     shape.tokenTiles /= 2;
   while (shape.rows > 2 && ctas() < kMultiprocessors * 3 / 4)
     shape.rows /= 2;
+  return Division::stream(shape.rows, shape.rowWarps, shape.tokenTiles);
+}
+
+/// Makes the shape of a division: columns go over the warps that rows leave.
+/// False when it does not fit.
+static bool divide(StreamShape &shape, const Division &division,
+                   const Operand &w) {
+  constexpr int64_t kWarps = kStreamWarps;
+  int64_t unit = streamUnitColumns(w.element);
+  shape.rows = division.rows;
+  shape.rowWarps = division.rowWarps;
+  shape.tokenTiles = division.tokenTiles;
   // A line of 16 rows in a stage, or as many bytes of fewer rows, but no more
   // than a warp's share of the columns.
   int64_t share = ceilDiv(w.shape[1], kWarps / shape.rowWarps * unit);
@@ -81,6 +94,28 @@ static bool chooseShape(StreamShape &shape, int64_t tokens, const Operand &w) {
   int64_t stages = ceilDiv(w.shape[1], shape.units * unit);
   shape.columnWarps = std::min(kWarps / shape.rowWarps, stages);
   return shape.chooseDepth(ceilDiv(stages, shape.columnWarps));
+}
+
+/// Other ways to stream than `planned`, each one step away from it, which fit.
+static std::vector<Division> streamsBeside(const Division &planned,
+                                           const StreamShape &shape,
+                                           int64_t tokens, const Operand &w) {
+  const auto [rows, warps, tiles, groups, waves] = planned;
+  std::vector<Division> ways;
+  for (const Division &way : {Division::stream(rows, warps / 2, tiles),
+                              Division::stream(rows, warps * 2, tiles),
+                              Division::stream(rows / 2, warps, tiles),
+                              Division::stream(rows * 2, warps, tiles),
+                              Division::stream(rows, warps, tiles / 2),
+                              Division::stream(rows, warps, tiles * 2)}) {
+    StreamShape divided = shape;
+    if (way.rows >= 2 && way.rows <= 16 && way.rowWarps >= 1 &&
+        way.rowWarps <= kStreamWarps && way.tokenTiles >= 1 &&
+        way.tokenTiles <= 4 && (way.tokenTiles - 1) * 8 < tokens &&
+        divide(divided, way, w))
+      ways.push_back(way);
+  }
+  return ways;
 }
 
 static FunctionPlan productFunction(std::string body, const StreamShape &shape,
@@ -98,14 +133,55 @@ static FunctionPlan productFunction(std::string body, const StreamShape &shape,
   return product;
 }
 
-/// The shape for many tokens, where there are enough of them to be worth it.
-static std::optional<TileShape> chooseTile(int64_t tokens, const Operand &out,
-                                           int64_t scaleColumns = 0) {
+/// The tile for many tokens, where there are enough of them to be worth it.
+static std::optional<Division> planTile(int64_t tokens, const Operand &out) {
   int64_t rows = out.shape[1];
-  if (!canWriteTiles(out) || tokens <= 16 ||
-      (tokens <= 64 && ceilDiv(tokens, 64) * ceilDiv(rows, 128) < 48))
+  if (tokens <= 64 && ceilDiv(tokens, 64) * ceilDiv(rows, 128) < 48)
     return std::nullopt;
-  return tileFor(tokens, rows, scaleColumns);
+  TileShape tile = tileFor(tokens, rows);
+  return Division::tile(tile.groups, tile.waves);
+}
+
+/// How the launch's product is divided. `shape` says how scales lie; tiles come
+/// into question where `tiles` says so. Nothing when no way fits.
+static std::optional<DividedProduct> divideProduct(const LaunchDesc &launch,
+                                                   const StreamShape &shape,
+                                                   bool tiles, StringRef form) {
+  const Operand &x = launch.operands[0], &w = launch.operands[1],
+                &out = launch.operands.back();
+  int64_t tokens = x.shape[0];
+  tiles = tiles && canWriteTiles(out) && tokens > 16;
+  std::vector<Division> ways;
+  if (tiles)
+    if (std::optional<Division> tile = planTile(tokens, out))
+      ways.push_back(*tile);
+  Division stream = planStream(shape, tokens, w);
+  StreamShape fits = shape;
+  if (divide(fits, stream, w)) {
+    ways.push_back(stream);
+    // Beside a tile one is enough.
+    if (ways.size() == 1)
+      llvm::append_range(ways, streamsBeside(stream, shape, tokens, w));
+  }
+  if (tiles)
+    for (const Division &tile :
+         {Division::tile(1, 1), Division::tile(1, 2), Division::tile(2, 2)})
+      if (!llvm::is_contained(ways, tile))
+        ways.push_back(tile);
+  if (ways.empty())
+    return std::nullopt;
+  std::string name =
+      formatv("linear {0} {1}x{2} {3}tokens {4}{5}", deviceType(w.element),
+              w.shape[0], w.shape[1],
+              launch.integer("act_group") > 0
+                  ? formatv("group {0} ", launch.integer("act_group")).str()
+                  : "",
+              tokens, form);
+  return launch.tuning->choose(std::move(name), ways);
+}
+
+static TileShape tileOf(const Division &division, int64_t scaleColumns = 0) {
+  return TileShape(division.groups, division.waves, scaleColumns);
 }
 
 static FunctionPlan tileFunction(std::string body, const TileShape &tile,
@@ -183,20 +259,22 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
   if (!canStreamWeights(w) || !canStreamTokens(x, w.element) ||
       launch.integer("act_group") > 0)
     return std::nullopt;
+  StreamShape shape(w.element);
+  std::optional<DividedProduct> product =
+      divideProduct(launch, shape, /*tiles=*/w.element.isBF16(), "");
+  if (!product)
+    return std::nullopt;
   KernelPlan plan;
-  std::optional<TileShape> tile;
-  if (w.element.isBF16())
-    tile = chooseTile(x.shape[0], launch.operands[2]);
-  if (tile) {
+  plan.products = {*product};
+  if (product->division.isTile()) {
     plan.headers = {"impls/linear_tile.cuh"};
-    plan.functions.push_back(
-        tileProduct(launch, *tile, matrixType(w), w.shape[0], "p.workspace"));
+    plan.functions.push_back(tileProduct(launch, tileOf(product->division),
+                                         matrixType(w), w.shape[0],
+                                         "p.workspace"));
     plan.workspaceBytes = TileShape::mapBytes();
     return plan;
   }
-  StreamShape shape(w.element);
-  if (!chooseShape(shape, x.shape[0], w))
-    return std::nullopt;
+  divide(shape, product->division, w);
   plan.headers = {"impls/linear_stream.cuh"};
   plan.functions.push_back(productFunction(
       formatv("linearStream<{0}, {1}, {2}, {3}, {4}>(p, p.operands[0], "
@@ -247,13 +325,20 @@ saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
   StreamShape shape(op.w.element);
   if (!op.canStream(shape))
     return std::nullopt;
-  std::optional<TileShape> tile;
-  if (op.scale.blockRows % 64 == 0 || op.scale.blockRows >= op.w.shape[0])
-    tile = chooseTile(op.tokens, op.out, shape.scaleUnits * 64);
-  if (!tile && !chooseShape(shape, op.tokens, op.w))
+  bool tiles =
+      op.scale.blockRows % 64 == 0 || op.scale.blockRows >= op.w.shape[0];
+  std::optional<DividedProduct> divided =
+      divideProduct(launch, shape, tiles, "");
+  if (!divided)
     return std::nullopt;
+  std::optional<TileShape> tile;
+  if (divided->division.isTile())
+    tile = tileOf(divided->division, shape.scaleUnits * 64);
+  else
+    divide(shape, divided->division, op.w);
   EncodedTokens encoded(op.tokens, op.cols, op.group);
   KernelPlan plan;
+  plan.products = {*divided};
   plan.headers = {"impls/linear_stream.cuh"};
   plan.workspaceBytes = encoded.bytes;
   std::string shapeText = shape.text(), maps;
@@ -290,8 +375,11 @@ static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
   // Encoding a group for each warp again in every CTA is cheaper than a launch.
   if (op.tokens * ceilDiv(op.cols, op.group) <= 8) {
     shape.keepTokens(op.tokens, op.cols, op.group);
-    if (chooseShape(shape, op.tokens, op.w)) {
+    if (std::optional<DividedProduct> divided = divideProduct(
+            launch, shape, /*tiles=*/false, " encoded where they are used")) {
+      divide(shape, divided->division, op.w);
       KernelPlan plan;
+      plan.products = {*divided};
       plan.headers = {"impls/linear_stream.cuh"};
       plan.functions.push_back(productFunction(
           formatv("linearEncodeStream<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p);",
