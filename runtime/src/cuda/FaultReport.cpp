@@ -64,14 +64,14 @@ Status describeFault(const device::Fault &fault, const FaultContext &context) {
   std::string here = describe(context, fault.rank, fault.command);
   switch (fault.reason) {
   case device::kFaultTimeout: {
+    double seconds = double(context.timeout.count()) / 1000;
     if (context.isAlone)
       return makeError(StatusCode::DeadlineExceeded,
                        "rank %u, which runs alone, waited %.1f s at %s for "
                        "what it had sent itself; an engine of an older "
                        "saddle-compile has no way back for it, so compile the "
                        "model again",
-                       fault.rank, double(context.timeout.count()) / 1000,
-                       here.c_str());
+                       fault.rank, seconds, here.c_str());
     std::string cause;
     if (context.silent && context.silent->rank != fault.peer)
       cause = " because rank " + std::to_string(context.silent->rank) + ", " +
@@ -79,8 +79,7 @@ Status describeFault(const device::Fault &fault, const FaultContext &context) {
     return makeError(StatusCode::DeadlineExceeded,
                      "rank %u waited %.1f s at %s for rank %u, %s, which did "
                      "not arrive%s",
-                     fault.rank, double(context.timeout.count()) / 1000,
-                     here.c_str(), fault.peer,
+                     fault.rank, seconds, here.c_str(), fault.peer,
                      lastSeen(context.peerPlace).c_str(), cause.c_str());
   }
   case device::kFaultMismatch:
