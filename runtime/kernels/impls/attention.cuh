@@ -58,12 +58,10 @@ struct Attention {
                                                   uint32_t token) {
     i32 position = static_cast<const i32 *>(p.operands[3])[token];
     i32 sequence = sequenceOf(p, token);
-    return isThere(position, sequence) ? position + 1 : 0;
-  }
-  /// Whether a token's indices point inside.
-  static __device__ __forceinline__ bool isThere(i32 position, i32 sequence) {
-    return position >= 0 && position < kMaxContext && sequence >= 0 &&
-           sequence < Table::kRows;
+    return position < 0 || position >= kMaxContext || sequence < 0 ||
+                   sequence >= Table::kRows
+               ? 0
+               : position + 1;
   }
   static __device__ __forceinline__ const i32 *pagesOf(const LaunchParams &p,
                                                        i32 sequence) {

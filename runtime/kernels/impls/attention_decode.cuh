@@ -19,10 +19,7 @@
 #pragma once
 
 #include "runtime/kernels/impls/attention.cuh"
-#include "runtime/kernels/ptx/cache_policy.cuh"
-#include "runtime/kernels/ptx/launch.cuh"
 #include "runtime/kernels/ptx/mma.cuh"
-#include "runtime/kernels/ptx/system.cuh"
 
 namespace saddle::device {
 
@@ -432,53 +429,9 @@ private:
   }
 };
 
-/// Asks L2 for a range's keys and values while the kernels before are still at
-/// work: all but the newest rows were there before this step. Only requests
-/// depend on what is read here, and it goes past L1, as some of it may yet
-/// change.
-template <typename A>
-__device__ __forceinline__ void prefetchRange(const LaunchParams &p) {
-  auto read = [](const void *at, int64_t i) {
-    return static_cast<i32>(loadRelaxed(static_cast<const uint32_t *>(at) + i));
-  };
-  constexpr int kLineBytes = 128;
-  constexpr int kLines =
-      (A::kHeadDim * sizeof(typename A::Keys::Element) + kLineBytes - 1) /
-      kLineBytes;
-  int64_t token = blockIdx.z;
-  i32 position = read(p.operands[3], token),
-      sequence = read(p.operands[4], token);
-  if (!A::isThere(position, sequence))
-    return;
-  int length = A::rangeLength(position + 1);
-  int begin = static_cast<int>(blockIdx.x) * length,
-      end = min(begin + length, position + 1);
-  int kvHead = static_cast<int>(blockIdx.y) / DecodePlace<A>::kGroups;
-  for (int i = static_cast<int>(threadIdx.x); i < (end - begin) * kLines;
-       i += static_cast<int>(blockDim.x)) {
-    int at = begin + i / kLines;
-    i32 page = read(A::pagesOf(p, sequence), at / A::kPageSize);
-    if (static_cast<uint32_t>(page) >= A::pageCount(p))
-      continue;
-    int64_t slot =
-        static_cast<int64_t>(page) * A::kPageSize + at % A::kPageSize;
-#pragma unroll
-    for (int cache = 1; cache <= 2; ++cache)
-      prefetchLine(
-          reinterpret_cast<const uint8_t *>(
-              A::Keys::row(static_cast<const void *>(p.operands[cache]), slot) +
-              kvHead * A::kHeadDim) +
-          i % kLines * kLineBytes);
-  }
-}
-
-/// The grid: ranges, groups of heads, tokens. Waits itself.
+/// The grid: ranges, groups of heads, tokens.
 template <typename A, int warps>
 __device__ void attentionDecode(const LaunchParams &p, float scale) {
-  allowNext();
-  if (blockIdx.z < A::tokens(p))
-    prefetchRange<A>(p);
-  waitForPrevious();
   if (blockIdx.z >= A::tokens(p))
     return;
   DecodePlace<A> place(p);

@@ -1,4 +1,4 @@
-// How L2 treats what is read, and reads that tell it.
+// How L2 treats what is read.
 
 #pragma once
 
@@ -17,11 +17,6 @@ __device__ __forceinline__ CachePolicy evictFirst() {
   asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;"
       : "=l"(policy.bits));
   return policy;
-}
-
-/// Asks L2 for the line of 128 bytes at `global`.
-__device__ __forceinline__ void prefetchLine(const void *global) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(global) : "memory");
 }
 
 } // namespace saddle::device

@@ -49,8 +49,6 @@ TEST_F(AttentionPlanTest, OneTokenFillsTheMachine) {
   // 128 ranges of 64.
   EXPECT_THAT(p.functions[0].grid, ElementsAre(128, 1, 1));
   EXPECT_EQ(p.functions[0].residentBlocks, 2u);
-  // It asks for keys and values first.
-  EXPECT_TRUE(p.functions[0].waitsItself);
   EXPECT_EQ(p.functions[1].suffix, "combine");
   EXPECT_THAT(p.functions[1].body,
               HasSubstr("combineSplits<A, 16, /*everySplit=*/false, "

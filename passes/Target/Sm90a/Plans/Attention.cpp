@@ -171,7 +171,6 @@ static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
   attend.grid[1] = static_cast<uint32_t>(groups);
   attend.grid[2] = static_cast<uint32_t>(shape.tokens);
   attend.residentBlocks = static_cast<uint32_t>(resident);
-  attend.waitsItself = true;
   return assemble(launch, shape, splits, "impls/attention_decode.cuh",
                   std::move(attend), false, true);
 }
