@@ -139,11 +139,8 @@ __device__ __forceinline__ void combineRmsNormRouter(const LaunchParams &p,
     squares += scratch[token * kWarps + i];
   if (token < count) {
     float factor = rmsFactor(squares, kCols, eps);
-#pragma unroll
-    for (int round = 0; round < kRounds; ++round) {
-      int column = (round * kThreads + first) * kCount;
-      if (column >= kCols)
-        break;
+    for (int column = first * kCount; column < kCols;
+         column += kThreads * kCount) {
       auto sum = *reinterpret_cast<const Vector<SumElement, kCount> *>(
           sums + token * kCols + column);
       Gammas gammas = kRounds == 1 ? early : gammasAt(column);
