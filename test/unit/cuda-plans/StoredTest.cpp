@@ -133,6 +133,13 @@ TEST_F(StoredKernelTest, ManyTokensMeetDecodedRows) {
   EXPECT_EQ(headerOf(shared), "impls/linear_tile.cuh");
   shared.operands[2].blockRows = 3; // of which there are no whole ones
   EXPECT_EQ(headerOf(shared), "impls/linear.cuh");
+  // A whole row of 48 columns is neither a stage of 64 nor a part of one.
+  LaunchDesc narrow = bytes(3, 8192, 48);
+  narrow.operands[2].blockCols = 48;
+  EXPECT_EQ(headerOf(narrow), "impls/linear.cuh");
+  LaunchDesc wide = bytes(3, 8192, 96);
+  wide.operands[2].blockCols = 96;
+  EXPECT_EQ(headerOf(wide), "impls/linear_tile.cuh");
 }
 
 TEST_F(StoredKernelTest, TokensQuantisedByRowsAreRoundedBefore) {

@@ -37,7 +37,8 @@ int64_t saddle::cuda::decodedBits(const StoredWeight &weight, int64_t rows) {
   auto isOfRows = [&](const Operand &companion) {
     int64_t block = companion.blockCols;
     return rows % companion.blockRows == 0 && companion.alignment >= 4 &&
-           (block >= cols || block % 64 == 0 || block == 32 || block == 16);
+           ((block >= cols && block >= 64) || block % 64 == 0 || block == 32 ||
+            block == 16);
   };
   if (!isOfRows(*scale) ||
       !(scale->element.isF32() ||
