@@ -63,27 +63,6 @@ TinyOptions tinyOf(uint32_t tp, uint64_t drafts) {
   return options;
 }
 
-/// Gives the draft the weights of the main program, so that it is often right;
-/// it never sees the first token.
-void copyMainWeights(schema::EngineT &engine) {
-  if (engine.programs.size() == 1)
-    return;
-  auto main = [&](const std::string &name) {
-    size_t i = 0;
-    while (engine.sources[i]->checkpoint != 0 ||
-           engine.sources[i]->name != name)
-      ++i;
-    return uint32_t(i);
-  };
-  for (auto &weight : engine.programs[1]->weights)
-    for (auto &piece : weight->pieces)
-      piece->source = main(engine.sources[piece->source]->name);
-  for (auto &source : engine.sources)
-    if (source->checkpoint != 0)
-      source->ignored_reason = "those of the main program are read";
-  updateFingerprint(engine);
-}
-
 /// A session on a fake device of its own.
 struct OnDevice {
   explicit OnDevice(const TinyOptions &tiny, int32_t eos = -1,

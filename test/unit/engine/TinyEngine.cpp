@@ -164,6 +164,25 @@ void saddle::updateFingerprint(EngineT &engine) {
   }
 }
 
+void saddle::copyMainWeights(EngineT &engine) {
+  if (engine.programs.size() == 1)
+    return;
+  auto main = [&](const std::string &name) {
+    size_t i = 0;
+    while (engine.sources[i]->checkpoint != 0 ||
+           engine.sources[i]->name != name)
+      ++i;
+    return uint32_t(i);
+  };
+  for (auto &weight : engine.programs[1]->weights)
+    for (auto &piece : weight->pieces)
+      piece->source = main(engine.sources[piece->source]->name);
+  for (auto &source : engine.sources)
+    if (source->checkpoint != 0)
+      source->ignored_reason = "those of the main program are read";
+  updateFingerprint(engine);
+}
+
 std::vector<uint8_t> saddle::flatBufferOf(const EngineT &engine) {
   flatbuffers::FlatBufferBuilder builder;
   FinishEngineBuffer(builder, schema::Engine::Pack(builder, &engine));

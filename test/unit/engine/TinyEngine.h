@@ -53,6 +53,10 @@ std::unique_ptr<schema::EngineT> tinyEngine(const TinyOptions &options = {});
 /// Sets the checkpoints' fingerprints to what the sources say.
 void updateFingerprint(schema::EngineT &engine);
 
+/// Gives the draft, if there is one, the weights of the main program, so that
+/// it is often right; it never sees the first token of a text.
+void copyMainWeights(schema::EngineT &engine);
+
 /// The finished FlatBuffer of `engine`.
 std::vector<uint8_t> flatBufferOf(const schema::EngineT &engine);
 

@@ -53,24 +53,6 @@ TinyOptions withDraft(uint64_t specTokens) {
   return options;
 }
 
-/// Gives the draft the weights of the main program.
-void copyMainWeights(schema::EngineT &engine) {
-  auto main = [&](const std::string &name) {
-    size_t i = 0;
-    while (engine.sources[i]->checkpoint != 0 ||
-           engine.sources[i]->name != name)
-      ++i;
-    return uint32_t(i);
-  };
-  for (auto &weight : engine.programs[1]->weights)
-    for (auto &piece : weight->pieces)
-      piece->source = main(engine.sources[piece->source]->name);
-  for (auto &source : engine.sources)
-    if (source->checkpoint != 0)
-      source->ignored_reason = "those of the main program are read";
-  updateFingerprint(engine);
-}
-
 /// `bend` may change the engine first.
 std::unique_ptr<session::Session>
 open(const TinyOptions &tiny,
