@@ -323,7 +323,7 @@ def main():
     packer.add_argument("--kernel-cache", type=pathlib.Path)
     packer.set_defaults(command=pack)
     runner = commands.add_parser("run", help="on a GPU machine")
-    runner.add_argument("pack", type=pathlib.Path)
+    runner.add_argument("pack", type=lambda path: pathlib.Path(path).resolve())
     runner.add_argument("--markdown", type=pathlib.Path, default=pathlib.Path("benchmark.md"))
     runner.add_argument("--json", type=pathlib.Path, default=pathlib.Path("benchmark-results.json"))
     runner.add_argument("--work", type=pathlib.Path, default=pathlib.Path("benchmark-work"))

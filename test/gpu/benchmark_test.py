@@ -4,6 +4,7 @@ saddle-bench."""
 import contextlib
 import io
 import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -81,6 +82,24 @@ class Benchmark(unittest.TestCase):
         self.assertIn("### m.tp1\n", text)
         self.assertEqual(set(report["results"]), {"m.tp1", "m.tp2"})
         self.assertNotIn("What did not run", text)
+
+    def test_the_pack_may_be_the_working_directory(self):
+        # A program beside it is started by its path, not looked for in PATH.
+        before = pathlib.Path.cwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.pack)
+        folder, self.pack = self.pack, pathlib.Path(".")
+        self.addCleanup(setattr, self, "pack", folder)
+        status, _, report = self.run_it("--no-peers", "--only", "tp=1")
+        self.assertEqual((status, set(report["results"])), (0, {"m.tp1"}))
+
+    def test_scripts_run_programs_of_packs_by_absolute_paths(self):
+        scripts = [path for path in pathlib.Path(benchmark.__file__).parent.glob("*.py")
+                   if '.add_argument("pack"' in path.read_text()]
+        self.assertGreaterEqual(len(scripts), 6)
+        for script in scripts:
+            self.assertIn('("pack", type=lambda path: pathlib.Path(path).resolve())',
+                          script.read_text(), script.name)
 
     def test_a_failure_is_told_and_the_others_stay(self):
         status, text, report = self.run_it("--no-peers")

@@ -148,7 +148,7 @@ def main():
     packer.add_argument("--layers", type=int, help="fewer than the model has")
     packer.set_defaults(command=pack)
     runner = commands.add_parser("run")
-    runner.add_argument("pack", type=pathlib.Path)
+    runner.add_argument("pack", type=lambda path: pathlib.Path(path).resolve())
     runner.add_argument("--steps", type=int, default=2000,
                         help="tokens to decode; 0: measure only")
     runner.add_argument("--runs", type=int, default=2)

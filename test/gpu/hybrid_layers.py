@@ -186,7 +186,7 @@ def main():
     packer.add_argument("--out", type=pathlib.Path, required=True)
     packer.set_defaults(command=pack)
     runner = commands.add_parser("run")
-    runner.add_argument("pack", type=pathlib.Path)
+    runner.add_argument("pack", type=lambda path: pathlib.Path(path).resolve())
     runner.add_argument("--out", type=pathlib.Path, required=True,
                         help="folder for the JSON of saddle-bench")
     runner.add_argument("--engines", nargs="+", default=["one", "two", "sunk", "pair", "pair2", "long"])

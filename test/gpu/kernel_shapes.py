@@ -211,7 +211,7 @@ def main():
                         help="two have all that is between layers")
     packer.set_defaults(command=pack)
     runner = commands.add_parser("run")
-    runner.add_argument("pack", type=pathlib.Path)
+    runner.add_argument("pack", type=lambda path: pathlib.Path(path).resolve())
     runner.add_argument("--sample-rows", type=int, default=32,
                         help="rows of a run that the reference computes; 0: all")
     runner.add_argument("--limit", type=float, default=300,

@@ -168,7 +168,7 @@ def main():
     one.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
     one.add_argument("--layers", type=int, help="of M2.5's shape")
     two = commands.add_parser("run", help="on a GPU machine")
-    two.add_argument("pack", type=pathlib.Path)
+    two.add_argument("pack", type=lambda path: pathlib.Path(path).resolve())
     two.add_argument("--gpus", type=int, default=1)
     two.add_argument("--share", action="store_true",
                      help="texts of several ranks also on one GPU")

@@ -491,7 +491,7 @@ def main():
     packer.add_argument("--kernel-cache", type=pathlib.Path)
     packer.set_defaults(command=pack)
     runner = commands.add_parser("run")
-    runner.add_argument("pack", type=pathlib.Path)
+    runner.add_argument("pack", type=lambda path: pathlib.Path(path).resolve())
     runner.add_argument("--gpus", type=int, default=1,
                         help="how many there are")
     runner.add_argument("--engines-per-gpu", type=int, default=4,
