@@ -43,10 +43,25 @@ public:
   }
 
 private:
+  static bool isInPlace(LaunchOp launch) {
+    auto bufferOf = [](Value value) {
+      while (auto view = value.getDefiningOp<ViewOp>())
+        value = view.getSource();
+      return value;
+    };
+    llvm::SmallDenseSet<Value> inputs;
+    for (Value input : launch.getInputs())
+      inputs.insert(bufferOf(input));
+    return llvm::any_of(launch.getOutputs(), [&](Value output) {
+      return inputs.contains(bufferOf(output));
+    });
+  }
+
   LogicalResult describe(LaunchOp launch) {
     auto kernel = symbols.lookup<KernelOp>(launch.getKernel());
     desc.op = kernel.getReference().str();
     desc.constants = kernel.getConstants();
+    desc.inPlace = isInPlace(launch);
     SmallVector<Value> values(launch.getInputs());
     llvm::append_range(values, launch.getOutputs());
     auto steps = kernel.getBody();

@@ -65,6 +65,9 @@ struct LaunchDesc {
   /// Of a launch with state of sequences: how many slots that has.
   int64_t sequences = 0;
 
+  /// An output's buffer is an input's, too.
+  bool inPlace = false;
+
   /// Ranks of the group of a collective, or of a launch that exchanges data.
   int64_t groupSize = 1;
 

@@ -13,6 +13,7 @@ template <int group, int most, int cols, int padded, int tokenBytes,
           int factorStride>
 struct TokenCodes {
   static constexpr int kGroups = (cols + group - 1) / group;
+  static constexpr int kPadded = padded;
   static constexpr int kCodeBytes = most * tokenBytes;
   static constexpr int kBytes =
       kCodeBytes + kGroups * factorStride * static_cast<int>(sizeof(float));
@@ -92,6 +93,41 @@ struct TokenCodes {
   static __device__ __forceinline__ void
   encode(uint8_t *codes, int count, int warp, int warps, RowOf rowOf) {
     encode(codes, count, warp, warps, rowOf, [] {});
+  }
+
+  /// Encodes `count` columns of a token, from `column` on, that a lane has in
+  /// registers; the lanes behind it have the group's others. Called by whole
+  /// warps: behind the last column values are zeros.
+  template <int count>
+  static __device__ __forceinline__ void
+  storeLanes(uint8_t *codes, int token, int column,
+             const float (&values)[count]) {
+    constexpr int kLanes = group / count;
+    static_assert(cols % group == 0 && group % count == 0 && kLanes <= 32 &&
+                      32 % kLanes == 0 && count % 4 == 0,
+                  "a warp has whole groups");
+    float largest = 0;
+#pragma unroll
+    for (int i = 0; i < count; ++i)
+      largest = fmaxf(largest, fabsf(values[i]));
+#pragma unroll
+    for (int distance = kLanes / 2; distance > 0; distance /= 2)
+      largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, distance));
+    if (column >= padded)
+      return;
+    float scale = groupScale(largest);
+    Divisor divisor(scale);
+    auto *to =
+        reinterpret_cast<uint32_t *>(codes + token * tokenBytes + column);
+#pragma unroll
+    for (int i = 0; i < count; i += 4)
+      to[i / 4] =
+          e4m3Pair(divisor.divide(values[i]), divisor.divide(values[i + 1])) |
+          e4m3Pair(divisor.divide(values[i + 2]), divisor.divide(values[i + 3]))
+              << 16;
+    if (column % group == 0 && column < cols)
+      reinterpret_cast<float *>(
+          codes + kCodeBytes)[column / group * factorStride + token] = scale;
   }
 };
 

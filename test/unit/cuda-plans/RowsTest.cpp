@@ -203,6 +203,55 @@ TEST_F(RowsPlanTest, ANormLeavesAsTheCodesOfItsProduct) {
             "most");
 }
 
+/// Of a token or two every CTA of the product makes the norm for itself.
+TEST_F(RowsPlanTest, ANormOfATokenIsMadeWhereItIsMultiplied) {
+  auto fused = [&](int64_t tokens, int64_t width, mlir::Type type) {
+    LaunchDesc result = launch(
+        "add_rms_norm_linear",
+        {operand("a", type, {tokens, width}),
+         operand("b", type, {tokens, width}), operand("weight", f32(), {width}),
+         operand("w", e4m3(), {4096, width}),
+         scale("w_scale", {32, (width + 127) / 128}, 128, 128),
+         operand("out", type, {tokens, width}),
+         operand("out", bf16(), {tokens, 4096})},
+        {});
+    result.body = {step("add", {0, 1, 5}, {}),
+                   step("rms_norm", {5, 2, 7}, {}, {{"eps", 1e-5}}),
+                   step("linear", {7, 3, 4, 6}, {{"act_group", 128}})};
+    return result;
+  };
+  for (int64_t tokens : {1, 2}) {
+    KernelPlan p = plan(fused(tokens, 3072, bf16()));
+    EXPECT_THAT(p.headers, ElementsAre("impls/norm_linear.cuh"));
+    ASSERT_EQ(p.functions.size(), 1u);
+    EXPECT_TRUE(p.functions[0].waitsItself);
+    EXPECT_EQ(p.workspaceBytes, 0u);
+    EXPECT_THAT(p.functions[0].body,
+                HasSubstr("addRmsNormLinear<1, 128, Matrix<bf16, " +
+                          std::to_string(tokens) + ", 3072, 3072>, "));
+    // Where streamLinear() has them: w, its scale, out; then b and the sum.
+    for (const char *place : {"p.operands[1] = launch.operands[3];",
+                              "p.operands[2] = launch.operands[4];",
+                              "p.operands[3] = launch.operands[6];",
+                              "p.operands[4] = launch.operands[1];",
+                              "p.operands[6] = launch.operands[5];"})
+      EXPECT_THAT(p.functions[0].body, HasSubstr(place));
+    ASSERT_EQ(p.products.size(), 1u);
+    EXPECT_THAT(p.products[0].product,
+                testing::EndsWith(" normalised where they are used"));
+  }
+  EXPECT_EQ(plan(fused(1, 3072, f32())).functions.size(), 1u);
+  // Three tokens; a group that is not whole; a row that is too much for the
+  // registers of a CTA of 256 threads; sums in the place of what others read.
+  EXPECT_EQ(plan(fused(3, 3072, bf16())).functions.size(), 2u);
+  EXPECT_EQ(plan(fused(1, 3072 - 64, bf16())).functions.size(), 2u);
+  EXPECT_EQ(plan(fused(1, 8192, bf16())).functions.size(), 1u);
+  EXPECT_EQ(plan(fused(1, 8192 + 128, bf16())).functions.size(), 2u);
+  LaunchDesc inPlace = fused(1, 3072, bf16());
+  inPlace.inPlace = true;
+  EXPECT_EQ(plan(inPlace).functions.size(), 2u);
+}
+
 /// The norm behind a recurrence and its gate, encoded for the product that
 /// alone reads them.
 TEST_F(RowsPlanTest, AGatedNormLeavesAsCodes) {

@@ -256,8 +256,15 @@ public:
 
   FailureOr<KernelPlan> plan(const LaunchDesc &launch,
                              std::string &error) const override {
-    return launch.groupSize < 2 ? planOnOneRank(launch, error)
-                                : planAcrossRanks(launch, error);
+    FailureOr<KernelPlan> plan = launch.groupSize < 2
+                                     ? planOnOneRank(launch, error)
+                                     : planAcrossRanks(launch, error);
+    // Attention has nothing to fetch early, and is slower where it comes while
+    // the product before this still runs (docs/benchmarks.md, "Who may come
+    // early").
+    if (succeeded(plan))
+      plan->functions.back().holdsNext = true;
+    return plan;
   }
 };
 

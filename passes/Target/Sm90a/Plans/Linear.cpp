@@ -365,6 +365,22 @@ saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
   return plan;
 }
 
+std::optional<ResidentProduct>
+saddle::cuda::planResidentProduct(const LaunchDesc &launch, StringRef how) {
+  ScaledLinear op(launch);
+  StreamShape shape(op.w.element);
+  if (!op.canStream(shape))
+    return std::nullopt;
+  shape.keepTokens(op.tokens, op.cols, op.group);
+  std::optional<DividedProduct> divided =
+      divideProduct(launch, shape, /*tiles=*/false, how);
+  if (!divided)
+    return std::nullopt;
+  divide(shape, divided->division, op.w);
+  return ResidentProduct{*divided, shape.text(), op.scales(),
+                         productFunction("", shape, op.w.shape[0], op.tokens)};
+}
+
 /// The same for scaled weights: CTAs encode tokens for themselves, or a
 /// function before does.
 static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
@@ -373,23 +389,19 @@ static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
   if (!op.canStream(shape))
     return std::nullopt;
   // Encoding a group for each warp again in every CTA is cheaper than a launch.
-  if (op.tokens * ceilDiv(op.cols, op.group) <= 8) {
-    shape.keepTokens(op.tokens, op.cols, op.group);
-    if (std::optional<DividedProduct> divided = divideProduct(
-            launch, shape, /*tiles=*/false, " encoded where they are used")) {
-      divide(shape, divided->division, op.w);
+  if (op.tokens * ceilDiv(op.cols, op.group) <= 8)
+    if (std::optional<ResidentProduct> product =
+            planResidentProduct(launch, " encoded where they are used")) {
       KernelPlan plan;
-      plan.products = {*divided};
+      plan.products = {product->divided};
       plan.headers = {"impls/linear_stream.cuh"};
-      plan.functions.push_back(productFunction(
-          formatv("linearEncodeStream<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p);",
-                  extentNumber(launch), op.group, matrixType(op.x),
-                  matrixType(op.w), matrixType(op.out), shape.text(),
-                  op.scales()),
-          shape, op.w.shape[0], op.tokens));
+      plan.functions = {std::move(product->function)};
+      plan.functions.front().body = formatv(
+          "linearEncodeStream<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p);",
+          extentNumber(launch), op.group, matrixType(op.x), matrixType(op.w),
+          matrixType(op.out), product->shape, product->scales);
       return plan;
     }
-  }
   std::optional<KernelPlan> plan = planLinearOfEncoded(launch);
   if (!plan)
     return std::nullopt;

@@ -73,6 +73,18 @@ struct EncodedTokens {
 /// where no kernel takes such tokens.
 std::optional<KernelPlan> planLinearOfEncoded(const LaunchDesc &launch);
 
+/// The product of a linear with scaled weights whose CTAs have its few tokens
+/// as codes that each makes for itself (ResidentTokens of tile/stream_cta.cuh):
+/// a function without a body.
+struct ResidentProduct {
+  DividedProduct divided;
+  std::string shape, scales; // types
+  FunctionPlan function;
+};
+/// `how` ends the product's name. None where rows cannot stream.
+std::optional<ResidentProduct> planResidentProduct(const LaunchDesc &launch,
+                                                   llvm::StringRef how);
+
 /// Attention whose rows a last function leaves as `encoded`, in place of its
 /// last operand; the tokens have the width of attention's output. None where
 /// rows are not combined from ranges, or a head is no group.
