@@ -205,15 +205,16 @@ TEST_F(RowsPlanTest, ANormLeavesAsTheCodesOfItsProduct) {
 
 /// Of a token or two every CTA of the product makes the norm for itself.
 TEST_F(RowsPlanTest, ANormOfATokenIsMadeWhereItIsMultiplied) {
-  auto fused = [&](int64_t tokens, int64_t width, mlir::Type type) {
+  auto fused = [&](int64_t tokens, int64_t width, mlir::Type type,
+                   int64_t rows = 4096) {
     LaunchDesc result = launch(
         "add_rms_norm_linear",
         {operand("a", type, {tokens, width}),
          operand("b", type, {tokens, width}), operand("weight", f32(), {width}),
-         operand("w", e4m3(), {4096, width}),
-         scale("w_scale", {32, (width + 127) / 128}, 128, 128),
+         operand("w", e4m3(), {rows, width}),
+         scale("w_scale", {rows / 128, (width + 127) / 128}, 128, 128),
          operand("out", type, {tokens, width}),
-         operand("out", bf16(), {tokens, 4096})},
+         operand("out", bf16(), {tokens, rows})},
         {});
     result.body = {step("add", {0, 1, 5}, {}),
                    step("rms_norm", {5, 2, 7}, {}, {{"eps", 1e-5}}),
@@ -241,6 +242,9 @@ TEST_F(RowsPlanTest, ANormOfATokenIsMadeWhereItIsMultiplied) {
                 testing::EndsWith(" normalised where they are used"));
   }
   EXPECT_EQ(plan(fused(1, 3072, f32())).functions.size(), 1u);
+  // 16 rows for a CTA, two of which a multiprocessor holds at a time.
+  EXPECT_EQ(plan(fused(1, 3072, bf16(), 4224)).functions.size(), 1u);
+  EXPECT_EQ(plan(fused(1, 3072, bf16(), 4224 + 128)).functions.size(), 2u);
   // Three tokens; a group that is not whole; a row that is too much for the
   // registers of a CTA of 256 threads; sums in the place of what others read.
   EXPECT_EQ(plan(fused(3, 3072, bf16())).functions.size(), 2u);

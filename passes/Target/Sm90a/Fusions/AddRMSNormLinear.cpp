@@ -86,7 +86,10 @@ private:
       return std::nullopt;
     std::optional<ResidentProduct> product =
         planResidentProduct(linear, " normalised where they are used");
-    if (!product || tokens * cols > product->function.block * kMostOfThread)
+    // CTAs of a second round would do it behind the first.
+    if (!product || tokens * cols > product->function.block * kMostOfThread ||
+        product->function.grid[0] >
+            kMultiprocessors * product->function.residentBlocks)
       return std::nullopt;
     KernelPlan step;
     step.products = {product->divided};
