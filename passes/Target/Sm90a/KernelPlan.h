@@ -112,6 +112,8 @@ struct FunctionPlan {
   /// The next function reads, before it waits, what was there before this one
   /// began: it may come only when this one has waited.
   bool holdsNext = false;
+  /// The next function is slower when it comes before this one ends.
+  bool keepsNextAway = false;
 };
 
 struct KernelPlan {

@@ -95,8 +95,9 @@ static void printFunction(llvm::raw_ostream &os, StringRef name,
     os << ", " << function.residentBlocks;
   os << ")\n    " << name << "(const __grid_constant__ LaunchParams p) {\n";
   if (!function.waitsItself)
-    os << (function.holdsNext ? "  waitForPrevious();\n  allowNext();\n"
-                              : "  allowNext();\n  waitForPrevious();\n");
+    os << (function.keepsNextAway ? "  waitForPrevious();\n"
+           : function.holdsNext   ? "  waitForPrevious();\n  allowNext();\n"
+                                  : "  allowNext();\n  waitForPrevious();\n");
   SmallVector<StringRef> lines;
   StringRef(function.body).rtrim('\n').split(lines, '\n');
   for (StringRef line : lines)

@@ -119,7 +119,7 @@ private:
          << function.exclusiveGrid << " " << function.cluster << " "
          << function.block << " " << function.sharedBytes << " "
          << function.residentBlocks << " " << function.waitsItself << " "
-         << function.holdsNext << "\n"
+         << function.holdsNext << " " << function.keepsNextAway << "\n"
          << function.body << "\n";
     return content;
   }

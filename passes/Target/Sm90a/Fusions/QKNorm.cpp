@@ -259,11 +259,10 @@ public:
     FailureOr<KernelPlan> plan = launch.groupSize < 2
                                      ? planOnOneRank(launch, error)
                                      : planAcrossRanks(launch, error);
-    // Attention has nothing to fetch early, and is slower where it comes while
-    // the product before this still runs (docs/benchmarks.md, "Who may come
-    // early").
+    // Attention has nothing to fetch early, and reads slower where it came
+    // beside the kernels before (docs/benchmarks.md, "Who may come early").
     if (succeeded(plan))
-      plan->functions.back().holdsNext = true;
+      plan->functions.back().keepsNextAway = true;
     return plan;
   }
 };
