@@ -314,6 +314,8 @@ def refused(test, draft):
         (compiled({}, "--draft-taps-are", "leaving"),
          "layers 2, 3, 4 (from its config.json, layers left) are not ascending layers of "
          "the model, which has 0 to 3"),
+        (compiled({"eagle_config": {}}, "--draft-taps-are", "leaving"),
+         "--draft-taps-are leaving has no effect: the draft's config.json names no layers"),
         (compiled({"eagle_config": {}}),
          "layers 2, 2, 1 (the default, since its config.json names none) are not"),
         (compiled(quantised), 'tensor "fc.weight" is bf16, but'),
