@@ -26,8 +26,8 @@ SPECIFIER = re.compile(r"%[-+ #0]*[\d.*]*(?:hh|h|ll|l|z|j|t|L)?[a-zA-Z]|%%")
 # Calls with a format: which argument it is, and the code where none is given.
 FORMATTED = {"makeError": (1, "varies"), "fail": (1, "InvalidArgument"), "error": (1, "DataLoss"), "refuse": (0, "DataLoss")}
 CALL = re.compile(r"\b(emitOpError|emitError|" + "|".join(FORMATTED) + r")\(")
-# A message that is needed where nothing can be formatted.
-CONSTANT = re.compile(r'\bconstexpr char kOutOfMemoryText\[\] =((?:\s*"(?:[^"\\]|\\.)*")+);')
+# A message that is needed where no error can be made.
+CONSTANT = re.compile(r'\bconstexpr char k\w+Text\[\] =((?:\s*"(?:[^"\\]|\\.)*")+);')
 BARE_STATUS = re.compile(r"\bStatus\((?=StatusCode::)")
 USER_ERROR = re.compile(r'asUserError\(\s*"(\w*)",[\s\w().:>-]*$')
 FOLDERS = ("runtime", "models", "dialects", "passes", "compiler", "tools")
