@@ -38,10 +38,14 @@ constexpr Reader kReaders[] = {
     {"--tuning-candidate", Phase::Engine, Phase::Engine},
 };
 
-/// Only where device code is planned, and only where it is compiled.
-constexpr llvm::StringLiteral kDeviceFlags[] = {"--tuning-candidate", "--nvcc",
-                                                "--kernel-cache"};
-constexpr llvm::StringLiteral kNvccFlags[] = {"--nvcc", "--kernel-cache"};
+/// An option of device code, and whether it is about compiling it.
+struct DeviceOption {
+  llvm::StringLiteral flag;
+  bool ofNvcc;
+};
+
+constexpr DeviceOption kDeviceOptions[] = {
+    {"--tuning-candidate", false}, {"--nvcc", true}, {"--kernel-cache", true}};
 
 constexpr llvm::StringLiteral kDraftFlags[] = {"--draft-taps",
                                                "--draft-taps-are"};
@@ -89,13 +93,15 @@ Status saddle::checkEffects(const CompileOptions &options) {
           return hasNoEffect(flag, why);
     if (llvm::is_contained(kDraftFlags, flag) && options.draft.empty())
       return hasNoEffect(flag, "there is no --draft");
-    if (!llvm::is_contained(kDeviceFlags, flag))
-      continue;
-    if (target && target->deviceCode() == DeviceCode::None)
-      return hasNoEffect(flag,
-                         "target " + options.target + " has no device code");
-    if (llvm::is_contained(kNvccFlags, flag) && options.compileTo)
-      return hasNoEffect(flag, "--compile-to compiles no device code");
+    for (const DeviceOption &option : kDeviceOptions) {
+      if (flag != option.flag)
+        continue;
+      if (target && target->deviceCode() == DeviceCode::None)
+        return hasNoEffect(flag,
+                           "target " + options.target + " has no device code");
+      if (option.ofNvcc && options.compileTo)
+        return hasNoEffect(flag, "--compile-to compiles no device code");
+    }
   }
   if (!options.dumpKernels.empty() && options.compileTo &&
       *options.compileTo < Phase::Engine)
