@@ -273,7 +273,7 @@ def measured(test, draft):
     engine = test.engine("--spec-tokens", 5, draft=draft)
     found = json.loads(call([test.bench_tool, engine, "--weights", NANO, "--draft-weights", draft,
                              "--batch", 1, "--context", 8, "--steps", 1, "--spec-tokens", 5,
-                             "--spec-acceptance", 1, "--json"]))["speculation"]
+                             "--spec-acceptance", 1, "--chain", 1, "--json"]))["speculation"]
     expect(len(found) == 1 and found[0]["rounds"] == 1, found)
     # All five of every round, the last one included, and the token of the model behind them.
     expect(found[0]["acceptance"] == 1 and found[0]["accepted_length"] == 6, found)
