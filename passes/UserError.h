@@ -14,9 +14,9 @@ namespace detail {
 inline constexpr llvm::StringLiteral kUserError = "user error";
 } // namespace detail
 
-/// Marks an error as the user's. `identifier` is that of docs/Diagnostics.md,
-/// "D3fa201", which is printed behind the message; the lint `diagnostics` says
-/// when the words have another.
+/// Marks an error, or a warning, as the user's. `identifier` is that of
+/// docs/Diagnostics.md, "D3fa201", which is printed behind the message; the
+/// lint `diagnostics` says when the words have another.
 inline mlir::InFlightDiagnostic asUserError(llvm::StringLiteral identifier,
                                             mlir::InFlightDiagnostic error) {
   auto &metadata = error.getUnderlyingDiagnostic()->getMetadata();

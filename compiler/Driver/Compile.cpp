@@ -47,6 +47,11 @@ static bool report(const Status &status) {
   return status.ok();
 }
 
+static void warn(const std::string &text) {
+  llvm::errs() << "saddle-compile: warning: " << printable(text) << "\n";
+}
+static void warn(const Status &status) { warn(status.labelled()); }
+
 /// "layers.3.experts: " for ops that the importer named, "file:3:5: " for
 /// parsed ones.
 static void printPlace(llvm::raw_ostream &os, Location loc) {
@@ -71,7 +76,8 @@ public:
       if (isUsersFault())
         return success();
       std::optional<StringRef> identifier = identifierOfUserError(diagnostic);
-      usersFault = identifier.has_value();
+      usersFault = identifier.has_value() &&
+                   diagnostic.getSeverity() == DiagnosticSeverity::Error;
       StringRef severity;
       switch (diagnostic.getSeverity()) {
       case DiagnosticSeverity::Error:
@@ -201,16 +207,17 @@ private:
       return report(imported.status());
     const Importer &importer = **imported;
     for (const std::string &warning : importer.warnings())
-      llvm::errs() << "saddle-compile: warning: " << printable(warning) << "\n";
+      warn(warning);
     if (options.explain)
       for (const std::string &line : importer.explanation())
         llvm::errs() << "saddle-compile: remark: stored " << printable(line)
                      << "\n";
     if (importer.facts().tokens.eos.empty())
-      llvm::errs() << "saddle-compile: warning: " << printable(options.input)
-                   << ": no eos_token_id, in config.json or "
-                      "generation_config.json; answers will end at a limit of "
-                      "tokens only\n";
+      warn(makeError(StatusCode::InvalidArgument,
+                     "%s: no eos_token_id, in config.json or "
+                     "generation_config.json; answers will end at a limit of "
+                     "tokens only",
+                     options.input.c_str()));
     BuildOptions build = options.build;
     int64_t longest = importer.facts().maxPositions;
     if (options.maxSeqLenIsDefault)
@@ -233,7 +240,7 @@ private:
     if (!draft.ok())
       return report(draft.status());
     for (const std::string &warning : (*draft)->warnings())
-      llvm::errs() << "saddle-compile: warning: " << printable(warning) << "\n";
+      warn(warning);
     llvm::errs() << "saddle-compile: note: "
                  << printable((*draft)->describeTaps()) << "\n";
     bool isFolder = llvm::sys::fs::is_directory(options.input);
@@ -414,8 +421,8 @@ private:
     Status status = cuda::KernelCache(folder).open();
     if (status.ok())
       return folder;
-    llvm::errs() << "saddle-compile: warning: " << printable(status.labelled())
-                 << "; compiling without a cache\n";
+    warn(retellError(status, "%s; compiling without a cache",
+                     status.message().c_str()));
     return "";
   }
 
@@ -438,8 +445,7 @@ private:
     if (!report(compiled.status()))
       return std::nullopt;
     if (!statistics.cacheError.ok())
-      llvm::errs() << "saddle-compile: warning: kernel cache: "
-                   << printable(statistics.cacheError.labelled()) << "\n";
+      warn(statistics.cacheError.within("kernel cache"));
     for (size_t i = 0; i < sources.size(); ++i)
       binaries[sources[i].name] = std::move((*compiled)[i]);
     if (options.explain)

@@ -35,10 +35,20 @@ constexpr Reader kReaders[] = {
     {"--experts", Phase::Dist, Phase::Dist},
     {"--replica-rows", Phase::Dist, Phase::Dist},
     {"--target", Phase::Dist, Phase::Engine},
+    {"--tuning-candidate", Phase::Engine, Phase::Engine},
 };
 
-/// Only where device code is compiled.
-constexpr llvm::StringLiteral kDeviceFlags[] = {"--nvcc", "--kernel-cache"};
+/// An option of device code, and whether it is about compiling it.
+struct DeviceOption {
+  llvm::StringLiteral flag;
+  bool ofNvcc;
+};
+
+constexpr DeviceOption kDeviceOptions[] = {
+    {"--tuning-candidate", false}, {"--nvcc", true}, {"--kernel-cache", true}};
+
+constexpr llvm::StringLiteral kDraftFlags[] = {"--draft-taps",
+                                               "--draft-taps-are"};
 
 } // namespace
 
@@ -53,10 +63,10 @@ static std::string unreadBecause(const Reader &reader,
                                  const CompileOptions &options) {
   Phase from = options.compileFrom.value_or(Phase::Start);
   Phase to = options.compileTo.value_or(Phase::Engine);
-  // IR of a phase has left it behind; the engine phase ends with the file,
+  // IR of a phase has left it behind; but the engine phase ends with the file,
   // which names the target.
   bool past = options.compileFrom && reader.last <= from &&
-              (reader.last != Phase::Engine || options.compileTo);
+              (reader.flag != "--target" || options.compileTo);
   if (past)
     return "--compile-from " + phaseName(from).str() +
            " begins behind the phase that reads it (" +
@@ -81,19 +91,27 @@ Status saddle::checkEffects(const CompileOptions &options) {
       if (flag == reader.flag)
         if (std::string why = unreadBecause(reader, options); !why.empty())
           return hasNoEffect(flag, why);
-    if (!llvm::is_contained(kDeviceFlags, flag))
-      continue;
-    if (target && target->deviceCode() == DeviceCode::None)
-      return hasNoEffect(flag,
-                         "target " + options.target + " has no device code");
-    if (options.compileTo)
-      return hasNoEffect(flag, "--compile-to compiles no device code");
+    if (llvm::is_contained(kDraftFlags, flag) && options.draft.empty())
+      return hasNoEffect(flag, "there is no --draft");
+    for (const DeviceOption &option : kDeviceOptions) {
+      if (flag != option.flag)
+        continue;
+      if (target && target->deviceCode() == DeviceCode::None)
+        return hasNoEffect(flag,
+                           "target " + options.target + " has no device code");
+      if (option.ofNvcc && options.compileTo)
+        return hasNoEffect(flag, "--compile-to compiles no device code");
+    }
   }
   if (!options.dumpKernels.empty() && options.compileTo &&
       *options.compileTo < Phase::Engine)
     return hasNoEffect("--dump-kernels",
                        "--compile-to " + phaseName(*options.compileTo).str() +
                            " ends before kernels have sources");
+  if (llvm::is_contained(options.given, "--draft-taps-are") &&
+      !options.draftOptions.taps.empty())
+    return hasNoEffect("--draft-taps-are",
+                       "--draft-taps names layers that are entered");
   if (!options.stageLayers.empty() && options.topology.pp == 1)
     return hasNoEffect("--stage-layers", "--topology has pp = 1");
   return Status();

@@ -1,6 +1,7 @@
 #include "models/Common/FamilyModel.h"
 
 #include "models/Common/Fields.h"
+#include "runtime/src/base/Printable.h"
 
 namespace saddle {
 
@@ -26,15 +27,14 @@ void warnOfUselessNames(const ConfigReader &config,
   if (useless.empty())
     return;
   const bool all = useless.size() == quantisation.unconverted.list().size();
-  warn(config,
-       std::string("quantization_config.") + quantisation.unconvertedField +
-           ": \"" + useless.front() + "\"" +
-           (useless.size() > 1
-                ? " and " + std::to_string(useless.size() - 1) + " more"
-                : "") +
-           " match no module of this model" +
-           (all ? "; nothing is left unquantised by this list" : ""),
-       warnings);
+  const std::string others =
+      useless.size() > 1
+          ? " and " + std::to_string(useless.size() - 1) + " more"
+          : "";
+  warn(config, warnings,
+       "quantization_config.%s: \"%s\"%s match no module of this model%s",
+       quantisation.unconvertedField, printable(useless.front()).c_str(),
+       others.c_str(), all ? "; nothing is left unquantised by this list" : "");
 }
 
 Status checkGateAndUp(const ConfigReader &config, const ModelWeights &weights) {
@@ -94,10 +94,9 @@ Status settleCacheScales(const ImportOptions &options,
   }
   if (!last) {
     if (quantisation.cacheScales && options.fp8Cache)
-      warn(config,
+      warn(config, warnings,
            "quantization_config says that scales of the KV cache are stored, "
-           "but there are none: keys and values are stored as they are",
-           warnings);
+           "but there are none: keys and values are stored as they are");
     return Status();
   }
   // Layers with caches are those that may have scales at all.
@@ -122,10 +121,9 @@ Status settleCacheScales(const ImportOptions &options,
       kept.push_back(std::move(weight));
   }
   weights.used = std::move(kept);
-  warn(config,
+  warn(config, warnings,
        "scales of the KV cache are stored, which count for an fp8 cache only; "
-       "give --kv-dtype fp8 to use them",
-       warnings);
+       "give --kv-dtype fp8 to use them");
   return Status();
 }
 

@@ -1,6 +1,9 @@
 #include "models/Common/Fields.h"
 
+#include "runtime/src/base/Printable.h"
+
 #include <cinttypes>
+#include <cstdarg>
 
 namespace saddle {
 
@@ -58,9 +61,14 @@ void skipGenericFields(ConfigReader &reader) {
   skipUnused(reader, genericFields);
 }
 
-void warn(const ConfigReader &reader, const std::string &message,
-          std::vector<std::string> &warnings) {
-  warnings.push_back(reader.path() + ": " + message);
+void warn(const ConfigReader &reader, std::vector<std::string> &warnings,
+          const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  // Warnings are told apart as errors are.
+  Status status = makeErrorV(StatusCode::InvalidArgument, format, args);
+  va_end(args);
+  warnings.push_back(status.within(reader.path()).labelled());
 }
 
 void refuseWindows(ConfigReader &reader) {
@@ -75,7 +83,8 @@ void refuseWindows(ConfigReader &reader) {
 void warnUnknownFields(const ConfigReader &reader,
                        std::vector<std::string> &warnings) {
   for (const std::string &name : reader.unread())
-    warn(reader, name + ": not a known field, ignored", warnings);
+    warn(reader, warnings, "%s: not a known field, ignored",
+         printable(name).c_str());
 }
 
 static std::optional<std::vector<int64_t>> readList(ConfigReader &reader,
@@ -150,11 +159,9 @@ readIds(ConfigReader &reader, const char *key, int64_t vocab,
     if (id < vocab)
       known.push_back(id);
     else
-      warn(reader,
-           std::string(key) + ": " + std::to_string(id) +
-               " is not below vocab_size = " + std::to_string(vocab) +
-               ", ignored",
-           warnings);
+      warn(reader, warnings,
+           "%s: %" PRId64 " is not below vocab_size = %" PRId64 ", ignored",
+           key, id, vocab);
   }
   return known;
 }

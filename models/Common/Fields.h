@@ -77,9 +77,10 @@ void refuseWindows(ConfigReader &reader);
 /// registry has read.
 void skipGenericFields(ConfigReader &reader);
 
-/// `FILE: message` to `warnings`.
-void warn(const ConfigReader &reader, const std::string &message,
-          std::vector<std::string> &warnings);
+/// Formats like printf, and adds "FILE: message [D3fa201]" to `warnings`.
+[[gnu::format(printf, 3, 4)]] void warn(const ConfigReader &reader,
+                                        std::vector<std::string> &warnings,
+                                        const char *format, ...);
 
 /// A warning for each field of the reader's object that nobody asked for. Call
 /// last.

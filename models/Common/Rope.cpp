@@ -79,10 +79,10 @@ RopeParameters readRope(ConfigReader &reader, int64_t headDim,
   if (factor)
     rope.dims = applyFactor(reader, *factor, headDim, declared);
   else if (!declared && missing == RotaryDefault::AllDimsWithWarning)
-    warn(reader,
-         "rotary_dim: missing, and no partial_rotary_factor either: all " +
-             std::to_string(headDim) + " dims of a head rotate",
-         warnings);
+    warn(reader, warnings,
+         "rotary_dim: missing, and no partial_rotary_factor either: all "
+         "%" PRId64 " dims of a head rotate",
+         headDim);
   if (rope.dims > headDim || rope.dims % 2)
     reader.fail("rotary_dim",
                 "%" PRId64 " must be even and at most head_dim = %" PRId64,

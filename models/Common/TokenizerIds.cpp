@@ -2,10 +2,12 @@
 
 #include "runtime/src/base/File.h"
 #include "runtime/src/base/Json.h"
+#include "runtime/src/base/Printable.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cinttypes>
 
 namespace saddle {
 
@@ -97,11 +99,10 @@ void settleTokenIds(const ConfigReader &config,
     if (!id || *id < 0 || *id >= vocab ||
         std::find(given.begin(), given.end(), *id) != given.end())
       return;
-    warn(config,
-         std::string(idKey) + " is " + list(given) + ", but " + tokenKey +
-             " of tokenizer_config.json, \"" + text + "\", is token " +
-             std::to_string(*id) + ", which is used",
-         warnings);
+    warn(config, warnings,
+         "%s is %s, but %s of tokenizer_config.json, \"%s\", is token %" PRId64
+         ", which is used",
+         idKey, list(given).c_str(), tokenKey, printable(text).c_str(), *id);
     given = {*id};
   };
   settle("bos_token_id", "bos_token", ids.bos);

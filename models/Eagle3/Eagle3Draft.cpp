@@ -263,6 +263,10 @@ Status Eagle3Draft::chooseTaps(const DraftOptions &options) {
         ++layer;
       tapsFrom = "from its config.json, layers left";
     }
+  } else if (options.convention == TapConvention::Leaving) {
+    return fail(StatusCode::InvalidArgument,
+                "--draft-taps-are leaving has no effect: the draft's "
+                "config.json names no layers; name them with --draft-taps");
   } else {
     // What engines and trainers use where nothing is said.
     taps = {2, layers / 2, layers - 3};

@@ -108,10 +108,9 @@ private:
       config.isLinear.push_back(kind == 0);
     if (!names.empty() || !isTransformers())
       return;
-    warn(reader,
+    warn(reader, warnings,
          "attn_type_list: transformers does not read it and would alternate "
-         "the kinds of layers; the list is used",
-         warnings);
+         "the kinds of layers; the list is used");
   }
 
   /// A factor under either name.
@@ -152,12 +151,12 @@ private:
     bool anyLinear = std::find(config.isLinear.begin(), config.isLinear.end(),
                                true) != config.isLinear.end();
     if (isTransformers() && anyLinear && (heads & (heads - 1)) != 0)
-      warn(reader,
-           "num_attention_heads: " + std::to_string(heads) +
-               " is not a power of two, for which transformers computes other "
-               "decays than the published code; those of the published code "
-               "are used",
-           warnings);
+      warn(reader, warnings,
+           "num_attention_heads: %" PRId64
+           " is not a power of two, for which transformers computes other "
+           "decays than the published code; those of the published code are "
+           "used",
+           heads);
   }
 
   ConfigReader reader;

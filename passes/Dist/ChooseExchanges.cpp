@@ -296,7 +296,7 @@ public:
       if (each.refused > 1)
         where += "; and " + std::to_string(each.refused - 1) + " more";
       if (each.followed) {
-        module.emitWarning(wish)
+        asUserError("Df38b21", module.emitWarning(wish))
             << " is not followed everywhere (" << where << ")";
         continue;
       }

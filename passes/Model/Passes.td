@@ -97,6 +97,7 @@ def SinkRMSFactors : Pass<"model-sink-rms-factors", "::mlir::ModuleOp"> {
     Across ranks the sum of squares then waits for the product's partial sums, and both meet in one exchange. The mathematics are the same, roundings are
     not: without this pass ops stand in the order of the published code. Products over quantised activations may be moved across, because a group's scale
     takes up the factor. Prefill functions stay as they are: they wait for bytes, not for exchanges, and would read and write rows once more.
+    Decode functions of which none has such a factor are an error: who asked for the pass expects something.
   }];
   let dependentDialects = ["::saddle::model::ModelDialect"];
 }

@@ -8,6 +8,7 @@
 #include "passes/Model/Passes.h"
 
 #include "dialects/Model/IR/ModelDialect.h"
+#include "passes/UserError.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
@@ -27,14 +28,15 @@ static OpTy onlyUser(Value value) {
 }
 
 /// Nobody else may see rows that are not divided: each value on the way has one
-/// use, the scaled rows as what is gated, not as the gate.
-static void sink(RMSScaleOp scale) {
+/// use, the scaled rows as what is gated, not as the gate. False where the
+/// factor stays in front.
+static bool sink(RMSScaleOp scale) {
   auto gate = onlyUser<SigmoidGateOp>(scale.getResult());
   if (!gate || gate.getInput() != scale.getResult())
-    return;
+    return false;
   auto linear = onlyUser<LinearOp>(gate.getResult());
   if (!linear)
-    return;
+    return false;
   OpBuilder builder(scale);
   Value columns =
       ScaleColumnsOp::create(builder, scale.getLoc(), scale.getType(),
@@ -47,6 +49,7 @@ static void sink(RMSScaleOp scale) {
   linear.getResult().replaceAllUsesExcept(divided, divided);
   scale.replaceAllUsesWith(columns);
   scale.erase();
+  return true;
 }
 
 namespace {
@@ -54,12 +57,22 @@ namespace {
 struct SinkRMSFactors
     : saddle::model::impl::SinkRMSFactorsBase<SinkRMSFactors> {
   void runOnOperation() override {
+    bool decodes = false, sunk = false;
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       auto phase =
           function->getAttrOfType<StringAttr>(ModelDialect::kPhaseAttrName);
-      if (phase && phase == "decode")
-        function.walk(sink);
+      if (!phase || phase != "decode" || function.isDeclaration())
+        continue;
+      decodes = true;
+      function.walk([&](RMSScaleOp scale) { sunk |= sink(scale); });
     }
+    if (!decodes || sunk)
+      return;
+    saddle::asUserError("D7ba856", getOperation().emitError())
+        << "rms-factors = sunk has no effect: no decode divides by a norm's "
+           "root mean square in front of a gate and a product, as layers of "
+           "linear attention do; leave it at reference";
+    signalPassFailure();
   }
 };
 

@@ -41,10 +41,11 @@ def main():
     parser.add_argument("--compile", help="not used")
     parser.add_argument("--run", type=pathlib.Path, required=True)
     args = parser.parse_args()
-    engines = sorted((GOLDENS / "engines").glob("*.saddle"))
+    folder = GOLDENS / "engines"
+    engines = sorted(folder.rglob("*.saddle"))
     failures = not engines
     for engine in engines:
-        case = re.fullmatch(r"(.*)-\d+\.\d+\.saddle", engine.name)[1]
+        case = re.fullmatch(r"(.*)-\d+\.\d+\.saddle", str(engine.relative_to(folder)))[1]
         with tempfile.TemporaryDirectory() as tmp:
             try:
                 rows, error = check(args.run, engine, case, pathlib.Path(tmp))

@@ -273,7 +273,7 @@ def measured(test, draft):
     engine = test.engine("--spec-tokens", 5, draft=draft)
     found = json.loads(call([test.bench_tool, engine, "--weights", NANO, "--draft-weights", draft,
                              "--batch", 1, "--context", 8, "--steps", 1, "--spec-tokens", 5,
-                             "--spec-acceptance", 1, "--json"]))["speculation"]
+                             "--spec-acceptance", 1, "--chain", 1, "--json"]))["speculation"]
     expect(len(found) == 1 and found[0]["rounds"] == 1, found)
     # All five of every round, the last one included, and the token of the model behind them.
     expect(found[0]["acceptance"] == 1 and found[0]["accepted_length"] == 6, found)
@@ -314,6 +314,8 @@ def refused(test, draft):
         (compiled({}, "--draft-taps-are", "leaving"),
          "layers 2, 3, 4 (from its config.json, layers left) are not ascending layers of "
          "the model, which has 0 to 3"),
+        (compiled({"eagle_config": {}}, "--draft-taps-are", "leaving"),
+         "--draft-taps-are leaving has no effect: the draft's config.json names no layers"),
         (compiled({"eagle_config": {}}),
          "layers 2, 2, 1 (the default, since its config.json names none) are not"),
         (compiled(quantised), 'tensor "fc.weight" is bf16, but'),

@@ -10,6 +10,7 @@ Standard library only.
 
 import argparse
 import array
+import functools
 import json
 import math
 import pathlib
@@ -39,6 +40,7 @@ TOPOLOGIES = ("tp=1", "tp=2", "tp=4", "tp=2,ep=2", "tp=4,ep=2", "tp=2,pp=2")
 PROMPT = [5, 17, 3, 90, 44, 8, 61]
 
 
+@functools.cache
 def e4m3(code):
     exponent, mantissa = code >> 3 & 15, code & 7
     value = (1 + mantissa / 8) * 2.0 ** (exponent - 7) if exponent else \
@@ -52,6 +54,7 @@ def bf16(value):
     return (bits + 0x7fff + (bits >> 16 & 1)) >> 16
 
 
+@functools.cache
 def wide(bits):
     return array.array("f", array.array("I", [bits << 16]).tobytes())[0]
 
@@ -153,8 +156,7 @@ class Maker:
 
     def e4m3_codes(self, count):
         """Numbers of any sign, as often below 1 as above it."""
-        return bytes(self.rng.choice((c, c | 128)) for c in
-                     (self.rng.randrange(127) for _ in range(count)))
+        return bytes(self.rng.choices([c for c in range(256) if c & 127 < 127], k=count))
 
     def fp8_blocks(self, module, rows, cols):
         codes = self.e4m3_codes(rows * cols)
@@ -177,8 +179,7 @@ class Maker:
     def integers(self, rows, cols, bits, group, symmetric):
         """Codes [rows][cols], zeros [rows][groups] and the bits of scales."""
         groups = -(-cols // group)
-        codes = [[self.rng.randrange(1 << bits) for _ in range(cols)]
-                 for _ in range(rows)]
+        codes = [self.rng.choices(range(1 << bits), k=cols) for _ in range(rows)]
         zeros = [[1 << bits - 1 if symmetric else self.rng.randrange(1 << bits)
                   for _ in range(groups)] for _ in range(rows)]
         return codes, zeros, groups
@@ -266,7 +267,7 @@ class Maker:
         return (e4m3(code) * scale for code in codes)
 
     def int8_channels(self, module, rows, cols):
-        codes = [self.rng.randrange(-128, 128) for _ in range(rows * cols)]
+        codes = self.rng.choices(range(-128, 128), k=rows * cols)
         scales = array.array("f", (self.draw(cols, 128) for _ in range(rows)))
         self.stored.add(module + ".weight", "I8", [rows, cols],
                         array.array("b", codes))
@@ -283,7 +284,7 @@ class Maker:
                 for i, code in enumerate(codes))
 
     def mxfp4(self, module, rows, cols):
-        codes = [self.rng.randrange(16) for _ in range(rows * cols)]
+        codes = self.rng.choices(range(16), k=rows * cols)
         powers = self.powers(rows * cols // 32, cols, 4)
         self.stored.add(module + ".weight_packed", "U8", [rows, cols // 2],
                         pairs(codes))
@@ -295,9 +296,8 @@ class Maker:
     def nvfp4(self, module, rows, cols):
         """compressed-tensors divides by the scale of all, ModelOpt multiplies."""
         modelopt = self.quantisation["quant_method"] == "modelopt"
-        codes = [self.rng.randrange(16) for _ in range(rows * cols)]
-        scales = bytes(self.rng.randrange(1, 127)
-                       for _ in range(rows * cols // 16))
+        codes = self.rng.choices(range(16), k=rows * cols)
+        scales = bytes(self.rng.choices(range(1, 127), k=rows * cols // 16))
         factor = single(self.draw(cols, 64 * 4))
         shape = [] if modelopt else [1]
         stored = single(factor if modelopt else 1 / factor)

@@ -21,14 +21,14 @@ HEADER = 64  # bytes of an engine file before its FlatBuffer
 
 
 def engines():
-    for path in sorted((ROOT / "test/e2e/goldens/engines").glob("*.saddle")):
+    for path in sorted((ROOT / "test/e2e/goldens/engines").rglob("*.saddle")):
         data = path.read_bytes()
         size = int.from_bytes(data[16:24], "little")
         yield data[HEADER:HEADER + size]
 
 
 def checkpoints():
-    for path in sorted((ROOT / "test/e2e/goldens").glob("*/model*.safetensors")):
+    for path in sorted((ROOT / "test/e2e/goldens").rglob("model*.safetensors")):
         data = path.read_bytes()
         header = int.from_bytes(data[:8], "little")
         if header < 1 << 13:

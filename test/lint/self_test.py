@@ -25,6 +25,7 @@ CASES = {
     "runtime_links": ["--ldd", "./ldd", "clean", "dynamic", "static", "unreadable"],
     "schema_evolution": ["--root", "tree"],
     "target_names": ["--root", "tree"],
+    "test_names": ["--root", "tree", "--ctest", "./ctest", "--build", "build"],
     "top_level": ["--root", "tree"],
 }
 

@@ -4,6 +4,7 @@
 #include "runtime/src/base/File.h"
 #include "tools/saddle-bench/Report.h"
 #include "tools/support/Checks.h"
+#include "tools/support/CommandLine.h"
 #include "tools/support/DeviceOptions.h"
 #include "tools/support/Lists.h"
 #include "tools/support/Memory.h"
@@ -20,9 +21,6 @@ using namespace saddle;
 using namespace saddle::tools;
 
 namespace {
-
-// Exit statuses of all tools.
-constexpr int kFine = 0, kFailed = 1, kUsage = 2;
 
 struct Options {
   std::string engine, weights, trace, budget;
@@ -89,6 +87,17 @@ Status write(const std::string &path, const std::string &text) {
       path, Bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size()));
 }
 
+/// What CLI11 cannot check.
+Status checkOptions(const Options &options) {
+  for (auto [option, file] : {std::pair("--trace", &options.trace),
+                              std::pair("--budget", &options.budget)})
+    if (*file == "-")
+      return makeError(StatusCode::InvalidArgument,
+                       "%s needs a file: standard output carries the results",
+                       option);
+  return {};
+}
+
 Status run(Options &options) {
   SADDLE_ASSIGN_OR_RETURN(std::vector<uint64_t> batches,
                           numbers("--batch", options.batches));
@@ -99,6 +108,10 @@ Status run(Options &options) {
   SADDLE_ASSIGN_OR_RETURN(EngineOwner engine, loadEngine(options.engine));
   Report report;
   saddle_engine_info(engine.get(), &report.info);
+  if (options.acceptance && options.spec.tokensOf(report.info.spec_tokens) == 0)
+    return makeError(StatusCode::InvalidArgument,
+                     "--spec-acceptance has no effect: nothing is drafted; "
+                     "leave it out, or compile with --draft");
   const uint64_t chain = options.spec.chainSteps();
   for (uint64_t batch : batches)
     for (uint64_t context : contexts) {
@@ -251,17 +264,14 @@ int main(int argc, char **argv) {
                  "whatever the model says: for synthetic weights")
       ->check(CLI::Range(0.0, 1.0));
   app.add_flag("--json", options.json, "Results as JSON");
-  try {
-    app.parse(argc, argv);
-    for (auto [option, file] : {std::pair("--trace", &options.trace),
-                                std::pair("--budget", &options.budget)})
-      if (*file == "-")
-        throw CLI::ValidationError(
-            option, "needs a file: standard output carries the results");
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? kFine : kUsage;
+  if (auto end = parseCommandLine(app, argc, argv, printError))
+    return *end;
+  Status status = checkOptions(options);
+  if (!status.ok()) {
+    printError(status);
+    return kUsage;
   }
-  Status status = run(options);
+  status = run(options);
   if (status.ok())
     return kFine;
   printError(status);

@@ -42,14 +42,17 @@ checkAddresses(int, char **, char **) {
   rlim_t needed = takenAddresses() + kRoom;
   if (limit.rlim_cur >= needed)
     return;
-  char text[200];
-  int size = std::snprintf(
-      text, sizeof text,
-      "saddle-compile: error: %llu kB of addresses are allowed (ulimit -v), "
-      "but %llu kB are the least that is needed; raise the limit\n",
-      (unsigned long long)limit.rlim_cur >> 10,
-      (unsigned long long)needed >> 10);
-  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text, size_t(size));
+  constexpr char kAddressesText[] =
+      "%llu kB of addresses are allowed (ulimit -v), but %llu kB are the least "
+      "that is needed; raise the limit";
+  char text[200], line[sizeof text + 40];
+  std::snprintf(text, sizeof text, kAddressesText,
+                (unsigned long long)limit.rlim_cur >> 10,
+                (unsigned long long)needed >> 10);
+  int size =
+      std::snprintf(line, sizeof line, "saddle-compile: error: %s [D%06x]\n",
+                    text, unsigned(identify(kAddressesText)));
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, line, size_t(size));
   ::_exit(1);
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/src/base/Printable.h"
 #include "tools/saddle-compile/Golden.h"
 #include "tools/saddle-compile/Shortage.h"
+#include "tools/support/CommandLine.h"
 #include "tools/support/Memory.h"
 #include "tools/support/Progress.h"
 #include "tools/support/Signals.h"
@@ -183,11 +184,6 @@ int main(int argc, char **argv) {
   app.add_flag("--explain", options.explain, "Print why choices were made");
   app.add_option("--mlir", mlirFlags,
                  "A flag of MLIR itself, such as --mlir=--mlir-timing");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
 
   auto fail = [](const Status &status) {
     std::cerr << "saddle-compile: error: " << printable(status.labelled())
@@ -198,6 +194,8 @@ int main(int argc, char **argv) {
     fail(status);
     return 2;
   };
+  if (auto end = tools::parseCommandLine(app, argc, argv, fail))
+    return *end;
   auto parsed = parseTopology(topology);
   if (!parsed.ok())
     return usage(parsed.status());

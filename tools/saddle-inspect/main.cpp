@@ -5,6 +5,7 @@
 #include "tools/saddle-inspect/Diff.h"
 #include "tools/saddle-inspect/EngineJson.h"
 #include "tools/saddle-inspect/Text.h"
+#include "tools/support/CommandLine.h"
 #include "tools/support/Memory.h"
 #include "tools/support/Print.h"
 
@@ -16,18 +17,15 @@ using namespace saddle;
 
 namespace {
 
-// Exit statuses of all tools.
-constexpr int kFine = 0, kFailed = 1, kUsage = 2;
-
 int fail(const Status &status) {
   tools::printError(status);
-  return kFailed;
+  return tools::kFailed;
 }
 
 int print(const std::string &text) {
   Bytes bytes(reinterpret_cast<const uint8_t *>(text.data()), text.size());
   Status status = writeFileAtomically("-", bytes);
-  return status.ok() ? kFine : fail(status);
+  return status.ok() ? tools::kFine : fail(status);
 }
 
 /// Text with names of others in it.
@@ -57,7 +55,7 @@ int diffFiles(const std::string &first, const std::string &second) {
   std::string differences = inspect::diffText(
       inspect::tablesJson((*a)->root()), inspect::tablesJson((*b)->root()));
   int result = printText(differences);
-  return differences.empty() ? result : kFailed;
+  return differences.empty() ? result : tools::kFailed;
 }
 
 } // namespace
@@ -87,12 +85,12 @@ int main(int argc, char **argv) {
   flag("--memory", sections.memory, "arenas in detail");
   flag("--weights", sections.weights, "weight recipes, ignored tensors");
   flag("--commands", sections.commands, "all commands with their operands");
-  try {
-    app.parse(argc, argv);
-    if (file.empty() && pair.empty())
-      throw CLI::RequiredError("FILE or --diff");
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? kFine : kUsage;
+  if (auto end = tools::parseCommandLine(app, argc, argv, tools::printError))
+    return *end;
+  if (file.empty() && pair.empty()) {
+    tools::printError(makeError(StatusCode::InvalidArgument,
+                                "expected FILE, or --diff with two engines"));
+    return tools::kUsage;
   }
   return pair.empty() ? inspectFile(file, asJson, sections)
                       : diffFiles(pair[0], pair[1]);

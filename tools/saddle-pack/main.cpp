@@ -5,6 +5,7 @@
 #include "runtime/src/base/Hash.h"
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/weights/PackedFolder.h"
+#include "tools/support/CommandLine.h"
 #include "tools/support/Memory.h"
 #include "tools/support/Print.h"
 #include "tools/support/Progress.h"
@@ -22,9 +23,6 @@ using namespace saddle::tools;
 namespace fs = std::filesystem;
 
 namespace {
-
-// Exit statuses of all tools.
-constexpr int kFine = 0, kFailed = 1, kUsage = 2;
 
 struct Options {
   std::string engine, weights, output;
@@ -146,11 +144,8 @@ int main(int argc, char **argv) {
   app.add_flag_callback(
       "--no-verify", [&] { options.verify = false; },
       "Do not read back what was written");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? kFine : kUsage;
-  }
+  if (auto end = parseCommandLine(app, argc, argv, printError))
+    return *end;
   Status status = run(options);
   if (!status.ok())
     printError(status);

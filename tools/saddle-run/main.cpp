@@ -7,6 +7,7 @@
 #include "tools/saddle-run/Prompts.h"
 #include "tools/saddle-run/SelfTest.h"
 #include "tools/support/Checks.h"
+#include "tools/support/CommandLine.h"
 #include "tools/support/DeviceOptions.h"
 #include "tools/support/Memory.h"
 #include "tools/support/Print.h"
@@ -26,12 +27,10 @@ using namespace saddle::tools;
 
 namespace {
 
-// Exit statuses of all tools.
-constexpr int kFine = 0, kFailed = 1, kUsage = 2;
-
 struct Options {
   std::string engine, weights, tokenizer, logitsOut, goldenOut, selfTest;
   std::optional<double> bound; // of the self-test
+  std::string sampled;         // an option of sampling that was given
   PromptSources prompts;
   saddle_request_t request;
   saddle_session_options_t session;
@@ -315,6 +314,30 @@ Status run(Options &options) {
   return {};
 }
 
+/// What CLI11 cannot check.
+Status checkOptions(const Options &options) {
+  constexpr StatusCode kCode = StatusCode::InvalidArgument;
+  bool needsNone = !options.goldenOut.empty() || !options.selfTest.empty();
+  if (!options.prompts.given() && !needsNone)
+    return makeError(kCode, "expected an input: --prompt, --tokens or "
+                            "--prompts-file");
+  if (options.bound && options.selfTest.empty())
+    return makeError(kCode, "--self-test-bound has no effect without "
+                            "--self-test; leave it out");
+  if (options.prompts.parseSpecial && !options.prompts.needTokenizer())
+    return makeError(kCode, "--parse-special has no effect on --tokens; leave "
+                            "it out");
+  if (!options.sampled.empty() && options.request.sampling.temperature == 0)
+    return makeError(kCode,
+                     "%s has no effect without --temperature: the likeliest "
+                     "token is taken; leave it out",
+                     options.sampled.c_str());
+  if (options.logitsOut == "-")
+    return makeError(kCode, "--logits-out needs a file: standard output "
+                            "carries the text");
+  return {};
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -359,18 +382,19 @@ int main(int argc, char **argv) {
       "Go on behind end-of-sequence tokens");
   app.add_option("--temperature", sampling.temperature, "0 is greedy")
       ->capture_default_str();
-  app.add_option("--top-k", sampling.top_k,
-                 "Choose among the k likeliest; 0 is all")
-      ->check(wholeNumber())
-      ->capture_default_str();
-  app.add_option("--top-p", sampling.top_p,
-                 "Choose among the likeliest that together have this "
-                 "probability")
-      ->capture_default_str();
-  app.add_option("--seed", sampling.seed,
-                 "Of the random draws; every prompt draws the same stream")
-      ->check(wholeNumber())
-      ->capture_default_str();
+  const CLI::Option *sampled[] = {
+      app.add_option("--top-k", sampling.top_k,
+                     "Choose among the k likeliest; 0 is all")
+          ->check(wholeNumber())
+          ->capture_default_str(),
+      app.add_option("--top-p", sampling.top_p,
+                     "Choose among the likeliest that together have this "
+                     "probability")
+          ->capture_default_str(),
+      app.add_option("--seed", sampling.seed,
+                     "Of the random draws; every prompt draws the same stream")
+          ->check(wholeNumber())
+          ->capture_default_str()};
   app.add_option("--prefill-chunk", options.session.prefill_chunk,
                  "Most tokens of a prefill launch; 0 is the engine's")
       ->check(wholeNumber())
@@ -398,26 +422,19 @@ int main(int argc, char **argv) {
   options.device.addTo(app);
   options.spec.addTo(app);
   app.add_flag("--json", options.json, "Results as JSON on stdout");
-  try {
-    app.parse(argc, argv);
-    bool needsNone = !options.goldenOut.empty() || !options.selfTest.empty();
-    if (!options.prompts.given() && !needsNone)
-      throw CLI::RequiredError("an input (--prompt, --tokens, --prompts-file)");
-    if (options.bound && options.selfTest.empty())
-      throw CLI::ValidationError("--self-test-bound",
-                                 "has no effect without --self-test");
-    if (options.prompts.parseSpecial && !options.prompts.needTokenizer())
-      throw CLI::ValidationError("--parse-special",
-                                 "has no effect on --tokens; leave it out");
-    if (options.logitsOut == "-")
-      throw CLI::ValidationError(
-          "--logits-out", "needs a file: standard output carries the text");
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? kFine : kUsage;
+  if (auto end = parseCommandLine(app, argc, argv, printError))
+    return *end;
+  for (const CLI::Option *option : sampled)
+    if (option->count() > 0)
+      options.sampled = option->get_name();
+  Status status = checkOptions(options);
+  if (!status.ok()) {
+    printError(status);
+    return kUsage;
   }
   options.request.wants_logits =
       !options.logitsOut.empty() || !options.goldenOut.empty();
-  Status status = run(options);
+  status = run(options);
   if (!status.ok())
     printError(status);
   Interruption::passOn();

@@ -4,6 +4,9 @@
 #ifndef SADDLE_TOOLS_SUPPORT_MEMORY_H
 #define SADDLE_TOOLS_SUPPORT_MEMORY_H
 
+#include "runtime/src/base/Status.h"
+
+#include <cstdio>
 #include <new>
 #include <unistd.h>
 
@@ -11,12 +14,14 @@ namespace saddle::tools {
 
 /// Ends the process.
 [[noreturn]] inline void sayOutOfMemory() {
-  constexpr char kMessage[] =
-      "error: out of memory; raise the limit of memory (ulimit -v), or use "
-      "a smaller model, batch or context\n";
+  constexpr char kShortageText[] =
+      "out of memory; raise the limit of memory (ulimit -v), or use a smaller "
+      "model, batch or context";
   // Nothing that may allocate, and no destructors: threads still run.
-  [[maybe_unused]] ssize_t written =
-      ::write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
+  char line[sizeof kShortageText + 32];
+  int size = std::snprintf(line, sizeof line, "error: %s [D%06x]\n",
+                           kShortageText, unsigned(identify(kShortageText)));
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, line, size_t(size));
   ::_exit(1);
 }
 

@@ -10,8 +10,6 @@
 #include "models/Common/Fields.h"
 #include "models/Common/Quantisation/Formats.h"
 
-#include "llvm/Support/MathExtras.h"
-
 namespace saddle {
 
 static constexpr UnusedField unusedFields[] = {
@@ -90,7 +88,7 @@ static FormatGroup groupOf(const char *experts, StorageFormat format) {
 static int64_t readRotation(ConfigReader &quantization) {
   int64_t columns =
       quantization.integer("hadamard_block_size", 1, maxWidth).value_or(128);
-  if (columns < 32 || columns > 1024 || !llvm::isPowerOf2_64(columns))
+  if (columns < 32 || columns > 1024 || (columns & (columns - 1)) != 0)
     quantization.failExpected("hadamard_block_size",
                               "a power of two from 32 to 1024, the columns of "
                               "down_proj that are rotated together");

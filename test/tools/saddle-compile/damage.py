@@ -1,5 +1,6 @@
 """Damages inputs of saddle-compile at random, with a fixed seed: the answer is
-exit code 0 or 1 and, for 1, a message; never a signal, never a hang.
+exit code 0 or 1 and, for 1, a message; never a signal, never a hang. What is
+written can be loaded.
 
 damage.py SADDLE_COMPILE FOLDER CONFIG COUNT: FOLDER holds the phase files of a
 compilation of CONFIG (--dump-phases-to) and takes the damaged copies."""
@@ -81,6 +82,9 @@ def main():
                 problem = f"exit code {result.returncode}"
             elif result.returncode == 1 and "saddle-compile: error: " not in result.stderr:
                 problem = "exit code 1 without a message"
+            elif result.returncode == 0:
+                loaded = subprocess.run(["saddle-inspect", command[3]], capture_output=True, text=True, timeout=SECONDS)
+                problem = loaded.stderr or (f"saddle-inspect: exit code {loaded.returncode}" if loaded.returncode else None)
         except subprocess.TimeoutExpired:
             problem = f"no end after {SECONDS} s"
         if problem:

@@ -3,7 +3,8 @@
     shortage.py COMMAND...
 
 COMMAND takes a little more memory than the start of the tool. Limits go from where the system's
-loader finds room for the libraries to where the command succeeds."""
+loader finds room for the libraries to where the command succeeds. Below, no code of Saddle's runs: the
+loader says so itself, with a status of its own, at every limit from 16 MB up."""
 
 import re
 import resource
@@ -12,8 +13,9 @@ import sys
 
 # The status that the system's loader ends with, which has its own words.
 LOADER = 127
+UNMAPPED = re.compile(r".*: error while loading shared libraries: \S+\.so\S*: ")
 NEEDED = re.compile(r"saddle-compile: error: (\d+) kB of addresses are allowed \(ulimit -v\), but (\d+) kB are the "
-                    r"least that is needed; raise the limit$")
+                    r"least that is needed; raise the limit \[D\w+\]$")
 
 
 def under(command, limit):
@@ -29,6 +31,10 @@ def main():
     while high - low > 16:
         middle = (low + high) // 2
         low, high = (low, middle) if under(command, middle)[0] != LOADER else (middle, high)
+    for limit in range(16 << 10, low, 8 << 10):
+        status, said = under(command, limit)
+        if status != LOADER or not UNMAPPED.match(said):
+            sys.exit(f"{limit} kB: exit status {status}: {said}")
     status, said = under(command, high)
     needed = NEEDED.match(said)
     if status != 1 or not needed or int(needed[1]) != high:

@@ -108,6 +108,20 @@ TEST_F(CompileModules, damagedEntriesAreRebuilt) {
   EXPECT_EQ(calls(), 2u);
 }
 
+TEST_F(CompileModules, aCacheThatFailsLosesNothing) {
+  ASSERT_TRUE(compile({{"a.cu", "int a;\n"}}).ok());
+  EXPECT_TRUE(statistics.cacheError.ok());
+  // What lies in the entry's place can be neither read nor replaced.
+  const std::filesystem::path entry =
+      *std::filesystem::directory_iterator(options.cacheFolder);
+  std::filesystem::remove(entry);
+  std::filesystem::create_directories(entry / "full");
+  auto binaries = compile({{"a.cu", "int a;\n"}});
+  ASSERT_TRUE(binaries.ok()) << binaries.status().message();
+  EXPECT_EQ(textOf((*binaries)[0]), ".file 1 \"a.cu\"\nint a;\n");
+  EXPECT_FALSE(statistics.cacheError.ok());
+}
+
 TEST_F(CompileModules, refusedSource) {
   auto binaries = compile({{"a.cu", "int a;\n"}, {"b.cu", "broken\n"}});
   ASSERT_FALSE(binaries.ok());

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <iterator>
@@ -141,6 +142,19 @@ TEST(KernelCache, strangeEntriesAreNoEntries) {
   std::filesystem::create_directory(path);
   EXPECT_FALSE(cache.load(kKey));
   EXPECT_FALSE(cache.store(kKey, sample()).ok());
+}
+
+// In a folder that others may write to, code of theirs is not run.
+TEST(KernelCache, entriesOfOthersAreNoEntries) {
+  TemporaryFolder folder;
+  KernelCache cache(folder.path(""));
+  ASSERT_TRUE(cache.store(kKey, sample()).ok());
+  const std::string path = folder.path(std::string(kKey) + ".kernel");
+  if (::chown(path.c_str(), /*nobody*/ 65534, -1) != 0)
+    GTEST_SKIP() << "only root gives files away";
+  EXPECT_FALSE(cache.load(kKey));
+  EXPECT_TRUE(cache.store(kKey, sample()).ok());
+  EXPECT_TRUE(cache.load(kKey));
 }
 
 TEST(KernelCache, aNewFolderIsPrivate) {

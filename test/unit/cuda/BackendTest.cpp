@@ -4,10 +4,14 @@
 #include "runtime/src/cuda/Wait.h"
 #include "test/unit/cuda/DeviceSessions.h"
 
+#include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 namespace saddle::cuda {
 namespace {
@@ -273,6 +277,40 @@ TEST(DeviceFaultTest, ADeviceThatNeverFinishesIsGivenUp) {
   EXPECT_EQ(status.code(), StatusCode::DeadlineExceeded);
   EXPECT_EQ(status.message(), "rank 0 failed at \"decode\": the device has not "
                               "finished for 0.6 s");
+}
+
+// The process stops for twice as long as it would wait for the device.
+TEST(DeviceFaultTest, AStoppedProcessGivesUpNoDevice) {
+  pid_t child = ::fork();
+  if (child == 0) {
+    auto engine = load(*deviceEngine({}));
+    FakeDevice fake(engine, 1);
+    SessionOptions options;
+    options.timeout = 100ms;
+    auto session = makeSession(fake, engine, options);
+    uint32_t sequence = *(*session)->addSequence();
+    std::optional<comm::Clock::time_point> resumed;
+    fake.streamState = [&] {
+      if (!resumed) {
+        ::kill(::getpid(), SIGSTOP);
+        resumed = comm::Clock::now();
+      }
+      return comm::Clock::now() - *resumed < 100ms ? CUDA_ERROR_NOT_READY
+                                                   : CUDA_SUCCESS;
+    };
+    std::vector<SequenceInput> inputs = {
+        {sequence, {kPrompt.data(), 1}, LogitsWanted::None}};
+    Status status = (*session)->step(inputs, {});
+    std::fprintf(stderr, "%s\n", status.message().c_str());
+    ::_exit(status.ok() && resumed ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
+  ASSERT_TRUE(WIFSTOPPED(status));
+  std::this_thread::sleep_for(1200ms);
+  ::kill(child, SIGCONT);
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 } // namespace

@@ -83,7 +83,7 @@ TEST_F(CommandLine, badInputFails) {
 
 TEST_F(CommandLine, badUsageIsTwo) {
   EXPECT_EQ(run(""), 2);
-  EXPECT_THAT(err, HasSubstr("FILE or --diff"));
+  EXPECT_THAT(err, HasSubstr("expected FILE, or --diff with two engines"));
   EXPECT_EQ(run("a --frobnicate"), 2);
   EXPECT_THAT(err, HasSubstr("--frobnicate"));
   EXPECT_EQ(run("--diff a"), 2);

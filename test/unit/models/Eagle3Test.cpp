@@ -3,6 +3,7 @@
 #include "models/Eagle3/Eagle3Weights.h"
 
 #include "test/unit/models/SmallDraft.h"
+#include "test/unit/models/Warnings.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -100,7 +101,7 @@ TEST(Eagle3Config, Refuses) {
 
 TEST(Eagle3Config, UnknownFieldsAreWarnings) {
   EXPECT_THAT(parse(R"({"eagle_config": {"depth": 3}, "novel": 1})").warnings,
-              ElementsAre("c.json: eagle_config.depth: not a known field, "
+              WarningsAre("c.json: eagle_config.depth: not a known field, "
                           "ignored",
                           "c.json: novel: not a known field, ignored"));
 }

@@ -2,6 +2,7 @@
 
 #include "models/Common/Fields.h"
 #include "models/Common/Rope.h"
+#include "test/unit/models/Warnings.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -36,7 +37,7 @@ TEST(Fields, FixedAndUnusedFieldsAreKnown) {
   skipGenericFields(reader);
   warnUnknownFields(reader, warnings);
   EXPECT_TRUE(reader.status().ok());
-  EXPECT_THAT(warnings, ElementsAre("c.json: also: not a known field, ignored",
+  EXPECT_THAT(warnings, WarningsAre("c.json: also: not a known field, ignored",
                                     "c.json: odd: not a known field, ignored"));
   ConfigReader bad = open(R"({"act": "gelu"})");
   acceptFixed(bad, fixed);
@@ -118,7 +119,7 @@ TEST(Rope, AllDimsByDefault) {
   rope = readRope(reader, 128, RotaryDefault::AllDimsWithWarning, warnings);
   EXPECT_EQ(rope.dims, 128);
   EXPECT_THAT(warnings,
-              ElementsAre("c.json: rotary_dim: missing, and no "
+              WarningsAre("c.json: rotary_dim: missing, and no "
                           "partial_rotary_factor either: all 128 dims of a "
                           "head rotate"));
 }

@@ -4,6 +4,7 @@
 #include "models/MiniMax/M1Config.h"
 
 #include "test/unit/models/SmallM1Config.h"
+#include "test/unit/models/Warnings.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -140,7 +141,7 @@ TEST(M1Config, ArchitectureByTypeAlone) {
 
 TEST(M1Config, WarnsOfWhatOthersRead) {
   EXPECT_THAT(patchedSmall(R"({"rotary_dim": null, "odd": 1})").warnings,
-              ElementsAre("c.json: rotary_dim: missing, and no "
+              WarningsAre("c.json: rotary_dim: missing, and no "
                           "partial_rotary_factor either: all 8 dims of a head "
                           "rotate",
                           "c.json: odd: not a known field, ignored"));
@@ -148,12 +149,12 @@ TEST(M1Config, WarnsOfWhatOthersRead) {
       patchedSaved(R"({"layer_types": null, "attn_type_list": [1, 0]})");
   EXPECT_THAT(listed.config.isLinear, ElementsAre(false, true));
   EXPECT_THAT(listed.warnings,
-              ElementsAre("c.json: attn_type_list: transformers does not read "
+              WarningsAre("c.json: attn_type_list: transformers does not read "
                           "it and would alternate the kinds of layers; the "
                           "list is used"));
   const char *sixHeads = R"({"num_attention_heads": 6})";
   EXPECT_THAT(patchedSaved(sixHeads).warnings,
-              ElementsAre("c.json: num_attention_heads: 6 is not a power of "
+              WarningsAre("c.json: num_attention_heads: 6 is not a power of "
                           "two, for which transformers computes other decays "
                           "than the published code; those of the published "
                           "code are used"));

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 using namespace saddle;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -107,6 +109,26 @@ TEST(ReadM2, WhatCannotBeLookedAtIsNotAbsent) {
   std::filesystem::create_symlink("self", folder.path("self"));
   EXPECT_EQ(importFrom(folder.path("self")).status().message(),
             folder.path("self") + loop);
+}
+
+TEST(ReadM2, WhatMayNotBeReadIsNotAbsent) {
+  TemporaryFolder folder;
+  folder.write("config.json", smallConfig().dump());
+  // Root may read everything, so it becomes somebody else for a moment.
+  const uid_t user = ::geteuid();
+  std::filesystem::permissions(folder.path(""), std::filesystem::perms::none);
+  if (user == 0 && ::seteuid(/*nobody*/ 65534) != 0)
+    GTEST_SKIP() << "this process cannot become another user";
+  StatusOr<M2Model> inside = importFrom(folder.path("config.json"));
+  StatusOr<M2Model> whole = importFrom(folder.path(""));
+  ASSERT_EQ(::seteuid(user), 0);
+  std::filesystem::permissions(folder.path(""),
+                               std::filesystem::perms::owner_all);
+  for (const auto &model : {inside, whole}) {
+    ASSERT_FALSE(model.ok());
+    EXPECT_THAT(model.status().message(),
+                testing::EndsWith("cannot be opened: Permission denied"));
+  }
 }
 
 TEST(ReadM2, AFolderOfAHubIsNamed) {

@@ -2,6 +2,7 @@
 // tested with the family that has them (M2ConfigErrorTest.cpp).
 
 #include "models/Common/Quantisation/Quantisation.h"
+#include "test/unit/models/Warnings.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -133,7 +134,7 @@ TEST(Quantisation, DecidesForEachModule) {
   ASSERT_TRUE(found.quantisation);
   EXPECT_THAT(
       found.warnings,
-      ElementsAre(
+      WarningsAre(
           "c.json: quantization_config.odd: not a known field, ignored"));
   auto format = found.quantisation.formatOf("layers.0.q_proj", "c.json");
   ASSERT_TRUE(format.ok() && *format);

@@ -5,6 +5,7 @@
 
 #include "dialects/Model/IR/ModelDialect.h"
 #include "test/unit/models/SmallM1Config.h"
+#include "test/unit/models/Warnings.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/MLIRContext.h"
@@ -149,7 +150,7 @@ TEST(ImportModel, HandsOnErrorsAndWarningsOfTheFamily) {
   StatusOr<std::unique_ptr<Importer>> model = importModel(config);
   ASSERT_TRUE(model.ok()) << model.status().message();
   EXPECT_THAT((*model)->warnings(),
-              ElementsAre(config + ": odd: not a known field, ignored"));
+              WarningsAre(config + ": odd: not a known field, ignored"));
 }
 
 // Units and extents reach the IR: 6 heads of 8 values, 2 KV heads.

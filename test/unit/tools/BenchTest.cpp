@@ -171,7 +171,12 @@ TEST_F(BenchTest, ReplicasAndStages) {
 
 TEST_F(BenchTest, WrongCommandLinesExitWith2) {
   EXPECT_EQ(run(kBench + "--steps 0").code, 2);
-  EXPECT_EQ(run(kBench + "--trace -").code, 2);
+  EXPECT_THAT(run(kBench + "--trace -").err,
+              HasSubstr("--trace needs a file: standard output carries the "
+                        "results"));
+  EXPECT_EQ(run(kBench + "--budget -").code, 2);
+  EXPECT_THAT(run(kBench + "--spec-acceptance 0.5").err,
+              HasSubstr("--spec-acceptance has no effect: nothing is drafted"));
   EXPECT_EQ(run(SADDLE_BENCH).code, 2);
   EXPECT_EQ(run(std::string(SADDLE_BENCH) + " --help").code, 0);
 }

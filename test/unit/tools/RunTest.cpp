@@ -91,9 +91,10 @@ TEST_F(RunTest, NumbersOutOfRangeNameShortBounds) {
   for (const char *seconds : {"nan", "inf", "-inf", "0", "-1", "1e300", "x"})
     EXPECT_THAT(usageError(std::string("--timeout ") + seconds),
                 HasSubstr("is no number of seconds above 0"));
-  EXPECT_EQ(
-      run(kRun + "--tokens 1 --timeout 0.5 --seed 18446744073709551615").code,
-      0);
+  EXPECT_EQ(run(kRun + "--tokens 1 --timeout 0.5 --temperature 1 --seed "
+                       "18446744073709551615")
+                .code,
+            0);
 }
 
 TEST_F(RunTest, LineEndsAndByteOrderMarksOfAPromptsFileAreNoTokens) {
@@ -400,7 +401,8 @@ TEST_F(RunTest, AFileAsWeightsIsNamed) {
 TEST_F(RunTest, OtherInputErrors) {
   EXPECT_THAT(errorOf("--tokens 1 --temperature -1"),
               HasSubstr("error: temperature -1: expected"));
-  EXPECT_THAT(errorOf("--tokens 1 --top-p 2"), HasSubstr("error: top-p 2:"));
+  EXPECT_THAT(errorOf("--tokens 1 --temperature 1 --top-p 2"),
+              HasSubstr("error: top-p 2:"));
   EXPECT_THAT(errorOf("--tokens 1 --prefill-chunk 99"),
               HasSubstr("error: prefill chunk 99: the engine was compiled for "
                         "up to 8"));
@@ -430,6 +432,25 @@ TEST_F(RunTest, NcclThatCannotBeUsedIsAnError) {
     EXPECT_THAT(error, HasSubstr("this build was made without CUDA"));
 }
 
+TEST_F(RunTest, OptionsWithoutEffectAreErrors) {
+  auto refusal = [&](const std::string &arguments) {
+    Outcome outcome = run(kRun + arguments);
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    return outcome.err;
+  };
+  for (const char *option : {"--seed", "--top-k", "--top-p"})
+    EXPECT_THAT(refusal("--tokens 1 " + std::string(option) + " 1"),
+                HasSubstr(std::string(option) +
+                          " has no effect without --temperature: the "
+                          "likeliest token is taken; leave it out"));
+  EXPECT_EQ(run(kRun + "--tokens 1 --temperature 1 --seed 1").code, 0);
+  EXPECT_THAT(refusal("--tokens 1 --self-test-bound 0.1"),
+              HasSubstr("--self-test-bound has no effect without --self-test"));
+  EXPECT_THAT(refusal("--tokens 1 --parse-special"),
+              HasSubstr("--parse-special has no effect on --tokens; leave it "
+                        "out"));
+}
+
 TEST_F(RunTest, WrongCommandLinesExitWith2) {
   for (const char *arguments :
        {"", "--tokens 1 --prompt a", "--tokens 1 --frobnicate",
@@ -440,6 +461,26 @@ TEST_F(RunTest, WrongCommandLinesExitWith2) {
     EXPECT_EQ(outcome.code, 2) << arguments;
     EXPECT_THAT(outcome.out, IsEmpty()) << arguments;
   }
+  auto usageError = [&](const std::string &arguments) {
+    Outcome outcome = run(kRun + arguments);
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    return outcome.err;
+  };
+  EXPECT_THAT(usageError("--tokens 1 --frobnicate"),
+              HasSubstr("The following argument was not expected: "
+                        "--frobnicate; --help lists the options"));
+  EXPECT_THAT(usageError("--tokens 1 --seed x"),
+              HasSubstr("--help says which values an option takes"));
+  EXPECT_THAT(usageError("--tokens 1 --prompt a"),
+              HasSubstr("; --help says what must be given"));
+  EXPECT_THAT(usageError("--tokens 1 --nccl-above 5"),
+              HasSubstr("; --help says how options go together"));
+  EXPECT_THAT(usageError(""),
+              HasSubstr("expected an input: --prompt, --tokens or "
+                        "--prompts-file"));
+  EXPECT_THAT(usageError("--tokens 1 --logits-out -"),
+              HasSubstr("--logits-out needs a file: standard output carries "
+                        "the text"));
   Outcome help = run(std::string(SADDLE_RUN) + " --help");
   EXPECT_EQ(help.code, 0);
   EXPECT_THAT(help.out, HasSubstr("--logits-out"));

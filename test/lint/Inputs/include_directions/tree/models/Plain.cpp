@@ -1,0 +1,4 @@
+#include "models/M.h"
+#include "runtime/src/checkpoint/Checkpoint.h"
+#include "llvm/ADT/StringRef.h"
+#include "dialects/Model/A.h"
