@@ -1,6 +1,7 @@
 // The vectorised loops against plain ones, bit for bit.
 
 #include "runtime/src/cpu/Vector.h"
+#include "runtime/src/cpu/Products.h"
 
 #include "runtime/src/base/Float.h"
 
@@ -42,24 +43,8 @@ float orderedDot(const std::vector<float> &a, const std::vector<float> &b) {
 
 TEST(VectorTest, DotAddsInItsDocumentedOrder) {
   for (size_t count = 0; count < 200; ++count) {
-    std::vector<std::vector<float>> rows;
-    const float *pointers[4];
-    for (unsigned i = 0; i < 4; ++i)
-      rows.push_back(randomFloats(count, 100 + i));
-    for (unsigned i = 0; i < 4; ++i)
-      pointers[i] = rows[i].data();
-    std::vector<float> x = randomFloats(count, 7);
-    float out[4];
-    dotMany(x.data(), pointers, 4, count, out);
-    std::vector<float> y = randomFloats(count, 8);
-    float both[2][4];
-    dotMany({x.data(), y.data()}, pointers, 4, count, {both[0], both[1]});
-    for (unsigned i = 0; i < 4; ++i) {
-      ASSERT_EQ(both[0][i], out[i]) << count;
-      ASSERT_EQ(both[1][i], orderedDot(y, rows[i])) << count;
-      ASSERT_EQ(out[i], orderedDot(x, rows[i])) << count;
-      ASSERT_EQ(out[i], dot(x.data(), pointers[i], count)) << count;
-    }
+    std::vector<float> a = randomFloats(count, 7), b = randomFloats(count, 8);
+    ASSERT_EQ(dot(a.data(), b.data(), count), orderedDot(a, b)) << count;
   }
 }
 
@@ -74,32 +59,79 @@ TEST(VectorTest, AddScaledRoundsTwice) {
   EXPECT_EQ(dest, expected);
 }
 
-TEST(VectorTest, ManyAreManyOnes) {
-  for (uint64_t m = 0; m <= 4; ++m) {
-    std::vector<std::vector<float>> rows;
-    const float *pointers[4];
-    for (unsigned i = 0; i < 4; ++i)
-      rows.push_back(randomFloats(53, 10 + i));
-    for (unsigned i = 0; i < 4; ++i)
-      pointers[i] = rows[i].data();
-    std::vector<float> factors = randomFloats(4, 3), dest = randomFloats(53, 4),
-                       source = randomFloats(53, 5);
-    std::vector<float> expected = dest;
-    addScaledMany(factors.data(), pointers, m, dest.data(), 53);
-    for (uint64_t i = 0; i < m; ++i)
-      addScaled(factors[i], pointers[i], expected.data(), 53);
-    EXPECT_EQ(dest, expected);
-    float products[4] = {9, 9, 9, 9};
-    dotMany(dest.data(), pointers, m, 53, products);
-    for (uint64_t i = 0; i < 4; ++i)
-      EXPECT_EQ(products[i], i < m ? dot(dest.data(), pointers[i], 53) : 9);
-    float both[2][4] = {{9, 9, 9, 9}, {9, 9, 9, 9}};
-    dotMany({source.data(), dest.data()}, pointers, m, 53, {both[0], both[1]});
-    for (uint64_t i = 0; i < 4; ++i) {
-      EXPECT_EQ(both[0][i], i < m ? dot(source.data(), pointers[i], 53) : 9);
-      EXPECT_EQ(both[1][i], products[i]);
+/// `count` rows of numbers that `dtype` holds, `gap` bytes between them.
+struct Rows {
+  Rows(DType dtype, size_t count, size_t columns, size_t gap)
+      : values(count), bytes(count * (columns * elementBytes(dtype) + gap)),
+        view{bytes.data(), columns * elementBytes(dtype) + gap, dtype, count,
+             columns} {
+    for (size_t row = 0; row < count; ++row) {
+      values[row] = randomFloats(columns, unsigned(10 + row));
+      uint8_t *at = bytes.data() + row * view.stride;
+      storeRow(values[row].data(), dtype, at, columns);
+      loadRow(at, dtype, values[row].data(), columns);
     }
   }
+
+  std::vector<std::vector<float>> values;
+  std::vector<uint8_t> bytes;
+  StoredRows view;
+};
+
+// Whatever the number of vectors and rows, whatever is computed beside it.
+TEST(ProductsTest, EveryProductIsADotOfItsOwn) {
+  for (DType dtype : {DType::F32, DType::BF16})
+    for (size_t columns : {0, 1, 15, 16, 17, 32, 48, 63, 64, 96, 131})
+      for (size_t vectors = 0; vectors <= 9; ++vectors)
+        for (size_t count = 0; count <= 9; ++count) {
+          Rows rows(dtype, count, columns, 6);
+          std::vector<std::vector<float>> x, out(vectors);
+          std::vector<const float *> from;
+          std::vector<float *> to;
+          for (size_t i = 0; i < vectors; ++i) {
+            x.push_back(randomFloats(columns, unsigned(50 + i)));
+            out[i].assign(count + 4, 9);
+            from.push_back(x[i].data());
+            to.push_back(out[i].data());
+          }
+          multiplyRows(rows.view, from.data(), vectors, to.data(), 3);
+          for (size_t i = 0; i < vectors; ++i) {
+            for (size_t row = 0; row < count; ++row)
+              ASSERT_EQ(out[i][3 + row], orderedDot(x[i], rows.values[row]))
+                  << vectors << " x " << columns << " x " << count;
+            EXPECT_EQ(out[i][2], 9);
+            EXPECT_EQ(out[i][3 + count], 9);
+          }
+        }
+}
+
+TEST(ProductsTest, SumsOfRowsAreAddedOneByOne) {
+  const size_t count = 7;
+  for (DType dtype : {DType::F32, DType::BF16})
+    for (size_t columns : {1, 16, 17, 32, 53, 64, 80})
+      for (size_t vectors = 0; vectors <= 7; ++vectors) {
+        Rows rows(dtype, count, columns, 2);
+        std::vector<std::vector<float>> factors, sums, expected;
+        std::vector<const float *> from;
+        std::vector<float *> to;
+        std::vector<uint64_t> seen;
+        for (size_t i = 0; i < vectors; ++i) {
+          factors.push_back(randomFloats(count + 1, unsigned(70 + i)));
+          sums.push_back(randomFloats(columns + 1, unsigned(80 + i)));
+          seen.push_back((3 * i + 5) % (count + 1));
+        }
+        expected = sums;
+        for (size_t i = 0; i < vectors; ++i) {
+          from.push_back(factors[i].data());
+          to.push_back(sums[i].data());
+          for (size_t row = 0; row < seen[i]; ++row)
+            addScaled(factors[i][1 + row], rows.values[row].data(),
+                      expected[i].data(), columns);
+        }
+        addScaledRows(rows.view, from.data(), 1, seen.data(), vectors,
+                      to.data());
+        ASSERT_EQ(sums, expected) << vectors << " x " << columns;
+      }
 }
 
 TEST(VectorTest, SoftmaxIsThatOfDoubles) {
@@ -109,11 +141,11 @@ TEST(VectorTest, SoftmaxIsThatOfDoubles) {
       value *= 12;
     values[count / 2] = -100; // nothing of it is left
     std::vector<double> expected;
-    float largest = *std::max_element(values.begin(), values.end());
+    float largest = *std::max_element(values.begin(), values.end()) * 0.5f;
     double sum = 0;
     for (float value : values)
-      sum += expected.emplace_back(std::exp(double(value - largest)));
-    softmax(values.data(), count);
+      sum += expected.emplace_back(std::exp(double(value * 0.5f - largest)));
+    softmax(values.data(), count, 0.5f);
     for (size_t i = 0; i < count; ++i)
       EXPECT_NEAR(values[i], expected[i] / sum,
                   4e-7 * expected[i] / sum + 1e-37)
@@ -121,12 +153,12 @@ TEST(VectorTest, SoftmaxIsThatOfDoubles) {
   }
   // Lanes beside and behind them change nothing.
   std::vector<float> alone = {0.5f}, apart = {-3e38f, 3e38f, NAN};
-  softmax(alone.data(), 1);
+  softmax(alone.data(), 1, 1);
   EXPECT_EQ(alone[0], 1);
-  softmax(apart.data(), 2);
+  softmax(apart.data(), 2, 1);
   EXPECT_EQ(apart[0], 0);
   EXPECT_EQ(apart[1], 1);
-  softmax(apart.data(), 3);
+  softmax(apart.data(), 3, 1);
   for (float value : apart)
     EXPECT_TRUE(std::isnan(value));
 }

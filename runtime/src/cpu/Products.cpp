@@ -1,0 +1,239 @@
+#include "runtime/src/cpu/Products.h"
+
+#include "runtime/src/cpu/Lanes.h"
+#include "runtime/src/cpu/Vector.h"
+
+#include <algorithm>
+
+namespace saddle::cpu {
+
+using schema::DType;
+
+namespace {
+// How the elements of rows become lanes.
+struct Floats {
+  static constexpr uint64_t kBytes = sizeof(float);
+};
+struct Bf16s {
+  static constexpr uint64_t kBytes = sizeof(uint16_t);
+};
+} // namespace
+
+SADDLE_PART Lanes widened(Floats, const uint8_t *address) {
+  Lanes lanes;
+  std::memcpy(&lanes, address, sizeof lanes);
+  return lanes;
+}
+
+SADDLE_PART Lanes widened(Bf16s, const uint8_t *address) {
+  using Halves = uint16_t __attribute__((vector_size(kLanes * 2)));
+  using Words = uint32_t __attribute__((vector_size(kLanes * 4)));
+  Halves halves;
+  std::memcpy(&halves, address, sizeof halves);
+  return (Lanes)(__builtin_convertvector(halves, Words) << 16);
+}
+
+/// The first `count` < kLanes elements; zero behind them.
+template <typename Element>
+SADDLE_PART Lanes widenedFirst(Element element, const uint8_t *address,
+                               uint64_t count) {
+  uint8_t padded[kLanes * Element::kBytes] = {};
+  std::memcpy(padded, address, count * Element::kBytes);
+  return widened(element, padded);
+}
+
+//===--- Products --------------------------------------------------------===//
+
+// The order of one product: element k goes to lane k % 32 (two registers of
+// 16), then halves are added.
+
+/// A vector's products with `Rows` rows from `row` on go to out[.][to ..).
+template <typename Element, unsigned Vectors, unsigned Rows>
+SADDLE_PART void multiplyBlock(Element element, const float *const *x,
+                               const uint8_t *row, uint64_t stride,
+                               uint64_t columns, float *const *out,
+                               uint64_t to) {
+  constexpr unsigned kSums = Vectors * Rows;
+  constexpr unsigned kFolded = kSums <= 4 ? 4 : 8;
+  static_assert(kSums <= 8);
+  Lanes low[kFolded] = {}, high[kFolded] = {};
+  uint64_t k = 0;
+  for (; k + 2 * kLanes <= columns; k += 2 * kLanes)
+    SADDLE_UNROLL for (unsigned r = 0; r < Rows; ++r) {
+      const uint8_t *address = row + r * stride + k * Element::kBytes;
+      Lanes first = widened(element, address);
+      Lanes second = widened(element, address + kLanes * Element::kBytes);
+      SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
+        low[i * Rows + r] += lanesAt(x[i] + k) * first;
+        high[i * Rows + r] += lanesAt(x[i] + k + kLanes) * second;
+      }
+    }
+  auto addRest = [&](Lanes *sums) __attribute__((always_inline)) {
+    uint64_t rest = std::min<uint64_t>(kLanes, columns - k);
+    SADDLE_UNROLL for (unsigned r = 0; r < Rows; ++r) {
+      const uint8_t *address = row + r * stride + k * Element::kBytes;
+      Lanes last = widenedFirst(element, address, rest);
+      SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) sums[i * Rows + r] +=
+          widenedFirst(Floats(), reinterpret_cast<const uint8_t *>(x[i] + k),
+                       rest) *
+          last;
+    }
+    k += rest;
+  };
+  if (k < columns)
+    addRest(low);
+  if (k < columns)
+    addRest(high);
+  SADDLE_UNROLL for (unsigned i = 0; i < kSums; ++i) low[i] += high[i];
+  float folded[kFolded];
+  if constexpr (kFolded == 4) {
+    Four sums = foldFour(low);
+    std::memcpy(folded, &sums, sizeof sums);
+  } else {
+    Eight sums = foldEight(low);
+    std::memcpy(folded, &sums, sizeof sums);
+  }
+  SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i)
+      std::memcpy(out[i] + to, folded + i * Rows, Rows * sizeof(float));
+}
+
+/// So many rows as leave the sums in registers, then one at a time.
+template <typename Element, unsigned Vectors>
+SADDLE_PART void multiplyAll(Element element, const StoredRows &rows,
+                             const float *const *x, float *const *out,
+                             uint64_t at) {
+  constexpr unsigned kRows = Vectors <= 2 ? 4 : 2;
+  uint64_t row = 0;
+  for (; row + kRows <= rows.count; row += kRows)
+    multiplyBlock<Element, Vectors, kRows>(
+        element, x, rows.data + row * rows.stride, rows.stride, rows.columns,
+        out, at + row);
+  for (; row < rows.count; ++row)
+    multiplyBlock<Element, Vectors, 1>(
+        element, x, rows.data + row * rows.stride, rows.stride, rows.columns,
+        out, at + row);
+}
+
+template <typename Element>
+SADDLE_PART void multiplyFor(Element element, const StoredRows &rows,
+                             const float *const *x, uint64_t vectors,
+                             float *const *out, uint64_t at) {
+  for (; vectors >= 4; vectors -= 4, x += 4, out += 4)
+    multiplyAll<Element, 4>(element, rows, x, out, at);
+  if (vectors == 3)
+    multiplyAll<Element, 3>(element, rows, x, out, at);
+  else if (vectors == 2)
+    multiplyAll<Element, 2>(element, rows, x, out, at);
+  else if (vectors == 1)
+    multiplyAll<Element, 1>(element, rows, x, out, at);
+}
+
+SADDLE_HOT static void multiplyFloats(const StoredRows &rows,
+                                      const float *const *x, uint64_t vectors,
+                                      float *const *out, uint64_t at) {
+  multiplyFor(Floats(), rows, x, vectors, out, at);
+}
+
+SADDLE_HOT static void multiplyBf16s(const StoredRows &rows,
+                                     const float *const *x, uint64_t vectors,
+                                     float *const *out, uint64_t at) {
+  multiplyFor(Bf16s(), rows, x, vectors, out, at);
+}
+
+void multiplyRows(const StoredRows &rows, const float *const *x,
+                  uint64_t vectors, float *const *out, uint64_t at) {
+  if (rows.dtype == DType::F32)
+    return multiplyFloats(rows, x, vectors, out, at);
+  multiplyBf16s(rows, x, vectors, out, at);
+}
+
+//===--- Sums of rows ----------------------------------------------------===//
+
+/// `Width` registers of the columns from `column` on; of the last one `rest`
+/// lanes, if that is not zero.
+template <typename Element, unsigned Vectors, unsigned Width>
+SADDLE_PART void addBlock(Element element, const StoredRows &rows,
+                          uint64_t column, uint64_t rest,
+                          const float *const *factors, uint64_t at,
+                          const uint64_t *seen, float *const *out) {
+  Lanes sums[Vectors][Width];
+  auto load = [&](const uint8_t *address, auto kind, unsigned w)
+                  __attribute__((always_inline)) {
+                    address += w * kLanes * decltype(kind)::kBytes;
+                    return rest == 0 ? widened(kind, address)
+                                     : widenedFirst(kind, address, rest);
+                  };
+  uint64_t common = seen[0];
+  SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
+    common = std::min(common, seen[i]);
+    SADDLE_UNROLL for (unsigned w = 0; w < Width; ++w) sums[i][w] =
+        load(reinterpret_cast<const uint8_t *>(out[i] + column), Floats(), w);
+  }
+  const uint8_t *first = rows.data + column * Element::kBytes;
+  for (uint64_t row = 0; row < common; ++row)
+    SADDLE_UNROLL for (unsigned w = 0; w < Width; ++w) {
+      Lanes values = load(first + row * rows.stride, element, w);
+      SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) sums[i][w] +=
+          factors[i][at + row] * values;
+    }
+  SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
+    for (uint64_t row = common; row < seen[i]; ++row)
+      SADDLE_UNROLL for (unsigned w = 0; w < Width; ++w) sums[i][w] +=
+          factors[i][at + row] * load(first + row * rows.stride, element, w);
+    SADDLE_UNROLL for (unsigned w = 0; w < Width; ++w)
+        std::memcpy(out[i] + column + w * kLanes, &sums[i][w],
+                    (rest == 0 ? kLanes : rest) * sizeof(float));
+  }
+}
+
+template <typename Element, unsigned Vectors>
+SADDLE_PART void addAll(Element element, const StoredRows &rows,
+                        const float *const *factors, uint64_t at,
+                        const uint64_t *seen, float *const *out) {
+  uint64_t column = 0;
+  for (; column + 2 * kLanes <= rows.columns; column += 2 * kLanes)
+    addBlock<Element, Vectors, 2>(element, rows, column, 0, factors, at, seen,
+                                  out);
+  for (; column < rows.columns; column += kLanes) {
+    uint64_t left = rows.columns - column;
+    addBlock<Element, Vectors, 1>(element, rows, column,
+                                  left < kLanes ? left : 0, factors, at, seen,
+                                  out);
+  }
+}
+
+template <typename Element>
+SADDLE_PART void
+addFor(Element element, const StoredRows &rows, const float *const *factors,
+       uint64_t at, const uint64_t *seen, uint64_t vectors, float *const *out) {
+  for (; vectors >= 4; vectors -= 4, factors += 4, seen += 4, out += 4)
+    addAll<Element, 4>(element, rows, factors, at, seen, out);
+  for (; vectors >= 2; vectors -= 2, factors += 2, seen += 2, out += 2)
+    addAll<Element, 2>(element, rows, factors, at, seen, out);
+  if (vectors == 1)
+    addAll<Element, 1>(element, rows, factors, at, seen, out);
+}
+
+SADDLE_HOT static void addFloats(const StoredRows &rows,
+                                 const float *const *factors, uint64_t at,
+                                 const uint64_t *seen, uint64_t vectors,
+                                 float *const *out) {
+  addFor(Floats(), rows, factors, at, seen, vectors, out);
+}
+
+SADDLE_HOT static void addBf16s(const StoredRows &rows,
+                                const float *const *factors, uint64_t at,
+                                const uint64_t *seen, uint64_t vectors,
+                                float *const *out) {
+  addFor(Bf16s(), rows, factors, at, seen, vectors, out);
+}
+
+void addScaledRows(const StoredRows &rows, const float *const *factors,
+                   uint64_t at, const uint64_t *seen, uint64_t vectors,
+                   float *const *out) {
+  if (rows.dtype == DType::F32)
+    return addFloats(rows, factors, at, seen, vectors, out);
+  addBf16s(rows, factors, at, seen, vectors, out);
+}
+
+} // namespace saddle::cpu
