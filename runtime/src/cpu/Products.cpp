@@ -48,7 +48,8 @@ SADDLE_PART Lanes widenedFirst(Element element, const uint8_t *address,
 // 16), then halves are added.
 
 /// A vector's products with `Rows` rows from `row` on go to out[.][to ..).
-template <typename Element, unsigned Vectors, unsigned Rows>
+/// `hasRest`: columns are no multiple of 32. Without, nothing leaves registers.
+template <typename Element, unsigned Vectors, unsigned Rows, bool hasRest>
 SADDLE_PART void multiplyBlock(Element element, const float *const *x,
                                const uint8_t *row, uint64_t stride,
                                uint64_t columns, float *const *out,
@@ -80,9 +81,9 @@ SADDLE_PART void multiplyBlock(Element element, const float *const *x,
     }
     k += rest;
   };
-  if (k < columns)
+  if (hasRest && k < columns)
     addRest(low);
-  if (k < columns)
+  if (hasRest && k < columns)
     addRest(high);
   SADDLE_UNROLL for (unsigned i = 0; i < kSums; ++i) low[i] += high[i];
   float folded[kFolded];
@@ -98,53 +99,55 @@ SADDLE_PART void multiplyBlock(Element element, const float *const *x,
 }
 
 /// So many rows as leave the sums in registers, then one at a time.
-template <typename Element, unsigned Vectors>
+template <typename Element, unsigned Vectors, bool hasRest>
 SADDLE_PART void multiplyAll(Element element, const StoredRows &rows,
                              const float *const *x, float *const *out,
                              uint64_t at) {
   constexpr unsigned kRows = Vectors <= 2 ? 4 : 2;
   uint64_t row = 0;
   for (; row + kRows <= rows.count; row += kRows)
-    multiplyBlock<Element, Vectors, kRows>(
+    multiplyBlock<Element, Vectors, kRows, hasRest>(
         element, x, rows.data + row * rows.stride, rows.stride, rows.columns,
         out, at + row);
   for (; row < rows.count; ++row)
-    multiplyBlock<Element, Vectors, 1>(
+    multiplyBlock<Element, Vectors, 1, hasRest>(
         element, x, rows.data + row * rows.stride, rows.stride, rows.columns,
         out, at + row);
 }
 
-template <typename Element>
+template <typename Element, bool hasRest>
 SADDLE_PART void multiplyFor(Element element, const StoredRows &rows,
                              const float *const *x, uint64_t vectors,
                              float *const *out, uint64_t at) {
   for (; vectors >= 4; vectors -= 4, x += 4, out += 4)
-    multiplyAll<Element, 4>(element, rows, x, out, at);
+    multiplyAll<Element, 4, hasRest>(element, rows, x, out, at);
   if (vectors == 3)
-    multiplyAll<Element, 3>(element, rows, x, out, at);
+    multiplyAll<Element, 3, hasRest>(element, rows, x, out, at);
   else if (vectors == 2)
-    multiplyAll<Element, 2>(element, rows, x, out, at);
+    multiplyAll<Element, 2, hasRest>(element, rows, x, out, at);
   else if (vectors == 1)
-    multiplyAll<Element, 1>(element, rows, x, out, at);
+    multiplyAll<Element, 1, hasRest>(element, rows, x, out, at);
 }
 
-SADDLE_HOT static void multiplyFloats(const StoredRows &rows,
-                                      const float *const *x, uint64_t vectors,
-                                      float *const *out, uint64_t at) {
-  multiplyFor(Floats(), rows, x, vectors, out, at);
-}
-
-SADDLE_HOT static void multiplyBf16s(const StoredRows &rows,
-                                     const float *const *x, uint64_t vectors,
-                                     float *const *out, uint64_t at) {
-  multiplyFor(Bf16s(), rows, x, vectors, out, at);
-}
+#define SADDLE_MULTIPLY(name, Element, hasRest)                                \
+  SADDLE_HOT static void name(const StoredRows &rows, const float *const *x,   \
+                              uint64_t vectors, float *const *out,             \
+                              uint64_t at) {                                   \
+    multiplyFor<Element, hasRest>(Element(), rows, x, vectors, out, at);       \
+  }
+SADDLE_MULTIPLY(multiplyFloats, Floats, false)
+SADDLE_MULTIPLY(multiplyRaggedFloats, Floats, true)
+SADDLE_MULTIPLY(multiplyBf16s, Bf16s, false)
+SADDLE_MULTIPLY(multiplyRaggedBf16s, Bf16s, true)
+#undef SADDLE_MULTIPLY
 
 void multiplyRows(const StoredRows &rows, const float *const *x,
                   uint64_t vectors, float *const *out, uint64_t at) {
-  if (rows.dtype == DType::F32)
-    return multiplyFloats(rows, x, vectors, out, at);
-  multiplyBf16s(rows, x, vectors, out, at);
+  bool isFloat = rows.dtype == DType::F32;
+  auto *multiply = rows.columns % (2 * kLanes) == 0
+                       ? (isFloat ? multiplyFloats : multiplyBf16s)
+                       : (isFloat ? multiplyRaggedFloats : multiplyRaggedBf16s);
+  multiply(rows, x, vectors, out, at);
 }
 
 //===--- Sums of rows ----------------------------------------------------===//
