@@ -114,8 +114,18 @@ std::unique_ptr<BoundKernel> bindScale(const BindContext &context) {
 }
 
 std::unique_ptr<BoundKernel> bindSwiGLU(const BindContext &context) {
-  return bindBinary(
-      context, [](float gate, float up) { return gated(gate, gate) * up; });
+  View x = context.operand(0), up = context.operand(1),
+       out = context.operand(2);
+  uint64_t width = x.shape[1];
+  context.scratch.require(double(2 * width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *values = scratch->data(), *second = values + width;
+    for (uint64_t t = 0; t < count; ++t) {
+      loadRow(x.row(t), x.dtype, values, width);
+      gate(values, asFloats(up.row(t), up.dtype, second, width), width);
+      storeRow(values, out.dtype, out.row(t), width);
+    }
+  });
 }
 
 std::unique_ptr<BoundKernel> bindSwiGLUOAI(const BindContext &context) {

@@ -6,8 +6,6 @@
 
 #include "runtime/src/cpu/Binding.h"
 
-#include <cmath>
-
 namespace saddle::cpu {
 
 namespace {
@@ -17,8 +15,6 @@ struct Choice {
   float weight;
 };
 } // namespace
-
-static float silu(float x) { return x / (1.0f + std::exp(-x)); }
 
 std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
   StoredWeight w13 = context.weight(0), w2 = context.weight(1);
@@ -56,12 +52,11 @@ std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
       }
       multiply(w13.matrix(e), rows.data(), m, widened, results.data());
       for (uint64_t i = 0; i < m; ++i) {
-        float *gate = gates + i * 2 * inner;
-        for (uint64_t j = 0; j < inner; ++j)
-          gate[j] = silu(gate[j]) * gate[inner + j];
+        float *gated = gates + i * 2 * inner;
+        gate(gated, gated + inner, inner);
         if (group)
-          quantizeGroups(gate, inner, group);
-        rows[i] = gate;
+          quantizeGroups(gated, inner, group);
+        rows[i] = gated;
         results[i] = products + i * hidden;
       }
       multiply(w2.matrix(e), rows.data(), m, widened, results.data());

@@ -58,17 +58,26 @@ SADDLE_PART void multiplyBlock(Element element, const float *const *x,
   constexpr unsigned kFolded = kSums <= 4 ? 4 : 8;
   static_assert(kSums <= 8);
   Lanes low[kFolded] = {}, high[kFolded] = {};
-  uint64_t k = 0;
-  for (; k + 2 * kLanes <= columns; k += 2 * kLanes)
+  auto addWhole = [&](uint64_t k, bool isFirst) __attribute__((always_inline)) {
     SADDLE_UNROLL for (unsigned r = 0; r < Rows; ++r) {
       const uint8_t *address = row + r * stride + k * Element::kBytes;
       Lanes first = widened(element, address);
       Lanes second = widened(element, address + kLanes * Element::kBytes);
       SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
-        low[i * Rows + r] += lanesAt(x[i] + k) * first;
-        high[i * Rows + r] += lanesAt(x[i] + k + kLanes) * second;
+        Lanes &a = low[i * Rows + r], &b = high[i * Rows + r];
+        Lanes added = lanesAt(x[i] + k) * first,
+              beside = lanesAt(x[i] + k + kLanes) * second;
+        a = isFirst ? added : a + added;
+        b = isFirst ? beside : b + beside;
       }
     }
+  };
+  uint64_t k = 0;
+  if (2 * kLanes <= columns) {
+    addWhole(0, true);
+    for (k = 2 * kLanes; k + 2 * kLanes <= columns; k += 2 * kLanes)
+      addWhole(k, false);
+  }
   auto addRest = [&](Lanes *sums) __attribute__((always_inline)) {
     uint64_t rest = std::min<uint64_t>(kLanes, columns - k);
     SADDLE_UNROLL for (unsigned r = 0; r < Rows; ++r) {

@@ -55,6 +55,29 @@ SADDLE_PART Lanes expOfNegative(Lanes x) {
   return x != x ? x : result;
 }
 
+SADDLE_PART Lanes siluOf(Lanes x) {
+  // The smaller one of e^x and e^-x, so that nothing overflows.
+  Lanes e = expOfNegative(x < 0 ? x : -x);
+  return (x < 0 ? x * e : x) / (e + 1.0f);
+}
+
+SADDLE_PART void gateOf(float *gate, const float *up, uint64_t count) {
+  uint64_t at = 0;
+  for (; at + kLanes <= count; at += kLanes)
+    storeLanes(gate + at, siluOf(lanesAt(gate + at)) * lanesAt(up + at));
+  if (at == count)
+    return;
+  Lanes x = {}, y = {};
+  std::memcpy(&x, gate + at, (count - at) * sizeof(float));
+  std::memcpy(&y, up + at, (count - at) * sizeof(float));
+  x = siluOf(x) * y;
+  std::memcpy(gate + at, &x, (count - at) * sizeof(float));
+}
+
+SADDLE_HOT void gate(float *values, const float *up, uint64_t count) {
+  gateOf(values, up, count);
+}
+
 SADDLE_PART void softmaxOf(float *values, uint64_t count, float scale) {
   uint64_t whole = count / kLanes * kLanes;
   // Lanes behind the last value count as nothing.
@@ -88,6 +111,19 @@ SADDLE_PART void softmaxOf(float *values, uint64_t count, float scale) {
 
 SADDLE_HOT void softmax(float *values, uint64_t count, float scale) {
   softmaxOf(values, count, scale);
+}
+
+SADDLE_HOT uint64_t largest(const float *values, uint64_t count) {
+  float most = -INFINITY;
+  bool isNumber = true;
+  for (uint64_t i = 0; i < count; ++i) {
+    most = values[i] > most ? values[i] : most;
+    isNumber &= values[i] == values[i];
+  }
+  for (uint64_t i = 0; i < count; ++i)
+    if (isNumber ? values[i] == most : values[i] != values[i])
+      return i;
+  return 0;
 }
 
 void quantizeGroups(float *values, uint64_t count, uint64_t group) {

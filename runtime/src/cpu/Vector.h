@@ -26,6 +26,13 @@ void addScaled(float factor, const float *source, float *dest, uint64_t count);
 /// units of the last place, 0 below e^-87.
 void softmax(float *values, uint64_t count, float scale);
 
+/// values = silu(values) * up, with such exponentials.
+void gate(float *values, const float *up, uint64_t count);
+
+/// Where the largest value stands, the first of equal ones; the first NaN, if
+/// there is one. `count` is not zero.
+uint64_t largest(const float *values, uint64_t count);
+
 /// Dynamic quantisation of activations: each group of `group` consecutive
 /// values is divided by amax / 448 (1 for an all-zero group), rounded to e4m3
 /// and multiplied back.
