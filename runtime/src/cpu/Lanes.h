@@ -7,9 +7,12 @@
 #include <cstdint>
 #include <cstring>
 
-// Clones differ in register width only: same operations, same order.
+// Clones differ in register width only: same operations, same order. The last
+// one has no instruction that multiplies and adds with one rounding and calls
+// the C library for it, which is slow and gives the same bits.
 #if defined(__x86_64__)
-#define SADDLE_HOT __attribute__((target_clones("avx512f", "avx2", "default")))
+#define SADDLE_HOT                                                             \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define SADDLE_HOT
 #endif
@@ -23,8 +26,6 @@ namespace saddle::cpu {
 
 constexpr unsigned kLanes = 16;
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Eight = float __attribute__((vector_size(8 * sizeof(float))));
-using Four = float __attribute__((vector_size(4 * sizeof(float))));
 using Integers = int32_t __attribute__((vector_size(kLanes * sizeof(float))));
 
 SADDLE_PART Lanes lanesAt(const float *address) {
@@ -37,44 +38,40 @@ SADDLE_PART void storeLanes(float *address, Lanes lanes) {
   std::memcpy(address, &lanes, sizeof lanes);
 }
 
-// A sum of lanes adds their upper half to the lower one until one is left. Of
-// several, the halves are added side by side; a step takes two registers to
-// one, which holds the first one's lanes in front.
-
-SADDLE_PART Lanes halvesOf(Lanes a, Lanes b) {
-  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19,
-                                 20, 21, 22, 23) +
-         __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26,
-                                 27, 28, 29, 30, 31);
+/// a * b + c, rounded once.
+SADDLE_PART Lanes multiplyAdd(Lanes a, Lanes b, Lanes c) {
+  return __builtin_elementwise_fma(a, b, c);
 }
 
-SADDLE_PART Lanes quartersOf(Lanes a, Lanes b) {
-  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19,
-                                 24, 25, 26, 27) +
-         __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22,
-                                 23, 28, 29, 30, 31);
-}
-
-/// The sums of four, and of eight, registers.
-SADDLE_PART Four foldFour(const Lanes *sums) {
-  Lanes fours =
-      quartersOf(halvesOf(sums[0], sums[1]), halvesOf(sums[2], sums[3]));
-  Eight twos =
-      __builtin_shufflevector(fours, fours, 0, 1, 4, 5, 8, 9, 12, 13) +
-      __builtin_shufflevector(fours, fours, 2, 3, 6, 7, 10, 11, 14, 15);
-  return __builtin_shufflevector(twos, twos, 0, 2, 4, 6) +
-         __builtin_shufflevector(twos, twos, 1, 3, 5, 7);
-}
-
-SADDLE_PART Eight foldEight(const Lanes *sums) {
-  Lanes a = quartersOf(halvesOf(sums[0], sums[1]), halvesOf(sums[2], sums[3]));
-  Lanes b = quartersOf(halvesOf(sums[4], sums[5]), halvesOf(sums[6], sums[7]));
-  Lanes twos = __builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17,
-                                       20, 21, 24, 25, 28, 29) +
-               __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19,
-                                       22, 23, 26, 27, 30, 31);
-  return __builtin_shufflevector(twos, twos, 0, 2, 4, 6, 8, 10, 12, 14) +
-         __builtin_shufflevector(twos, twos, 1, 3, 5, 7, 9, 11, 13, 15);
+/// The sum of the lanes of each of 16 registers: upper halves are added to the
+/// lower ones until one is left, for two registers side by side.
+SADDLE_PART Lanes foldSixteen(const Lanes *sums) {
+  Lanes eights[8], fours[4], twos[2];
+  SADDLE_UNROLL for (unsigned i = 0; i < 8; ++i) {
+    Lanes a = sums[2 * i], b = sums[2 * i + 1];
+    eights[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17,
+                                        18, 19, 20, 21, 22, 23) +
+                __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24,
+                                        25, 26, 27, 28, 29, 30, 31);
+  }
+  SADDLE_UNROLL for (unsigned i = 0; i < 4; ++i) {
+    Lanes a = eights[2 * i], b = eights[2 * i + 1];
+    fours[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17,
+                                       18, 19, 24, 25, 26, 27) +
+               __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21,
+                                       22, 23, 28, 29, 30, 31);
+  }
+  SADDLE_UNROLL for (unsigned i = 0; i < 2; ++i) {
+    Lanes a = fours[2 * i], b = fours[2 * i + 1];
+    twos[i] = __builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17,
+                                      20, 21, 24, 25, 28, 29) +
+              __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19,
+                                      22, 23, 26, 27, 30, 31);
+  }
+  return __builtin_shufflevector(twos[0], twos[1], 0, 2, 4, 6, 8, 10, 12, 14,
+                                 16, 18, 20, 22, 24, 26, 28, 30) +
+         __builtin_shufflevector(twos[0], twos[1], 1, 3, 5, 7, 9, 11, 13, 15,
+                                 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
 } // namespace saddle::cpu

@@ -44,84 +44,74 @@ SADDLE_PART Lanes widenedFirst(Element element, const uint8_t *address,
 
 //===--- Products --------------------------------------------------------===//
 
-// The order of one product: element k goes to lane k % 32 (two registers of
-// 16), then halves are added.
+// The order of one product: element k goes to lane k % 16, then halves are
+// added.
 
 /// A vector's products with `Rows` rows from `row` on go to out[.][to ..).
-/// `hasRest`: columns are no multiple of 32. Without, nothing leaves registers.
+/// `hasRest`: columns are no multiple of 16. Without, nothing leaves registers.
 template <typename Element, unsigned Vectors, unsigned Rows, bool hasRest>
 SADDLE_PART void multiplyBlock(Element element, const float *const *x,
                                const uint8_t *row, uint64_t stride,
                                uint64_t columns, float *const *out,
                                uint64_t to) {
-  constexpr unsigned kSums = Vectors * Rows;
-  constexpr unsigned kFolded = kSums <= 4 ? 4 : 8;
-  static_assert(kSums <= 8);
-  Lanes low[kFolded] = {}, high[kFolded] = {};
-  auto addWhole = [&](uint64_t k, bool isFirst) __attribute__((always_inline)) {
+  static_assert(Vectors * Rows <= 16);
+  Lanes sums[16] = {};
+  auto add = [&](uint64_t k, bool isFirst) __attribute__((always_inline)) {
     SADDLE_UNROLL for (unsigned r = 0; r < Rows; ++r) {
-      const uint8_t *address = row + r * stride + k * Element::kBytes;
-      Lanes first = widened(element, address);
-      Lanes second = widened(element, address + kLanes * Element::kBytes);
+      Lanes values = widened(element, row + r * stride + k * Element::kBytes);
       SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
-        Lanes &a = low[i * Rows + r], &b = high[i * Rows + r];
-        Lanes added = lanesAt(x[i] + k) * first,
-              beside = lanesAt(x[i] + k + kLanes) * second;
-        a = isFirst ? added : a + added;
-        b = isFirst ? beside : b + beside;
+        Lanes &sum = sums[i * Rows + r];
+        sum = isFirst ? lanesAt(x[i] + k) * values
+                      : multiplyAdd(lanesAt(x[i] + k), values, sum);
       }
     }
   };
   uint64_t k = 0;
-  if (2 * kLanes <= columns) {
-    addWhole(0, true);
-    for (k = 2 * kLanes; k + 2 * kLanes <= columns; k += 2 * kLanes)
-      addWhole(k, false);
+  if (kLanes <= columns) {
+    add(0, true);
+    for (k = kLanes; k + kLanes <= columns; k += kLanes)
+      add(k, false);
   }
-  auto addRest = [&](Lanes *sums) __attribute__((always_inline)) {
-    uint64_t rest = std::min<uint64_t>(kLanes, columns - k);
+  if (hasRest && k < columns) {
+    uint64_t rest = columns - k;
     SADDLE_UNROLL for (unsigned r = 0; r < Rows; ++r) {
-      const uint8_t *address = row + r * stride + k * Element::kBytes;
-      Lanes last = widenedFirst(element, address, rest);
-      SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) sums[i * Rows + r] +=
-          widenedFirst(Floats(), reinterpret_cast<const uint8_t *>(x[i] + k),
-                       rest) *
-          last;
+      Lanes values =
+          widenedFirst(element, row + r * stride + k * Element::kBytes, rest);
+      SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
+        Lanes &sum = sums[i * Rows + r];
+        auto *last = reinterpret_cast<const uint8_t *>(x[i] + k);
+        sum = multiplyAdd(widenedFirst(Floats(), last, rest), values, sum);
+      }
     }
-    k += rest;
-  };
-  if (hasRest && k < columns)
-    addRest(low);
-  if (hasRest && k < columns)
-    addRest(high);
-  SADDLE_UNROLL for (unsigned i = 0; i < kSums; ++i) low[i] += high[i];
-  float folded[kFolded];
-  if constexpr (kFolded == 4) {
-    Four sums = foldFour(low);
-    std::memcpy(folded, &sums, sizeof sums);
-  } else {
-    Eight sums = foldEight(low);
-    std::memcpy(folded, &sums, sizeof sums);
   }
+  float folded[16];
+  storeLanes(folded, foldSixteen(sums));
   SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i)
       std::memcpy(out[i] + to, folded + i * Rows, Rows * sizeof(float));
 }
 
-/// So many rows as leave the sums in registers, then one at a time.
+/// `Rows` rows at a time, as long as there are as many.
+template <typename Element, unsigned Vectors, unsigned Rows, bool hasRest>
+SADDLE_PART void multiplyRowsOf(Element element, const StoredRows &rows,
+                                const float *const *x, float *const *out,
+                                uint64_t at, uint64_t &row) {
+  for (; row + Rows <= rows.count; row += Rows)
+    multiplyBlock<Element, Vectors, Rows, hasRest>(
+        element, x, rows.data + row * rows.stride, rows.stride, rows.columns,
+        out, at + row);
+}
+
+/// So many rows together as leave the sums in registers.
 template <typename Element, unsigned Vectors, bool hasRest>
 SADDLE_PART void multiplyAll(Element element, const StoredRows &rows,
                              const float *const *x, float *const *out,
                              uint64_t at) {
-  constexpr unsigned kRows = Vectors <= 2 ? 4 : 2;
   uint64_t row = 0;
-  for (; row + kRows <= rows.count; row += kRows)
-    multiplyBlock<Element, Vectors, kRows, hasRest>(
-        element, x, rows.data + row * rows.stride, rows.stride, rows.columns,
-        out, at + row);
-  for (; row < rows.count; ++row)
-    multiplyBlock<Element, Vectors, 1, hasRest>(
-        element, x, rows.data + row * rows.stride, rows.stride, rows.columns,
-        out, at + row);
+  if constexpr (Vectors <= 2)
+    multiplyRowsOf<Element, Vectors, 8, hasRest>(element, rows, x, out, at,
+                                                 row);
+  multiplyRowsOf<Element, Vectors, 4, hasRest>(element, rows, x, out, at, row);
+  multiplyRowsOf<Element, Vectors, 1, hasRest>(element, rows, x, out, at, row);
 }
 
 template <typename Element, bool hasRest>
@@ -153,7 +143,7 @@ SADDLE_MULTIPLY(multiplyRaggedBf16s, Bf16s, true)
 void multiplyRows(const StoredRows &rows, const float *const *x,
                   uint64_t vectors, float *const *out, uint64_t at) {
   bool isFloat = rows.dtype == DType::F32;
-  auto *multiply = rows.columns % (2 * kLanes) == 0
+  auto *multiply = rows.columns % kLanes == 0
                        ? (isFloat ? multiplyFloats : multiplyBf16s)
                        : (isFloat ? multiplyRaggedFloats : multiplyRaggedBf16s);
   multiply(rows, x, vectors, out, at);
@@ -185,13 +175,14 @@ SADDLE_PART void addBlock(Element element, const StoredRows &rows,
   for (uint64_t row = 0; row < common; ++row)
     SADDLE_UNROLL for (unsigned w = 0; w < Width; ++w) {
       Lanes values = load(first + row * rows.stride, element, w);
-      SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) sums[i][w] +=
-          factors[i][at + row] * values;
+      SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) sums[i][w] =
+          multiplyAdd(Lanes{} + factors[i][at + row], values, sums[i][w]);
     }
   SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
     for (uint64_t row = common; row < seen[i]; ++row)
-      SADDLE_UNROLL for (unsigned w = 0; w < Width; ++w) sums[i][w] +=
-          factors[i][at + row] * load(first + row * rows.stride, element, w);
+      SADDLE_UNROLL for (unsigned w = 0; w < Width; ++w) sums[i][w] =
+          multiplyAdd(Lanes{} + factors[i][at + row],
+                      load(first + row * rows.stride, element, w), sums[i][w]);
     SADDLE_UNROLL for (unsigned w = 0; w < Width; ++w)
         std::memcpy(out[i] + column + w * kLanes, &sums[i][w],
                     (rest == 0 ? kLanes : rest) * sizeof(float));

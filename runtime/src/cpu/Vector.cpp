@@ -30,7 +30,7 @@ float dot(const float *a, const float *b, uint64_t count) {
 SADDLE_HOT void addScaled(float factor, const float *source, float *dest,
                           uint64_t count) {
   for (uint64_t i = 0; i < count; ++i)
-    dest[i] += factor * source[i];
+    dest[i] = __builtin_fmaf(factor, source[i], dest[i]);
 }
 
 /// e^x for x <= 0: 2^n times a polynomial of the rest, whose coefficients are
@@ -100,8 +100,8 @@ SADDLE_PART void softmaxOf(float *values, uint64_t count, float scale) {
   }
   rest = expOfNegative(rest - largest);
   sums += rest;
-  Lanes all[4] = {sums};
-  float sum = foldFour(all)[0];
+  Lanes all[16] = {sums};
+  float sum = foldSixteen(all)[0];
   for (uint64_t at = 0; at < whole; at += kLanes)
     storeLanes(values + at, lanesAt(values + at) / sum);
   rest /= sum;

@@ -19,7 +19,7 @@ const float *asFloats(const uint8_t *source, schema::DType dtype,
 
 float dot(const float *a, const float *b, uint64_t count);
 
-/// dest += factor * source.
+/// dest += factor * source, rounded once.
 void addScaled(float factor, const float *source, float *dest, uint64_t count);
 
 /// values = softmax(values * scale), in place. Exponentials are within two
