@@ -78,11 +78,7 @@ std::unique_ptr<BoundKernel> bindRope(const BindContext &context) {
     for (uint64_t t = 0; t < count; ++t) {
       auto position =
           float(reinterpret_cast<const int32_t *>(positions.data)[t]);
-      for (uint64_t j = 0; j < half; ++j) {
-        float angle = position * frequencies[j];
-        cosines[j] = std::cos(angle);
-        sines[j] = std::sin(angle);
-      }
+      rotations(position, frequencies.data(), half, cosines, sines);
       loadRow(x.row(t), x.dtype, values, width);
       for (float *head = values; head < values + width; head += headDim)
         for (uint64_t j = 0; j < half; ++j) {

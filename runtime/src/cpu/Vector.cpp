@@ -90,9 +90,7 @@ SADDLE_PART void softmaxOf(float *values, uint64_t count, float scale) {
     storeLanes(values + at, lanes);
     most = lanes > most ? lanes : most;
   }
-  float largest = -INFINITY;
-  for (unsigned lane = 0; lane < kLanes; ++lane)
-    largest = std::max(largest, most[lane]);
+  float largest = __builtin_reduce_max(most);
   for (uint64_t at = 0; at < whole; at += kLanes) {
     Lanes lanes = expOfNegative(lanesAt(values + at) - largest);
     storeLanes(values + at, lanes);
@@ -113,17 +111,95 @@ SADDLE_HOT void softmax(float *values, uint64_t count, float scale) {
   softmaxOf(values, count, scale);
 }
 
-SADDLE_HOT uint64_t largest(const float *values, uint64_t count) {
-  float most = -INFINITY;
-  bool isNumber = true;
+namespace {
+using Doubles = double __attribute__((vector_size(8 * sizeof(double))));
+using Longs = int64_t __attribute__((vector_size(8 * sizeof(double))));
+} // namespace
+
+/// Of eight angles, whose first `count` results are stored.
+SADDLE_PART void rotationsOf(const float *angles, uint64_t count,
+                             float *cosines, float *sines) {
+  Doubles x;
+  for (unsigned i = 0; i < 8; ++i)
+    x[i] = i < count ? double(angles[i]) : 0;
+  // Quarter turns; adding it leaves a whole number in the last bits.
+  constexpr double kRound = 6755399441055744.0; // 1.5 * 2^52
+  Doubles rounded = x * 0.63661977236758134308 + kRound;
+  Doubles n = rounded - kRound;
+  // pi / 2 in two parts: products with the first one's 33 bits are exact.
+  Doubles r = (x - n * 1.57079632673412561417) - n * 6.07710050650619224932e-11;
+  Doubles z = r * r;
+  // Taylor's series: what follows is below 2^-45 up to an eighth of a turn.
+  Doubles sine =
+      r * (1 + z * (-1 / 6.0 +
+                    z * (1 / 120.0 +
+                         z * (-1 / 5040.0 +
+                              z * (1 / 362880.0 + z * (-1 / 39916800.0 +
+                                                       z / 6227020800.0))))));
+  Doubles cosine =
+      1 +
+      z * (-0.5 + z * (1 / 24.0 +
+                       z * (-1 / 720.0 + z * (1 / 40320.0 +
+                                              z * (-1 / 3628800.0 +
+                                                   z * (1 / 479001600.0 -
+                                                        z / 87178291200.0))))));
+  Longs quarter = (Longs)rounded & 3;
+  Doubles first = (quarter & 1) != 0 ? sine : cosine,
+          second = (quarter & 1) != 0 ? cosine : sine;
+  first = ((quarter + 1) & 2) != 0 ? -first : first;
+  second = (quarter & 2) != 0 ? -second : second;
   for (uint64_t i = 0; i < count; ++i) {
-    most = values[i] > most ? values[i] : most;
-    isNumber &= values[i] == values[i];
+    cosines[i] = float(first[i]);
+    sines[i] = float(second[i]);
   }
-  for (uint64_t i = 0; i < count; ++i)
-    if (isNumber ? values[i] == most : values[i] != values[i])
-      return i;
+}
+
+SADDLE_HOT void rotations(float position, const float *frequencies,
+                          uint64_t count, float *cosines, float *sines) {
+  for (uint64_t at = 0; at < count; at += 8) {
+    uint64_t some = std::min<uint64_t>(8, count - at);
+    float angles[8];
+    for (uint64_t i = 0; i < some; ++i)
+      angles[i] = position * frequencies[at + i];
+    rotationsOf(angles, some, cosines + at, sines + at);
+  }
+}
+
+SADDLE_PART uint64_t largestOf(const float *values, uint64_t count) {
+  // Of what lies behind the whole registers a lane stands for the last value.
+  auto load = [&](uint64_t at) __attribute__((always_inline)) {
+    return lanesAt(values + std::min(at, count - kLanes));
+  };
+  Lanes most = load(0);
+  Integers numbers = most == most;
+  for (uint64_t at = kLanes; at < count; at += kLanes) {
+    Lanes lanes = load(at);
+    numbers &= lanes == lanes;
+    most = lanes > most ? lanes : most;
+  }
+  bool areNumbers = __builtin_reduce_and(numbers) != 0;
+  float value = __builtin_reduce_max(most);
+  for (uint64_t at = 0; at < count; at += kLanes) {
+    Lanes lanes = load(at);
+    Integers found = areNumbers ? lanes == value : lanes != lanes;
+    if (__builtin_reduce_or(found) == 0)
+      continue;
+    at = std::min(at, count - kLanes);
+    while (areNumbers ? values[at] != value : values[at] == values[at])
+      ++at;
+    return at;
+  }
   return 0;
+}
+
+SADDLE_HOT uint64_t largest(const float *values, uint64_t count) {
+  if (count >= kLanes)
+    return largestOf(values, count);
+  uint64_t best = 0;
+  for (uint64_t i = 1; i < count && values[best] == values[best]; ++i)
+    if (values[i] > values[best] || values[i] != values[i])
+      best = i;
+  return best;
 }
 
 void quantizeGroups(float *values, uint64_t count, uint64_t group) {

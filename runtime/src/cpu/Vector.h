@@ -29,6 +29,11 @@ void softmax(float *values, uint64_t count, float scale);
 /// values = silu(values) * up, with such exponentials.
 void gate(float *values, const float *up, uint64_t count);
 
+/// Cosines and sines of position * frequencies, whose products are rounded to
+/// fp32 before; exact to the last place up to angles of a million.
+void rotations(float position, const float *frequencies, uint64_t count,
+               float *cosines, float *sines);
+
 /// Where the largest value stands, the first of equal ones; the first NaN, if
 /// there is one. `count` is not zero.
 uint64_t largest(const float *values, uint64_t count);

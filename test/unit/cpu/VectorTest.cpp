@@ -159,6 +159,58 @@ TEST(VectorTest, SoftmaxIsThatOfDoubles) {
     EXPECT_TRUE(std::isnan(value));
 }
 
+TEST(VectorTest, RotationsAreThoseOfDoubles) {
+  std::vector<float> frequencies;
+  for (int i = 0; i < 21; ++i)
+    frequencies.push_back(float(std::pow(5e6, -i / 21.0)));
+  std::vector<float> cosines(21), sines(21);
+  for (int step = 0; step < 4000; ++step) {
+    auto position = float(step < 2000 ? step : (step - 1999) * 523);
+    rotations(position, frequencies.data(), 21, cosines.data(), sines.data());
+    for (size_t i = 0; i < 21; ++i) {
+      double angle = position * frequencies[i];
+      ASSERT_NEAR(cosines[i], std::cos(angle), 6e-8) << angle;
+      ASSERT_NEAR(sines[i], std::sin(angle), 6e-8) << angle;
+    }
+  }
+  float kept = sines[1];
+  rotations(3, frequencies.data(), 1, cosines.data(), sines.data());
+  EXPECT_EQ(sines[1], kept);
+}
+
+TEST(VectorTest, GatesAreThoseOfDoubles) {
+  for (size_t count : {1, 15, 16, 40}) {
+    std::vector<float> x = randomFloats(count, 3), up = randomFloats(count, 4);
+    for (float &value : x)
+      value *= 30;
+    std::vector<float> gated = x;
+    gate(gated.data(), up.data(), count);
+    for (size_t i = 0; i < count; ++i) {
+      double expected = x[i] / (1 + std::exp(-double(x[i]))) * up[i];
+      EXPECT_NEAR(gated[i], expected, 6e-7 * std::fabs(expected) + 1e-36);
+    }
+  }
+}
+
+TEST(VectorTest, TheLargestIsTheFirstOfEqualOnesAndNanIsBeforeAll) {
+  for (size_t count : {1, 2, 15, 16, 17, 33, 50, 768})
+    for (size_t where = 0; where < count; ++where) {
+      std::vector<float> values(count, -INFINITY);
+      EXPECT_EQ(largest(values.data(), count), 0u);
+      for (size_t i = 0; i < count; ++i)
+        values[i] = -float(i % 3);
+      values[where] = 1;
+      if (where + 1 < count)
+        values[count - 1] = 1;
+      ASSERT_EQ(largest(values.data(), count), where) << count;
+      values[where] = NAN;
+      values[count - 1] = INFINITY;
+      if (where + 1 == count)
+        values[where] = NAN;
+      ASSERT_EQ(largest(values.data(), count), where) << count;
+    }
+}
+
 /// Every code of `dtype` widens as the scalar conversion says.
 template <typename Code>
 void expectWidens(DType dtype, float (*scalar)(Code)) {
