@@ -191,6 +191,7 @@ public:
     SADDLE_ASSIGN_OR_RETURN(config, readEagle3Config(source.config, messages));
     SADDLE_RETURN_IF_ERROR(checkTarget());
     SADDLE_RETURN_IF_ERROR(chooseTaps(options));
+    hasWholeEmbedding = options.wholeEmbedding;
     SADDLE_ASSIGN_OR_RETURN(weights, readEagle3Weights(config, source));
     return {};
   }
@@ -228,6 +229,7 @@ private:
   ModelWeights weights;
   std::vector<int64_t> taps; // ascending
   std::string tapsFrom;
+  bool hasWholeEmbedding = false;
   std::vector<std::string> messages;
 };
 
@@ -367,9 +369,23 @@ Status Eagle3Draft::attach(ModuleOp module, const BuildOptions &options,
                                     modelFolder));
   SADDLE_RETURN_IF_ERROR(shareTable(tables.head, found.head, "lm_head.weight",
                                     config.draftVocab, modelFolder));
+  Builder builder(module.getContext());
+  WeightOp copied;
+  if (hasWholeEmbedding && tables.embed != Tables().embed) {
+    copied = found.table.clone();
+    copied.setSymName(tables.embed = Tables().embed);
+  }
   Eagle3Builder(*module.getContext(), config, taps, target, weights, options)
       .build(module, found.step, tables);
-  Builder builder(module.getContext());
+  if (copied)
+    module.insert(found.table->getNextNode(), copied);
+  if (hasWholeEmbedding)
+    module.lookupSymbol<WeightOp>(tables.embed)
+        .setDimsAttr(builder.getArrayAttr(
+            {DimAttr::get(builder.getContext(),
+                          builder.getStringAttr("drafted_vocab"), 1),
+             DimAttr::get(builder.getContext(), builder.getStringAttr("hidden"),
+                          1)}));
   module->setAttr(
       ModelDialect::kCheckpointsAttrName,
       builder.getDictionaryAttr({builder.getNamedAttr(

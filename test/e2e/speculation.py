@@ -7,6 +7,8 @@
                and one that never is
   tiny         likewise every tiny golden with a draft of random sizes and weights
   topologies   likewise over ranks
+  embedding    a draft with the whole embedding drafts the same with an exchange less, and
+               its best token is found by 8 bytes of each rank
   tapped_sums  the draft sees whole hidden states, however ranks finish their sums
   shared       a draft's own copies of the target's tables are not held twice, others are
   ends         an end token inside an accepted run, a limit of tokens, a full sequence
@@ -178,6 +180,38 @@ def topologies(test, draft):
     return f"{len(TOPOLOGIES)} topologies agree, accepted {accepted}"
 
 
+def embedding(test, draft):
+    inspect = pathlib.Path(test.compile_tool).parent / "saddle-inspect"
+    given = ["--compute-dtype", "f32", "--spec-tokens", 3, "--candidates", 1]
+    # One whose embedding is its own, and one that reads the model's.
+    for folder in (draft, ROOT / "test/e2e/goldens/draft-3.1"):
+        found = {}
+        for kind in ("split", "whole"):
+            engine = test.engine("--topology", "tp=4", *given, "--draft-embedding", kind,
+                                 draft=folder)
+            entries = [each for program in json.loads(call([inspect, engine, "--json"]))[
+                "programs"] for each in program["entries"]]
+            step = next(each for each in entries if each["name"] == "draft.decode_1")
+            exchanges = [each["action"] for each in step["commands"]
+                         if each["type"] == "Collective"]
+            given_away = [step["slices"][each["input"]] for each in exchanges
+                          if each["kind"] == "ALL_GATHER"]
+            # Of each rank the best logit and its token, for the one row.
+            expect(sorted((each["dtype"], each["shape"]) for each in given_away) ==
+                   [("f32", [1, 1]), ("i32", [1, 1])], folder.name, kind, given_away)
+            found[kind] = (sum(each["kind"] == "ALL_REDUCE_SUM" for each in exchanges),
+                           test.run(engine, "--max-new-tokens", 24, draft=folder))
+        counts = [found[kind][0] for kind in ("split", "whole")]
+        expect(counts == [3, 2], folder.name, "all-reduces of a draft's step:", counts)
+        expect(found["split"][1]["prompts"] == found["whole"][1]["prompts"], folder.name,
+               "drafts differ")
+        # A rank alone has it all.
+        sizes = [test.engine(*given, "--draft-embedding", kind, draft=folder).stat().st_size
+                 for kind in ("split", "whole")]
+        expect(sizes[0] == sizes[1], folder.name, sizes)
+    return "the same drafts with two all-reduces in place of three"
+
+
 def tapped_sums(test, draft):
     """Hidden states are whole however sums are finished."""
     accepted = []
@@ -335,7 +369,7 @@ def refused(test, draft):
 
 
 TESTS = {"goldens": goldens, "identical": right_and_wrong, "tiny": tiny, "topologies": topologies,
-         "tapped_sums": tapped_sums, "shared": shared, "ends": ends, "measured": measured,
+         "embedding": embedding, "tapped_sums": tapped_sums, "shared": shared, "ends": ends, "measured": measured,
          "refused": refused}
 
 
