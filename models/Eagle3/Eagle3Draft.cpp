@@ -115,12 +115,12 @@ private:
     Value features = KeptRowsOp::create(builder, loc("draft.features"),
                                         activation(config.hidden), positions,
                                         ref("draft.features"), context);
+    // In the order of their columns, so that norms and concatenation may be one
+    // launch.
+    Value embedded =
+        rmsNorm("draft.input_norm", embed(tables.embed, config.hidden));
     Value normed = rmsNorm("draft.hidden_norm", features);
-    Value x =
-        concat("draft.input",
-               {rmsNorm("draft.input_norm", embed(tables.embed, config.hidden)),
-                normed},
-               2 * config.hidden);
+    Value x = concat("draft.input", {embedded, normed}, 2 * config.hidden);
     // Behind attention only the rows matter that somebody wants: the last one
     // of each sequence.
     Value attended =
