@@ -7,9 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-// Clones differ in register width only: same operations, same order. The last
-// one has no instruction that multiplies and adds with one rounding and calls
-// the C library for it, which is slow and gives the same bits.
+// Clones differ in register width only: same operations, same order.
 #if defined(__x86_64__)
 #define SADDLE_HOT                                                             \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -36,11 +34,6 @@ SADDLE_PART Lanes lanesAt(const float *address) {
 
 SADDLE_PART void storeLanes(float *address, Lanes lanes) {
   std::memcpy(address, &lanes, sizeof lanes);
-}
-
-/// a * b + c, rounded once.
-SADDLE_PART Lanes multiplyAdd(Lanes a, Lanes b, Lanes c) {
-  return __builtin_elementwise_fma(a, b, c);
 }
 
 /// The sum of the lanes of each of 16 registers: upper halves are added to the

@@ -25,15 +25,24 @@ struct StoredRows {
   uint64_t count, columns;
 };
 
+/// Instructions that products may use: x86-64-v4, x86-64-v3, or any x86-64's,
+/// slowly. Bits are the same with all. Elsewhere there is one kind.
+enum class Instructions { Any, V3, V4 };
+
+/// The most that this machine has.
+Instructions instructionsOfMachine();
+
 /// out[i][at + row] = dot(x[i], row), bit for bit, for i < vectors.
 void multiplyRows(const StoredRows &rows, const float *const *x,
-                  uint64_t vectors, float *const *out, uint64_t at);
+                  uint64_t vectors, float *const *out, uint64_t at,
+                  Instructions with = instructionsOfMachine());
 
 /// out[i] += factors[i][at + row] * row for i < vectors and the first seen[i]
 /// rows, one after the other.
 void addScaledRows(const StoredRows &rows, const float *const *factors,
                    uint64_t at, const uint64_t *seen, uint64_t vectors,
-                   float *const *out);
+                   float *const *out,
+                   Instructions with = instructionsOfMachine());
 
 } // namespace saddle::cpu
 

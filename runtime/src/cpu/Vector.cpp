@@ -27,10 +27,12 @@ float dot(const float *a, const float *b, uint64_t count) {
   return product;
 }
 
-SADDLE_HOT void addScaled(float factor, const float *source, float *dest,
-                          uint64_t count) {
-  for (uint64_t i = 0; i < count; ++i)
-    dest[i] = __builtin_fmaf(factor, source[i], dest[i]);
+void addScaled(float factor, const float *source, float *dest, uint64_t count) {
+  const float *factors = &factor;
+  const uint64_t seen = 1;
+  addScaledRows(
+      {reinterpret_cast<const uint8_t *>(source), 0, DType::F32, 1, count},
+      &factors, 0, &seen, 1, &dest);
 }
 
 /// e^x for x <= 0: 2^n times a polynomial of the rest, whose coefficients are

@@ -74,8 +74,22 @@ struct Rows {
   StoredRows view;
 };
 
+/// All that this machine can use.
+std::vector<Instructions> instructions() {
+  std::vector<Instructions> all;
+  for (Instructions each :
+       {Instructions::Any, Instructions::V3, Instructions::V4})
+    if (each <= instructionsOfMachine())
+      all.push_back(each);
+  return all;
+}
+
 // Whatever the number of vectors and rows, whatever is computed beside it.
-TEST(ProductsTest, EveryProductIsADotOfItsOwn) {
+class ProductsTest : public testing::TestWithParam<Instructions> {};
+INSTANTIATE_TEST_SUITE_P(Instructions, ProductsTest,
+                         testing::ValuesIn(instructions()));
+
+TEST_P(ProductsTest, EveryProductIsADotOfItsOwn) {
   for (DType dtype : {DType::F32, DType::BF16})
     for (size_t columns : {0, 1, 15, 16, 17, 32, 48, 63, 64, 96, 131})
       for (size_t vectors = 0; vectors <= 9; ++vectors)
@@ -90,7 +104,8 @@ TEST(ProductsTest, EveryProductIsADotOfItsOwn) {
             from.push_back(x[i].data());
             to.push_back(out[i].data());
           }
-          multiplyRows(rows.view, from.data(), vectors, to.data(), 3);
+          multiplyRows(rows.view, from.data(), vectors, to.data(), 3,
+                       GetParam());
           for (size_t i = 0; i < vectors; ++i) {
             for (size_t row = 0; row < count; ++row)
               ASSERT_EQ(out[i][3 + row], orderedDot(x[i], rows.values[row]))
@@ -101,7 +116,39 @@ TEST(ProductsTest, EveryProductIsADotOfItsOwn) {
         }
 }
 
-TEST(ProductsTest, SumsOfRowsAreAddedOneByOne) {
+// Numbers whose sums lie at and beside the midst between two floats, that are
+// subnormal, infinite or none: where two roundings would show.
+TEST_P(ProductsTest, EveryProductIsRoundedOnce) {
+  std::mt19937 generator(5);
+  auto drawn = [&](unsigned kind) {
+    uint32_t bits = uint32_t(generator());
+    switch (kind % 4) {
+    case 0: // any
+      return floatFromBits(bits);
+    case 1: // of few bits, near one
+      return std::ldexp(float(int32_t(bits % 8192) - 4096),
+                        int(bits >> 28) - 20);
+    case 2: // powers of two and their neighbours
+      return floatFromBits((bits & 0xff800000u) + (bits & 2) - 1);
+    default:
+      return floatFromBits(bits & 0x80ffffffu);
+    }
+  };
+  for (unsigned step = 0; step < 60000; ++step) {
+    float a[17] = {}, b[17] = {}, product, *out = &product;
+    a[0] = drawn(step), b[0] = 1;
+    a[16] = drawn(step / 4), b[16] = drawn(step / 16);
+    const float *x = a;
+    multiplyRows({reinterpret_cast<const uint8_t *>(b), 0, DType::F32, 1, 17},
+                 &x, 1, &out, 0, GetParam());
+    float expected = std::fma(a[16], b[16], a[0]);
+    ASSERT_TRUE(product == expected ||
+                (std::isnan(product) && std::isnan(expected)))
+        << a[16] << " * " << b[16] << " + " << a[0] << ": " << product;
+  }
+}
+
+TEST_P(ProductsTest, SumsOfRowsAreAddedOneByOne) {
   const size_t count = 7;
   for (DType dtype : {DType::F32, DType::BF16})
     for (size_t columns : {1, 16, 17, 32, 53, 64, 80})
@@ -125,7 +172,7 @@ TEST(ProductsTest, SumsOfRowsAreAddedOneByOne) {
                       expected[i].data(), columns);
         }
         addScaledRows(rows.view, from.data(), 1, seen.data(), vectors,
-                      to.data());
+                      to.data(), GetParam());
         ASSERT_EQ(sums, expected) << vectors << " x " << columns;
       }
 }
