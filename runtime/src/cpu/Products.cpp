@@ -221,12 +221,10 @@ SADDLE_PART void multiplyAll(Element element, const StoredRows &rows,
   if constexpr (kMost >= 8)
     multiplyRowsOf<Machine, Element, Vectors, 8, hasRest>(element, rows, x, out,
                                                           at, row);
-  if constexpr (kMost >= 4)
-    multiplyRowsOf<Machine, Element, Vectors, 4, hasRest>(element, rows, x, out,
-                                                          at, row);
-  else if constexpr (kMost >= 2)
-    multiplyRowsOf<Machine, Element, Vectors, 2, hasRest>(element, rows, x, out,
-                                                          at, row);
+  constexpr unsigned kSome = std::min(4u, kMost);
+  if constexpr (kSome > 1)
+    multiplyRowsOf<Machine, Element, Vectors, kSome, hasRest>(element, rows, x,
+                                                              out, at, row);
   multiplyRowsOf<Machine, Element, Vectors, 1, hasRest>(element, rows, x, out,
                                                         at, row);
 }
@@ -235,8 +233,10 @@ template <typename Machine, bool hasRest, typename Element>
 SADDLE_PART void multiplyFor(Element element, const StoredRows &rows,
                              const float *const *x, uint64_t vectors,
                              float *const *out, uint64_t at) {
-  for (; vectors >= 4; vectors -= 4, x += 4, out += 4)
-    multiplyAll<Machine, Element, 4, hasRest>(element, rows, x, out, at);
+  // With fewer sums two vectors and three rows load less than four and one.
+  constexpr unsigned kMost = Machine::kSums >= 8 ? 4 : 2;
+  for (; vectors >= 4; vectors -= kMost, x += kMost, out += kMost)
+    multiplyAll<Machine, Element, kMost, hasRest>(element, rows, x, out, at);
   if (vectors == 3)
     multiplyAll<Machine, Element, 3, hasRest>(element, rows, x, out, at);
   else if (vectors == 2)
