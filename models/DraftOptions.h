@@ -20,6 +20,9 @@ struct DraftOptions {
   /// what its configuration says.
   std::vector<int64_t> taps;
   TapConvention convention = TapConvention::Entering;
+  /// Every rank holds the draft's whole embedding: memory for an exchange less
+  /// in each of its steps.
+  bool wholeEmbedding = false;
 };
 
 /// The name of a draft's program, of its checkpoint, and the prefix of its

@@ -235,8 +235,10 @@ private:
   }
 
   bool attachDraft(const Importer &importer, const BuildOptions &build) {
-    auto draft =
-        importDraft(options.draft, importer.facts(), options.draftOptions);
+    DraftOptions drafting = options.draftOptions;
+    // A replica of one rank has it all.
+    drafting.wholeEmbedding &= options.topology.tp > options.topology.dp;
+    auto draft = importDraft(options.draft, importer.facts(), drafting);
     if (!draft.ok())
       return report(draft.status());
     for (const std::string &warning : (*draft)->warnings())

@@ -25,6 +25,7 @@ constexpr Reader kReaders[] = {
     {"--draft", Phase::Start, Phase::Start},
     {"--draft-taps", Phase::Start, Phase::Start},
     {"--draft-taps-are", Phase::Start, Phase::Start},
+    {"--draft-embedding", Phase::Start, Phase::Start},
     {"--spec-tokens", Phase::Model, Phase::Model},
     {"--buckets", Phase::Model, Phase::Model},
     {"--rms-factors", Phase::Model, Phase::Model},

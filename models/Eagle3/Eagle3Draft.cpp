@@ -115,12 +115,12 @@ private:
     Value features = KeptRowsOp::create(builder, loc("draft.features"),
                                         activation(config.hidden), positions,
                                         ref("draft.features"), context);
+    // In the order of their columns, so that norms and concatenation may be one
+    // launch.
+    Value embedded =
+        rmsNorm("draft.input_norm", embed(tables.embed, config.hidden));
     Value normed = rmsNorm("draft.hidden_norm", features);
-    Value x =
-        concat("draft.input",
-               {rmsNorm("draft.input_norm", embed(tables.embed, config.hidden)),
-                normed},
-               2 * config.hidden);
+    Value x = concat("draft.input", {embedded, normed}, 2 * config.hidden);
     // Behind attention only the rows matter that somebody wants: the last one
     // of each sequence.
     Value attended =
@@ -191,6 +191,7 @@ public:
     SADDLE_ASSIGN_OR_RETURN(config, readEagle3Config(source.config, messages));
     SADDLE_RETURN_IF_ERROR(checkTarget());
     SADDLE_RETURN_IF_ERROR(chooseTaps(options));
+    hasWholeEmbedding = options.wholeEmbedding;
     SADDLE_ASSIGN_OR_RETURN(weights, readEagle3Weights(config, source));
     return {};
   }
@@ -228,6 +229,7 @@ private:
   ModelWeights weights;
   std::vector<int64_t> taps; // ascending
   std::string tapsFrom;
+  bool hasWholeEmbedding = false;
   std::vector<std::string> messages;
 };
 
@@ -371,9 +373,23 @@ Status Eagle3Draft::attach(ModuleOp module, const BuildOptions &options,
                                     modelFolder));
   SADDLE_RETURN_IF_ERROR(shareTable(tables.head, found.head, "lm_head.weight",
                                     config.draftVocab, modelFolder));
+  Builder builder(module.getContext());
+  WeightOp copied;
+  if (hasWholeEmbedding && tables.embed != Tables().embed) {
+    copied = found.table.clone();
+    copied.setSymName(tables.embed = Tables().embed);
+  }
   Eagle3Builder(*module.getContext(), config, taps, target, weights, options)
       .build(module, found.step, tables);
-  Builder builder(module.getContext());
+  if (copied)
+    module.insert(found.table->getNextNode(), copied);
+  if (hasWholeEmbedding)
+    module.lookupSymbol<WeightOp>(tables.embed)
+        .setDimsAttr(builder.getArrayAttr(
+            {DimAttr::get(builder.getContext(),
+                          builder.getStringAttr("drafted_vocab"), 1),
+             DimAttr::get(builder.getContext(), builder.getStringAttr("hidden"),
+                          1)}));
   module->setAttr(
       ModelDialect::kCheckpointsAttrName,
       builder.getDictionaryAttr({builder.getNamedAttr(

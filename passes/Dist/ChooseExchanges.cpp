@@ -166,7 +166,7 @@ private:
     if (globalTokens % tp != 0)
       return number(globalTokens) +
              " tokens cannot be split over tp = " + number(tp);
-    return sumsOverAllRanks()
+    return sumsOverAllRanks() && !meetsOtherRows()
                ? ""
                : "some branch is complete, or summed over fewer ranks than "
                  "tp = " +
@@ -192,6 +192,20 @@ private:
         Operation *branch = operand.getDefiningOp();
         return !branch || branch->hasTrait<model::RowByRow>() ||
                sumsOverAllRanks(branch);
+      });
+    });
+  }
+
+  /// Whether rows of the stream are joined with rows that are none of its own
+  /// and that every rank holds: a draft's features.
+  bool meetsOtherRows() const {
+    return llvm::any_of(stream, [&](Operation *op) {
+      return llvm::any_of(op->getUsers(), [&](Operation *user) {
+        return llvm::any_of(user->getOperands(), [&](Value operand) {
+          Operation *from = operand.getDefiningOp();
+          return from && from->hasTrait<model::RowByRow>() &&
+                 !llvm::is_contained(stream, from);
+        });
       });
     });
   }

@@ -54,6 +54,7 @@ private:
     auto pp = topology ? topology.getAs<IntegerAttr>("pp") : IntegerAttr();
     int64_t stages = pp ? pp.getInt() : 1;
     SymbolTable symbols(module);
+    SharedSources sources(module);
     SharedSymbols shared(module, symbols, stages);
     FlatSymbolRefAttr weights = shared.arena("weights", ArenaKind::Constant);
     FlatSymbolRefAttr kv = shared.arena("kv", ArenaKind::Pages);
@@ -94,7 +95,7 @@ private:
         };
         for (auto shard : module.getOps<dist::WeightShardOp>())
           if (holds(shard.getSymNameAttr()) &&
-              failed(createWeights(inside, shard, weights, symbols)))
+              failed(createWeights(inside, shard, weights, symbols, sources)))
             return failure();
         for (auto state : module.getOps<model::StateOpInterface>())
           if (holds(SymbolTable::getSymbolName(state)))
@@ -109,7 +110,8 @@ private:
 
     OpBuilder front = OpBuilder::atBlockBegin(module.getBody());
     for (auto weight : module.getOps<model::WeightOp>())
-      createSources(front, weight);
+      if (sources.of(weight) == weight)
+        createSources(front, weight);
     if (auto ignored = module->getAttrOfType<DictionaryAttr>(
             model::ModelDialect::kIgnoredSourcesAttrName)) {
       createIgnored(front, module.getLoc(), ignored);

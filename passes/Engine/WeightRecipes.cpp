@@ -52,6 +52,16 @@ storedType(RankedTensorType type, model::PackingAttr packing, bool transposed) {
   return RankedTensorType::get(shape, element);
 }
 
+SharedSources::SharedSources(ModuleOp module) {
+  for (auto weight : module.getOps<model::WeightOp>())
+    firsts.try_emplace({weight.getCheckpointAttr(), weight.getSourceAttr()},
+                       weight);
+}
+
+model::WeightOp SharedSources::of(model::WeightOp weight) const {
+  return firsts.lookup({weight.getCheckpointAttr(), weight.getSourceAttr()});
+}
+
 void saddle::engine::createSources(OpBuilder &builder, model::WeightOp weight) {
   RankedTensorType type = weight.getWeightType();
   // A stack of one may be a tensor of its own.
@@ -132,7 +142,7 @@ static Part describePart(model::WeightOp weight, dist::ShardingAttr sharding,
 
 /// The piece of a companion's grid that serves `part`, with its first cell at
 /// `offset` of the whole weight.
-static PieceAttr companionPiece(model::WeightOp weight,
+static PieceAttr companionPiece(model::WeightOp weight, StringRef source,
                                 model::CompanionAttr stored, const Part &part,
                                 std::array<int64_t, 2> blocks,
                                 bool alongColumns, int64_t offset) {
@@ -141,8 +151,7 @@ static PieceAttr companionPiece(model::WeightOp weight,
   MLIRContext *context = weight.getContext();
   return PieceAttr::get(
       context,
-      FlatSymbolRefAttr::get(
-          context, companionName(weight.getSymName(), stored.getKind())),
+      FlatSymbolRefAttr::get(context, companionName(source, stored.getKind())),
       part.member, part.members, part.row,
       llvm::divideCeil(part.rows, blocks[0]), part.col,
       llvm::divideCeil(part.cols, blocks[1]),
@@ -154,7 +163,8 @@ static PieceAttr companionPiece(model::WeightOp weight,
 LogicalResult saddle::engine::createWeights(OpBuilder &builder,
                                             dist::WeightShardOp shard,
                                             FlatSymbolRefAttr arena,
-                                            const SymbolTable &symbols) {
+                                            const SymbolTable &symbols,
+                                            const SharedSources &sources) {
   MLIRContext *context = builder.getContext();
   RankedTensorType type = shard.getWeightType();
   model::StorageAttr storage = shard.getWeightStorage();
@@ -175,9 +185,10 @@ LogicalResult saddle::engine::createWeights(OpBuilder &builder,
   int64_t offset = 0;
   for (auto [symbol, attr] :
        llvm::zip_equal(shard.getParts(), shard.getShardings())) {
-    auto source = cast<FlatSymbolRefAttr>(symbol);
     auto sharding = cast<dist::ShardingAttr>(attr);
-    auto weight = symbols.lookup<model::WeightOp>(source.getValue());
+    auto weight = symbols.lookup<model::WeightOp>(
+        cast<FlatSymbolRefAttr>(symbol).getValue());
+    auto source = FlatSymbolRefAttr::get(sources.of(weight).getSymNameAttr());
     Type element = weight.getWeightType().getElementType();
     if (weight.getWeightStorage().getPacking() &&
         !element.isUnsignedInteger() && per == 1)
@@ -199,7 +210,7 @@ LogicalResult saddle::engine::createWeights(OpBuilder &builder,
     for (auto [list, ours, stored] :
          llvm::zip_equal(pieces, storage.getCompanions(),
                          weight.getWeightStorage().getCompanions()))
-      list.push_back(companionPiece(weight, stored, part,
+      list.push_back(companionPiece(weight, source.getValue(), stored, part,
                                     ours.getBlocks(type.getShape()),
                                     alongColumns, offset));
     offset += alongColumns ? part.cols : part.rows;

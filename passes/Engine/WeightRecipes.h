@@ -11,6 +11,20 @@ namespace saddle::engine {
 /// The symbol of a weight's companion.
 std::string companionName(llvm::StringRef weight, model::CompanionKind kind);
 
+/// Which weights of a module read the same tensor: the first one's sources
+/// serve them all.
+class SharedSources {
+public:
+  explicit SharedSources(mlir::ModuleOp module);
+
+  /// The weight whose sources `weight` reads.
+  model::WeightOp of(model::WeightOp weight) const;
+
+private:
+  llvm::DenseMap<std::pair<mlir::StringAttr, mlir::StringAttr>, model::WeightOp>
+      firsts; // by checkpoint and source
+};
+
 /// Creates the `engine.source`s of a checkpoint weight at the builder's
 /// insertion point: its elements and its companions.
 void createSources(mlir::OpBuilder &builder, model::WeightOp weight);
@@ -23,7 +37,8 @@ void createSources(mlir::OpBuilder &builder, model::WeightOp weight);
 llvm::LogicalResult createWeights(mlir::OpBuilder &builder,
                                   dist::WeightShardOp shard,
                                   mlir::FlatSymbolRefAttr arena,
-                                  const mlir::SymbolTable &symbols);
+                                  const mlir::SymbolTable &symbols,
+                                  const SharedSources &sources);
 
 } // namespace saddle::engine
 

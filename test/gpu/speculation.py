@@ -19,20 +19,22 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NANO = ROOT / "models/nano"
-# Sizes of TorchSpec's draft for M2.5 (minimax_m25_eagle3.json): 48 KV heads.
+# Sizes of TorchSpec's draft for M2.5 (minimax_m25_eagle3.json): 48 KV heads. Its vocabulary
+# is the shape's: whole there, 32,000 tokens in the draft that is published for M2.7.
 M25_DRAFT = {
     "architectures": ["LlamaForCausalLMEagle3"], "dtype": "bfloat16",
     "hidden_size": 3072, "intermediate_size": 9216, "num_hidden_layers": 1,
     "num_attention_heads": 48, "num_key_value_heads": 48, "head_dim": 128,
     "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 5e6,
-    "vocab_size": 200064, "draft_vocab_size": 200064,
+    "vocab_size": 200064,
     "eagle_config": {"eagle_aux_hidden_state_layer_ids": [1, 2, 3]},
 }
 PROMPTS = ["One day Mia the baker", "10 + 8 =", "Tom has three red apples.",
            "In summer the sun"]
 TEXTS = [("f32", "tp=1"), ("bf16", "tp=1"), ("f32", "tp=2"), ("f32", "tp=1,pp=2"),
          ("f32", "tp=2,dp=2")]
-SHAPES = {"tp1": ("tp=1", 4), "tp2": ("tp=2", 4)}
+SHAPES = {"tp1": ("tp=1", 4, 32000), "tp2": ("tp=2", 4, 32000),  # topology, layers, draft
+          "tp1-whole": ("tp=1", 4, 200064)}
 CHAINS = (1, 8, 32)  # steps without the host between them
 
 
@@ -60,6 +62,8 @@ def pack(args):
     shutil.copytree(args.draft, args.out / "draft")
     compiler = args.bin / "saddle-compile"
     for dtype, topology in TEXTS:
+        if topology not in args.topologies:
+            continue
         for draft in ([], ["--draft", args.draft, "--spec-tokens", 3]):
             call([compiler, NANO / "bf16", "--target", "sm_90a", "--compute-dtype", dtype,
                   "--topology", topology, "--max-batch", 4, "--candidates", 8, *draft,
@@ -68,11 +72,11 @@ def pack(args):
     # Without a GPU, and without a draft.
     call([compiler, NANO / "bf16", "--compute-dtype", "f32", "--max-batch", 4, "-o",
           args.out / "cpu.saddle"])
-    config = args.out / "m25-draft.json"
-    config.write_text(json.dumps(M25_DRAFT))
-    for name, (topology, layers) in SHAPES.items():
+    for name, (topology, layers, vocab) in SHAPES.items():
         if name not in args.shapes:
             continue
+        config = args.out / f"m25-draft.{vocab}.json"
+        config.write_text(json.dumps({**M25_DRAFT, "draft_vocab_size": vocab}))
         layers = args.layers or layers
         call([compiler, ROOT / "models/configs/MiniMax-M2.5/config.json", "--target",
               "sm_90a", "--topology", topology, "--layers", layers, "--max-batch", 8,
@@ -118,6 +122,8 @@ def run_texts(args):
     for dtype, topology in TEXTS:
         if "2" in topology and args.gpus < 2 and not args.share:
             continue
+        if not (args.pack / engine_name(dtype, topology, True)).exists():
+            continue
         for options in ([], ["--temperature", 0.9, "--top-k", 8, "--seed", 3]):
             name = f"text {dtype} {topology} {'sampled' if options else 'greedy'}"
             expected = ([each["tokens"] for each in on_cpu["prompts"]]
@@ -134,8 +140,9 @@ def run_texts(args):
 
 def run_shapes(args):
     failures = 0
-    for name, (topology, layers) in SHAPES.items():
-        if topology.count("2") and args.gpus < 2:
+    for name, (topology, _, vocab) in SHAPES.items():
+        if (name not in args.shapes or "2" in topology and args.gpus < 2
+                or not (args.pack / f"m25.{name}.saddle").exists()):
             continue
         for acceptance, chain in ((0.6, 1), (0.6, 8), (0.8, 8)):
             try:
@@ -147,7 +154,8 @@ def run_shapes(args):
                 if args.json:
                     path = args.json.with_suffix(f".{name}.{acceptance}.{chain}.txt")
                     path.write_text(out)
-                print(f"PASS M2.5, {topology}, acceptance {acceptance}, chains of {chain}:")
+                print(f"PASS M2.5, {topology}, draft of {vocab} tokens, acceptance "
+                      f"{acceptance}, chains of {chain}:")
                 for line in out.splitlines():
                     if line.startswith(("decode", "speculation", "        accepted",
                                         "        on the device", "        in chains")):
@@ -165,6 +173,9 @@ def main():
     one.add_argument("--bin", type=pathlib.Path, required=True)
     one.add_argument("--out", type=pathlib.Path, required=True)
     one.add_argument("--draft", type=pathlib.Path, default=NANO / "draft")
+    topologies = sorted({topology for _, topology in TEXTS})
+    one.add_argument("--topologies", nargs="*", default=topologies, choices=topologies,
+                     help="of the bundled model")
     one.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
     one.add_argument("--layers", type=int, help="of M2.5's shape")
     two = commands.add_parser("run", help="on a GPU machine")
@@ -173,6 +184,7 @@ def main():
     two.add_argument("--share", action="store_true",
                      help="texts of several ranks also on one GPU")
     two.add_argument("--only", choices=("texts", "shapes"))
+    two.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
     two.add_argument("--limit", type=int, default=300, help="seconds of a measurement")
     two.add_argument("--json", type=pathlib.Path, help="beside it, whole reports")
     args = parser.parse_args()

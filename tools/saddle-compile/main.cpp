@@ -39,7 +39,8 @@ int main(int argc, char **argv) {
   tools::makeFileSizeAnError();
   CompileOptions options;
   std::string topology = "tp=1", computeDType = "bf16", kvDType;
-  std::string compileTo, compileFrom, kernelCache, golden, tapsAre = "entering";
+  std::string compileTo, compileFrom, kernelCache, golden,
+      tapsAre = "entering", draftEmbedding = "split";
   std::vector<std::string> mlirFlags;
   model::Limits &limits = options.build.limits;
 
@@ -120,6 +121,13 @@ int main(int argc, char **argv) {
                  "What layers in the draft's config.json name: the hidden "
                  "states that enter them, or those that leave them")
       ->check(CLI::IsMember({"entering", "leaving"}))
+      ->capture_default_str()
+      ->group(kDraftOptions);
+  app.add_option("--draft-embedding", draftEmbedding,
+                 "How ranks hold the embedding that the draft reads: a share, "
+                 "or the whole table, whose memory saves each drafted token an "
+                 "exchange")
+      ->check(CLI::IsMember({"split", "whole"}))
       ->capture_default_str()
       ->group(kDraftOptions);
   app.add_option("--stage-layers", options.stageLayers,
@@ -212,6 +220,7 @@ int main(int argc, char **argv) {
                                               : options.build.computeDType;
   if (cache->count() > 0)
     options.kernelCache = kernelCache;
+  options.draftOptions.wholeEmbedding = draftEmbedding == "whole";
   if (tapsAre == "leaving")
     options.draftOptions.convention = TapConvention::Leaving;
   if (!options.draft.empty() && specTokens->count() == 0)

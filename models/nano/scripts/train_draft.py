@@ -2,15 +2,19 @@
 """Trains the nano model's EAGLE3 draft on the CPU, on text that the model generates.
 
 Prompts are beginnings of generated texts (make_text.py); the model continues them with
-saddle-run, by sampling for variety. The draft learns the model's next-token distribution `--depth`
+saddle-run, by sampling for variety and greedily. The draft learns the model's next-token distribution `--depth`
 tokens deep: its own outputs take the place of features, as they do when it drafts
 ("training-time test" of EAGLE3). A row at depth s for base position p attends to the
 rows at depth 0 of positions up to p and to its own predecessors.
 
+The draft has tables of its own, half as wide as the model's, and proposes the tokens that
+the texts have most of: what it costs is what it must save.
+
 usage: train_draft.py --prompts N > prompts.txt
        saddle-run nano.saddle --weights bf16 --prompts-file prompts.txt --ignore-eos
-           --temperature 1 --max-new-tokens 160 --json > texts.json
-       train_draft.py --model bf16 --texts texts.json --out draft [--steps N]
+           --temperature 1 --max-new-tokens 160 --json > sampled.json; likewise without
+           --temperature > greedy.json
+       train_draft.py --model bf16 --texts sampled.json greedy.json --out draft [--steps N]
 """
 
 import argparse
@@ -32,11 +36,11 @@ LENGTH = 160  # tokens of a text
 
 CONFIG = {
     "architectures": ["LlamaForCausalLMEagle3"], "model_type": "llama",
-    "dtype": "bfloat16", "hidden_size": 128, "target_hidden_size": 128,
-    "intermediate_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 32, "hidden_act": "silu",
+    "dtype": "bfloat16", "hidden_size": 64, "target_hidden_size": 128,
+    "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 32, "hidden_act": "silu",
     "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 512,
-    "vocab_size": 768, "draft_vocab_size": 768, "tie_word_embeddings": False,
+    "vocab_size": 768, "draft_vocab_size": 448, "tie_word_embeddings": False,
     "fc_norm": True, "norm_output": True,
     "eagle_config": {"eagle_aux_hidden_state_layer_ids": [1, 2, 3]},
 }
@@ -49,10 +53,11 @@ def prompts(count):
         print(" ".join(words))
 
 
-def read_texts(path):
-    """[B, LENGTH] token ids from saddle-run --json."""
-    found = json.loads(pathlib.Path(path).read_text())["prompts"]
-    rows = [(each["prompt_tokens"] + each["tokens"])[:LENGTH] for each in found]
+def read_texts(paths):
+    """[B, LENGTH] token ids from saddle-run --json, those of all files in turn."""
+    files = [json.loads(pathlib.Path(path).read_text())["prompts"] for path in paths]
+    rows = [(each["prompt_tokens"] + each["tokens"])[:LENGTH]
+            for texts in zip(*files) for each in texts]
     return torch.tensor([row for row in rows if len(row) == LENGTH])
 
 
@@ -69,8 +74,14 @@ def hidden_states(model, ids):
     return [torch.cat(kept) for kept in states], torch.cat(logits)
 
 
+def most_frequent(ids):
+    """The tokens that the draft proposes, ascending."""
+    counts = torch.bincount(ids.flatten(), minlength=CONFIG["vocab_size"])
+    return counts.topk(CONFIG["draft_vocab_size"]).indices.sort().values
+
+
 def chain(draft, tokens, taps, depth):
-    """Logits [B, T - depth, V] at each depth; row p of depth s is of position p + s and
+    """Logits [B, T - depth, draft V] at each depth; row p of depth s is of position p + s and
     predicts the token at p + s + 2."""
     length = tokens.shape[1] - 1 - depth
     g = draft.features([tap[:, :length] for tap in taps])
@@ -104,10 +115,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--prompts", type=int, help="print so many, and end")
     parser.add_argument("--model", default="bf16")
-    parser.add_argument("--texts")
+    parser.add_argument("--texts", nargs="+")
     parser.add_argument("--out")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -118,8 +129,6 @@ def main():
     rng = torch.Generator().manual_seed(args.seed)
     model = oracle.load(args.model)
     m2.MiniMaxM2SparseMoeBlock.forward = train.dense_moe  # the same values, faster
-    table = model.model.embed_tokens.weight.detach()
-    head = model.lm_head.weight.detach()
 
     start = time.time()
     ids = read_texts(args.texts)
@@ -127,7 +136,9 @@ def main():
     states, targets = hidden_states(model, ids)
     held_out = len(ids) // 16
 
-    draft = eagle3.Eagle3(CONFIG, table, head)
+    draft = eagle3.Eagle3({**CONFIG, "own_tables": True}, None, None)
+    known = most_frequent(ids)
+    draft.d2t.copy_(known - torch.arange(len(known)))
     for p in draft.parameters():
         if p.dim() == 2:
             torch.nn.init.normal_(p, std=p.shape[-1] ** -0.5)
@@ -141,8 +152,8 @@ def main():
         for step, logits in enumerate(chain(draft, tokens, taps, args.depth)):
             wanted = targets[batch][:, step + 1:step + 1 + logits.shape[1]].float()
             losses.append(F.cross_entropy(logits.flatten(0, 1),
-                                          wanted.softmax(-1).flatten(0, 1)))
-            right.append((logits.argmax(-1) == wanted.argmax(-1)).float().mean())
+                                          wanted[..., known].softmax(-1).flatten(0, 1)))
+            right.append((known[logits.argmax(-1)] == wanted.argmax(-1)).float().mean())
         # Deeper rows are drafted less often.
         loss = sum(loss * 0.8 ** step for step, loss in enumerate(losses))
         return loss, torch.stack(right)

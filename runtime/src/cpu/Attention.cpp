@@ -43,39 +43,22 @@ std::unique_ptr<BoundKernel> bindKvAppend(const BindContext &context) {
   });
 }
 
-namespace {
-/// Rows of one KV head at consecutive positions of one sequence, four at a time
-/// so that the loops over heads amortise widening and calls.
-class CachedRows {
-public:
-  CachedRows(const View &cache, const int32_t *blocks, uint64_t head,
-             float *scratch)
-      : cache(cache), blocks(blocks), head(head), scratch(scratch) {}
-
-  /// Fills `rows` with positions first .. first + count, count <= 4.
-  void load(uint64_t first, uint64_t count, const float **rows) const {
-    uint64_t pageSize = cache.shape[1], width = cache.shape[3];
-    const uint8_t *stored[4];
-    for (uint64_t i = 0; i < count; ++i) {
-      uint64_t p = first + i;
-      uint64_t slot = uint64_t(blocks[p / pageSize]) * pageSize + p % pageSize;
-      stored[i] = cacheRow(cache, slot, head);
-    }
-    bool isStored = cache.dtype == schema::DType::F32;
-    if (!isStored)
-      loadRows(stored, count, cache.dtype, scratch, width);
-    for (uint64_t i = 0; i < count; ++i)
-      rows[i] = isStored ? reinterpret_cast<const float *>(stored[i])
-                         : scratch + i * width;
-  }
-
-private:
-  const View &cache;
-  const int32_t *blocks;
-  uint64_t head;
-  float *scratch;
-};
-} // namespace
+/// The rows of one KV head in a page, up to `count`; in place, or widened in
+/// `scratch`.
+static StoredRows rowsOf(const View &cache, int32_t page, uint64_t head,
+                         uint64_t count, float *scratch) {
+  uint64_t bytes = elementBytes(cache.dtype), width = cache.shape[3];
+  const uint8_t *first =
+      cache.data +
+      (uint64_t(page) * cache.strides[0] + head * cache.strides[2]) * bytes;
+  uint64_t stride = cache.strides[1] * bytes;
+  if (isReadInPlace(cache.dtype))
+    return {first, stride, cache.dtype, count, width};
+  for (uint64_t i = 0; i < count; ++i)
+    loadRow(first + i * stride, cache.dtype, scratch + i * width, width);
+  return {reinterpret_cast<const uint8_t *>(scratch), width * sizeof(float),
+          schema::DType::F32, count, width};
+}
 
 std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
   View q = context.operand(0), kCache = context.operand(1),
@@ -93,7 +76,7 @@ std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
   constexpr uint64_t kTogether = 4;
   uint64_t together = std::min(kTogether, q.shape[0]);
   context.scratch.require(double(together) * double(2 * width) +
-                          double(4 * headDim) +
+                          double(pageSize * headDim) +
                           double(together * perKvHead) * double(maxContext));
 
   // How many positions token `t` sees: none when an index points outside.
@@ -110,66 +93,60 @@ std::unique_ptr<BoundKernel> bindAttention(const BindContext &context) {
     return uint64_t(position) + 1;
   };
 
-  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+  uint64_t most = together * perKvHead; // vectors that meet a row at a time
+  return makeKernel([=, scratch = &context.scratch,
+                     query = std::vector<const float *>(most),
+                     scores = std::vector<float *>(most),
+                     sums = std::vector<float *>(most),
+                     visible = std::vector<uint64_t>(most),
+                     seen =
+                         std::vector<uint64_t>(most)](uint64_t count) mutable {
     float *queries = scratch->data(), *results = queries + together * width,
           *widened = results + together * width,
-          *scores = widened + 4 * headDim;
+          *allScores = widened + pageSize * headDim;
     const auto *sequence = reinterpret_cast<const int32_t *>(sequences.data);
+    for (size_t i = 0; i < scores.size(); ++i)
+      scores[i] = allScores + i * maxContext;
     for (uint64_t t = 0, n = 0; t < count; t += n) {
-      uint64_t visible[kTogether], most = 0;
-      const float *query[kTogether];
+      uint64_t context = 0;
+      const float *rows[kTogether];
       for (n = 0;
            n < together && t + n < count && sequence[t + n] == sequence[t];
            ++n) {
-        visible[n] = visibleTo(t + n);
-        most = std::max(most, visible[n]);
-        query[n] = asFloats(q.row(t + n), q.dtype, queries + n * width, width);
+        uint64_t sees = visibleTo(t + n);
+        std::fill_n(&visible[n * perKvHead], perKvHead, sees);
+        context = std::max(context, sees);
+        rows[n] = asFloats(q.row(t + n), q.dtype, queries + n * width, width);
       }
       std::fill_n(results, n * width, 0.0f);
-      // Calls use(i, p, m, rows) for each token i of the n and each run of
-      // m <= 4 rows of the cache, from position p on, that it sees.
+      uint64_t vectors = n * perKvHead;
+      // Calls use(rows, position of the first) for each page of a cache.
       auto visit = [&](const View &cache, uint64_t kvHead, auto use) {
         auto *blocks =
             reinterpret_cast<const int32_t *>(blockTable.row(sequence[t]));
-        CachedRows cached(cache, blocks, kvHead, widened);
-        const float *rows[4];
-        for (uint64_t p = 0; p < most; p += 4) {
-          cached.load(p, std::min<uint64_t>(4, most - p), rows);
-          for (uint64_t i = 0; i < n; ++i)
-            if (p < visible[i])
-              use(i, p, std::min<uint64_t>(4, visible[i] - p), rows);
-        }
+        for (uint64_t p = 0; p < context; p += pageSize)
+          use(rowsOf(cache, *blocks++, kvHead, std::min(pageSize, context - p),
+                     widened),
+              p);
       };
-      for (uint64_t kvHead = 0; most != 0 && kvHead < kvHeads; ++kvHead) {
-        uint64_t first = kvHead * perKvHead * headDim;
-        auto scoresOf = [&](uint64_t i, uint64_t h) {
-          return scores + (i * perKvHead + h) * maxContext;
-        };
-        visit(kCache, kvHead,
-              [&](uint64_t i, uint64_t p, uint64_t m, const float **rows) {
-                // Two heads at a time; the last one of an odd number twice.
-                for (uint64_t h = 0; h < perKvHead; h += 2) {
-                  uint64_t other = std::min(h + 1, perKvHead - 1);
-                  const float *heads = query[i] + first;
-                  float products[2][4];
-                  dotMany({heads + h * headDim, heads + other * headDim}, rows,
-                          m, headDim, {products[0], products[1]});
-                  for (uint64_t j = 0; j < m; ++j) {
-                    scoresOf(i, h)[p + j] = products[0][j] * scale;
-                    scoresOf(i, other)[p + j] = products[1][j] * scale;
-                  }
-                }
-              });
-        for (uint64_t i = 0; i < n; ++i)
-          for (uint64_t h = 0; h < perKvHead; ++h)
-            softmax(scoresOf(i, h), visible[i]);
-        visit(vCache, kvHead,
-              [&](uint64_t i, uint64_t p, uint64_t m, const float **rows) {
-                for (uint64_t h = 0; h < perKvHead; ++h)
-                  addScaledMany(scoresOf(i, h) + p, rows, m,
-                                results + i * width + first + h * headDim,
-                                headDim);
-              });
+      for (uint64_t kvHead = 0; context != 0 && kvHead < kvHeads; ++kvHead) {
+        for (uint64_t i = 0; i < vectors; ++i) {
+          uint64_t head = kvHead * perKvHead + i % perKvHead;
+          query[i] = rows[i / perKvHead] + head * headDim;
+          sums[i] = results + i / perKvHead * width + head * headDim;
+        }
+        visit(kCache, kvHead, [&](const StoredRows &keys, uint64_t p) {
+          multiplyRows(keys, query.data(), vectors, scores.data(), p);
+        });
+        for (uint64_t i = 0; i < vectors; ++i)
+          softmax(scores[i], visible[i], scale);
+        visit(vCache, kvHead, [&](const StoredRows &values, uint64_t p) {
+          for (uint64_t i = 0; i < vectors; ++i)
+            seen[i] =
+                std::min(values.count, visible[i] - std::min(visible[i], p));
+          addScaledRows(values, scores.data(), p, seen.data(), vectors,
+                        sums.data());
+        });
       }
       for (uint64_t i = 0; i < n; ++i)
         storeRow(results + i * width, out.dtype, out.row(t + i), width);

@@ -1,6 +1,7 @@
 // top_candidates and merge_candidates: the largest values of a row, in order.
 
 #include "runtime/src/cpu/Binding.h"
+#include "runtime/src/cpu/Vector.h"
 
 #include <algorithm>
 #include <cmath>
@@ -16,6 +17,10 @@ public:
 
   /// The first `count` columns.
   const std::vector<uint32_t> &best(const float *values, uint64_t count) {
+    if (count == 1) {
+      order[0] = uint32_t(largest(values, order.size()));
+      return order;
+    }
     std::iota(order.begin(), order.end(), 0u);
     auto isBefore = [values](uint32_t a, uint32_t b) {
       float x = values[a], y = values[b];

@@ -78,11 +78,7 @@ std::unique_ptr<BoundKernel> bindRope(const BindContext &context) {
     for (uint64_t t = 0; t < count; ++t) {
       auto position =
           float(reinterpret_cast<const int32_t *>(positions.data)[t]);
-      for (uint64_t j = 0; j < half; ++j) {
-        float angle = position * frequencies[j];
-        cosines[j] = std::cos(angle);
-        sines[j] = std::sin(angle);
-      }
+      rotations(position, frequencies.data(), half, cosines, sines);
       loadRow(x.row(t), x.dtype, values, width);
       for (float *head = values; head < values + width; head += headDim)
         for (uint64_t j = 0; j < half; ++j) {
@@ -114,8 +110,18 @@ std::unique_ptr<BoundKernel> bindScale(const BindContext &context) {
 }
 
 std::unique_ptr<BoundKernel> bindSwiGLU(const BindContext &context) {
-  return bindBinary(
-      context, [](float gate, float up) { return gated(gate, gate) * up; });
+  View x = context.operand(0), up = context.operand(1),
+       out = context.operand(2);
+  uint64_t width = x.shape[1];
+  context.scratch.require(double(2 * width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    float *values = scratch->data(), *second = values + width;
+    for (uint64_t t = 0; t < count; ++t) {
+      loadRow(x.row(t), x.dtype, values, width);
+      gate(values, asFloats(up.row(t), up.dtype, second, width), width);
+      storeRow(values, out.dtype, out.row(t), width);
+    }
+  });
 }
 
 std::unique_ptr<BoundKernel> bindSwiGLUOAI(const BindContext &context) {

@@ -6,8 +6,6 @@
 
 #include "runtime/src/cpu/Binding.h"
 
-#include <cmath>
-
 namespace saddle::cpu {
 
 namespace {
@@ -18,8 +16,6 @@ struct Choice {
 };
 } // namespace
 
-static float silu(float x) { return x / (1.0f + std::exp(-x)); }
-
 std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
   StoredWeight w13 = context.weight(0), w2 = context.weight(1);
   View x = context.operand(0), weights = context.operand(1),
@@ -29,14 +25,17 @@ std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
   uint64_t tokens = x.shape[0], hidden = x.shape[1], k = experts.shape[1];
   uint64_t held = w13.members(), inner = w2.columns();
   uint64_t working = std::max(multiplyScratch(hidden), multiplyScratch(inner));
-  context.scratch.require(double(tokens) * 2 * double(hidden + inner) +
+  context.scratch.require(double(tokens) *
+                              (3 * double(hidden) + 2 * double(inner)) +
                           double(working));
 
   auto run = [=, scratch = &context.scratch,
               rows = std::vector<const float *>(tokens),
+              results = std::vector<float *>(tokens),
               choices = std::vector<Choice>(tokens)](uint64_t count) mutable {
     float *inputs = scratch->data(), *sums = inputs + tokens * hidden,
-          *gates = sums + tokens * hidden,
+          *products = sums + tokens * hidden,
+          *gates = products + tokens * hidden,
           *widened = gates + tokens * 2 * inner;
     for (uint64_t t = 0; t < count; ++t) {
       loadRow(x.row(t), x.dtype, inputs + t * hidden, hidden);
@@ -47,25 +46,23 @@ std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
 
     // Adds what expert `e` makes of the first `m` choices.
     auto runExpert = [&](uint64_t e, uint64_t m) {
-      for (uint64_t i = 0; i < m; ++i)
-        rows[i] = inputs + choices[i].token * hidden;
-      multiply(w13.matrix(e), rows.data(), m, widened,
-               [&](uint64_t i, uint64_t row, const float *values, uint64_t n) {
-                 std::copy_n(values, n, gates + i * 2 * inner + row);
-               });
       for (uint64_t i = 0; i < m; ++i) {
-        float *gate = gates + i * 2 * inner;
-        for (uint64_t j = 0; j < inner; ++j)
-          gate[j] = silu(gate[j]) * gate[inner + j];
-        if (group)
-          quantizeGroups(gate, inner, group);
-        rows[i] = gate;
+        rows[i] = inputs + choices[i].token * hidden;
+        results[i] = gates + i * 2 * inner;
       }
-      multiply(w2.matrix(e), rows.data(), m, widened,
-               [&](uint64_t i, uint64_t row, const float *values, uint64_t n) {
-                 addScaled(choices[i].weight, values,
-                           sums + choices[i].token * hidden + row, n);
-               });
+      multiply(w13.matrix(e), rows.data(), m, widened, results.data());
+      for (uint64_t i = 0; i < m; ++i) {
+        float *gated = gates + i * 2 * inner;
+        gate(gated, gated + inner, inner);
+        if (group)
+          quantizeGroups(gated, inner, group);
+        rows[i] = gated;
+        results[i] = products + i * hidden;
+      }
+      multiply(w2.matrix(e), rows.data(), m, widened, results.data());
+      for (uint64_t i = 0; i < m; ++i)
+        addScaled(choices[i].weight, results[i],
+                  sums + choices[i].token * hidden, hidden);
     };
 
     for (uint64_t e = 0; e < held; ++e) {

@@ -7,6 +7,7 @@
 
 #include "runtime/ops/Op.h"
 #include "runtime/src/base/Convert.h"
+#include "runtime/src/cpu/Products.h"
 #include "runtime/src/cpu/Vector.h"
 
 #include <algorithm>
@@ -43,8 +44,8 @@ inline void rotate(float *values, uint64_t count) {
       }
 }
 
-/// Matrix rows that multiply() takes at a time.
-constexpr uint64_t kProductRows = 16;
+/// Matrix rows that multiply() turns into values at a time.
+constexpr uint64_t kWidenedRows = 16;
 
 /// Rows x columns of weights: value = (code - zero) * scale, and a scale is one
 /// of the grid, multiplied or divided by a global one; at last columns may be
@@ -62,8 +63,7 @@ struct Matrix {
   /// in `scratch`.
   const float *row(uint64_t index, float *scratch) const {
     const uint8_t *elements = data + index * rowBytes;
-    if (encoding.codes == schema::Codes::ELEMENTS && !scales.data &&
-        encoding.rotated == 0)
+    if (isPlain())
       return asFloats(elements, dtype, scratch, columns);
     decode(elements, scratch);
     if (zeros.data)
@@ -84,28 +84,27 @@ struct Matrix {
     return scratch;
   }
 
-  /// taken[i]: fp32 values of row first + i, for i < count <= kProductRows;
-  /// `scratch` has room for all.
-  void takeRows(uint64_t first, uint64_t count, float *scratch,
-                const float **taken) const {
-    bool isPlain = encoding.codes == schema::Codes::ELEMENTS && !scales.data &&
-                   encoding.rotated == 0 && dtype != schema::DType::F32;
-    const uint8_t *stored[kProductRows];
-    for (uint64_t i = 0; i < count; ++i) {
-      stored[i] = data + (first + i) * rowBytes;
-      taken[i] = isPlain ? scratch + i * columns
-                         : row(first + i, scratch + i * columns);
-    }
-    if (isPlain)
-      loadRows(stored, count, dtype, scratch, columns);
+  /// Whether elements are values, one beside the other.
+  bool isPlain() const {
+    return encoding.codes == schema::Codes::ELEMENTS && !scales.data &&
+           encoding.rotated == 0;
   }
 
-  /// Has the cache fetch up to `count` rows from `first` on.
-  void fetchRows(uint64_t first, uint64_t count) const {
-    constexpr uint64_t kLine = 64;
-    uint64_t end = std::min(first + count, rows) * rowBytes;
-    for (uint64_t at = first * rowBytes; at < end; at += kLine)
-      __builtin_prefetch(data + at);
+  /// fp32 values of `count` <= kWidenedRows rows from `first` on, in `scratch`.
+  StoredRows widen(uint64_t first, uint64_t count, float *scratch) const {
+    const uint8_t *stored[kWidenedRows];
+    for (uint64_t i = 0; i < count; ++i) {
+      stored[i] = data + (first + i) * rowBytes;
+      float *values = scratch + i * columns;
+      if (isPlain())
+        continue;
+      if (const float *decoded = row(first + i, values); decoded != values)
+        std::copy_n(decoded, columns, values);
+    }
+    if (isPlain())
+      loadRows(stored, count, dtype, scratch, columns);
+    return {reinterpret_cast<const uint8_t *>(scratch), columns * sizeof(float),
+            schema::DType::F32, count, columns};
   }
 
 private:
@@ -221,38 +220,25 @@ private:
 
 /// Floats of scratch that multiply() needs.
 inline uint64_t multiplyScratch(uint64_t columns) {
-  return kProductRows * columns;
+  return kWidenedRows * columns;
 }
 
-/// Calls emit(i, row, values, m) for each i in 0..count and each run of
-/// m <= kProductRows matrix rows: values[0..m) are the products of x[i] and
-/// rows row..row+m. Rows become values once for all x.
-template <typename Emit>
-void multiply(const Matrix &matrix, const float *const *x, uint64_t count,
-              float *scratch, Emit emit) {
-  if (count == 0)
-    return;
-  for (uint64_t first = 0; first < matrix.rows; first += kProductRows) {
-    uint64_t held = std::min(kProductRows, matrix.rows - first);
-    const float *rows[kProductRows];
-    matrix.takeRows(first, held, scratch, rows);
-    matrix.fetchRows(first + held, kProductRows);
-    float values[2][kProductRows];
-    uint64_t i = 0;
-    for (; i + 2 <= count; i += 2) {
-      for (uint64_t row = 0; row < held; row += 4)
-        dotMany({x[i], x[i + 1]}, rows + row, std::min<uint64_t>(4, held - row),
-                matrix.columns, {values[0] + row, values[1] + row});
-      emit(i, first, values[0], held);
-      emit(i + 1, first, values[1], held);
-    }
-    if (i == count)
-      continue;
-    for (uint64_t row = 0; row < held; row += 4)
-      dotMany(x[i], rows + row, std::min<uint64_t>(4, held - row),
-              matrix.columns, values[0] + row);
-    emit(i, first, values[0], held);
-  }
+/// out[i][row] = product of x[i] and the matrix' row, for i < count.
+inline void multiply(const Matrix &matrix, const float *const *x,
+                     uint64_t count, float *scratch, float *const *out) {
+  // Few vectors read elements where they lie; for many they become values once.
+  constexpr uint64_t kFew = 8;
+  if (matrix.isPlain() && (matrix.dtype == schema::DType::F32 ||
+                           (isReadInPlace(matrix.dtype) && count <= kFew)))
+    return multiplyRows({matrix.data, matrix.rowBytes, matrix.dtype,
+                         matrix.rows, matrix.columns},
+                        x, count, out, 0);
+  for (uint64_t first = 0; count != 0 && first < matrix.rows;
+       first += kWidenedRows)
+    multiplyRows(matrix.widen(first,
+                              std::min(kWidenedRows, matrix.rows - first),
+                              scratch),
+                 x, count, out, first);
 }
 
 } // namespace saddle::cpu

@@ -1,17 +1,12 @@
 #include "runtime/src/cpu/Vector.h"
 
 #include "runtime/src/base/Float.h"
+#include "runtime/src/cpu/Lanes.h"
+#include "runtime/src/cpu/Products.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-
-// Clones differ in register width only: same operations, same order.
-#if defined(__x86_64__)
-#define SADDLE_HOT __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define SADDLE_HOT
-#endif
 
 namespace saddle::cpu {
 
@@ -25,202 +20,24 @@ const float *asFloats(const uint8_t *source, DType dtype, float *scratch,
   return scratch;
 }
 
-namespace {
-constexpr unsigned kLanes = 16;
-using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Four = float __attribute__((vector_size(4 * sizeof(float))));
-using Integers = int32_t __attribute__((vector_size(kLanes * sizeof(float))));
-} // namespace
-
-// The order of one dot product: element k goes to lane k % 32 (two registers of
-// 16), the remainder to the first lanes, then halves are added pairwise.
-#define SADDLE_LOAD_LANES(lanes, address)                                      \
-  std::memcpy(&lanes, address, sizeof(Lanes))
-
-/// The sums of halves, from 32 lanes down to 4.
-__attribute__((always_inline)) static inline Four foldToFour(Lanes low,
-                                                             Lanes high) {
-  Lanes all = low + high;
-  auto eight = __builtin_shufflevector(all, all, 0, 1, 2, 3, 4, 5, 6, 7) +
-               __builtin_shufflevector(all, all, 8, 9, 10, 11, 12, 13, 14, 15);
-  return __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
-         __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
-}
-
-/// out[i] = (v[i][0] + v[i][2]) + (v[i][1] + v[i][3]).
-template <unsigned Rows>
-__attribute__((always_inline)) static inline void foldRows(const Four *v,
-                                                           float *out) {
-  if constexpr (Rows == 4) {
-    Four a = __builtin_shufflevector(v[0], v[1], 0, 1, 4, 5) +
-             __builtin_shufflevector(v[0], v[1], 2, 3, 6, 7);
-    Four b = __builtin_shufflevector(v[2], v[3], 0, 1, 4, 5) +
-             __builtin_shufflevector(v[2], v[3], 2, 3, 6, 7);
-    Four sums = __builtin_shufflevector(a, b, 0, 2, 4, 6) +
-                __builtin_shufflevector(a, b, 1, 3, 5, 7);
-    std::memcpy(out, &sums, sizeof sums);
-  } else {
-    for (unsigned i = 0; i < Rows; ++i)
-      out[i] = (v[i][0] + v[i][2]) + (v[i][1] + v[i][3]);
-  }
-}
-
-// Loops over vectors and rows are unrolled, so that sums stay in registers.
-#define SADDLE_UNROLL _Pragma("unroll")
-
-/// The sums of eight dot products, in the same order as the two above, whose
-/// halves are added side by side.
-__attribute__((always_inline)) static inline void
-foldEight(const Lanes (&low)[2][4], const Lanes (&high)[2][4],
-          float *const *out) {
-  Lanes pairs[2][2], fours[2];
-  SADDLE_UNROLL for (unsigned i = 0; i < 2; ++i) {
-    SADDLE_UNROLL for (unsigned row = 0; row < 4; row += 2) {
-      Lanes a = low[i][row] + high[i][row],
-            b = low[i][row + 1] + high[i][row + 1];
-      pairs[i][row / 2] =
-          __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19,
-                                  20, 21, 22, 23) +
-          __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25,
-                                  26, 27, 28, 29, 30, 31);
-    }
-    Lanes a = pairs[i][0], b = pairs[i][1];
-    fours[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17,
-                                       18, 19, 24, 25, 26, 27) +
-               __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21,
-                                       22, 23, 28, 29, 30, 31);
-  }
-  Lanes a = fours[0], b = fours[1];
-  Lanes twos = __builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17,
-                                       20, 21, 24, 25, 28, 29) +
-               __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19,
-                                       22, 23, 26, 27, 30, 31);
-  auto sums = __builtin_shufflevector(twos, twos, 0, 2, 4, 6, 8, 10, 12, 14) +
-              __builtin_shufflevector(twos, twos, 1, 3, 5, 7, 9, 11, 13, 15);
-  std::memcpy(out[0], &sums, sizeof sums / 2);
-  std::memcpy(out[1], reinterpret_cast<const char *>(&sums) + sizeof sums / 2,
-              sizeof sums / 2);
-}
-
-/// `rest`: there are elements behind the last whole 32.
-template <unsigned Vectors, unsigned Rows, bool rest>
-__attribute__((always_inline)) static inline void
-dotRows(const float *const *a, const float *const *b, uint64_t count,
-        float *const *out) {
-  Lanes low[Vectors][Rows] = {}, high[Vectors][Rows] = {};
-  uint64_t k = 0;
-  for (; k + 2 * kLanes <= count; k += 2 * kLanes) {
-    Lanes a0[Vectors], a1[Vectors];
-    SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
-      SADDLE_LOAD_LANES(a0[i], a[i] + k);
-      SADDLE_LOAD_LANES(a1[i], a[i] + k + kLanes);
-    }
-    SADDLE_UNROLL for (unsigned row = 0; row < Rows; ++row) {
-      Lanes b0, b1;
-      SADDLE_LOAD_LANES(b0, b[row] + k);
-      SADDLE_LOAD_LANES(b1, b[row] + k + kLanes);
-      SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
-        low[i][row] += a0[i] * b0;
-        high[i][row] += a1[i] * b1;
-      }
-    }
-  }
-  if constexpr (Vectors == 2 && Rows == 4 && !rest)
-    return foldEight(low, high, out);
-  SADDLE_UNROLL for (unsigned i = 0; i < Vectors; ++i) {
-    Four folded[Rows];
-    SADDLE_UNROLL for (unsigned row = 0; row < Rows; ++row) {
-      if constexpr (rest) {
-        float lanes[2 * kLanes];
-        std::memcpy(lanes, &low[i][row], sizeof(Lanes));
-        std::memcpy(lanes + kLanes, &high[i][row], sizeof(Lanes));
-        for (uint64_t at = k; at < count; ++at)
-          lanes[at - k] += a[i][at] * b[row][at];
-        SADDLE_LOAD_LANES(low[i][row], lanes);
-        SADDLE_LOAD_LANES(high[i][row], lanes + kLanes);
-      }
-      folded[row] = foldToFour(low[i][row], high[i][row]);
-    }
-    foldRows<Rows>(folded, out[i]);
-  }
-}
-
-/// Lengths that are no multiple of 32 take one vector at a time.
-template <unsigned Vectors, unsigned Rows>
-__attribute__((always_inline)) static inline void
-dotRows(const float *const *a, const float *const *b, uint64_t count,
-        float *const *out) {
-  if (count % (2 * kLanes) == 0)
-    return dotRows<Vectors, Rows, false>(a, b, count, out);
-  for (unsigned i = 0; i < Vectors; ++i)
-    dotRows<1, Rows, true>(a + i, b, count, out + i);
-}
-
-SADDLE_HOT static void dotOne(const float *a, const float *const *b,
-                              uint64_t count, float *out) {
-  dotRows<1, 1>(&a, b, count, &out);
-}
-
-SADDLE_HOT static void dotFour(const float *a, const float *const *b,
-                               uint64_t count, float *out) {
-  dotRows<1, 4>(&a, b, count, &out);
-}
-
-SADDLE_HOT static void dotTwiceFour(const float *const *a,
-                                    const float *const *b, uint64_t count,
-                                    float *const *out) {
-  dotRows<2, 4>(a, b, count, out);
-}
-
 float dot(const float *a, const float *b, uint64_t count) {
-  float out;
-  dotOne(a, &b, count, &out);
-  return out;
+  float product, *out = &product;
+  multiplyRows({reinterpret_cast<const uint8_t *>(b), 0, DType::F32, 1, count},
+               &a, 1, &out, 0);
+  return product;
 }
 
-void dotMany(const float *a, const float *const *rows, uint64_t m,
-             uint64_t count, float *out) {
-  if (m == 4)
-    return dotFour(a, rows, count, out);
-  for (uint64_t i = 0; i < m; ++i)
-    out[i] = dot(a, rows[i], count);
-}
-
-void dotMany(const float *const (&a)[2], const float *const *rows, uint64_t m,
-             uint64_t count, float *const (&out)[2]) {
-  if (m == 4)
-    return dotTwiceFour(a, rows, count, out);
-  for (uint64_t i = 0; i < 2; ++i)
-    dotMany(a[i], rows, m, count, out[i]);
-}
-
-SADDLE_HOT void addScaled(float factor, const float *source, float *dest,
-                          uint64_t count) {
-  for (uint64_t i = 0; i < count; ++i)
-    dest[i] += factor * source[i];
-}
-
-SADDLE_HOT static void addScaledFour(const float *factors,
-                                     const float *const *rows, float *dest,
-                                     uint64_t count) {
-  const float *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
-  for (uint64_t i = 0; i < count; ++i)
-    dest[i] = (((dest[i] + factors[0] * a[i]) + factors[1] * b[i]) +
-               factors[2] * c[i]) +
-              factors[3] * d[i];
-}
-
-void addScaledMany(const float *factors, const float *const *rows, uint64_t m,
-                   float *dest, uint64_t count) {
-  if (m == 4)
-    return addScaledFour(factors, rows, dest, count);
-  for (uint64_t i = 0; i < m; ++i)
-    addScaled(factors[i], rows[i], dest, count);
+void addScaled(float factor, const float *source, float *dest, uint64_t count) {
+  const float *factors = &factor;
+  const uint64_t seen = 1;
+  addScaledRows(
+      {reinterpret_cast<const uint8_t *>(source), 0, DType::F32, 1, count},
+      &factors, 0, &seen, 1, &dest);
 }
 
 /// e^x for x <= 0: 2^n times a polynomial of the rest, whose coefficients are
 /// those of Cephes' expf. The C library's takes one number at a time.
-__attribute__((always_inline)) static inline Lanes expOfNegative(Lanes x) {
+SADDLE_PART Lanes expOfNegative(Lanes x) {
   // Adding it leaves a whole number in the last bits.
   constexpr float kRound = 12582912.0f; // 1.5 * 2^23
   Lanes rounded = x * 1.44269504f + kRound;
@@ -240,44 +57,152 @@ __attribute__((always_inline)) static inline Lanes expOfNegative(Lanes x) {
   return x != x ? x : result;
 }
 
-__attribute__((always_inline)) static inline void softmaxOf(float *values,
-                                                            uint64_t count) {
-  // Lanes behind the last value count as nothing.
-  Lanes none = Lanes{} - INFINITY;
-  auto load = [&](uint64_t at) __attribute__((always_inline)) {
-    Lanes lanes = none;
-    if (at + kLanes <= count)
-      SADDLE_LOAD_LANES(lanes, values + at);
-    else
-      std::memcpy(&lanes, values + at, (count - at) * sizeof(float));
-    return lanes;
-  };
-  auto store = [&](uint64_t at, Lanes lanes) __attribute__((always_inline)) {
-    std::memcpy(values + at, &lanes,
-                std::min<uint64_t>(kLanes, count - at) * sizeof(float));
-  };
-  Lanes most = none, sums = {};
-  for (uint64_t at = 0; at < count; at += kLanes) {
-    Lanes lanes = load(at);
-    most = lanes > most ? lanes : most;
-  }
-  float largest = -INFINITY;
-  for (unsigned lane = 0; lane < kLanes; ++lane)
-    largest = std::max(largest, most[lane]);
-  for (uint64_t at = 0; at < count; at += kLanes) {
-    Lanes lanes = expOfNegative(load(at) - largest);
-    sums += lanes;
-    store(at, lanes);
-  }
-  Four folded = foldToFour(sums, Lanes{});
-  float sum = 0;
-  foldRows<1>(&folded, &sum);
-  for (uint64_t at = 0; at < count; at += kLanes)
-    store(at, load(at) / sum);
+SADDLE_PART Lanes siluOf(Lanes x) {
+  // The smaller one of e^x and e^-x, so that nothing overflows.
+  Lanes e = expOfNegative(x < 0 ? x : -x);
+  return (x < 0 ? x * e : x) / (e + 1.0f);
 }
 
-SADDLE_HOT void softmax(float *values, uint64_t count) {
-  softmaxOf(values, count);
+SADDLE_PART void gateOf(float *gate, const float *up, uint64_t count) {
+  uint64_t at = 0;
+  for (; at + kLanes <= count; at += kLanes)
+    storeLanes(gate + at, siluOf(lanesAt(gate + at)) * lanesAt(up + at));
+  if (at == count)
+    return;
+  Lanes x = {}, y = {};
+  std::memcpy(&x, gate + at, (count - at) * sizeof(float));
+  std::memcpy(&y, up + at, (count - at) * sizeof(float));
+  x = siluOf(x) * y;
+  std::memcpy(gate + at, &x, (count - at) * sizeof(float));
+}
+
+SADDLE_HOT void gate(float *values, const float *up, uint64_t count) {
+  gateOf(values, up, count);
+}
+
+SADDLE_PART void softmaxOf(float *values, uint64_t count, float scale) {
+  uint64_t whole = count / kLanes * kLanes;
+  // Lanes behind the last value count as nothing.
+  Lanes rest = Lanes{} - INFINITY;
+  for (uint64_t i = whole; i < count; ++i)
+    rest[i - whole] = values[i] * scale;
+  Lanes most = rest, sums = {};
+  for (uint64_t at = 0; at < whole; at += kLanes) {
+    Lanes lanes = lanesAt(values + at) * scale;
+    storeLanes(values + at, lanes);
+    most = lanes > most ? lanes : most;
+  }
+  float largest = __builtin_reduce_max(most);
+  for (uint64_t at = 0; at < whole; at += kLanes) {
+    Lanes lanes = expOfNegative(lanesAt(values + at) - largest);
+    storeLanes(values + at, lanes);
+    sums += lanes;
+  }
+  rest = expOfNegative(rest - largest);
+  sums += rest;
+  Lanes all[16] = {sums};
+  // One division: those of lanes take longer than all else here.
+  float share = 1 / foldSixteen(all)[0];
+  for (uint64_t at = 0; at < whole; at += kLanes)
+    storeLanes(values + at, lanesAt(values + at) * share);
+  rest *= share;
+  for (uint64_t i = whole; i < count; ++i)
+    values[i] = rest[i - whole];
+}
+
+SADDLE_HOT void softmax(float *values, uint64_t count, float scale) {
+  softmaxOf(values, count, scale);
+}
+
+namespace {
+using Doubles = double __attribute__((vector_size(8 * sizeof(double))));
+using Longs = int64_t __attribute__((vector_size(8 * sizeof(double))));
+} // namespace
+
+/// Of eight angles, whose first `count` results are stored.
+SADDLE_PART void rotationsOf(const float *angles, uint64_t count,
+                             float *cosines, float *sines) {
+  Doubles x;
+  for (unsigned i = 0; i < 8; ++i)
+    x[i] = i < count ? double(angles[i]) : 0;
+  // Quarter turns; adding it leaves a whole number in the last bits.
+  constexpr double kRound = 6755399441055744.0; // 1.5 * 2^52
+  Doubles rounded = x * 0.63661977236758134308 + kRound;
+  Doubles n = rounded - kRound;
+  // pi / 2 in two parts: products with the first one's 33 bits are exact.
+  Doubles r = (x - n * 1.57079632673412561417) - n * 6.07710050650619224932e-11;
+  Doubles z = r * r;
+  // Taylor's series: what follows is below 2^-45 up to an eighth of a turn.
+  Doubles sine =
+      r * (1 + z * (-1 / 6.0 +
+                    z * (1 / 120.0 +
+                         z * (-1 / 5040.0 +
+                              z * (1 / 362880.0 + z * (-1 / 39916800.0 +
+                                                       z / 6227020800.0))))));
+  Doubles cosine =
+      1 +
+      z * (-0.5 + z * (1 / 24.0 +
+                       z * (-1 / 720.0 + z * (1 / 40320.0 +
+                                              z * (-1 / 3628800.0 +
+                                                   z * (1 / 479001600.0 -
+                                                        z / 87178291200.0))))));
+  Longs quarter = (Longs)rounded & 3;
+  Doubles first = (quarter & 1) != 0 ? sine : cosine,
+          second = (quarter & 1) != 0 ? cosine : sine;
+  first = ((quarter + 1) & 2) != 0 ? -first : first;
+  second = (quarter & 2) != 0 ? -second : second;
+  for (uint64_t i = 0; i < count; ++i) {
+    cosines[i] = float(first[i]);
+    sines[i] = float(second[i]);
+  }
+}
+
+SADDLE_HOT void rotations(float position, const float *frequencies,
+                          uint64_t count, float *cosines, float *sines) {
+  for (uint64_t at = 0; at < count; at += 8) {
+    uint64_t some = std::min<uint64_t>(8, count - at);
+    float angles[8];
+    for (uint64_t i = 0; i < some; ++i)
+      angles[i] = position * frequencies[at + i];
+    rotationsOf(angles, some, cosines + at, sines + at);
+  }
+}
+
+SADDLE_PART uint64_t largestOf(const float *values, uint64_t count) {
+  // Of what lies behind the whole registers a lane stands for the last value.
+  auto load = [&](uint64_t at) __attribute__((always_inline)) {
+    return lanesAt(values + std::min(at, count - kLanes));
+  };
+  Lanes most = load(0);
+  Integers numbers = most == most;
+  for (uint64_t at = kLanes; at < count; at += kLanes) {
+    Lanes lanes = load(at);
+    numbers &= lanes == lanes;
+    most = lanes > most ? lanes : most;
+  }
+  bool areNumbers = __builtin_reduce_and(numbers) != 0;
+  float value = __builtin_reduce_max(most);
+  for (uint64_t at = 0; at < count; at += kLanes) {
+    Lanes lanes = load(at);
+    Integers found = areNumbers ? lanes == value : lanes != lanes;
+    if (__builtin_reduce_or(found) == 0)
+      continue;
+    at = std::min(at, count - kLanes);
+    while (areNumbers ? values[at] != value : values[at] == values[at])
+      ++at;
+    return at;
+  }
+  return 0;
+}
+
+SADDLE_HOT uint64_t largest(const float *values, uint64_t count) {
+  if (count >= kLanes)
+    return largestOf(values, count);
+  uint64_t best = 0;
+  for (uint64_t i = 1; i < count && values[best] == values[best]; ++i)
+    if (values[i] > values[best] || values[i] != values[i])
+      best = i;
+  return best;
 }
 
 void quantizeGroups(float *values, uint64_t count, uint64_t group) {

@@ -1,4 +1,4 @@
-// The hot loops of the kernels, dot products above all.
+// The hot loops of single rows.
 //
 // Every dot product adds in one fixed order that depends on its length only, so
 // a row's result has the same bits whatever the batch, the chunking and the
@@ -18,23 +18,25 @@ const float *asFloats(const uint8_t *source, schema::DType dtype,
                       float *scratch, uint64_t count);
 
 float dot(const float *a, const float *b, uint64_t count);
-/// out[i] = dot(a, rows[i]) for i < m <= 4, bit for bit.
-void dotMany(const float *a, const float *const *rows, uint64_t m,
-             uint64_t count, float *out);
-/// Likewise, of two vectors at once.
-void dotMany(const float *const (&a)[2], const float *const *rows, uint64_t m,
-             uint64_t count, float *const (&out)[2]);
 
-/// dest += factor * source.
+/// dest += factor * source, rounded once.
 void addScaled(float factor, const float *source, float *dest, uint64_t count);
-/// addScaled(factors[i], rows[i], dest) for i = 0 .. m - 1, m <= 4, bit for
-/// bit.
-void addScaledMany(const float *factors, const float *const *rows, uint64_t m,
-                   float *dest, uint64_t count);
 
-/// values = softmax(values), in place. Exponentials are within two units of the
-/// last place, 0 below e^-87.
-void softmax(float *values, uint64_t count);
+/// values = softmax(values * scale), in place. Exponentials are within two
+/// units of the last place, 0 below e^-87.
+void softmax(float *values, uint64_t count, float scale);
+
+/// values = silu(values) * up, with such exponentials.
+void gate(float *values, const float *up, uint64_t count);
+
+/// Cosines and sines of position * frequencies, whose products are rounded to
+/// fp32 before; exact to the last place up to angles of a million.
+void rotations(float position, const float *frequencies, uint64_t count,
+               float *cosines, float *sines);
+
+/// Where the largest value stands, the first of equal ones; the first NaN, if
+/// there is one. `count` is not zero.
+uint64_t largest(const float *values, uint64_t count);
 
 /// Dynamic quantisation of activations: each group of `group` consecutive
 /// values is divided by amax / 448 (1 for an all-zero group), rounded to e4m3

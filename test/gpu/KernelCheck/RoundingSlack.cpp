@@ -107,11 +107,11 @@ std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
               t, reinterpret_cast<const float *>(factors.row(t))[j]);
         }
     std::vector<float> sums(rows.size() * 2 * inner);
-    cpu::multiply(
-        w13.matrix(expert), rows.data(), rows.size(), scratch.data(),
-        [&](uint64_t i, uint64_t row, const float *values, uint64_t n) {
-          std::copy_n(values, n, &sums[i * 2 * inner + row]);
-        });
+    std::vector<float *> results;
+    for (size_t i = 0; i < rows.size(); ++i)
+      results.push_back(&sums[i * 2 * inner]);
+    cpu::multiply(w13.matrix(expert), rows.data(), rows.size(), scratch.data(),
+                  results.data());
     // Of each choice: which hidden values may jump, and how far.
     std::vector<std::vector<std::pair<uint64_t, float>>> jumps(choices.size());
     for (uint64_t i = 0; i < choices.size(); ++i) {

@@ -137,6 +137,30 @@ func.func @a_complete_embedding(%tokens: tensor<8xi32>) -> tensor<8x32xbf16> {
 
 // -----
 
+// Embeddings of tokens beside features of slots, which every rank holds: as in a
+// draft, where ranks cannot take blocks of the one without the other.
+module attributes {dist.topology = {tp = 8, dp = 1, ep = 1, pp = 1}} {
+dist.mesh @mesh ["tp" = 8]
+model.weight @embed from "embed" dims ["embedding_vocab", "hidden"] {dist.sharding = #dist.sharding<@mesh, ["tp", _]>} : tensor<96x32xbf16>
+model.weight @norm from "norm" dims ["hidden"] {dist.sharding = #dist.sharding<@mesh, [_]>} : tensor<32xbf16>
+model.token_rows @rows width 32 : bf16
+// CHECK-LABEL: func.func @features_beside_tokens
+// CHECK-NOT: dist.token_axis
+// CHECK: return
+// expected-remark @+2 {{reduce_scatter impossible (some branch is complete, or summed over fewer ranks than tp = 8)}}
+// expected-remark @+1 {{gathered impossible (some branch is complete, or summed over fewer ranks than tp = 8)}}
+func.func @features_beside_tokens(%tokens: tensor<8xi32>, %slots: tensor<8xi32>, %context: !model.context) -> tensor<8x64xbf16> {
+  %features = model.kept_rows %slots, @rows, %context : tensor<8xi32> -> tensor<8x32xbf16>
+  %x = model.embedding %tokens, @embed : tensor<8xi32> -> tensor<8x32xbf16>
+  %a = model.rms_norm %x, @norm eps 1.0e-6 : tensor<8x32xbf16>
+  %b = model.rms_norm %features, @norm eps 1.0e-6 : tensor<8x32xbf16>
+  %both = model.concat %a, %b : (tensor<8x32xbf16>, tensor<8x32xbf16>) -> tensor<8x64xbf16>
+  return %both : tensor<8x64xbf16>
+}
+}
+
+// -----
+
 // One rank meets nobody.
 module attributes {dist.topology = {tp = 1, dp = 1, ep = 1, pp = 1}} {
 dist.mesh @mesh ["tp" = 1]

@@ -143,3 +143,26 @@ model.weight @c from "c" dims ["out", "in"] stored <scale bf16 [1, *] from "c_s"
 // CHECK-SAME: blocks = 1, 1536, 1, 192>] : memref<200x1xf32>
 dist.weight_shard @columns of [@c] shardings [#dist.sharding<@mesh, [_, "tp"]>] concat 0 stored <scale f32 [1, *]> : tensor<200x192xf8E4M3FN>
 }
+
+// -----
+
+// Two weights of one tensor, split and whole: one source serves both. The same
+// name in another checkpoint is another tensor.
+
+module attributes {model.limits = {max_batch = 1, max_seq_len = 16, prefill_chunk = 8, page_size = 16}, model.checkpoints = {draft = ""}} {
+// CHECK: engine.source @table from "table" : tensor<64x32xbf16>
+// CHECK-NOT: engine.source @copy
+// CHECK: engine.source @other from "table" of "draft" : tensor<64x32xbf16>
+dist.mesh @mesh ["tp" = 2]
+model.weight @table from "table" dims ["embedding_vocab", "hidden"] : tensor<64x32xbf16>
+model.weight @copy from "table" dims ["drafted_vocab", "hidden"] : tensor<64x32xbf16>
+model.weight @other from "table" of "draft" dims ["drafted_vocab", "hidden"] : tensor<64x32xbf16>
+// CHECK: engine.weight @split in @weights pieces [#engine.piece<source = @table,
+// CHECK-SAME: row = <0 + (rank div 1 mod 2) * 32>, rows = 32,
+dist.weight_shard @split of [@table] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 : tensor<32x32xbf16>
+// CHECK: engine.weight @whole in @weights pieces [#engine.piece<source = @table,
+// CHECK-SAME: rows = 64,
+dist.weight_shard @whole of [@copy] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<64x32xbf16>
+// CHECK: engine.weight @others in @weights pieces [#engine.piece<source = @other,
+dist.weight_shard @others of [@other] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<64x32xbf16>
+}

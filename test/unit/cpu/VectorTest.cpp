@@ -1,6 +1,7 @@
 // The vectorised loops against plain ones, bit for bit.
 
 #include "runtime/src/cpu/Vector.h"
+#include "runtime/src/cpu/Products.h"
 
 #include "runtime/src/base/Float.h"
 
@@ -26,15 +27,13 @@ std::vector<float> randomFloats(size_t count, unsigned seed) {
   return values;
 }
 
-/// The documented order: element k goes to lane k % 32 while whole 32s last,
-/// the rest to the first lanes, then halves are added.
+/// The documented order: element k goes to lane k % 16 with one rounding, then
+/// halves are added.
 float orderedDot(const std::vector<float> &a, const std::vector<float> &b) {
-  float lanes[32] = {};
-  for (size_t k = 0; k < a.size(); ++k) {
-    volatile float product = a[k] * b[k]; // keeps compilers from contracting
-    lanes[k % 32] += product;
-  }
-  for (int half = 16; half > 0; half /= 2)
+  float lanes[16] = {};
+  for (size_t k = 0; k < a.size(); ++k)
+    lanes[k % 16] = std::fma(a[k], b[k], lanes[k % 16]);
+  for (int half = 8; half > 0; half /= 2)
     for (int lane = 0; lane < half; ++lane)
       lanes[lane] += lanes[lane + half];
   return lanes[0];
@@ -42,64 +41,140 @@ float orderedDot(const std::vector<float> &a, const std::vector<float> &b) {
 
 TEST(VectorTest, DotAddsInItsDocumentedOrder) {
   for (size_t count = 0; count < 200; ++count) {
-    std::vector<std::vector<float>> rows;
-    const float *pointers[4];
-    for (unsigned i = 0; i < 4; ++i)
-      rows.push_back(randomFloats(count, 100 + i));
-    for (unsigned i = 0; i < 4; ++i)
-      pointers[i] = rows[i].data();
-    std::vector<float> x = randomFloats(count, 7);
-    float out[4];
-    dotMany(x.data(), pointers, 4, count, out);
-    std::vector<float> y = randomFloats(count, 8);
-    float both[2][4];
-    dotMany({x.data(), y.data()}, pointers, 4, count, {both[0], both[1]});
-    for (unsigned i = 0; i < 4; ++i) {
-      ASSERT_EQ(both[0][i], out[i]) << count;
-      ASSERT_EQ(both[1][i], orderedDot(y, rows[i])) << count;
-      ASSERT_EQ(out[i], orderedDot(x, rows[i])) << count;
-      ASSERT_EQ(out[i], dot(x.data(), pointers[i], count)) << count;
-    }
+    std::vector<float> a = randomFloats(count, 7), b = randomFloats(count, 8);
+    ASSERT_EQ(dot(a.data(), b.data(), count), orderedDot(a, b)) << count;
   }
 }
 
-TEST(VectorTest, AddScaledRoundsTwice) {
+TEST(VectorTest, AddScaledRoundsOnce) {
   std::vector<float> source = randomFloats(77, 1), dest = randomFloats(77, 2);
   std::vector<float> expected = dest;
-  for (size_t i = 0; i < 77; ++i) {
-    volatile float product = 0.3f * source[i];
-    expected[i] += product;
-  }
+  for (size_t i = 0; i < 77; ++i)
+    expected[i] = std::fma(0.3f, source[i], expected[i]);
   addScaled(0.3f, source.data(), dest.data(), 77);
   EXPECT_EQ(dest, expected);
 }
 
-TEST(VectorTest, ManyAreManyOnes) {
-  for (uint64_t m = 0; m <= 4; ++m) {
-    std::vector<std::vector<float>> rows;
-    const float *pointers[4];
-    for (unsigned i = 0; i < 4; ++i)
-      rows.push_back(randomFloats(53, 10 + i));
-    for (unsigned i = 0; i < 4; ++i)
-      pointers[i] = rows[i].data();
-    std::vector<float> factors = randomFloats(4, 3), dest = randomFloats(53, 4),
-                       source = randomFloats(53, 5);
-    std::vector<float> expected = dest;
-    addScaledMany(factors.data(), pointers, m, dest.data(), 53);
-    for (uint64_t i = 0; i < m; ++i)
-      addScaled(factors[i], pointers[i], expected.data(), 53);
-    EXPECT_EQ(dest, expected);
-    float products[4] = {9, 9, 9, 9};
-    dotMany(dest.data(), pointers, m, 53, products);
-    for (uint64_t i = 0; i < 4; ++i)
-      EXPECT_EQ(products[i], i < m ? dot(dest.data(), pointers[i], 53) : 9);
-    float both[2][4] = {{9, 9, 9, 9}, {9, 9, 9, 9}};
-    dotMany({source.data(), dest.data()}, pointers, m, 53, {both[0], both[1]});
-    for (uint64_t i = 0; i < 4; ++i) {
-      EXPECT_EQ(both[0][i], i < m ? dot(source.data(), pointers[i], 53) : 9);
-      EXPECT_EQ(both[1][i], products[i]);
+/// `count` rows of numbers that `dtype` holds, `gap` bytes between them.
+struct Rows {
+  Rows(DType dtype, size_t count, size_t columns, size_t gap)
+      : values(count), bytes(count * (columns * elementBytes(dtype) + gap)),
+        view{bytes.data(), columns * elementBytes(dtype) + gap, dtype, count,
+             columns} {
+    for (size_t row = 0; row < count; ++row) {
+      values[row] = randomFloats(columns, unsigned(10 + row));
+      uint8_t *at = bytes.data() + row * view.stride;
+      storeRow(values[row].data(), dtype, at, columns);
+      loadRow(at, dtype, values[row].data(), columns);
     }
   }
+
+  std::vector<std::vector<float>> values;
+  std::vector<uint8_t> bytes;
+  StoredRows view;
+};
+
+/// All that this machine can use.
+std::vector<Instructions> instructions() {
+  std::vector<Instructions> all;
+  for (Instructions each :
+       {Instructions::Any, Instructions::V3, Instructions::V4})
+    if (each <= instructionsOfMachine())
+      all.push_back(each);
+  return all;
+}
+
+// Whatever the number of vectors and rows, whatever is computed beside it.
+class ProductsTest : public testing::TestWithParam<Instructions> {};
+INSTANTIATE_TEST_SUITE_P(Instructions, ProductsTest,
+                         testing::ValuesIn(instructions()));
+
+TEST_P(ProductsTest, EveryProductIsADotOfItsOwn) {
+  for (DType dtype : {DType::F32, DType::BF16})
+    for (size_t columns : {0, 1, 15, 16, 17, 32, 48, 63, 64, 96, 131})
+      for (size_t vectors = 0; vectors <= 9; ++vectors)
+        for (size_t count = 0; count <= 9; ++count) {
+          Rows rows(dtype, count, columns, 6);
+          std::vector<std::vector<float>> x, out(vectors);
+          std::vector<const float *> from;
+          std::vector<float *> to;
+          for (size_t i = 0; i < vectors; ++i) {
+            x.push_back(randomFloats(columns, unsigned(50 + i)));
+            out[i].assign(count + 4, 9);
+            from.push_back(x[i].data());
+            to.push_back(out[i].data());
+          }
+          multiplyRows(rows.view, from.data(), vectors, to.data(), 3,
+                       GetParam());
+          for (size_t i = 0; i < vectors; ++i) {
+            for (size_t row = 0; row < count; ++row)
+              ASSERT_EQ(out[i][3 + row], orderedDot(x[i], rows.values[row]))
+                  << vectors << " x " << columns << " x " << count;
+            EXPECT_EQ(out[i][2], 9);
+            EXPECT_EQ(out[i][3 + count], 9);
+          }
+        }
+}
+
+// Numbers whose sums lie at and beside the midst between two floats, that are
+// subnormal, infinite or none: where two roundings would show.
+TEST_P(ProductsTest, EveryProductIsRoundedOnce) {
+  std::mt19937 generator(5);
+  auto drawn = [&](unsigned kind) {
+    uint32_t bits = uint32_t(generator());
+    switch (kind % 4) {
+    case 0: // any
+      return floatFromBits(bits);
+    case 1: // of few bits, near one
+      return std::ldexp(float(int32_t(bits % 8192) - 4096),
+                        int(bits >> 28) - 20);
+    case 2: // powers of two and their neighbours
+      return floatFromBits((bits & 0xff800000u) + (bits & 2) - 1);
+    default:
+      return floatFromBits(bits & 0x80ffffffu);
+    }
+  };
+  for (unsigned step = 0; step < 60000; ++step) {
+    float a[17] = {}, b[17] = {}, product, *out = &product;
+    a[0] = drawn(step), b[0] = 1;
+    a[16] = drawn(step / 4), b[16] = drawn(step / 16);
+    const float *x = a;
+    multiplyRows({reinterpret_cast<const uint8_t *>(b), 0, DType::F32, 1, 17},
+                 &x, 1, &out, 0, GetParam());
+    float expected = std::fma(a[16], b[16], a[0]);
+    ASSERT_TRUE(product == expected ||
+                (std::isnan(product) && std::isnan(expected)))
+        << a[16] << " * " << b[16] << " + " << a[0] << ": " << product;
+  }
+}
+
+TEST_P(ProductsTest, SumsOfRowsAreAddedOneByOne) {
+  const size_t count = 7;
+  for (DType dtype : {DType::F32, DType::BF16})
+    for (size_t columns : {1, 16, 17, 32, 53, 64, 80})
+      for (size_t vectors = 0; vectors <= 7; ++vectors) {
+        Rows rows(dtype, count, columns, 2);
+        std::vector<std::vector<float>> factors, sums, expected;
+        std::vector<const float *> from;
+        std::vector<float *> to;
+        std::vector<uint64_t> seen;
+        for (size_t i = 0; i < vectors; ++i) {
+          factors.push_back(randomFloats(count + 1, unsigned(70 + i)));
+          sums.push_back(randomFloats(columns + 1, unsigned(80 + i)));
+          seen.push_back((3 * i + 5) % (count + 1));
+        }
+        expected = sums;
+        for (size_t i = 0; i < vectors; ++i) {
+          from.push_back(factors[i].data());
+          to.push_back(sums[i].data());
+          for (size_t row = 0; row < seen[i]; ++row)
+            addScaled(factors[i][1 + row], rows.values[row].data(),
+                      expected[i].data(), columns);
+        }
+        addScaledRows(rows.view, from.data(), 1, seen.data(), vectors,
+                      to.data(), GetParam());
+        ASSERT_EQ(sums, expected) << vectors << " x " << columns;
+      }
 }
 
 TEST(VectorTest, SoftmaxIsThatOfDoubles) {
@@ -109,11 +184,11 @@ TEST(VectorTest, SoftmaxIsThatOfDoubles) {
       value *= 12;
     values[count / 2] = -100; // nothing of it is left
     std::vector<double> expected;
-    float largest = *std::max_element(values.begin(), values.end());
+    float largest = *std::max_element(values.begin(), values.end()) * 0.5f;
     double sum = 0;
     for (float value : values)
-      sum += expected.emplace_back(std::exp(double(value - largest)));
-    softmax(values.data(), count);
+      sum += expected.emplace_back(std::exp(double(value * 0.5f - largest)));
+    softmax(values.data(), count, 0.5f);
     for (size_t i = 0; i < count; ++i)
       EXPECT_NEAR(values[i], expected[i] / sum,
                   4e-7 * expected[i] / sum + 1e-37)
@@ -121,14 +196,66 @@ TEST(VectorTest, SoftmaxIsThatOfDoubles) {
   }
   // Lanes beside and behind them change nothing.
   std::vector<float> alone = {0.5f}, apart = {-3e38f, 3e38f, NAN};
-  softmax(alone.data(), 1);
+  softmax(alone.data(), 1, 1);
   EXPECT_EQ(alone[0], 1);
-  softmax(apart.data(), 2);
+  softmax(apart.data(), 2, 1);
   EXPECT_EQ(apart[0], 0);
   EXPECT_EQ(apart[1], 1);
-  softmax(apart.data(), 3);
+  softmax(apart.data(), 3, 1);
   for (float value : apart)
     EXPECT_TRUE(std::isnan(value));
+}
+
+TEST(VectorTest, RotationsAreThoseOfDoubles) {
+  std::vector<float> frequencies;
+  for (int i = 0; i < 21; ++i)
+    frequencies.push_back(float(std::pow(5e6, -i / 21.0)));
+  std::vector<float> cosines(21), sines(21);
+  for (int step = 0; step < 4000; ++step) {
+    auto position = float(step < 2000 ? step : (step - 1999) * 523);
+    rotations(position, frequencies.data(), 21, cosines.data(), sines.data());
+    for (size_t i = 0; i < 21; ++i) {
+      double angle = position * frequencies[i];
+      ASSERT_NEAR(cosines[i], std::cos(angle), 6e-8) << angle;
+      ASSERT_NEAR(sines[i], std::sin(angle), 6e-8) << angle;
+    }
+  }
+  float kept = sines[1];
+  rotations(3, frequencies.data(), 1, cosines.data(), sines.data());
+  EXPECT_EQ(sines[1], kept);
+}
+
+TEST(VectorTest, GatesAreThoseOfDoubles) {
+  for (size_t count : {1, 15, 16, 40}) {
+    std::vector<float> x = randomFloats(count, 3), up = randomFloats(count, 4);
+    for (float &value : x)
+      value *= 30;
+    std::vector<float> gated = x;
+    gate(gated.data(), up.data(), count);
+    for (size_t i = 0; i < count; ++i) {
+      double expected = x[i] / (1 + std::exp(-double(x[i]))) * up[i];
+      EXPECT_NEAR(gated[i], expected, 6e-7 * std::fabs(expected) + 1e-36);
+    }
+  }
+}
+
+TEST(VectorTest, TheLargestIsTheFirstOfEqualOnesAndNanIsBeforeAll) {
+  for (size_t count : {1, 2, 15, 16, 17, 33, 50, 768})
+    for (size_t where = 0; where < count; ++where) {
+      std::vector<float> values(count, -INFINITY);
+      EXPECT_EQ(largest(values.data(), count), 0u);
+      for (size_t i = 0; i < count; ++i)
+        values[i] = -float(i % 3);
+      values[where] = 1;
+      if (where + 1 < count)
+        values[count - 1] = 1;
+      ASSERT_EQ(largest(values.data(), count), where) << count;
+      values[where] = NAN;
+      values[count - 1] = INFINITY;
+      if (where + 1 == count)
+        values[where] = NAN;
+      ASSERT_EQ(largest(values.data(), count), where) << count;
+    }
 }
 
 /// Every code of `dtype` widens as the scalar conversion says.

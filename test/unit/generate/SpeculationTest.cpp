@@ -245,6 +245,35 @@ TEST(SpeculationTest, FixedAcceptanceKeepsItsMean) {
             "acceptance of drafted tokens: 1.5, expected 0 to 1");
 }
 
+/// A step gives a token as it would without, and has drafted K in vain.
+TEST(SpeculationTest, ADraftThatIsNeverRightCostsItsStepsAndChangesNothing) {
+  for (uint64_t count : {1, 3, 5}) {
+    auto session = open(withDraft(5));
+    Recorder plain, heard;
+    size_t steps[2] = {};
+    for (uint64_t drafted : {uint64_t(0), count}) {
+      Recorder &recorder = drafted ? heard : plain;
+      Generator generator(*session, recorder);
+      ASSERT_TRUE(generator.speculate(drafted).ok());
+      ASSERT_TRUE(generator.fixAcceptance(0).ok());
+      ASSERT_TRUE(generator.add(kPrompts[0], newTokens(20, 0, 0)).ok());
+      for (; generator.live() != 0; ++steps[drafted != 0])
+        ASSERT_TRUE(generator.step().ok());
+      // The prompt gives the first token, and the last one needs no draft.
+      uint64_t verified = drafted ? 18 : 0;
+      EXPECT_EQ(generator.timing().verifications, verified);
+      EXPECT_EQ(generator.timing().acceptedTokens, 0u);
+      // Near the limit there is room for fewer.
+      uint64_t room = drafted * (drafted - (drafted != 0)) / 2;
+      EXPECT_EQ(generator.timing().draftedTokens, drafted * verified - room);
+    }
+    EXPECT_EQ(steps[0], 20u);
+    EXPECT_EQ(steps[1], 20u);
+    EXPECT_EQ(heard.heard.begin()->second.tokens,
+              plain.heard.begin()->second.tokens);
+  }
+}
+
 TEST(SpeculationTest, RefusesMoreThanTheEngineVerifies) {
   Recorder heard;
   auto session = open(withDraft(3));

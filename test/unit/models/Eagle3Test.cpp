@@ -8,6 +8,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 using namespace saddle;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -126,6 +128,51 @@ TEST(Eagle3Weights, AConfigAloneHasAllTensors) {
   EXPECT_THAT(shapeOf("draft.v_proj"), ElementsAre(16, 48));
   EXPECT_THAT(shapeOf("draft.embed"), ElementsAre(40, 24));
   EXPECT_EQ(weights->find("draft.taps_norm"), nullptr);
+}
+
+// Inferact/MiniMax-M3-EAGLE3 and -EAGLE3-GQA: all sizes but the KV heads are
+// the same.
+TEST(Eagle3Weights, ThoseOfM3) {
+  for (uint64_t kvHeads : {64, 4}) {
+    Parsed parsed = parse(R"({"hidden_size": 6144, "vocab_size": 200064,
+        "draft_vocab_size": 200064, "num_attention_heads": 64, "head_dim": 128,
+        "num_key_value_heads": )" +
+                          std::to_string(kvHeads) +
+                          R"(, "intermediate_size": 18432,
+        "rms_norm_eps": 1e-6, "rope_theta": 5e6, "tie_word_embeddings": false,
+        "fc_norm": true, "norm_output": true})");
+    EXPECT_EQ(parsed.error, "");
+    EXPECT_THAT(parsed.warnings, IsEmpty());
+    EXPECT_EQ(parsed.config.rope.dims, 128); // all
+    EXPECT_TRUE(parsed.config.normEachTap && parsed.config.carriesNormed);
+    ModelSource source{"c.json",
+                       *ConfigReader::parse(smallDraft().dump(), "c.json"),
+                       std::nullopt, ""};
+    auto weights = readEagle3Weights(parsed.config, source);
+    ASSERT_TRUE(weights.ok()) << weights.status().message();
+    EXPECT_EQ(weights->tensorCount(), 17u);
+    std::map<std::string, std::vector<uint64_t>> shapes;
+    uint64_t parameters = 0;
+    for (const ModelWeight &weight : weights->used) {
+      shapes[weight.spec.name] = weight.spec.shape;
+      uint64_t count = 1;
+      for (uint64_t extent : weight.spec.shape)
+        count *= extent;
+      parameters += count;
+    }
+    const std::vector<uint64_t> kv = {kvHeads * 128, 12288};
+    const std::string at = "layers.0.self_attn.";
+    EXPECT_THAT(shapes["fc.weight"], ElementsAre(6144, 18432));
+    EXPECT_THAT(shapes[at + "q_proj.weight"], ElementsAre(8192, 12288));
+    EXPECT_EQ(shapes[at + "k_proj.weight"], kv);
+    EXPECT_EQ(shapes[at + "v_proj.weight"], kv);
+    EXPECT_THAT(shapes[at + "o_proj.weight"], ElementsAre(6144, 8192));
+    EXPECT_THAT(shapes["layers.0.mlp.down_proj.weight"],
+                ElementsAre(6144, 18432));
+    EXPECT_THAT(shapes["lm_head.weight"], ElementsAre(200064, 6144));
+    // As published: 3.264 and 3.075 billion.
+    EXPECT_EQ((parameters + 500000) / 1000000, kvHeads == 64 ? 3264u : 3075u);
+  }
 }
 
 // 4 tokens of the 40 can be drafted, so the folder has a table of them.
