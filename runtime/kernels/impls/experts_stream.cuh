@@ -15,12 +15,12 @@
 
 #pragma once
 
+#include "runtime/kernels/impls/experts_combine.cuh"
 #include "runtime/kernels/impls/experts_gated.cuh"
 #include "runtime/kernels/impls/linear_stream.cuh"
 #include "runtime/kernels/ptx/cluster.cuh"
 #include "runtime/kernels/ptx/launch.cuh"
 #include "runtime/kernels/shared/experts.h"
-#include "runtime/kernels/tile/vectors.cuh"
 
 namespace saddle::device {
 
@@ -436,44 +436,6 @@ __device__ void expertsDownPasses(const LaunchParams &p, const Plan *plan,
                   }
             });
       });
-}
-
-/// out = the sum over a token's experts held here of weight * product, in
-/// ascending order of experts. A CTA takes a token and 16 bytes of products per
-/// thread.
-template <int extent, int operandOut, int64_t held, typename Weights,
-          typename Experts, typename Out, typename Product>
-__device__ void combineExperts(const LaunchParams &p, const Product *products) {
-  constexpr int kSlots = Experts::kCols;
-  __shared__ SortedChoices<kSlots> choices;
-  int64_t token = blockIdx.x;
-  if (token >= p.step->counts[extent])
-    return;
-  choices.template sort<Weights, Experts, held>(p, token);
-  __syncthreads();
-  constexpr int kMost = 16 / sizeof(Product);
-  constexpr int kEach =
-      Out::kCols % kMost == 0 && Out::isVectorizable(kMost) ? kMost : 1;
-  int stride = blockDim.x * gridDim.y * kEach;
-  for (int column = (blockIdx.y * blockDim.x + threadIdx.x) * kEach;
-       column < Out::kCols; column += stride) {
-    // All loads first.
-    Vector<Product, kEach> values[kSlots];
-#pragma unroll
-    for (int i = 0; i < kSlots; ++i)
-      if (choices.slots[i] >= 0)
-        values[i] = *reinterpret_cast<const Vector<Product, kEach> *>(
-            products + (token * kSlots + choices.slots[i]) * Out::kCols +
-            column);
-    float sum[kEach] = {};
-#pragma unroll
-    for (int i = 0; i < kSlots; ++i)
-      if (choices.slots[i] >= 0)
-#pragma unroll
-        for (int j = 0; j < kEach; ++j)
-          sum[j] += choices.weights[i] * toFloat(values[i][j]);
-    storeVector<Out, kEach>(p.operands[operandOut], token, column, sum);
-  }
 }
 
 } // namespace saddle::device

@@ -43,9 +43,11 @@ class QKNormRow {
   using Compute = typename Out::Element;
   using At = QKNormOperands<scaled>;
   static constexpr int kCount = Units::kCount;
-  static constexpr int kQUnits = Q::kCols / headDim * Units::kPerHead;
-  static constexpr int kKUnits = K::kCols / headDim * Units::kPerHead;
-  static constexpr int kUnits = kQUnits + kKUnits + V::kCols / kCount;
+  static constexpr int kQHeads = Q::kCols / headDim,
+                       kHeads = kQHeads + K::kCols / headDim;
+  static constexpr int kTurnedUnits = kHeads * Units::kTurned;
+  static constexpr int kPassedUnits = kHeads * Units::kPassed;
+  static constexpr int kUnits = kTurnedUnits + kPassedUnits + V::kCols / kCount;
   static constexpr int kPerThread = (kUnits + threads - 1) / threads;
   static_assert(kPerThread * kCount <= kRowValues,
                 "a thread holds at most 64 values of a token");
@@ -60,7 +62,7 @@ public:
     forEach([&](int i, const auto &place) {
       using Place = std::decay_t<decltype(place)>;
       load<typename Place::Source>(i, Place::kOperand, place.column, 0);
-      if (place.turned)
+      if constexpr (Place::kTurned)
         load<typename Place::Source>(i, Place::kOperand,
                                      place.column + Units::kHalf, 1);
     });
@@ -69,10 +71,11 @@ public:
   /// Fetches the weights of the row's columns for finish<true>().
   __device__ __forceinline__ void fetchWeights() {
     forEach([&](int i, const auto &place) {
-      constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
+      using Place = std::decay_t<decltype(place)>;
+      constexpr int kOperand = Place::kOperand;
       if constexpr (kOperand != At::kV) {
         gammas[i][0] = gamma(kOperand, place.column);
-        if (place.turned)
+        if constexpr (Place::kTurned)
           gammas[i][1] = gamma(kOperand, place.column + Units::kHalf);
       }
     });
@@ -82,12 +85,13 @@ public:
   __device__ __forceinline__ void sums(float (&sums)[2], float *scratch) const {
     sums[0] = sums[1] = 0;
     forEach([&](int i, const auto &place) {
-      constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
+      using Place = std::decay_t<decltype(place)>;
+      constexpr int kOperand = Place::kOperand;
       if constexpr (kOperand != At::kV) {
 #pragma unroll
         for (int j = 0; j < kCount; ++j) {
           sums[kOperand] += values[i][0][j] * values[i][0][j];
-          if (place.turned)
+          if constexpr (Place::kTurned)
             sums[kOperand] += values[i][1][j] * values[i][1][j];
         }
       }
@@ -105,7 +109,8 @@ public:
       vScale = *static_cast<const float *>(p.operands[At::kVScale]);
     }
     forEach([&](int i, const auto &place) {
-      constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
+      using Place = std::decay_t<decltype(place)>;
+      constexpr int kOperand = Place::kOperand;
       if constexpr (kOperand == At::kV) {
         divide(values[i][0], vScale);
         if (cached)
@@ -119,7 +124,7 @@ public:
             scale(values[i][part], factors[kOperand], gamma(kOperand, column));
         };
         scalePart(0, place.column);
-        if (place.turned) {
+        if constexpr (Place::kTurned) {
           scalePart(1, place.column + Units::kHalf);
 #pragma unroll
           for (int j = 0; j < kCount; ++j) {
@@ -129,10 +134,8 @@ public:
           }
         }
 #pragma unroll
-        for (int part = 0; part < 2; ++part) {
+        for (int part = 0; part < 1 + Place::kTurned; ++part) {
           int64_t column = place.column + part * Units::kHalf;
-          if (part == 1 && !place.turned)
-            continue;
           if constexpr (kOperand == At::kK)
             divide(values[i][part], kScale);
           else if constexpr (scaled)
@@ -153,37 +156,45 @@ public:
 private:
   /// Where a unit lies: its operand, its first column, whether a partner half a
   /// rotation further belongs to it, and then its first pair.
-  template <typename S, int operand>
+  template <typename S, int operand, bool turned>
   struct Place {
     using Source = S;
     static constexpr int kOperand = operand;
-    int column;
-    bool turned;
-    int pair;
+    static constexpr bool kTurned = turned;
+    int column, pair;
   };
 
-  template <typename S, int operand>
-  static __device__ __forceinline__ Place<S, operand> placeOf(int unit) {
-    if (operand == At::kV)
-      return {unit * kCount, false, 0};
-    int head = unit / Units::kPerHead * headDim, in = unit % Units::kPerHead;
-    if (in < Units::kTurned)
-      return {head + in * kCount, true, in * kCount};
-    return {head + rotaryDim + (in - Units::kTurned) * kCount, false, 0};
-  }
-
-  /// Calls visit(i, place) for each unit of this thread.
+  /// Calls visit(i, place) for each unit of this thread. Those that are turned,
+  /// which are most work, come before the others, so that lanes of a warp do
+  /// the same.
   template <typename Visit>
   static __device__ __forceinline__ void forEach(Visit visit) {
 #pragma unroll
     for (int i = 0; i < kPerThread; ++i) {
       int unit = i * threads + static_cast<int>(threadIdx.x);
-      if (unit < kQUnits)
-        visit(i, placeOf<Q, At::kQ>(unit));
-      else if (unit < kQUnits + kKUnits)
-        visit(i, placeOf<K, At::kK>(unit - kQUnits));
+      if (i * threads < kTurnedUnits && unit < kTurnedUnits)
+        visitHead<true, Units::kTurned>(i, unit, 0, visit);
+      else if (i * threads < kTurnedUnits + kPassedUnits &&
+               unit < kTurnedUnits + kPassedUnits)
+        visitHead<false, Units::kPassed>(i, unit - kTurnedUnits, rotaryDim,
+                                         visit);
       else if (unit < kUnits)
-        visit(i, placeOf<V, At::kV>(unit - kQUnits - kKUnits));
+        visit(i, Place<V, At::kV, false>{
+                     (unit - kTurnedUnits - kPassedUnits) * kCount, 0});
+    }
+  }
+  /// Of the `perHead` units of each head of q, then of k, that begin behind
+  /// `first` columns.
+  template <bool turned, int perHead, typename Visit>
+  static __device__ __forceinline__ void visitHead(int i, int unit, int first,
+                                                   Visit visit) {
+    if constexpr (perHead > 0) {
+      int head = unit / perHead, in = unit % perHead * kCount;
+      if (head < kQHeads)
+        visit(i, Place<Q, At::kQ, turned>{head * headDim + first + in, in});
+      else
+        visit(i, Place<K, At::kK, turned>{
+                     (head - kQHeads) * headDim + first + in, in});
     }
   }
 

@@ -466,8 +466,10 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
   // whole 16 bytes; behind them 8 tokens of 256 + 64 bytes, 2 groups of 8
   // factors.
   EXPECT_EQ(p.functions[2].sharedBytes, 8u * (4 * 3104 + 8 * 320 + 2 * 8 * 4));
-  // A token, and 1024 columns, for each CTA.
-  EXPECT_THAT(p.functions[3].grid, ElementsAre(64u, 3u, 1u));
+  // A warp for 512 bytes of a token: 24 parts.
+  EXPECT_THAT(p.functions[3].body,
+              StartsWith("combineExperts<1, 7, 256, 24, "));
+  EXPECT_THAT(p.functions[3].grid, ElementsAre(64u * 24 / 8, 1u, 1u));
   // The list of blocks and pairs; codes and factors of 64 tokens of 3072 and of
   // 512 pairs of 192 (in 24 and 2 groups); 192 activations and 3072 products of
   // each pair. All of them are multiples of 256 but the first.
@@ -518,6 +520,9 @@ TEST_F(M25PlanTest, ExpertsOfPrefillAreTiles) {
   EXPECT_THAT(p.functions[2].body, HasSubstr("expertsDownTile<"));
   // Products are bf16, as the result is.
   EXPECT_THAT(p.functions[2].body, HasSubstr("reinterpret_cast<bf16 *>"));
+  // Of many tokens a warp has three times 256 columns.
+  EXPECT_THAT(p.functions[3].body, StartsWith("combineExperts<1, 7, 256, 4, "));
+  EXPECT_EQ(p.functions[3].grid[0], 2048u * 4 / 8);
 }
 
 /// A group of the activations that is no tile of columns is encoded by a
