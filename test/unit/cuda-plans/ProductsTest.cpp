@@ -452,7 +452,8 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
   EXPECT_THAT(p.headers, ElementsAre("impls/experts_stream.cuh"));
   ASSERT_EQ(p.functions.size(), 4u);
   EXPECT_EQ(p.functions[0].suffix, "prepare");
-  EXPECT_EQ(p.functions[0].sharedBytes, 3u * 4 * 256);
+  EXPECT_EQ(p.functions[0].sharedBytes, 5u * 4 * 256);
+  EXPECT_EQ(p.functions[0].residentBlocks, 3u);
   EXPECT_EQ(p.functions[0].cluster, 1u);
   EXPECT_EQ(p.functions[1].suffix, "up");
   // 512 pairs in blocks of 8 tokens: 256 + 64 blocks at most.
