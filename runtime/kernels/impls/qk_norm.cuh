@@ -14,6 +14,7 @@
 #include "runtime/kernels/impls/norm.cuh"
 #include "runtime/kernels/impls/rope.cuh"
 
+#include <cstring>
 #include <type_traits>
 
 namespace saddle::device {
@@ -40,6 +41,9 @@ class QKNormRow {
                 "q keeps its width, k and v have that of the caches");
   using Units =
       HeadUnits<headDim, rotaryDim, commonVector<Q, K, V, Out, Cache>()>;
+  static_assert(sizeof(typename Q::Element) == sizeof(typename K::Element) &&
+                    sizeof(typename Q::Element) == sizeof(typename V::Element),
+                "q, k and v have one type");
   using Compute = typename Out::Element;
   using At = QKNormOperands<scaled>;
   static constexpr int kCount = Units::kCount;
@@ -59,13 +63,25 @@ public:
       : p(p), row(row),
         slot(static_cast<const i32 *>(p.operands[At::kSlots])[row]),
         cached(static_cast<uint32_t>(slot) < p.step->slots) {
+    // Which operand a unit is of decides where it is, not whether it is loaded:
+    // behind a branch, its load would end before the next unit's begins.
+    constexpr int kBytes = kCount * sizeof(typename Q::Element);
+    const uint8_t *from[kPerThread] = {};
+    bool isTurned[kPerThread] = {};
     forEach([&](int i, const auto &place) {
       using Place = std::decay_t<decltype(place)>;
-      load<typename Place::Source>(i, Place::kOperand, place.column, 0);
-      if constexpr (Place::kTurned)
-        load<typename Place::Source>(i, Place::kOperand,
-                                     place.column + Units::kHalf, 1);
+      from[i] = reinterpret_cast<const uint8_t *>(
+          Place::Source::row(p.operands[Place::kOperand], row) + place.column);
+      isTurned[i] = Place::kTurned;
     });
+    constexpr int kPartner = Units::kHalf * sizeof(typename Q::Element);
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) {
+      if (from[i])
+        words[i][0] = loadWords<kBytes>(from[i]);
+      if (i * threads < kTurnedUnits && isTurned[i])
+        words[i][1] = loadWords<kBytes>(from[i] + kPartner);
+    }
   }
 
   /// Fetches the weights of the row's columns for finish<true>().
@@ -88,12 +104,13 @@ public:
       using Place = std::decay_t<decltype(place)>;
       constexpr int kOperand = Place::kOperand;
       if constexpr (kOperand != At::kV) {
+        float values[1 + Place::kTurned][kCount];
+        read(values, i, place);
 #pragma unroll
-        for (int j = 0; j < kCount; ++j) {
-          sums[kOperand] += values[i][0][j] * values[i][0][j];
-          if constexpr (Place::kTurned)
-            sums[kOperand] += values[i][1][j] * values[i][1][j];
-        }
+        for (int j = 0; j < kCount; ++j)
+#pragma unroll
+          for (int part = 0; part < 1 + Place::kTurned; ++part)
+            sums[kOperand] += values[part][j] * values[part][j];
       }
     });
     blockSums<threads>(sums, scratch);
@@ -111,43 +128,45 @@ public:
     forEach([&](int i, const auto &place) {
       using Place = std::decay_t<decltype(place)>;
       constexpr int kOperand = Place::kOperand;
+      float values[1 + Place::kTurned][kCount];
+      read(values, i, place);
       if constexpr (kOperand == At::kV) {
-        divide(values[i][0], vScale);
+        divide(values[0], vScale);
         if (cached)
           storeVector<Cache, kCount>(p.operands[At::kVCache], slot,
-                                     place.column, values[i][0]);
+                                     place.column, values[0]);
       } else {
         auto scalePart = [&](int part, int column) {
           if constexpr (fetched)
-            scale(values[i][part], factors[kOperand], gammas[i][part]);
+            scale(values[part], factors[kOperand], gammas[i][part]);
           else
-            scale(values[i][part], factors[kOperand], gamma(kOperand, column));
+            scale(values[part], factors[kOperand], gamma(kOperand, column));
         };
         scalePart(0, place.column);
         if constexpr (Place::kTurned) {
           scalePart(1, place.column + Units::kHalf);
 #pragma unroll
           for (int j = 0; j < kCount; ++j) {
-            rotate(rotations[place.pair + j], values[i][0][j], values[i][1][j]);
-            values[i][0][j] = rounded(values[i][0][j]);
-            values[i][1][j] = rounded(values[i][1][j]);
+            rotate(rotations[place.pair + j], values[0][j], values[1][j]);
+            values[0][j] = rounded(values[0][j]);
+            values[1][j] = rounded(values[1][j]);
           }
         }
 #pragma unroll
         for (int part = 0; part < 1 + Place::kTurned; ++part) {
           int64_t column = place.column + part * Units::kHalf;
           if constexpr (kOperand == At::kK)
-            divide(values[i][part], kScale);
+            divide(values[part], kScale);
           else if constexpr (scaled)
 #pragma unroll
             for (int j = 0; j < kCount; ++j)
-              values[i][part][j] = rounded(values[i][part][j] * kScale);
+              values[part][j] = rounded(values[part][j] * kScale);
           if constexpr (kOperand == At::kQ)
             storeVector<Out, kCount>(p.operands[At::kOut], row, column,
-                                     values[i][part]);
+                                     values[part]);
           else if (cached)
             storeVector<Cache, kCount>(p.operands[At::kKCache], slot, column,
-                                       values[i][part]);
+                                       values[part]);
         }
       }
     });
@@ -210,13 +229,32 @@ private:
         x[j] = rounded(__fdiv_rn(x[j], scale));
   }
 
-  template <typename Source>
-  __device__ __forceinline__ void load(int i, int operand, int column,
-                                       int part) {
-    auto x = loadVector<Source, kCount>(p.operands[operand], row, column);
+  template <int bytes>
+  static __device__ __forceinline__ uint4 loadWords(const uint8_t *from) {
+    struct alignas(bytes) Access {
+      uint8_t bytesOf[bytes];
+    };
+    uint4 result = {};
+    if constexpr (bytes == sizeof(result)) {
+      result = *reinterpret_cast<const uint4 *>(from);
+    } else {
+      Access access = *reinterpret_cast<const Access *>(from);
+      memcpy(&result, &access, bytes);
+    }
+    return result;
+  }
+  /// What was loaded, as numbers.
+  template <int parts, typename Place>
+  __device__ __forceinline__ void read(float (&values)[parts][kCount], int i,
+                                       const Place &) const {
 #pragma unroll
-    for (int j = 0; j < kCount; ++j)
-      values[i][part][j] = toFloat(x[j]);
+    for (int part = 0; part < parts; ++part) {
+      Vector<typename Place::Source::Element, kCount> x;
+      memcpy(&x, &words[i][part], sizeof(x));
+#pragma unroll
+      for (int j = 0; j < kCount; ++j)
+        values[part][j] = toFloat(x[j]);
+    }
   }
 
   using Gammas = Vector<float, kCount>;
@@ -238,7 +276,8 @@ private:
   // Fetched with the row, not behind its sums.
   i32 slot;
   bool cached; // whether the slot is one of the caches'
-  float values[kPerThread][2][kCount];
+  // As they are in memory: a conversion waits for its load.
+  uint4 words[kPerThread][2];
   Gammas gammas[kPerThread][2]; // unused, and so nowhere, unless fetched
 };
 
