@@ -346,23 +346,23 @@ TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {
   };
   KernelPlan p = router(8192);
   ASSERT_EQ(p.functions.size(), 3u);
-  // 375,000 / 256 tokens.
+  // 327,680 / 256 tokens.
   EXPECT_EQ(p.functions[0].suffix, "few");
   EXPECT_THAT(p.functions[0].body,
-              StartsWith("if (p.step->counts[1] >= 1465) {\n"
+              StartsWith("if (p.step->counts[1] >= 1280) {\n"
                          "  waitForPrevious();\n  allowNext();\n"
                          "  splitWeights<Matrix<f32, 256, 3072, 3072>, "
                          "Matrix<bf16, 768, 3072, 3072>>(p, p.workspace);\n"
                          "  return;\n}\nlinearStream<"));
-  // 64 blocks of 128 tokens x 3 of 256 rows.
+  // 128 blocks of 64 tokens x 3 of 256 rows.
   EXPECT_EQ(p.functions[1].suffix, "product");
   EXPECT_THAT(
       p.functions[1].body,
-      AllOf(StartsWith("if (p.step->counts[1] < 1465)\n  return;\n"),
+      AllOf(StartsWith("if (p.step->counts[1] < 1280)\n  return;\n"),
             HasSubstr("many.operands[2] = static_cast<uint8_t *>(p.workspace) "
                       "+ 4718592;"),
             HasSubstr("Matrix<f32, 8192, 768, 768>, TileProduct<Matrix<bf16, "
-                      "8192, 3072, 3072>, Matrix<bf16, 768, 3072, 3072>, 2, "
+                      "8192, 3072, 3072>, Matrix<bf16, 768, 3072, 3072>, 1, "
                       "2, "),
             // The parts, their products, then a tensor map for each CTA.
             HasSubstr("static_cast<uint8_t *>(p.workspace) + 29884416, "
@@ -375,8 +375,8 @@ TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {
   EXPECT_EQ(p.workspaceBytes, 768u * 3072 * 2 + 8192 * 768 * 4 + 132 * 128);
   // Too few tokens, columns that are not whole stages, rows that are not whole
   // 16 bytes.
-  EXPECT_EQ(router(1464).functions.size(), 1u);
-  EXPECT_EQ(router(1465).functions.size(), 3u);
+  EXPECT_EQ(router(1279).functions.size(), 1u);
+  EXPECT_EQ(router(1280).functions.size(), 3u);
   EXPECT_EQ(router(8192, 3080).functions.size(), 1u);
   EXPECT_EQ(router(8192, 3072, 258).functions.size(), 1u);
 }

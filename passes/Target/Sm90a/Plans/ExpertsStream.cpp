@@ -31,8 +31,10 @@ FunctionPlan saddle::cuda::sortFunction(const ExpertsLaunch &op,
       formatv("planExperts<{0}, {1}, {2}>(p, {3});", extentNumber(op.launch),
               ctas, matrixType(op.experts), planAt);
   function.block = ctas == 1 && op.pairs() > 4096 ? 1024 : 512;
-  // Registers that one CTA sorts with would keep others from encoding.
-  function.residentBlocks = function.block == 512 ? 3 : 1;
+  // Registers that one CTA sorts with would keep others from encoding; choices
+  // that are loaded one by one need them.
+  if (function.block == 512 && op.slots() % 4 == 0)
+    function.residentBlocks = 3;
   function.cluster = ctas;
   function.grid[0] = ctas;
   function.sharedBytes = device::expertSortBytes(op.held());

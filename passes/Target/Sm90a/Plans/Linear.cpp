@@ -217,7 +217,7 @@ static void addParts(const LaunchDesc &launch, KernelPlan &plan) {
   int64_t tokens = x.shape[0], rows = w.shape[0], cols = w.shape[1];
   // Where the parts are as fast: measured with 256 rows of 3072 columns
   // (docs/benchmarks.md).
-  int64_t least = ceilDiv(375'000, rows);
+  int64_t least = ceilDiv(327'680, rows);
   if (!canWriteTiles(out) || cols % kStageColumns != 0 || rows % 4 != 0 ||
       tokens < least)
     return;
@@ -239,7 +239,8 @@ static void addParts(const LaunchDesc &launch, KernelPlan &plan) {
               count, least, matrixType(w), parts, stream.body);
 
   std::string few = formatv("if ({0} < {1})\n  return;\n", count, least);
-  TileShape tile = tileFor(tokens, 3 * rows);
+  // Few rows: items of 64 tokens, so that a prompt of 2048 has enough of them.
+  TileShape tile(1, 2);
   FunctionPlan product = tileFunction(
       formatv("{0}LaunchParams many = p;\nmany.operands[2] = {1};\n"
               "linearTile<{2}, {3}, {4}, {5}, {6}>(many, p.operands[0], "
