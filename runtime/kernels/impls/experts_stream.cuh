@@ -15,25 +15,57 @@
 
 #pragma once
 
+#include "runtime/kernels/impls/experts_combine.cuh"
 #include "runtime/kernels/impls/experts_gated.cuh"
 #include "runtime/kernels/impls/linear_stream.cuh"
 #include "runtime/kernels/ptx/cluster.cuh"
 #include "runtime/kernels/ptx/launch.cuh"
 #include "runtime/kernels/shared/experts.h"
-#include "runtime/kernels/tile/vectors.cuh"
 
 namespace saddle::device {
 
+/// Sums by a warp: calls take(i, the sum of value(j) of all j < i, value(i))
+/// for each i below `count`, of which a lane has some that follow each other,
+/// and returns the sum of all.
+template <int count, typename Value, typename Take>
+__device__ __forceinline__ int scanByWarp(Value value, Take take) {
+  constexpr int kEach = (count + 31) / 32;
+  int lane = threadIdx.x % 32, first = lane * kEach;
+  int last = first + kEach < count ? first + kEach : count;
+  int here = 0;
+  for (int i = first; i < last; ++i)
+    here += value(i);
+  int sum = here;
+#pragma unroll
+  for (int distance = 1; distance < 32; distance *= 2) {
+    int more = __shfl_up_sync(kFullWarp, sum, distance);
+    sum += lane >= distance ? more : 0;
+  }
+  int all = __shfl_sync(kFullWarp, sum, 31);
+  sum -= here;
+  for (int i = first; i < last; ++i) {
+    int mine = value(i);
+    take(i, sum, mine);
+    sum += mine;
+  }
+  return all;
+}
+
 /// Sorts the pairs, by the first `ctas` CTAs, which are a cluster when there
-/// are several; `shared` has expertSortBytes().
+/// are several; `shared` has expertSortBytes(). Blocks of experts with many
+/// pairs come first where a block is a tile: CTAs that take items in turn then
+/// have as much to do as others, and end with short ones.
 template <int extent, int ctas, typename Experts, typename Plan>
 __device__ void planExperts(const LaunchParams &p, Plan *plan) {
   static_assert(sizeof(Plan) == Plan::kBytes,
                 "the planner reserves what the kernel uses");
-  // Of this CTA's pairs; then of all, where the next pair goes; then of those
-  // of CTAs before this one.
+  constexpr bool kLargestFirst = Plan::kTokens >= 64;
+  // Of each expert, this CTA's pairs; then all; then where its next pair goes,
+  // and how many pairs of CTAs before this one are before that. The experts by
+  // their number of pairs.
   extern __shared__ int32_t counts[];
-  int32_t *next = counts + Plan::kHeld, *before = next + Plan::kHeld;
+  int32_t *totals = counts + Plan::kHeld, *next = totals + Plan::kHeld,
+          *before = next + Plan::kHeld, *ranked = before + Plan::kHeld;
   int cta = static_cast<int>(blockIdx.x);
   for (int i = threadIdx.x; i < Plan::kHeld; i += blockDim.x)
     counts[i] = 0;
@@ -85,49 +117,46 @@ __device__ void planExperts(const LaunchParams &p, Plan *plan) {
       sum += there;
       sumBefore += i < cta ? there : 0;
     }
-    next[e] = sum;
+    totals[e] = sum;
     before[e] = sumBefore;
   }
   if constexpr (ctas > 1)
     arriveAtCluster(); // others' counts have been read
   __syncthreads();
-  // A lane has some consecutive experts: where do their pairs and blocks begin?
+  if (kLargestFirst && cta == 0) {
+    for (int e = threadIdx.x; e < Plan::kHeld; e += blockDim.x) {
+      int mine = totals[e], place = 0;
+#pragma unroll 4 // not more: registers are the encoding CTAs'
+      for (int other = 0; other < Plan::kHeld; ++other) {
+        int it = totals[other];
+        place += it > mine || (it == mine && other < e);
+      }
+      ranked[place] = e;
+    }
+    __syncthreads();
+  }
   if (threadIdx.x < 32) {
-    int lane = threadIdx.x;
-    constexpr int kEach = (Plan::kHeld + 31) / 32;
-    int firstExpert = lane * kEach;
-    int lastExpert = firstExpert + kEach < Plan::kHeld
-                         ? firstExpert + kEach
-                         : static_cast<int>(Plan::kHeld);
-    int pairs = 0, blocks = 0;
-    for (int e = firstExpert; e < lastExpert; ++e) {
-      pairs += next[e];
-      blocks += (next[e] + Plan::kTokens - 1) / Plan::kTokens;
-    }
-    int pairsHere = pairs, blocksHere = blocks;
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2) {
-      int morePairs = __shfl_up_sync(kFullWarp, pairs, distance);
-      int moreBlocks = __shfl_up_sync(kFullWarp, blocks, distance);
-      pairs += lane >= distance ? morePairs : 0;
-      blocks += lane >= distance ? moreBlocks : 0;
-    }
-    if (lane == 31 && cta == 0) {
-      plan->blockCount = blocks;
-      plan->pairCount = pairs;
-    }
-    pairs -= pairsHere;
-    blocks -= blocksHere;
-    for (int e = firstExpert; e < lastExpert; ++e) {
-      int count = next[e];
-      next[e] = pairs + before[e];
-      if (cta == 0)
-        for (int done = 0; done < count; done += Plan::kTokens) {
-          int left = count - done;
-          plan->blocks[blocks++] = {
-              e, pairs + done, left < Plan::kTokens ? left : Plan::kTokens, 0};
-        }
-      pairs += count;
+    int pairs = scanByWarp<Plan::kHeld>(
+        [&](int e) { return totals[e]; },
+        [&](int e, int first, int) { next[e] = first + before[e]; });
+    if (cta == 0) {
+      __syncwarp();
+      auto expertOf = [&](int i) { return kLargestFirst ? ranked[i] : i; };
+      int blocks = scanByWarp<Plan::kHeld>(
+          [&](int i) {
+            return (totals[expertOf(i)] + Plan::kTokens - 1) / Plan::kTokens;
+          },
+          [&](int i, int first, int count) {
+            int e = expertOf(i), left = totals[e];
+            for (int j = 0; j < count; ++j, left -= Plan::kTokens)
+              plan->blocks[first + j] = {
+                  e, next[e] + j * Plan::kTokens,
+                  left < Plan::kTokens ? left : Plan::kTokens, 0};
+          });
+      if (threadIdx.x == 0) {
+        plan->blockCount = blocks;
+        plan->pairCount = pairs;
+      }
     }
   }
   __syncthreads();
@@ -436,44 +465,6 @@ __device__ void expertsDownPasses(const LaunchParams &p, const Plan *plan,
                   }
             });
       });
-}
-
-/// out = the sum over a token's experts held here of weight * product, in
-/// ascending order of experts. A CTA takes a token and 16 bytes of products per
-/// thread.
-template <int extent, int operandOut, int64_t held, typename Weights,
-          typename Experts, typename Out, typename Product>
-__device__ void combineExperts(const LaunchParams &p, const Product *products) {
-  constexpr int kSlots = Experts::kCols;
-  __shared__ SortedChoices<kSlots> choices;
-  int64_t token = blockIdx.x;
-  if (token >= p.step->counts[extent])
-    return;
-  choices.template sort<Weights, Experts, held>(p, token);
-  __syncthreads();
-  constexpr int kMost = 16 / sizeof(Product);
-  constexpr int kEach =
-      Out::kCols % kMost == 0 && Out::isVectorizable(kMost) ? kMost : 1;
-  int stride = blockDim.x * gridDim.y * kEach;
-  for (int column = (blockIdx.y * blockDim.x + threadIdx.x) * kEach;
-       column < Out::kCols; column += stride) {
-    // All loads first.
-    Vector<Product, kEach> values[kSlots];
-#pragma unroll
-    for (int i = 0; i < kSlots; ++i)
-      if (choices.slots[i] >= 0)
-        values[i] = *reinterpret_cast<const Vector<Product, kEach> *>(
-            products + (token * kSlots + choices.slots[i]) * Out::kCols +
-            column);
-    float sum[kEach] = {};
-#pragma unroll
-    for (int i = 0; i < kSlots; ++i)
-      if (choices.slots[i] >= 0)
-#pragma unroll
-        for (int j = 0; j < kEach; ++j)
-          sum[j] += choices.weights[i] * toFloat(values[i][j]);
-    storeVector<Out, kEach>(p.operands[operandOut], token, column, sum);
-  }
 }
 
 } // namespace saddle::device

@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include "runtime/kernels/impls/elementwise.cuh"
 #include "runtime/kernels/impls/experts_stream.cuh"
 #include "runtime/kernels/impls/linear_tile.cuh"
 
@@ -100,9 +101,12 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
 #pragma unroll
             for (int j = 0; j < 8; ++j)
 #pragma unroll
-              for (int i = 0; i < 4; ++i)
+              for (int i = 0; i < 4; ++i) {
+                // As of 16 bits: they become codes of fewer.
+                float gate = sums[wave][j][i];
                 values[wave * 8 + j][i] =
-                    silu(sums[wave][j][i]) * sums[wave][j + 8][i];
+                    gated<bf16>(gate, gate) * sums[wave][j + 8][i];
+              }
           finish(product, values, place.token, divided, count - place.token,
                  product.targets() + place.token, item * 128 + place.wave * 64);
         });

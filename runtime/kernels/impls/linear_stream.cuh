@@ -15,36 +15,45 @@
 namespace saddle::device {
 
 /// Writes the codes of x and the scales of its groups of `group` columns. A
-/// warp takes a group, or some at a time. CTAs before `firstBlock` take none.
+/// warp takes a group, or eight at a time. CTAs before `firstBlock` take none.
 template <int extent, int group, typename X, typename Codes, typename Factors>
 __device__ void encodeRows(const LaunchParams &p, const void *x, void *codes,
                            void *factors, int firstBlock = 0) {
-  constexpr int64_t kGroups = Factors::kCols;
-  // Four columns for each lane, as one access.
+  constexpr uint32_t kGroups = Factors::kCols;
+  static_assert(X::kRows * Factors::kCols < (int64_t(1) << 31),
+                "groups are counted in 32 bits");
+  // Eight columns for each lane, as one access.
   constexpr bool kWide = group == 128 && X::kCols % group == 0 &&
-                         X::isVectorizable(4) && Codes::isVectorizable(4);
-  constexpr int kTogether = kWide ? 4 : 1;
-  int64_t total = static_cast<int64_t>(p.step->counts[extent]) * kGroups;
-  int64_t warps =
-      static_cast<int64_t>(gridDim.x - firstBlock) * (blockDim.x / 32);
-  int64_t block = static_cast<int64_t>(blockIdx.x) - firstBlock;
-  for (int64_t i = (block * blockDim.x + threadIdx.x) / 32 * kTogether;
+                         sizeof(typename X::Element) == 2 &&
+                         X::isVectorizable(8) && Codes::isVectorizable(8);
+  constexpr uint32_t kTogether = kWide ? 8 : 1;
+  uint32_t total = p.step->counts[extent] * kGroups;
+  uint32_t warps = (gridDim.x - firstBlock) * (blockDim.x / 32);
+  uint32_t block = blockIdx.x - firstBlock;
+  for (uint32_t i = (block * blockDim.x + threadIdx.x) / 32 * kTogether;
        i < total; i += warps * kTogether) {
     if constexpr (kWide) {
-      WideGroupEncoder<typename X::Element> groups[kTogether];
+      HalfWarpEncoder<typename X::Element> groups[kTogether / 2] = {};
+      auto mine = [&](int j) { return i + j * 2 + threadIdx.x % 32 / 16; };
 #pragma unroll
-      for (int j = 0; j < kTogether; ++j)
-        if (i + j < total)
-          groups[j].load(X::row(x, (i + j) / kGroups) +
-                         (i + j) % kGroups * group);
+      for (int j = 0; j < kTogether / 2; ++j)
+        if (mine(j) < total)
+          groups[j].load(X::row(x, mine(j) / kGroups) +
+                         mine(j) % kGroups * group);
 #pragma unroll
-      for (int j = 0; j < kTogether; ++j)
-        if (i + j < total)
-          groups[j].store(
-              Codes::row(codes, (i + j) / kGroups) + (i + j) % kGroups * group,
-              Factors::row(factors, (i + j) / kGroups) + (i + j) % kGroups);
+      for (int j = 0; j < kTogether / 2; ++j) {
+        uint32_t row = mine(j) / kGroups, place = mine(j) % kGroups;
+        uint2 values;
+        float scale = groups[j].encode(values);
+        int lane = threadIdx.x % 16;
+        if (mine(j) < total)
+          *reinterpret_cast<uint2 *>(Codes::row(codes, row) + place * group +
+                                     lane * 8) = values;
+        if (mine(j) < total && lane == 0)
+          Factors::row(factors, row)[place] = scale;
+      }
     } else {
-      int64_t row = i / kGroups, first = i % kGroups * group;
+      uint32_t row = i / kGroups, first = i % kGroups * group;
       int64_t left = X::kCols - first;
       encodeGroup<group>(X::row(x, row) + first,
                          static_cast<int>(left < group ? left : group),

@@ -9,6 +9,7 @@
 #include "runtime/kernels/impls/linear_stream.cuh"
 #include "runtime/kernels/tile/product.cuh"
 #include "runtime/kernels/tile/results.cuh"
+#include "runtime/kernels/tile/vectors.cuh"
 
 namespace saddle::device {
 
@@ -121,31 +122,53 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
 
 /// Weights in fp32 as three bf16 whose sum they are: 3 x 8 bits hold the 24 of
 /// an fp32, and what is below 2^-133 is lost. Their products with bf16 tokens
-/// are exact, so that they can be summed up as one product of three times the
-/// columns, the least first. Grid: CTAs that share the rows of W. `Parts` is
-/// the matrix of all three, at `parts`.
+/// are exact. `Parts`, at `parts`, has the largest parts of all rows, then the
+/// next ones. By all CTAs.
 template <typename W, typename Parts>
 __device__ void splitWeights(const LaunchParams &p, void *parts) {
-  static_assert(Parts::kCols == 3 * W::kCols && W::kCols % 4 == 0 &&
+  static_assert(Parts::kRows == 3 * W::kRows && W::kCols % 4 == 0 &&
                     W::isVectorizable(4) && Parts::isVectorizable(4),
                 "four columns at a time");
   constexpr int kFours = W::kCols / 4;
-  int stride = static_cast<int>(gridDim.x * blockDim.x);
-  for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  int block = static_cast<int>(blockIdx.y * gridDim.x + blockIdx.x);
+  int stride = static_cast<int>(gridDim.x * gridDim.y * blockDim.x);
+  for (int i =
+           block * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x);
        i < W::kRows * kFours; i += stride) {
     int row = i / kFours, column = i % kFours * 4;
     float4 left =
         *reinterpret_cast<const float4 *>(W::row(p.operands[1], row) + column);
-    bf16 *to = Parts::row(parts, row) + column;
 #pragma unroll
-    for (int part = 2; part >= 0; --part) {
+    for (int part = 0; part < 3; ++part) {
       uint2 pairs = {bf16Pair(left.x, left.y), bf16Pair(left.z, left.w)};
-      *reinterpret_cast<uint2 *>(to + part * W::kCols) = pairs;
+      *reinterpret_cast<uint2 *>(Parts::row(parts, part * W::kRows + row) +
+                                 column) = pairs;
       float2 first = bf16Values(pairs.x), second = bf16Values(pairs.y);
       left = {left.x - first.x, left.y - first.y, left.z - second.x,
               left.w - second.y};
     }
   }
+}
+
+/// Products with such weights, from those with their parts, the smallest first.
+/// `outAt` is the launch's result.
+template <int extent, int outAt, typename Sums, typename Out>
+__device__ void sumParts(const LaunchParams &p, const void *sums) {
+  static_assert(Sums::kCols == 3 * Out::kCols, "three parts of each");
+  constexpr int kCount = commonVector<Sums, Out>();
+  forEachVector<Out::kCols, kCount>(
+      p.step->counts[extent], [&](int64_t row, int64_t column) {
+        Vector<float, kCount> parts[3];
+#pragma unroll
+        for (int i = 0; i < 3; ++i)
+          parts[i] =
+              loadVector<Sums, kCount>(sums, row, i * Out::kCols + column);
+        float values[kCount];
+#pragma unroll
+        for (int j = 0; j < kCount; ++j)
+          values[j] = parts[2][j] + parts[1][j] + parts[0][j];
+        storeVector<Out, kCount>(p.operands[outAt], row, column, values);
+      });
 }
 
 } // namespace saddle::device

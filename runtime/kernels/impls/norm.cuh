@@ -287,6 +287,31 @@ __device__ __forceinline__ float rowSumOfSquares(const void *x, uint32_t row,
   return blockSum<threads>(sum, scratch);
 }
 
+/// The same by a warp, in each of its lanes.
+template <typename X>
+__device__ __forceinline__ float warpSumOfSquares(const void *x, uint32_t row) {
+  constexpr int kCount = commonVector<X>();
+  constexpr int kVectors = (X::kCols + 32 * kCount - 1) / (32 * kCount);
+  constexpr int kTogether = kVectors < 16 ? kVectors : 16;
+  float sum = 0;
+#pragma unroll 1
+  for (int first = 0; first < kVectors; first += kTogether) {
+    Vector<typename X::Element, kCount> values[kTogether] = {};
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      int column = ((first + i) * 32 + threadIdx.x % 32) * kCount;
+      if (column < X::kCols)
+        values[i] = loadVector<X, kCount>(x, row, column);
+    }
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i)
+#pragma unroll
+      for (int j = 0; j < kCount; ++j)
+        sum += toFloat(values[i][j]) * toFloat(values[i][j]);
+  }
+  return warpSum(sum);
+}
+
 /// Operands x1 .. xm first: out[row, i] = the sum of squares of row `row` of
 /// xi.
 template <int extent, int threads, typename Out, typename... Inputs>

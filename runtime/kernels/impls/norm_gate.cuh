@@ -149,7 +149,13 @@ __device__ void normAllReduceGate(const LaunchParams &p, float divisor,
       });
 }
 
-/// Second of three launches.
+/// First of three launches.
+template <int extent, typename X>
+__device__ void normGateSums(const LaunchParams &p) {
+  rowSumsToWorkspace<extent, X>(p);
+}
+
+/// Second.
 template <int size, uint64_t memory, int extent, typename X>
 __device__ void normGateExchange(const LaunchParams &p) {
   exchangeRowSums<size, memory, X::kRows, 1>(p, kNormGateSignature<X>,

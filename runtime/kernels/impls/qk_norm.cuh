@@ -14,6 +14,7 @@
 #include "runtime/kernels/impls/norm.cuh"
 #include "runtime/kernels/impls/rope.cuh"
 
+#include <cstring>
 #include <type_traits>
 
 namespace saddle::device {
@@ -40,12 +41,17 @@ class QKNormRow {
                 "q keeps its width, k and v have that of the caches");
   using Units =
       HeadUnits<headDim, rotaryDim, commonVector<Q, K, V, Out, Cache>()>;
+  static_assert(sizeof(typename Q::Element) == sizeof(typename K::Element) &&
+                    sizeof(typename Q::Element) == sizeof(typename V::Element),
+                "q, k and v have one type");
   using Compute = typename Out::Element;
   using At = QKNormOperands<scaled>;
   static constexpr int kCount = Units::kCount;
-  static constexpr int kQUnits = Q::kCols / headDim * Units::kPerHead;
-  static constexpr int kKUnits = K::kCols / headDim * Units::kPerHead;
-  static constexpr int kUnits = kQUnits + kKUnits + V::kCols / kCount;
+  static constexpr int kQHeads = Q::kCols / headDim,
+                       kHeads = kQHeads + K::kCols / headDim;
+  static constexpr int kTurnedUnits = kHeads * Units::kTurned;
+  static constexpr int kPassedUnits = kHeads * Units::kPassed;
+  static constexpr int kUnits = kTurnedUnits + kPassedUnits + V::kCols / kCount;
   static constexpr int kPerThread = (kUnits + threads - 1) / threads;
   static_assert(kPerThread * kCount <= kRowValues,
                 "a thread holds at most 64 values of a token");
@@ -57,22 +63,35 @@ public:
       : p(p), row(row),
         slot(static_cast<const i32 *>(p.operands[At::kSlots])[row]),
         cached(static_cast<uint32_t>(slot) < p.step->slots) {
+    // Which operand a unit is of decides where it is, not whether it is loaded:
+    // behind a branch, its load would end before the next unit's begins.
+    constexpr int kBytes = kCount * sizeof(typename Q::Element);
+    const uint8_t *from[kPerThread] = {};
+    bool isTurned[kPerThread] = {};
     forEach([&](int i, const auto &place) {
       using Place = std::decay_t<decltype(place)>;
-      load<typename Place::Source>(i, Place::kOperand, place.column, 0);
-      if (place.turned)
-        load<typename Place::Source>(i, Place::kOperand,
-                                     place.column + Units::kHalf, 1);
+      from[i] = reinterpret_cast<const uint8_t *>(
+          Place::Source::row(p.operands[Place::kOperand], row) + place.column);
+      isTurned[i] = Place::kTurned;
     });
+    constexpr int kPartner = Units::kHalf * sizeof(typename Q::Element);
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) {
+      if (from[i])
+        words[i][0] = loadWords<kBytes>(from[i]);
+      if (i * threads < kTurnedUnits && isTurned[i])
+        words[i][1] = loadWords<kBytes>(from[i] + kPartner);
+    }
   }
 
   /// Fetches the weights of the row's columns for finish<true>().
   __device__ __forceinline__ void fetchWeights() {
     forEach([&](int i, const auto &place) {
-      constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
+      using Place = std::decay_t<decltype(place)>;
+      constexpr int kOperand = Place::kOperand;
       if constexpr (kOperand != At::kV) {
         gammas[i][0] = gamma(kOperand, place.column);
-        if (place.turned)
+        if constexpr (Place::kTurned)
           gammas[i][1] = gamma(kOperand, place.column + Units::kHalf);
       }
     });
@@ -82,14 +101,16 @@ public:
   __device__ __forceinline__ void sums(float (&sums)[2], float *scratch) const {
     sums[0] = sums[1] = 0;
     forEach([&](int i, const auto &place) {
-      constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
+      using Place = std::decay_t<decltype(place)>;
+      constexpr int kOperand = Place::kOperand;
       if constexpr (kOperand != At::kV) {
+        float values[1 + Place::kTurned][kCount];
+        read(values, i, place);
 #pragma unroll
-        for (int j = 0; j < kCount; ++j) {
-          sums[kOperand] += values[i][0][j] * values[i][0][j];
-          if (place.turned)
-            sums[kOperand] += values[i][1][j] * values[i][1][j];
-        }
+        for (int j = 0; j < kCount; ++j)
+#pragma unroll
+          for (int part = 0; part < 1 + Place::kTurned; ++part)
+            sums[kOperand] += values[part][j] * values[part][j];
       }
     });
     blockSums<threads>(sums, scratch);
@@ -105,46 +126,47 @@ public:
       vScale = *static_cast<const float *>(p.operands[At::kVScale]);
     }
     forEach([&](int i, const auto &place) {
-      constexpr int kOperand = std::decay_t<decltype(place)>::kOperand;
+      using Place = std::decay_t<decltype(place)>;
+      constexpr int kOperand = Place::kOperand;
+      float values[1 + Place::kTurned][kCount];
+      read(values, i, place);
       if constexpr (kOperand == At::kV) {
-        divide(values[i][0], vScale);
+        divide(values[0], vScale);
         if (cached)
           storeVector<Cache, kCount>(p.operands[At::kVCache], slot,
-                                     place.column, values[i][0]);
+                                     place.column, values[0]);
       } else {
         auto scalePart = [&](int part, int column) {
           if constexpr (fetched)
-            scale(values[i][part], factors[kOperand], gammas[i][part]);
+            scale(values[part], factors[kOperand], gammas[i][part]);
           else
-            scale(values[i][part], factors[kOperand], gamma(kOperand, column));
+            scale(values[part], factors[kOperand], gamma(kOperand, column));
         };
         scalePart(0, place.column);
-        if (place.turned) {
+        if constexpr (Place::kTurned) {
           scalePart(1, place.column + Units::kHalf);
 #pragma unroll
           for (int j = 0; j < kCount; ++j) {
-            rotate(rotations[place.pair + j], values[i][0][j], values[i][1][j]);
-            values[i][0][j] = rounded(values[i][0][j]);
-            values[i][1][j] = rounded(values[i][1][j]);
+            rotate(rotations[place.pair + j], values[0][j], values[1][j]);
+            values[0][j] = rounded(values[0][j]);
+            values[1][j] = rounded(values[1][j]);
           }
         }
 #pragma unroll
-        for (int part = 0; part < 2; ++part) {
+        for (int part = 0; part < 1 + Place::kTurned; ++part) {
           int64_t column = place.column + part * Units::kHalf;
-          if (part == 1 && !place.turned)
-            continue;
           if constexpr (kOperand == At::kK)
-            divide(values[i][part], kScale);
+            divide(values[part], kScale);
           else if constexpr (scaled)
 #pragma unroll
             for (int j = 0; j < kCount; ++j)
-              values[i][part][j] = rounded(values[i][part][j] * kScale);
+              values[part][j] = rounded(values[part][j] * kScale);
           if constexpr (kOperand == At::kQ)
             storeVector<Out, kCount>(p.operands[At::kOut], row, column,
-                                     values[i][part]);
+                                     values[part]);
           else if (cached)
             storeVector<Cache, kCount>(p.operands[At::kKCache], slot, column,
-                                       values[i][part]);
+                                       values[part]);
         }
       }
     });
@@ -153,37 +175,45 @@ public:
 private:
   /// Where a unit lies: its operand, its first column, whether a partner half a
   /// rotation further belongs to it, and then its first pair.
-  template <typename S, int operand>
+  template <typename S, int operand, bool turned>
   struct Place {
     using Source = S;
     static constexpr int kOperand = operand;
-    int column;
-    bool turned;
-    int pair;
+    static constexpr bool kTurned = turned;
+    int column, pair;
   };
 
-  template <typename S, int operand>
-  static __device__ __forceinline__ Place<S, operand> placeOf(int unit) {
-    if (operand == At::kV)
-      return {unit * kCount, false, 0};
-    int head = unit / Units::kPerHead * headDim, in = unit % Units::kPerHead;
-    if (in < Units::kTurned)
-      return {head + in * kCount, true, in * kCount};
-    return {head + rotaryDim + (in - Units::kTurned) * kCount, false, 0};
-  }
-
-  /// Calls visit(i, place) for each unit of this thread.
+  /// Calls visit(i, place) for each unit of this thread. Those that are turned,
+  /// which are most work, come before the others, so that lanes of a warp do
+  /// the same.
   template <typename Visit>
   static __device__ __forceinline__ void forEach(Visit visit) {
 #pragma unroll
     for (int i = 0; i < kPerThread; ++i) {
       int unit = i * threads + static_cast<int>(threadIdx.x);
-      if (unit < kQUnits)
-        visit(i, placeOf<Q, At::kQ>(unit));
-      else if (unit < kQUnits + kKUnits)
-        visit(i, placeOf<K, At::kK>(unit - kQUnits));
+      if (i * threads < kTurnedUnits && unit < kTurnedUnits)
+        visitHead<true, Units::kTurned>(i, unit, 0, visit);
+      else if (i * threads < kTurnedUnits + kPassedUnits &&
+               unit < kTurnedUnits + kPassedUnits)
+        visitHead<false, Units::kPassed>(i, unit - kTurnedUnits, rotaryDim,
+                                         visit);
       else if (unit < kUnits)
-        visit(i, placeOf<V, At::kV>(unit - kQUnits - kKUnits));
+        visit(i, Place<V, At::kV, false>{
+                     (unit - kTurnedUnits - kPassedUnits) * kCount, 0});
+    }
+  }
+  /// Of the `perHead` units of each head of q, then of k, that begin behind
+  /// `first` columns.
+  template <bool turned, int perHead, typename Visit>
+  static __device__ __forceinline__ void visitHead(int i, int unit, int first,
+                                                   Visit visit) {
+    if constexpr (perHead > 0) {
+      int head = unit / perHead, in = unit % perHead * kCount;
+      if (head < kQHeads)
+        visit(i, Place<Q, At::kQ, turned>{head * headDim + first + in, in});
+      else
+        visit(i, Place<K, At::kK, turned>{
+                     (head - kQHeads) * headDim + first + in, in});
     }
   }
 
@@ -199,13 +229,32 @@ private:
         x[j] = rounded(__fdiv_rn(x[j], scale));
   }
 
-  template <typename Source>
-  __device__ __forceinline__ void load(int i, int operand, int column,
-                                       int part) {
-    auto x = loadVector<Source, kCount>(p.operands[operand], row, column);
+  template <int bytes>
+  static __device__ __forceinline__ uint4 loadWords(const uint8_t *from) {
+    struct alignas(bytes) Access {
+      uint8_t bytesOf[bytes];
+    };
+    uint4 result = {};
+    if constexpr (bytes == sizeof(result)) {
+      result = *reinterpret_cast<const uint4 *>(from);
+    } else {
+      Access access = *reinterpret_cast<const Access *>(from);
+      memcpy(&result, &access, bytes);
+    }
+    return result;
+  }
+  /// What was loaded, as numbers.
+  template <int parts, typename Place>
+  __device__ __forceinline__ void read(float (&values)[parts][kCount], int i,
+                                       const Place &) const {
 #pragma unroll
-    for (int j = 0; j < kCount; ++j)
-      values[i][part][j] = toFloat(x[j]);
+    for (int part = 0; part < parts; ++part) {
+      Vector<typename Place::Source::Element, kCount> x;
+      memcpy(&x, &words[i][part], sizeof(x));
+#pragma unroll
+      for (int j = 0; j < kCount; ++j)
+        values[part][j] = toFloat(x[j]);
+    }
   }
 
   using Gammas = Vector<float, kCount>;
@@ -227,7 +276,8 @@ private:
   // Fetched with the row, not behind its sums.
   i32 slot;
   bool cached; // whether the slot is one of the caches'
-  float values[kPerThread][2][kCount];
+  // As they are in memory: a conversion waits for its load.
+  uint4 words[kPerThread][2];
   Gammas gammas[kPerThread][2]; // unused, and so nowhere, unless fetched
 };
 

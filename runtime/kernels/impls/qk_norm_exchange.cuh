@@ -45,14 +45,20 @@ __device__ void qkNormAllReduceRopeKVAppend(const LaunchParams &p,
       });
 }
 
-/// Second of three launches.
+/// First of three launches.
+template <int extent, typename Q, typename K>
+__device__ void qkNormSums(const LaunchParams &p) {
+  rowSumsToWorkspace<extent, Q, K>(p);
+}
+
+/// Second.
 template <int size, uint64_t memory, int extent, typename Q>
 __device__ void qkNormExchange(const LaunchParams &p) {
   exchangeRowSums<size, memory, Q::kRows, 2>(p, kQKNormSignature<Q>,
                                              rowsOf<extent, Q>(p));
 }
 
-/// Third: everything behind the sums.
+/// Third: everything behind the sums. No warp waits for another.
 template <int extent, int threads, int headDim, int rotaryDim, typename Q,
           typename K, typename V, typename Out, typename Cache,
           bool scaled = false>
@@ -61,21 +67,19 @@ __device__ void qkNormFinish(const LaunchParams &p, float qDivisor,
                              const float *frequencies) {
   using Row =
       QKNormRow<threads, headDim, rotaryDim, Q, K, V, Out, Cache, scaled>;
-  __shared__ Rotation rotations[rotaryDim / 2];
+  __shared__ Rotation tables[threads / 32][rotaryDim / 2];
+  Rotation *rotations = tables[threadIdx.x / 32];
+  WarpRotations<rotaryDim / 2> turning(frequencies);
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
        row += gridDim.x) {
     Row mine(p, row);
-    fillRotations<rotaryDim / 2>(
-        frequencies,
-        static_cast<const i32 *>(
-            p.operands[QKNormOperands<scaled>::kPositions])[row],
-        rotations);
     float2 sums = static_cast<const float2 *>(p.workspace)[row];
-    __syncthreads();
+    turning.fill(static_cast<const i32 *>(
+                     p.operands[QKNormOperands<scaled>::kPositions])[row],
+                 rotations);
     float factors[2] = {rmsFactor(sums.x, qDivisor, eps),
                         rmsFactor(sums.y, kDivisor, eps)};
     mine.finish(factors, rotations);
-    __syncthreads();
   }
 }
 

@@ -35,6 +35,37 @@ __device__ __forceinline__ void fillRotations(const float *frequencies,
     table[j] = rotationBy(static_cast<float>(position) * frequencies[j]);
 }
 
+/// The same by each warp for itself, whose lanes keep the frequencies of their
+/// pairs.
+template <int half>
+class WarpRotations {
+public:
+  __device__ __forceinline__ explicit WarpRotations(const float *frequencies) {
+    forEach([&](int i, int pair) { kept[i] = frequencies[pair]; });
+  }
+  /// All lanes see the table behind this, and are done with the one before.
+  __device__ __forceinline__ void fill(i32 position, Rotation *table) const {
+    __syncwarp();
+    forEach([&](int i, int pair) {
+      table[pair] = rotationBy(static_cast<float>(position) * kept[i]);
+    });
+    __syncwarp();
+  }
+
+private:
+  static constexpr int kEach = (half + 31) / 32;
+  template <typename Visit>
+  static __device__ __forceinline__ void forEach(Visit visit) {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      int pair = i * 32 + static_cast<int>(threadIdx.x % 32);
+      if (pair < half)
+        visit(i, pair);
+    }
+  }
+  float kept[kEach];
+};
+
 /// Operands x, positions, out; may work in place. `frequencies`: radians per
 /// position of each of the rotaryDim / 2 pairs.
 template <int extent, int headDim, int rotaryDim, typename X, typename Out>

@@ -4,11 +4,14 @@
 // collective and the launches around it.
 //
 // Few rows: one launch. Many: the halves are launches of their own that fill
-// the machine, and only the exchange between them runs on CTAs that wait.
+// the machine, and only the exchange between them, in which a row is a thread's
+// work, runs on CTAs that wait.
 
 #pragma once
 
+#include "runtime/kernels/comm/reduce.cuh"
 #include "runtime/kernels/comm/scalars.cuh"
+#include "runtime/kernels/impls/norm.cuh"
 
 namespace saddle::device {
 
@@ -79,38 +82,51 @@ rowsAcrossRanks(const LaunchParams &p, uint32_t signature, uint32_t rows,
   exchange.finish();
 }
 
-/// Second of three launches: the `columns` sums of each row in the workspace,
-/// which sumOfSquares() put there, become those over all members. A warp per
-/// row in turn; all CTAs resident.
+/// First of three launches: the sums of squares of each row of `Inputs`, which
+/// are the launch's first operands, go to the workspace. A warp per row in
+/// turn, without a barrier.
+template <int extent, typename... Inputs>
+__device__ __forceinline__ void rowSumsToWorkspace(const LaunchParams &p) {
+  constexpr int kColumns = sizeof...(Inputs);
+  uint32_t warps = gridDim.x * (blockDim.x / 32);
+  for (uint32_t row = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
+       row < p.step->counts[extent]; row += warps) {
+    int i = 0;
+    Vector<float, kColumns> sums;
+    ((sums[i] = warpSumOfSquares<Inputs>(p.operands[i], row), ++i), ...);
+    if (threadIdx.x % 32 == 0)
+      static_cast<Vector<float, kColumns> *>(p.workspace)[row] = sums;
+  }
+}
+
+/// Second: the sums in the workspace become those over all members. A thread
+/// per row in turn; all CTAs resident.
 template <int size, uint64_t memory, int64_t most, int columns>
 __device__ __forceinline__ void
 exchangeRowSums(const LaunchParams &p, uint32_t signature, uint32_t rows) {
-  using Exchanged = ExchangedScalars<size, most>;
-  static_assert(Exchanged::kMemory == memory,
+  static_assert(memory == kPacketMemory<size * most>,
                 "the planner reserves what the kernel uses");
   static_assert(columns == 1 || columns == 2, "a packet has two numbers");
+  using Values = Vector<float, 2>;
+  Exchange<size> exchange(p, signature, rows);
+  Packets<size> packets(exchange);
+  constexpr auto kSlot = static_cast<uint32_t>(most);
   auto *sums = static_cast<float *>(p.workspace);
-  auto sumsOf = [&](uint32_t row) -> float2 {
+  auto sumsOf = [&](uint32_t row) {
     float *first = sums + static_cast<int64_t>(row) * columns;
-    return {first[0], columns == 2 ? first[columns - 1] : 0.0f};
+    return Values{first[0], columns == 2 ? first[columns - 1] : 0.0f};
   };
-  uint32_t first = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
-  uint32_t step = gridDim.x * blockDim.x / 32;
-  Exchanged exchange(p, signature, rows);
-  for (uint32_t row = first; row < rows; row += step)
-    exchange.send(row, sumsOf(row));
-  for (uint32_t row = first; row < rows; row += step) {
-    float2 values = sumsOf(row);
-    if (!exchange.sum(row, values))
-      break;
-    if (threadIdx.x % 32 == 0) {
-      float *to = sums + static_cast<int64_t>(row) * columns;
-      to[0] = values.x;
-      if constexpr (columns == 2)
-        to[1] = values.y;
-    }
-  }
-  exchange.finish();
+  forEachUnit(rows, [&](uint32_t row) {
+    packets.sendToOthers(exchange.me * kSlot + row, sumsOf(row));
+  });
+  addUnits<size, kSlot, UnitSum<float, 2>, Values>(
+      packets, exchange.me, rows, sumsOf, [&](uint32_t row, Values total) {
+        float *first = sums + static_cast<int64_t>(row) * columns;
+#pragma unroll
+        for (int j = 0; j < columns; ++j)
+          first[j] = total[j];
+      });
+  exchange.finish(size * kSlot);
 }
 
 } // namespace saddle::device

@@ -43,9 +43,9 @@ struct ExpertPlan {
   int32_t order[pairs];
 };
 
-/// Shared memory of a CTA that sorts: three integers for each expert.
+/// Shared memory of a CTA that sorts: five integers for each expert.
 constexpr int64_t expertSortBytes(int64_t held) {
-  return held * 3 * static_cast<int64_t>(sizeof(int32_t));
+  return held * 5 * static_cast<int64_t>(sizeof(int32_t));
 }
 
 } // namespace saddle::device

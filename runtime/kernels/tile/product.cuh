@@ -55,11 +55,10 @@ struct TileRows<StoredWeights<W, Codes, Scale, Zero, Global, divides>> {
   }
 };
 
-/// X is a matrix of e4m3 or of bf16, and so are the rows of W (TileRows). Where
-/// W has more columns, X's count again from the first on. With scaleColumns >
-/// 0, the product of each that many columns (64 or 128 codes) is multiplied by
-/// one factor for a token, for `tokenGroup` columns, and one for 64 rows, for
-/// `weightGroup`.
+/// X is a matrix of e4m3 or of bf16, and so are the rows of W (TileRows). With
+/// scaleColumns > 0, the product of each that many columns (64 or 128 codes) is
+/// multiplied by one factor for a token, for `tokenGroup` columns, and one for
+/// 64 rows, for `weightGroup`.
 template <typename X, typename W, int groups, int waves, int depth,
           int scaleColumns = 0, int tokenGroup = 1, int weightGroup = 1>
 struct TileProduct {
@@ -80,10 +79,7 @@ struct TileProduct {
   static constexpr int kRows = kLayout.rows(), kRuns = kLayout.runs();
   static constexpr int kMultipliers = kLayout.multipliers();
   static constexpr int kStages = (W::kCols + kStageColumns - 1) / kStageColumns;
-  static constexpr int kTokenColumns =
-      X::kCols < W::kCols ? X::kCols : W::kCols;
-  static_assert(W::kCols == kTokenColumns || kTokenColumns % kStageColumns == 0,
-                "a stage has columns beside each other");
+  static_assert(X::kCols >= W::kCols, "tokens have all columns of weights");
   static constexpr int kTokenBytes = kTokens * TileLayout::kLineBytes;
   static constexpr int kStageBytes = kLayout.stageBytes(),
                        kStageFactors = kLayout.stageFactors(),
@@ -177,7 +173,7 @@ struct TileProduct {
       int column =
           stage * kStageColumns + piece * static_cast<int>(16 / sizeof(T));
       uint32_t bytes = bytesAt(column);
-      int at = bytes ? column % kTokenColumns : 0;
+      int at = bytes ? column : 0;
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         int row = __shfl_sync(kFullWarp, source.tokenRow, i * 4 + line);

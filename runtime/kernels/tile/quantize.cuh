@@ -8,6 +8,8 @@
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/types.cuh"
 
+#include <cstring>
+
 namespace saddle::device {
 
 /// Divides by one number again and again, rounded as a division is, without the
@@ -116,6 +118,43 @@ struct WideGroupEncoder {
                                                << 16;
     if (threadIdx.x % 32 == 0)
       *scaleOut = scale;
+  }
+};
+
+/// The same for two groups, of which each half of a warp has one and each lane
+/// eight values: half the work for a group.
+template <typename T>
+struct HalfWarpEncoder {
+  uint4 words = {}; // as many registers, which elements would not be
+
+  /// Of the lane's group.
+  __device__ __forceinline__ void load(const T *from) {
+    words = *reinterpret_cast<const uint4 *>(from + threadIdx.x % 16 * 8);
+  }
+  /// Makes the lane's codes, by all lanes; returns the group's scale.
+  __device__ __forceinline__ float encode(uint2 &codes) const {
+    Vector<T, 8> values;
+    static_assert(sizeof(values) == sizeof(words), "eight of two bytes");
+    memcpy(&values, &words, sizeof(values));
+    float numbers[8], largest = 0;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      numbers[i] = toFloat(values[i]);
+      largest = fmaxf(largest, fabsf(numbers[i]));
+    }
+#pragma unroll
+    for (int distance = 8; distance > 0; distance /= 2)
+      largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, distance));
+    float scale = groupScale(largest);
+    Divisor divisor(scale);
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      numbers[i] = divisor.divide(numbers[i]);
+    codes.x = e4m3Pair(numbers[0], numbers[1]) |
+              e4m3Pair(numbers[2], numbers[3]) << 16;
+    codes.y = e4m3Pair(numbers[4], numbers[5]) |
+              e4m3Pair(numbers[6], numbers[7]) << 16;
+    return scale;
   }
 };
 

@@ -346,33 +346,37 @@ TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {
   };
   KernelPlan p = router(8192);
   ASSERT_EQ(p.functions.size(), 3u);
-  // 680,000 / 256 tokens.
+  // 327,680 / 256 tokens.
   EXPECT_EQ(p.functions[0].suffix, "few");
   EXPECT_THAT(p.functions[0].body,
-              StartsWith("if (p.step->counts[1] >= 2657) {\n"
+              StartsWith("if (p.step->counts[1] >= 1280) {\n"
                          "  waitForPrevious();\n  allowNext();\n"
+                         "  splitWeights<Matrix<f32, 256, 3072, 3072>, "
+                         "Matrix<bf16, 768, 3072, 3072>>(p, p.workspace);\n"
                          "  return;\n}\nlinearStream<"));
-  EXPECT_EQ(p.functions[1].suffix, "split");
-  EXPECT_THAT(p.functions[1].body,
-              AllOf(StartsWith("if (p.step->counts[1] < 2657)\n  return;\n"),
-                    HasSubstr("splitWeights<Matrix<f32, 256, 3072, 3072>, "
-                              "Matrix<bf16, 256, 9216, 9216>>(p, "
-                              "p.workspace);")));
-  EXPECT_EQ(p.functions[1].grid[0], 264u);
-  // 128 blocks of 64 tokens x 256 rows.
+  // 128 blocks of 64 tokens x 3 of 256 rows.
+  EXPECT_EQ(p.functions[1].suffix, "product");
+  EXPECT_THAT(
+      p.functions[1].body,
+      AllOf(StartsWith("if (p.step->counts[1] < 1280)\n  return;\n"),
+            HasSubstr("many.operands[2] = static_cast<uint8_t *>(p.workspace) "
+                      "+ 4718592;"),
+            HasSubstr("Matrix<f32, 8192, 768, 768>, TileProduct<Matrix<bf16, "
+                      "8192, 3072, 3072>, Matrix<bf16, 768, 3072, 3072>, 1, "
+                      "2, "),
+            // The parts, their products, then a tensor map for each CTA.
+            HasSubstr("static_cast<uint8_t *>(p.workspace) + 29884416, "
+                      "p.workspace);")));
+  EXPECT_EQ(p.functions[1].grid[0], 132u);
+  EXPECT_EQ(p.functions[2].suffix, "sum");
   EXPECT_THAT(p.functions[2].body,
-              AllOf(StartsWith("if (p.step->counts[1] < 2657)\n  return;\n"),
-                    HasSubstr("TileProduct<Matrix<bf16, 8192, 3072, 3072>, "
-                              "Matrix<bf16, 256, 9216, 9216>, 1, 2, "),
-                    // The parts, then a tensor map for each CTA.
-                    HasSubstr("static_cast<uint8_t *>(p.workspace) + 4718592, "
-                              "p.workspace);")));
-  EXPECT_EQ(p.functions[2].grid[0], 128u);
-  EXPECT_EQ(p.workspaceBytes, 256u * 9216 * 2 + 132 * 128);
+              HasSubstr("sumParts<1, 2, Matrix<f32, 8192, 768, 768>, "
+                        "Matrix<f32, 8192, 256, 256>>(p, "));
+  EXPECT_EQ(p.workspaceBytes, 768u * 3072 * 2 + 8192 * 768 * 4 + 132 * 128);
   // Too few tokens, columns that are not whole stages, rows that are not whole
   // 16 bytes.
-  EXPECT_EQ(router(2656).functions.size(), 1u);
-  EXPECT_EQ(router(2657).functions.size(), 3u);
+  EXPECT_EQ(router(1279).functions.size(), 1u);
+  EXPECT_EQ(router(1280).functions.size(), 3u);
   EXPECT_EQ(router(8192, 3080).functions.size(), 1u);
   EXPECT_EQ(router(8192, 3072, 258).functions.size(), 1u);
 }
@@ -452,7 +456,8 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
   EXPECT_THAT(p.headers, ElementsAre("impls/experts_stream.cuh"));
   ASSERT_EQ(p.functions.size(), 4u);
   EXPECT_EQ(p.functions[0].suffix, "prepare");
-  EXPECT_EQ(p.functions[0].sharedBytes, 3u * 4 * 256);
+  EXPECT_EQ(p.functions[0].sharedBytes, 5u * 4 * 256);
+  EXPECT_EQ(p.functions[0].residentBlocks, 3u);
   EXPECT_EQ(p.functions[0].cluster, 1u);
   EXPECT_EQ(p.functions[1].suffix, "up");
   // 512 pairs in blocks of 8 tokens: 256 + 64 blocks at most.
@@ -466,8 +471,10 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
   // whole 16 bytes; behind them 8 tokens of 256 + 64 bytes, 2 groups of 8
   // factors.
   EXPECT_EQ(p.functions[2].sharedBytes, 8u * (4 * 3104 + 8 * 320 + 2 * 8 * 4));
-  // A token, and 1024 columns, for each CTA.
-  EXPECT_THAT(p.functions[3].grid, ElementsAre(64u, 3u, 1u));
+  // A warp for 512 bytes of a token: 24 parts.
+  EXPECT_THAT(p.functions[3].body,
+              StartsWith("combineExperts<1, 7, 256, 24, "));
+  EXPECT_THAT(p.functions[3].grid, ElementsAre(64u * 24 / 8, 1u, 1u));
   // The list of blocks and pairs; codes and factors of 64 tokens of 3072 and of
   // 512 pairs of 192 (in 24 and 2 groups); 192 activations and 3072 products of
   // each pair. All of them are multiples of 256 but the first.
@@ -518,6 +525,9 @@ TEST_F(M25PlanTest, ExpertsOfPrefillAreTiles) {
   EXPECT_THAT(p.functions[2].body, HasSubstr("expertsDownTile<"));
   // Products are bf16, as the result is.
   EXPECT_THAT(p.functions[2].body, HasSubstr("reinterpret_cast<bf16 *>"));
+  // Of many tokens a warp has three times 256 columns.
+  EXPECT_THAT(p.functions[3].body, StartsWith("combineExperts<1, 7, 256, 4, "));
+  EXPECT_EQ(p.functions[3].grid[0], 2048u * 4 / 8);
 }
 
 /// A group of the activations that is no tile of columns is encoded by a

@@ -507,7 +507,7 @@ TEST_F(RowsPlanTest, ANormAndItsGateMeetTheirPeersInside) {
   p = plan(fused(512, 1024, 8));
   ASSERT_EQ(p.functions.size(), 3u);
   EXPECT_THAT(p.functions[0].body,
-              StartsWith("sumOfSquares<1, 128, Matrix<f32, 512, 1, 1>, "));
+              StartsWith("normGateSums<1, Matrix<bf16, 512, 1024, "));
   EXPECT_THAT(p.functions[1].body, StartsWith("normGateExchange<8, "));
   EXPECT_THAT(p.functions[2].body, StartsWith("normGateFinish<1, 128, "));
   EXPECT_EQ(p.workspaceBytes, 512u * 4);
@@ -613,6 +613,18 @@ TEST_F(RowsPlanTest, QkNormHasAThreadPerUnit) {
   EXPECT_TRUE(p.functions[0].keepsNextAway); // attention
 }
 
+TEST_F(RowsPlanTest, QkNormOfManyRowsHasAsManyUnitsInAThreadAsItHolds) {
+  auto threadsOf = [&](int64_t tokens) {
+    return plan(qkNorm({40, 16, 4, 128}, 3072, 512, 128, 64,
+                       /*exchanges=*/false, tokens))
+        .functions[0]
+        .block;
+  };
+  // 28 heads x 12 units and 64 of v make 400, of which a thread holds four.
+  EXPECT_EQ(threadsOf(64), 416u);
+  EXPECT_EQ(threadsOf(8192), 128u);
+}
+
 TEST_F(RowsPlanTest, QkNormRefusesGapsAndRowsThatDoNotFit) {
   LaunchDesc gaps = qkNorm({40, 16, 1, 128}, 768, 128, 128, 64);
   gaps.operands[8] = operand("kcache", e4m3(), {40, 16, 1, 128}, 136);
@@ -657,9 +669,11 @@ TEST_F(RowsPlanTest, QkNormOfAGroupExchangesInside) {
   p = planOf(512);
   ASSERT_EQ(p.functions.size(), 3u);
   EXPECT_THAT(p.functions[0].body,
-              HasSubstr("Matrix<f32, 512, 2, 2>, Matrix<bf16, 512, 768, 1024>, "
-                        "Matrix<bf16, 512, 128, 1024>>(p, p.workspace);"));
-  EXPECT_EQ(p.functions[0].grid[0], 512u);
+              HasSubstr("qkNormSums<1, Matrix<bf16, 512, 768, 1024>, "
+                        "Matrix<bf16, 512, 128, 1024>>(p);"));
+  // A warp for each row.
+  EXPECT_EQ(p.functions[0].grid[0], 64u);
+  EXPECT_EQ(p.functions[0].block, 256u);
   EXPECT_THAT(p.functions[1].body,
               HasSubstr("qkNormExchange<8, 264448, 1, Matrix<bf16, 512, 768, "
                         "1024>>(p);"));

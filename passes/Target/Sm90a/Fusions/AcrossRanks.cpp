@@ -2,6 +2,7 @@
 
 #include "passes/Target/Sm90a/Plans/Exchange.h"
 #include "passes/Target/Sm90a/Plans/Literals.h"
+#include "passes/Target/Sm90a/Plans/Products.h"
 #include "passes/Target/Sm90a/Plans/RowPlan.h"
 #include "runtime/kernels/shared/exchange.h"
 
@@ -49,15 +50,13 @@ saddle::cuda::planRowsAcrossRanks(const LaunchDesc &launch,
   size_t columns = rows.summed.size();
   FunctionPlan sums;
   sums.suffix = "sums";
-  sums.block = threadsFor(
-      rows.summed[0]->shape[1] / commonVector({rows.summed[0]}), 512);
-  sums.grid[0] = blocksOfRows(launch);
-  sums.body = llvm::formatv("sumOfSquares<{0}, {1}, Matrix<f32, {2}, {3}, {3}>",
-                            static_cast<int>(launch.extent), sums.block,
-                            rows.tokens, columns);
+  sums.block = kWarpsOfAnyShape * 32;
+  sums.grid[0] = blocksOfWarps(rows.tokens);
+  sums.body =
+      llvm::formatv("{0}<{1}", rows.sums, static_cast<int>(launch.extent));
   for (const Operand *operand : rows.summed)
     sums.body += ", " + matrixType(*operand);
-  sums.body += ">(p, p.workspace);";
+  sums.body += ">(p);";
   waits.suffix = "exchange";
   waits.block = kWaitingThreads;
   waits.grid[0] = static_cast<uint32_t>(std::clamp<int64_t>(

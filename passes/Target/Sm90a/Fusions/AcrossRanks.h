@@ -25,7 +25,9 @@ struct RowsAcrossRanks {
   uint32_t waitingThreads;
   /// All in one launch of so many CTAs.
   llvm::function_ref<std::string(uint64_t memory, uint32_t blocks)> together;
-  /// Of three launches the second, and the third with its threads and grid.
+  /// Of three launches the first, a warp per row, by the name of its function;
+  /// the second; and the third with its threads and grid.
+  llvm::StringRef sums;
   llvm::function_ref<std::string(uint64_t memory)> exchange;
   llvm::function_ref<llvm::FailureOr<FunctionPlan>()> finish;
 };

@@ -86,6 +86,7 @@ public:
                                 launch.groupSize, memory, blocks, extent,
                                 waiting, types, arguments);
          },
+         "normGateSums",
          [&](uint64_t memory) -> std::string {
            return llvm::formatv("normGateExchange<{0}, {1}, {2}, {3}>(p);",
                                 launch.groupSize, memory, extent,

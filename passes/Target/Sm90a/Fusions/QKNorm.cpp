@@ -145,7 +145,8 @@ static FunctionPlan planOfTokens(const LaunchDesc &launch, const TokenRow &row,
                                  StringRef function) {
   constexpr uint32_t kThreads = 512;
   FunctionPlan plan;
-  plan.block = threadsFor(row.units, kThreads);
+  plan.block = threadsOfManyRows(launch, threadsFor(row.units, kThreads),
+                                 row.units, row.count);
   plan.body = rotaryFrequencies(2 * row.half, ropeOfQ(launch).real("theta"));
   plan.body += llvm::formatv("{0}<{1}, {2}>(\n    {3});", function,
                              static_cast<int>(launch.extent),
@@ -186,6 +187,7 @@ static FailureOr<KernelPlan> planAcrossRanks(const LaunchDesc &launch,
                               row->arguments(waiting), normArguments(launch))
                     .str();
        },
+       "qkNormSums",
        [&](uint64_t memory) -> std::string {
          return llvm::formatv("qkNormExchange<{0}, {1}, {2}, {3}>(p);",
                               launch.groupSize, memory, extent,

@@ -31,6 +31,10 @@ FunctionPlan saddle::cuda::sortFunction(const ExpertsLaunch &op,
       formatv("planExperts<{0}, {1}, {2}>(p, {3});", extentNumber(op.launch),
               ctas, matrixType(op.experts), planAt);
   function.block = ctas == 1 && op.pairs() > 4096 ? 1024 : 512;
+  // Registers that one CTA sorts with would keep others from encoding; choices
+  // that are loaded one by one need them.
+  if (function.block == 512 && op.slots() % 4 == 0)
+    function.residentBlocks = 3;
   function.cluster = ctas;
   function.grid[0] = ctas;
   function.sharedBytes = device::expertSortBytes(op.held());
@@ -40,17 +44,20 @@ FunctionPlan saddle::cuda::sortFunction(const ExpertsLaunch &op,
 FunctionPlan saddle::cuda::combineFunction(const ExpertsLaunch &op,
                                            StringRef products,
                                            int64_t productBytes) {
+  // Each lane has 16 bytes at a time. Of many tokens a warp takes three times
+  // as many columns, for which it looks at the choices once.
+  int64_t parts = ceilDiv(op.hidden() * productBytes, 32 * 16);
+  if (op.tokens() * parts > kMultiprocessors * 32)
+    parts = ceilDiv(parts, 3);
   FunctionPlan function;
   function.suffix = "combine";
   function.body =
-      formatv("combineExperts<{0}, {1}, {2}, {3}, {4}, {5}>(p, {6});",
+      formatv("combineExperts<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, {7});",
               extentNumber(op.launch), op.launch.operands.size() - 1, op.held(),
-              matrixType(op.weights), matrixType(op.experts),
+              parts, matrixType(op.weights), matrixType(op.experts),
               matrixType(op.out), products);
-  // A thread has 16 bytes, a CTA 1024 columns.
-  function.block = 64 * productBytes;
-  function.grid[0] = op.tokens();
-  function.grid[1] = ceilDiv(op.hidden(), 1024);
+  function.block = kWarpsOfAnyShape * 32;
+  function.grid[0] = ceilDiv(op.tokens() * parts, kWarpsOfAnyShape);
   return function;
 }
 

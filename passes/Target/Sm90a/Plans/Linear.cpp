@@ -207,48 +207,58 @@ static FunctionPlan tileProduct(const LaunchDesc &launch, const TileShape &tile,
 }
 
 /// Adds to the streaming product of weights in fp32 what takes its place where
-/// a step has many tokens: first the weights become three parts in bf16, which
-/// then are one product.
+/// a step has many tokens: the first function splits the weights into three
+/// parts in bf16, which are three times as many rows of one product, and a last
+/// one adds the products of a row.
 static void addParts(const LaunchDesc &launch, KernelPlan &plan) {
   const Operand &x = launch.operands[0], &w = launch.operands[1],
                 &out = launch.operands[2];
-  constexpr int64_t kThreads = 256, kStageColumns = 64;
-  int64_t rows = w.shape[0], cols = w.shape[1];
-  // Where the parts are as fast: measured with 256 rows of 3072 columns, of
-  // which a multiprocessor walks three times as many in 80 us whatever the
-  // tokens, and 1024 tokens stream in 31 (H200).
-  int64_t least = ceilDiv(680'000, rows);
-  if (!canWriteTiles(out) || cols % kStageColumns != 0 || x.shape[0] < least)
+  constexpr int64_t kStageColumns = 64;
+  int64_t tokens = x.shape[0], rows = w.shape[0], cols = w.shape[1];
+  // Where the parts are as fast: measured with 256 rows of 3072 columns
+  // (docs/benchmarks.md).
+  int64_t least = ceilDiv(327'680, rows);
+  if (!canWriteTiles(out) || cols % kStageColumns != 0 || rows % 4 != 0 ||
+      tokens < least)
     return;
   std::string count = formatv("p.step->counts[{0}]", extentNumber(launch));
+  std::string xType = matrixType(x);
+  std::string parts = formatv("Matrix<bf16, {0}, {1}, {1}>", 3 * rows, cols);
+  std::string sums = formatv("Matrix<f32, {0}, {1}, {1}>", tokens, 3 * rows);
+  uint64_t sumsAt = roundUp(3 * rows * cols * 2, 256),
+           mapsAt = roundUp(sumsAt + tokens * 3 * rows * 4, 256);
+  auto workspaceAt = [](uint64_t bytes) -> std::string {
+    return formatv("static_cast<uint8_t *>(p.workspace) + {0}", bytes);
+  };
   FunctionPlan &stream = plan.functions.front();
   stream.suffix = "few";
   // Nobody may come before those that were before.
-  stream.body = "if (" + count + " >= " + std::to_string(least) +
-                ") {\n  waitForPrevious();\n  allowNext();\n  return;\n}\n" +
-                stream.body;
+  stream.body =
+      formatv("if ({0} >= {1}) {{\n  waitForPrevious();\n  allowNext();\n  "
+              "splitWeights<{2}, {3}>(p, p.workspace);\n  return;\n}\n{4}",
+              count, least, matrixType(w), parts, stream.body);
 
-  std::string few =
-      "if (" + count + " < " + std::to_string(least) + ")\n  return;\n";
-  std::string parts = formatv("Matrix<bf16, {0}, {1}, {1}>", rows, 3 * cols);
-  FunctionPlan split;
-  split.suffix = "split";
-  split.body = few + std::string(formatv("splitWeights<{0}, {1}>(p, "
-                                         "p.workspace);",
-                                         matrixType(w), parts));
-  split.block = kThreads;
-  split.grid[0] =
-      std::min(ceilDiv(rows * cols / 4, kThreads), 2 * kMultiprocessors);
-  uint64_t mapsAt = roundUp(rows * 3 * cols * 2, 256);
-  FunctionPlan product = tileProduct(
-      launch, TileShape(1, 2), parts, rows,
-      formatv("static_cast<uint8_t *>(p.workspace) + {0}, p.workspace", mapsAt)
-          .str());
+  std::string few = formatv("if ({0} < {1})\n  return;\n", count, least);
+  // Few rows: items of 64 tokens, so that a prompt of 2048 has enough of them.
+  TileShape tile(1, 2);
+  FunctionPlan product = tileFunction(
+      formatv("{0}LaunchParams many = p;\nmany.operands[2] = {1};\n"
+              "linearTile<{2}, {3}, {4}, {5}, {6}>(many, p.operands[0], "
+              "nullptr, {7}, p.workspace);",
+              few, workspaceAt(sumsAt), extentNumber(launch), xType, parts,
+              sums, tile.text(xType, parts), workspaceAt(mapsAt)),
+      tile, 3 * rows, tokens);
   product.suffix = "product";
-  product.body = few + product.body;
+  FunctionPlan sum;
+  sum.suffix = "sum";
+  sum.body =
+      formatv("{0}sumParts<{1}, 2, {2}, {3}>(p, {4});", few,
+              extentNumber(launch), sums, matrixType(out), workspaceAt(sumsAt));
+  sum.block = kWarpsOfAnyShape * 32;
+  sum.grid[0] = blocksOfWarps(ceilDiv(tokens * rows, 4 * 32));
   plan.headers.push_back("impls/linear_tile.cuh");
-  plan.functions.push_back(std::move(split));
   plan.functions.push_back(std::move(product));
+  plan.functions.push_back(std::move(sum));
   plan.workspaceBytes = mapsAt + TileShape::mapBytes();
 }
 

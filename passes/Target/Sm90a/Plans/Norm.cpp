@@ -41,17 +41,22 @@ uint32_t saddle::cuda::threadsOfRow(const LaunchDesc &launch,
 }
 
 uint32_t saddle::cuda::threadsOfManyRows(const LaunchDesc &launch,
-                                         ArrayRef<const Operand *> operands,
-                                         std::string &error) {
+                                         uint32_t threads, int64_t vectors,
+                                         int64_t width) {
   constexpr uint32_t kFewest = 128, kRowsToFill = 16 * kMultiprocessors;
-  uint32_t threads = threadsOfRow(launch, operands, error);
   if (launch.capacity < kRowsToFill || threads <= kFewest)
     return threads;
-  int64_t vector = commonVector(operands);
-  int64_t least =
-      llvm::divideCeil(llvm::divideCeil(operands.front()->shape.back(), vector),
-                       saddle::device::kRowValues / vector);
-  return std::max(kFewest, threadsFor(least));
+  return std::max(kFewest, threadsFor(llvm::divideCeil(
+                               vectors, saddle::device::kRowValues / width)));
+}
+
+uint32_t saddle::cuda::threadsOfManyRows(const LaunchDesc &launch,
+                                         ArrayRef<const Operand *> operands,
+                                         std::string &error) {
+  int64_t width = commonVector(operands);
+  return threadsOfManyRows(
+      launch, threadsOfRow(launch, operands, error),
+      llvm::divideCeil(operands.front()->shape.back(), width), width);
 }
 
 FailureOr<KernelPlan> saddle::cuda::planRMSNorm(const LaunchDesc &launch,

@@ -20,9 +20,14 @@ uint32_t threadsOfRow(const LaunchDesc &launch,
                       llvm::ArrayRef<const Operand *> operands,
                       std::string &error);
 
-/// The same for kernels that wait for a row's sum with much else to load: of
-/// many rows, a thread holds as much of one as registers allow, so that other
-/// CTAs of a multiprocessor load meanwhile.
+/// Of `threads` that would have a vector of a row each: of many rows, as few as
+/// hold its `vectors`, so many each as registers allow.
+uint32_t threadsOfManyRows(const LaunchDesc &launch, uint32_t threads,
+                           int64_t vectors, int64_t width);
+
+/// As threadsOfRow() for kernels that wait for a row's sum with much else to
+/// load: of many rows, a thread holds as much of one as registers allow, so
+/// that other CTAs of a multiprocessor load meanwhile.
 uint32_t threadsOfManyRows(const LaunchDesc &launch,
                            llvm::ArrayRef<const Operand *> operands,
                            std::string &error);
