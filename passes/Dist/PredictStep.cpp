@@ -31,12 +31,18 @@ static double bytesOf(Value value) {
   return bytesOf(cast<RankedTensorType>(value.getType()));
 }
 
+static int64_t bytesOf(MemRefType type) {
+  return type.getNumElements() * type.getElementTypeBitWidth() / 8;
+}
+
 namespace {
 
 struct Step {
   double weightBytes = 0;
   int64_t collectives = 0;
   double collectiveTime = 0;
+  /// What a rank holds of a sequence, and of each of its tokens besides.
+  int64_t stateBytes = 0, cacheBytes = 0;
 };
 
 class Predictor {
@@ -46,7 +52,12 @@ public:
 
   Step predict(func::FuncOp function) {
     Step step;
+    llvm::SmallDenseSet<StringAttr> held;
     function.walk([&](Operation *op) {
+      if (auto user = dyn_cast<model::StateUserOpInterface>(op))
+        for (const model::StateUse &use : user.getStateUses())
+          if (held.insert(use.symbol.getAttr()).second)
+            addHeld(use, step);
       if (auto user = dyn_cast<model::WeightUserOpInterface>(op))
         for (const model::WeightUse &use : user.getWeightUses())
           step.weightBytes += bytesRead(use);
@@ -63,6 +74,15 @@ public:
   }
 
 private:
+  void addHeld(const model::StateUse &use, Step &step) const {
+    auto state = symbols.lookup<model::StateOpInterface>(use.symbol.getValue());
+    int64_t &bytes = state.getStateKind() == model::StateKind::Paged
+                         ? step.cacheBytes
+                         : step.stateBytes;
+    for (const model::StateBuffer &buffer : state.getStateBuffers(1))
+      bytes += bytesOf(buffer.type);
+  }
+
   /// Vectors and single rows of tables are not worth counting.
   double bytesRead(const model::WeightUse &use) const {
     auto weight =
@@ -129,10 +149,13 @@ struct PredictStep : saddle::dist::impl::PredictStepBase<PredictStep> {
       std::string text;
       llvm::raw_string_ostream(text) << llvm::format(
           "%.3f ms predicted for %s: %.1f MB of weights %.3f ms, %d "
-          "collectives %.3f ms; caches and activations not counted",
+          "collectives %.3f ms; not counted: activations, states (%lld bytes a "
+          "sequence), caches (%lld bytes a token)",
           (read + step.collectiveTime) / 1e3, machine.name.data(),
           step.weightBytes / 1e6, read / 1e3,
-          static_cast<int>(step.collectives), step.collectiveTime / 1e3);
+          static_cast<int>(step.collectives), step.collectiveTime / 1e3,
+          static_cast<long long>(step.stateBytes),
+          static_cast<long long>(step.cacheBytes));
       function.emitRemark("@") << function.getName() << ": " << text;
     }
   }

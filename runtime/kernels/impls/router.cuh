@@ -16,10 +16,10 @@
 
 namespace saddle::device {
 
-/// Unsigned integers in the order of floats; NaN below all numbers, and 0 is
-/// left for "none".
+/// Unsigned integers in the order of floats, to which zeros of both signs are
+/// one number; NaN below all numbers, and 0 is left for "none".
 __device__ __forceinline__ uint32_t sortable(float value) {
-  uint32_t bits = __float_as_uint(value);
+  uint32_t bits = __float_as_uint(value + 0.0f);
   if (value != value)
     return 1;
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;

@@ -30,7 +30,8 @@ struct Scan {
   using Value = typename QKV::Element;
   using Result = typename Out::Element;
   static constexpr int kHeads = heads, kRows = rows, kCols = cols;
-  static constexpr int kWidth = 2 * rows + cols; // q, k and v of a head
+  static constexpr int kWidth = 2 * rows + cols;   // q, k and v of a head
+  static constexpr int64_t kStride = QKV::kStride; // of tokens
   static constexpr bool kActivates = activates;
   static constexpr int kState = activates ? 4 : 3, kOut = activates ? 3 : 4;
   static_assert(QKV::kCols == heads * kWidth && Out::kCols == heads * cols,

@@ -7,7 +7,9 @@
 // A CTA has 64 columns of the state of a head, transposed, in the registers of
 // one warpgroup, which hands it to another for each block. That one makes the
 // outputs. Two more feed them: they find the tokens of a sequence, apply SiLU
-// if that is part of the launch, and decay v.
+// if that is part of the launch, and decay v. The two CTAs of a head of 128
+// columns are a cluster then, of which each activates half of the rows of q and
+// k for both.
 //
 // q, k and v are bf16 and multiply exactly. An fp32 factor (the state that is
 // asked, weights, decayed v) is the sum of two bf16, whose products are summed
@@ -33,9 +35,11 @@
 #include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/ptx/load_matrix.cuh"
 #include "runtime/kernels/ptx/wgmma_tiles.cuh"
+#include "runtime/kernels/tile/pair_ring.cuh"
 #include "runtime/kernels/tile/results.cuh"
-#include "runtime/kernels/tile/ring.cuh"
 #include "runtime/kernels/tile/stream.cuh"
+
+#include <type_traits>
 
 namespace saddle::device {
 
@@ -56,6 +60,7 @@ struct ScanEnds {
 /// What those that feed say of a block.
 struct ScanBlock {
   int count;
+  int first; // token, that the others follow; -1: numbers() has them
   i32 sequence;
   bool begins;          // anew, with its first token
   bool isFirst, isLast; // of a walk
@@ -111,6 +116,9 @@ struct ScanCta {
   static constexpr int kRows = kHalves * 64; // with those that are zero
   static constexpr int kSteps = kRows / 16;
   static constexpr int kParts = (S::kCols + kScanColumns - 1) / kScanColumns;
+  static constexpr bool kShares = scanShares(S::kActivates, S::kCols);
+  using TokenRing = std::conditional_t<kShares, PairRing<ScanLayout::kDepth>,
+                                       Ring<ScanLayout::kDepth>>;
   // Tiles of a stage: q and k in halves, v, two parts of decayed v.
   static constexpr int kKeys = kHalves * kTile, kValues = 2 * kKeys;
   static constexpr int kDecayed = kValues + kTile;
@@ -123,7 +131,7 @@ struct ScanCta {
   uint32_t base;
   int head, column; // the first of this CTA's in its head
   double rate;
-  Ring<ScanLayout::kDepth> ring;
+  TokenRing ring;
   Ring<1> handed; // the state before a block
   int set = 0;    // of what is said of the block at hand
 
@@ -134,8 +142,8 @@ struct ScanCta {
         base(sharedAddress(shared)),
         head(static_cast<int>(blockIdx.x) / kParts),
         column(static_cast<int>(blockIdx.x) % kParts * kScanColumns),
-        rate(S::rateOf(p, slopes, head)), ring{base + kBarriersAt},
-        handed{ring.barriers + Ring<ScanLayout::kDepth>::kBarrierBytes} {
+        rate(S::rateOf(p, slopes, head)), ring{{base + kBarriersAt}},
+        handed{ring.barriers + TokenRing::kBarrierBytes} {
     for (int i = static_cast<int>(threadIdx.x); i <= kScanBlock;
          i += ScanLayout::kThreads) {
       double loss = expm1(-rate * i);
@@ -148,7 +156,16 @@ struct ScanCta {
       ring.begin(ScanLayout::kFillers, (asks ? 2 : 1) * 4);
       handed.begin(128, 4);
     }
-    __syncthreads();
+    meetPair();
+  }
+  /// All threads that share tokens.
+  static __device__ __forceinline__ void meetPair() {
+    if constexpr (kShares) {
+      arriveAtCluster();
+      waitForCluster();
+    } else {
+      __syncthreads();
+    }
   }
 
   /// Decay^i; 0 for i < 0 from -kScanBlock on.
@@ -181,6 +198,19 @@ struct ScanCta {
     ring.advance();
     set = after(set);
   }
+  /// Calls take(block) for every block that is fed; it releases the slot. What
+  /// is said of the block is in shared memory: registers are scarce.
+  template <typename Take>
+  __device__ __forceinline__ void takeBlocks(Take take) {
+#pragma unroll 1
+    for (;; advance()) {
+      ring.waitFilled();
+      const ScanBlock &said = block();
+      if (said.isEnd)
+        return;
+      take(said);
+    }
+  }
   /// Piece `piece` (8 columns) of a row of a tile.
   static __device__ __forceinline__ uint32_t placeOf(uint32_t row,
                                                      uint32_t piece) {
@@ -198,12 +228,20 @@ struct ScanFeeder {
   // Eight lanes have 64 columns of a token, as often as a tile has more.
   static constexpr int kLines = ScanLayout::kFillers / 8,
                        kTimes = kScanBlock / kLines;
-  static constexpr int kFirst = asks ? 0 : Cta::kHalves;
-  static constexpr int kTiles = 2 * Cta::kHalves + 1 - kFirst;
+  // Tiles of q, unless nothing asks, and k; v is behind them.
+  static constexpr int kFirst = asks ? 0 : Cta::kHalves,
+                       kLast = 2 * Cta::kHalves;
+  // How often of them are this CTA's to bring.
+  static constexpr int kMine = Cta::kShares ? kTimes / 2 : kTimes;
 
   struct Tokens {
     int count = 0;
+    int first = -1; // as ScanBlock has it
     int begins = 0; // anew: 1
+  };
+  /// Tokens from `begin` on.
+  struct Run {
+    uint32_t begin, end;
   };
   /// A token and the one 32 behind it of each lane.
   struct Window {
@@ -228,9 +266,9 @@ struct ScanFeeder {
   __device__ __forceinline__ int walk(const Search &search, i32 sequence,
                                       uint32_t cursor, ScanEnds ends) {
     int decayed = 0;
-    Tokens tokens = gather(search, sequence, cursor, look(search, cursor),
-                           cta.set, turn == group);
-    Window window = look(search, cursor);
+    const Run plain = plainRun(search, sequence, cursor);
+    Tokens tokens =
+        gather(search, sequence, cursor, plain, cta.set, turn == group);
     for (bool isFirst = true, isLast = false; !isLast; isFirst = false) {
       bool mine = turn == group;
       if (mine) {
@@ -239,22 +277,20 @@ struct ScanFeeder {
       }
       Tokens next;
       if (tokens.count > 0)
-        next = gather(search, sequence, cursor, window, Cta::after(cta.set),
-                      !mine);
+        next =
+            gather(search, sequence, cursor, plain, Cta::after(cta.set), !mine);
       isLast = next.count == 0;
-      if (!isLast)
-        window = look(search, cursor);
       if (tokens.begins != 0)
         decayed = -1;
       else if (decayed >= 0)
         decayed += tokens.count;
       if (mine) {
-        say({tokens.count, sequence, tokens.begins != 0, isFirst, isLast,
-             /*isEnd=*/false, ends});
+        say({tokens.count, tokens.first, sequence, tokens.begins != 0, isFirst,
+             isLast, /*isEnd=*/false, ends});
         waitCopies<0>();
         // No fence for the tensor cores here: ScanState has it.
         finish(tokens);
-        arriveAtBarrier(cta.ring.filled());
+        cta.ring.fill();
       }
       advance();
       tokens = next;
@@ -267,8 +303,8 @@ struct ScanFeeder {
     if (turn != group)
       return;
     cta.ring.waitEmptied();
-    say({0, 0, false, false, false, /*isEnd=*/true, {}});
-    arriveAtBarrier(cta.ring.filled());
+    say({0, -1, 0, false, false, false, /*isEnd=*/true, {}});
+    cta.ring.fill();
   }
 
   /// Zeros in the CTA's columns of tokens from .. to - 1.
@@ -295,6 +331,19 @@ private:
                                  column) = {};
   }
 
+  /// The tokens behind the first block, as far as they are of `sequence`,
+  /// follow one another and none begins anew: mostly all of them.
+  __device__ __forceinline__ Run plainRun(const Search &search, i32 sequence,
+                                          uint32_t cursor) const {
+    Run run = {cursor + 1, cursor + 1};
+    if (search.tokens - cursor > 2 * kScanBlock)
+      run.end = search.find(run.begin, search.tokens, [&](uint32_t token) {
+        return search.sequences[token] != sequence ||
+               S::position(cta.p, token) <= 0;
+      });
+    return run;
+  }
+
   __device__ __forceinline__ Window look(const Search &search,
                                          uint32_t cursor) const {
     Window window;
@@ -307,25 +356,20 @@ private:
     return window;
   }
 
-  /// The next tokens of `sequence` from `cursor` on, which moves behind them;
-  /// if it `writes`, their numbers to those of `set`, by every warp the same.
-  /// `window` is what lies there. Tokens without a position get zeros.
+  /// The next tokens of `sequence` from `cursor` on, which moves behind them.
+  /// Where they do not follow one another and it `writes`, their numbers become
+  /// those of `set`, by each warp of the rows that it copies. Tokens without a
+  /// position get zeros.
   __device__ __forceinline__ Tokens gather(const Search &search, i32 sequence,
-                                           uint32_t &cursor, Window window,
-                                           int set, bool writes) const {
-    // Mostly all of them follow one another, and none begins anew.
-    bool isPlain = cursor + kScanBlock <= search.tokens &&
-                   window.sequences[0] == sequence && window.positions[0] > 0 &&
-                   window.sequences[1] == sequence && window.positions[1] > 0;
-    if (__all_sync(kFullWarp, isPlain)) {
-      if (writes) {
-        cta.numbers(set)[lane] = cursor + lane;
-        cta.numbers(set)[32 + lane] = cursor + 32 + lane;
-      }
-      __syncwarp();
+                                           uint32_t &cursor, Run plain, int set,
+                                           bool writes) const {
+    if (cursor >= plain.begin && cursor + kScanBlock <= plain.end) {
       cursor += kScanBlock;
-      return {kScanBlock, 0};
+      return {kScanBlock, static_cast<int>(cursor) - kScanBlock, 0};
     }
+    if (cursor >= search.tokens)
+      return {};
+    Window window = look(search, cursor);
     for (;;) {
       uint32_t any = 0;
       uint64_t real = 0, first = 0;
@@ -362,24 +406,32 @@ private:
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         uint64_t bit = 1ull << (half * 32 + lane);
-        if (writes && (real & bit) != 0)
-          cta.numbers(set)[__popcll(real & (bit - 1))] =
-              cursor + half * 32 + lane;
+        uint32_t row = __popcll(real & (bit - 1));
+        if (writes && (real & bit) != 0 && isMine(row))
+          cta.numbers(set)[row] = cursor + half * 32 + lane;
       }
       __syncwarp();
       cursor += end;
-      return {__popcll(real), (first & least) != 0 ? 1 : 0};
+      return {__popcll(real), -1, (first & least) != 0 ? 1 : 0};
     }
   }
 
-  /// Where a tile's piece lies in a head's q, k and v; -1: nowhere.
+  /// Whether this warp copies a row.
+  __device__ __forceinline__ bool isMine(uint32_t row) const {
+    return row % kLines / 4 == line / 4;
+  }
+  /// Where a tile begins in a head's q, k and v.
   __device__ __forceinline__ int columnOf(int tile) const {
-    if (tile == 2 * Cta::kHalves) {
-      int column = cta.column + static_cast<int>(piece) * 8;
-      return column < S::kCols ? 2 * S::kRows + column : -1;
-    }
-    int column = tile % Cta::kHalves * 64 + static_cast<int>(piece) * 8;
-    return column < S::kRows ? tile / Cta::kHalves * S::kRows + column : -1;
+    return tile == kLast
+               ? 2 * S::kRows + cta.column
+               : tile / Cta::kHalves * S::kRows + tile % Cta::kHalves * 64;
+  }
+  /// Whether there is something where this lane's piece of a tile lies.
+  __device__ __forceinline__ bool isThere(int tile) const {
+    int column = static_cast<int>(piece) * 8;
+    return tile == kLast ? S::kCols % 64 == 0 || cta.column + column < S::kCols
+                         : S::kRows % 64 == 0 ||
+                               tile % Cta::kHalves * 64 + column < S::kRows;
   }
   /// This lane's rows of a tile.
   __device__ __forceinline__ int rowOf(int i) const {
@@ -392,24 +444,45 @@ private:
     return cta.stage() + tile * Cta::kTile + Cta::placeOf(line, piece);
   }
   static constexpr int kRowBytes = kLines * 128;
+  static __device__ __forceinline__ int firstOfMine() {
+    return Cta::kShares ? static_cast<int>(clusterRank()) * kMine : 0;
+  }
 
   /// Begins to copy tokens to the stage; the rest of its rows are zeros.
   __device__ __forceinline__ void copy(Tokens tokens) const {
-    const uint32_t *numbers = cta.numbers(cta.set);
-    uint32_t to = placeOf(0);
-#pragma unroll
-    for (int i = 0; i < kTimes; ++i) {
-      bool real = rowOf(i) < tokens.count;
-      const bf16 *row =
-          S::headOf(cta.p, real ? numbers[rowOf(i)] : 0, cta.head);
-#pragma unroll
-      for (int tile = kFirst; tile < kFirst + kTiles; ++tile) {
-        int column = columnOf(tile);
-        copyAsync16(to + tile * Cta::kTile + i * kRowBytes,
-                    row + max(column, 0), real && column >= 0 ? 16 : 0);
-      }
+    if (tokens.first >= 0) {
+      const bf16 *from = S::headOf(cta.p, tokens.first + line, cta.head);
+      copyRows([=](int i) { return from + i * kLines * S::kStride; },
+               [](int) { return true; });
+    } else {
+      const uint32_t *numbers = cta.numbers(cta.set);
+      auto isReal = [=](int i) { return rowOf(i) < tokens.count; };
+      copyRows(
+          [=](int i) {
+            return S::headOf(cta.p, isReal(i) ? numbers[rowOf(i)] : 0,
+                             cta.head);
+          },
+          isReal);
     }
     commitCopies();
+  }
+  template <typename From, typename IsReal>
+  __device__ __forceinline__ void copyRows(From from, IsReal isReal) const {
+    uint32_t to = placeOf(0);
+    int mine = firstOfMine();
+#pragma unroll
+    for (int i = 0; i < kTimes; ++i) {
+      const bf16 *row = from(i) + piece * 8;
+      auto copyTile = [&](int tile) {
+        copyAsync16(to + tile * Cta::kTile + i * kRowBytes,
+                    row + columnOf(tile), isReal(i) && isThere(tile) ? 16 : 0);
+      };
+      if (!Cta::kShares || i / kMine * kMine == mine)
+#pragma unroll
+        for (int tile = kFirst; tile < kLast; ++tile)
+          copyTile(tile);
+      copyTile(kLast);
+    }
   }
 
   static __device__ __forceinline__ uint4 load(uint32_t at) {
@@ -426,22 +499,34 @@ private:
                  "r"(values.x), "r"(values.y), "r"(values.z), "r"(values.w)
                  : "memory");
   }
-  /// Activates what this thread has copied, in place, and decays v. Loops, not
-  /// unrolled: four kinds of warps share what a multiprocessor has for code.
+  /// Activates what this thread has copied, in place and where q and k are
+  /// shared, and decays v. Loops, not unrolled: four kinds of warps share what
+  /// a multiprocessor has for code.
   __device__ __forceinline__ void finish(Tokens tokens) const {
-    constexpr int kValues = 2 * Cta::kHalves;
+    if constexpr (Cta::kShares)
+      if (thread() % ScanLayout::kFillers == 0)
+        expectBytes(cta.ring.filled(), (kLast - kFirst) * kMine * kLines * 128);
     if constexpr (S::kActivates) {
+      uint32_t mine = firstOfMine() * kRowBytes;
 #pragma unroll 1
-      for (int tile = kFirst; tile < kValues; ++tile)
+      for (int tile = kFirst; tile < kLast; ++tile)
 #pragma unroll 1
-        for (int i = 0; i < kTimes; i += 2) {
+        for (int i = 0; i < kMine; i += 2) {
+          uint32_t at = placeOf(tile) + mine + i * kRowBytes;
           uint4 values[2];
-          activate(values, placeOf(tile) + i * kRowBytes);
+          activate(values, at);
+          if constexpr (Cta::kShares) {
+            uint32_t there = cta.ring.there(at),
+                     barrier = cta.ring.there(cta.ring.filled());
+#pragma unroll
+            for (int j = 0; j < 2; ++j)
+              sendToCluster(there + j * kRowBytes, values[j], barrier);
+          }
         }
     }
 #pragma unroll 1
     for (int i = 0; i < kTimes; i += 2) {
-      uint32_t at = placeOf(kValues) + i * kRowBytes;
+      uint32_t at = placeOf(kLast) + i * kRowBytes;
       uint4 values[2];
       activate(values, at);
 #pragma unroll
@@ -503,22 +588,16 @@ struct ScanOutputs {
   Cta &cta;
 
   __device__ __forceinline__ void walk() {
-#pragma unroll 1
-    for (;; cta.advance()) {
-      cta.ring.waitFilled();
-      const ScanBlock &block = cta.block();
-      if (block.isEnd)
-        return;
-      int count = block.count;
-      if (count > 0)
-        ask(count);
+    cta.takeBlocks([&](const ScanBlock &block) {
+      if (block.count > 0)
+        ask(block.count, block.first);
       else
         cta.ring.release();
-    }
+    });
   }
 
 private:
-  __device__ __forceinline__ void ask(int count) {
+  __device__ __forceinline__ void ask(int count, int first) {
     uint32_t stage = cta.stage();
     ScanPlace at;
     uint32_t q[Cta::kSteps][4];
@@ -564,12 +643,14 @@ private:
     settle(out);
     cta.ring.release();
     ScanPlace here;
-    const uint32_t *numbers = cta.numbers(cta.set) + here.warp * 16;
-    storeResults(out, cta.shared + Cta::kScratchAt + here.warp * 16 * 128,
-                 count - static_cast<int>(here.warp) * 16,
-                 static_cast<int>(S::kCols) - cta.column, [&](int token) {
-                   return S::outOf(cta.p, numbers[token], cta.head) +
-                          cta.column;
+    int before = static_cast<int>(here.warp) * 16;
+    const uint32_t *numbers = cta.numbers(cta.set) + before;
+    storeResults(out, cta.shared + Cta::kScratchAt + before * 128,
+                 count - before, static_cast<int>(S::kCols) - cta.column,
+                 [&](int token) {
+                   uint32_t number =
+                       first >= 0 ? first + before + token : numbers[token];
+                   return S::outOf(cta.p, number, cta.head) + cta.column;
                  });
   }
 
@@ -619,13 +700,7 @@ struct ScanState {
   __device__ __forceinline__ explicit ScanState(Cta &cta) : cta(cta) {}
 
   __device__ __forceinline__ void walk() {
-#pragma unroll 1
-    for (;; cta.advance()) {
-      cta.ring.waitFilled();
-      // Read anew where it is needed: registers are scarce.
-      const ScanBlock &block = cta.block();
-      if (block.isEnd)
-        return;
+    cta.takeBlocks([&](const ScanBlock &block) {
       if (block.begins)
         clear();
       else if (block.isFirst)
@@ -635,7 +710,7 @@ struct ScanState {
       cta.ring.release();
       if (block.isLast)
         end(block);
-    }
+    });
   }
 
 private:
@@ -797,6 +872,8 @@ __device__ __forceinline__ void runScan(const LaunchParams &p,
     takeRegisters<160>();
     ScanState<Cta, S, spans, asks>(cta).walk();
   }
+  if constexpr (Cta::kShares)
+    Cta::meetPair(); // who still writes to the other
 }
 
 /// Grid: parts of each head, then spans but the last.

@@ -29,32 +29,56 @@ __device__ __forceinline__ void waitForCluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-/// Reads CTA `rank`'s copy of a variable in shared memory; as storeInCluster().
+/// Where CTA `rank` has what lies at `address` of this one's shared memory.
+/// That CTA has begun, and does not end before a barrier behind the last use.
+__device__ __forceinline__ uint32_t addressInCluster(uint32_t address,
+                                                     uint32_t rank) {
+  uint32_t there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;"
+      : "=r"(there)
+      : "r"(address), "r"(rank));
+  return there;
+}
+
+/// Reads CTA `rank`'s copy of a variable in shared memory.
 __device__ __forceinline__ int32_t loadInCluster(const int32_t *variable,
                                                  uint32_t rank) {
   int32_t value;
-  asm volatile("{\n"
-               ".reg .b32 there;\n"
-               "mapa.shared::cluster.u32 there, %1, %2;\n"
-               "ld.shared::cluster.s32 %0, [there];\n"
-               "}"
+  asm volatile("ld.shared::cluster.s32 %0, [%1];"
                : "=r"(value)
-               : "r"(sharedAddress(variable)), "r"(rank)
+               : "r"(addressInCluster(sharedAddress(variable), rank))
                : "memory");
   return value;
 }
 
-/// Writes to CTA `rank`'s copy of a variable in shared memory. That CTA has
-/// begun, and does not end before a barrier behind this.
+/// Writes to CTA `rank`'s copy of a variable in shared memory.
 __device__ __forceinline__ void storeInCluster(float *variable, uint32_t rank,
                                                float value) {
-  asm volatile("{\n"
-               ".reg .b32 there;\n"
-               "mapa.shared::cluster.u32 there, %0, %1;\n"
-               "st.shared::cluster.f32 [there], %2;\n"
-               "}" ::"r"(sharedAddress(variable)),
-               "r"(rank), "f"(value)
+  asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(
+                   addressInCluster(sharedAddress(variable), rank)),
+               "f"(value)
                : "memory");
+}
+/// Sends 16 bytes to a CTA; both addresses are what addressInCluster() gave.
+/// The barrier there, which expects bytes (ptx/barrier.cuh), counts them as it
+/// does those of bulk copies: nobody here waits for that.
+__device__ __forceinline__ void sendToCluster(uint32_t there, uint4 values,
+                                              uint32_t barrier) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 "
+      "[%0], {%1, %2, %3, %4}, [%5];" ::"r"(there),
+      "r"(values.x), "r"(values.y), "r"(values.z), "r"(values.w), "r"(barrier)
+      : "memory");
+}
+
+/// Arrives at a barrier at what addressInCluster() gave, for a thread that has
+/// only read: what it has written need not be there for those that wait, which
+/// would take a fence of all of its stores.
+__device__ __forceinline__ void arriveInCluster(uint32_t there) {
+  asm volatile(
+      "mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [%0];" ::"r"(
+          there)
+      : "memory");
 }
 
 } // namespace saddle::device

@@ -20,6 +20,12 @@ constexpr int64_t kScanMostRows = kScanThreads * kScanValues / 4;
 /// most rows that it can have.
 constexpr int kScanBlock = 64, kScanColumns = 64, kScanRows = 128;
 
+/// Whether the two CTAs of a head in blocks form a cluster that shares q and k:
+/// where both would have to activate them.
+constexpr bool scanShares(bool activates, int64_t cols) {
+  return activates && cols > kScanColumns && cols <= 2 * kScanColumns;
+}
+
 /// Shared memory of a CTA that takes blocks of tokens (impls/scan_tiles.cuh),
 /// for states of `rows` rows.
 struct ScanLayout {
@@ -36,7 +42,7 @@ struct ScanLayout {
   /// What is said of blocks, and which tokens they are, for all that can be
   /// under way: in each stage one, two that are looked for, and one whose
   /// outputs are stored.
-  static constexpr int kSets = kDepth + 3, kSaidBytes = 20;
+  static constexpr int kSets = kDepth + 3, kSaidBytes = 24;
 
   /// Runs of 64 rows; behind the last row there are zeros.
   constexpr int64_t halves() const { return (rows + 63) / 64; }

@@ -23,17 +23,22 @@ struct Ring {
     fenceBarriers();
   }
   __device__ __forceinline__ uint32_t filled() const { return filledOf(slot); }
+  __device__ __forceinline__ uint32_t emptied() const {
+    return emptiedOf(slot);
+  }
   __device__ __forceinline__ void waitFilled() const {
     waitForBarrier(filledOf(slot), parity);
   }
   __device__ __forceinline__ void waitEmptied() const {
     waitForBarrier(emptiedOf(slot), parity ^ 1);
   }
+  /// A thread has done its part of the slot.
+  __device__ __forceinline__ void fill() const { arriveAtBarrier(filled()); }
   /// A warp has done with the slot.
   __device__ __forceinline__ void release() const {
     __syncwarp();
     if (threadIdx.x % 32 == 0)
-      arriveAtBarrier(emptiedOf(slot));
+      arriveAtBarrier(emptied());
   }
   __device__ __forceinline__ void advance() {
     slot = slot + 1 == depth ? 0 : slot + 1;

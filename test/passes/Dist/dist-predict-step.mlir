@@ -7,7 +7,7 @@
 dist.mesh @mesh ["tp" = 8]
 model.weight @o from "o" dims ["hidden", "q_heads"] : tensor<3072x6144xbf16>
 dist.weight_shard @o.shard of [@o] shardings [#dist.sharding<@mesh, [_, "tp"]>] concat 0 : tensor<3072x768xbf16>
-// expected-remark @+1 {{@decode_8: 0.006 ms predicted for H200: 4.7 MB of weights 0.001 ms, 1 collectives 0.005 ms; caches and activations not counted}}
+// expected-remark @+1 {{@decode_8: 0.006 ms predicted for H200: 4.7 MB of weights 0.001 ms, 1 collectives 0.005 ms; not counted: activations, states (0 bytes a sequence), caches (0 bytes a token)}}
 func.func @decode_8(%x: tensor<8x768xbf16>) -> tensor<8x3072xbf16> {
   %y = model.linear %x, @o.shard : tensor<8x768xbf16> -> tensor<8x3072xbf16>
   %z = dist.all_reduce %y over <@mesh, ["tp"]> : tensor<8x3072xbf16>
@@ -29,4 +29,22 @@ func.func @decode_1(%x: tensor<1x1024xbf16>, %w: tensor<1x8xf32>, %e: tensor<1x8
   %y = model.experts %x, %w, %e gate_up [@a] down @b {dist.expert_start = #dist.rank_value<0 + (rank div 1 mod 4) * 64>}
       : tensor<1x1024xbf16>, tensor<1x8xf32>, tensor<1x8xi32>
   return %y : tensor<1x1024xbf16>
+}
+
+// -----
+
+// What a sequence leaves on a rank is told apart: two states of 8 heads of
+// 128 x 128 in fp32, one of them asked twice, 2 x 8 x 16384 x 4 = 1048576 bytes; keys
+// and values of one head of 128 in bf16 are 2 x 256 = 512 bytes a token.
+model.recurrent_state @s heads 8 rows 128 cols 128 dim "q_heads"
+model.recurrent_state @t heads 8 rows 128 cols 128 dim "q_heads"
+model.kv_cache @c heads 1 head_dim 128 : bf16
+// expected-remark @+1 {{not counted: activations, states (1048576 bytes a sequence), caches (512 bytes a token)}}
+func.func @decode_2(%x: tensor<2x3072xbf16>, %k: tensor<2x128xbf16>, %context: !model.context) -> tensor<2x1024xbf16> {
+  model.kv_append %k, %k, @c, %context : tensor<2x128xbf16>
+  %0 = model.decay_scan %x, @s, %context heads 64 rate 1.0 {dist.head_start = #dist.rank_value<0 + (rank div 1 mod 8) * 8>} : tensor<2x3072xbf16> -> tensor<2x1024xbf16>
+  %1 = model.decay_scan %x, @t, %context heads 64 rate 0.5 {dist.head_start = #dist.rank_value<0 + (rank div 1 mod 8) * 8>} : tensor<2x3072xbf16> -> tensor<2x1024xbf16>
+  %2 = model.decay_scan %x, @t, %context heads 64 rate 0.5 {dist.head_start = #dist.rank_value<0 + (rank div 1 mod 8) * 8>} : tensor<2x3072xbf16> -> tensor<2x1024xbf16>
+  %3 = model.attention %0, @c, %context scale 1.0 : tensor<2x1024xbf16>
+  return %3 : tensor<2x1024xbf16>
 }

@@ -91,6 +91,8 @@ TEST_F(ScanPlanTest, SiLUIsAppliedToWhatIsRead) {
   EXPECT_THAT(plan(fused).functions[0].body,
               HasSubstr("Matrix<bf16, 4, 8192, 8192>, /*activates=*/true>;"));
   EXPECT_THAT(plan(fused).functions[0].body, HasSubstr("scanSpans<S, "));
+  // The two CTAs of a head's 128 columns share q and k.
+  EXPECT_EQ(plan(fused).functions[0].cluster, 2u);
   fused.operands[4].strides[1] += 20;
   EXPECT_THAT(errorOf(fused), HasSubstr("gaps between heads or rows"));
 }
@@ -101,13 +103,15 @@ TEST_F(ScanPlanTest, PromptsAreTakenInBlocks) {
   EXPECT_THAT(p.headers, ElementsAre("impls/scan_tiles.cuh"));
   ASSERT_EQ(p.functions.size(), 1u);
   EXPECT_THAT(p.functions[0].body,
-              HasSubstr("scanSpans<S, /*sharedBytes=*/216512, /*span=*/8192, "
+              HasSubstr("scanSpans<S, /*sharedBytes=*/216536, /*span=*/8192, "
                         "/*spans=*/1>(p, slopes);"));
   EXPECT_EQ(p.functions[0].grid[0], 128u);
   EXPECT_EQ(p.functions[0].grid[1], 1u);
   EXPECT_EQ(p.functions[0].block, 512u);
   EXPECT_EQ(p.functions[0].sharedBytes, device::ScanLayout{128}.sharedBytes());
   EXPECT_EQ(p.functions[0].residentBlocks, 1u);
+  // Nothing is activated, so CTAs of a head have nothing to share.
+  EXPECT_EQ(p.functions[0].cluster, 1u);
   EXPECT_EQ(p.workspaceBytes, 0u);
   // Up to 64 rows need less, and parts of 64 columns become whole ones.
   p = plan(scan(bf16(), {128, 8, 4, 24, 72}));
@@ -127,7 +131,7 @@ TEST_F(ScanPlanTest, SpansOfAPromptFillTheMachine) {
   ASSERT_EQ(p.functions.size(), 2u);
   EXPECT_EQ(p.functions[0].suffix, "sums");
   EXPECT_THAT(p.functions[0].body,
-              HasSubstr("scanSpanSums<S, /*sharedBytes=*/216512, /*span=*/256, "
+              HasSubstr("scanSpanSums<S, /*sharedBytes=*/216536, /*span=*/256, "
                         "/*spans=*/8>(p, slopes);"));
   EXPECT_EQ(p.functions[0].grid[0], 16u);
   EXPECT_EQ(p.functions[0].grid[1], 7u);

@@ -1,6 +1,5 @@
-// SiLU of the projections within the recurrence that reads them. In prompts
-// both CTAs of a head of 128 columns activate its q and k, which still takes
-// less than a launch that reads and writes them once more.
+// SiLU of the projections within the recurrence that reads them. In prompts the
+// two CTAs of a head of 128 columns activate its q and k together.
 
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Fusions/Steps.h"

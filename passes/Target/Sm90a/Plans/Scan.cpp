@@ -140,6 +140,7 @@ static KernelPlan planBlocks(const LaunchDesc &launch, const ScanShape &shape) {
     function.sharedBytes = static_cast<uint32_t>(layout.sharedBytes());
     function.grid[0] = static_cast<uint32_t>(ctas);
     function.grid[1] = static_cast<uint32_t>(rows);
+    function.cluster = device::scanShares(shape.activates, shape.cols) ? 2 : 1;
     plan.functions.push_back(std::move(function));
   };
   if (spans == 1) {
