@@ -48,8 +48,8 @@ struct DeviceOption {
 constexpr DeviceOption kDeviceOptions[] = {
     {"--tuning-candidate", false}, {"--nvcc", true}, {"--kernel-cache", true}};
 
-constexpr llvm::StringLiteral kDraftFlags[] = {"--draft-taps",
-                                               "--draft-taps-are"};
+constexpr llvm::StringLiteral kDraftFlags[] = {
+    "--draft-taps", "--draft-taps-are", "--draft-embedding"};
 
 } // namespace
 
@@ -113,6 +113,11 @@ Status saddle::checkEffects(const CompileOptions &options) {
       !options.draftOptions.taps.empty())
     return hasNoEffect("--draft-taps-are",
                        "--draft-taps names layers that are entered");
+  if (llvm::is_contained(options.given, "--draft-embedding") &&
+      options.topology.tp == options.topology.dp)
+    return hasNoEffect("--draft-embedding",
+                       "a rank has the whole table anyway, as --topology has "
+                       "no tensor parallelism inside a replica");
   if (!options.stageLayers.empty() && options.topology.pp == 1)
     return hasNoEffect("--stage-layers", "--topology has pp = 1");
   return Status();

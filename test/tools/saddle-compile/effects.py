@@ -33,6 +33,7 @@ OPTIONS = {
     "--spec-tokens": ("2", [NANO], [NANO, "--compile-to", "start"]),
     "--draft-taps": ("0,1,2", [NANO, "--draft", DRAFT], [NANO]),
     "--draft-taps-are": ("leaving", None, [NANO]),  # that it counts: test/e2e/speculation.py
+    "--draft-embedding": ("whole", [NANO, "--draft", DRAFT, "--topology", "tp=2"], [NANO, "--draft", DRAFT, "--topology", "tp=2,dp=2"]),
     "--reduction": ("reduce_scatter", [NANO, "--topology", "tp=2"], [NANO]),
     "--norm": ("late", [NANO, "--topology", "tp=4,dp=2,ep=2"], [NANO, "--topology", "tp=2"]),
     "--experts": ("gathered", [NANO, "--topology", "tp=2"], [NANO]),
