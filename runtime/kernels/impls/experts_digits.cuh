@@ -1,5 +1,5 @@
 // experts for one token or two with weights of integer codes, of four bits or
-// eight (tile/digits.cuh), in two functions:
+// eight, or e4m3 codes (tile/digits.cuh), in two functions:
 //
 //   up    CTAs walk (pair, 8 columns) items, whose codes are fetched ahead; the
 //         warps divide the columns of x. silu(gate) * up, fp32
@@ -8,7 +8,8 @@
 //         ascending order
 //
 // Floor: the bytes of the chosen experts over the memory bandwidth. Limits:
-// bf16 tokens, rows in tiles of 16 (8 of w1 and of w3), whole stretches.
+// bf16 tokens, which stay as they are or are quantised by whole rows as their
+// activations are, rows in tiles of 16 (8 of w1 and of w3), whole stretches.
 
 #pragma once
 
@@ -50,8 +51,8 @@ struct HeldPairs {
 
 /// inner[pair] = silu(gate) * up, fp32. The grid: CTAs of `warps` warps, each
 /// with at most `most` items.
-template <int extent, typename X, typename Experts, typename W13, int64_t held,
-          int warps, int units, int depth, int most>
+template <int extent, bool isQuantised, typename X, typename Experts,
+          typename W13, int64_t held, int warps, int units, int depth, int most>
 __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   using Product = DigitProduct<W13, units, depth>;
   constexpr int kTokens = X::kRows, kSlots = Experts::kCols;
@@ -61,6 +62,7 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ HeldPairs<kTokens * kSlots> chosenByWarps[warps];
   __shared__ DigitItems<Product, warps, most> sums;
+  __shared__ TokenRows<isQuantised, kTokens, warps> rows;
   int warp = threadIdx.x / 32;
   int tokens = static_cast<int>(p.step->counts[extent]);
   uint8_t *ring =
@@ -69,7 +71,7 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   HeldPairs<kTokens * kSlots> &chosen = chosenByWarps[warp];
   chosen.template find<Experts, held>(p, tokens);
   // One token's columns come before weights are under way.
-  constexpr bool kEarly = kTokens == 1 && Product::kRounds <= 2;
+  constexpr bool kEarly = kTokens == 1 && Product::kRounds <= 2 && !isQuantised;
   auto readX = [&](int token) {
     return [&p, token](int column, float (&values)[8]) {
       readEight(X::row(p.operands[0], token) + column, values);
@@ -78,6 +80,8 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   typename Product::template Values<kEarly ? Product::kRounds : 1> early;
   if constexpr (kEarly)
     Product::template read<Product::kRounds>(early, 0, warp * units, readX(0));
+  for (int token = 0; token < tokens; ++token)
+    rows.template measure<Product>(token, warp, warp * units, readX(token));
   Product product(p.operands + 3, ring, warp * units);
   int items = chosen.count * kTiles;
   sums.sum(
@@ -92,9 +96,11 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
           Product::template write<Product::kRounds>(codes, 0, early);
           __syncwarp();
         } else {
+          if (isQuantised)
+            __syncthreads();
           for (int token = 0; token < tokens; ++token)
             Product::encode(codes + token * Product::kTokenBytes, warp * units,
-                            readX(token));
+                            rows.reader(token, readX(token)));
         }
       },
       [&](int item) {
@@ -115,8 +121,9 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
 /// The grid: clusters for blocks of 16 rows, tokens. A warp has a choice, or
 /// one of `kParts` parts of its columns. Waits itself, after it has begun to
 /// fetch weights.
-template <int extent, typename Weights, typename Experts, int w2At, typename W2,
-          typename Out, int64_t held, int cluster, int kParts, int units>
+template <int extent, bool isQuantised, typename Weights, typename Experts,
+          int w2At, typename W2, typename Out, int64_t held, int cluster,
+          int kParts, int units>
 __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   using Product = DigitProduct<W2, units, 1>;
   constexpr int kSlots = Experts::kCols;
@@ -126,6 +133,7 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ SortedChoices<kSlots> choices;
   __shared__ float products[kSlots][kParts][16];
+  __shared__ TokenRows<isQuantised, kEach, kParts> rows;
   allowNext();
   int token = blockIdx.y;
   if (token >= p.step->counts[extent])
@@ -154,12 +162,16 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
     choices.template sort<Weights, Experts, held>(p, token);
   waitForPrevious();
   float sums[2] = {};
+  auto readInner =
+      [row = inner + (static_cast<int64_t>(token) * kSlots + slot) * kInner](
+          int column, float (&values)[8]) { readEight(row + column, values); };
+  int its = warp / kParts; // choice of the CTA
+  if (expert >= 0)
+    rows.template measure<Product>(its, part, part * units, readInner);
+  if (isQuantised)
+    __syncthreads();
   if (expert >= 0) {
-    const float *row =
-        inner + (static_cast<int64_t>(token) * kSlots + slot) * kInner;
-    Product::encode(codes, part * units, [&](int column, float (&values)[8]) {
-      readEight(row + column, values);
-    });
+    Product::encode(codes, part * units, rows.reader(its, readInner));
     waitCopies<0>();
     product.multiply(codes, 0, companions, sums);
   }

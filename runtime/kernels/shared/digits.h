@@ -1,5 +1,5 @@
-// Shared memory of products with a token in fixed point (tile/digits.cuh): a
-// ring of codes for each warp, then its share of each token.
+// Shared memory of products with a token in two parts (tile/digits.cuh): a ring
+// of codes for each warp, then its share of each token.
 
 #ifndef SADDLE_RUNTIME_KERNELS_SHARED_DIGITS_H
 #define SADDLE_RUNTIME_KERNELS_SHARED_DIGITS_H
@@ -9,9 +9,10 @@
 namespace saddle::device {
 
 /// A warp's 16 rows of codes of `bits` (4 or 8): `units` units of a row, which
-/// four lanes read 16 bytes of each, in a ring of `depth` stages.
+/// four lanes read 16 bytes of each, in a ring of `depth` stages. A token's
+/// number is two parts of `partBytes` each: digits, or for floats f16.
 struct DigitLayout {
-  int64_t bits, units, depth;
+  int64_t bits, partBytes, units, depth;
 
   /// Of a row: what one lane reads at a time, and what four do.
   constexpr int64_t stretchColumns() const { return 128 / bits; }
@@ -20,11 +21,11 @@ struct DigitLayout {
   constexpr int64_t stageBytes() const { return units * 2 * 32 * 16; }
   constexpr int64_t ringBytes() const { return depth * stageBytes(); }
 
-  // A unit of a token: two digits of each column, as many zeros as a stretch
+  // A unit of a token: two parts of each column, as many zeros as a stretch
   // has columns, four exponents, and sums of each half of a stretch.
-  constexpr int64_t digitBytes() const { return 2 * unitColumns(); }
+  constexpr int64_t digitBytes() const { return 2 * partBytes * unitColumns(); }
   constexpr int64_t factorsAt() const {
-    return digitBytes() + stretchColumns();
+    return digitBytes() + partBytes * stretchColumns();
   }
   constexpr int64_t sumsAt() const { return factorsAt() + 4 * 4; }
   constexpr int64_t unitBytes() const { return sumsAt() + 4 * 2 * 4; }

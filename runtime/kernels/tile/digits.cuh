@@ -1,13 +1,15 @@
-// A warp multiplies 16 rows of codes with one token on the integer tensor
-// cores, exactly: codes are bytes, and the token is in fixed point.
+// A warp multiplies 16 rows of codes with one token on the tensor cores,
+// exactly: integer codes are bytes, and the token is in fixed point; e4m3 codes
+// are f16, and so is the token.
 //
 // Four lanes read 16 bytes of a row each, a stretch. The token has an exponent
-// for each stretch, and 16 bits for each column: two digits of eight. Rows are
-// the 16-row operand of mma.sync; of the eight columns of the other, two are
-// the digits of the first lane's stretch and zero for all others, two those of
-// the second's, and so on. So lane 4 g + t has the sums of its own stretches of
-// rows g and g + 8, and meets only their scales and zeros. A number of the
-// token is off by at most 2^-16 of the largest of its stretch.
+// for each stretch, and two parts for each column: digits of eight bits, or f16
+// numbers. Rows are the 16-row operand of mma.sync; of the eight columns of the
+// other, two are the parts of the first lane's stretch and zero for all others,
+// two those of the second's, and so on. So lane 4 g + t has the sums of its own
+// stretches of rows g and g + 8, and meets only their scales and zeros. A
+// number of the token is off by at most 2^-16 of the largest of its stretch; of
+// f16 parts 2^-22 of itself, or 2^-39 of the largest.
 //
 // What a lane copies, no other lane reads: codes come by cp.async to places of
 // its own, and nobody waits for anybody.
@@ -15,6 +17,7 @@
 #pragma once
 
 #include "runtime/kernels/ptx/copy_async.cuh"
+#include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/ptx/mma.cuh"
 #include "runtime/kernels/shared/digits.h"
 #include "runtime/kernels/tile/weights.cuh"
@@ -25,15 +28,17 @@ namespace saddle::device {
 
 //===--- Codes ------------------------------------------------------------===//
 
-/// How codes become bytes: operands() makes a step of eight columns of a
-/// stretch, where column i of the eight is byte place(i). A code's value is
-/// (byte - kZero) * kUnit. Made from a zero that the assembler does not know.
+/// How codes become numbers of the tensor cores: operands() makes a step of
+/// kStep columns of a stretch. Bytes stand for eight columns, of which column i
+/// is byte place(i); a code's value is (byte - kZero) * kUnit. Made from a zero
+/// that the assembler does not know.
 template <typename Codes>
 struct CodeBytes;
 
 template <int zero>
 struct CodeBytes<Nibbles<zero>> {
-  static constexpr int kBits = 4, kZero = zero;
+  static constexpr int kBits = 4, kStep = 8, kZero = zero;
+  using Part = int8_t;
   static constexpr bool kSigned = false;
   static constexpr float kUnit = 1;
   explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
@@ -53,7 +58,8 @@ struct CodeBytes<Nibbles<zero>> {
 /// sign.
 template <>
 struct CodeBytes<E2M1> {
-  static constexpr int kBits = 4, kZero = 16;
+  static constexpr int kBits = 4, kStep = 8, kZero = 16;
+  using Part = int8_t;
   static constexpr bool kSigned = false;
   static constexpr float kUnit = 0.5f;
   /// An instruction has one constant; the assembler would make the other anew
@@ -89,7 +95,8 @@ private:
 
 template <int zero>
 struct CodeBytes<Bytes<zero>> {
-  static constexpr int kBits = 8, kZero = zero;
+  static constexpr int kBits = 8, kStep = 8, kZero = zero;
+  using Part = int8_t;
   static constexpr bool kSigned = false;
   static constexpr float kUnit = 1;
   explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
@@ -109,6 +116,27 @@ struct CodeBytes<Numbers> : CodeBytes<Bytes<0>> {
   using CodeBytes<Bytes<0>>::CodeBytes;
 };
 
+/// Floats of eight bits, each of which is an f16 number.
+template <>
+struct CodeBytes<e4m3> {
+  static constexpr int kBits = 8, kStep = 4, kZero = 0;
+  static constexpr float kUnit = 1;
+  using Part = f16;
+  explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
+  __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
+                                           int step, uint32_t &low,
+                                           uint32_t &high) const {
+    low = e4m3PairToF16(words[step]);
+    high = e4m3PairToF16(words[step] >> 16);
+  }
+};
+
+/// Those of a weight.
+template <typename Weights>
+using CodeBytesOf = CodeBytes<std::conditional_t<
+    std::is_same_v<typename Weights::Elements::Element, e4m3>, e4m3,
+    typename Weights::Codes>>;
+
 //===--- The product ------------------------------------------------------===//
 
 /// `Weights` are StoredWeights with a scale for each row, or for blocks of its
@@ -116,11 +144,15 @@ struct CodeBytes<Numbers> : CodeBytes<Bytes<0>> {
 /// its rows and a ring of `depth` stages of them.
 template <typename Weights, int units, int depth>
 struct DigitProduct {
-  using Codes = CodeBytes<typename Weights::Codes>;
+  using Codes = CodeBytesOf<Weights>;
+  using Part = typename Codes::Part;
+  /// Whether parts are floats and not digits.
+  static constexpr bool kFloats = std::is_same_v<Part, f16>;
   using Scale = typename Weights::Scale;
   using Zero = typename Weights::Zero;
   using Global = typename Weights::Global;
-  static constexpr DigitLayout kLayout = {Codes::kBits, units, depth};
+  static constexpr DigitLayout kLayout = {Codes::kBits, sizeof(Part), units,
+                                          depth};
   static constexpr int kDepth = depth;
   static constexpr int kStageBytes = kLayout.stageBytes(),
                        kRingBytes = kLayout.ringBytes();
@@ -132,6 +164,8 @@ struct DigitProduct {
                        kSumsAt = kLayout.sumsAt();
   static constexpr int kColumns = kLayout.stretchColumns(); // of a stretch
   static constexpr int kUnitColumns = 4 * kColumns;
+  /// Of a part of a stretch.
+  static constexpr int kPartBytes = kColumns * static_cast<int>(sizeof(Part));
   static constexpr int kStretches = Weights::kCols / kColumns;
   static_assert(kStretches * kColumns == Weights::kCols,
                 "stretches are never cut");
@@ -142,8 +176,7 @@ struct DigitProduct {
       Scale::kBlockCols < kColumns ? kColumns / Scale::kBlockCols : 1;
   static_assert(kParts <= 2 && Scale::kBlockCols * kParts % kColumns == 0,
                 "a stretch has one scale or two");
-  static_assert(Scale::kBlockRows == 1, "a row has scales of its own");
-  static constexpr int kSteps = kColumns / 8;
+  static constexpr int kSteps = kColumns / Codes::kStep;
   /// Whether four lanes have one number for each unit. Then they divide the
   /// units, and each unit's lane tells the others.
   template <typename C>
@@ -242,7 +275,21 @@ struct DigitProduct {
         read(column, values[i]);
     }
   }
-  /// Writes them as digits. By the whole warp.
+  /// The largest magnitude of what read() would read, but for NaN.
+  template <typename Read>
+  static __device__ __forceinline__ float largest(int firstUnit, Read from) {
+    float most = 0;
+#pragma unroll 2
+    for (int first = 0; first < kRounds; ++first) {
+      Values<1> values;
+      read<1>(values, first, firstUnit, from);
+#pragma unroll
+      for (int k = 0; k < 8; ++k)
+        most = fmaxf(most, fabsf(values[0][k]));
+    }
+    return warpMax(most);
+  }
+  /// Writes them in two parts. By the whole warp.
   template <int count>
   static __device__ __forceinline__ void write(uint8_t *token, int first,
                                                const Values<count> &values) {
@@ -272,16 +319,16 @@ struct DigitProduct {
                                            const Companions &companions,
                                            float (&sums)[2]) const {
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    // The digits of lane t's stretch are columns 2 t and 2 t + 1 of the token.
+    // The parts of lane t's stretch are columns 2 t and 2 t + 1 of the token.
     const uint8_t *digits =
-        token + (g / 2 == t ? (t * 2 + g % 2) * kColumns : kZerosAt);
+        token + (g / 2 == t ? (t * 2 + g % 2) * kPartBytes : kZerosAt);
     uint32_t from = ring + stage * kStageBytes;
     sums[0] = sums[1] = 0;
 #pragma unroll
     for (int u = 0; u < units; ++u) {
-      Vector<uint32_t, 4> b[kColumns / 16]; // two steps each
+      Vector<uint32_t, 4> b[kPartBytes / 16]; // two steps each
 #pragma unroll
-      for (int i = 0; i < kColumns / 16; ++i)
+      for (int i = 0; i < kPartBytes / 16; ++i)
         b[i] = reinterpret_cast<const Vector<uint32_t, 4> *>(digits +
                                                              u * kUnitBytes)[i];
       const uint8_t *unit = token + u * kUnitBytes;
@@ -292,7 +339,7 @@ struct DigitProduct {
         codes[half] = loadCodes(from + (u * 2 + half) * 512);
 #pragma unroll
       for (int part = 0; part < kParts; ++part) {
-        int d[4] = {};
+        std::conditional_t<kFloats, float, int> d[4] = {};
 #pragma unroll
         for (int i = 0; i < kSteps / kParts; ++i) {
           int step = part * (kSteps / kParts) + i;
@@ -302,7 +349,9 @@ struct DigitProduct {
             bytes.operands(codes[half], step, a[half][0], a[half][1]);
           uint32_t b0 = b[step / 2][step % 2 * 2],
                    b1 = b[step / 2][step % 2 * 2 + 1];
-          if constexpr (Codes::kSigned)
+          if constexpr (kFloats)
+            mmaF16(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
+          else if constexpr (Codes::kSigned)
             mmaS8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
           else
             mmaU8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
@@ -315,8 +364,12 @@ struct DigitProduct {
           int zero = Codes::kZero;
           if constexpr (Zero::kIsThere)
             zero = ofUnit<Zero>(companions.zeros, u, half);
-          float product = static_cast<float>(d[half * 2] * 256 +
-                                             d[half * 2 + 1] - zero * sum);
+          float product;
+          if constexpr (kFloats)
+            product = d[half * 2] + d[half * 2 + 1];
+          else
+            product = static_cast<float>(d[half * 2] * 256 + d[half * 2 + 1] -
+                                         zero * sum);
           if constexpr (kRowScale)
             sums[half] += product * factor;
           else
@@ -363,33 +416,40 @@ private:
     float toInteger = __uint_as_float((268 - exponent) << 23);
     float factor = isNumber ? __uint_as_float((exponent - 14) << 23)
                             : __uint_as_float(0x7fffffffu);
-    uint32_t low[2] = {}, high[2] = {};
     int sum = 0;
+    Vector<Part, 8> low, high;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      int number = isNumber ? __float2int_rn(values[i] * toInteger) : 0;
-      sum += number;
-      int place = Codes::place(i);
-      low[place / 4] |= static_cast<uint32_t>(number & 0xff) << place % 4 * 8;
-      high[place / 4] |= static_cast<uint32_t>(number + 128 >> 8 & 0xff)
-                         << place % 4 * 8;
+      float scaled = values[i] * toInteger;
+      if constexpr (kFloats) {
+        high[i] = fromFloat<f16>(isNumber ? scaled : 0);
+        low[i] = fromFloat<f16>(isNumber ? scaled - toFloat(high[i]) : 0);
+      } else {
+        int number = isNumber ? __float2int_rn(scaled) : 0;
+        sum += number;
+        int place = Codes::place(i);
+        low[place] = static_cast<int8_t>(number);
+        high[place] = static_cast<int8_t>(number + 128 >> 8);
+      }
     }
+    if constexpr (!kFloats)
 #pragma unroll
-    for (int other = 1; other < kEach / kParts; other *= 2)
-      sum += __shfl_xor_sync(kFullWarp, sum, other);
+      for (int other = 1; other < kEach / kParts; other *= 2)
+        sum += __shfl_xor_sync(kFullWarp, sum, other);
     if (at >= kEights)
       return;
     uint8_t *unit = token + its / 4 * kUnitBytes;
-    uint8_t *digits = unit + its % 4 * 2 * kColumns + eighth * 8;
-    *reinterpret_cast<uint2 *>(digits) = {high[0], high[1]};
-    *reinterpret_cast<uint2 *>(digits + kColumns) = {low[0], low[1]};
+    auto *parts =
+        reinterpret_cast<Vector<Part, 8> *>(unit + its % 4 * 2 * kPartBytes);
+    parts[eighth] = high;
+    parts[kEach + eighth] = low;
     if (eighth == 0)
       reinterpret_cast<float *>(unit + kFactorsAt)[its % 4] = factor;
-    if (eighth % (kEach / kParts) == 0)
+    if (!kFloats && eighth % (kEach / kParts) == 0)
       reinterpret_cast<int *>(
           unit + kSumsAt)[its % 4 * 2 + eighth / (kEach / kParts)] = sum;
     if (its % 4 == 0)
-      *reinterpret_cast<uint2 *>(unit + kZerosAt + eighth * 8) = {};
+      reinterpret_cast<Vector<Part, 8> *>(unit + kZerosAt)[eighth] = {};
   }
 
   void *const *operands;

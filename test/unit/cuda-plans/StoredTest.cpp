@@ -85,10 +85,42 @@ TEST_F(StoredKernelTest, ALinearOfOneTokenWalksTilesOfRows) {
   // Two tokens walk the tiles one after the other.
   EXPECT_THAT(plan(bytes(2, 8192, 3072)).functions[0].body,
               HasSubstr(", 8, 6, 3, 8>(p);"));
-  // Codes that are floats of eight bits are no integers.
-  EXPECT_EQ(headerOf(mxfp8(1, 8192, 3072)), "impls/linear.cuh");
   // Rows of 16.
   EXPECT_EQ(headerOf(bytes(1, 8200, 3072)), "impls/linear.cuh");
+}
+
+TEST_F(StoredKernelTest, OneTokenMeetsFloatsOfEightBitsAsF16) {
+  KernelPlan p = plan(mxfp8(1, 8192, 3072));
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_digits.cuh"));
+  // Six units for each of eight warps, with six bytes of scales for each of two
+  // rows: three stages. Of a unit of 64 columns the token has two f16 numbers
+  // for each, 16 zeros, and 48 bytes.
+  EXPECT_EQ(p.functions[0].sharedBytes,
+            8u * (3 * 6 * 1024 + 6 * (64 * 4 + 32 + 48)));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("linearDigits<1, false, "));
+  // Blocks of 128 rows, or all of them, have one scale.
+  LaunchDesc blocks = mxfp8(1, 8192, 3072);
+  for (int64_t rows : {128, 8192}) {
+    blocks.operands[2].blockRows = rows;
+    EXPECT_EQ(headerOf(blocks), "impls/linear_digits.cuh");
+  }
+  blocks.operands[2].blockRows = 3; // of which there are no whole ones
+  EXPECT_EQ(headerOf(blocks), "impls/linear.cuh");
+  EXPECT_EQ(headerOf(mxfp8(3, 8192, 3072)), "impls/linear_tile.cuh");
+}
+
+TEST_F(StoredKernelTest, TokensThatAreQuantisedByRowsAreSoInTheProduct) {
+  LaunchDesc perRow = launch("linear",
+                             {operand("x", bf16(), {2, 3072}),
+                              operand("w", e4m3(), {8192, 3072}),
+                              of("w_scale", f32(), {8192}, 3072, 3072),
+                              operand("out", bf16(), {2, 8192})},
+                             {{"act_group", 3072}});
+  KernelPlan p = plan(perRow);
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_digits.cuh"));
+  ASSERT_EQ(p.functions.size(), 1u); // nobody quantises before
+  EXPECT_THAT(p.functions[0].body, HasSubstr("linearDigits<1, true, "));
+  EXPECT_EQ(p.workspaceBytes, 0u);
 }
 
 TEST_F(StoredKernelTest, BlocksOfScalesAreWholeStretchesOrHalves) {

@@ -1,5 +1,6 @@
 #include "passes/Target/Sm90a/Plans/Digits.h"
 
+#include "passes/Target/Sm90a/Plans/Decoded.h"
 #include "passes/Target/Sm90a/Plans/Packed.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -11,16 +12,18 @@ using llvm::formatv;
 using namespace saddle;
 using namespace saddle::cuda;
 
-/// Bits of a code; 0 for what is no integer, or half of one.
+/// Bits of a code; 0 for what is neither an integer, or half of one, nor e4m3.
 static int64_t bitsOf(const Operand &elements) {
   const ops::Encoding &encoding = elements.encoding;
   if (encoding.rotated != 0)
     return 0;
   if (encoding.perElement == 2)
     return 4;
-  bool isInteger = elements.element.isUnsignedInteger(8) ||
-                   (elements.element.isSignedInteger(8) && encoding.zero == 0);
-  return isInteger ? 8 : 0;
+  bool isByte =
+      elements.element.isUnsignedInteger(8) ||
+      (encoding.zero == 0 && (elements.element.isSignedInteger(8) ||
+                              isa<Float8E4M3FNType>(elements.element)));
+  return isByte ? 8 : 0;
 }
 
 std::optional<DigitShape>
@@ -30,13 +33,14 @@ saddle::cuda::DigitShape::of(const StoredWeight &weight, int64_t rows,
                 *zero = weight.zero, *global = weight.globalScale;
   DigitShape shape = {};
   shape.bits = bitsOf(elements);
+  shape.partBytes = isa<Float8E4M3FNType>(elements.element) ? 2 : 1;
   int64_t stride = elements.strides[elements.strides.size() - 2];
   if (shape.bits == 0 || !scale || elements.alignment < 16 || stride % 16 != 0)
     return std::nullopt;
   int64_t cols = weight.cols(), stretch = shape.stretchColumns();
   // A row's numbers, one for all columns or for whole stretches.
   auto isOfRows = [&](const Operand &companion) {
-    return companion.blockRows == 1 && companion.alignment >= 4;
+    return rows % companion.blockRows == 0 && companion.alignment >= 4;
   };
   auto isOfStretches = [&](const Operand &companion) {
     return companion.blockCols >= cols || companion.blockCols % stretch == 0;
@@ -107,9 +111,10 @@ std::optional<KernelPlan>
 saddle::cuda::planLinearDigits(const LaunchDesc &launch,
                                const StoredWeight &w) {
   const Operand &x = launch.operands[0], &out = launch.operands.back();
-  int64_t tokens = x.shape[0], rows = w.elements.shape[0];
-  if (tokens > 2 || !canPlaceTokens(x) || launch.integer("act_group") > 0 ||
-      rows % 16 != 0)
+  int64_t tokens = x.shape[0], rows = w.elements.shape[0],
+          group = launch.integer("act_group");
+  if (tokens > 2 || !canPlaceTokens(x) ||
+      !canQuantiseRows(w.elements, group, w.cols()) || rows % 16 != 0)
     return std::nullopt;
   std::optional<DigitShape> shape = DigitShape::of(w, rows, kWarps);
   if (!shape || !shape->chooseDepth(tokens))
@@ -119,9 +124,9 @@ saddle::cuda::planLinearDigits(const LaunchDesc &launch,
   plan.headers = {"impls/linear_digits.cuh"};
   FunctionPlan product = walkingFunction("", *shape, items, tokens);
   product.body =
-      formatv("linearDigits<{0}, {1}, {2}, {3}, {4}>(p);", extentNumber(launch),
-              matrixType(x), w.type(), matrixType(out),
-              walkingArguments(product, *shape, items));
+      formatv("linearDigits<{0}, {1}, {2}, {3}, {4}, {5}>(p);",
+              extentNumber(launch), group > 0, matrixType(x), w.type(),
+              matrixType(out), walkingArguments(product, *shape, items));
   product.waitsItself = true;
   plan.functions.push_back(std::move(product));
   return plan;
@@ -133,7 +138,8 @@ saddle::cuda::planExpertsDigits(const ExpertsLaunch &op) {
   constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
   constexpr int64_t kChoicesOfCta = 4;
   if (op.tokens() > 2 || op.slots() > 32 || !canPlaceTokens(op.x) ||
-      op.group > 0 || op.inner() % 8 != 0 || op.hidden() % 16 != 0 ||
+      !canQuantiseRows(op.w13, op.group, std::max(op.hidden(), op.inner())) ||
+      op.inner() % 8 != 0 || op.hidden() % 16 != 0 ||
       op.held() * 2 * op.inner() > kLargest ||
       op.held() * op.hidden() > kLargest)
     return std::nullopt;
@@ -155,19 +161,19 @@ saddle::cuda::planExpertsDigits(const ExpertsLaunch &op) {
   std::string experts = matrixType(op.experts);
   int64_t items = op.inner() / 8 * op.pairs();
   FunctionPlan first = walkingFunction("up", *up, items, op.tokens());
-  first.body = formatv("expertsUpDigits<{0}, {1}, {2}, {3}, {4}, {5}>(p, "
+  first.body = formatv("expertsUpDigits<{0}, {1}, {2}, {3}, {4}, {5}, {6}>(p, "
                        "static_cast<float *>(p.workspace));",
-                       extentNumber(op.launch), matrixType(op.x), experts,
-                       op.stored13.type(), op.held(),
+                       extentNumber(op.launch), op.group > 0, matrixType(op.x),
+                       experts, op.stored13.type(), op.held(),
                        walkingArguments(first, *up, items));
   first.holdsNext = true; // `down` reads the choices
   plan.functions.push_back(std::move(first));
   FunctionPlan second;
   second.suffix = "down";
   second.body = formatv(
-      "expertsDownDigits<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}>(p, "
-      "static_cast<const float *>(p.workspace));",
-      extentNumber(op.launch), matrixType(op.weights), experts,
+      "expertsDownDigits<{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, "
+      "{10}>(p, static_cast<const float *>(p.workspace));",
+      extentNumber(op.launch), op.group > 0, matrixType(op.weights), experts,
       op.stored2.number, op.stored2.type(), matrixType(op.out), op.held(),
       cluster, down->warps, down->units);
   second.block = choices * down->warps * 32;
