@@ -37,28 +37,28 @@ def linear_of(weight):
     return linear
 
 
-def layer(kind, weight, **more):
-    return kind(bits=4, group_size=GROUP, sym=False, desc_act=False,
+def layer(kind, weight, bits, **more):
+    return kind(bits=bits, group_size=GROUP, sym=False, desc_act=False,
                 in_features=weight.shape[1], out_features=weight.shape[0],
                 bias=False, **more)
 
 
-def gptq(meant, scale, zero):
+def gptq(meant, scale, zero, bits):
     """What GPTQModel stores, and what it reads back from that."""
-    theirs = layer(TorchLinear, meant, format=FORMAT.GPTQ_V2)
+    theirs = layer(TorchLinear, meant, bits, format=FORMAT.GPTQ_V2)
     columns = torch.arange(meant.shape[1], dtype=torch.int32) // GROUP
     theirs.pack_original(linear_of(meant), scale.float(), zero, columns)
     theirs.post_init()
     back = theirs.dequantize_weight().T.float()
     # Files of the first version, with zeros less one, are what is published.
     convert_gptq_v2_to_v1_format_module(theirs,
-                                        QuantizeConfig(bits=4, group_size=GROUP))
+                                        QuantizeConfig(bits=bits, group_size=GROUP))
     return {"qweight": theirs.qweight, "qzeros": theirs.qzeros,
             "scales": theirs.scales, "g_idx": theirs.g_idx}, back
 
 
-def awq(meant, scale, zero):
-    theirs = layer(AwqTorchLinear, meant)
+def awq(meant, scale, zero, bits):
+    theirs = layer(AwqTorchLinear, meant, bits)
     theirs.pack(linear_of(meant), scale, zero.float())
     back = theirs._dequantize_weight_for_inference(torch.zeros(1, 1).half(),
                                                    dtype=torch.float16)
@@ -68,9 +68,10 @@ def awq(meant, scale, zero):
 
 def differences(name, weight):
     """Names of what is not equal."""
+    bits, pack = {"gptq": (4, gptq), "gptq_int8": (8, gptq), "awq": (4, awq)}[name]
     ours, meant = getattr(storage_formats, name)(weight)
-    _, zero, scale, _ = storage_formats.integers(weight, GROUP)
-    theirs, back = globals()[name](meant, scale, zero)
+    _, zero, scale, _ = storage_formats.integers(weight, GROUP, bits)
+    theirs, back = pack(meant, scale, zero, bits)
     found = [key for key in ours
              if not torch.equal(ours[key].contiguous(), theirs[key].contiguous())]
     # It multiplies in fp16.
@@ -83,7 +84,7 @@ def main():
     failures = 0
     for seed, (rows, cols, spread) in enumerate(
             [(64, 64, 1.0), (192, 128, 0.02), (16, 3072, 30.0), (256, 1536, 1e-2)]):
-        for name in ("gptq", "awq"):
+        for name in ("gptq", "gptq_int8", "awq"):
             torch.manual_seed(seed)
             found = differences(name, torch.randn(rows, cols) * spread)
             failures += bool(found)
