@@ -3,9 +3,9 @@
 //
 //   up    CTAs walk (pair, 8 columns) items, whose codes are fetched ahead; the
 //         warps divide the columns of x. silu(gate) * up, fp32
-//   down  a cluster for each 16 rows of w2 and token: CTAs divide the choices,
-//         warps of a CTA the columns of each; the first CTA adds the choices in
-//         ascending order
+//   down  a cluster for each block of rows of w2 and token: CTAs divide the
+//         choices, warps of a CTA the columns of each, and walk tiles of 16
+//         rows; the first CTA adds the choices in ascending order
 //
 // Floor: the bytes of the chosen experts over the memory bandwidth. Limits:
 // bf16 tokens, which stay as they are or are quantised by whole rows as their
@@ -118,21 +118,21 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
 }
 
 /// out[token] = the sum over its experts held here of weight * w2 inner[pair].
-/// The grid: clusters for blocks of 16 rows, tokens. A warp has a choice, or
-/// one of `kParts` parts of its columns. Waits itself, after it has begun to
-/// fetch weights.
+/// The grid: clusters for blocks of `kTiles` times 16 rows, tokens. A CTA has
+/// `kEach` choices; a warp has one of `kParts` parts of a choice's columns, and
+/// multiplies tile after tile, which are fetched ahead. Waits itself, after it
+/// has begun to fetch weights.
 template <int extent, bool isQuantised, typename Weights, typename Experts,
           int w2At, typename W2, typename Out, int64_t held, int cluster,
-          int kParts, int units>
+          int kEach, int kParts, int units, int depth, int kTiles>
 __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
-  using Product = DigitProduct<W2, units, 1>;
-  constexpr int kSlots = Experts::kCols;
+  using Product = DigitProduct<W2, units, depth>;
+  constexpr int kSlots = Experts::kCols, kRows = kTiles * 16;
   constexpr int kHidden = W2::kRows / held, kInner = W2::kCols;
-  static_assert(kHidden % 16 == 0, "tiles of rows are whole");
-  constexpr int kEach = (kSlots + cluster - 1) / cluster; // choices of a CTA
+  static_assert(kHidden % kRows == 0, "blocks of rows are whole");
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ SortedChoices<kSlots> choices;
-  __shared__ float products[kSlots][kParts][16];
+  __shared__ float products[kSlots][kParts][kRows];
   __shared__ TokenRows<isQuantised, kEach, kParts> rows;
   allowNext();
   int token = blockIdx.y;
@@ -141,8 +141,9 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   if constexpr (cluster > 1)
     beginInCluster();
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  int rank = blockIdx.x % cluster, firstRow = blockIdx.x / cluster * 16;
-  int slot = rank * kEach + warp / kParts, part = warp % kParts;
+  int rank = blockIdx.x % cluster, firstRow = blockIdx.x / cluster * kRows;
+  int its = warp / kParts; // choice of the CTA
+  int slot = rank * kEach + its, part = warp % kParts;
   uint8_t *ring = shared + warp * (Product::kRingBytes + Product::kTokenBytes);
   uint8_t *codes = ring + Product::kRingBytes;
   // The choices were there before `up` began; its results are not yet.
@@ -151,41 +152,56 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
           ? heldExpert<held>(p, Experts::row(p.operands[2], token)[slot])
           : -1;
   Product product(p.operands + w2At, ring, part * units);
-  typename Product::Companions companions;
-  if (expert >= 0) {
-    int row = static_cast<int>(expert) * kHidden + firstRow;
-    typename Product::Rows rows = {{row, row + 8}};
-    product.fetch(rows, 0);
-    companions = product.companionsOf(rows);
-  }
+  typename Product::Companions companions[depth];
+  auto fetch = [&](int tile) {
+    if (tile < kTiles) {
+      int row = static_cast<int>(expert) * kHidden + firstRow + tile * 16;
+      typename Product::Rows sixteen = {{row, row + 8}};
+      product.fetch(sixteen, tile % depth);
+      companions[tile % depth] = product.companionsOf(sixteen);
+    } else {
+      commitCopies();
+    }
+  };
+  if (expert >= 0)
+#pragma unroll
+    for (int tile = 0; tile < depth; ++tile)
+      fetch(tile);
   if (rank == 0)
     choices.template sort<Weights, Experts, held>(p, token);
   waitForPrevious();
-  float sums[2] = {};
   auto readInner =
       [row = inner + (static_cast<int64_t>(token) * kSlots + slot) * kInner](
           int column, float (&values)[8]) { readEight(row + column, values); };
-  int its = warp / kParts; // choice of the CTA
   if (expert >= 0)
     rows.template measure<Product>(its, part, part * units, readInner);
   if (isQuantised)
     __syncthreads();
-  if (expert >= 0) {
+  if (expert >= 0)
     Product::encode(codes, part * units, rows.reader(its, readInner));
-    waitCopies<0>();
-    product.multiply(codes, 0, companions, sums);
-  }
   if constexpr (cluster > 1)
     waitForCluster();
-  if (lane % 4 == 0 && slot < kSlots)
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float *to = &products[slot][part][half * 8 + lane / 4];
-      if (cluster > 1 && rank != 0)
-        storeInCluster(to, 0, sums[half]);
-      else
-        *to = sums[half];
+  for (int tile = 0; tile < kTiles; ++tile) {
+    float sums[2] = {};
+    if (expert >= 0) {
+      Product::template wait<depth - 1>();
+      product.multiply(codes, tile % depth, companions[tile % depth], sums);
+      if constexpr (kTiles > depth)
+        if (Product::kMeets)
+          __syncwarp();
+      fetch(tile + depth);
     }
+    if (lane % 4 == 0 && slot < kSlots)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float *to = &products[slot][part][tile * 16 + half * 8 + lane / 4];
+        if (cluster > 1 && rank != 0)
+          storeInCluster(to, 0, sums[half]);
+        else
+          *to = sums[half];
+      }
+  }
   if constexpr (cluster > 1) {
     arriveAtCluster();
     waitForCluster();
@@ -194,19 +210,18 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   } else {
     __syncthreads();
   }
-  int row = threadIdx.x;
-  if (row >= 16)
-    return;
-  float sum = 0;
-  for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
-    float product = 0;
+  for (int row = threadIdx.x; row < kRows; row += blockDim.x) {
+    float sum = 0;
+    for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
+      float product = 0;
 #pragma unroll
-    for (int j = 0; j < kParts; ++j)
-      product += products[choices.slots[i]][j][row];
-    sum += choices.weights[i] * product;
+      for (int j = 0; j < kParts; ++j)
+        product += products[choices.slots[i]][j][row];
+      sum += choices.weights[i] * product;
+    }
+    Out::row(p.operands[w2At + W2::kOperands], token)[firstRow + row] =
+        fromFloat<typename Out::Element>(sum);
   }
-  Out::row(p.operands[w2At + W2::kOperands], token)[firstRow + row] =
-      fromFloat<typename Out::Element>(sum);
 }
 
 } // namespace saddle::device

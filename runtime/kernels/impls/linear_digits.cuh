@@ -115,7 +115,7 @@ struct DigitItems {
       for (int stage = 0; stage < kDepth; ++stage) {
         if (item >= items)
           break;
-        waitCopies<kDepth - 2>();
+        Product::template wait<kDepth - 2>();
         fetch(item + (kDepth - 1) * step, (stage + kDepth - 1) % kDepth);
         float sums[2];
         product.multiply(codesOf(item), stage, companions[stage], sums);

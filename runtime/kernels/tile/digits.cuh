@@ -11,8 +11,9 @@
 // number of the token is off by at most 2^-16 of the largest of its stretch; of
 // f16 parts 2^-22 of itself, or 2^-39 of the largest.
 //
-// What a lane copies, no other lane reads: codes come by cp.async to places of
-// its own, and nobody waits for anybody.
+// Codes come by cp.async, where rows allow it in whole lines of 128 bytes,
+// which eight lanes copy; then a warp meets before it reads. Else what a lane
+// copies, no other lane reads, and nobody waits for anybody.
 
 #pragma once
 
@@ -126,8 +127,7 @@ struct CodeBytes<e4m3> {
   __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
                                            int step, uint32_t &low,
                                            uint32_t &high) const {
-    low = e4m3PairToF16(words[step]);
-    high = e4m3PairToF16(words[step] >> 16);
+    e4m3PairsToF16(words[step], low, high);
   }
 };
 
@@ -151,11 +151,27 @@ struct DigitProduct {
   using Scale = typename Weights::Scale;
   using Zero = typename Weights::Zero;
   using Global = typename Weights::Global;
+  /// Of a companion in the ring: bytes of a row, or 0.
+  template <typename C>
+  static constexpr int pieceOf() {
+    if constexpr (C::kIsThere)
+      return digitPiece(units, 512 / Codes::kBits, C::kBlockCols,
+                        sizeof(typename C::Element), C::kRowBytes);
+    else
+      return 0;
+  }
+  /// One scale for all columns multiplies the sums of all.
+  static constexpr bool kRowScale = Scale::kBlockCols >= Weights::kCols;
+  static constexpr int kScalePiece = kRowScale ? 0 : pieceOf<Scale>(),
+                       kZeroPiece = pieceOf<Zero>();
   static constexpr DigitLayout kLayout = {Codes::kBits, sizeof(Part), units,
-                                          depth};
+                                          depth, kScalePiece + kZeroPiece};
   static constexpr int kDepth = depth;
   static constexpr int kStageBytes = kLayout.stageBytes(),
                        kRingBytes = kLayout.ringBytes();
+  /// Of a stage: pieces of companions stand behind the codes.
+  static constexpr int kScalePiecesAt = kLayout.codeBytes(),
+                       kZeroPiecesAt = kScalePiecesAt + 16 * kScalePiece;
   /// Of a unit of a token, and of this warp's units.
   static constexpr int kUnitBytes = kLayout.unitBytes(),
                        kTokenBytes = kLayout.tokenBytes();
@@ -169,8 +185,6 @@ struct DigitProduct {
   static constexpr int kStretches = Weights::kCols / kColumns;
   static_assert(kStretches * kColumns == Weights::kCols,
                 "stretches are never cut");
-  /// One scale for all columns multiplies the sums of all.
-  static constexpr bool kRowScale = Scale::kBlockCols >= Weights::kCols;
   /// Scales of a stretch.
   static constexpr int kParts =
       Scale::kBlockCols < kColumns ? kColumns / Scale::kBlockCols : 1;
@@ -185,7 +199,8 @@ struct DigitProduct {
   /// Numbers of a companion that a lane holds of a row.
   template <typename C>
   static constexpr int kHeld = kIsOfUnits<C> ? (units + 3) / 4 : units;
-  static constexpr int kScales = kRowScale ? 1 : kHeld<Scale>;
+  static constexpr int kScales = kRowScale || kScalePiece ? 1 : kHeld<Scale>;
+  static constexpr int kZeros = Zero::kIsThere && !kZeroPiece ? kHeld<Zero> : 1;
   static_assert(kParts == 1 || Scale::kRowBytes % 2 == 0,
                 "two scales are read at a time");
   /// The scales of a stretch as they are stored.
@@ -194,39 +209,80 @@ struct DigitProduct {
                          std::conditional_t<kParts == 2, uint16_t, uint8_t>>;
   static_assert(sizeof(ScaleBits) == kParts * sizeof(typename Scale::Element));
 
+  /// Whether a warp has whole lines of a row, so that eight lanes copy one:
+  /// from halves of lines the memory gives less.
+  static constexpr bool kLines = units % 2 == 0 && kStretches % 8 == 0;
+  /// Whether lanes read what others have copied.
+  static constexpr bool kMeets = kLines || kScalePiece + kZeroPiece > 0;
+
   /// The first of each eight rows, among those of all members.
   struct Rows {
     int first[2];
   };
-  /// Scales and zeros of a lane's stretches of a warp's rows, and the global
-  /// scale.
+  /// Scales and zeros of a lane's stretches of a warp's rows that are not in
+  /// the ring, and the global scale.
   struct Companions {
     ScaleBits scales[kScales][2];
-    uint8_t zeros[Zero::kIsThere ? kHeld<Zero> : 1][2];
+    uint8_t zeros[kZeros][2];
     float globals[2];
   };
 
   /// `ring` is this warp's; its units begin at `firstUnit` of a row.
   __device__ __forceinline__ DigitProduct(void *const *operands, uint8_t *ring,
                                           int firstUnit)
-      : operands(operands), ring(sharedAddress(ring) + threadIdx.x % 32 * 16),
+      : operands(operands), ring(sharedAddress(ring)),
         firstStretch(firstUnit * 4 + threadIdx.x % 4),
         bytes(unknownZero(operands[0])) {}
 
   /// Starts to copy the codes of `rows` to a stage, as one group of copies.
+  /// What the stage held has been read, and the warp has met.
   __device__ __forceinline__ void fetch(const Rows &rows, int stage) const {
-    uint32_t to = ring + stage * kStageBytes;
+    int lane = threadIdx.x % 32;
+    if constexpr (kLines) {
+      // Line i of a row: which of four rows, and which of eight stretches.
+      int row = lane / 8, at = lane % 8, firstUnit = firstStretch / 4;
+      uint32_t to =
+          ring + stage * kStageBytes + row * 128 + (at ^ row % 2 * 4) * 16;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      auto *row = reinterpret_cast<const uint8_t *>(Weights::Elements::row(
-                      operands[0], rows.first[half] + threadIdx.x % 32 / 4)) +
-                  firstStretch * 16;
+      for (int fours = 0; fours < 4; ++fours) {
+        auto *from =
+            reinterpret_cast<const uint8_t *>(Weights::Elements::row(
+                operands[0], rows.first[fours / 2] + fours % 2 * 4 + row)) +
+            firstUnit * 64 + at * 16;
 #pragma unroll
-      for (int u = 0; u < units; ++u)
-        copyAsync16(to + (u * 2 + half) * 512,
-                    row + (isThere(u) ? u * 64 : -firstStretch * 16));
+        for (int u = 0; u < units; u += 2)
+          copyAsync16(to + u * 1024 + fours * 512,
+                      from + (firstUnit + u < kStretches / 4
+                                  ? u * 64
+                                  : -firstUnit * 64));
+      }
+    } else {
+      uint32_t to = ring + stage * kStageBytes + lane * 16;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        auto *row = reinterpret_cast<const uint8_t *>(Weights::Elements::row(
+                        operands[0], rows.first[half] + lane / 4)) +
+                    firstStretch * 16;
+#pragma unroll
+        for (int u = 0; u < units; ++u)
+          copyAsync16(to + (u * 2 + half) * 512,
+                      row + (isThere(u) ? u * 64 : -firstStretch * 16));
+      }
     }
+    uint32_t to = ring + stage * kStageBytes;
+    if constexpr (kScalePiece > 0)
+      fetchPieces<Scale, kScalePiece>(operands[1], rows, to + kScalePiecesAt);
+    if constexpr (kZeroPiece > 0)
+      fetchPieces<Zero, kZeroPiece>(operands[2], rows, to + kZeroPiecesAt);
     commitCopies();
+  }
+  /// Until at most the last `pending` groups are under way, and all lanes are
+  /// done with what they have read.
+  template <int pending>
+  static __device__ __forceinline__ void wait() {
+    waitCopies<pending>();
+    if constexpr (kMeets)
+      __syncwarp();
   }
 
   __device__ __forceinline__ Companions companionsOf(const Rows &rows) const {
@@ -234,12 +290,14 @@ struct DigitProduct {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       int row = rows.first[half] + threadIdx.x % 32 / 4;
-      auto *scales = Scale::row(operands[1], 0, row);
+      if constexpr (kScalePiece == 0) {
+        auto *scales = Scale::row(operands[1], 0, row);
 #pragma unroll
-      for (int i = 0; i < kScales; ++i)
-        result.scales[i][half] = __ldg(reinterpret_cast<const ScaleBits *>(
-            kRowScale ? scales : entryOf<Scale>(scales, i)));
-      if constexpr (Zero::kIsThere) {
+        for (int i = 0; i < kScales; ++i)
+          result.scales[i][half] = __ldg(reinterpret_cast<const ScaleBits *>(
+              kRowScale ? scales : entryOf<Scale>(scales, i)));
+      }
+      if constexpr (Zero::kIsThere && kZeroPiece == 0) {
         auto *zeros = Zero::row(operands[2], 0, row);
 #pragma unroll
         for (int i = 0; i < kHeld<Zero>; ++i)
@@ -322,7 +380,6 @@ struct DigitProduct {
     // The parts of lane t's stretch are columns 2 t and 2 t + 1 of the token.
     const uint8_t *digits =
         token + (g / 2 == t ? (t * 2 + g % 2) * kPartBytes : kZerosAt);
-    uint32_t from = ring + stage * kStageBytes;
     sums[0] = sums[1] = 0;
 #pragma unroll
     for (int u = 0; u < units; ++u) {
@@ -336,7 +393,7 @@ struct DigitProduct {
       Vector<uint32_t, 4> codes[2];
 #pragma unroll
       for (int half = 0; half < 2; ++half)
-        codes[half] = loadCodes(from + (u * 2 + half) * 512);
+        codes[half] = loadCodes(placeOf(stage, u, half));
 #pragma unroll
       for (int part = 0; part < kParts; ++part) {
         std::conditional_t<kFloats, float, int> d[4] = {};
@@ -363,7 +420,7 @@ struct DigitProduct {
         for (int half = 0; half < 2; ++half) {
           int zero = Codes::kZero;
           if constexpr (Zero::kIsThere)
-            zero = ofUnit<Zero>(companions.zeros, u, half);
+            zero = zeroOf(companions, stage, u, half);
           float product;
           if constexpr (kFloats)
             product = d[half * 2] + d[half * 2 + 1];
@@ -375,8 +432,7 @@ struct DigitProduct {
           else
             sums[half] +=
                 product *
-                (factor *
-                 scaleOf(ofUnit<Scale>(companions.scales, u, half), part));
+                (factor * scaleOf(scaleBits(companions, stage, u, half), part));
         }
       }
     }
@@ -396,6 +452,19 @@ struct DigitProduct {
   }
 
 private:
+  /// Where this lane finds its codes. Halves of a line change places in every
+  /// other row, so that eight lanes that read half of two lines meet all banks.
+  __device__ __forceinline__ uint32_t placeOf(int stage, int unit,
+                                              int half) const {
+    int lane = threadIdx.x % 32;
+    uint32_t from = ring + stage * kStageBytes;
+    if constexpr (kLines)
+      return from + lane / 4 * 128 + (unit % 2 ^ lane / 4 % 2) * 64 +
+             lane % 4 * 16 + unit / 2 * 2048 + half * 1024;
+    else
+      return from + lane * 16 + (unit * 2 + half) * 512;
+  }
+
   /// Encodes the eight columns of that number. For whole warps.
   static __device__ __forceinline__ void encodeEight(uint8_t *token, int at,
                                                      const float (&values)[8]) {
@@ -453,7 +522,7 @@ private:
   }
 
   void *const *operands;
-  uint32_t ring;    // this lane's first place
+  uint32_t ring;
   int firstStretch; // this lane's, of a row
   Codes bytes;
 
@@ -489,6 +558,59 @@ private:
                          : -firstStretch * kColumns / kBlock);
     }
   }
+  /// Copies the pieces that 16 rows have of a companion to `to`, one behind the
+  /// other.
+  template <typename C, int piece>
+  __device__ __forceinline__ void
+  fetchPieces(const void *companion, const Rows &rows, uint32_t to) const {
+    constexpr int kStep = piece % 16 == 0 && C::kRowBytes % 16 == 0 ? 16
+                          : piece % 8 == 0 && C::kRowBytes % 8 == 0 ? 8
+                                                                    : 4;
+    constexpr int kEach = piece / kStep, kCopies = 16 * kEach;
+    int lane = threadIdx.x % 32, begin = firstStretch / 4 * (piece / units);
+#pragma unroll
+    for (int first = 0; first < kCopies; first += 32) {
+      int copy = first + lane, row = copy / kEach;
+      int at = begin + copy % kEach * kStep;
+      // Behind the last column the token is zero: any numbers will do.
+      if (kStretches % (units * 4) != 0 && at + kStep > C::kRowBytes)
+        at = 0;
+      auto *from = reinterpret_cast<const uint8_t *>(
+          C::row(companion, 0,
+                 (row % 16 < 8 ? rows.first[0] : rows.first[1]) + row % 8));
+      if (kCopies % 32 == 0 || copy < kCopies)
+        copyAsync<kStep>(to + copy * kStep, from + at);
+    }
+  }
+  /// Where this lane's numbers of a unit are in such a piece of row g + 8 half.
+  template <typename C, int piece>
+  static __device__ __forceinline__ uint32_t inPiece(int unit, int half) {
+    int lane = threadIdx.x % 32;
+    constexpr int kBytes = sizeof(typename C::Element);
+    return (half * 8 + lane / 4) * piece + unit * (piece / units) +
+           lane % 4 * kColumns / static_cast<int>(C::kBlockCols) * kBytes;
+  }
+  __device__ __forceinline__ ScaleBits scaleBits(const Companions &companions,
+                                                 int stage, int unit,
+                                                 int half) const {
+    uint32_t pieces = ring + stage * kStageBytes + kScalePiecesAt;
+    if constexpr (kScalePiece > 0)
+      return loadSharedAs<ScaleBits>(pieces +
+                                     inPiece<Scale, kScalePiece>(unit, half));
+    else
+      return ofUnit<Scale>(companions.scales, unit, half);
+  }
+  __device__ __forceinline__ uint8_t zeroOf(const Companions &companions,
+                                            int stage, int unit,
+                                            int half) const {
+    uint32_t pieces = ring + stage * kStageBytes + kZeroPiecesAt;
+    if constexpr (kZeroPiece > 0)
+      return loadSharedAs<uint8_t>(pieces +
+                                   inPiece<Zero, kZeroPiece>(unit, half));
+    else
+      return ofUnit<Zero>(companions.zeros, unit, half);
+  }
+
   /// The number of a unit of a row, of those that lanes hold.
   template <typename C, typename T, int count>
   static __device__ __forceinline__ T ofUnit(const T (&held)[count][2],

@@ -19,9 +19,6 @@ struct DigitShape : device::DigitLayout {
   static std::optional<DigitShape> of(const StoredWeight &weight, int64_t rows,
                                       int64_t mostWarps);
 
-  /// Chooses how far codes are fetched ahead by a CTA that keeps `tokens`
-  /// tokens; false when there is no room.
-  bool chooseDepth(int64_t tokens);
   /// Of a CTA in which `parts` times as many warps keep `tokens` tokens each.
   int64_t sharedBytes(int64_t tokens, int64_t parts = 1) const {
     return parts * warps * warpBytes(tokens);
