@@ -24,17 +24,21 @@ template <int most>
 struct HeldPairs {
   int count, experts[most], pairs[most];
 
-  /// By the warp. The pairs of `tokens` tokens.
+  /// By the warp. The pairs of `tokens` tokens; what others chose, too, is read
+  /// before that number is there.
   template <typename Experts, int64_t held>
   __device__ __forceinline__ void find(const LaunchParams &p, int tokens) {
     int lane = threadIdx.x % 32, found = 0;
     constexpr int kSlots = Experts::kCols;
-    for (int first = 0; first < tokens * kSlots; first += 32) {
+#pragma unroll
+    for (int first = 0; first < most; first += 32) {
       int pair = first + lane;
-      int expert = -1;
-      if (pair < tokens * kSlots)
-        expert = static_cast<int>(heldExpert<held>(
-            p, Experts::row(p.operands[2], pair / kSlots)[pair % kSlots]));
+      int chosen = pair < most ? Experts::row(p.operands[2],
+                                              pair / kSlots)[pair % kSlots]
+                               : 0;
+      int expert = pair < tokens * kSlots
+                       ? static_cast<int>(heldExpert<held>(p, chosen))
+                       : -1;
       uint32_t those = __ballot_sync(kFullWarp, expert >= 0);
       if (expert >= 0) {
         int place = found + __popc(those & ((1u << lane) - 1));
@@ -135,22 +139,20 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   __shared__ float products[kSlots][kParts][kRows];
   __shared__ TokenRows<isQuantised, kEach, kParts> rows;
   allowNext();
-  int token = blockIdx.y;
-  if (token >= p.step->counts[extent])
-    return waitForPrevious(); // a kernel is complete after those before it
   if constexpr (cluster > 1)
     beginInCluster();
+  int token = blockIdx.y;
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int rank = blockIdx.x % cluster, firstRow = blockIdx.x / cluster * kRows;
   int its = warp / kParts; // choice of the CTA
   int slot = rank * kEach + its, part = warp % kParts;
   uint8_t *ring = shared + warp * (Product::kRingBytes + Product::kTokenBytes);
   uint8_t *codes = ring + Product::kRingBytes;
-  // The choices were there before `up` began; its results are not yet.
-  int64_t expert =
-      slot < kSlots
-          ? heldExpert<held>(p, Experts::row(p.operands[2], token)[slot])
-          : -1;
+  // The choices were there before `up` began; its results are not yet. Nobody
+  // waits for the count first: rows behind it have choices of nobody.
+  int chosen = slot < kSlots ? Experts::row(p.operands[2], token)[slot] : 0;
+  bool isToken = token < p.step->counts[extent];
+  int64_t expert = slot < kSlots && isToken ? heldExpert<held>(p, chosen) : -1;
   Product product(p.operands + w2At, ring, part * units);
   typename Product::Companions companions[depth];
   auto fetch = [&](int tile) {
@@ -210,7 +212,7 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   } else {
     __syncthreads();
   }
-  for (int row = threadIdx.x; row < kRows; row += blockDim.x) {
+  for (int row = threadIdx.x; isToken && row < kRows; row += blockDim.x) {
     float sum = 0;
     for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
       float product = 0;
