@@ -36,15 +36,25 @@ struct DigitLayout {
   constexpr int64_t stageBytes() const { return codeBytes() + 16 * pieces; }
   constexpr int64_t ringBytes() const { return depth * stageBytes(); }
 
-  // A unit of a token: two parts of each column, as many zeros as a stretch
-  // has columns, four exponents, and sums of each half of a stretch.
+  // A unit of a token: two parts of each column, for digits as many zeros as a
+  // stretch has columns, four exponents, and for digits sums of each half of a
+  // stretch. The zeros of f16 parts stand behind all units: rows are long.
+  constexpr bool isOfDigits() const { return partBytes == 1; }
   constexpr int64_t digitBytes() const { return 2 * partBytes * unitColumns(); }
+  constexpr int64_t zeroBytes() const { return partBytes * stretchColumns(); }
+  constexpr int64_t zerosAt() const {
+    return isOfDigits() ? digitBytes() : units * unitBytes();
+  }
   constexpr int64_t factorsAt() const {
-    return digitBytes() + partBytes * stretchColumns();
+    return digitBytes() + (isOfDigits() ? zeroBytes() : 0);
   }
   constexpr int64_t sumsAt() const { return factorsAt() + 4 * 4; }
-  constexpr int64_t unitBytes() const { return sumsAt() + 4 * 2 * 4; }
-  constexpr int64_t tokenBytes() const { return units * unitBytes(); }
+  constexpr int64_t unitBytes() const {
+    return sumsAt() + (isOfDigits() ? 4 * 2 * 4 : 0);
+  }
+  constexpr int64_t tokenBytes() const {
+    return units * unitBytes() + (isOfDigits() ? 0 : zeroBytes());
+  }
   constexpr int64_t warpBytes(int64_t tokens) const {
     return ringBytes() + tokens * tokenBytes();
   }

@@ -175,7 +175,7 @@ struct DigitProduct {
   /// Of a unit of a token, and of this warp's units.
   static constexpr int kUnitBytes = kLayout.unitBytes(),
                        kTokenBytes = kLayout.tokenBytes();
-  static constexpr int kZerosAt = kLayout.digitBytes(),
+  static constexpr int kZerosAt = kLayout.zerosAt(),
                        kFactorsAt = kLayout.factorsAt(),
                        kSumsAt = kLayout.sumsAt();
   static constexpr int kColumns = kLayout.stretchColumns(); // of a stretch
@@ -380,14 +380,15 @@ struct DigitProduct {
     // The parts of lane t's stretch are columns 2 t and 2 t + 1 of the token.
     const uint8_t *digits =
         token + (g / 2 == t ? (t * 2 + g % 2) * kPartBytes : kZerosAt);
+    const int next = kFloats && g / 2 != t ? 0 : kUnitBytes;
     sums[0] = sums[1] = 0;
 #pragma unroll
     for (int u = 0; u < units; ++u) {
       Vector<uint32_t, 4> b[kPartBytes / 16]; // two steps each
 #pragma unroll
       for (int i = 0; i < kPartBytes / 16; ++i)
-        b[i] = reinterpret_cast<const Vector<uint32_t, 4> *>(digits +
-                                                             u * kUnitBytes)[i];
+        b[i] =
+            reinterpret_cast<const Vector<uint32_t, 4> *>(digits + u * next)[i];
       const uint8_t *unit = token + u * kUnitBytes;
       float factor = reinterpret_cast<const float *>(unit + kFactorsAt)[t];
       Vector<uint32_t, 4> codes[2];
@@ -517,8 +518,9 @@ private:
     if (!kFloats && eighth % (kEach / kParts) == 0)
       reinterpret_cast<int *>(
           unit + kSumsAt)[its % 4 * 2 + eighth / (kEach / kParts)] = sum;
-    if (its % 4 == 0)
-      reinterpret_cast<Vector<Part, 8> *>(unit + kZerosAt)[eighth] = {};
+    if (its % (kFloats ? units * 4 : 4) == 0)
+      reinterpret_cast<Vector<Part, 8> *>((kFloats ? token : unit) +
+                                          kZerosAt)[eighth] = {};
   }
 
   void *const *operands;

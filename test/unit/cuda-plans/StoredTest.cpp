@@ -75,9 +75,9 @@ TEST_F(StoredKernelTest, ALinearOfOneTokenWalksTilesOfRows) {
   EXPECT_THAT(p.headers, ElementsAre("impls/linear_digits.cuh"));
   ASSERT_EQ(p.functions.size(), 1u);
   EXPECT_TRUE(p.functions[0].waitsItself);
-  // Bytes: units of 64 columns, four for each of twelve warps; with three stages
-  // a CTA takes 147 KB and 9 KB of the token, so that there is one for each
-  // multiprocessor, and 512 tiles are four at most.
+  // Bytes: units of 64 columns, four for each of twelve warps; with three
+  // stages a CTA takes 147 KB and 9 KB of the token, so that there is one for
+  // each multiprocessor, and 512 tiles are four at most.
   EXPECT_EQ(p.functions[0].grid[0], 132u);
   EXPECT_THAT(p.functions[0].body, HasSubstr(", 12, 4, 3, 4>(p);"));
   // Twice as long rows have room for two stages.
@@ -94,10 +94,13 @@ TEST_F(StoredKernelTest, OneTokenMeetsFloatsOfEightBitsAsF16) {
   KernelPlan p = plan(mxfp8(1, 8192, 3072));
   EXPECT_THAT(p.headers, ElementsAre("impls/linear_digits.cuh"));
   // Four units for each of twelve warps, with two scales of a byte for each of
-  // 16 rows: three stages. Of a unit of 64 columns the token has two f16 numbers
-  // for each, 16 zeros, and 48 bytes.
+  // 16 rows: three stages. Of a unit of 64 columns the token has two f16
+  // numbers for each and four exponents, and 16 zeros in all.
   EXPECT_EQ(p.functions[0].sharedBytes,
-            12u * (3 * 4 * (1024 + 16 * 2) + 4 * (64 * 4 + 32 + 48)));
+            12u * (3 * 4 * (1024 + 16 * 2) + 4 * (64 * 4 + 16) + 32));
+  // The output product of the whole model has room for two stages.
+  EXPECT_THAT(plan(mxfp8(1, 3072, 6144)).functions[0].body,
+              HasSubstr(", 12, 8, 2, 2>(p);"));
   EXPECT_THAT(p.functions[0].body, HasSubstr("linearDigits<1, false, "));
   // Blocks of 128 rows, or all of them, have one scale.
   LaunchDesc blocks = mxfp8(1, 8192, 3072);

@@ -98,18 +98,14 @@ static int64_t warpsOf(const Operand &elements) {
   return bitsOf(elements) == 8 ? 16 : 8;
 }
 
-/// Bytes of shared memory that a kernel has beside those of the shape, but for
-/// what it says.
-static constexpr int64_t kBeside = 3072;
-
 /// A function whose CTAs walk `items` of `shape` with `tokens` tokens, of which
 /// as many share a multiprocessor as leave the fewest idle in the last round;
 /// then as many as fit; then with codes fetched as far ahead as fits. Sets the
-/// shape's depth. None when there is no room.
-static std::optional<FunctionPlan> walkingFunction(StringRef suffix,
-                                                   DigitShape &shape,
-                                                   int64_t items,
-                                                   int64_t tokens) {
+/// shape's depth. None when there is no room. Each warp of the kernel has
+/// `beside` bytes of shared memory besides.
+static std::optional<FunctionPlan>
+walkingFunction(StringRef suffix, DigitShape &shape, int64_t items,
+                int64_t tokens, int64_t beside) {
   std::optional<FunctionPlan> best;
   std::tuple<int64_t, int64_t, int64_t> bestOf;
   int64_t bestDepth = 0;
@@ -122,8 +118,10 @@ static std::optional<FunctionPlan> walkingFunction(StringRef suffix,
       int64_t ctas = std::min(items, kMultiprocessors * resident);
       int64_t rounds = ceilDiv(items, ctas);
       int64_t bytes = shape.sharedBytes(tokens);
-      int64_t sums = rounds * shape.warps * 64;
-      if (resident * (bytes + sums + kBeside) > kSharedMemory)
+      // The machine takes a kilobyte for each CTA; of the first it is not
+      // counted.
+      int64_t all = bytes + shape.warps * (rounds * 64 + beside) + 1024;
+      if (resident * all > kH200.sharedBytes + 1024)
         break;
       int64_t busy = 40 * items / (rounds * kMultiprocessors * resident);
       std::tuple<int64_t, int64_t, int64_t> of = {busy, resident, depth};
@@ -164,7 +162,7 @@ saddle::cuda::planLinearDigits(const LaunchDesc &launch,
   if (!shape)
     return std::nullopt;
   std::optional<FunctionPlan> walking =
-      walkingFunction("", *shape, items, tokens);
+      walkingFunction("", *shape, items, tokens, 4 * tokens);
   if (!walking)
     return std::nullopt;
   KernelPlan plan;
@@ -221,8 +219,8 @@ static std::optional<DownShape> chooseDown(const ExpertsLaunch &op) {
         if (depth * down.shape.held > 36)
           continue;
         int64_t sums = op.slots() * down.shape.warps * tiles * 64;
-        int64_t fits = kSharedMemory /
-                       (down.shape.sharedBytes(1, choices) + sums + kBeside);
+        int64_t fits =
+            kSharedMemory / (down.shape.sharedBytes(1, choices) + sums + 2048);
         int64_t registers = 20 / down.warps();
         down.resident = std::min({fits, registers, int64_t(4)});
         if (down.resident < 1)
@@ -262,8 +260,8 @@ saddle::cuda::planExpertsDigits(const ExpertsLaunch &op) {
   std::optional<DownShape> down = chooseDown(op);
   if (!up || !down)
     return std::nullopt;
-  std::optional<FunctionPlan> walking =
-      walkingFunction("up", *up, items, op.tokens());
+  std::optional<FunctionPlan> walking = walkingFunction(
+      "up", *up, items, op.tokens(), 4 * op.tokens() + 8 * op.pairs() + 8);
   if (!walking)
     return std::nullopt;
 
