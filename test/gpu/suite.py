@@ -51,6 +51,7 @@ fp8-half-blocks | f32 bf16 | tp=1 tp=4 tp=8
 fp8-channels    | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
 storage/awq               | f32 | tp=1 tp=2
 storage/gptq              | f32 | tp=1 tp=2,ep=2
+storage/gptq-int8         | f32 | tp=1 tp=2
 storage/packed-int4-zeros | f32 | tp=1 tp=2
 storage/mixed             | f32 | tp=1 tp=2
 storage/mxfp4             | f32 | tp=1 tp=2

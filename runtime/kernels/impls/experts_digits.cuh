@@ -1,14 +1,15 @@
 // experts for one token or two with weights of integer codes, of four bits or
-// eight (tile/digits.cuh), in two functions:
+// eight, or e4m3 codes (tile/digits.cuh), in two functions:
 //
 //   up    CTAs walk (pair, 8 columns) items, whose codes are fetched ahead; the
 //         warps divide the columns of x. silu(gate) * up, fp32
-//   down  a cluster for each 16 rows of w2 and token: CTAs divide the choices,
-//         warps of a CTA the columns of each; the first CTA adds the choices in
-//         ascending order
+//   down  a cluster for each block of rows of w2 and token: CTAs divide the
+//         choices, warps of a CTA the columns of each, and walk tiles of 16
+//         rows; the first CTA adds the choices in ascending order
 //
 // Floor: the bytes of the chosen experts over the memory bandwidth. Limits:
-// bf16 tokens, rows in tiles of 16 (8 of w1 and of w3), whole stretches.
+// bf16 tokens, which stay as they are or are quantised by whole rows as their
+// activations are, rows in tiles of 16 (8 of w1 and of w3), whole stretches.
 
 #pragma once
 
@@ -23,17 +24,21 @@ template <int most>
 struct HeldPairs {
   int count, experts[most], pairs[most];
 
-  /// By the warp. The pairs of `tokens` tokens.
+  /// By the warp. The pairs of `tokens` tokens; what others chose, too, is read
+  /// before that number is there.
   template <typename Experts, int64_t held>
   __device__ __forceinline__ void find(const LaunchParams &p, int tokens) {
     int lane = threadIdx.x % 32, found = 0;
     constexpr int kSlots = Experts::kCols;
-    for (int first = 0; first < tokens * kSlots; first += 32) {
+#pragma unroll
+    for (int first = 0; first < most; first += 32) {
       int pair = first + lane;
-      int expert = -1;
-      if (pair < tokens * kSlots)
-        expert = static_cast<int>(heldExpert<held>(
-            p, Experts::row(p.operands[2], pair / kSlots)[pair % kSlots]));
+      int chosen = pair < most ? Experts::row(p.operands[2],
+                                              pair / kSlots)[pair % kSlots]
+                               : 0;
+      int expert = pair < tokens * kSlots
+                       ? static_cast<int>(heldExpert<held>(p, chosen))
+                       : -1;
       uint32_t those = __ballot_sync(kFullWarp, expert >= 0);
       if (expert >= 0) {
         int place = found + __popc(those & ((1u << lane) - 1));
@@ -50,8 +55,8 @@ struct HeldPairs {
 
 /// inner[pair] = silu(gate) * up, fp32. The grid: CTAs of `warps` warps, each
 /// with at most `most` items.
-template <int extent, typename X, typename Experts, typename W13, int64_t held,
-          int warps, int units, int depth, int most>
+template <int extent, bool isQuantised, typename X, typename Experts,
+          typename W13, int64_t held, int warps, int units, int depth, int most>
 __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   using Product = DigitProduct<W13, units, depth>;
   constexpr int kTokens = X::kRows, kSlots = Experts::kCols;
@@ -61,6 +66,7 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ HeldPairs<kTokens * kSlots> chosenByWarps[warps];
   __shared__ DigitItems<Product, warps, most> sums;
+  __shared__ TokenRows<isQuantised, kTokens, warps> rows;
   int warp = threadIdx.x / 32;
   int tokens = static_cast<int>(p.step->counts[extent]);
   uint8_t *ring =
@@ -69,7 +75,7 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   HeldPairs<kTokens * kSlots> &chosen = chosenByWarps[warp];
   chosen.template find<Experts, held>(p, tokens);
   // One token's columns come before weights are under way.
-  constexpr bool kEarly = kTokens == 1 && Product::kRounds <= 2;
+  constexpr bool kEarly = kTokens == 1 && Product::kRounds <= 2 && !isQuantised;
   auto readX = [&](int token) {
     return [&p, token](int column, float (&values)[8]) {
       readEight(X::row(p.operands[0], token) + column, values);
@@ -78,6 +84,8 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
   typename Product::template Values<kEarly ? Product::kRounds : 1> early;
   if constexpr (kEarly)
     Product::template read<Product::kRounds>(early, 0, warp * units, readX(0));
+  for (int token = 0; token < tokens; ++token)
+    rows.template measure<Product>(token, warp, warp * units, readX(token));
   Product product(p.operands + 3, ring, warp * units);
   int items = chosen.count * kTiles;
   sums.sum(
@@ -92,9 +100,11 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
           Product::template write<Product::kRounds>(codes, 0, early);
           __syncwarp();
         } else {
+          if (isQuantised)
+            __syncthreads();
           for (int token = 0; token < tokens; ++token)
             Product::encode(codes + token * Product::kTokenBytes, warp * units,
-                            readX(token));
+                            rows.reader(token, readX(token)));
         }
       },
       [&](int item) {
@@ -112,68 +122,88 @@ __device__ void expertsUpDigits(const LaunchParams &p, float *inner) {
 }
 
 /// out[token] = the sum over its experts held here of weight * w2 inner[pair].
-/// The grid: clusters for blocks of 16 rows, tokens. A warp has a choice, or
-/// one of `kParts` parts of its columns. Waits itself, after it has begun to
-/// fetch weights.
-template <int extent, typename Weights, typename Experts, int w2At, typename W2,
-          typename Out, int64_t held, int cluster, int kParts, int units>
+/// The grid: clusters for blocks of `kTiles` times 16 rows, tokens. A CTA has
+/// `kEach` choices; a warp has one of `kParts` parts of a choice's columns, and
+/// multiplies tile after tile, which are fetched ahead. Waits itself, after it
+/// has begun to fetch weights.
+template <int extent, bool isQuantised, typename Weights, typename Experts,
+          int w2At, typename W2, typename Out, int64_t held, int cluster,
+          int kEach, int kParts, int units, int depth, int kTiles>
 __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
-  using Product = DigitProduct<W2, units, 1>;
-  constexpr int kSlots = Experts::kCols;
+  using Product = DigitProduct<W2, units, depth>;
+  constexpr int kSlots = Experts::kCols, kRows = kTiles * 16;
   constexpr int kHidden = W2::kRows / held, kInner = W2::kCols;
-  static_assert(kHidden % 16 == 0, "tiles of rows are whole");
-  constexpr int kEach = (kSlots + cluster - 1) / cluster; // choices of a CTA
+  static_assert(kHidden % kRows == 0, "blocks of rows are whole");
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ SortedChoices<kSlots> choices;
-  __shared__ float products[kSlots][kParts][16];
+  __shared__ float products[kSlots][kParts][kRows];
+  __shared__ TokenRows<isQuantised, kEach, kParts> rows;
   allowNext();
-  int token = blockIdx.y;
-  if (token >= p.step->counts[extent])
-    return waitForPrevious(); // a kernel is complete after those before it
   if constexpr (cluster > 1)
     beginInCluster();
+  int token = blockIdx.y;
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  int rank = blockIdx.x % cluster, firstRow = blockIdx.x / cluster * 16;
-  int slot = rank * kEach + warp / kParts, part = warp % kParts;
+  int rank = blockIdx.x % cluster, firstRow = blockIdx.x / cluster * kRows;
+  int its = warp / kParts; // choice of the CTA
+  int slot = rank * kEach + its, part = warp % kParts;
   uint8_t *ring = shared + warp * (Product::kRingBytes + Product::kTokenBytes);
   uint8_t *codes = ring + Product::kRingBytes;
-  // The choices were there before `up` began; its results are not yet.
-  int64_t expert =
-      slot < kSlots
-          ? heldExpert<held>(p, Experts::row(p.operands[2], token)[slot])
-          : -1;
+  // The choices were there before `up` began; its results are not yet. Nobody
+  // waits for the count first: rows behind it have choices of nobody.
+  int chosen = slot < kSlots ? Experts::row(p.operands[2], token)[slot] : 0;
+  bool isToken = token < p.step->counts[extent];
+  int64_t expert = slot < kSlots && isToken ? heldExpert<held>(p, chosen) : -1;
   Product product(p.operands + w2At, ring, part * units);
-  typename Product::Companions companions;
-  if (expert >= 0) {
-    int row = static_cast<int>(expert) * kHidden + firstRow;
-    typename Product::Rows rows = {{row, row + 8}};
-    product.fetch(rows, 0);
-    companions = product.companionsOf(rows);
-  }
+  typename Product::Companions companions[depth];
+  auto fetch = [&](int tile) {
+    if (tile < kTiles) {
+      int row = static_cast<int>(expert) * kHidden + firstRow + tile * 16;
+      typename Product::Rows sixteen = {{row, row + 8}};
+      product.fetch(sixteen, tile % depth);
+      companions[tile % depth] = product.companionsOf(sixteen);
+    } else {
+      commitCopies();
+    }
+  };
+  if (expert >= 0)
+#pragma unroll
+    for (int tile = 0; tile < depth; ++tile)
+      fetch(tile);
   if (rank == 0)
     choices.template sort<Weights, Experts, held>(p, token);
   waitForPrevious();
-  float sums[2] = {};
-  if (expert >= 0) {
-    const float *row =
-        inner + (static_cast<int64_t>(token) * kSlots + slot) * kInner;
-    Product::encode(codes, part * units, [&](int column, float (&values)[8]) {
-      readEight(row + column, values);
-    });
-    waitCopies<0>();
-    product.multiply(codes, 0, companions, sums);
-  }
+  auto readInner =
+      [row = inner + (static_cast<int64_t>(token) * kSlots + slot) * kInner](
+          int column, float (&values)[8]) { readEight(row + column, values); };
+  if (expert >= 0)
+    rows.template measure<Product>(its, part, part * units, readInner);
+  if (isQuantised)
+    __syncthreads();
+  if (expert >= 0)
+    Product::encode(codes, part * units, rows.reader(its, readInner));
   if constexpr (cluster > 1)
     waitForCluster();
-  if (lane % 4 == 0 && slot < kSlots)
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float *to = &products[slot][part][half * 8 + lane / 4];
-      if (cluster > 1 && rank != 0)
-        storeInCluster(to, 0, sums[half]);
-      else
-        *to = sums[half];
+  for (int tile = 0; tile < kTiles; ++tile) {
+    float sums[2] = {};
+    if (expert >= 0) {
+      Product::template wait<depth - 1>();
+      product.multiply(codes, tile % depth, companions[tile % depth], sums);
+      if constexpr (kTiles > depth)
+        if (Product::kMeets)
+          __syncwarp();
+      fetch(tile + depth);
     }
+    if (lane % 4 == 0 && slot < kSlots)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float *to = &products[slot][part][tile * 16 + half * 8 + lane / 4];
+        if (cluster > 1 && rank != 0)
+          storeInCluster(to, 0, sums[half]);
+        else
+          *to = sums[half];
+      }
+  }
   if constexpr (cluster > 1) {
     arriveAtCluster();
     waitForCluster();
@@ -182,19 +212,18 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   } else {
     __syncthreads();
   }
-  int row = threadIdx.x;
-  if (row >= 16)
-    return;
-  float sum = 0;
-  for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
-    float product = 0;
+  for (int row = threadIdx.x; isToken && row < kRows; row += blockDim.x) {
+    float sum = 0;
+    for (int i = 0; i < kSlots && choices.slots[i] >= 0; ++i) {
+      float product = 0;
 #pragma unroll
-    for (int j = 0; j < kParts; ++j)
-      product += products[choices.slots[i]][j][row];
-    sum += choices.weights[i] * product;
+      for (int j = 0; j < kParts; ++j)
+        product += products[choices.slots[i]][j][row];
+      sum += choices.weights[i] * product;
+    }
+    Out::row(p.operands[w2At + W2::kOperands], token)[firstRow + row] =
+        fromFloat<typename Out::Element>(sum);
   }
-  Out::row(p.operands[w2At + W2::kOperands], token)[firstRow + row] =
-      fromFloat<typename Out::Element>(sum);
 }
 
 } // namespace saddle::device

@@ -1,13 +1,16 @@
 // linear for one token or two with weights of integer codes, of four bits or
-// eight (tile/digits.cuh): CTAs walk tiles of 16 rows, whose codes are fetched
-// ahead; the warps divide the columns. Floor: the bytes of the weights over the
-// memory bandwidth. Limits: bf16 tokens, rows in tiles of 16, whole stretches.
+// eight, or e4m3 codes (tile/digits.cuh): CTAs walk tiles of 16 rows, whose
+// codes are fetched ahead; the warps divide the columns. Floor: the bytes of
+// the weights over the memory bandwidth. Limits: bf16 tokens, which stay as
+// they are or are quantised by whole rows, rows in tiles of 16, whole
+// stretches.
 
 #pragma once
 
 #include "runtime/kernels/abi.h"
 #include "runtime/kernels/ptx/launch.cuh"
 #include "runtime/kernels/tile/digits.cuh"
+#include "runtime/kernels/tile/quantize.cuh"
 
 namespace saddle::device {
 
@@ -33,6 +36,46 @@ __device__ __forceinline__ void readEight(const float *from,
     values[i * 4 + 3] = four.w;
   }
 }
+
+/// What rows of tokens become before they are multiplied: themselves, or where
+/// `isQuantised` what quantisation by whole rows makes of them. Each of `parts`
+/// warps of a CTA has a part of a row.
+template <bool isQuantised, int rows, int parts>
+struct TokenRows {
+  float largest[isQuantised ? rows : 1][parts];
+
+  /// Where rows are quantised, reads a warp's part of one: its units of a
+  /// Product from `firstUnit` on. The CTA meets before the row is read again.
+  template <typename Product, typename Read>
+  __device__ __forceinline__ void measure(int row, int part, int firstUnit,
+                                          Read read) {
+    if constexpr (isQuantised) {
+      float its = Product::largest(firstUnit, read);
+      if (threadIdx.x % 32 == 0)
+        largest[row][part] = its;
+    }
+  }
+  /// Reads the row as it is multiplied.
+  template <typename Read>
+  __device__ __forceinline__ auto reader(int row, Read read) const {
+    if constexpr (!isQuantised) {
+      return read;
+    } else {
+      float most = 0;
+#pragma unroll
+      for (int part = 0; part < parts; ++part)
+        most = fmaxf(most, largest[row][part]);
+      float scale = groupScale(most);
+      return [read, scale, divisor = Divisor(scale)](int column,
+                                                     float (&values)[8]) {
+        read(column, values);
+#pragma unroll
+        for (float &value : values)
+          value = toFloat(fromFloat<e4m3>(divisor.divide(value))) * scale;
+      };
+    }
+  }
+};
 
 /// The sums of a CTA's items, each of 16 rows, by each of its warps. Of the
 /// `items` that all CTAs have, one takes every gridDim.x-th, at most `most`.
@@ -72,7 +115,7 @@ struct DigitItems {
       for (int stage = 0; stage < kDepth; ++stage) {
         if (item >= items)
           break;
-        waitCopies<kDepth - 2>();
+        Product::template wait<kDepth - 2>();
         fetch(item + (kDepth - 1) * step, (stage + kDepth - 1) % kDepth);
         float sums[2];
         product.multiply(codesOf(item), stage, companions[stage], sums);
@@ -98,8 +141,8 @@ struct DigitItems {
 /// out = x w^T, with `warps` warps. The grid: CTAs with at most `most` tiles
 /// each. Tokens follow each other, so that the second one's weights come from
 /// L2. Waits itself, after it has begun to fetch weights.
-template <int extent, typename X, typename Weights, typename Out, int warps,
-          int units, int depth, int most>
+template <int extent, bool isQuantised, typename X, typename Weights,
+          typename Out, int warps, int units, int depth, int most>
 __device__ void linearDigits(const LaunchParams &p) {
   using Product = DigitProduct<Weights, units, depth>;
   constexpr int kTokens = X::kRows, kTiles = Weights::kRows / 16;
@@ -107,6 +150,7 @@ __device__ void linearDigits(const LaunchParams &p) {
   static_assert(X::kCols == Weights::kCols);
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ DigitItems<Product, warps, most> sums;
+  __shared__ TokenRows<isQuantised, kTokens, warps> rows;
   allowNext();
   int warp = threadIdx.x / 32;
   int tokens = static_cast<int>(p.step->counts[extent]);
@@ -123,12 +167,19 @@ __device__ void linearDigits(const LaunchParams &p) {
       },
       [&] {
         waitForPrevious();
+        auto readX = [&](int token) {
+          return [&p, token](int column, float (&values)[8]) {
+            readEight(X::row(p.operands[0], token) + column, values);
+          };
+        };
+        for (int token = 0; token < tokens; ++token)
+          rows.template measure<Product>(token, warp, warp * units,
+                                         readX(token));
+        if (isQuantised)
+          __syncthreads();
         for (int token = 0; token < tokens; ++token)
           Product::encode(codes + token * Product::kTokenBytes, warp * units,
-                          [&](int column, float (&values)[8]) {
-                            readEight(X::row(p.operands[0], token) + column,
-                                      values);
-                          });
+                          rows.reader(token, readX(token)));
       },
       [&](int item) { return codes + item / kTiles * Product::kTokenBytes; });
   __syncthreads();

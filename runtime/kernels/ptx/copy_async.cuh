@@ -20,6 +20,21 @@ __device__ __forceinline__ float loadShared(uint32_t shared) {
   return value;
 }
 
+/// The same for numbers of one, two or four bytes.
+template <typename T>
+__device__ __forceinline__ T loadSharedAs(uint32_t shared) {
+  if constexpr (sizeof(T) == 4) {
+    return loadShared(shared);
+  } else {
+    uint16_t bits;
+    if constexpr (sizeof(T) == 2)
+      asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(shared));
+    else
+      asm volatile("ld.shared.u8 %0, [%1];" : "=h"(bits) : "r"(shared));
+    return static_cast<T>(bits);
+  }
+}
+
 /// Copies the first `bytes` of 16 and fills the rest with zeros; both addresses
 /// are multiples of 16. With 0 bytes nothing is read.
 __device__ __forceinline__ void copyAsync16(uint32_t shared, const void *global,

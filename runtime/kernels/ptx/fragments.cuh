@@ -45,6 +45,15 @@ __device__ __forceinline__ uint32_t e4m3PairToF16(uint32_t codes) {
   return pair;
 }
 
+/// The same of both halves.
+__device__ __forceinline__ void e4m3PairsToF16(uint32_t codes, uint32_t &low,
+                                               uint32_t &high) {
+  asm("{ .reg .b16 a, b; mov.b32 {a, b}, %2; cvt.rn.f16x2.e4m3x2 %0, a; "
+      "cvt.rn.f16x2.e4m3x2 %1, b; }"
+      : "=r"(low), "=r"(high)
+      : "r"(codes));
+}
+
 /// Two floats as e4m3 codes that saturate, the first one in the low byte.
 __device__ __forceinline__ uint32_t e4m3Pair(float a, float b) {
   return __nv_cvt_float2_to_fp8x2({a, b}, __NV_SATFINITE, __NV_E4M3);

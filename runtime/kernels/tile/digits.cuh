@@ -1,20 +1,24 @@
-// A warp multiplies 16 rows of codes with one token on the integer tensor
-// cores, exactly: codes are bytes, and the token is in fixed point.
+// A warp multiplies 16 rows of codes with one token on the tensor cores,
+// exactly: integer codes are bytes, and the token is in fixed point; e4m3 codes
+// are f16, and so is the token.
 //
 // Four lanes read 16 bytes of a row each, a stretch. The token has an exponent
-// for each stretch, and 16 bits for each column: two digits of eight. Rows are
-// the 16-row operand of mma.sync; of the eight columns of the other, two are
-// the digits of the first lane's stretch and zero for all others, two those of
-// the second's, and so on. So lane 4 g + t has the sums of its own stretches of
-// rows g and g + 8, and meets only their scales and zeros. A number of the
-// token is off by at most 2^-16 of the largest of its stretch.
+// for each stretch, and two parts for each column: digits of eight bits, or f16
+// numbers. Rows are the 16-row operand of mma.sync; of the eight columns of the
+// other, two are the parts of the first lane's stretch and zero for all others,
+// two those of the second's, and so on. So lane 4 g + t has the sums of its own
+// stretches of rows g and g + 8, and meets only their scales and zeros. A
+// number of the token is off by at most 2^-16 of the largest of its stretch; of
+// f16 parts 2^-22 of itself, or 2^-39 of the largest.
 //
-// What a lane copies, no other lane reads: codes come by cp.async to places of
-// its own, and nobody waits for anybody.
+// Codes come by cp.async, where rows allow it in whole lines of 128 bytes,
+// which eight lanes copy; then a warp meets before it reads. Else what a lane
+// copies, no other lane reads, and nobody waits for anybody.
 
 #pragma once
 
 #include "runtime/kernels/ptx/copy_async.cuh"
+#include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/ptx/mma.cuh"
 #include "runtime/kernels/shared/digits.h"
 #include "runtime/kernels/tile/weights.cuh"
@@ -25,15 +29,17 @@ namespace saddle::device {
 
 //===--- Codes ------------------------------------------------------------===//
 
-/// How codes become bytes: operands() makes a step of eight columns of a
-/// stretch, where column i of the eight is byte place(i). A code's value is
-/// (byte - kZero) * kUnit. Made from a zero that the assembler does not know.
+/// How codes become numbers of the tensor cores: operands() makes a step of
+/// kStep columns of a stretch. Bytes stand for eight columns, of which column i
+/// is byte place(i); a code's value is (byte - kZero) * kUnit. Made from a zero
+/// that the assembler does not know.
 template <typename Codes>
 struct CodeBytes;
 
 template <int zero>
 struct CodeBytes<Nibbles<zero>> {
-  static constexpr int kBits = 4, kZero = zero;
+  static constexpr int kBits = 4, kStep = 8, kZero = zero;
+  using Part = int8_t;
   static constexpr bool kSigned = false;
   static constexpr float kUnit = 1;
   explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
@@ -53,7 +59,8 @@ struct CodeBytes<Nibbles<zero>> {
 /// sign.
 template <>
 struct CodeBytes<E2M1> {
-  static constexpr int kBits = 4, kZero = 16;
+  static constexpr int kBits = 4, kStep = 8, kZero = 16;
+  using Part = int8_t;
   static constexpr bool kSigned = false;
   static constexpr float kUnit = 0.5f;
   /// An instruction has one constant; the assembler would make the other anew
@@ -89,7 +96,8 @@ private:
 
 template <int zero>
 struct CodeBytes<Bytes<zero>> {
-  static constexpr int kBits = 8, kZero = zero;
+  static constexpr int kBits = 8, kStep = 8, kZero = zero;
+  using Part = int8_t;
   static constexpr bool kSigned = false;
   static constexpr float kUnit = 1;
   explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
@@ -109,6 +117,26 @@ struct CodeBytes<Numbers> : CodeBytes<Bytes<0>> {
   using CodeBytes<Bytes<0>>::CodeBytes;
 };
 
+/// Floats of eight bits, each of which is an f16 number.
+template <>
+struct CodeBytes<e4m3> {
+  static constexpr int kBits = 8, kStep = 4, kZero = 0;
+  static constexpr float kUnit = 1;
+  using Part = f16;
+  explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
+  __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
+                                           int step, uint32_t &low,
+                                           uint32_t &high) const {
+    e4m3PairsToF16(words[step], low, high);
+  }
+};
+
+/// Those of a weight.
+template <typename Weights>
+using CodeBytesOf = CodeBytes<std::conditional_t<
+    std::is_same_v<typename Weights::Elements::Element, e4m3>, e4m3,
+    typename Weights::Codes>>;
+
 //===--- The product ------------------------------------------------------===//
 
 /// `Weights` are StoredWeights with a scale for each row, or for blocks of its
@@ -116,34 +144,53 @@ struct CodeBytes<Numbers> : CodeBytes<Bytes<0>> {
 /// its rows and a ring of `depth` stages of them.
 template <typename Weights, int units, int depth>
 struct DigitProduct {
-  using Codes = CodeBytes<typename Weights::Codes>;
+  using Codes = CodeBytesOf<Weights>;
+  using Part = typename Codes::Part;
+  /// Whether parts are floats and not digits.
+  static constexpr bool kFloats = std::is_same_v<Part, f16>;
   using Scale = typename Weights::Scale;
   using Zero = typename Weights::Zero;
   using Global = typename Weights::Global;
-  static constexpr DigitLayout kLayout = {Codes::kBits, units, depth};
+  /// Of a companion in the ring: bytes of a row, or 0.
+  template <typename C>
+  static constexpr int pieceOf() {
+    if constexpr (C::kIsThere)
+      return digitPiece(units, 512 / Codes::kBits, C::kBlockCols,
+                        sizeof(typename C::Element), C::kRowBytes);
+    else
+      return 0;
+  }
+  /// One scale for all columns multiplies the sums of all.
+  static constexpr bool kRowScale = Scale::kBlockCols >= Weights::kCols;
+  static constexpr int kScalePiece = kRowScale ? 0 : pieceOf<Scale>(),
+                       kZeroPiece = pieceOf<Zero>();
+  static constexpr DigitLayout kLayout = {Codes::kBits, sizeof(Part), units,
+                                          depth, kScalePiece + kZeroPiece};
   static constexpr int kDepth = depth;
   static constexpr int kStageBytes = kLayout.stageBytes(),
                        kRingBytes = kLayout.ringBytes();
+  /// Of a stage: pieces of companions stand behind the codes.
+  static constexpr int kScalePiecesAt = kLayout.codeBytes(),
+                       kZeroPiecesAt = kScalePiecesAt + 16 * kScalePiece;
   /// Of a unit of a token, and of this warp's units.
   static constexpr int kUnitBytes = kLayout.unitBytes(),
                        kTokenBytes = kLayout.tokenBytes();
-  static constexpr int kZerosAt = kLayout.digitBytes(),
+  static constexpr int kZerosAt = kLayout.zerosAt(),
                        kFactorsAt = kLayout.factorsAt(),
                        kSumsAt = kLayout.sumsAt();
   static constexpr int kColumns = kLayout.stretchColumns(); // of a stretch
   static constexpr int kUnitColumns = 4 * kColumns;
+  /// Of a part of a stretch.
+  static constexpr int kPartBytes = kColumns * static_cast<int>(sizeof(Part));
   static constexpr int kStretches = Weights::kCols / kColumns;
   static_assert(kStretches * kColumns == Weights::kCols,
                 "stretches are never cut");
-  /// One scale for all columns multiplies the sums of all.
-  static constexpr bool kRowScale = Scale::kBlockCols >= Weights::kCols;
   /// Scales of a stretch.
   static constexpr int kParts =
       Scale::kBlockCols < kColumns ? kColumns / Scale::kBlockCols : 1;
   static_assert(kParts <= 2 && Scale::kBlockCols * kParts % kColumns == 0,
                 "a stretch has one scale or two");
-  static_assert(Scale::kBlockRows == 1, "a row has scales of its own");
-  static constexpr int kSteps = kColumns / 8;
+  static constexpr int kSteps = kColumns / Codes::kStep;
   /// Whether four lanes have one number for each unit. Then they divide the
   /// units, and each unit's lane tells the others.
   template <typename C>
@@ -152,7 +199,8 @@ struct DigitProduct {
   /// Numbers of a companion that a lane holds of a row.
   template <typename C>
   static constexpr int kHeld = kIsOfUnits<C> ? (units + 3) / 4 : units;
-  static constexpr int kScales = kRowScale ? 1 : kHeld<Scale>;
+  static constexpr int kScales = kRowScale || kScalePiece ? 1 : kHeld<Scale>;
+  static constexpr int kZeros = Zero::kIsThere && !kZeroPiece ? kHeld<Zero> : 1;
   static_assert(kParts == 1 || Scale::kRowBytes % 2 == 0,
                 "two scales are read at a time");
   /// The scales of a stretch as they are stored.
@@ -161,39 +209,80 @@ struct DigitProduct {
                          std::conditional_t<kParts == 2, uint16_t, uint8_t>>;
   static_assert(sizeof(ScaleBits) == kParts * sizeof(typename Scale::Element));
 
+  /// Whether a warp has whole lines of a row, so that eight lanes copy one:
+  /// from halves of lines the memory gives less.
+  static constexpr bool kLines = units % 2 == 0 && kStretches % 8 == 0;
+  /// Whether lanes read what others have copied.
+  static constexpr bool kMeets = kLines || kScalePiece + kZeroPiece > 0;
+
   /// The first of each eight rows, among those of all members.
   struct Rows {
     int first[2];
   };
-  /// Scales and zeros of a lane's stretches of a warp's rows, and the global
-  /// scale.
+  /// Scales and zeros of a lane's stretches of a warp's rows that are not in
+  /// the ring, and the global scale.
   struct Companions {
     ScaleBits scales[kScales][2];
-    uint8_t zeros[Zero::kIsThere ? kHeld<Zero> : 1][2];
+    uint8_t zeros[kZeros][2];
     float globals[2];
   };
 
   /// `ring` is this warp's; its units begin at `firstUnit` of a row.
   __device__ __forceinline__ DigitProduct(void *const *operands, uint8_t *ring,
                                           int firstUnit)
-      : operands(operands), ring(sharedAddress(ring) + threadIdx.x % 32 * 16),
+      : operands(operands), ring(sharedAddress(ring)),
         firstStretch(firstUnit * 4 + threadIdx.x % 4),
         bytes(unknownZero(operands[0])) {}
 
   /// Starts to copy the codes of `rows` to a stage, as one group of copies.
+  /// What the stage held has been read, and the warp has met.
   __device__ __forceinline__ void fetch(const Rows &rows, int stage) const {
-    uint32_t to = ring + stage * kStageBytes;
+    int lane = threadIdx.x % 32;
+    if constexpr (kLines) {
+      // Line i of a row: which of four rows, and which of eight stretches.
+      int row = lane / 8, at = lane % 8, firstUnit = firstStretch / 4;
+      uint32_t to =
+          ring + stage * kStageBytes + row * 128 + (at ^ row % 2 * 4) * 16;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      auto *row = reinterpret_cast<const uint8_t *>(Weights::Elements::row(
-                      operands[0], rows.first[half] + threadIdx.x % 32 / 4)) +
-                  firstStretch * 16;
+      for (int fours = 0; fours < 4; ++fours) {
+        auto *from =
+            reinterpret_cast<const uint8_t *>(Weights::Elements::row(
+                operands[0], rows.first[fours / 2] + fours % 2 * 4 + row)) +
+            firstUnit * 64 + at * 16;
 #pragma unroll
-      for (int u = 0; u < units; ++u)
-        copyAsync16(to + (u * 2 + half) * 512,
-                    row + (isThere(u) ? u * 64 : -firstStretch * 16));
+        for (int u = 0; u < units; u += 2)
+          copyAsync16(to + u * 1024 + fours * 512,
+                      from + (firstUnit + u < kStretches / 4
+                                  ? u * 64
+                                  : -firstUnit * 64));
+      }
+    } else {
+      uint32_t to = ring + stage * kStageBytes + lane * 16;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        auto *row = reinterpret_cast<const uint8_t *>(Weights::Elements::row(
+                        operands[0], rows.first[half] + lane / 4)) +
+                    firstStretch * 16;
+#pragma unroll
+        for (int u = 0; u < units; ++u)
+          copyAsync16(to + (u * 2 + half) * 512,
+                      row + (isThere(u) ? u * 64 : -firstStretch * 16));
+      }
     }
+    uint32_t to = ring + stage * kStageBytes;
+    if constexpr (kScalePiece > 0)
+      fetchPieces<Scale, kScalePiece>(operands[1], rows, to + kScalePiecesAt);
+    if constexpr (kZeroPiece > 0)
+      fetchPieces<Zero, kZeroPiece>(operands[2], rows, to + kZeroPiecesAt);
     commitCopies();
+  }
+  /// Until at most the last `pending` groups are under way, and all lanes are
+  /// done with what they have read.
+  template <int pending>
+  static __device__ __forceinline__ void wait() {
+    waitCopies<pending>();
+    if constexpr (kMeets)
+      __syncwarp();
   }
 
   __device__ __forceinline__ Companions companionsOf(const Rows &rows) const {
@@ -201,12 +290,14 @@ struct DigitProduct {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       int row = rows.first[half] + threadIdx.x % 32 / 4;
-      auto *scales = Scale::row(operands[1], 0, row);
+      if constexpr (kScalePiece == 0) {
+        auto *scales = Scale::row(operands[1], 0, row);
 #pragma unroll
-      for (int i = 0; i < kScales; ++i)
-        result.scales[i][half] = __ldg(reinterpret_cast<const ScaleBits *>(
-            kRowScale ? scales : entryOf<Scale>(scales, i)));
-      if constexpr (Zero::kIsThere) {
+        for (int i = 0; i < kScales; ++i)
+          result.scales[i][half] = __ldg(reinterpret_cast<const ScaleBits *>(
+              kRowScale ? scales : entryOf<Scale>(scales, i)));
+      }
+      if constexpr (Zero::kIsThere && kZeroPiece == 0) {
         auto *zeros = Zero::row(operands[2], 0, row);
 #pragma unroll
         for (int i = 0; i < kHeld<Zero>; ++i)
@@ -242,7 +333,21 @@ struct DigitProduct {
         read(column, values[i]);
     }
   }
-  /// Writes them as digits. By the whole warp.
+  /// The largest magnitude of what read() would read, but for NaN.
+  template <typename Read>
+  static __device__ __forceinline__ float largest(int firstUnit, Read from) {
+    float most = 0;
+#pragma unroll 2
+    for (int first = 0; first < kRounds; ++first) {
+      Values<1> values;
+      read<1>(values, first, firstUnit, from);
+#pragma unroll
+      for (int k = 0; k < 8; ++k)
+        most = fmaxf(most, fabsf(values[0][k]));
+    }
+    return warpMax(most);
+  }
+  /// Writes them in two parts. By the whole warp.
   template <int count>
   static __device__ __forceinline__ void write(uint8_t *token, int first,
                                                const Values<count> &values) {
@@ -272,27 +377,27 @@ struct DigitProduct {
                                            const Companions &companions,
                                            float (&sums)[2]) const {
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    // The digits of lane t's stretch are columns 2 t and 2 t + 1 of the token.
+    // The parts of lane t's stretch are columns 2 t and 2 t + 1 of the token.
     const uint8_t *digits =
-        token + (g / 2 == t ? (t * 2 + g % 2) * kColumns : kZerosAt);
-    uint32_t from = ring + stage * kStageBytes;
+        token + (g / 2 == t ? (t * 2 + g % 2) * kPartBytes : kZerosAt);
+    const int next = kFloats && g / 2 != t ? 0 : kUnitBytes;
     sums[0] = sums[1] = 0;
 #pragma unroll
     for (int u = 0; u < units; ++u) {
-      Vector<uint32_t, 4> b[kColumns / 16]; // two steps each
+      Vector<uint32_t, 4> b[kPartBytes / 16]; // two steps each
 #pragma unroll
-      for (int i = 0; i < kColumns / 16; ++i)
-        b[i] = reinterpret_cast<const Vector<uint32_t, 4> *>(digits +
-                                                             u * kUnitBytes)[i];
+      for (int i = 0; i < kPartBytes / 16; ++i)
+        b[i] =
+            reinterpret_cast<const Vector<uint32_t, 4> *>(digits + u * next)[i];
       const uint8_t *unit = token + u * kUnitBytes;
       float factor = reinterpret_cast<const float *>(unit + kFactorsAt)[t];
       Vector<uint32_t, 4> codes[2];
 #pragma unroll
       for (int half = 0; half < 2; ++half)
-        codes[half] = loadCodes(from + (u * 2 + half) * 512);
+        codes[half] = loadCodes(placeOf(stage, u, half));
 #pragma unroll
       for (int part = 0; part < kParts; ++part) {
-        int d[4] = {};
+        std::conditional_t<kFloats, float, int> d[4] = {};
 #pragma unroll
         for (int i = 0; i < kSteps / kParts; ++i) {
           int step = part * (kSteps / kParts) + i;
@@ -302,7 +407,9 @@ struct DigitProduct {
             bytes.operands(codes[half], step, a[half][0], a[half][1]);
           uint32_t b0 = b[step / 2][step % 2 * 2],
                    b1 = b[step / 2][step % 2 * 2 + 1];
-          if constexpr (Codes::kSigned)
+          if constexpr (kFloats)
+            mmaF16(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
+          else if constexpr (Codes::kSigned)
             mmaS8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
           else
             mmaU8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
@@ -314,16 +421,19 @@ struct DigitProduct {
         for (int half = 0; half < 2; ++half) {
           int zero = Codes::kZero;
           if constexpr (Zero::kIsThere)
-            zero = ofUnit<Zero>(companions.zeros, u, half);
-          float product = static_cast<float>(d[half * 2] * 256 +
-                                             d[half * 2 + 1] - zero * sum);
+            zero = zeroOf(companions, stage, u, half);
+          float product;
+          if constexpr (kFloats)
+            product = d[half * 2] + d[half * 2 + 1];
+          else
+            product = static_cast<float>(d[half * 2] * 256 + d[half * 2 + 1] -
+                                         zero * sum);
           if constexpr (kRowScale)
             sums[half] += product * factor;
           else
             sums[half] +=
                 product *
-                (factor *
-                 scaleOf(ofUnit<Scale>(companions.scales, u, half), part));
+                (factor * scaleOf(scaleBits(companions, stage, u, half), part));
         }
       }
     }
@@ -343,6 +453,19 @@ struct DigitProduct {
   }
 
 private:
+  /// Where this lane finds its codes. Halves of a line change places in every
+  /// other row, so that eight lanes that read half of two lines meet all banks.
+  __device__ __forceinline__ uint32_t placeOf(int stage, int unit,
+                                              int half) const {
+    int lane = threadIdx.x % 32;
+    uint32_t from = ring + stage * kStageBytes;
+    if constexpr (kLines)
+      return from + lane / 4 * 128 + (unit % 2 ^ lane / 4 % 2) * 64 +
+             lane % 4 * 16 + unit / 2 * 2048 + half * 1024;
+    else
+      return from + lane * 16 + (unit * 2 + half) * 512;
+  }
+
   /// Encodes the eight columns of that number. For whole warps.
   static __device__ __forceinline__ void encodeEight(uint8_t *token, int at,
                                                      const float (&values)[8]) {
@@ -363,37 +486,45 @@ private:
     float toInteger = __uint_as_float((268 - exponent) << 23);
     float factor = isNumber ? __uint_as_float((exponent - 14) << 23)
                             : __uint_as_float(0x7fffffffu);
-    uint32_t low[2] = {}, high[2] = {};
     int sum = 0;
+    Vector<Part, 8> low, high;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      int number = isNumber ? __float2int_rn(values[i] * toInteger) : 0;
-      sum += number;
-      int place = Codes::place(i);
-      low[place / 4] |= static_cast<uint32_t>(number & 0xff) << place % 4 * 8;
-      high[place / 4] |= static_cast<uint32_t>(number + 128 >> 8 & 0xff)
-                         << place % 4 * 8;
+      float scaled = values[i] * toInteger;
+      if constexpr (kFloats) {
+        high[i] = fromFloat<f16>(isNumber ? scaled : 0);
+        low[i] = fromFloat<f16>(isNumber ? scaled - toFloat(high[i]) : 0);
+      } else {
+        int number = isNumber ? __float2int_rn(scaled) : 0;
+        sum += number;
+        int place = Codes::place(i);
+        low[place] = static_cast<int8_t>(number);
+        high[place] = static_cast<int8_t>(number + 128 >> 8);
+      }
     }
+    if constexpr (!kFloats)
 #pragma unroll
-    for (int other = 1; other < kEach / kParts; other *= 2)
-      sum += __shfl_xor_sync(kFullWarp, sum, other);
+      for (int other = 1; other < kEach / kParts; other *= 2)
+        sum += __shfl_xor_sync(kFullWarp, sum, other);
     if (at >= kEights)
       return;
     uint8_t *unit = token + its / 4 * kUnitBytes;
-    uint8_t *digits = unit + its % 4 * 2 * kColumns + eighth * 8;
-    *reinterpret_cast<uint2 *>(digits) = {high[0], high[1]};
-    *reinterpret_cast<uint2 *>(digits + kColumns) = {low[0], low[1]};
+    auto *parts =
+        reinterpret_cast<Vector<Part, 8> *>(unit + its % 4 * 2 * kPartBytes);
+    parts[eighth] = high;
+    parts[kEach + eighth] = low;
     if (eighth == 0)
       reinterpret_cast<float *>(unit + kFactorsAt)[its % 4] = factor;
-    if (eighth % (kEach / kParts) == 0)
+    if (!kFloats && eighth % (kEach / kParts) == 0)
       reinterpret_cast<int *>(
           unit + kSumsAt)[its % 4 * 2 + eighth / (kEach / kParts)] = sum;
-    if (its % 4 == 0)
-      *reinterpret_cast<uint2 *>(unit + kZerosAt + eighth * 8) = {};
+    if (its % (kFloats ? units * 4 : 4) == 0)
+      reinterpret_cast<Vector<Part, 8> *>((kFloats ? token : unit) +
+                                          kZerosAt)[eighth] = {};
   }
 
   void *const *operands;
-  uint32_t ring;    // this lane's first place
+  uint32_t ring;
   int firstStretch; // this lane's, of a row
   Codes bytes;
 
@@ -429,6 +560,59 @@ private:
                          : -firstStretch * kColumns / kBlock);
     }
   }
+  /// Copies the pieces that 16 rows have of a companion to `to`, one behind the
+  /// other.
+  template <typename C, int piece>
+  __device__ __forceinline__ void
+  fetchPieces(const void *companion, const Rows &rows, uint32_t to) const {
+    constexpr int kStep = piece % 16 == 0 && C::kRowBytes % 16 == 0 ? 16
+                          : piece % 8 == 0 && C::kRowBytes % 8 == 0 ? 8
+                                                                    : 4;
+    constexpr int kEach = piece / kStep, kCopies = 16 * kEach;
+    int lane = threadIdx.x % 32, begin = firstStretch / 4 * (piece / units);
+#pragma unroll
+    for (int first = 0; first < kCopies; first += 32) {
+      int copy = first + lane, row = copy / kEach;
+      int at = begin + copy % kEach * kStep;
+      // Behind the last column the token is zero: any numbers will do.
+      if (kStretches % (units * 4) != 0 && at + kStep > C::kRowBytes)
+        at = 0;
+      auto *from = reinterpret_cast<const uint8_t *>(
+          C::row(companion, 0,
+                 (row % 16 < 8 ? rows.first[0] : rows.first[1]) + row % 8));
+      if (kCopies % 32 == 0 || copy < kCopies)
+        copyAsync<kStep>(to + copy * kStep, from + at);
+    }
+  }
+  /// Where this lane's numbers of a unit are in such a piece of row g + 8 half.
+  template <typename C, int piece>
+  static __device__ __forceinline__ uint32_t inPiece(int unit, int half) {
+    int lane = threadIdx.x % 32;
+    constexpr int kBytes = sizeof(typename C::Element);
+    return (half * 8 + lane / 4) * piece + unit * (piece / units) +
+           lane % 4 * kColumns / static_cast<int>(C::kBlockCols) * kBytes;
+  }
+  __device__ __forceinline__ ScaleBits scaleBits(const Companions &companions,
+                                                 int stage, int unit,
+                                                 int half) const {
+    uint32_t pieces = ring + stage * kStageBytes + kScalePiecesAt;
+    if constexpr (kScalePiece > 0)
+      return loadSharedAs<ScaleBits>(pieces +
+                                     inPiece<Scale, kScalePiece>(unit, half));
+    else
+      return ofUnit<Scale>(companions.scales, unit, half);
+  }
+  __device__ __forceinline__ uint8_t zeroOf(const Companions &companions,
+                                            int stage, int unit,
+                                            int half) const {
+    uint32_t pieces = ring + stage * kStageBytes + kZeroPiecesAt;
+    if constexpr (kZeroPiece > 0)
+      return loadSharedAs<uint8_t>(pieces +
+                                   inPiece<Zero, kZeroPiece>(unit, half));
+    else
+      return ofUnit<Zero>(companions.zeros, unit, half);
+  }
+
   /// The number of a unit of a row, of those that lanes hold.
   template <typename C, typename T, int count>
   static __device__ __forceinline__ T ofUnit(const T (&held)[count][2],

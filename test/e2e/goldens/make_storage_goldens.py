@@ -4,10 +4,10 @@
 Each case stores a random MiniMax-M2 model in one format, with its published names
 and layout. Its weights are then worked out by hand from what is stored, in fp32, and
 put into transformers, whose logits are the goldens. What compressed-tensors packs is
-packed by its own PyPI package (0.20.1, on a CPU). NVFP4 of ModelOpt is quantised in
-torch, in storage_formats.py, bit for bit as its own package does (ask_modelopt.py).
-gptqmodel, AutoAWQ and Quark are not asked (they want a GPU, or many packages more):
-their formats are rounded and packed in torch, too, from their descriptions, and those
+packed by its own PyPI package (0.20.1, on a CPU). NVFP4 of ModelOpt, GPTQ and AWQ are
+quantised and packed in torch, in storage_formats.py, bit for bit as packages of their
+own do (ask_modelopt.py, ask_gptqmodel.py). Quark is not asked (it wants many packages
+more): its format is rounded and packed in torch, too, from its description, and those
 of FastDeploy in numpy, in storage_fastdeploy.py; both share nothing with the product.
 PYTHONPATH must have compressed-tensors.
 

@@ -35,6 +35,9 @@ FORMATS = {
     "gptq": ("GPTQ int4, groups of 32, zeros less one", {
         "quant_method": "gptq", "bits": 4, "group_size": 32, "sym": False,
         "desc_act": False, "checkpoint_format": "gptq"}),
+    "gptq-int8": ("GPTQ int8, groups of 32, zeros less one", {
+        "quant_method": "gptq", "bits": 8, "group_size": 32, "sym": False,
+        "desc_act": False, "checkpoint_format": "gptq"}),
     "packed-int4-zeros": ("packed by compressed-tensors, with zero points",
                           compressed("pack-quantized", INT4 | {"symmetric": False})),
     "mxfp4": ("MXFP4 packed by compressed-tensors",
@@ -148,19 +151,26 @@ def integers(weight, size, bits=4, signed=False):
 
 
 def words(codes, dim, order=range(8)):
-    """Eight codes of 4 bits along `dim` to a word; order[i] is the place of code i."""
-    out = torch.zeros_like(codes.unfold(dim, 8, 8)[..., 0], dtype=torch.int64)
-    eight = codes.unfold(dim, 8, 8).long()
+    """As many codes along `dim` to a word of 32 bits as `order` has places; order[i]
+    is that of code i."""
+    count = len(order)
+    parts = codes.unfold(dim, count, count).long()
+    out = torch.zeros_like(parts[..., 0])
     for i, place in enumerate(order):
-        out |= eight[..., i] << 4 * place
+        out |= parts[..., i] << 32 // count * place
     return torch.where(out >= 1 << 31, out - (1 << 32), out).int()
 
 
-def gptq(weight):
-    codes, zeros, scale, meant = integers(weight, 32)
-    return {"qweight": words(codes.T, 0), "qzeros": words(zeros.T - 1, 1),
-            "scales": scale.T,
+def gptq(weight, bits=4):
+    codes, zeros, scale, meant = integers(weight, 32, bits)
+    order = range(32 // bits)
+    return {"qweight": words(codes.T, 0, order),
+            "qzeros": words(zeros.T - 1, 1, order), "scales": scale.T,
             "g_idx": (torch.arange(weight.shape[1]) // 32).int()}, meant
+
+
+def gptq_int8(weight):
+    return gptq(weight, 8)
 
 
 def awq(weight):

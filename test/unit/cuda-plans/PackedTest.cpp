@@ -83,7 +83,7 @@ TEST_F(PackedPlanTest, WhatCannotStreamIsOfAnyShape) {
   LaunchDesc odd = linear(1, 256, 128);
   odd.operands[1].alignment = 8; // rows begin at multiples of 16 bytes
   EXPECT_TRUE(isAnyShape(odd));
-  LaunchDesc shared = linear(1, 256, 128);
+  LaunchDesc shared = linear(3, 256, 128);
   shared.operands[2].blockRows = 8; // a row has scales of its own
   EXPECT_TRUE(isAnyShape(shared));
 }

@@ -75,28 +75,28 @@ TEST_F(ProductsPlanTest, ExpertsWithGapsAreRefused) {
       "other without a gap");
 }
 
-TEST_F(ProductsPlanTest, AScaleForEachRowOfTwoTokensTakesKernelsOfAnyShape) {
+TEST_F(ProductsPlanTest, OddRowsWithAScaleEachTakeKernelsOfAnyShape) {
   KernelPlan linear = plan(launch(
       "linear",
-      {operand("x", bf16(), {2, 128}), operand("w", e4m3(), {16, 128}),
-       scale("w_scale", {16, 1}, 1, 128), operand("out", bf16(), {2, 16})},
-      {{"act_group", 128}}));
+      {operand("x", bf16(), {2, 120}), operand("w", e4m3(), {16, 120}),
+       scale("w_scale", {16, 1}, 1, 120), operand("out", bf16(), {2, 16})},
+      {{"act_group", 120}}));
   EXPECT_THAT(linear.headers, ElementsAre("impls/linear.cuh"));
   EXPECT_THAT(linear.functions[1].body,
-              HasSubstr("Companion<Matrix<f32, 16, 1, 1>, 1, 128>"));
+              HasSubstr("Companion<Matrix<f32, 16, 1, 1>, 1, 120>"));
   KernelPlan experts = plan(launch(
       "experts",
-      {operand("x", bf16(), {2, 128}), operand("weights", f32(), {2, 2}),
-       operand("experts", i32(), {2, 2}), operand("w13", e4m3(), {4, 64, 128}),
-       scale("w13_scale", {4, 64, 1}, 1, 128),
-       operand("w2", e4m3(), {4, 128, 32}),
-       scale("w2_scale", {4, 128, 1}, 1, 32), operand("out", bf16(), {2, 128})},
-      {{"act_group", 128}}));
+      {operand("x", bf16(), {2, 120}), operand("weights", f32(), {2, 2}),
+       operand("experts", i32(), {2, 2}), operand("w13", e4m3(), {4, 64, 120}),
+       scale("w13_scale", {4, 64, 1}, 1, 120),
+       operand("w2", e4m3(), {4, 120, 32}),
+       scale("w2_scale", {4, 120, 1}, 1, 32), operand("out", bf16(), {2, 120})},
+      {{"act_group", 120}}));
   EXPECT_THAT(experts.headers, ElementsAre("impls/experts.cuh"));
   EXPECT_THAT(experts.functions[1].body,
-              HasSubstr("Companion<Matrix<f32, 256, 1, 1>, 1, 128, 64>"));
+              HasSubstr("Companion<Matrix<f32, 256, 1, 1>, 1, 120, 64>"));
   EXPECT_THAT(experts.functions[3].body,
-              HasSubstr("Companion<Matrix<f32, 512, 1, 1>, 1, 32, 128>"));
+              HasSubstr("Companion<Matrix<f32, 480, 1, 1>, 1, 32, 120>"));
 }
 
 TEST_F(ProductsPlanTest, PackedWeightsOfAnyShapeSayHowTheyAreStored) {

@@ -38,35 +38,36 @@ TEST_F(StoredKernelTest, OneTokenMeetsCodesAsIntegers) {
   ASSERT_EQ(p.functions.size(), 2u);
   // The second reads the choices before it waits.
   EXPECT_TRUE(p.functions[0].holdsNext);
-  // 3072 columns are 24 units of 128, three for each of eight warps. A stage of
-  // a warp has 16 rows of 64 bytes for each, a unit of the token 336 bytes.
+  // 3072 columns are 24 units of 128, four for each of six warps, which are two
+  // lines. A stage of a warp has 16 rows of 64 bytes and of a scale for each; a
+  // unit of the token has 336 bytes.
   EXPECT_THAT(p.functions[0].body,
               HasSubstr("StoredWeights<Matrix<u8, 393216, 1536, 1536>, "));
-  EXPECT_EQ(p.functions[0].sharedBytes, 8u * 3 * (3 * 1024 + 336));
-  // 96 items of eight columns for each of eight choices, 768 in all, on two
-  // CTAs for each of 132 multiprocessors: three at most.
-  EXPECT_THAT(p.functions[0].grid, ElementsAre(264u, 1u, 1u));
-  EXPECT_THAT(p.functions[0].body, HasSubstr(", 256, 8, 3, 3, 3>(p, "));
+  EXPECT_EQ(p.functions[0].sharedBytes,
+            6u * (2 * 4 * (1024 + 16 * 4) + 4 * 336));
+  // 96 items of eight columns for each of eight choices, 768 in all, are 1.94
+  // for each of three CTAs of 132 multiprocessors, and 2.91 for each of two.
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(396u, 1u, 1u));
+  EXPECT_THAT(p.functions[0].body, HasSubstr(", 256, 6, 4, 2, 2>(p, "));
   EXPECT_FALSE(p.functions[0].waitsItself);
-  // Two CTAs of four choices for each 16 of 3072 rows, two warps a choice with
-  // three of 768 columns' six units.
-  EXPECT_EQ(p.functions[1].grid[0], 384u);
-  EXPECT_EQ(p.functions[1].cluster, 2u);
-  EXPECT_EQ(p.functions[1].block, 256u);
-  EXPECT_THAT(p.functions[1].body, HasSubstr(", 2, 2, 3>(p, "));
+  // Four CTAs of two choices for each 48 of 3072 rows, 1.94 for each
+  // multiprocessor; three warps a choice with two of 768 columns' six units,
+  // and three tiles of rows, all of them on their way at a time.
+  EXPECT_EQ(p.functions[1].grid[0], 256u);
+  EXPECT_EQ(p.functions[1].cluster, 4u);
+  EXPECT_EQ(p.functions[1].block, 192u);
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 4, 2, 3, 2, 3, 3>(p, "));
   EXPECT_TRUE(p.functions[1].waitsItself);
   // Activations in fp32.
   EXPECT_EQ(p.workspaceBytes, 8u * 768 * 4);
 }
 
 TEST_F(StoredKernelTest, LongRowsOfTheSecondProductTakeMoreWarps) {
-  // 6144 columns are 48 units, 24 for each of two warps: too many. Four have
-  // twelve, still more than eight.
+  // A choice for each CTA, and warps with four units each of 16 and of 24.
   EXPECT_THAT(plan(experts(1, 2048)).functions[1].body,
-              HasSubstr(", 2, 2, 8>(p, "));
+              HasSubstr(", 8, 1, 4, 4, 3, 4>(p, "));
   EXPECT_THAT(plan(experts(1, 3072)).functions[1].body,
-              HasSubstr(", 2, 4, 6>(p, "));
-  EXPECT_EQ(headerOf(experts(1, 6144)), "impls/experts_packed.cuh");
+              HasSubstr(", 8, 1, 6, 4, 3, 6>(p, "));
 }
 
 TEST_F(StoredKernelTest, ALinearOfOneTokenWalksTilesOfRows) {
@@ -74,21 +75,56 @@ TEST_F(StoredKernelTest, ALinearOfOneTokenWalksTilesOfRows) {
   EXPECT_THAT(p.headers, ElementsAre("impls/linear_digits.cuh"));
   ASSERT_EQ(p.functions.size(), 1u);
   EXPECT_TRUE(p.functions[0].waitsItself);
-  // Bytes: units of 64 columns, six for each of eight warps; with three stages
-  // a CTA takes 147 KB and 9 KB of the token, so that there is one for each
-  // multiprocessor, and 512 tiles are four at most.
+  // Bytes: units of 64 columns, four for each of twelve warps; with three
+  // stages a CTA takes 147 KB and 9 KB of the token, so that there is one for
+  // each multiprocessor, and 512 tiles are four at most.
   EXPECT_EQ(p.functions[0].grid[0], 132u);
-  EXPECT_THAT(p.functions[0].body, HasSubstr(", 8, 6, 3, 4>(p);"));
+  EXPECT_THAT(p.functions[0].body, HasSubstr(", 12, 4, 3, 4>(p);"));
   // Twice as long rows have room for two stages.
   EXPECT_THAT(plan(bytes(1, 3072, 6144)).functions[0].body,
-              HasSubstr(", 8, 12, 2, 2>(p);"));
+              HasSubstr(", 12, 8, 2, 2>(p);"));
   // Two tokens walk the tiles one after the other.
   EXPECT_THAT(plan(bytes(2, 8192, 3072)).functions[0].body,
-              HasSubstr(", 8, 6, 3, 8>(p);"));
-  // Codes that are floats of eight bits are no integers.
-  EXPECT_EQ(headerOf(mxfp8(1, 8192, 3072)), "impls/linear.cuh");
+              HasSubstr(", 12, 4, 3, 8>(p);"));
   // Rows of 16.
   EXPECT_EQ(headerOf(bytes(1, 8200, 3072)), "impls/linear.cuh");
+}
+
+TEST_F(StoredKernelTest, OneTokenMeetsFloatsOfEightBitsAsF16) {
+  KernelPlan p = plan(mxfp8(1, 8192, 3072));
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_digits.cuh"));
+  // Four units for each of twelve warps, with two scales of a byte for each of
+  // 16 rows: three stages. Of a unit of 64 columns the token has two f16
+  // numbers for each and four exponents, and 16 zeros in all.
+  EXPECT_EQ(p.functions[0].sharedBytes,
+            12u * (3 * 4 * (1024 + 16 * 2) + 4 * (64 * 4 + 16) + 32));
+  // The output product of the whole model has room for two stages.
+  EXPECT_THAT(plan(mxfp8(1, 3072, 6144)).functions[0].body,
+              HasSubstr(", 12, 8, 2, 2>(p);"));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("linearDigits<1, false, "));
+  // Blocks of 128 rows, or all of them, have one scale.
+  LaunchDesc blocks = mxfp8(1, 8192, 3072);
+  for (int64_t rows : {128, 8192}) {
+    blocks.operands[2].blockRows = rows;
+    EXPECT_EQ(headerOf(blocks), "impls/linear_digits.cuh");
+  }
+  blocks.operands[2].blockRows = 3; // of which there are no whole ones
+  EXPECT_EQ(headerOf(blocks), "impls/linear.cuh");
+  EXPECT_EQ(headerOf(mxfp8(3, 8192, 3072)), "impls/linear_tile.cuh");
+}
+
+TEST_F(StoredKernelTest, TokensThatAreQuantisedByRowsAreSoInTheProduct) {
+  LaunchDesc perRow = launch("linear",
+                             {operand("x", bf16(), {2, 3072}),
+                              operand("w", e4m3(), {8192, 3072}),
+                              of("w_scale", f32(), {8192}, 3072, 3072),
+                              operand("out", bf16(), {2, 8192})},
+                             {{"act_group", 3072}});
+  KernelPlan p = plan(perRow);
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_digits.cuh"));
+  ASSERT_EQ(p.functions.size(), 1u); // nobody quantises before
+  EXPECT_THAT(p.functions[0].body, HasSubstr("linearDigits<1, true, "));
+  EXPECT_EQ(p.workspaceBytes, 0u);
 }
 
 TEST_F(StoredKernelTest, BlocksOfScalesAreWholeStretchesOrHalves) {
@@ -101,7 +137,8 @@ TEST_F(StoredKernelTest, BlocksOfScalesAreWholeStretchesOrHalves) {
   EXPECT_EQ(headerOf(nvfp4), "impls/linear_digits.cuh");
   nvfp4.operands[2].element = f32();
   EXPECT_EQ(headerOf(nvfp4), "impls/linear.cuh");
-  EXPECT_EQ(headerOf(linear(1, 256, 3072, 96)), "impls/linear_digits.cuh");
+  // Stretches of a group that units cut.
+  EXPECT_EQ(headerOf(linear(1, 256, 3072, 96)), "impls/linear_packed.cuh");
   LaunchDesc rotated = linear(1, 256, 3072);
   rotated.operands[1].encoding.rotated = 128;
   EXPECT_EQ(headerOf(rotated), "impls/linear.cuh");

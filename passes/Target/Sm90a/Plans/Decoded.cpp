@@ -55,12 +55,11 @@ int64_t saddle::cuda::decodedBits(const StoredWeight &weight, int64_t rows) {
 }
 
 /// Fewer tokens than this of codes of four bits are multiplied as they stream
-/// (tile/packed.cuh); one or two of codes of eight are slower in tiles than by
-/// the kernels for any shape.
+/// (tile/packed.cuh); one or two of codes of eight do so more slowly in tiles.
 static int64_t leastTokens(int64_t bits) { return bits == 4 ? 33 : 3; }
 
-/// Whether tokens are as they are, or quantised by whole rows.
-static bool canRound(const Operand &weight, int64_t group, int64_t cols) {
+bool saddle::cuda::canQuantiseRows(const Operand &weight, int64_t group,
+                                   int64_t cols) {
   return group == 0 || (group >= cols && isa<Float8E4M3FNType>(weight.element));
 }
 
@@ -87,7 +86,7 @@ saddle::cuda::planLinearDecoded(const LaunchDesc &launch,
   int64_t tokens = x.shape[0], rows = w.elements.shape[0], cols = w.cols();
   int64_t bits = decodedBits(w, rows), group = launch.integer("act_group");
   if (bits == 0 || !canPlaceTokens(x) || !canWriteTiles(out) ||
-      !canRound(w.elements, group, cols) || tokens < leastTokens(bits))
+      !canQuantiseRows(w.elements, group, cols) || tokens < leastTokens(bits))
     return std::nullopt;
   TileShape tile = tileFor(tokens, rows, 0, bits);
   KernelPlan plan;
@@ -114,7 +113,7 @@ saddle::cuda::planExpertsDecoded(const ExpertsLaunch &op) {
   int64_t bits = decodedBits(op.stored13, 2 * op.inner());
   if (bits == 0 || decodedBits(op.stored2, op.hidden()) != bits ||
       !canPlaceTokens(op.x) || !op.out.element.isBF16() ||
-      !canRound(op.w13, op.group, std::max(op.hidden(), op.inner())) ||
+      !canQuantiseRows(op.w13, op.group, std::max(op.hidden(), op.inner())) ||
       op.inner() % 64 != 0 || op.hidden() % 8 != 0 || op.held() > 2048 ||
       op.pairs() > kLargest || op.held() * 2 * op.inner() > kLargest ||
       op.held() * op.hidden() > kLargest ||

@@ -14,6 +14,10 @@ namespace saddle::cuda {
 /// begin at multiples of 16 bytes.
 int64_t decodedBits(const StoredWeight &weight, int64_t rows);
 
+/// Whether tokens are as they are, or quantised by whole rows of at most `cols`
+/// columns, as they are for such weights.
+bool canQuantiseRows(const Operand &weight, int64_t group, int64_t cols);
+
 /// Kernels of impls/linear_tile.cuh and impls/experts_tile.cuh, where the
 /// operands allow them and there are tokens enough.
 std::optional<KernelPlan> planLinearDecoded(const LaunchDesc &launch,

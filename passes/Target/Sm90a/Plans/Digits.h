@@ -1,4 +1,4 @@
-// Products of one token or two with weights of integer codes
+// Products of one token or two with weights of integer or e4m3 codes
 // (tile/digits.cuh): which there are, and in which shapes.
 
 #ifndef SADDLE_PASSES_TARGET_SM90A_PLANS_DIGITS_H
@@ -13,15 +13,12 @@ namespace saddle::cuda {
 /// `units` units each, the last with fewer.
 struct DigitShape : device::DigitLayout {
   /// The shape of a weight with `rows` rows in each member for at most
-  /// `mostWarps` warps; none where DigitProduct cannot read it: floats of eight
-  /// bits, rotated rows, blocks of columns that cut stretches, rows that do not
-  /// begin at multiples of 16 bytes.
+  /// `mostWarps` warps; none where DigitProduct cannot read it: codes without a
+  /// scale, rotated rows, blocks of columns that cut stretches, rows that do
+  /// not begin at multiples of 16 bytes.
   static std::optional<DigitShape> of(const StoredWeight &weight, int64_t rows,
                                       int64_t mostWarps);
 
-  /// Chooses how far codes are fetched ahead by a CTA that keeps `tokens`
-  /// tokens; false when there is no room.
-  bool chooseDepth(int64_t tokens);
   /// Of a CTA in which `parts` times as many warps keep `tokens` tokens each.
   int64_t sharedBytes(int64_t tokens, int64_t parts = 1) const {
     return parts * warps * warpBytes(tokens);
