@@ -126,10 +126,13 @@ fp8  | f32 | tp=1 tp=8
 
 # Storage formats with random codes, harsher than a golden's; only the CPU target is
 # asked, with the same topology. Where a row of activations is split over ranks, each
-# rank's share has a scale, so in bf16 topologies differ among themselves.
+# rank's share has a scale, so in bf16 topologies differ among themselves. Where rows are
+# quantised, routing turns with the last bit of bf16: of 24 such models none has the same
+# logits in bf16 and fp32 on the CPU. The golden fp8-channels and the kernel check stand
+# for them.
 STORED = """
-fp8-channels           | f32 bf16 | tp=1 tp=2 tp=4 tp=2,ep=2
-fp8-tensors            | f32 bf16 | tp=1 tp=2
+fp8-channels           | f32      | tp=1 tp=2 tp=4 tp=2,ep=2
+fp8-tensors            | f32      | tp=1 tp=2
 int8-channels          | f32 bf16 | tp=1 tp=2
 mxfp8                  | f32 bf16 | tp=1 tp=2
 mxfp4                  | f32 bf16 | tp=1 tp=2 tp=2,ep=2

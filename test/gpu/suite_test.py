@@ -110,7 +110,7 @@ class WholeProgram(unittest.TestCase):
         self.assertIn("1 of 1 pass", result.stdout)
 
     def test_stored_weights_are_compared_with_the_same_topology(self):
-        test = ("stored", "fp8-channels", "bf16", "tp=2")
+        test = ("stored", "mxfp8", "bf16", "tp=2")
         suite.make_stored(test[1], self.pack)
         length, batch = suite.limits_of(*test[:3])
         for target in ("cpu", "sm_90a"):
