@@ -86,6 +86,15 @@ struct LaunchDesc {
   double real(llvm::StringRef name) const;
 };
 
+/// When the function behind another one may become resident.
+enum class Next {
+  AtOnce,
+  /// It reads, before it waits, what was there before the other one began.
+  WhenWaited,
+  /// It is slower beside the other one.
+  WhenEnded,
+};
+
 /// One __global__ function. Functions of a kernel run one after the other with
 /// the same parameters.
 struct FunctionPlan {
@@ -109,11 +118,8 @@ struct FunctionPlan {
   /// launch before may write or read; it may fetch weights earlier. It calls
   /// allowNext(), too.
   bool waitsItself = false;
-  /// The next function reads, before it waits, what was there before this one
-  /// began: it may come only when this one has waited.
-  bool holdsNext = false;
-  /// The next function is slower when it comes before this one ends.
-  bool keepsNextAway = false;
+  /// When the next function may become resident, unless this one waits itself.
+  Next next = Next::AtOnce;
 };
 
 struct KernelPlan {

@@ -94,10 +94,13 @@ static void printFunction(llvm::raw_ostream &os, StringRef name,
   if (function.residentBlocks > 0)
     os << ", " << function.residentBlocks;
   os << ")\n    " << name << "(const __grid_constant__ LaunchParams p) {\n";
-  if (!function.waitsItself)
-    os << (function.keepsNextAway ? "  waitForPrevious();\n"
-           : function.holdsNext   ? "  waitForPrevious();\n  allowNext();\n"
-                                  : "  allowNext();\n  waitForPrevious();\n");
+  if (!function.waitsItself) {
+    if (function.next == Next::AtOnce)
+      os << "  allowNext();\n";
+    os << "  waitForPrevious();\n";
+    if (function.next == Next::WhenWaited)
+      os << "  allowNext();\n";
+  }
   SmallVector<StringRef> lines;
   StringRef(function.body).rtrim('\n').split(lines, '\n');
   for (StringRef line : lines)

@@ -119,7 +119,7 @@ private:
          << function.exclusiveGrid << " " << function.cluster << " "
          << function.block << " " << function.sharedBytes << " "
          << function.residentBlocks << " " << function.waitsItself << " "
-         << function.holdsNext << " " << function.keepsNextAway << "\n"
+         << static_cast<int>(function.next) << "\n"
          << function.body << "\n";
     return content;
   }

@@ -443,7 +443,7 @@ TEST_F(M25PlanTest, ExpertsOfOneTokenAreTwoFunctions) {
   EXPECT_THAT(p.functions[0].grid, ElementsAre(24u, 8u, 1u));
   EXPECT_FALSE(p.functions[0].waitsItself);
   // The second reads the choices before it waits.
-  EXPECT_TRUE(p.functions[0].holdsNext);
+  EXPECT_EQ(p.functions[0].next, Next::WhenWaited);
   // 16 rows of w2, a warp for each choice.
   EXPECT_THAT(p.functions[1].grid, ElementsAre(192u, 1u, 1u));
   EXPECT_EQ(p.functions[1].block, 256u);
@@ -494,8 +494,8 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensFetchAhead) {
   // What it multiplies is only known when the pairs are sorted.
   EXPECT_FALSE(up.waitsItself);
   // `down` reads the plan that `prepare` made before it waits.
-  EXPECT_FALSE(p.functions[0].holdsNext);
-  EXPECT_TRUE(up.holdsNext);
+  EXPECT_EQ(p.functions[0].next, Next::AtOnce);
+  EXPECT_EQ(up.next, Next::WhenWaited);
   EXPECT_THAT(up.body, HasSubstr("StreamShape<16, 1, 4, 2, 2, 8, 1>"));
   // Each of 8 warps has 2 stages of 16 rows and 8 tokens of 256 bytes with two
   // factors for each token and 8 rows, in whole 16 bytes; then sums of 8 tokens

@@ -610,7 +610,7 @@ TEST_F(RowsPlanTest, QkNormHasAThreadPerUnit) {
               HasSubstr("p, 6144.0f, 1024.0f, 9.99999997e-07f, frequencies);"));
   EXPECT_EQ(p.functions[0].block, 128u);
   EXPECT_EQ(p.functions[0].grid[0], 64u);
-  EXPECT_TRUE(p.functions[0].keepsNextAway); // attention
+  EXPECT_EQ(p.functions[0].next, Next::WhenEnded); // attention
 }
 
 TEST_F(RowsPlanTest, QkNormOfManyRowsHasAsManyUnitsInAThreadAsItHolds) {
@@ -679,9 +679,9 @@ TEST_F(RowsPlanTest, QkNormOfAGroupExchangesInside) {
                         "1024>>(p);"));
   EXPECT_EQ(p.functions[1].grid[0], 32u);
   EXPECT_THAT(p.functions[2].body, HasSubstr("qkNormFinish<1, 128, 128, 64,"));
-  EXPECT_FALSE(p.functions[0].keepsNextAway);
-  EXPECT_FALSE(p.functions[1].keepsNextAway);
-  EXPECT_TRUE(p.functions[2].keepsNextAway);
+  EXPECT_EQ(p.functions[0].next, Next::AtOnce);
+  EXPECT_EQ(p.functions[1].next, Next::AtOnce);
+  EXPECT_EQ(p.functions[2].next, Next::WhenEnded);
   EXPECT_EQ(p.workspaceBytes, 512u * 8);
 }
 

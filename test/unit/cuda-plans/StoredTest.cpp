@@ -37,7 +37,7 @@ TEST_F(StoredKernelTest, OneTokenMeetsCodesAsIntegers) {
   EXPECT_THAT(p.headers, ElementsAre("impls/experts_digits.cuh"));
   ASSERT_EQ(p.functions.size(), 2u);
   // The second reads the choices before it waits.
-  EXPECT_TRUE(p.functions[0].holdsNext);
+  EXPECT_EQ(p.functions[0].next, Next::WhenWaited);
   // 3072 columns are 24 units of 128, four for each of six warps, which are two
   // lines. A stage of a warp has 16 rows of 64 bytes and of a scale for each; a
   // unit of the token has 336 bytes.

@@ -264,7 +264,7 @@ public:
     // Attention has nothing to fetch early, and reads slower where it came
     // beside the kernels before (docs/benchmarks.md, "Who may come early").
     if (succeeded(plan))
-      plan->functions.back().keepsNextAway = true;
+      plan->functions.back().next = Next::WhenEnded;
     return plan;
   }
 };

@@ -275,7 +275,7 @@ saddle::cuda::planExpertsDigits(const ExpertsLaunch &op) {
                        extentNumber(op.launch), op.group > 0, matrixType(op.x),
                        experts, op.stored13.type(), op.held(),
                        walkingArguments(first, *up, items));
-  first.holdsNext = true; // `down` reads the choices
+  first.next = Next::WhenWaited; // `down` reads the choices
   plan.functions.push_back(std::move(first));
   FunctionPlan second;
   second.suffix = "down";

@@ -197,7 +197,7 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
   first.grid[0] = ceilDiv(op.inner(), up.rows / 2);
   first.grid[1] = op.slots();
   first.grid[2] = op.tokens();
-  first.holdsNext = true; // `down` reads the choices
+  first.next = Next::WhenWaited; // `down` reads the choices
   plan.functions.push_back(std::move(first));
   FunctionPlan second;
   second.suffix = "down";

@@ -361,7 +361,7 @@ KernelPlan StreamPlanner::plan() {
   plan.headers = {upTile ? "impls/experts_tile.cuh"
                          : "impls/experts_stream.cuh"};
   plan.functions = {prepare(), firstProduct()};
-  plan.functions.back().holdsNext = true; // `down` may read the plan
+  plan.functions.back().next = Next::WhenWaited; // `down` may read the plan
   if (std::optional<FunctionPlan> inPasses = secondProductInPasses()) {
     plan.functions.push_back(std::move(*inPasses));
   } else {
