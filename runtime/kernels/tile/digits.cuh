@@ -595,22 +595,27 @@ private:
   __device__ __forceinline__ ScaleBits scaleBits(const Companions &companions,
                                                  int stage, int unit,
                                                  int half) const {
-    uint32_t pieces = ring + stage * kStageBytes + kScalePiecesAt;
-    if constexpr (kScalePiece > 0)
-      return loadSharedAs<ScaleBits>(pieces +
-                                     inPiece<Scale, kScalePiece>(unit, half));
-    else
-      return ofUnit<Scale>(companions.scales, unit, half);
+    return numberOf<Scale, kScalePiece>(
+        companions.scales, ring + stage * kStageBytes + kScalePiecesAt, unit,
+        half);
   }
   __device__ __forceinline__ uint8_t zeroOf(const Companions &companions,
                                             int stage, int unit,
                                             int half) const {
-    uint32_t pieces = ring + stage * kStageBytes + kZeroPiecesAt;
-    if constexpr (kZeroPiece > 0)
-      return loadSharedAs<uint8_t>(pieces +
-                                   inPiece<Zero, kZeroPiece>(unit, half));
+    return numberOf<Zero, kZeroPiece>(
+        companions.zeros, ring + stage * kStageBytes + kZeroPiecesAt, unit,
+        half);
+  }
+  /// This lane's number of a unit of a row, from the pieces in the ring where
+  /// there are some, else of those that lanes hold.
+  template <typename C, int piece, typename T, int count>
+  static __device__ __forceinline__ T numberOf(const T (&held)[count][2],
+                                               uint32_t pieces, int unit,
+                                               int half) {
+    if constexpr (piece > 0)
+      return loadSharedAs<T>(pieces + inPiece<C, piece>(unit, half));
     else
-      return ofUnit<Zero>(companions.zeros, unit, half);
+      return ofUnit<C>(held, unit, half);
   }
 
   /// The number of a unit of a row, of those that lanes hold.
