@@ -5,6 +5,7 @@ among it the bad examples for these scripts."""
 
 import argparse
 import os
+import re
 import sys
 
 FOLDERS = ("compiler", "dialects", "docs", "models", "passes", "runtime", "test", "tools")
@@ -34,6 +35,18 @@ def lines(root, path):
     """Numbered lines of a file, from 1."""
     with open(os.path.join(root, path), encoding="utf-8") as file:
         return list(enumerate(file.read().splitlines(), 1))
+
+
+def words_of_pages(root):
+    """(page, line number, word) of what stands in backticks in pages. Decisions tell
+    what was, so they are left out."""
+    pages = sorted(name for name in os.listdir(root) if name.endswith(".md"))
+    for page in pages + walk(root, (".md",)):
+        if page.startswith("docs/decisions/"):
+            continue
+        for number, line in lines(root, page):
+            for word in re.findall(r"`([^`\s]+)`", line):
+                yield page, number, word
 
 
 def finish(problems):

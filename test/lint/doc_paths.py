@@ -11,8 +11,6 @@ import re
 
 import common
 
-LEFT_OUT = "docs/decisions/"
-TOKEN = re.compile(r"`([^`\s]+)`")
 PATH = re.compile(rf"(?:{'|'.join(common.FOLDERS)})/[\w./+-]*(?:\{{[\w,]+\}})?[\w./+-]*$")
 CHOICE = re.compile(r"\{([\w,]+)\}")
 
@@ -28,19 +26,14 @@ def spellings(path):
 def main():
     args = common.arguments(__doc__).parse_args()
     problems = []
-    pages = sorted(name for name in os.listdir(args.root) if name.endswith(".md"))
-    for page in pages + common.walk(args.root, (".md",)):
-        if page.startswith(LEFT_OUT):
+    for page, number, word in common.words_of_pages(args.root):
+        if not PATH.match(word):
             continue
-        for number, line in common.lines(args.root, page):
-            for token in TOKEN.findall(line):
-                if not PATH.match(token):
-                    continue
-                # A header and its source may be named without their suffixes.
-                for path in spellings(token):
-                    bases = (path, path + ".h", path + ".cpp")
-                    if not any(os.path.exists(os.path.join(args.root, base)) for base in bases):
-                        problems.append(f"{page}:{number}: names {path}, which is not there")
+        # A header and its source may be named without their suffixes.
+        for path in spellings(word):
+            bases = (path, path + ".h", path + ".cpp")
+            if not any(os.path.exists(os.path.join(args.root, base)) for base in bases):
+                problems.append(f"{page}:{number}: names {path}, which is not there")
     common.finish(problems)
 
 

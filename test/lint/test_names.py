@@ -12,8 +12,6 @@ import subprocess
 
 import common
 
-LEFT_OUT = "docs/decisions/"
-TOKEN = re.compile(r"`([^`\s]+)`")
 CASE = re.compile(r"(?:\w+/)?[A-Z]\w*\.[\w*]+(?:/[\w*]+)?$")
 SUITE = re.compile(r"(?:\w+/)?[A-Z]\w*Test$")
 ENTRY = re.compile(r"(?:(?:e2e|unit)\.|(?:lit|lint)-)[\w.*/-]+$")
@@ -69,23 +67,18 @@ def main():
     tables = tables_in(args.root)
     entries = entries_of(args.ctest, args.build)
     problems = []
-    pages = sorted(name for name in os.listdir(args.root) if name.endswith(".md"))
-    for page in pages + common.walk(args.root, (".md",)):
-        if page.startswith(LEFT_OUT):
+    for page, number, word in common.words_of_pages(args.root):
+        if CASE.match(word) and not word.endswith(FILES):
+            plain = re.sub(r"/(\d+|\*)$", "", word)
+            known = is_there(plain, cases) or word.split(".")[0] in tables
+        elif SUITE.match(word):
+            known = is_there(word + ".*", cases)
+        elif ENTRY.match(word):
+            known = is_there(word.removesuffix(".*"), entries)
+        else:
             continue
-        for number, line in common.lines(args.root, page):
-            for token in TOKEN.findall(line):
-                if CASE.match(token) and not token.endswith(FILES):
-                    plain = re.sub(r"/(\d+|\*)$", "", token)
-                    known = is_there(plain, cases) or token.split(".")[0] in tables
-                elif SUITE.match(token):
-                    known = is_there(token + ".*", cases)
-                elif ENTRY.match(token):
-                    known = is_there(token.removesuffix(".*"), entries)
-                else:
-                    continue
-                if not known:
-                    problems.append(f"{page}:{number}: names the test {token}, which is not there")
+        if not known:
+            problems.append(f"{page}:{number}: names the test {word}, which is not there")
     common.finish(problems)
 
 
