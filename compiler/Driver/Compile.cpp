@@ -235,10 +235,8 @@ private:
   }
 
   bool attachDraft(const Importer &importer, const BuildOptions &build) {
-    DraftOptions drafting = options.draftOptions;
-    // A replica of one rank has it all.
-    drafting.wholeEmbedding &= options.topology.tp > options.topology.dp;
-    auto draft = importDraft(options.draft, importer.facts(), drafting);
+    auto draft =
+        importDraft(options.draft, importer.facts(), options.draftOptions);
     if (!draft.ok())
       return report(draft.status());
     for (const std::string &warning : (*draft)->warnings())
