@@ -127,9 +127,10 @@ fp8  | f32 | tp=1 tp=8
 # Storage formats with random codes, harsher than a golden's; only the CPU target is
 # asked, with the same topology. Where a row of activations is split over ranks, each
 # rank's share has a scale, so in bf16 topologies differ among themselves. Where rows are
-# quantised, routing turns with the last bit of bf16: of 24 such models none has the same
-# logits in bf16 and fp32 on the CPU. The golden fp8-channels and the kernel check stand
-# for them.
+# quantised, routing turns with the last bit of bf16: of the models of seeds 1 to 24
+# (storages.Maker) none has the same logits on the CPU in bf16 and fp32, as saddle-run
+# --logits-out gives them for engines of either --compute-dtype. The golden fp8-channels
+# and the kernel check stand for them.
 STORED = """
 fp8-channels           | f32      | tp=1 tp=2 tp=4 tp=2,ep=2
 fp8-tensors            | f32      | tp=1 tp=2
