@@ -16,13 +16,16 @@ using llvm::StringRef;
 bool Division::operator==(const Division &other) const {
   return rows == other.rows && rowWarps == other.rowWarps &&
          tokenTiles == other.tokenTiles && groups == other.groups &&
-         waves == other.waves;
+         waves == other.waves && panelRows == other.panelRows &&
+         panelDepth == other.panelDepth;
 }
 
 std::string Division::text() const {
-  return isTile()
-             ? formatv("tile {0} {1}", groups, waves).str()
-             : formatv("stream {0} {1} {2}", rows, rowWarps, tokenTiles).str();
+  if (isTile())
+    return formatv("tile {0} {1}", groups, waves);
+  if (isPanel())
+    return formatv("panel {0} {1}", panelRows, panelDepth);
+  return formatv("stream {0} {1} {2}", rows, rowWarps, tokenTiles);
 }
 
 std::optional<Division> Division::parse(StringRef text) {
@@ -39,6 +42,8 @@ std::optional<Division> Division::parse(StringRef text) {
     return stream(numbers[0], numbers[1], numbers[2]);
   if (words[0] == "tile" && numbers.size() == 2)
     return tile(numbers[0], numbers[1]);
+  if (words[0] == "panel" && numbers.size() == 2)
+    return panel(numbers[0], numbers[1]);
   return std::nullopt;
 }
 

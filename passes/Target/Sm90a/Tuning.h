@@ -20,18 +20,25 @@ struct Division {
   /// Streaming (tile/stream.cuh): rows of a warp, warps of a CTA along rows,
   /// tiles of eight tokens.
   int64_t rows = 0, rowWarps = 0, tokenTiles = 0;
-  /// Tiles of many tokens (tile/product.cuh); 0: it streams.
+  /// Tiles of many tokens (tile/product.cuh); 0: no tiles.
   int64_t groups = 0, waves = 0;
+  /// Panels of rows (impls/linear_panel.cuh) and stages of their ring; 0: no
+  /// panels.
+  int64_t panelRows = 0, panelDepth = 0;
 
   static Division stream(int64_t rows, int64_t rowWarps, int64_t tokenTiles) {
-    return {rows, rowWarps, tokenTiles, 0, 0};
+    return {rows, rowWarps, tokenTiles, 0, 0, 0, 0};
   }
   static Division tile(int64_t groups, int64_t waves) {
-    return {0, 0, 0, groups, waves};
+    return {0, 0, 0, groups, waves, 0, 0};
+  }
+  static Division panel(int64_t rows, int64_t depth) {
+    return {0, 0, 0, 0, 0, rows, depth};
   }
   bool isTile() const { return groups != 0; }
+  bool isPanel() const { return panelRows != 0; }
   bool operator==(const Division &other) const;
-  /// "stream 8 4 1" or "tile 2 2".
+  /// "stream 8 4 1", "tile 2 2" or "panel 32 8".
   std::string text() const;
   /// Nothing for other text.
   static std::optional<Division> parse(llvm::StringRef text);

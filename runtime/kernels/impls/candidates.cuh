@@ -1,11 +1,16 @@
 // top_candidates and merge_candidates: the largest values of a row, in order.
 //
-// A CTA holds the keys of up to 16 values per thread in registers and finds the
-// K-th largest by radix selection, 8 bits at a time from the top; positions
-// follow the values in the key, so no two keys are equal and every choice is
-// the same on each run. Then the K winners are ranked against each other. Long
-// rows are cut into ranges, a CTA each; a second function takes the best of the
-// ranges' candidates. Floor: reading the logits once. Limits:
+// A CTA holds the keys of up to 16 values per thread in registers. To find K of
+// them it takes a sample of 2 K or more: the K-th largest of the sample is a
+// bound below which no candidate lies, and a good sample leaves some 1.4 K
+// values that reach it. These are ranked against each other. The sample of
+// values in any order are the largest of as many groups; of lists in order,
+// their first. Where very many values reach the bound, since they are equal,
+// candidates are found one after the other. Positions follow the values in the
+// key, so no two keys are equal and every choice is the same on each run.
+//
+// Long rows are cut into ranges, a CTA each; a second function takes the best
+// of the ranges' candidates. Floor: reading the logits once. Limits:
 // shared/candidates.h.
 
 #pragma once
@@ -26,22 +31,45 @@ __device__ __forceinline__ uint32_t candidateKey(float value) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-/// Finds the `kept` best of up to `threads` * `perThread` values.
-template <int threads, int perThread, int kept>
+/// Finds the `kept` best of up to `threads` * `perThread` values. `lists` of
+/// them are lists of `kept` values, one behind the other, each in order as a
+/// rule; 0: they lie as they come.
+template <int threads, int perThread, int kept, int lists>
 class CandidateSelection {
   static_assert(threads % 32 == 0 && threads <= kMostThreads &&
                     threads >= kept && kept <= kMostCandidates,
                 "whole warps, and a thread for each candidate");
   static_assert(perThread <= kCandidateValues, "keys lie in registers");
   static_assert(kMostCandidateValues <= 65536, "positions have 16 bits");
-  static constexpr int kBins = 256, kDigits = 6;
+
+  /// The most neighbouring threads, a power of two, of which there are
+  /// `wanted` such groups, or 1.
+  static constexpr int threadsOfEach(int wanted) {
+    int each = 1;
+    while (each < 32 && 2 * each * wanted <= threads)
+      each *= 2;
+    return each;
+  }
+  static constexpr int kGroupThreads = threadsOfEach(2 * kept);
+  /// Of each list.
+  static constexpr int kFirst =
+      lists == 0 ? 0
+                 : min(kept, (2 * kept + lists - 1) / (lists == 0 ? 1 : lists));
+  static constexpr int kSamples =
+      lists == 0 ? threads / kGroupThreads : lists * kFirst;
+  /// Threads that compare a sample with the others.
+  static constexpr int kShare = threadsOfEach(kSamples);
+  static constexpr int kMostFinalists = 8 * kept;
+
+  static constexpr int min(int a, int b) { return a < b ? a : b; }
 
 public:
   struct Shared {
-    int histogram[kBins];
-    int bin, above, inBin; // what the last digit said
-    int found;
-    uint64_t winners[kept];
+    uint32_t samples[kSamples];
+    uint32_t bound;
+    int finalists;
+    uint64_t keys[kMostFinalists];
+    uint64_t warps[threads / 32];
   };
 
   __device__ explicit CandidateSelection(Shared &shared) : shared(shared) {}
@@ -50,43 +78,26 @@ public:
   /// There are `kept` values or more; `valueAt(position)` is one of them.
   template <typename ValueAt, typename Emit>
   __device__ void run(int count, ValueAt valueAt, Emit emit) {
-    uint32_t keys[perThread];
+    uint32_t keys[perThread], own = 0;
 #pragma unroll
     for (int i = 0; i < perThread; ++i) {
       int position = i * threads + static_cast<int>(threadIdx.x);
       keys[i] = position < count ? candidateKey(valueAt(position)) : 0;
+      own = keys[i] > own ? keys[i] : own;
     }
-    if (threadIdx.x == 0)
-      shared.found = 0;
-    // Keys whose upper bits are above `prefix` win, those below lose, and
-    // `wanted` of the equal ones win.
-    uint64_t prefix = 0;
-    int wanted = kept, shift = 8 * kDigits;
-    for (bool decided = false; !decided;) {
-      shift -= 8;
-      count256(keys, prefix, shift);
-      pickBin(wanted);
-      prefix = prefix << 8 | static_cast<uint64_t>(shared.bin);
-      wanted -= shared.above;
-      // All of the bin win: no need to look further.
-      decided = wanted == shared.inBin || shift == 0;
-      __syncthreads();
-    }
+    findBound(own, valueAt);
+    uint32_t bound = shared.bound;
 #pragma unroll
-    for (int i = 0; i < perThread; ++i) {
-      uint64_t key = keyOf(keys[i], i);
-      if (key >> shift >= prefix && keys[i] != 0)
-        shared.winners[atomicAdd(&shared.found, 1)] = key;
-    }
+    for (int i = 0; i < perThread; ++i)
+      if (keys[i] != 0 && keys[i] >= bound) {
+        int slot = atomicAdd(&shared.finalists, 1);
+        if (slot < kMostFinalists)
+          shared.keys[slot] = keyOf(keys[i], i);
+      }
     __syncthreads();
-    if (threadIdx.x >= kept)
-      return;
-    uint64_t own = shared.winners[threadIdx.x];
-    int rank = 0;
-#pragma unroll 8
-    for (int i = 0; i < kept; ++i)
-      rank += shared.winners[i] > own;
-    emit(rank, static_cast<int>(0xffffu - (own & 0xffffu)));
+    if (shared.finalists > kMostFinalists)
+      return takeOneByOne(keys, emit);
+    rankFinalists(emit);
   }
 
 private:
@@ -95,54 +106,104 @@ private:
     uint32_t position = static_cast<uint32_t>(i * threads) + threadIdx.x;
     return static_cast<uint64_t>(key) << 16 | (0xffffu - position);
   }
+  static __device__ __forceinline__ int positionOf(uint64_t key) {
+    return static_cast<int>(0xffffu - (key & 0xffffu));
+  }
 
-  /// How many keys that begin with `prefix` have which next digit.
-  __device__ void count256(const uint32_t (&keys)[perThread], uint64_t prefix,
-                           int shift) {
-    for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += threads)
-      shared.histogram[bin] = 0;
-    __syncthreads();
+  template <typename ValueAt>
+  __device__ __forceinline__ void takeSample(uint32_t largest,
+                                             ValueAt valueAt) {
+    int thread = static_cast<int>(threadIdx.x);
+    if constexpr (lists == 0) {
 #pragma unroll
-    for (int i = 0; i < perThread; ++i) {
-      uint64_t key = keyOf(keys[i], i) >> shift;
-      bool counts = keys[i] != 0 && key >> 8 == prefix;
-      // Logits are much alike: one addition for all of a warp that agree.
-      int bin = counts ? static_cast<int>(key & 0xff) : kBins;
-      unsigned same = __match_any_sync(kFullWarp, bin);
-      if (counts && threadIdx.x % 32 == static_cast<unsigned>(__ffs(same)) - 1)
-        atomicAdd(&shared.histogram[bin], __popc(same));
+      for (int distance = 1; distance < kGroupThreads; distance *= 2) {
+        uint32_t other = __shfl_xor_sync(kFullWarp, largest, distance);
+        largest = other > largest ? other : largest;
+      }
+      if (thread % kGroupThreads == 0)
+        shared.samples[thread / kGroupThreads] = largest;
+    } else {
+      for (int i = thread; i < kSamples; i += threads)
+        shared.samples[i] =
+            candidateKey(valueAt(i / kFirst * kept + i % kFirst));
+    }
+  }
+
+  /// Sets shared.bound, and shared.finalists to zero. `largest` is a thread's.
+  /// A short row may leave samples without values: then the bound can be 0.
+  template <typename ValueAt>
+  __device__ void findBound(uint32_t largest, ValueAt valueAt) {
+    takeSample(largest, valueAt);
+    if (threadIdx.x == 0)
+      shared.finalists = 0;
+    __syncthreads();
+    // Neighbouring threads share the comparisons of a sample. Among equals the
+    // first is larger, so that each rank is one's.
+#pragma unroll 1
+    for (int first = 0; first < kSamples * kShare; first += threads) {
+      int at = (first + static_cast<int>(threadIdx.x)) / kShare,
+          part = static_cast<int>(threadIdx.x) % kShare;
+      uint32_t own = at < kSamples ? shared.samples[at] : 0;
+      int rank = 0;
+#pragma unroll 8
+      for (int i = part; i < kSamples; i += kShare) {
+        uint32_t other = shared.samples[i];
+        rank += other > own || (other == own && i < at);
+      }
+#pragma unroll
+      for (int distance = 1; distance < kShare; distance *= 2)
+        rank += __shfl_xor_sync(kFullWarp, rank, distance);
+      if (part == 0 && at < kSamples && rank == kept - 1)
+        shared.bound = own;
     }
     __syncthreads();
   }
 
-  /// The bin in which the `wanted`-th key from above lies, by the first warp.
-  __device__ void pickBin(int wanted) {
-    if (threadIdx.x < 32) {
-      // Lane 0 has the highest bins.
-      constexpr int kPerLane = kBins / 32;
-      int first = kBins - 1 - static_cast<int>(threadIdx.x) * kPerLane;
-      int own = 0;
-#pragma unroll
-      for (int i = 0; i < kPerLane; ++i)
-        own += shared.histogram[first - i];
-      int upTo = own;
-#pragma unroll
-      for (int distance = 1; distance < 32; distance *= 2) {
-        int other = __shfl_up_sync(kFullWarp, upTo, distance);
-        if (threadIdx.x >= static_cast<unsigned>(distance))
-          upTo += other;
-      }
-      int above = upTo - own;
-      if (above < wanted && wanted <= upTo) {
-        int bin = first;
-        while (above + shared.histogram[bin] < wanted)
-          above += shared.histogram[bin--];
-        shared.bin = bin;
-        shared.above = above;
-        shared.inBin = shared.histogram[bin];
-      }
+  template <typename Emit>
+  __device__ void rankFinalists(Emit emit) {
+    int count = shared.finalists;
+    for (int at = static_cast<int>(threadIdx.x); at < count; at += threads) {
+      uint64_t own = shared.keys[at];
+      int rank = 0;
+#pragma unroll 8
+      for (int i = 0; i < count; ++i)
+        rank += shared.keys[i] > own;
+      if (rank < kept)
+        emit(rank, positionOf(own));
     }
-    __syncthreads();
+  }
+
+  /// Rank by rank, the largest key below that of the rank before.
+  template <typename Emit>
+  __device__ void takeOneByOne(const uint32_t (&keys)[perThread], Emit emit) {
+    uint64_t last = ~uint64_t(0);
+#pragma unroll 1
+    for (int rank = 0; rank < kept; ++rank) {
+      uint64_t best = 0;
+#pragma unroll
+      for (int i = 0; i < perThread; ++i) {
+        uint64_t key = keyOf(keys[i], i);
+        best = keys[i] != 0 && key < last && key > best ? key : best;
+      }
+      best = largestOfWarp(best);
+      if (threadIdx.x % 32 == 0)
+        shared.warps[threadIdx.x / 32] = best;
+      __syncthreads();
+      best = largestOfWarp(
+          threadIdx.x % 32 < threads / 32 ? shared.warps[threadIdx.x % 32] : 0);
+      if (threadIdx.x == 0)
+        emit(rank, positionOf(best));
+      last = best;
+      __syncthreads();
+    }
+  }
+  static __device__ __forceinline__ uint64_t largestOfWarp(uint64_t key) {
+#pragma unroll
+    for (int distance = 16; distance > 0; distance /= 2) {
+      uint64_t other = __shfl_xor_sync(kFullWarp, key, distance);
+      key = other > key ? other : key;
+    }
+    return key;
   }
 
   Shared &shared;
@@ -158,7 +219,7 @@ __device__ void rangeCandidates(const LaunchParams &p, float *values,
   static_assert(kCols / ranges >= kept, "a range has candidates enough");
   constexpr int kPerThread =
       static_cast<int>((kLongest + threads - 1) / threads);
-  using Selection = CandidateSelection<threads, kPerThread, kept>;
+  using Selection = CandidateSelection<threads, kPerThread, kept, 0>;
   __shared__ typename Selection::Shared shared;
   int64_t row = blockIdx.y, range = blockIdx.x;
   if (row >= p.step->counts[extent])
@@ -206,7 +267,8 @@ __device__ void mergeCandidates(const LaunchParams &p, const void *given,
   constexpr int kCount = Given::kCols, kKept = Values::kCols;
   static_assert(kCount >= kKept, "there are candidates enough");
   constexpr int kPerThread = (kCount + threads - 1) / threads;
-  using Selection = CandidateSelection<threads, kPerThread, kKept>;
+  constexpr int kLists = kCount % kKept == 0 ? kCount / kKept : 0;
+  using Selection = CandidateSelection<threads, kPerThread, kKept, kLists>;
   __shared__ typename Selection::Shared shared;
   int64_t row = blockIdx.x;
   if (row >= p.step->counts[extent])

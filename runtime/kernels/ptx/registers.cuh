@@ -3,10 +3,14 @@
 
 #pragma once
 
+#define SADDLE_PLACES_4 "%0, %1, %2, %3"
+#define SADDLE_PLACES_8 SADDLE_PLACES_4 ", %4, %5, %6, %7"
+#define SADDLE_PLACES_12 SADDLE_PLACES_8 ", %8, %9, %10, %11"
+#define SADDLE_PLACES_16 SADDLE_PLACES_12 ", %12, %13, %14, %15"
+#define SADDLE_PLACES_24                                                       \
+  SADDLE_PLACES_16 ", %16, %17, %18, %19, %20, %21, %22, %23"
 #define SADDLE_PLACES_32                                                       \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "     \
-  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, "     \
-  "%30, %31"
+  SADDLE_PLACES_24 ", %24, %25, %26, %27, %28, %29, %30, %31"
 #define SADDLE_PLACES_64                                                       \
   SADDLE_PLACES_32                                                             \
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, "   \
@@ -23,11 +27,8 @@
   SADDLE_REGISTERS_16(d, 0), SADDLE_REGISTERS_16(d, 16),                       \
       SADDLE_REGISTERS_16(d, 32), SADDLE_REGISTERS_16(d, 48)
 
-/// The registers of 8 arrays d[n] of four.
-#define SADDLE_ROWS_8(d, n)                                                    \
-  SADDLE_REGISTERS_4((d)[n], 0), SADDLE_REGISTERS_4((d)[(n) + 1], 0),          \
-      SADDLE_REGISTERS_4((d)[(n) + 2], 0),                                     \
-      SADDLE_REGISTERS_4((d)[(n) + 3], 0),                                     \
-      SADDLE_REGISTERS_4((d)[(n) + 4], 0),                                     \
-      SADDLE_REGISTERS_4((d)[(n) + 5], 0),                                     \
-      SADDLE_REGISTERS_4((d)[(n) + 6], 0), SADDLE_REGISTERS_4((d)[(n) + 7], 0)
+/// The registers of 1, 2, 4 or 8 arrays d[n] of four.
+#define SADDLE_ROWS_1(d, n) SADDLE_REGISTERS_4((d)[n], 0)
+#define SADDLE_ROWS_2(d, n) SADDLE_ROWS_1(d, n), SADDLE_ROWS_1(d, (n) + 1)
+#define SADDLE_ROWS_4(d, n) SADDLE_ROWS_2(d, n), SADDLE_ROWS_2(d, (n) + 2)
+#define SADDLE_ROWS_8(d, n) SADDLE_ROWS_4(d, n), SADDLE_ROWS_4(d, (n) + 4)

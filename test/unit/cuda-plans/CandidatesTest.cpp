@@ -63,7 +63,8 @@ TEST_F(CandidatesPlanTest, MergesTakeACtaForEachRow) {
   KernelPlan p = plan(merge(5, 512, 64));
   ASSERT_EQ(p.functions.size(), 1u);
   EXPECT_EQ(p.functions[0].grid[0], 5u);
-  EXPECT_EQ(p.functions[0].block, 64u);
+  // 8 values for a thread would be 64 threads; two for each candidate are 128.
+  EXPECT_EQ(p.functions[0].block, 128u);
 }
 
 TEST_F(CandidatesPlanTest, WhatDoesNotFitIsRefused) {

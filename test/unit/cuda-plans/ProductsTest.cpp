@@ -288,6 +288,53 @@ TEST_F(M25PlanTest, QKVOfEightTokensIsEncodedFirst) {
   EXPECT_EQ(p.workspaceBytes, 8u * 3072 + 8 * 24 * 4);
 }
 
+TEST_F(M25PlanTest, PanelsOfRowsMeetUpTo64Tokens) {
+  // 4096 rows on 132 multiprocessors: 128 panels of 32. A stage is 128 bytes of
+  // 64 tokens and 32 rows, 12,288; factors of 24 stages are 64 and 4 of each,
+  // 6,528 bytes; with two barriers for a stage, 18 of them fit in 232,448.
+  KernelPlan p = plan(projection(33, 4096, 3072));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_THAT(p.functions[0].body, HasSubstr("encodeRows<1, 128, "));
+  EXPECT_THAT(p.headers, ElementsAre("impls/linear_panel.cuh"));
+  const FunctionPlan &f = p.functions[1];
+  EXPECT_THAT(f.body, HasSubstr("linearPanel<1, "));
+  EXPECT_THAT(f.body, HasSubstr("PanelShape<32, 18>"));
+  EXPECT_EQ(f.grid[0], 128u);
+  EXPECT_EQ(f.grid[1], 1u);
+  EXPECT_EQ(f.block, 640u);
+  EXPECT_EQ(f.sharedBytes, 18u * 12288 + 6528 + 18 * 16);
+  EXPECT_TRUE(f.waitsItself);
+  // 3072 rows: panels of 24, in which a block of scales can end.
+  EXPECT_THAT(plan(projection(64, 3072, 3072)).functions[1].body,
+              HasSubstr("PanelShape<24, "));
+  // Fewer tokens stream, and so does what would have 8 rows in a panel; other
+  // tokens than 64 at most, and rows for which 64 are too few, are tiles.
+  EXPECT_THAT(plan(projection(16, 4096, 3072)).functions[1].body,
+              HasSubstr("linearStream<"));
+  EXPECT_THAT(plan(projection(40, 1024, 3072)).functions[1].body,
+              HasSubstr("linearStream<"));
+  EXPECT_THAT(plan(projection(65, 8192, 3072)).functions[1].body,
+              HasSubstr("linearTile<"));
+  EXPECT_THAT(plan(projection(64, 200064, 3072)).functions[1].body,
+              HasSubstr("linearTile<"));
+}
+
+TEST_F(M25PlanTest, PanelsHaveWholeLinesAndPairs) {
+  // Of bf16 a line is 64 columns. 2,048 columns are 32 stages of 10,240 bytes.
+  auto plain = [&](int64_t cols, int64_t outStride) {
+    return plan(launch("linear",
+                       {operand("x", bf16(), {64, cols}),
+                        operand("w", bf16(), {2048, cols}),
+                        operand("out", bf16(), {64, 2048}, outStride)},
+                       {{"act_group", 0}}))
+        .functions[0]
+        .body;
+  };
+  EXPECT_THAT(plain(2048, 2048), HasSubstr("PanelShape<16, 22>"));
+  EXPECT_THAT(plain(2080, 2048), HasSubstr("linearStream<"));
+  EXPECT_THAT(plain(2048, 2049), HasSubstr("linearStream<"));
+}
+
 TEST_F(M25PlanTest, PrefillIsTiles) {
   KernelPlan p = plan(projection(2048, 8192, 3072));
   ASSERT_EQ(p.functions.size(), 2u);

@@ -13,11 +13,12 @@ using namespace saddle::cuda;
 
 using device::kMostCandidates, device::kMostCandidateValues;
 
-/// Enough for the values, some 8 each, and for the candidates.
-static int64_t threadsFor(int64_t values) {
+/// Enough for the values, some 8 each, and two for each candidate, so that few
+/// values reach the bound that the largest of each thread give.
+static int64_t threadsFor(int64_t values, int64_t kept) {
   int64_t wanted = llvm::divideCeil(values, 8);
-  return std::clamp<int64_t>(llvm::alignTo(wanted, 32), kMostCandidates,
-                             device::kMostThreads);
+  return std::clamp<int64_t>(llvm::alignTo(wanted, 32),
+                             llvm::alignTo(2 * kept, 32), device::kMostThreads);
 }
 
 static bool fits(const LaunchDesc &launch, int64_t kept, int64_t values,
@@ -40,7 +41,8 @@ saddle::cuda::planMergeCandidates(const LaunchDesc &launch,
   if (!fits(launch, values.shape[1], given.shape[1], error))
     return failure();
   FunctionPlan only;
-  only.block = static_cast<uint32_t>(threadsFor(given.shape[1]));
+  only.block =
+      static_cast<uint32_t>(threadsFor(given.shape[1], values.shape[1]));
   only.grid[0] = static_cast<uint32_t>(values.shape[0]);
   only.body = llvm::formatv("mergeCandidates<{0}, {1}, {2}, {3}, {4}, {5}>(p);",
                             static_cast<int>(launch.extent), only.block,
@@ -79,7 +81,7 @@ FailureOr<KernelPlan> saddle::cuda::planTopCandidates(const LaunchDesc &launch,
   }
   int extent = static_cast<int>(launch.extent);
   FunctionPlan first;
-  first.block = static_cast<uint32_t>(threadsFor(longest));
+  first.block = static_cast<uint32_t>(threadsFor(longest, kept));
   first.grid[0] = static_cast<uint32_t>(ranges);
   first.grid[1] = static_cast<uint32_t>(rows);
   KernelPlan plan;
@@ -97,7 +99,7 @@ FailureOr<KernelPlan> saddle::cuda::planTopCandidates(const LaunchDesc &launch,
       ranges, matrixType(logits), matrixType(values));
   FunctionPlan merge;
   merge.suffix = "merge";
-  merge.block = static_cast<uint32_t>(threadsFor(ranges * kept));
+  merge.block = static_cast<uint32_t>(threadsFor(ranges * kept, kept));
   merge.grid[0] = static_cast<uint32_t>(rows);
   merge.body = llvm::formatv("mergeRanges<{0}, {1}, {2}, {3}, {4}>(p);", extent,
                              merge.block, ranges, matrixType(values),

@@ -100,7 +100,8 @@ static bool divide(StreamShape &shape, const Division &division,
 static std::vector<Division> streamsBeside(const Division &planned,
                                            const StreamShape &shape,
                                            int64_t tokens, const Operand &w) {
-  const auto [rows, warps, tiles, groups, waves] = planned;
+  int64_t rows = planned.rows, warps = planned.rowWarps,
+          tiles = planned.tokenTiles;
   std::vector<Division> ways;
   for (const Division &way : {Division::stream(rows, warps / 2, tiles),
                               Division::stream(rows, warps * 2, tiles),
@@ -142,11 +143,40 @@ static std::optional<Division> planTile(int64_t tokens, const Operand &out) {
   return Division::tile(tile.groups, tile.waves);
 }
 
-/// How the launch's product is divided. `shape` says how scales lie; tiles come
-/// into question where `tiles` says so. Nothing when no way fits.
+/// Panels of rows, of which there is nearly one for each multiprocessor; none
+/// where they do not fit. The ring takes all of the shared memory or half of
+/// it.
+static std::vector<Division> panelsOf(const StreamShape &shape,
+                                      const Operand &w, const Operand &out) {
+  int64_t columns = PanelShape::kLineBytes / shape.weightBytes;
+  bool scaled = shape.scaleUnits != 0;
+  if (shape.weightBytes > 2 || w.shape[1] % columns != 0 ||
+      w.shape[0] % 8 != 0 || out.strides[0] % 2 != 0 || out.alignment < 8 ||
+      scaled != (shape.weightBytes == 1) ||
+      (scaled && shape.scaleUnits * streamUnitColumns(w.element) != columns))
+    return {};
+  for (int64_t rows : {8, 16, 24, 32, 48, 64}) {
+    if (ceilDiv(w.shape[0], rows) > kMultiprocessors)
+      continue;
+    std::vector<Division> ways;
+    for (int64_t most : {kSharedMemory, kSharedMemory / 2}) {
+      PanelShape panel(rows, ceilDiv(w.shape[1], columns), scaled, most);
+      Division way = Division::panel(rows, panel.depth);
+      if (!llvm::is_contained(ways, way))
+        ways.push_back(way);
+    }
+    return ways;
+  }
+  return {};
+}
+
+/// How the launch's product is divided. `shape` says how scales lie; tiles and
+/// panels come into question where `tiles` and `panels` say so. Nothing when no
+/// way fits.
 static std::optional<DividedProduct> divideProduct(const LaunchDesc &launch,
                                                    const StreamShape &shape,
-                                                   bool tiles, StringRef form) {
+                                                   bool tiles, bool panels,
+                                                   StringRef form) {
   const Operand &x = launch.operands[0], &w = launch.operands[1],
                 &out = launch.operands.back();
   int64_t tokens = x.shape[0];
@@ -155,14 +185,22 @@ static std::optional<DividedProduct> divideProduct(const LaunchDesc &launch,
   if (tiles)
     if (std::optional<Division> tile = planTile(tokens, out))
       ways.push_back(*tile);
+  // Fewer rows than 16 cost less than the tokens that each CTA reads.
+  std::vector<Division> others;
+  if (panels && tokens > 8 && tokens <= PanelShape::kTokens && ways.empty()) {
+    std::vector<Division> panel = panelsOf(shape, w, out);
+    bool first = tokens > 16 && !panel.empty() && panel[0].panelRows >= 16;
+    llvm::append_range(first ? ways : others, panel);
+  }
   Division stream = planStream(shape, tokens, w);
   StreamShape fits = shape;
   if (divide(fits, stream, w)) {
     ways.push_back(stream);
-    // Beside a tile one is enough.
+    // Beside a tile or a panel one is enough.
     if (ways.size() == 1)
       llvm::append_range(ways, streamsBeside(stream, shape, tokens, w));
   }
+  llvm::append_range(ways, others);
   if (tiles)
     for (const Division &tile :
          {Division::tile(1, 1), Division::tile(1, 2), Division::tile(2, 2)})
@@ -271,7 +309,8 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
     return std::nullopt;
   StreamShape shape(w.element);
   std::optional<DividedProduct> product =
-      divideProduct(launch, shape, /*tiles=*/w.element.isBF16(), "");
+      divideProduct(launch, shape, /*tiles=*/w.element.isBF16(),
+                    /*panels=*/w.element.isBF16(), "");
   if (!product)
     return std::nullopt;
   KernelPlan plan;
@@ -282,6 +321,17 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
                                          matrixType(w), w.shape[0],
                                          "p.workspace"));
     plan.workspaceBytes = TileShape::mapBytes();
+    return plan;
+  }
+  if (product->division.isPanel()) {
+    PanelShape panel(product->division, w.shape[1], shape);
+    plan.headers = {"impls/linear_panel.cuh"};
+    plan.functions.push_back(panel.function(
+        formatv("linearPanel<{0}, {1}, {2}, {3}, {4}>(p, p.operands[0], "
+                "nullptr);",
+                extentNumber(launch), matrixType(x), matrixType(w),
+                matrixType(launch.operands[2]), panel.text()),
+        w.shape[0], x.shape[0]));
     return plan;
   }
   divide(shape, product->division, w);
@@ -338,12 +388,15 @@ saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
   bool tiles =
       op.scale.blockRows % 64 == 0 || op.scale.blockRows >= op.w.shape[0];
   std::optional<DividedProduct> divided =
-      divideProduct(launch, shape, tiles, "");
+      divideProduct(launch, shape, tiles, /*panels=*/true, "");
   if (!divided)
     return std::nullopt;
   std::optional<TileShape> tile;
+  std::optional<PanelShape> panel;
   if (divided->division.isTile())
     tile = tileOf(divided->division, shape.scaleUnits * 64);
+  else if (divided->division.isPanel())
+    panel.emplace(divided->division, op.cols, shape);
   else
     divide(shape, divided->division, op.w);
   EncodedTokens encoded(op.tokens, op.cols, op.group);
@@ -360,16 +413,23 @@ saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
     uint64_t mapsAt = roundUp(encoded.bytes, 256);
     maps = formatv(", static_cast<uint8_t *>(p.workspace) + {0}", mapsAt);
     plan.workspaceBytes = mapsAt + TileShape::mapBytes();
+  } else if (panel) {
+    plan.headers = {"impls/linear_panel.cuh"};
+    shapeText = panel->text();
   }
-  std::string body = formatv(
-      "{0}<{1}, {2}, {3}, {4}, {5}, {6}, ScaledTokens<{7}, {8}>>(p, "
-      "p.workspace, {9}{10});",
-      tile ? "linearTile" : "linearStream", extentNumber(launch), encoded.codes,
-      matrixType(op.w), matrixType(op.out), shapeText, op.scales(),
-      encoded.factors, streamGroup(op.cols, op.group), encoded.factorsAt, maps);
+  std::string body =
+      formatv("{0}<{1}, {2}, {3}, {4}, {5}, {6}, ScaledTokens<{7}, {8}>>(p, "
+              "p.workspace, {9}{10});",
+              tile    ? "linearTile"
+              : panel ? "linearPanel"
+                      : "linearStream",
+              extentNumber(launch), encoded.codes, matrixType(op.w),
+              matrixType(op.out), shapeText, op.scales(), encoded.factors,
+              streamGroup(op.cols, op.group), encoded.factorsAt, maps);
   FunctionPlan product =
-      tile ? tileFunction(body, *tile, op.w.shape[0], op.tokens)
-           : productFunction(body, shape, op.w.shape[0], op.tokens);
+      tile    ? tileFunction(body, *tile, op.w.shape[0], op.tokens)
+      : panel ? panel->function(body, op.w.shape[0], op.tokens)
+              : productFunction(body, shape, op.w.shape[0], op.tokens);
   product.suffix = "product";
   plan.functions.push_back(std::move(product));
   return plan;
@@ -383,7 +443,7 @@ saddle::cuda::planResidentProduct(const LaunchDesc &launch, StringRef how) {
     return std::nullopt;
   shape.keepTokens(op.tokens, op.cols, op.group);
   std::optional<DividedProduct> divided =
-      divideProduct(launch, shape, /*tiles=*/false, how);
+      divideProduct(launch, shape, /*tiles=*/false, /*panels=*/false, how);
   if (!divided)
     return std::nullopt;
   divide(shape, divided->division, op.w);

@@ -192,6 +192,39 @@ std::string saddle::cuda::StreamShape::text() const {
                        columnWarps);
 }
 
+//===--- Panels of rows ---------------------------------------------------===//
+
+saddle::cuda::PanelShape::PanelShape(int64_t rows, int64_t stages, bool scaled,
+                                     int64_t most)
+    : device::PanelLayout{rows, stages, stages, scaled} {
+  while (depth > 2 && sharedBytes() > most)
+    --depth;
+}
+
+saddle::cuda::PanelShape::PanelShape(const Division &division, int64_t cols,
+                                     const StreamShape &stream)
+    : device::PanelLayout{division.panelRows, division.panelDepth,
+                          ceilDiv(cols * stream.weightBytes, kLineBytes),
+                          stream.scaleUnits != 0} {}
+
+std::string saddle::cuda::PanelShape::text() const {
+  return llvm::formatv("PanelShape<{0}, {1}>", rows, depth);
+}
+
+FunctionPlan saddle::cuda::PanelShape::function(std::string body,
+                                                int64_t weightRows,
+                                                int64_t tokens) const {
+  FunctionPlan function;
+  function.body = std::move(body);
+  function.block = kThreads;
+  function.sharedBytes = sharedBytes();
+  function.residentBlocks = 1;
+  function.waitsItself = true;
+  function.grid[0] = ceilDiv(weightRows, rows);
+  function.grid[1] = ceilDiv(tokens, kTokens);
+  return function;
+}
+
 //===--- Tiles of many tokens ---------------------------------------------===//
 
 saddle::cuda::TileShape::TileShape(int64_t groups, int64_t waves,

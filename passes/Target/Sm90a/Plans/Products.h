@@ -4,6 +4,7 @@
 #define SADDLE_PASSES_TARGET_SM90A_PLANS_PRODUCTS_H
 
 #include "passes/Target/Sm90a/Plans/Plans.h"
+#include "runtime/kernels/shared/panel.h"
 #include "runtime/kernels/shared/stream.h"
 #include "runtime/kernels/shared/tile.h"
 
@@ -143,6 +144,20 @@ struct StreamShape : device::StreamCtaLayout {
 
 private:
   device::ResidentLayout residents = {};
+};
+
+//===--- Panels of rows (impls/linear_panel.cuh) --------------------------===//
+
+/// PanelShape of the device with the shared memory that follows.
+struct PanelShape : device::PanelLayout {
+  /// The ring is as deep as `most` bytes allow.
+  PanelShape(int64_t rows, int64_t stages, bool scaled, int64_t most);
+  /// Of a product of so many columns, whose scales lie as in `stream`.
+  PanelShape(const Division &division, int64_t cols, const StreamShape &stream);
+
+  std::string text() const; // "PanelShape<32, 9>"
+  FunctionPlan function(std::string body, int64_t weightRows,
+                        int64_t tokens) const;
 };
 
 //===--- Tiles of many tokens (tile/product.cuh) --------------------------===//
