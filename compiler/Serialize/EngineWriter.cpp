@@ -547,6 +547,16 @@ private:
   }
 
   LogicalResult writeStatement(Operation *op, schema::EntryT &entry) {
+    size_t commands = entry.commands.size();
+    LogicalResult written = writeAny(op, entry);
+    if (auto output = op->getAttrOfType<StringAttr>(
+            engine::EngineDialect::kOutputAttrName))
+      for (auto &command : llvm::drop_begin(entry.commands, commands))
+        command->output = output.str();
+    return written;
+  }
+
+  LogicalResult writeAny(Operation *op, schema::EntryT &entry) {
     if (isa<engine::BufferOp, engine::ViewOp, engine::GlobalOp>(op))
       return success(); // written where they are used
     if (auto bind = dyn_cast<engine::BindOp>(op)) {

@@ -1,5 +1,6 @@
 #include "passes/Engine/EntryConverter.h"
 
+#include "passes/Engine/OutputSlices.h"
 #include "passes/Engine/WeightRecipes.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -58,9 +59,18 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
   for (Value output : end->getOperands())
     outputs.insert(output);
 
-  for (Operation &op : body.without_terminator())
+  DenseMap<Operation *, StringRef> ofOneOutput = opsOfOneOutput(body, yields);
+  for (Operation &op : body.without_terminator()) {
+    Operation *last = &entry.getBody().front().back();
     if (failed(convertAny(&op)))
       return failure();
+    if (auto output = ofOneOutput.find(&op); output != ofOneOutput.end())
+      for (Operation *made = last->getNextNode(); made;
+           made = made->getNextNode())
+        if (isa<LaunchOp, CollectiveOp, CopyOp>(made))
+          made->setAttr(EngineDialect::kOutputAttrName,
+                        builder.getStringAttr(output->second));
+  }
   for (auto [output, known] : llvm::zip(end->getOperands(), yields)) {
     if (!output.getDefiningOp())
       return end->emitError("expected the ")

@@ -135,6 +135,14 @@ Span<const Binding> outputs() {
                              size_t(all.end() - first));
 }
 
+std::vector<const Binding *> partsOfOutput(std::string_view name) {
+  std::vector<const Binding *> parts;
+  for (const Binding &binding : outputs())
+    if (name == binding.output->name)
+      parts.push_back(&binding);
+  return parts;
+}
+
 const Binding *findBinding(std::string_view name) {
   for (const Binding &binding : table())
     if (name == binding.name)

@@ -87,6 +87,8 @@ Span<const Binding> outputs();
 inline const Binding &bindingOf(BindingId id) { return bindings()[size_t(id)]; }
 /// The binding of that name, or null.
 const Binding *findBinding(std::string_view name);
+/// The parts of the output of that name; none when there is no such output.
+std::vector<const Binding *> partsOfOutput(std::string_view name);
 
 } // namespace saddle::ops
 

@@ -219,7 +219,8 @@ static Json json(const Command *command) {
   return {{"type", EnumNameAction(command->action_type())},
           {"action", action},
           {"location", json(command->place())},
-          {"group", command->group()}};
+          {"group", command->group()},
+          {"output", command->output() ? json(command->output()) : Json()}};
 }
 
 static Json json(const Binding *binding) {

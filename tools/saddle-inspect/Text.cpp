@@ -537,9 +537,12 @@ void Report::commands() {
               " <" +
               engine.fusions()->Get(command.group() - 1)->signature()->str() +
               ">";
+        std::string output;
+        if (command.output())
+          output = " (for " + command.output()->str() + " only)";
         line(1,
              number(i) + " " + command.place()->str() + group + ": " +
-                 actionText(*entry, command),
+                 actionText(*entry, command) + output,
              "");
       }
     }

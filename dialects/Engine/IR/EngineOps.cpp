@@ -342,6 +342,15 @@ LogicalResult EntryOp::verify() {
     if (!names.insert(bind.getBinding()).second)
       return bind.emitOpError("binding ")
              << bind.getBindingAttr() << " stands twice";
+  // entry_c3
+  for (Operation &op : getBody().front()) {
+    Attribute output = op.getAttr(EngineDialect::kOutputAttrName);
+    if (output && (!isa<StringAttr>(output) ||
+                   !isa<LaunchOp, CollectiveOp, TransferOp, CopyOp>(op)))
+      return op.emitOpError("expected 'engine.output' to be a string on a "
+                            "command, but got ")
+             << output;
+  }
   return success();
 }
 

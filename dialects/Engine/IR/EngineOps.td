@@ -24,6 +24,8 @@ def Engine_Dialect : Dialect {
   let extraClassDeclaration = [{
     /// Among a kernel's or a step's constants: an array of #model.storage.
     static constexpr ::llvm::StringLiteral kStorageName = "storage";
+    /// On a command: the output of a step that alone needs it, a StringAttr.
+    static constexpr ::llvm::StringLiteral kOutputAttrName = "engine.output";
   }];
 }
 
@@ -323,6 +325,7 @@ def Engine_EntryOp : Engine_Op<"entry", [Symbol, NoTerminator, SingleBlock, HasP
     **Constraints**
     - (entry_c1) tokens and rows are positive;
     - (entry_c2) no binding name stands twice.
+    - (entry_c3) `engine.output`, the output of a step that alone needs an op, is a string and stands on commands.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Engine_PhaseAttr:$phase, I64Attr:$tokens, I64Attr:$rows);
   let regions = (region SizedRegion<1>:$body);

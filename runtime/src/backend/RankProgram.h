@@ -23,9 +23,10 @@ enum class Fault {
 using CommandHook =
     std::function<StatusOr<Fault>(uint32_t rank, const char *place)>;
 
-/// When a command ran, how many members of a stack of weights its rows chose,
-/// and the last of those rows (Choices.h).
+/// Whether a command ran (isNeeded), and when; how many members of a stack of
+/// weights its rows chose, and the last of those rows (Choices.h).
 struct CommandTrace {
+  bool ran = false;
   comm::Clock::time_point start, end;
   uint64_t chosen = 0;
   std::vector<float> tokens;

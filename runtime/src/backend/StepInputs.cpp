@@ -28,6 +28,15 @@ std::vector<StepOutput> outputsOf(const schema::Engine &engine,
   return outputs;
 }
 
+BindingSet neededFor(const schema::Command &command) {
+  BindingSet set;
+  if (command.output())
+    for (const ops::Binding *part :
+         ops::partsOfOutput(command.output()->string_view()))
+      set.set(size_t(part->id));
+  return set;
+}
+
 uint64_t candidatesOf(const schema::Engine &engine) {
   for (const StepOutput &output : outputsOf(engine))
     if (output.binding->id == BindingId::CandidateValues)

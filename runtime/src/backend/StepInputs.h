@@ -31,6 +31,13 @@ struct StepOutput {
 std::vector<StepOutput> outputsOf(const schema::Engine &engine,
                                   std::string_view program = "main");
 
+/// The outputs that alone need the command, some part of which a run must want
+/// for it to run; none: it always runs.
+BindingSet neededFor(const schema::Command &command);
+inline bool isNeeded(const BindingSet &neededFor, const BindingSet &wanted) {
+  return neededFor.none() || (neededFor & wanted).any();
+}
+
 /// Candidates of each row that the engine's entries yield; 0 when it was
 /// compiled without.
 uint64_t candidatesOf(const schema::Engine &engine);

@@ -27,6 +27,7 @@ CpuProgram::Command CpuProgram::resolve(const schema::Engine &engine,
                                         const std::vector<View> &views) {
   Command resolved;
   const schema::Command &command = *entry.commands()->Get(number);
+  resolved.neededFor = backend::neededFor(command);
   if (const schema::Launch *launch = command.action_as_Launch()) {
     const schema::Kernel &kernel = *engine.kernels()->Get(launch->kernel());
     std::vector<View> operands;
@@ -170,6 +171,8 @@ StatusOr<bool> CpuProgram::run(const backend::BatchRun &batchRun,
   for (size_t i = 0; i < entry.commands.size(); ++i) {
     const Command &command = entry.commands[i];
     const backend::CommandName &name = names[lastEntry][i];
+    if (!backend::isNeeded(command.neededFor, batchRun.wanted))
+      continue;
     batchRun.transport.progress(rank, name.place);
     uint64_t index = transfers[size_t(command.transfer)]++;
     if (batchRun.hook) {
@@ -187,6 +190,7 @@ StatusOr<bool> CpuProgram::run(const backend::BatchRun &batchRun,
     if (!traces)
       continue;
     traces[i].end = comm::Clock::now();
+    traces[i].ran = true;
     if (const std::optional<backend::Choices> &choices = command.choices) {
       uint64_t rows = counts.of(choices->extent);
       traces[i].chosen = choices->count(entry.slices[choices->slice], rows);

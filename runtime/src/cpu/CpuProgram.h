@@ -60,6 +60,7 @@ private:
   /// What is behind one command; exactly one of kernel, collective and copy is
   /// set.
   struct Command {
+    backend::BindingSet neededFor;
     schema::Extent extent;
     std::unique_ptr<cpu::BoundKernel> kernel;
     std::unique_ptr<backend::BoundCollective<HostRun>> collective; // or

@@ -32,12 +32,8 @@ DeviceProgram::create(const CudaBackend &backend, uint32_t rank) {
   auto steps = [&]() -> Status {
     SADDLE_RETURN_IF_ERROR(result->allocate());
     result->resolveEntries();
-    for (DeviceEntry &entry : result->entries) {
-      SADDLE_ASSIGN_OR_RETURN(entry.graph, result->capture([&] {
-        SADDLE_RETURN_IF_ERROR(result->copyInputs(entry));
-        return result->launchAll(entry);
-      }));
-    }
+    for (DeviceEntry &entry : result->entries)
+      SADDLE_RETURN_IF_ERROR(result->captureEntry(entry));
     SADDLE_RETURN_IF_ERROR(result->captureChains());
     SADDLE_CUDA(result->device.driver, cuStreamSynchronize,
                 result->stream.get());
@@ -152,6 +148,7 @@ void DeviceProgram::resolveEntries() {
         nullptr,
         {},
         {},
+        {},
         {}};
     for (const schema::Binding *binding : *entry->bindings()) {
       const ops::Binding *output = ops::findBinding(binding->name()->c_str());
@@ -179,6 +176,7 @@ void DeviceProgram::resolveCommands(
   }
   for (uint32_t i = 0; i < entry.entry->commands()->size(); ++i) {
     DeviceEntry::Command &command = entry.commands.emplace_back();
+    command.neededFor = backend::neededFor(*entry.entry->commands()->Get(i));
     StreamProvider *provider = backend::providerOf<StreamRun>(
         providers, *entry.entry, *entry.entry->commands()->Get(i));
     if (!provider) {
@@ -195,20 +193,48 @@ void DeviceProgram::resolveCommands(
   }
 }
 
-Status DeviceProgram::launch(const DeviceEntry &entry, size_t command,
-                             bool follows) {
-  const DeviceEntry::Command &each = entry.commands[command];
+Status DeviceProgram::launch(const DeviceEntry::Command &command,
+                             const DeviceEntry::Command *before) {
   // Others' kernels tell nobody that the next one may start.
-  bool followsKernel =
-      follows && command > 0 && entry.commands[command - 1].isKernel;
-  if (each.collective)
-    return each.collective->run({stream.get(), followsKernel});
-  return launcher.launch(each.kernel, stream.get(), followsKernel);
+  bool followsKernel = before && before->isKernel;
+  if (command.collective)
+    return command.collective->run({stream.get(), followsKernel});
+  return launcher.launch(command.kernel, stream.get(), followsKernel);
 }
 
-Status DeviceProgram::launchAll(const DeviceEntry &entry) {
-  for (size_t i = 0; i < entry.commands.size(); ++i)
-    SADDLE_RETURN_IF_ERROR(launch(entry, i, /*follows=*/true));
+StatusOr<const DeviceProgram::DeviceEntry::Command *>
+DeviceProgram::launchAll(const DeviceEntry &entry,
+                         const backend::BindingSet &wanted) {
+  const DeviceEntry::Command *last = nullptr;
+  for (const DeviceEntry::Command &command : entry.commands) {
+    if (!backend::isNeeded(command.neededFor, wanted))
+      continue;
+    SADDLE_RETURN_IF_ERROR(launch(command, last));
+    last = &command;
+  }
+  return last;
+}
+
+/// Everything but logits.
+static backend::BindingSet withoutLogits() {
+  backend::BindingSet set;
+  set.set();
+  return set.reset(size_t(ops::BindingId::Logits));
+}
+
+Status DeviceProgram::captureEntry(DeviceEntry &entry) {
+  auto captureFor = [&](const backend::BindingSet &wanted) {
+    return capture([&] {
+      SADDLE_RETURN_IF_ERROR(copyInputs(entry));
+      return launchAll(entry, wanted).status();
+    });
+  };
+  SADDLE_ASSIGN_OR_RETURN(entry.graph, captureFor(backend::BindingSet().set()));
+  for (const DeviceEntry::Command &command : entry.commands)
+    if (!backend::isNeeded(command.neededFor, withoutLogits())) {
+      SADDLE_ASSIGN_OR_RETURN(entry.withoutLogits, captureFor(withoutLogits()));
+      break;
+    }
   return {};
 }
 
@@ -268,20 +294,19 @@ Status DeviceProgram::captureChain(const backend::ChainEntries &steps,
   SADDLE_ASSIGN_OR_RETURN(ChainRound round,
                           chainMemory->makeRound(steps, drafts, all, candidates,
                                                  addresses, stream.get()));
-  SADDLE_ASSIGN_OR_RETURN(GraphExec graph, capture([&]() -> Status {
-                            for (size_t i = 0; i < round.entries.size(); ++i) {
-                              const DeviceEntry &entry =
-                                  entries[round.entries[i]];
-                              // What follows a link reads its header before it
-                              // waits: so it may not begin earlier.
-                              SADDLE_RETURN_IF_ERROR(launchAll(entry));
-                              bool follows = !entry.commands.empty() &&
-                                             entry.commands.back().isKernel;
-                              SADDLE_RETURN_IF_ERROR(launcher.launch(
-                                  round.links[i], stream.get(), follows));
-                            }
-                            return {};
-                          }));
+  SADDLE_ASSIGN_OR_RETURN(
+      GraphExec graph, capture([&]() -> Status {
+        for (size_t i = 0; i < round.entries.size(); ++i) {
+          const DeviceEntry &entry = entries[round.entries[i]];
+          // What follows a link reads its header before it waits: so it may not
+          // begin earlier.
+          SADDLE_ASSIGN_OR_RETURN(const DeviceEntry::Command *last,
+                                  launchAll(entry, withoutLogits()));
+          SADDLE_RETURN_IF_ERROR(launcher.launch(round.links[i], stream.get(),
+                                                 last && last->isKernel));
+        }
+        return {};
+      }));
   chains.push_back({steps, drafts, std::move(graph)});
   return {};
 }
@@ -471,8 +496,9 @@ StatusOr<bool> DeviceProgram::launchOneByOne(const DeviceEntry &entry,
                                              bool isTraced) {
   const std::vector<backend::CommandName> &list = names[lastEntry];
   for (size_t i = 0; i < list.size(); ++i) {
-    bool isSkipped = false;
-    if (batchRun.hook) {
+    bool isSkipped =
+        !backend::isNeeded(entry.commands[i].neededFor, batchRun.wanted);
+    if (batchRun.hook && !isSkipped) {
       batchRun.transport.progress(rank, list[i].place);
       StatusOr<backend::Fault> fault = batchRun.hook(rank, list[i].place);
       if (!fault.ok())
@@ -482,10 +508,10 @@ StatusOr<bool> DeviceProgram::launchOneByOne(const DeviceEntry &entry,
       isSkipped = *fault == backend::Fault::Skip;
     }
     if (!isSkipped)
-      SADDLE_RETURN_IF_ERROR(launch(entry, i, /*follows=*/false));
+      SADDLE_RETURN_IF_ERROR(launch(entry.commands[i], /*before=*/nullptr));
     SADDLE_CUDA(device.driver, cuEventRecord, events[i + 1].get(),
                 stream.get());
-    if (!isTraced)
+    if (!isTraced || isSkipped)
       continue;
     if (auto traced = entry.choices.find(i); traced != entry.choices.end())
       SADDLE_RETURN_IF_ERROR(copyChoices(traced->second));
@@ -524,7 +550,11 @@ StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
     if (!alive)
       return false;
   } else {
-    SADDLE_CUDA(device.driver, cuGraphLaunch, entry.graph.get(), stream.get());
+    bool lean = entry.withoutLogits.get() &&
+                !batchRun.wanted[size_t(ops::BindingId::Logits)];
+    SADDLE_CUDA(device.driver, cuGraphLaunch,
+                lean ? entry.withoutLogits.get() : entry.graph.get(),
+                stream.get());
   }
   SADDLE_CUDA(device.driver, cuEventRecord, end.get(), stream.get());
   SADDLE_RETURN_IF_ERROR(copyOutputs(batchRun));
@@ -532,7 +562,7 @@ StatusOr<bool> DeviceProgram::runBatch(const backend::BatchRun &batchRun,
   SADDLE_RETURN_IF_ERROR(wait(batchRun, count));
   SADDLE_RETURN_IF_ERROR(elapsed(begin, end, lastTime));
   if (traces)
-    SADDLE_RETURN_IF_ERROR(readTraces(traces, count, start));
+    SADDLE_RETURN_IF_ERROR(readTraces(batchRun, traces, count, start));
   return true;
 }
 
@@ -690,7 +720,8 @@ Status DeviceProgram::measureEvents() {
   return {};
 }
 
-Status DeviceProgram::readTraces(backend::CommandTrace *traces, size_t count,
+Status DeviceProgram::readTraces(const backend::BatchRun &batchRun,
+                                 backend::CommandTrace *traces, size_t count,
                                  Clock::time_point start) {
   if (eventTime.count() < 0)
     SADDLE_RETURN_IF_ERROR(measureEvents());
@@ -698,6 +729,10 @@ Status DeviceProgram::readTraces(backend::CommandTrace *traces, size_t count,
   std::chrono::nanoseconds before{0}, behind{0};
   for (size_t i = 0; i < count; ++i, before = behind) {
     SADDLE_RETURN_IF_ERROR(elapsed(events[0], events[i + 1], behind));
+    traces[i].ran =
+        backend::isNeeded(entry.commands[i].neededFor, batchRun.wanted);
+    if (!traces[i].ran)
+      continue;
     traces[i].start = start + before;
     traces[i].end =
         start + std::max(before, behind - std::min(eventTime, behind));

@@ -71,6 +71,7 @@ private:
     StepStaging staging;
     /// Either a kernel of the engine or a collective of some provider.
     struct Command {
+      backend::BindingSet neededFor;
       DeviceCommand kernel;
       std::unique_ptr<StreamCollective> collective;
       bool isKernel = true; // the engine's, after all
@@ -79,6 +80,8 @@ private:
     /// What ranks may wait in without saying so; null: nothing.
     const char *silentWait = nullptr;
     GraphExec graph;
+    /// Of what a run without logits needs; null where that is all.
+    GraphExec withoutLogits;
     /// Where in the heap each output is, and how far apart its rows; no bytes
     /// when the entry has none.
     struct Place {
@@ -102,14 +105,18 @@ private:
                        std::vector<backend::CommandName> &commandNames);
   /// What `enqueue` puts into the stream, as a graph.
   StatusOr<GraphExec> capture(const std::function<Status()> &enqueue);
-  /// The entry's commands, the first of which follows nothing.
-  Status launchAll(const DeviceEntry &entry);
+  /// What a run of which `wanted` will be read needs of the entry's commands,
+  /// the first of which follows nothing. The last of them; null without any.
+  StatusOr<const DeviceEntry::Command *>
+  launchAll(const DeviceEntry &entry, const backend::BindingSet &wanted);
   /// The graphs of all chains that the engine has entries for.
   Status captureChains();
   Status captureChain(const backend::ChainEntries &steps, uint64_t drafts);
   const ChainGraph *findChain(uint64_t sequences, uint64_t drafts) const;
-  /// Puts a command into the stream; `follows` the one before it directly.
-  Status launch(const DeviceEntry &entry, size_t command, bool follows);
+  /// Puts a command into the stream, directly behind `before`, or null.
+  Status launch(const DeviceEntry::Command &command,
+                const DeviceEntry::Command *before);
+  Status captureEntry(DeviceEntry &entry);
   Status zero(uint64_t address, uint64_t bytes);
   /// Between a batch slot and a copy at address `kept`; complete when it
   /// returns.
@@ -148,7 +155,8 @@ private:
   /// Measures what an event itself takes, so that short kernels do not seem as
   /// long as the events around them.
   Status measureEvents();
-  Status readTraces(backend::CommandTrace *traces, size_t count,
+  Status readTraces(const backend::BatchRun &batchRun,
+                    backend::CommandTrace *traces, size_t count,
                     comm::Clock::time_point start);
   /// Behind a command's event: what its rows chose, into pinned memory.
   Status copyChoices(const TracedChoices &traced);

@@ -1,6 +1,7 @@
 // Commands: launches against their op's signature and the engine's limits,
 // copies, and what all kinds of commands share.
 
+#include "runtime/ops/Bindings.h"
 #include "runtime/ops/Body.h"
 #include "runtime/src/base/DType.h"
 #include "runtime/src/engine/CommandCheck.h"
@@ -165,6 +166,11 @@ Status CommandChecker::check(const Command &command) {
     return makeError(StatusCode::DataLoss,
                      "fusion group %u does not exist, there are %u",
                      command.group(), engine.fusions()->size());
+  if (command.output() &&
+      ops::partsOfOutput(command.output()->string_view()).empty())
+    return makeError(StatusCode::DataLoss,
+                     "is for output \"%s\", which no step has",
+                     command.output()->c_str());
   // The FlatBuffers verifier lets unknown union members pass.
   switch (command.action_type()) {
   case Action::Launch:

@@ -427,6 +427,8 @@ void Session::report() const {
       for (size_t c = 0; c < commands.size(); ++c) {
         const schema::Command &command = *entry.commands()->Get(c);
         const backend::CommandTrace &traced = traces[rank][i][c];
+        if (!traced.ran)
+          continue;
         Routing routing =
             routingOf(engine, entry, command, counts, rank, traced.chosen);
         const backend::ReplicaBatch &tokens = batch.replicas[replica];

@@ -436,6 +436,19 @@ module @entry_c2 {
 
 // -----
 
+module @entry_c3 {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x32xf32>
+      // expected-error @+1 {{expected 'engine.output' to be a string on a command, but got "logits"}}
+      engine.bind "x", %x {engine.output = "logits"} : memref<8x32xf32>
+    }
+  }
+}
+
+// -----
+
 module @entry_parent {
   // expected-error @+1 {{expects parent op 'engine.program'}}
   engine.entry @e decode tokens 8 rows 8 {

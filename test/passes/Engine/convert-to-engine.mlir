@@ -330,3 +330,28 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
     return %a : tensor<2x16xf32>
   }
 }
+
+// -----
+
+// Of two outputs, what only whole logits need is marked: gathering them. The
+// product leads to both, and what changes state is always needed.
+// CHECK-LABEL: engine.entry @logits_and_candidates
+module attributes {dist.topology = {tp = 2, dp = 1, ep = 1, pp = 1}, model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 2]
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  model.weight @head from "head" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  dist.weight_shard @head.shard of [@head] shardings [#dist.sharding<@mesh, ["tp", _]>] concat 0 : tensor<48x32xf32>
+  func.func @logits_and_candidates(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> (tensor<2x96xf32>, tensor<2x4xf32>, tensor<2x4xi32>) attributes {model.phase = "decode"} {
+    // CHECK: engine.launch {{.*}} at "model.embedding" :
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    // CHECK: engine.launch {{.*}} at "lm_head" :
+    %part = model.linear %x, @head.shard : tensor<2x32xf32> -> tensor<2x48xf32> loc("lm_head")
+    // CHECK: engine.collective all_gather {{.*}} at "logits" {engine.output = "logits"}
+    %logits = dist.all_gather %part dim 1 over <@mesh, ["tp"]> : tensor<2x48xf32> -> tensor<2x96xf32> loc("logits")
+    // CHECK: engine.launch {{.*}} at "top" {engine.output = "candidates"}
+    %v, %t = model.top_candidates %part : tensor<2x48xf32> -> tensor<2x4xf32>, tensor<2x4xi32> loc("top")
+    return %logits, %v, %t : tensor<2x96xf32>, tensor<2x4xf32>, tensor<2x4xi32>
+  }
+}

@@ -337,8 +337,11 @@ void Builder::addHead(uint32_t hidden) {
   launch("lm_head", linear(), {normed, weight("lm_head.weight"), part}, extent);
   if (options.candidates > 0)
     addCandidates(part, extent);
-  if (split)
-    joinColumns("lm_head", part, logits, extent);
+  if (!split)
+    return;
+  joinColumns("lm_head", part, logits, extent);
+  if (options.candidates > 0)
+    entry->commands.back()->output = "logits";
 }
 
 void Builder::joinColumns(const std::string &at, uint32_t part, uint32_t whole,

@@ -74,6 +74,9 @@ TEST(ValidateCommands, references) {
       "attention", [](Found &f) { f.command.group = 2; },
       "fusion group 2 does not exist, there are 1");
   refusesLaunch(
+      "attention", [](Found &f) { f.command.output = "logit"; },
+      "is for output \"logit\", which no step has");
+  refusesLaunch(
       "attention", [](Found &f) { f.launch().extent = Extent(6); },
       "unknown extent 6");
   refusesLaunch(

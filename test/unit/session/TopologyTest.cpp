@@ -150,6 +150,26 @@ TEST_P(TopologyTest, CandidatesAreTheBestOfTheLogits) {
   EXPECT_EQ(found.tokens, expected.tokens);
 }
 
+/// Ranks gather whole logits where somebody reads them.
+TEST_P(TopologyTest, WhatOneOutputAloneNeedsRunsForItAlone) {
+  TinyOptions options = tiny();
+  options.candidates = 2;
+  auto session = open(options);
+  uint32_t sequence = *session->addSequence();
+  size_t gathers = 0; // with several replicas also of the norm's rows
+  session->setTrace([&](const TraceEvent &event) {
+    gathers += std::string(event.place) == "lm_head" &&
+               std::string(event.op) == "all_gather";
+  });
+  const Tokens token = {1};
+  std::vector<SequenceInput> inputs = {{sequence, token, LogitsWanted::All}};
+  stepCandidates(*session, inputs, 2);
+  size_t ofCandidates = gathers;
+  step(*session, inputs);
+  EXPECT_EQ(gathers > 2 * ofCandidates, GetParam().tp > 1);
+  session->setTrace(nullptr);
+}
+
 TEST_P(TopologyTest, EmptyStepsRunOnEveryRank) {
   auto session = open(tiny());
   size_t collectives = 0;
