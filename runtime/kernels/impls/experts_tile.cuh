@@ -65,7 +65,7 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
   static_assert(kInner % 64 == 0, "a run has rows of w1 alone, or of w3");
   constexpr int kItems = (kInner + 127) / 128;
   extern __shared__ __align__(1024) uint8_t tiles[];
-  Product product(tiles, maps, TileRows<W13>::at(p.operands + At::kW13));
+  Product product(tiles, maps, TileRows<W13>::at(p.operands + At::kW13), x);
   if (Product::isFeeder()) {
     Product::beginFeeding();
     static_assert(Product::kTokens == Plan::kTokens,
@@ -170,7 +170,7 @@ __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
   static_assert(kHidden % 8 == 0, "rows of products begin at 16 bytes");
   constexpr int kItems = (kHidden + Product::kRows - 1) / Product::kRows;
   extern __shared__ __align__(1024) uint8_t tiles[];
-  Product product(tiles, maps, TileRows<W2>::at(p.operands + w2At));
+  Product product(tiles, maps, TileRows<W2>::at(p.operands + w2At), x);
   if (Product::isFeeder()) {
     Product::beginFeeding();
     static_assert(Product::kTokens == Plan::kTokens,
