@@ -52,8 +52,7 @@ struct TileItems {
     int panel = item / (kPanel * sets);
     int rest = item - panel * kPanel * sets;
     int width = min(kPanel, rowBlocks - panel * kPanel);
-    return {rest / width * ctas + cta, panel * kPanel + rest % width,
-            ctas > 1};
+    return {rest / width * ctas + cta, panel * kPanel + rest % width, ctas > 1};
   }
 };
 
@@ -98,15 +97,12 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
       source.x = x;
       source.shared = at.shared;
       int token = Product::feeder();
-      if constexpr (Product::kInOrder) {
-        source.tokenRow = firstToken;
-        source.runRow[0] = firstRow;
-      } else {
-        source.tokenRow = token < source.count ? firstToken + token : -1;
+      source.tokenRow = Product::kInOrder      ? firstToken
+                        : token < source.count ? firstToken + token
+                                               : -1;
 #pragma unroll
-        for (int run = 0; run < Product::kRuns; ++run)
-          source.runRow[run] = firstRow + run * 64;
-      }
+      for (int run = 0; run < Product::kSourceRuns; ++run)
+        source.runRow[run] = firstRow + run * 64;
       if constexpr (Tokens::kScaled) {
         source.tokenFactors = static_cast<const float *>(factors);
         source.rowFactors = static_cast<const float *>(p.operands[2]);
@@ -125,22 +121,22 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
   } else {
     Product::beginMultiplying();
     void *out = p.operands[1 + TileRows<W>::kOperands + Scale::kIsThere];
-    product.multiply(itemsOfCta<kCtas>(items.count()), [&](auto &sums,
-                                                           auto place, auto,
-                                                           int item,
-                                                           int count) {
-      constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
-      auto at = items[item];
-      int firstToken = at.tokenBlock * kTokens + place.token;
-      int firstRow = at.rowBlock * Product::kRows + place.wave * 128;
+    product.multiply(
+        itemsOfCta<kCtas>(items.count()),
+        [&](auto &sums, auto place, auto, int item, int count) {
+          constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
+          auto at = items[item];
+          int firstToken = at.tokenBlock * kTokens + place.token;
+          int firstRow = at.rowBlock * Product::kRows + place.wave * 128;
 #pragma unroll
-      for (int i = 0; i < kSums; ++i)
-        storeResults(
-            sums[i], product.scratch(), count - place.token,
-            static_cast<int>(W::kRows) - firstRow - i * 128, [&](int token) {
-              return Out::row(out, firstToken + token) + firstRow + i * 128;
-            });
-    });
+          for (int i = 0; i < kSums; ++i)
+            storeResults(sums[i], product.scratch(), count - place.token,
+                         static_cast<int>(W::kRows) - firstRow - i * 128,
+                         [&](int token) {
+                           return Out::row(out, firstToken + token) + firstRow +
+                                  i * 128;
+                         });
+        });
   }
   product.end();
 }

@@ -102,6 +102,9 @@ struct TileProduct {
   /// Threads that feed; those from TileLayout::kFeeders on only decode.
   static constexpr int kFeeders = kLayout.feeders();
 
+  /// Runs whose first row a thread that feeds is told: others follow.
+  static constexpr int kSourceRuns = kInOrder ? 1 : kRuns;
+
   /// What a thread that feeds knows of an item.
   struct Source {
     const void *x;
@@ -110,7 +113,7 @@ struct TileProduct {
     int tokenRow;
     /// The first row of each run, or of all, where tokens lie in order; behind
     /// the last row of all there are zeros.
-    int runRow[kInOrder ? 1 : kRuns];
+    int runRow[kSourceRuns];
     /// The other CTA of the pair has the same rows.
     bool shared;
     /// Where, from the pointers on, factors of token feeder() and of run
@@ -449,9 +452,8 @@ private:
   }
   /// Of the lane's two tokens, times that of each of `runs` runs.
   template <int runs>
-  __device__ __forceinline__ void loadFactors(float (&factors)[runs][2],
-                                              int part, int token,
-                                              int run) const {
+  __device__ __forceinline__ void
+  loadFactors(float (&factors)[runs][2], int part, int token, int run) const {
     uint32_t at = factorsOf(part);
     uint32_t tokenAt = at + (token + threadIdx.x % 32 / 4) * 4;
     float tokens[2] = {loadShared(tokenAt), loadShared(tokenAt + 32)};
@@ -466,9 +468,8 @@ private:
   /// Tokens from shared memory, with 128 rows at a time, and gives the stage
   /// back. While one warpgroup scales, the other one multiplies.
   template <int count>
-  __device__ __forceinline__ void multiplyTiles(float (&sums)[count][16][4],
-                                                uint32_t at,
-                                                Place place) const {
+  __device__ __forceinline__ void
+  multiplyTiles(float (&sums)[count][16][4], uint32_t at, Place place) const {
     constexpr int kSteps = 4 / kParts;
     uint64_t tokens =
         swizzledTile(at + place.token / 64 * 64 * TileLayout::kLineBytes);

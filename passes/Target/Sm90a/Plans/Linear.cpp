@@ -282,9 +282,9 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
   plan.products = {*product};
   if (product->division.isTile()) {
     plan.headers = {"impls/linear_tile.cuh"};
-    plan.functions.push_back(tileProduct(launch, tileOf(product->division, x.shape[0]),
-                                         matrixType(w), w.shape[0],
-                                         "p.workspace"));
+    plan.functions.push_back(
+        tileProduct(launch, tileOf(product->division, x.shape[0]),
+                    matrixType(w), w.shape[0], "p.workspace"));
     plan.workspaceBytes = TileShape::mapBytes();
     return plan;
   }

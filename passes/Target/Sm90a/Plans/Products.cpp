@@ -206,8 +206,7 @@ saddle::cuda::TileShape::TileShape(int64_t groups, int64_t waves,
 
 void saddle::cuda::TileShape::takeInOrder(int64_t tokens) {
   bool pairs = groups == 2 && tokens > this->tokens();
-  order =
-      pairs ? device::TokenOrder::InPairs : device::TokenOrder::InOrder;
+  order = pairs ? device::TokenOrder::InPairs : device::TokenOrder::InOrder;
 }
 
 static llvm::StringRef orderText(device::TokenOrder order) {
