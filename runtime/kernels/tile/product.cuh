@@ -136,12 +136,12 @@ struct TileProduct {
 
   /// By all threads, before anything else; `shared` has kLayout.sharedBytes()
   /// at a multiple of 1024, `maps` in global memory TileLayout::kMapBytes for
-  /// each of a CTA's. `weights` are those of W, and `x` is that of X, if it is
-  /// the same for all items.
+  /// each of a CTA's. `weights` are those of W. Where tokens lie in order,
+  /// `x` is that of X, the same for all items.
   __device__ __forceinline__ TileProduct(uint8_t *shared, uint8_t *maps,
                                          typename TileRows<W>::At weights,
                                          const void *x)
-      : base(sharedAddress(shared)), ring{{base + kBarriersAt}},
+      : base(sharedAddress(shared)), ring{base + kBarriersAt},
         map(maps + blockIdx.x * TileLayout::kMaps * TileLayout::kMapBytes) {
     int feederWarp = static_cast<int>(threadIdx.x - kMultipliers) / 32;
     if (threadIdx.x == 0)
@@ -153,7 +153,7 @@ struct TileProduct {
                     W::kStride * sizeof(T), kInOrder ? kRows / kCtas : 64);
     } else if (kInOrder && isFeeder() && feederWarp == 1) {
       makeMatrixMap(tokenMap(), shared + TileLayout::kMapBytes, x, X::kRows,
-                    W::kCols * sizeof(T), X::kStride * sizeof(T), kTokens);
+                    W::kCols * sizeof(T), X::kStride * sizeof(T), 64);
     }
     __syncthreads();
     if constexpr (kPairs) {
@@ -205,11 +205,13 @@ struct TileProduct {
       uint32_t to = base + ring.slot * kStageBytes;
       if constexpr (!kDecoded)
         if (feeder() == 0) {
+          constexpr int kHalf = 64 * TileLayout::kLineBytes;
+          int halves = !kInOrder ? 0 : source.count > 64 ? groups : 1;
           expectBytes(ring.filled(),
-                      kInOrder ? kStageBytes : kStageBytes - kTokenBytes);
+                      kStageBytes - kTokenBytes + halves * kHalf);
           feedRows(source, to + kTokenBytes, stage * TileLayout::kLineBytes);
-          if constexpr (kInOrder)
-            copyBox(to, tokenMap(), source.tokenRow,
+          for (int i = 0; i < halves; ++i)
+            copyBox(to + i * kHalf, tokenMap(), source.tokenRow + i * 64,
                     stage * TileLayout::kLineBytes, ring.filled());
         }
       if constexpr (!kInOrder) {

@@ -205,6 +205,8 @@ saddle::cuda::TileShape::TileShape(int64_t groups, int64_t waves,
 }
 
 void saddle::cuda::TileShape::takeInOrder(int64_t tokens) {
+  if (tokens <= 64)
+    return;
   bool pairs = groups == 2 && tokens > this->tokens();
   order = pairs ? device::TokenOrder::InPairs : device::TokenOrder::InOrder;
 }

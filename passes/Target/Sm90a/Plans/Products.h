@@ -160,8 +160,9 @@ struct TileShape : device::TileLayout {
   int64_t tokenGroup = 1, weightGroup = 1;
   device::TokenOrder order = device::TokenOrder::Anywhere;
 
-  /// Says that tokens lie in order; pairs of CTAs share rows where both have
-  /// tokens of `tokens`.
+  /// Says that `tokens` tokens, at most, lie in order; pairs of CTAs share rows
+  /// where both can have tokens. Copying one token alone costs less than a
+  /// tile of them: where there are few, they come as if from anywhere.
   void takeInOrder(int64_t tokens);
 
   std::string text(llvm::StringRef x, llvm::StringRef w) const;
