@@ -95,6 +95,7 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
                                run % 2 * kInner + column, column < kInner);
           product.template feed<true>(source);
         });
+    product.endFeeding();
   } else {
     Product::beginMultiplying();
     product.multiply(
@@ -207,6 +208,7 @@ __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
                                row < kHidden);
           product.template feed<true>(source);
         });
+    product.endFeeding();
   } else {
     Product::beginMultiplying();
     product.multiply(

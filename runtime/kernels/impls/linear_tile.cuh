@@ -118,6 +118,7 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
       }
       product.feed(source);
     }
+    product.endFeeding();
   } else {
     Product::beginMultiplying();
     void *out = p.operands[1 + TileRows<W>::kOperands + Scale::kIsThere];

@@ -11,10 +11,7 @@
 // the tensor cores: the chip is at its limit of power, and copies take as much
 // of it as scales. So tokens that lie in order come in bulk copies, too, and
 // two CTAs fetch half of their common rows each, for both (TokenOrder). Tokens
-// that may lie anywhere come by cp.async, whose copies wgmma itself may not
-// read without a fence for each stage: from registers. Codes then are
-// multiplied with 64 rows at a time, so that products are under way while
-// others are scaled.
+// that may lie anywhere come by cp.async.
 
 #pragma once
 
@@ -76,6 +73,12 @@ struct TileProduct {
                         kPairs = order == TokenOrder::InPairs;
   static_assert(!kDecoded || !kInOrder, "what decodes copies tokens");
   static constexpr int kCtas = kPairs ? 2 : 1;
+  /// wgmma itself reads codes of tokens. What cp.async has written it sees
+  /// behind a fence of the thread that waits for it, which does so when it has
+  /// begun that many stages more.
+  static constexpr bool kFences = scaleColumns > 0 && !kInOrder;
+  static constexpr int kBehind = 2;
+  static_assert(!kFences || depth > kBehind + 1, "others have stages, too");
   static constexpr int kStageColumns = TileLayout::kLineBytes / sizeof(T);
   static constexpr bool kScaled = scaleColumns > 0;
   static constexpr int kParts = kScaled ? kStageColumns / scaleColumns : 1;
@@ -142,10 +145,12 @@ struct TileProduct {
                                          typename TileRows<W>::At weights,
                                          const void *x)
       : base(sharedAddress(shared)), ring{base + kBarriersAt},
+        begun{base + kBarriersAt},
         map(maps + blockIdx.x * TileLayout::kMaps * TileLayout::kMapBytes) {
     int feederWarp = static_cast<int>(threadIdx.x - kMultipliers) / 32;
     if (threadIdx.x == 0)
-      ring.begin(TileLayout::kFeeders + kFeeders / 32, kMultipliers / 32);
+      ring.begin(kFences ? kFeeders : TileLayout::kFeeders + kFeeders / 32,
+                 kMultipliers / 32);
     if constexpr (kDecoded) {
       stored = weights;
     } else if (isFeeder() && feederWarp == 0) {
@@ -234,16 +239,30 @@ struct TileProduct {
       // decoded rows, which have theirs.
       if constexpr (kDecoded)
         decoded.decode(to + kTokenBytes, feeder(), stage);
-      if (kFeeders == TileLayout::kFeeders || feeder() < TileLayout::kFeeders)
-        arriveWithCopies(ring.filled());
-      // Copies do not vouch for what is said of items: a warp does.
-      __syncwarp();
-      if (lane == 0)
-        arriveAtBarrier(ring.filled());
+      if constexpr (kFences) {
+        commitCopies();
+        if (waiting == kBehind)
+          fill<kBehind>();
+        else
+          ++waiting;
+      } else {
+        if (kFeeders == TileLayout::kFeeders || feeder() < TileLayout::kFeeders)
+          arriveWithCopies(ring.filled());
+        // Copies do not vouch for what is said of items: a warp does.
+        __syncwarp();
+        if (lane == 0)
+          arriveAtBarrier(ring.filled());
+      }
       if constexpr (kDecoded)
         decoded.fetch(stage + decoded.kDepth);
       ring.advance();
     }
+  }
+
+  /// After the last item, by all threads that feed.
+  __device__ __forceinline__ void endFeeding() {
+    for (; waiting > 0; --waiting)
+      fill<0>();
   }
 
   /// Where a warp's products belong: its first of 16 tokens, and its first
@@ -307,6 +326,14 @@ private:
   template <typename Number>
   __device__ __forceinline__ Number *inShared(int offset) const {
     return static_cast<Number *>(__cvta_shared_to_generic(base + offset));
+  }
+  /// The next stage that waits for it is filled, as far as it is this thread's.
+  template <int behind>
+  __device__ __forceinline__ void fill() {
+    waitCopies<behind>();
+    fenceForTensorCores();
+    arriveAtBarrier(begun.filled());
+    begun.advance();
   }
   __device__ __forceinline__ void nextSet() {
     set = set + 1 == kItemSets ? 0 : set + 1;
@@ -382,32 +409,14 @@ private:
   __device__ __forceinline__ void multiplyItem(Place place, Finish finish,
                                                Divided divided) {
     float sums[count][16][4] = {};
-    // Matrices of 8 tokens and 16 bytes: tokens, tokens + 8, then k + 16.
-    int lane = threadIdx.x % 32;
-    uint32_t line = (place.token + lane % 16) * TileLayout::kLineBytes;
 #pragma unroll 1
     for (int stage = 0; stage < kStages; ++stage) {
       ring.waitFilled();
       uint32_t at = base + ring.slot * kStageBytes;
-      if constexpr (kScaled && kInOrder) {
-        multiplyTiles(sums, at, place);
-        ring.advance();
-        continue;
-      }
-      uint32_t tokens[4][4]; // 32 bytes of k each
-#pragma unroll
-      for (int step = 0; step < 4; ++step)
-        loadMatrices<false>(
-            tokens[step], at + line + ((step * 2 + lane / 16) ^ lane % 8) * 16);
-      at += kTokenBytes + place.wave * 128 * TileLayout::kLineBytes;
-      if constexpr (kScaled) {
-        Products first, second;
-        begin<0>(first, tokens, at);
-        multiplyRuns<count, 0>(sums, first, second, tokens, at, place);
-      } else {
-        multiplyWaves(sums, tokens, at);
-      }
-      ring.release();
+      if constexpr (kScaled)
+        multiplyScaled(sums, at, place);
+      else
+        multiplyPlain(sums, at, place);
       ring.advance();
     }
     int2 item = inShared<int2>(kItemsAt)[set];
@@ -417,61 +426,56 @@ private:
   static __device__ __forceinline__ uint64_t rowsAt(uint32_t at, int run) {
     return swizzledTile(at + run * 64 * TileLayout::kLineBytes);
   }
-  template <bool adds, int columns>
-  static __device__ __forceinline__ void
-  step(float (&d)[columns][4], const uint32_t (&tokens)[4], uint64_t rows) {
-    if constexpr (sizeof(T) == 1)
-      wgmmaRowsE4m3<adds>(d, tokens, rows);
-    else
-      wgmmaRowsBf16<false, adds>(d, tokens, rows);
-  }
 
-  //===--- Without scales -------------------------------------------------===//
-
+  /// Tokens from registers, and gives the stage at `at` back.
   template <int count>
-  static __device__ __forceinline__ void
-  multiplyWaves(float (&sums)[count][16][4], const uint32_t (&tokens)[4][4],
-                uint32_t at) {
+  __device__ __forceinline__ void
+  multiplyPlain(float (&sums)[count][16][4], uint32_t at, Place place) const {
+    // Matrices of 8 tokens and 16 bytes: tokens, tokens + 8, then k + 16.
+    int lane = threadIdx.x % 32;
+    uint32_t line = (place.token + lane % 16) * TileLayout::kLineBytes;
+    uint32_t tokens[4][4]; // 32 bytes of k each
+#pragma unroll
+    for (int step = 0; step < 4; ++step)
+      loadMatrices<false>(tokens[step],
+                          at + line + ((step * 2 + lane / 16) ^ lane % 8) * 16);
+    at += kTokenBytes + place.wave * 128 * TileLayout::kLineBytes;
     wgmmaFence();
 #pragma unroll
     for (int wave = 0; wave < count; ++wave)
 #pragma unroll
       for (int i = 0; i < 4; ++i)
-        step<true>(sums[wave], tokens[i], rowsAt(at, 2 * wave) + 2 * i);
+        wgmmaRowsBf16<false>(sums[wave], tokens[i],
+                             rowsAt(at, 2 * wave) + 2 * i);
     wgmmaCommit();
     wgmmaWaitAllBut<0>();
 #pragma unroll
     for (int wave = 0; wave < count; ++wave)
       settle(sums[wave]);
+    ring.release();
   }
 
-  //===--- With scales ----------------------------------------------------===//
-
-  /// Where the factors of a part of the stage lie.
-  __device__ __forceinline__ uint32_t factorsOf(int part) const {
-    return base + kFactorsAt +
-           (ring.slot * kStageFactors + part * (kTokens + kRuns)) * 4;
-  }
-  /// Of the lane's two tokens, times that of each of `runs` runs.
-  template <int runs>
-  __device__ __forceinline__ void
-  loadFactors(float (&factors)[runs][2], int part, int token, int run) const {
-    uint32_t at = factorsOf(part);
+  /// Of a part of the stage: those of the lane's two tokens, times those of two
+  /// runs.
+  __device__ __forceinline__ void loadFactors(float (&factors)[2][2], int part,
+                                              int token, int run) const {
+    uint32_t at = base + kFactorsAt +
+                  (ring.slot * kStageFactors + part * (kTokens + kRuns)) * 4;
     uint32_t tokenAt = at + (token + threadIdx.x % 32 / 4) * 4;
     float tokens[2] = {loadShared(tokenAt), loadShared(tokenAt + 32)};
 #pragma unroll
-    for (int i = 0; i < runs; ++i) {
+    for (int i = 0; i < 2; ++i) {
       float row = loadShared(at + (kTokens + run + i) * 4);
       factors[i][0] = tokens[0] * row;
       factors[i][1] = tokens[1] * row;
     }
   }
 
-  /// Tokens from shared memory, with 128 rows at a time, and gives the stage
-  /// back. While one warpgroup scales, the other one multiplies.
+  /// Codes: tokens from shared memory, with 128 rows at a time, and gives the
+  /// stage at `at` back. While one warpgroup scales, the other one multiplies.
   template <int count>
   __device__ __forceinline__ void
-  multiplyTiles(float (&sums)[count][16][4], uint32_t at, Place place) const {
+  multiplyScaled(float (&sums)[count][16][4], uint32_t at, Place place) const {
     constexpr int kSteps = 4 / kParts;
     uint64_t tokens =
         swizzledTile(at + place.token / 64 * 64 * TileLayout::kLineBytes);
@@ -502,51 +506,16 @@ private:
       }
   }
 
-  /// Of a run, and of the columns of one part of a stage: their number is
-  /// run * kParts + part.
-  using Products = float[8][4];
-
-  template <int number>
-  static __device__ __forceinline__ void
-  begin(Products &d, const uint32_t (&tokens)[4][4], uint32_t at) {
-    constexpr int kSteps = 4 / kParts, kFirst = number % kParts * kSteps;
-    uint64_t rows = rowsAt(at, number / kParts);
-    wgmmaFence();
-    step<false>(d, tokens[kFirst], rows + 2 * kFirst);
-#pragma unroll
-    for (int i = kFirst + 1; i < kFirst + kSteps; ++i)
-      step<true>(d, tokens[i], rows + 2 * i);
-    wgmmaCommit();
-  }
-
-  /// Adds the products from `number` on, which are under way in `here`.
-  template <int count, int number>
-  __device__ __forceinline__ void
-  multiplyRuns(float (&sums)[count][16][4], Products &here, Products &next,
-               const uint32_t (&tokens)[4][4], uint32_t at, Place place) const {
-    constexpr int kRun = number / kParts, kPart = number % kParts;
-    constexpr bool kLast = number + 1 == 2 * count * kParts;
-    if constexpr (!kLast)
-      begin<number + 1>(next, tokens, at);
-    float factor[1][2];
-    loadFactors(factor, kPart, place.token, place.wave * 2 + kRun);
-    wgmmaWaitAllBut<kLast ? 0 : 1>();
-    settle(here);
-#pragma unroll
-    for (int j = 0; j < 8; ++j)
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        sums[kRun / 2][kRun % 2 * 8 + j][i] += here[j][i] * factor[0][i / 2];
-    if constexpr (!kLast)
-      multiplyRuns<count, number + 1>(sums, next, here, tokens, at, place);
-  }
-
   __device__ __forceinline__ uint8_t *tokenMap() const {
     return map + TileLayout::kMapBytes;
   }
 
   uint32_t base;
   std::conditional_t<kPairs, PairRing<depth>, Ring<depth>> ring;
+  /// Where kFences: the first stage that this thread has begun and not yet
+  /// filled, and how many of them there are.
+  Ring<depth> begun;
+  int waiting = 0;
   uint8_t *map;
   void *const *stored = nullptr; // of weights that are decoded
   int set = 0;
