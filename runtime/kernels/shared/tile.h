@@ -7,11 +7,11 @@
 
 namespace saddle::device {
 
-/// How tokens come to a tile.
+/// How the tokens of a tile lie.
 enum class TokenOrder {
-  Anywhere, // each may have its own place
-  InOrder,  // a tile's lie one behind the other, and so do its rows
-  InPairs   // likewise, and two CTAs, a cluster, have tokens of the same rows
+  Anywhere, // each where it likes
+  InOrder,  // one behind the other, and so do all rows
+  InPairs   // likewise, and the two CTAs of a cluster have the same rows
 };
 
 /// `groups` warpgroups, one or two, have 64 tokens each and multiply them with

@@ -7,11 +7,10 @@
 // has no more than 64 tokens, two warpgroups divide the waves. Tokens are the
 // rows of products, so that a thread needs factors of two of them.
 //
-// Rows come in bulk copies. What the tiles of a prompt need least of is time of
-// the tensor cores: the chip is at its limit of power, and copies take as much
-// of it as scales. So tokens that lie in order come in bulk copies, too, and
-// two CTAs fetch half of their common rows each, for both (TokenOrder). Tokens
-// that may lie anywhere come by cp.async.
+// Rows come in bulk copies, tokens, which may lie anywhere, by cp.async. At
+// prompts' rates the chip is at its limit of power, of which copies take as
+// much as scales do: so tokens that lie in order come in bulk copies, too, and
+// of rows that two CTAs have in common each fetches half for both (TokenOrder).
 
 #pragma once
 
