@@ -15,25 +15,26 @@
 namespace saddle::device {
 
 /// Of item `item` of a block, what a thread that feeds needs to know about
-/// tokens.
-template <typename Product, typename Tokens, typename RowOf>
+/// tokens: rowOf(i, pair) is the row of x of token i of the block, and
+/// targetOf(i, pair) where its results go.
+template <typename Product, typename Tokens, typename RowOf, typename TargetOf>
 __device__ __forceinline__ void
 setTileTokens(typename Product::Source &source, const void *x,
               const void *factors, int item, const ExpertBlock &block,
-              const int32_t *pairs, RowOf rowOf) {
+              const int32_t *pairs, RowOf rowOf, TargetOf targetOf) {
   int count = block.count;
   source.item = item;
   source.count = count;
   source.x = x;
   int token = Product::feeder();
-  source.target = token < count ? pairs[token] : 0;
-  source.tokenRow = token < count ? rowOf(source.target) : -1;
+  int pair = token < count ? pairs[token] : 0;
+  int row = token < count ? rowOf(token, pair) : -1;
+  source.target = token < count ? targetOf(token, pair) : 0;
+  source.tokenRow = Product::kInOrder ? rowOf(0, pair) : row;
   if constexpr (Tokens::kScaled) {
     source.tokenFactors = static_cast<const float *>(factors);
     source.tokenFactor =
-        token < count
-            ? offsetFrom(factors, Tokens::row(factors, source.tokenRow))
-            : -1;
+        row >= 0 ? offsetFrom(factors, Tokens::row(factors, row)) : -1;
   }
 }
 
@@ -50,22 +51,24 @@ __device__ __forceinline__ void setRowFactors(Source &source, const void *scale,
 
 /// The first product: 128 columns of the activations to an item. A wave has 64
 /// rows of w1 and the same 64 of w3. Calls
-/// finish(product, values, token, divided, count, pairs, column) with
+/// finish(product, values, token, divided, count, targets, column) with
 /// silu(gate) * up of `count` tokens of the warp, the first of which is `token`
-/// of the block: values[j] as those of a product, of columns from `column` on.
-/// They are 128, or 64 where warpgroups have divided the item.
+/// of the block: values[j] as those of a product, of columns from `column` on,
+/// and where they go: what targetOf(block, token, pair) says. They are 128, or
+/// 64 where warpgroups have divided the item.
 template <int slots, typename W13, typename Product, typename Scale,
-          typename Tokens, typename Plan, typename Finish>
+          typename Tokens, typename Plan, typename TargetOf, typename Finish>
 __device__ __forceinline__ void
 expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
-               const void *factors, uint8_t *maps, Finish finish) {
+               const void *factors, uint8_t *maps, TargetOf targetOf,
+               Finish finish) {
   using At = ExpertOperands<Scale::kIsThere>;
   static_assert(Product::kWaves == 2, "64 columns for each");
   constexpr int kInner = W13::kRows / Plan::kHeld / 2;
   static_assert(kInner % 64 == 0, "a run has rows of w1 alone, or of w3");
   constexpr int kItems = (kInner + 127) / 128;
   extern __shared__ __align__(1024) uint8_t tiles[];
-  Product product(tiles, maps, TileRows<W13>::at(p.operands + At::kW13));
+  Product product(tiles, maps, TileRows<W13>::at(p.operands + At::kW13), x);
   if (Product::isFeeder()) {
     Product::beginFeeding();
     static_assert(Product::kTokens == Plan::kTokens,
@@ -76,7 +79,10 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
           typename Product::Source source;
           setTileTokens<Product, Tokens>(
               source, x, factors, item, block, pairs,
-              [](int32_t pair) { return pair / slots; });
+              [](int, int pair) { return pair / slots; },
+              [&](int token, int pair) {
+                return targetOf(block, token, pair);
+              });
       // Rows of w1 behind the last are those of w3: results that nobody
       // takes.
 #pragma unroll
@@ -89,6 +95,7 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
                                run % 2 * kInner + column, column < kInner);
           product.template feed<true>(source);
         });
+    product.endFeeding();
   } else {
     Product::beginMultiplying();
     product.multiply(
@@ -122,6 +129,7 @@ __device__ void expertsUpTile(const LaunchParams &p, const Plan *plan,
   constexpr int kInner = W13::kRows / Plan::kHeld / 2;
   expertsUpTiles<slots, W13, Product, Scale, Tokens>(
       p, plan, x, factors, maps,
+      [](const ExpertBlock &, int, int pair) { return pair; },
       [&](const Product &product, const auto &values, int, auto, int count,
           const int32_t *pairs, int column) {
         storeResults(
@@ -132,7 +140,8 @@ __device__ void expertsUpTile(const LaunchParams &p, const Plan *plan,
       });
 }
 
-/// The same as codes of groups of 128 columns, and their factors.
+/// The same as codes of groups of 128 columns, and their factors, in the order
+/// of blocks.
 template <int slots, typename W13, typename Product, typename Scale,
           typename Tokens, typename Codes, typename Factors, typename Plan>
 __device__ void expertsUpEncodeTile(const LaunchParams &p, const Plan *plan,
@@ -143,23 +152,27 @@ __device__ void expertsUpEncodeTile(const LaunchParams &p, const Plan *plan,
   static_assert(Factors::kCols == (kInner + 127) / 128, "an item is a group");
   expertsUpTiles<slots, W13, Product, Scale, Tokens>(
       p, plan, x, factors, maps,
+      [](const ExpertBlock &block, int token, int) {
+        return block.first + token;
+      },
       [&](const Product &product, const auto &values, int token, auto divided,
-          int count, const int32_t *pairs, int column) {
+          int count, const int32_t *rows, int column) {
         storeEncoded(
             values, product.scratch(), count, kInner - column,
             [&](float (&largest)[2]) {
               if constexpr (decltype(divided)::value)
                 product.shareLargest(largest, token);
             },
-            [&](int token) { return Codes::row(codes, pairs[token]) + column; },
+            [&](int token) { return Codes::row(codes, rows[token]) + column; },
             [&](int token) {
-              return Factors::row(innerFactors, pairs[token]) + column / 128;
+              return Factors::row(innerFactors, rows[token]) + column / 128;
             });
       });
 }
 
-/// products[pair] = w2 inner[pair], with w2 the operand of that number. CTAs
-/// walk (block, Product::kRows rows) items.
+/// products[pair] = w2 x[pair], with w2 the operand of that number; Product
+/// says whether rows of x are in the order of blocks instead. CTAs walk (block,
+/// Product::kRows rows) items.
 template <int w2At, typename W2, typename Product, typename Scale,
           typename Tokens, typename Plan, typename To>
 __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
@@ -170,7 +183,7 @@ __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
   static_assert(kHidden % 8 == 0, "rows of products begin at 16 bytes");
   constexpr int kItems = (kHidden + Product::kRows - 1) / Product::kRows;
   extern __shared__ __align__(1024) uint8_t tiles[];
-  Product product(tiles, maps, TileRows<W2>::at(p.operands + w2At));
+  Product product(tiles, maps, TileRows<W2>::at(p.operands + w2At), x);
   if (Product::isFeeder()) {
     Product::beginFeeding();
     static_assert(Product::kTokens == Plan::kTokens,
@@ -181,16 +194,21 @@ __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
           int expert = block.expert;
           int firstRow = item * Product::kRows;
           typename Product::Source source;
-          setTileTokens<Product, Tokens>(source, x, factors, item, block, pairs,
-                                         [](int32_t pair) { return pair; });
+          setTileTokens<Product, Tokens>(
+              source, x, factors, item, block, pairs,
+              [&](int token, int pair) {
+                return Product::kInOrder ? block.first + token : pair;
+              },
+              [](int, int pair) { return pair; });
 #pragma unroll
-          for (int run = 0; run < Product::kRuns; ++run)
+          for (int run = 0; run < Product::kSourceRuns; ++run)
             source.runRow[run] = expert * kHidden + firstRow + run * 64;
           int row = firstRow + Product::feeder() % Product::kRuns * 64;
           setRowFactors<Scale>(source, p.operands[At::kScale2], expert, row,
                                row < kHidden);
           product.template feed<true>(source);
         });
+    product.endFeeding();
   } else {
     Product::beginMultiplying();
     product.multiply(

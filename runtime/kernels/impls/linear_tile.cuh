@@ -19,29 +19,53 @@ __device__ __forceinline__ int offsetFrom(const void *base,
   return static_cast<int>(number - static_cast<const float *>(base));
 }
 
-/// Item `item` of `tokenBlocks` times `rowBlocks`: which of both it is. Rows
-/// are taken in panels that all tokens meet before the next panel begins, so
-/// that CTAs at work at the same time share tokens and rows from L2: where
-/// weights do not fit there, walking all rows for each block of tokens would
-/// fetch them from memory once for each.
-struct TileItem {
-  int tokenBlock, rowBlock;
+/// The items of `tokenBlocks` times `rowBlocks`, as `ctas` CTAs take them
+/// together, a cluster where they are more than one: a block of tokens each
+/// with the same rows, and of a last block for which there is no other one,
+/// different rows. Rows are taken in panels that all tokens meet before the
+/// next panel begins, so that CTAs at work at the same time share tokens and
+/// rows from L2: where weights do not fit there, walking all rows for each
+/// block of tokens would fetch them from memory once for each.
+template <int ctas>
+struct TileItems {
+  int tokenBlocks, rowBlocks;
 
-  __device__ __forceinline__ TileItem(int item, int tokenBlocks,
-                                      int rowBlocks) {
+  __device__ __forceinline__ int count() const {
+    return tokenBlocks / ctas * rowBlocks +
+           tokenBlocks % ctas * ((rowBlocks + ctas - 1) / ctas);
+  }
+
+  struct Item {
+    int tokenBlock, rowBlock;
+    bool shared; // with the other CTAs: the rows
+  };
+  /// What this CTA has of item `item`; behind the last block of rows: nothing.
+  __device__ __forceinline__ Item operator[](int item) const {
     constexpr int kPanel = 12; // of about as many tokens' blocks at a time
-    int panel = item / (kPanel * tokenBlocks);
-    int rest = item - panel * kPanel * tokenBlocks;
+    int sets = tokenBlocks / ctas, cta = 0;
+    if constexpr (ctas > 1) {
+      cta = static_cast<int>(clusterRank());
+      int rest = item - sets * rowBlocks;
+      if (rest >= 0)
+        return {sets * ctas, rest * ctas + cta, false};
+    }
+    int panel = item / (kPanel * sets);
+    int rest = item - panel * kPanel * sets;
     int width = min(kPanel, rowBlocks - panel * kPanel);
-    tokenBlock = rest / width;
-    rowBlock = panel * kPanel + rest % width;
+    return {rest / width * ctas + cta, panel * kPanel + rest % width, ctas > 1};
   }
 };
 
-/// Of `items` that CTAs take in turn, how many this one has.
+/// Of `items` that sets of `ctas` CTAs take in turn, the first of this one, and
+/// how many it has.
+template <int ctas = 1>
+__device__ __forceinline__ int firstItemOfCta() {
+  return static_cast<int>(blockIdx.x) / ctas;
+}
+template <int ctas = 1>
 __device__ __forceinline__ int itemsOfCta(int items) {
-  int after = items - static_cast<int>(blockIdx.x);
-  return after > 0 ? (after - 1) / static_cast<int>(gridDim.x) + 1 : 0;
+  int after = items - firstItemOfCta<ctas>();
+  return after > 0 ? (after - 1) / (static_cast<int>(gridDim.x) / ctas) + 1 : 0;
 }
 
 /// out = x w^T. `Product` is a TileProduct of X and W; `Scale` is NoCompanion
@@ -55,26 +79,29 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
   static_assert(Out::isVectorizable(16 / sizeof(typename Out::Element)),
                 "results are written 16 bytes at a time");
   extern __shared__ __align__(1024) uint8_t tiles[];
-  constexpr int kTokens = Product::kTokens;
+  constexpr int kTokens = Product::kTokens, kCtas = Product::kCtas;
   constexpr int kBlocks = (W::kRows + Product::kRows - 1) / Product::kRows;
-  Product product(tiles, static_cast<uint8_t *>(maps), weights);
+  Product product(tiles, static_cast<uint8_t *>(maps), weights, x);
   int count = p.step->counts[extent];
-  int tokenBlocks = (count + kTokens - 1) / kTokens;
-  int items = tokenBlocks * kBlocks;
+  TileItems<kCtas> items{(count + kTokens - 1) / kTokens, kBlocks};
   if (Product::isFeeder()) {
     Product::beginFeeding();
-    for (int item = blockIdx.x; item < items; item += gridDim.x) {
-      TileItem at(item, tokenBlocks, kBlocks);
+    int total = items.count(), step = static_cast<int>(gridDim.x) / kCtas;
+    for (int item = firstItemOfCta<kCtas>(); item < total; item += step) {
+      auto at = items[item];
       int firstToken = at.tokenBlock * kTokens, left = count - firstToken;
       int firstRow = at.rowBlock * Product::kRows;
       typename Product::Source source;
       source.item = item;
       source.count = left < kTokens ? left : kTokens;
       source.x = x;
+      source.shared = at.shared;
       int token = Product::feeder();
-      source.tokenRow = token < source.count ? firstToken + token : -1;
+      source.tokenRow = Product::kInOrder      ? firstToken
+                        : token < source.count ? firstToken + token
+                                               : -1;
 #pragma unroll
-      for (int run = 0; run < Product::kRuns; ++run)
+      for (int run = 0; run < Product::kSourceRuns; ++run)
         source.runRow[run] = firstRow + run * 64;
       if constexpr (Tokens::kScaled) {
         source.tokenFactors = static_cast<const float *>(factors);
@@ -91,24 +118,28 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
       }
       product.feed(source);
     }
+    product.endFeeding();
   } else {
     Product::beginMultiplying();
     void *out = p.operands[1 + TileRows<W>::kOperands + Scale::kIsThere];
-    product.multiply(itemsOfCta(items), [&](auto &sums, auto place, auto,
-                                            int item, int count) {
-      constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
-      TileItem at(item, tokenBlocks, kBlocks);
-      int firstToken = at.tokenBlock * kTokens + place.token;
-      int firstRow = at.rowBlock * Product::kRows + place.wave * 128;
+    product.multiply(
+        itemsOfCta<kCtas>(items.count()),
+        [&](auto &sums, auto place, auto, int item, int count) {
+          constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
+          auto at = items[item];
+          int firstToken = at.tokenBlock * kTokens + place.token;
+          int firstRow = at.rowBlock * Product::kRows + place.wave * 128;
 #pragma unroll
-      for (int i = 0; i < kSums; ++i)
-        storeResults(
-            sums[i], product.scratch(), count - place.token,
-            static_cast<int>(W::kRows) - firstRow - i * 128, [&](int token) {
-              return Out::row(out, firstToken + token) + firstRow + i * 128;
-            });
-    });
+          for (int i = 0; i < kSums; ++i)
+            storeResults(sums[i], product.scratch(), count - place.token,
+                         static_cast<int>(W::kRows) - firstRow - i * 128,
+                         [&](int token) {
+                           return Out::row(out, firstToken + token) + firstRow +
+                                  i * 128;
+                         });
+        });
   }
+  product.end();
 }
 
 /// The same with the launch's weights.

@@ -69,5 +69,17 @@ __device__ __forceinline__ void copyBox(uint32_t shared, const uint8_t *map,
       "l"(map), "r"(column), "r"(row), "r"(barrier)
       : "memory");
 }
+/// The same to that place of each CTA of the cluster whose bit of `ctas` is
+/// set, and to its barrier.
+__device__ __forceinline__ void copyBoxTo(uint16_t ctas, uint32_t shared,
+                                          const uint8_t *map, int32_t row,
+                                          int32_t column, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx"
+      "::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(
+          shared),
+      "l"(map), "r"(column), "r"(row), "r"(barrier), "h"(ctas)
+      : "memory");
+}
 
 } // namespace saddle::device

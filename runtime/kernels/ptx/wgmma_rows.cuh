@@ -67,19 +67,6 @@ SADDLE_WGMMA_ROWS_64(wgmmaRowsF16, "f16")
 SADDLE_WGMMA_ROWS_128(wgmmaRowsBf16, "bf16")
 SADDLE_WGMMA_ROWS_128(wgmmaRowsF16, "f16")
 
-/// The same for codes, k = 32, whose b has rows that are columns of d.
-template <bool adds = true>
-__device__ __forceinline__ void
-wgmmaRowsE4m3(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b) {
-  asm volatile("{ .reg .pred adds; setp.ne.b32 adds, %37, 0; "
-               "wgmma.mma_async.sync.aligned.m64n64k32.f32.e4m3.e4m3"
-               " {" SADDLE_PLACES_32 "}, {%32, %33, %34, %35}, %36, adds, 1, 1;"
-               " }"
-               : SADDLE_ROWS_8(d, 0)
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),
-                 "n"(adds ? 1 : 0));
-}
-
 #undef SADDLE_WGMMA_ROWS_128
 #undef SADDLE_WGMMA_ROWS_64
 #undef SADDLE_WGMMA_ROWS

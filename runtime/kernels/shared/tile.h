@@ -7,6 +7,13 @@
 
 namespace saddle::device {
 
+/// How the tokens of a tile lie.
+enum class TokenOrder {
+  Anywhere, // each where it likes
+  InOrder,  // one behind the other, and so do all rows
+  InPairs   // likewise, and the two CTAs of a cluster have the same rows
+};
+
 /// `groups` warpgroups, one or two, have 64 tokens each and multiply them with
 /// `waves` times 128 rows of weights; one more feeds them through a ring of
 /// `depth` stages with 128 bytes of each token and row and `scaleParts` factors
@@ -21,7 +28,8 @@ struct TileLayout {
   constexpr int64_t feeders() const {
     return codeBits > 0 && waves == 2 ? 2 * kFeeders : kFeeders;
   }
-  static constexpr int64_t kMapBytes = 128; // of a tensor map, one for a CTA
+  /// Tensor maps of a CTA: of rows, and of tokens that lie in order.
+  static constexpr int64_t kMapBytes = 128, kMaps = 2;
   /// Of a warp, on the way to memory: 128 bytes of results of 16 tokens.
   static constexpr int64_t kScratchBytes = 16 * 128;
 

@@ -1,7 +1,7 @@
 // A ring of tile/ring.cuh in each CTA of a cluster of two, both of which walk
 // alike: a slot has what those that fill here wrote, and bytes that the others
-// sent (sendToCluster()); it is filled again when both CTAs have emptied
-// theirs.
+// sent (sendToCluster(), copyBoxTo()); it is filled again when both CTAs have
+// emptied theirs.
 
 #pragma once
 

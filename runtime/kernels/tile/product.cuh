@@ -3,26 +3,25 @@
 // One or two warpgroups multiply and another feeds them: 128 bytes of every row
 // and token go to a ring of stages in shared memory, swizzled as wgmma wants
 // them, and the feeder runs ahead over the borders of items. A warpgroup has 64
-// tokens, which it keeps in registers for a stage, and multiplies them with
-// waves of 128 rows of weights; where an item has no more than 64 tokens, two
-// warpgroups divide the waves. While the products of 64 rows are scaled, those
-// of the next 64 are under way.
+// tokens and multiplies them with waves of 128 rows of weights; where an item
+// has no more than 64 tokens, two warpgroups divide the waves. Tokens are the
+// rows of products, so that a thread needs factors of two of them.
 //
-// Rows come in bulk copies, tokens, which may lie anywhere, by cp.async. Beside
-// the tensor cores, shared memory's rate limits such tiles: that is why tokens
-// are in registers and are the rows of products, so that a thread needs factors
-// of two of them.
+// Rows come in bulk copies, tokens, which may lie anywhere, by cp.async. At
+// prompts' rates the chip is at its limit of power, of which copies take as
+// much as scales do: so tokens that lie in order come in bulk copies, too, and
+// of rows that two CTAs have in common each fetches half for both (TokenOrder).
 
 #pragma once
 
 #include "runtime/kernels/ptx/copy_async.cuh"
 #include "runtime/kernels/ptx/load_matrix.cuh"
 #include "runtime/kernels/ptx/tensor_map.cuh"
-#include "runtime/kernels/ptx/wgmma_rows.cuh"
+#include "runtime/kernels/ptx/wgmma_tiles.cuh"
 #include "runtime/kernels/shared/tile.h"
 #include "runtime/kernels/tile/decode.cuh"
 #include "runtime/kernels/tile/matrix.cuh"
-#include "runtime/kernels/tile/ring.cuh"
+#include "runtime/kernels/tile/pair_ring.cuh"
 
 #include <type_traits>
 
@@ -59,8 +58,9 @@ struct TileRows<StoredWeights<W, Codes, Scale, Zero, Global, divides>> {
 /// scaleColumns > 0, the product of each that many columns (64 or 128 codes) is
 /// multiplied by one factor for a token, for `tokenGroup` columns, and one for
 /// 64 rows, for `weightGroup`.
-template <typename X, typename W, int groups, int waves, int depth,
-          int scaleColumns = 0, int tokenGroup = 1, int weightGroup = 1>
+template <typename X, typename W, TokenOrder order, int groups, int waves,
+          int depth, int scaleColumns = 0, int tokenGroup = 1,
+          int weightGroup = 1>
 struct TileProduct {
   using T = typename TileRows<W>::Element;
   static constexpr bool kDecoded = TileRows<W>::kDecoded;
@@ -68,6 +68,16 @@ struct TileProduct {
                 "both operands are e4m3 or both are bf16");
   static_assert((scaleColumns > 0) == (sizeof(T) == 1), "codes have scales");
   static_assert(groups == 1 || waves == 2, "two groups can divide the waves");
+  static constexpr bool kInOrder = order != TokenOrder::Anywhere,
+                        kPairs = order == TokenOrder::InPairs;
+  static_assert(!kDecoded || !kInOrder, "what decodes copies tokens");
+  static constexpr int kCtas = kPairs ? 2 : 1;
+  /// wgmma itself reads codes of tokens. What cp.async has written it sees
+  /// behind a fence of the thread that waits for it, which does so when it has
+  /// begun that many stages more.
+  static constexpr bool kFences = scaleColumns > 0 && !kInOrder;
+  static constexpr int kBehind = 2;
+  static_assert(!kFences || depth > kBehind + 1, "others have stages, too");
   static constexpr int kStageColumns = TileLayout::kLineBytes / sizeof(T);
   static constexpr bool kScaled = scaleColumns > 0;
   static constexpr int kParts = kScaled ? kStageColumns / scaleColumns : 1;
@@ -94,14 +104,20 @@ struct TileProduct {
   /// Threads that feed; those from TileLayout::kFeeders on only decode.
   static constexpr int kFeeders = kLayout.feeders();
 
+  /// Runs whose first row a thread that feeds is told: others follow.
+  static constexpr int kSourceRuns = kInOrder ? 1 : kRuns;
+
   /// What a thread that feeds knows of an item.
   struct Source {
     const void *x;
-    /// The row of X of token feeder(), -1 for none. Missing tokens have
-    /// undefined products.
+    /// The row of X of token feeder(), -1 for none, or of the first one, where
+    /// they lie in order. Missing tokens have undefined products.
     int tokenRow;
-    /// The first row of each run; behind the last row of all there are zeros.
-    int runRow[kRuns];
+    /// The first row of each run, or of all, where tokens lie in order; behind
+    /// the last row of all there are zeros.
+    int runRow[kSourceRuns];
+    /// The other CTA of the pair has the same rows.
+    bool shared;
     /// Where, from the pointers on, factors of token feeder() and of run
     /// feeder() lie; -1 for none.
     const float *tokenFactors, *rowFactors;
@@ -122,22 +138,46 @@ struct TileProduct {
 
   /// By all threads, before anything else; `shared` has kLayout.sharedBytes()
   /// at a multiple of 1024, `maps` in global memory TileLayout::kMapBytes for
-  /// each CTA. `weights` are those of W.
+  /// each of a CTA's. `weights` are those of W. Where tokens lie in order,
+  /// `x` is that of X, the same for all items.
   __device__ __forceinline__ TileProduct(uint8_t *shared, uint8_t *maps,
-                                         typename TileRows<W>::At weights)
+                                         typename TileRows<W>::At weights,
+                                         const void *x)
       : base(sharedAddress(shared)), ring{base + kBarriersAt},
-        map(maps + blockIdx.x * TileLayout::kMapBytes) {
+        begun{base + kBarriersAt},
+        map(maps + blockIdx.x * TileLayout::kMaps * TileLayout::kMapBytes) {
+    int feederWarp = static_cast<int>(threadIdx.x - kMultipliers) / 32;
     if (threadIdx.x == 0)
-      ring.begin(TileLayout::kFeeders + kFeeders / 32, kMultipliers / 32);
+      ring.begin(kFences ? kFeeders : TileLayout::kFeeders + kFeeders / 32,
+                 kMultipliers / 32);
     if constexpr (kDecoded) {
       stored = weights;
-    } else if (threadIdx.x / 32 == kMultipliers / 32) {
+    } else if (isFeeder() && feederWarp == 0) {
       makeMatrixMap(map, shared, weights, W::kRows, W::kCols * sizeof(T),
-                    W::kStride * sizeof(T), 64);
+                    W::kStride * sizeof(T), kInOrder ? kRows / kCtas : 64);
+    } else if (kInOrder && isFeeder() && feederWarp == 1) {
+      makeMatrixMap(tokenMap(), shared + TileLayout::kMapBytes, x, X::kRows,
+                    W::kCols * sizeof(T), X::kStride * sizeof(T), 64);
     }
     __syncthreads();
-    if (!kDecoded && isFeeder())
+    if constexpr (kPairs) {
+      beginInCluster();
+      waitForCluster();
+    }
+    if (!kDecoded && isFeeder()) {
       fenceMap(map);
+      if constexpr (kInOrder)
+        fenceMap(tokenMap());
+    }
+  }
+  /// By all threads, after anything else: a pair's CTA is there until the other
+  /// one has done with it.
+  __device__ __forceinline__ void end() const {
+    if constexpr (kPairs) {
+      __syncwarp();
+      beginInCluster();
+      waitForCluster();
+    }
   }
   /// Registers go from those that feed to those that multiply: what either
   /// calls first, behind the branch on isFeeder().
@@ -168,19 +208,29 @@ struct TileProduct {
       ring.waitEmptied();
       uint32_t to = base + ring.slot * kStageBytes;
       if constexpr (!kDecoded)
-        if (feeder() == 0)
+        if (feeder() == 0) {
+          constexpr int kHalf = 64 * TileLayout::kLineBytes;
+          int halves = !kInOrder ? 0 : source.count > 64 ? groups : 1;
+          expectBytes(ring.filled(),
+                      kStageBytes - kTokenBytes + halves * kHalf);
           feedRows(source, to + kTokenBytes, stage * TileLayout::kLineBytes);
-      int column =
-          stage * kStageColumns + piece * static_cast<int>(16 / sizeof(T));
-      uint32_t bytes = bytesAt(column);
-      int at = bytes ? column : 0;
+          for (int i = 0; i < halves; ++i)
+            copyBox(to + i * kHalf, tokenMap(), source.tokenRow + i * 64,
+                    stage * TileLayout::kLineBytes, ring.filled());
+        }
+      if constexpr (!kInOrder) {
+        int column =
+            stage * kStageColumns + piece * static_cast<int>(16 / sizeof(T));
+        uint32_t bytes = bytesAt(column);
+        int at = bytes ? column : 0;
 #pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        int row = __shfl_sync(kFullWarp, source.tokenRow, i * 4 + line);
-        if (row >= 0) // the swizzle of line + 4 differs by 4 pieces
-          copyAsync16(to + i * 4 * TileLayout::kLineBytes +
-                          (place ^ i % 2 * 64),
-                      X::row(source.x, row) + at, bytes);
+        for (int i = 0; i < 8; ++i) {
+          int row = __shfl_sync(kFullWarp, source.tokenRow, i * 4 + line);
+          if (row >= 0) // the swizzle of line + 4 differs by 4 pieces
+            copyAsync16(to + i * 4 * TileLayout::kLineBytes +
+                            (place ^ i % 2 * 64),
+                        X::row(source.x, row) + at, bytes);
+        }
       }
       if constexpr (kScaled)
         feedFactors(source, stage);
@@ -188,16 +238,30 @@ struct TileProduct {
       // decoded rows, which have theirs.
       if constexpr (kDecoded)
         decoded.decode(to + kTokenBytes, feeder(), stage);
-      if (kFeeders == TileLayout::kFeeders || feeder() < TileLayout::kFeeders)
-        arriveWithCopies(ring.filled());
-      // Copies do not vouch for what is said of items: a warp does.
-      __syncwarp();
-      if (lane == 0)
-        arriveAtBarrier(ring.filled());
+      if constexpr (kFences) {
+        commitCopies();
+        if (waiting == kBehind)
+          fill<kBehind>();
+        else
+          ++waiting;
+      } else {
+        if (kFeeders == TileLayout::kFeeders || feeder() < TileLayout::kFeeders)
+          arriveWithCopies(ring.filled());
+        // Copies do not vouch for what is said of items: a warp does.
+        __syncwarp();
+        if (lane == 0)
+          arriveAtBarrier(ring.filled());
+      }
       if constexpr (kDecoded)
         decoded.fetch(stage + decoded.kDepth);
       ring.advance();
     }
+  }
+
+  /// After the last item, by all threads that feed.
+  __device__ __forceinline__ void endFeeding() {
+    for (; waiting > 0; --waiting)
+      fill<0>();
   }
 
   /// Where a warp's products belong: its first of 16 tokens, and its first
@@ -262,6 +326,14 @@ private:
   __device__ __forceinline__ Number *inShared(int offset) const {
     return static_cast<Number *>(__cvta_shared_to_generic(base + offset));
   }
+  /// The next stage that waits for it is filled, as far as it is this thread's.
+  template <int behind>
+  __device__ __forceinline__ void fill() {
+    waitCopies<behind>();
+    fenceForTensorCores();
+    arriveAtBarrier(begun.filled());
+    begun.advance();
+  }
   __device__ __forceinline__ void nextSet() {
     set = set + 1 == kItemSets ? 0 : set + 1;
   }
@@ -293,12 +365,21 @@ private:
   /// Begins the copies of a stage's rows, by one thread.
   __device__ __forceinline__ void feedRows(const Source &source, uint32_t to,
                                            int column) {
-    constexpr int kRunBytes = 64 * TileLayout::kLineBytes;
-    expectBytes(ring.filled(), kRuns * kRunBytes);
+    constexpr int kParcels = kInOrder ? kCtas : kRuns;
+    constexpr int kParcelRows = kRows / kParcels;
+    constexpr int kParcelBytes = kParcelRows * TileLayout::kLineBytes;
+    if constexpr (kPairs)
+      if (source.shared) {
+        int half = static_cast<int>(clusterRank());
+        copyBoxTo(3, to + half * kParcelBytes, map,
+                  source.runRow[0] + half * kParcelRows, column, ring.filled());
+        return;
+      }
 #pragma unroll
-    for (int run = 0; run < kRuns; ++run)
-      copyBox(to + run * kRunBytes, map, source.runRow[run], column,
-              ring.filled());
+    for (int i = 0; i < kParcels; ++i)
+      copyBox(to + i * kParcelBytes, map,
+              kInOrder ? source.runRow[0] + i * kParcelRows : source.runRow[i],
+              column, ring.filled());
   }
 
   /// Factors of a stage: of all tokens, then of all runs, for each part.
@@ -327,27 +408,14 @@ private:
   __device__ __forceinline__ void multiplyItem(Place place, Finish finish,
                                                Divided divided) {
     float sums[count][16][4] = {};
-    // Matrices of 8 tokens and 16 bytes: tokens, tokens + 8, then k + 16.
-    int lane = threadIdx.x % 32;
-    uint32_t line = (place.token + lane % 16) * TileLayout::kLineBytes;
 #pragma unroll 1
     for (int stage = 0; stage < kStages; ++stage) {
       ring.waitFilled();
       uint32_t at = base + ring.slot * kStageBytes;
-      uint32_t tokens[4][4]; // 32 bytes of k each
-#pragma unroll
-      for (int step = 0; step < 4; ++step)
-        loadMatrices<false>(
-            tokens[step], at + line + ((step * 2 + lane / 16) ^ lane % 8) * 16);
-      at += kTokenBytes + place.wave * 128 * TileLayout::kLineBytes;
-      if constexpr (kScaled) {
-        Products first, second;
-        begin<0>(first, tokens, at);
-        multiplyRuns<count, 0>(sums, first, second, tokens, at, place);
-      } else {
-        multiplyWaves(sums, tokens, at);
-      }
-      ring.release();
+      if constexpr (kScaled)
+        multiplyScaled(sums, at, place);
+      else
+        multiplyPlain(sums, at, place);
       ring.advance();
     }
     int2 item = inShared<int2>(kItemsAt)[set];
@@ -357,82 +425,96 @@ private:
   static __device__ __forceinline__ uint64_t rowsAt(uint32_t at, int run) {
     return swizzledTile(at + run * 64 * TileLayout::kLineBytes);
   }
-  template <bool adds, int columns>
-  static __device__ __forceinline__ void
-  step(float (&d)[columns][4], const uint32_t (&tokens)[4], uint64_t rows) {
-    if constexpr (sizeof(T) == 1)
-      wgmmaRowsE4m3<adds>(d, tokens, rows);
-    else
-      wgmmaRowsBf16<false, adds>(d, tokens, rows);
-  }
 
-  //===--- Without scales -------------------------------------------------===//
-
+  /// Tokens from registers, and gives the stage at `at` back.
   template <int count>
-  static __device__ __forceinline__ void
-  multiplyWaves(float (&sums)[count][16][4], const uint32_t (&tokens)[4][4],
-                uint32_t at) {
+  __device__ __forceinline__ void
+  multiplyPlain(float (&sums)[count][16][4], uint32_t at, Place place) const {
+    // Matrices of 8 tokens and 16 bytes: tokens, tokens + 8, then k + 16.
+    int lane = threadIdx.x % 32;
+    uint32_t line = (place.token + lane % 16) * TileLayout::kLineBytes;
+    uint32_t tokens[4][4]; // 32 bytes of k each
+#pragma unroll
+    for (int step = 0; step < 4; ++step)
+      loadMatrices<false>(tokens[step],
+                          at + line + ((step * 2 + lane / 16) ^ lane % 8) * 16);
+    at += kTokenBytes + place.wave * 128 * TileLayout::kLineBytes;
     wgmmaFence();
 #pragma unroll
     for (int wave = 0; wave < count; ++wave)
 #pragma unroll
       for (int i = 0; i < 4; ++i)
-        step<true>(sums[wave], tokens[i], rowsAt(at, 2 * wave) + 2 * i);
+        wgmmaRowsBf16<false>(sums[wave], tokens[i],
+                             rowsAt(at, 2 * wave) + 2 * i);
     wgmmaCommit();
     wgmmaWaitAllBut<0>();
 #pragma unroll
     for (int wave = 0; wave < count; ++wave)
       settle(sums[wave]);
+    ring.release();
   }
 
-  //===--- With scales ----------------------------------------------------===//
-
-  /// Of a run, and of the columns of one part of a stage: their number is
-  /// run * kParts + part.
-  using Products = float[8][4];
-
-  template <int number>
-  static __device__ __forceinline__ void
-  begin(Products &d, const uint32_t (&tokens)[4][4], uint32_t at) {
-    constexpr int kSteps = 4 / kParts, kFirst = number % kParts * kSteps;
-    uint64_t rows = rowsAt(at, number / kParts);
-    wgmmaFence();
-    step<false>(d, tokens[kFirst], rows + 2 * kFirst);
+  /// Of a part of the stage: those of the lane's two tokens, times those of two
+  /// runs.
+  __device__ __forceinline__ void loadFactors(float (&factors)[2][2], int part,
+                                              int token, int run) const {
+    uint32_t at = base + kFactorsAt +
+                  (ring.slot * kStageFactors + part * (kTokens + kRuns)) * 4;
+    uint32_t tokenAt = at + (token + threadIdx.x % 32 / 4) * 4;
+    float tokens[2] = {loadShared(tokenAt), loadShared(tokenAt + 32)};
 #pragma unroll
-    for (int i = kFirst + 1; i < kFirst + kSteps; ++i)
-      step<true>(d, tokens[i], rows + 2 * i);
-    wgmmaCommit();
+    for (int i = 0; i < 2; ++i) {
+      float row = loadShared(at + (kTokens + run + i) * 4);
+      factors[i][0] = tokens[0] * row;
+      factors[i][1] = tokens[1] * row;
+    }
   }
 
-  /// Adds the products from `number` on, which are under way in `here`.
-  template <int count, int number>
+  /// Codes: tokens from shared memory, with 128 rows at a time, and gives the
+  /// stage at `at` back. While one warpgroup scales, the other one multiplies.
+  template <int count>
   __device__ __forceinline__ void
-  multiplyRuns(float (&sums)[count][16][4], Products &here, Products &next,
-               const uint32_t (&tokens)[4][4], uint32_t at, Place place) const {
-    constexpr int kRun = number / kParts, kPart = number % kParts;
-    constexpr bool kLast = number + 1 == 2 * count * kParts;
-    if constexpr (!kLast)
-      begin<number + 1>(next, tokens, at);
-    // Of the lane's two tokens, times that of the run.
-    uint32_t factors =
-        base + kFactorsAt +
-        (ring.slot * kStageFactors + kPart * (kTokens + kRuns)) * 4;
-    uint32_t token = factors + (place.token + threadIdx.x % 32 / 4) * 4;
-    float row = loadShared(factors + (kTokens + place.wave * 2 + kRun) * 4);
-    float factor[2] = {loadShared(token) * row, loadShared(token + 32) * row};
-    wgmmaWaitAllBut<kLast ? 0 : 1>();
-    settle(here);
+  multiplyScaled(float (&sums)[count][16][4], uint32_t at, Place place) const {
+    constexpr int kSteps = 4 / kParts;
+    uint64_t tokens =
+        swizzledTile(at + place.token / 64 * 64 * TileLayout::kLineBytes);
 #pragma unroll
-    for (int j = 0; j < 8; ++j)
+    for (int wave = 0; wave < count; ++wave)
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-        sums[kRun / 2][kRun % 2 * 8 + j][i] += here[j][i] * factor[i / 2];
-    if constexpr (!kLast)
-      multiplyRuns<count, number + 1>(sums, next, here, tokens, at, place);
+      for (int part = 0; part < kParts; ++part) {
+        uint64_t rows = rowsAt(at + kTokenBytes, (place.wave + wave) * 2);
+        float products[16][4];
+        wgmmaFence();
+        wgmmaTilesE4m3<false>(products, tokens + 2 * part * kSteps,
+                              rows + 2 * part * kSteps);
+#pragma unroll
+        for (int i = part * kSteps + 1; i < (part + 1) * kSteps; ++i)
+          wgmmaTilesE4m3<true>(products, tokens + 2 * i, rows + 2 * i);
+        wgmmaCommit();
+        float factors[2][2];
+        loadFactors(factors, part, place.token, (place.wave + wave) * 2);
+        wgmmaWaitAllBut<0>();
+        settle(products);
+        if (wave + 1 == count && part + 1 == kParts)
+          ring.release();
+#pragma unroll
+        for (int j = 0; j < 16; ++j)
+#pragma unroll
+          for (int i = 0; i < 4; ++i)
+            sums[wave][j][i] += products[j][i] * factors[j / 8][i / 2];
+      }
+  }
+
+  __device__ __forceinline__ uint8_t *tokenMap() const {
+    return map + TileLayout::kMapBytes;
   }
 
   uint32_t base;
-  Ring<depth> ring;
+  std::conditional_t<kPairs, PairRing<depth>, Ring<depth>> ring;
+  /// Where kFences: the first stage that this thread has begun and not yet
+  /// filled, and how many of them there are.
+  Ring<depth> begun;
+  int waiting = 0;
   uint8_t *map;
   void *const *stored = nullptr; // of weights that are decoded
   int set = 0;

@@ -342,9 +342,11 @@ TEST_F(M25PlanTest, PrefillIsTiles) {
   const FunctionPlan &f = p.functions[1];
   EXPECT_THAT(f.body, HasSubstr("linearTile<"));
   // 32 blocks of 256 rows x 16 of 128 tokens are walked by a CTA on each
-  // multiprocessor.
-  EXPECT_THAT(f.body, HasSubstr(", 2, 2, 4, 128, 128, 128>"));
+  // multiprocessor, two of which share the rows.
+  EXPECT_THAT(f.body,
+              HasSubstr("TokenOrder::InPairs, 2, 2, 4, 128, 128, 128>"));
   EXPECT_EQ(f.grid[0], 132u);
+  EXPECT_EQ(f.cluster, 2u);
   EXPECT_EQ(f.block, 384u);
   // Four stages of 128 tokens and 256 rows, 128 bytes each; their factors, one
   // for each token and 64 rows, in whole 128 bytes; 128 bytes of results of 16
@@ -352,18 +354,28 @@ TEST_F(M25PlanTest, PrefillIsTiles) {
   // number and count, and a number for 64 tokens of either group; barriers.
   EXPECT_EQ(f.sharedBytes, 4u * 384 * 128 + (4 * 132 * 4 + 64) + 8 * 16 * 128 +
                                6 * (128 * 4 + 8 + 2 * 64 * 4) + 4 * 16);
-  // Codes and factors of the tokens, then a tensor map of 128 bytes for each
+  // Codes and factors of the tokens, then two tensor maps of 128 bytes for each
   // CTA.
-  EXPECT_EQ(p.workspaceBytes, 2048u * (3072 + 24 * 4) + 132 * 128);
+  EXPECT_EQ(p.workspaceBytes, 2048u * (3072 + 24 * 4) + 132 * 2 * 128);
 }
 
 /// 8 blocks of 256 rows x 4 of 128 tokens would leave most of the machine idle:
 /// 64 tokens and 128 rows, and as deep a ring as there may be.
 TEST_F(M25PlanTest, SmallerTilesWhereThereAreFew) {
   KernelPlan p = plan(projection(512, 2048, 3072));
-  EXPECT_THAT(p.functions[1].body, HasSubstr(", 1, 1, 8, 128, 128, 128>"));
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("TokenOrder::InOrder, 1, 1, 8, 128, 128, 128>"));
   EXPECT_EQ(p.functions[1].grid[0], 16u * 8);
+  EXPECT_EQ(p.functions[1].cluster, 1u);
   EXPECT_EQ(p.functions[1].block, 256u);
+}
+
+/// Where no step has two blocks of tokens, there is nobody to share rows with.
+TEST_F(M25PlanTest, OneBlockOfTokensIsNoPair) {
+  KernelPlan p = plan(projection(128, 33792, 3072));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("TokenOrder::InOrder, 2, 2, "));
+  EXPECT_EQ(p.functions[1].cluster, 1u);
+  EXPECT_EQ(plan(projection(129, 33792, 3072)).functions[1].cluster, 2u);
 }
 
 /// A warp encodes a group at once, and holds 512 of a token's columns.
@@ -409,9 +421,9 @@ TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {
             HasSubstr("many.operands[2] = static_cast<uint8_t *>(p.workspace) "
                       "+ 4718592;"),
             HasSubstr("Matrix<f32, 8192, 768, 768>, TileProduct<Matrix<bf16, "
-                      "8192, 3072, 3072>, Matrix<bf16, 768, 3072, 3072>, 1, "
-                      "2, "),
-            // The parts, their products, then a tensor map for each CTA.
+                      "8192, 3072, 3072>, Matrix<bf16, 768, 3072, 3072>, "
+                      "TokenOrder::InOrder, 1, 2, "),
+            // The parts, their products, then tensor maps of each CTA.
             HasSubstr("static_cast<uint8_t *>(p.workspace) + 29884416, "
                       "p.workspace);")));
   EXPECT_EQ(p.functions[1].grid[0], 132u);
@@ -419,7 +431,7 @@ TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {
   EXPECT_THAT(p.functions[2].body,
               HasSubstr("sumParts<1, 2, Matrix<f32, 8192, 768, 768>, "
                         "Matrix<f32, 8192, 256, 256>>(p, "));
-  EXPECT_EQ(p.workspaceBytes, 768u * 3072 * 2 + 8192 * 768 * 4 + 132 * 128);
+  EXPECT_EQ(p.workspaceBytes, 768u * 3072 * 2 + 8192 * 768 * 4 + 132 * 256);
   // Too few tokens, columns that are not whole stages, rows that are not whole
   // 16 bytes.
   EXPECT_EQ(router(1279).functions.size(), 1u);
@@ -569,7 +581,11 @@ TEST_F(M25PlanTest, ExpertsOfPrefillAreTiles) {
   EXPECT_THAT(p.functions[1].body, HasSubstr("expertsUpEncodeTile<8, "));
   EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 16384, 128>"));
   EXPECT_EQ(p.functions[1].grid[0], 132u);
-  EXPECT_THAT(p.functions[2].body, HasSubstr("expertsDownTile<"));
+  // Tokens of the second product lie in the order of blocks.
+  EXPECT_THAT(p.functions[1].body, HasSubstr("TokenOrder::Anywhere, 2, 2, "));
+  EXPECT_THAT(p.functions[2].body,
+              AllOf(HasSubstr("expertsDownTile<"),
+                    HasSubstr("TokenOrder::InOrder, 2, 2, ")));
   // Products are bf16, as the result is.
   EXPECT_THAT(p.functions[2].body, HasSubstr("reinterpret_cast<bf16 *>"));
   // Of many tokens a warp has three times 256 columns.
@@ -594,7 +610,9 @@ TEST_F(M25PlanTest, ExpertsThatTilesDoNotEncode) {
   EXPECT_THAT(p.functions[1].body, HasSubstr("expertsUpTile<8, "));
   EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 4096, 128>"));
   EXPECT_THAT(p.functions[2].body, HasSubstr("encodeInner<64, 192, "));
-  EXPECT_THAT(p.functions[3].body, HasSubstr("reinterpret_cast<float *>"));
+  EXPECT_THAT(p.functions[3].body,
+              AllOf(HasSubstr("reinterpret_cast<float *>"),
+                    HasSubstr("TokenOrder::Anywhere, 2, 2, ")));
 }
 
 /// Where experts are on eight ranks, an eighth of the pairs comes here: 64

@@ -153,7 +153,8 @@ TEST_F(StoredKernelTest, ManyTokensMeetDecodedRows) {
   EXPECT_THAT(p.functions[0].body,
               HasSubstr("TileProduct<Matrix<bf16, 2048, 3072, 3072>, "
                         "StoredWeights<"));
-  EXPECT_THAT(p.functions[0].body, HasSubstr(", 2, 2, 3>>(p, "));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("TokenOrder::Anywhere, 2, 2, 3>>(p, "));
   EXPECT_EQ(p.functions[0].block, 512u); // two multiply, two feed
   EXPECT_EQ(p.functions[0].grid[0], 132u);
   // Few tokens of four bits stream.

@@ -196,6 +196,8 @@ bool StreamPlanner::chooseShapes() {
     downTile->tokenGroup = streamGroup(width, op.group);
     downTile->weightGroup = streamGroup(width, types.blockCols2);
     upEncodes = op.group == 128;
+    if (upEncodes) // in the order of blocks
+      downTile->order = device::TokenOrder::InOrder;
   }
   blocks = blocksOf(blockTokens);
   return true;

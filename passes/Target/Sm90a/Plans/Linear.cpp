@@ -218,8 +218,11 @@ static std::optional<DividedProduct> divideProduct(const LaunchDesc &launch,
   return launch.tuning->choose(std::move(name), ways);
 }
 
-static TileShape tileOf(const Division &division, int64_t scaleColumns = 0) {
-  return TileShape(division.groups, division.waves, scaleColumns);
+static TileShape tileOf(const Division &division, int64_t tokens,
+                        int64_t scaleColumns = 0) {
+  TileShape tile(division.groups, division.waves, scaleColumns);
+  tile.takeInOrder(tokens);
+  return tile;
 }
 
 static FunctionPlan tileFunction(std::string body, const TileShape &tile,
@@ -279,6 +282,7 @@ static void addParts(const LaunchDesc &launch, KernelPlan &plan) {
   std::string few = formatv("if ({0} < {1})\n  return;\n", count, least);
   // Few rows: items of 64 tokens, so that a prompt of 2048 has enough of them.
   TileShape tile(1, 2);
+  tile.takeInOrder(tokens);
   FunctionPlan product = tileFunction(
       formatv("{0}LaunchParams many = p;\nmany.operands[2] = {1};\n"
               "linearTile<{2}, {3}, {4}, {5}, {6}>(many, p.operands[0], "
@@ -317,9 +321,9 @@ static std::optional<KernelPlan> planPlainStream(const LaunchDesc &launch) {
   plan.products = {*product};
   if (product->division.isTile()) {
     plan.headers = {"impls/linear_tile.cuh"};
-    plan.functions.push_back(tileProduct(launch, tileOf(product->division),
-                                         matrixType(w), w.shape[0],
-                                         "p.workspace"));
+    plan.functions.push_back(
+        tileProduct(launch, tileOf(product->division, x.shape[0]),
+                    matrixType(w), w.shape[0], "p.workspace"));
     plan.workspaceBytes = TileShape::mapBytes();
     return plan;
   }
@@ -394,7 +398,7 @@ saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
   std::optional<TileShape> tile;
   std::optional<PanelShape> panel;
   if (divided->division.isTile())
-    tile = tileOf(divided->division, shape.scaleUnits * 64);
+    tile = tileOf(divided->division, op.tokens, shape.scaleUnits * 64);
   else if (divided->division.isPanel())
     panel.emplace(divided->division, op.cols, shape);
   else

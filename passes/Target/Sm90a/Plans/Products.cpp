@@ -237,18 +237,37 @@ saddle::cuda::TileShape::TileShape(int64_t groups, int64_t waves,
     --depth;
 }
 
+void saddle::cuda::TileShape::takeInOrder(int64_t tokens) {
+  if (tokens <= 64)
+    return;
+  bool pairs = groups == 2 && tokens > this->tokens();
+  order = pairs ? device::TokenOrder::InPairs : device::TokenOrder::InOrder;
+}
+
+static llvm::StringRef orderText(device::TokenOrder order) {
+  switch (order) {
+  case device::TokenOrder::Anywhere:
+    return "TokenOrder::Anywhere";
+  case device::TokenOrder::InOrder:
+    return "TokenOrder::InOrder";
+  case device::TokenOrder::InPairs:
+    return "TokenOrder::InPairs";
+  }
+  llvm_unreachable("an order of tokens");
+}
+
 std::string saddle::cuda::TileShape::text(llvm::StringRef x,
                                           llvm::StringRef w) const {
   std::string scaled;
   if (scaleColumns)
     scaled =
         llvm::formatv(", {0}, {1}, {2}", scaleColumns, tokenGroup, weightGroup);
-  return llvm::formatv("TileProduct<{0}, {1}, {2}, {3}, {4}{5}>", x, w, groups,
-                       waves, depth, scaled);
+  return llvm::formatv("TileProduct<{0}, {1}, {2}, {3}, {4}, {5}{6}>", x, w,
+                       orderText(order), groups, waves, depth, scaled);
 }
 
 int64_t saddle::cuda::TileShape::mapBytes() {
-  return kMultiprocessors * kMapBytes;
+  return kMultiprocessors * kMaps * kMapBytes;
 }
 
 FunctionPlan saddle::cuda::TileShape::function(llvm::StringRef suffix,
@@ -260,7 +279,9 @@ FunctionPlan saddle::cuda::TileShape::function(llvm::StringRef suffix,
   function.block = threads();
   function.sharedBytes = sharedBytes();
   function.residentBlocks = 1;
-  function.grid[0] = std::min(items, kMultiprocessors);
+  function.cluster = order == device::TokenOrder::InPairs ? 2 : 1;
+  function.grid[0] =
+      std::min(roundUp(items, function.cluster), kMultiprocessors);
   return function;
 }
 

@@ -173,6 +173,12 @@ struct TileShape : device::TileLayout {
   int64_t scaleColumns;
   /// Extents of the groups of scales.
   int64_t tokenGroup = 1, weightGroup = 1;
+  device::TokenOrder order = device::TokenOrder::Anywhere;
+
+  /// Says that `tokens` tokens, at most, lie in order; pairs of CTAs share rows
+  /// where both can have tokens. Copying one token alone costs less than a
+  /// tile of them: where there are few, they come as if from anywhere.
+  void takeInOrder(int64_t tokens);
 
   std::string text(llvm::StringRef x, llvm::StringRef w) const;
   /// Of the maps that such a function keeps in the workspace.
