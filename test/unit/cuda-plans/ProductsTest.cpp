@@ -484,6 +484,66 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
                 512 * 4 * (192 + 3072));
 }
 
+TEST_F(M25PlanTest, ExpertsHaveCandidates) {
+  auto divisions = [&](int64_t tokens, int64_t inner) {
+    std::vector<std::string> all;
+    for (unsigned number = 0;; ++number) {
+      Tuning tuning = Tuning::candidate(number);
+      LaunchDesc desc = experts(tokens, inner);
+      desc.tuning = &tuning;
+      KernelPlan p = plan(desc);
+      if (p.products.empty() || number == p.products[0].ways)
+        return all;
+      const Division &way = p.products[0].division;
+      // What the plan says is what the code does.
+      const char *form =
+          way.isDecode() ? "expertsUpDecode<" : "expertsUpStream<";
+      EXPECT_THAT(p.functions[way.isDecode() ? 0 : 1].body, StartsWith(form));
+      all.push_back(way.text());
+    }
+  };
+  EXPECT_EQ(plan(experts(8)).products[0].product,
+            "experts e4m3 8 of 256 held 256 384x3072 group 128 tokens 8");
+  // A token: rows of CTAs, and sorted as more are.
+  EXPECT_THAT(divisions(1, 768),
+              ElementsAre("decode 48 16", "decode 48 8", "decode 48 32",
+                          "decode 32 16", "decode 16 16", "sorted 1 4 1 1"));
+  // A few: sorted, and each pair for itself.
+  EXPECT_THAT(divisions(8, 768),
+              ElementsAre("sorted 4 8 1 1", "sorted 2 8 1 1", "sorted 8 8 1 1",
+                          "sorted 4 4 1 1", "sorted 4 8 2 1", "decode 48 16"));
+  // Where a row of w2 is a stage, warps go through it in passes.
+  EXPECT_THAT(divisions(64, 192),
+              ElementsAre("sorted 4 8 1 8", "sorted 2 8 1 8", "sorted 8 8 1 8",
+                          "sorted 4 8 1 1", "sorted 4 8 1 4", "sorted 4 8 1 16",
+                          "sorted 4 8 2 8"));
+  // Tiles have none.
+  EXPECT_THAT(divisions(2048, 768), testing::IsEmpty());
+}
+
+TEST_F(M25PlanTest, ExpertsAreDividedAsMeasured) {
+  std::string error;
+  auto tuning = Tuning::parse(
+      R"({"machine": "H", "driver": "5", "date": "2026-12-01",
+          "multiprocessors": 132, "products": [
+           {"product": "experts e4m3 8 of 256 held 256 1536x3072 group 128 tokens 8",
+            "division": "decode 48 16", "us": 1, "planned_us": 2},
+           {"product": "experts e4m3 8 of 256 held 256 384x3072 group 128 tokens 8",
+            "division": "sorted 1 8 1 32", "us": 1, "planned_us": 2}]})",
+      error);
+  ASSERT_TRUE(tuning.has_value()) << error;
+  auto planned = [&](int64_t tokens, int64_t inner) {
+    LaunchDesc desc = experts(tokens, inner);
+    desc.tuning = &*tuning;
+    return plan(desc).products[0];
+  };
+  EXPECT_EQ(planned(8, 768).division, Division::decode(48, 16));
+  EXPECT_THAT(planned(8, 768).why, StartsWith("measured 1.0 us"));
+  // Other shapes, and what is no way.
+  EXPECT_EQ(planned(7, 768).why, "");
+  EXPECT_EQ(planned(8, 192).why, "");
+}
+
 /// Rings are filled for the next item while sums of one are added, so sums have
 /// a place of their own.
 TEST_F(M25PlanTest, ExpertsOfManyTokensFetchAhead) {

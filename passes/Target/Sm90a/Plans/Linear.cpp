@@ -100,7 +100,8 @@ static bool divide(StreamShape &shape, const Division &division,
 static std::vector<Division> streamsBeside(const Division &planned,
                                            const StreamShape &shape,
                                            int64_t tokens, const Operand &w) {
-  const auto [rows, warps, tiles, groups, waves] = planned;
+  int64_t rows = planned.rows, warps = planned.rowWarps,
+          tiles = planned.tokenTiles;
   std::vector<Division> ways;
   for (const Division &way : {Division::stream(rows, warps / 2, tiles),
                               Division::stream(rows, warps * 2, tiles),
@@ -177,7 +178,7 @@ static std::optional<DividedProduct> divideProduct(const LaunchDesc &launch,
                   ? formatv("group {0} ", launch.integer("act_group")).str()
                   : "",
               tokens, form);
-  return launch.tuning->choose(std::move(name), ways);
+  return launch.tuning->choose(std::move(name), ways, launch.waysBefore);
 }
 
 static TileShape tileOf(const Division &division, int64_t scaleColumns = 0) {
