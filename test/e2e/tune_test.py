@@ -35,10 +35,14 @@ if "--version" in sys.argv:
     print("saddle-bench 0"); sys.exit(0)
 name = pathlib.Path(sys.argv[1]).stem
 us = {{"candidate-0": 10, "candidate-1": 9.9, "candidate-2": 7, "tuned": {tuned}}}[name]
+def given(option):
+    return [int(number) for number in sys.argv[sys.argv.index("--" + option) + 1].split(",")]
 budget = [{{"kernel": "linear_0", "launches": 2, "seconds": 2 * us * 1e-6}},
           {{"kernel": "norm_0", "launches": 2, "seconds": 1}}]
 step = {{"device_seconds": {{"median": us * 1e-4}}, "budget": budget}}
-print(json.dumps({{"decode": [dict(step, batch=8, context=64)], "prefill": [dict(step, tokens=64)]}}))
+print(json.dumps({{"decode": [dict(step, batch=batch, context=context)
+                              for batch in given("batch") for context in given("context")],
+                  "prefill": [dict(step, tokens=tokens) for tokens in given("prefill")]}}))
 """
 
 
@@ -128,11 +132,14 @@ class Tune(unittest.TestCase):
         self.assertEqual([sorted(each) for each in passes], [["0", "1", "2"], ["0", "2"]])
 
     def test_a_check_tells_steps_that_are_slower(self):
-        self.assertIn("ok     decode 8 at 64: 0.800 ms, 1.000 as planned",
-                      self.call("check", self.pack))
+        text = self.call("check", self.pack)
         self.assertEqual(self.status, 0)
+        for name in ("decode 64 at 1024", "decode 8 at 32768", "prefill 8192"):
+            self.assertIn(f"ok     {name}: 0.800 ms, 1.000 as planned", text)
+        # 64 sequences of so many tokens have no pages.
+        self.assertNotIn("decode 64 at 8192", text)
         self.write("pack/saddle-bench", BENCH, tuned=12)
-        self.assertIn("SLOWER prefill 64: 1.200 ms, 1.000 as planned",
+        self.assertIn("SLOWER prefill 2048: 1.200 ms, 1.000 as planned",
                       self.call("check", self.pack))
         self.assertEqual(self.status, 1)
 

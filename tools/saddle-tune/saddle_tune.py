@@ -34,6 +34,7 @@ sys.path.append(str(HERE.parent / "saddle-bench"))  # in a pack it lies beside t
 import bench_runs  # noqa: E402
 
 MULTIPROCESSORS = 132
+MORE_TOKENS = 256  # that a sequence may take while it is timed
 REMARK = re.compile(r"kernel (\S+), (.+?): ([a-z]+(?: \d+)+), "
                     r"(?:candidate (\d+) of (\d+)|(measured .*))$")
 
@@ -78,18 +79,31 @@ def pack(args):
     return 0
 
 
-def measurements(result):
-    """(name, entry) of every measurement."""
-    for entry in result["decode"]:
-        yield f"decode {entry['batch']} at {entry['context']}", entry
-    for entry in result["prefill"]:
-        yield f"prefill {entry['tokens']}", entry
+def measure(args, engine, budget=None):
+    """{name: entry} of an engine's decodes, each batch at the contexts that have pages for
+    it, and prompts."""
+    found = {}
+    for number, context in enumerate(args.context.split(",")):
+        batches = [batch for batch in args.batch.split(",")
+                   if int(batch) * (int(context) + MORE_TOKENS) <= args.kv_tokens]
+        if not batches:
+            continue
+        here = argparse.Namespace(**{**vars(args), "batch": ",".join(batches),
+                                     "context": context})
+        if number > 0:
+            here.prefill = "1"  # no prompts again
+        result = bench_runs.measure(here, engine, args.alone, budget)
+        for entry in result["decode"]:
+            found[f"decode {entry['batch']} at {entry['context']}"] = entry
+        for entry in result["prefill"] if number == 0 else []:
+            found[f"prefill {entry['tokens']}"] = entry
+    return found
 
 
-def times_of(engine, result):
+def times_of(engine, measured):
     """{(product, measurement): (division, microseconds of a launch)}."""
     sums = {}
-    for name, entry in measurements(result):
+    for name, entry in measured.items():
         for row in entry["budget"]:
             for part in engine["kernels"].get(row["kernel"], []):
                 # One product may be in several kernels, with a norm and without.
@@ -153,9 +167,8 @@ def run(args):
         passes.append({})
         for engine in manifest["engines"]:
             if number == 0 or engine["candidate"] in hopeful:
-                result = bench_runs.measure(args, engine["file"], args.alone,
-                                            args.pack / "budget.md")
-                passes[-1][engine["candidate"]] = times_of(engine, result)
+                measured = measure(args, engine["file"], args.pack / "budget.md")
+                passes[-1][engine["candidate"]] = times_of(engine, measured)
         best = best_divisions(passes, args.margin)
     rows = [row for _, row in best.values()]
     measured = {product for product, _ in passes[0][0]}
@@ -180,8 +193,7 @@ def check(args):
     steps = {}
     for _ in range(args.passes):
         for engine in ("candidate-0.saddle", "tuned.saddle"):
-            result = bench_runs.measure(args, engine, args.alone)
-            for name, entry in measurements(result):
+            for name, entry in measure(args, engine).items():
                 steps.setdefault(name, {}).setdefault(engine, []).append(
                     entry["device_seconds"]["median"])
     slower = 0
@@ -208,7 +220,7 @@ def main():
     for name, action, margin in (("run", run, 0.03), ("check", check, 0.01)):
         runner = commands.add_parser(name, help="on a GPU machine")
         runner.add_argument("pack", type=pathlib.Path)
-        bench_runs.add_options(runner, context="1024,4096", kv_tokens=320000, steps=10,
+        bench_runs.add_options(runner, context="1024,8192,32768", kv_tokens=320000, steps=10,
                                timeout=120)
         runner.add_argument("--passes", type=int, default=2)
         runner.add_argument("--margin", type=float, default=margin)

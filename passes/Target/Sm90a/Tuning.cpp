@@ -27,7 +27,7 @@ static llvm::ArrayRef<Kind> kinds() {
       {"tile", {&D::groups, &D::waves}},
       {"ranges", {&D::ranges, &D::rangeWarps}},
       {"decode", {&D::upRows, &D::downRows}},
-      {"sorted", {&D::upWarps, &D::downWarps, &D::blockTiles, &D::passes}}};
+      {"sorted", {&D::upWarps, &D::downWarps, &D::blockTiles}}};
   return all;
 }
 

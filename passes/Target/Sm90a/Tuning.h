@@ -54,18 +54,18 @@ struct Division {
     way.upRows = upRows, way.downRows = downRows;
     return way;
   }
-  static Division sorted(int64_t upWarps, int64_t downWarps, int64_t blockTiles,
-                         int64_t passes) {
+  static Division sorted(int64_t upWarps, int64_t downWarps,
+                         int64_t blockTiles) {
     Division way;
     way.upWarps = upWarps, way.downWarps = downWarps;
-    way.blockTiles = blockTiles, way.passes = passes;
+    way.blockTiles = blockTiles;
     return way;
   }
   bool isTile() const { return groups != 0; }
   bool isDecode() const { return upRows != 0; }
   bool operator==(const Division &other) const;
   /// "stream 8 4 1", "tile 2 2", "ranges 65 4", "decode 48 16" or
-  /// "sorted 4 8 1 1".
+  /// "sorted 4 8 1".
   std::string text() const;
   /// Nothing for other text.
   static std::optional<Division> parse(llvm::StringRef text);

@@ -28,17 +28,17 @@ std::string refusal(const std::string &text) {
 
 TEST(TuningTest, DivisionsAreTextBothWays) {
   for (const char *text : {"stream 8 4 1", "tile 2 2", "ranges 65 4",
-                           "decode 48 16", "sorted 4 8 1 1"}) {
+                           "decode 48 16", "sorted 4 8 1"}) {
     std::optional<Division> division = Division::parse(text);
     ASSERT_TRUE(division.has_value()) << text;
     EXPECT_EQ(division->text(), text);
   }
   EXPECT_EQ(*Division::parse("stream 8 4 1"), Division::stream(8, 4, 1));
-  EXPECT_EQ(*Division::parse("sorted 4 8 2 1"), Division::sorted(4, 8, 2, 1));
+  EXPECT_EQ(*Division::parse("sorted 4 8 2"), Division::sorted(4, 8, 2));
   EXPECT_TRUE(Division::parse("tile 1 2")->isTile());
   for (const char *text :
        {"", "stream", "stream 8 4", "stream 8 4 x", "stream 8 4 0", "tile 2",
-        "tile 2 2 2", "other 1 2", "decode", "sorted 4 8 1"})
+        "tile 2 2 2", "other 1 2", "decode", "sorted 4 8"})
     EXPECT_FALSE(Division::parse(text).has_value()) << text;
 }
 

@@ -192,7 +192,7 @@ struct DecodeShapes {
 /// Ways to divide kernels of impls/experts_decode.cuh, the planner's first;
 /// none where the operands do not allow them or tokens are many.
 static std::vector<Division> decodeWays(const ExpertsLaunch &op) {
-  constexpr int64_t kMostTokens = 8;
+  constexpr int64_t kMostTokens = 16;
   std::optional<StreamTypes> types = streamTypes(op);
   if (!types || !types->codes || op.tokens() > kMostTokens || op.slots() > 64)
     return {};
@@ -252,22 +252,33 @@ static KernelPlan planDecode(const ExpertsLaunch &op, const Division &way) {
   return plan;
 }
 
+/// Whether each pair is streamed for itself. Sorting costs three functions, but
+/// pairs that share an expert read its weights again. M2.5's experts, one H200,
+/// us sorted and in pairs: tp=8, 4 tokens 29.3, 22.6, 8 tokens 41.7, 36.9, 16
+/// tokens 60.7, 64.3; tp=4 47.4, 37.5, then 66.4, 64.8, then 110.5, 116.5; tp=2
+/// 73.2, 72.2, then 117, 131. Where ranks hold experts of their own most warps
+/// would have none (tp=8,ep=8, 4 tokens: 26.4, 36.4).
+static bool isForPairs(const ExpertsLaunch &op) {
+  constexpr int64_t kFew = 2, kMostTokens = 8, kMostColumns = 24 * 1024;
+  return op.tokens() <= kFew ||
+         (op.held() == op.allExperts() && op.tokens() <= kMostTokens &&
+          op.pairs() * op.inner() <= kMostColumns);
+}
+
 /// Kernels that stream weights as they are, each pair for itself or sorted.
 static std::optional<KernelPlan> planStreamed(const ExpertsLaunch &op) {
   std::vector<Division> ways = sortedWays(op), decode = decodeWays(op);
-  bool few = op.tokens() <= 2 && !decode.empty();
+  bool few = isForPairs(op) && !decode.empty();
   if (canTileExperts(op)) {
     if (!few && !ways.empty())
       return planExpertsStream(op, ways[0]);
     ways.clear();
   }
-  // The form that the planner would not take has one way.
-  if (few) {
-    ways.resize(std::min<size_t>(ways.size(), 1));
-    ways.insert(ways.begin(), decode.begin(), decode.end());
-  } else if (!decode.empty()) {
-    ways.push_back(decode[0]);
-  }
+  // The form that the planner would not take has one way, the second.
+  if (few)
+    std::swap(ways, decode);
+  if (!decode.empty())
+    ways.insert(ways.begin() + std::min<size_t>(ways.size(), 1), decode[0]);
   if (ways.empty())
     return std::nullopt;
   std::string name = formatv(

@@ -120,7 +120,6 @@ public:
 private:
   int64_t rowWarpsFor(int64_t rows, int64_t stages, int64_t tokens) const;
   bool divide(StreamShape &shape, int64_t rowWarps, int64_t stages) const;
-  StreamShape passShape() const;
   int64_t blocksOf(int64_t tokens) const {
     return device::mostExpertBlocks(op.held(), op.pairs(), tokens);
   }
@@ -131,7 +130,6 @@ private:
   FunctionPlan firstProduct() const;
   FunctionPlan makeInner() const;
   FunctionPlan secondProduct() const;
-  FunctionPlan secondProductInPasses() const;
 
   static constexpr int64_t kWarps = 8;
 
@@ -143,7 +141,6 @@ private:
   /// The first product's tiles encode the activations.
   bool upEncodes = false;
   int64_t stages13 = 0, stages2 = 0; // of a row of w13 and w2
-  int64_t passes = 1;                // of a warp over rows of w2
   int64_t parts = 1;                 // rows of the activations of a pair
   int64_t blockTokens = 0; // of one expert that are multiplied together
   int64_t blocks = 0;
@@ -186,15 +183,10 @@ int64_t StreamPlanner::rowWarpsFor(int64_t rows, int64_t stages,
 }
 
 std::optional<Division> StreamPlanner::planned() {
-  constexpr int64_t kPasses = 8;
   for (int64_t tiles = tokenTilesFor(op); tiles >= 1; tiles /= 2) {
-    Division way = Division::sorted(
-        rowWarpsFor(2 * op.inner(), stages13, tiles * 8),
-        rowWarpsFor(op.hidden(), stages2, tiles * 8), tiles, kPasses);
-    // In passes where a short row of w2 is a stage.
-    if (divide(way))
-      return way;
-    way.passes = 1;
+    Division way =
+        Division::sorted(rowWarpsFor(2 * op.inner(), stages13, tiles * 8),
+                         rowWarpsFor(op.hidden(), stages2, tiles * 8), tiles);
     if (divide(way))
       return way;
   }
@@ -202,25 +194,17 @@ std::optional<Division> StreamPlanner::planned() {
 }
 
 std::vector<Division> StreamPlanner::waysBeside(const Division &planned) {
+  const auto [up, down, tiles] =
+      std::tuple(planned.upWarps, planned.downWarps, planned.blockTiles);
   std::vector<Division> ways;
-  auto offer = [&](int64_t Division::*field, int64_t value) {
-    Division way = planned;
-    way.*field = value;
+  for (const Division &way : {Division::sorted(up / 2, down, tiles),
+                              Division::sorted(up * 2, down, tiles),
+                              Division::sorted(up, down / 2, tiles),
+                              Division::sorted(up, down * 2, tiles),
+                              Division::sorted(up, down, tiles / 2),
+                              Division::sorted(up, down, tiles * 2)})
     if (divide(way))
       ways.push_back(way);
-  };
-  offer(&Division::upWarps, planned.upWarps / 2);
-  offer(&Division::upWarps, planned.upWarps * 2);
-  if (planned.passes == 1) {
-    offer(&Division::downWarps, planned.downWarps / 2);
-    offer(&Division::downWarps, planned.downWarps * 2);
-  } else {
-    offer(&Division::passes, 1);
-    offer(&Division::passes, planned.passes / 2);
-    offer(&Division::passes, planned.passes * 2);
-  }
-  offer(&Division::blockTiles, planned.blockTiles / 2);
-  offer(&Division::blockTiles, planned.blockTiles * 2);
   return ways;
 }
 
@@ -238,15 +222,10 @@ bool StreamPlanner::divide(const Division &way) {
     return false;
   up.tokenTiles = way.blockTiles;
   down.tokenTiles = way.blockTiles * parts;
-  passes = way.passes;
   blockTokens = up.tokens();
   blocks = blocksOf(blockTokens);
-  if (!divide(up, way.upWarps, stages13) ||
-      !divide(down, way.downWarps, stages2))
-    return false;
-  return passes == 1 ||
-         (types.codes && stages2 == 1 && up.tokenTiles <= 2 &&
-          kWarps * passShape().warpSharedBytes() <= kSharedMemory);
+  return divide(up, way.upWarps, stages13) &&
+         divide(down, way.downWarps, stages2);
 }
 
 /// Takes tiles of many tokens in place of streams.
@@ -258,7 +237,6 @@ void StreamPlanner::tile() {
   downTile->tokenGroup = streamGroup(op.inner(), op.group);
   downTile->weightGroup = streamGroup(op.inner(), types.blockCols2);
   upEncodes = op.group == 128;
-  passes = 1;
   blockTokens = upTile->tokens();
   blocks = blocksOf(blockTokens);
 }
@@ -392,30 +370,6 @@ FunctionPlan StreamPlanner::secondProduct() const {
   return function;
 }
 
-StreamShape StreamPlanner::passShape() const {
-  StreamShape shape = down;
-  shape.sumsApart = false;
-  shape.rowWarps = kWarps;
-  shape.columnWarps = 1;
-  shape.depth = 4;
-  shape.keepTokens(blockTokens, op.inner(), op.group);
-  return shape;
-}
-
-/// The same where a short row of w2 is a stage: activations are encoded by
-/// those who need them, and warps go through many rows without a pause.
-FunctionPlan StreamPlanner::secondProductInPasses() const {
-  StreamShape shape = passShape();
-  FunctionPlan function = productFunction(
-      "down",
-      formatv("expertsDownPasses<{0}, {1}, {2}, {3}, {4}>(p, {5}, {6}, {7});",
-              op.group, passes, w2, shape.text(), scale2, planAt, values,
-              products),
-      shape, blocks * ceilDiv(op.hidden(), passes * shape.ctaRows()));
-  function.sharedBytes = kWarps * shape.warpSharedBytes();
-  return function;
-}
-
 KernelPlan StreamPlanner::plan() {
   placeData();
   KernelPlan plan;
@@ -423,13 +377,9 @@ KernelPlan StreamPlanner::plan() {
                          : "impls/experts_stream.cuh"};
   plan.functions = {prepare(), firstProduct()};
   plan.functions.back().next = Next::WhenWaited; // `down` may read the plan
-  if (passes > 1) {
-    plan.functions.push_back(secondProductInPasses());
-  } else {
-    if (!upEncodes)
-      plan.functions.push_back(makeInner());
-    plan.functions.push_back(secondProduct());
-  }
+  if (!upEncodes)
+    plan.functions.push_back(makeInner());
+  plan.functions.push_back(secondProduct());
   plan.functions.push_back(combineFunction(op, products, productBytes));
   plan.workspaceBytes = workspace.bytes;
   return plan;
