@@ -286,7 +286,8 @@ static std::optional<KernelPlan> planStreamed(const ExpertsLaunch &op) {
       deviceType(op.w13.element), op.slots(), op.allExperts(), op.held(),
       2 * op.inner(), op.hidden(),
       op.group > 0 ? formatv("group {0} ", op.group).str() : "", op.tokens());
-  DividedProduct divided = op.launch.tuning->choose(std::move(name), ways);
+  DividedProduct divided =
+      op.launch.tuning->choose(std::move(name), ways, op.launch.waysBefore);
   KernelPlan plan = divided.division.isDecode()
                         ? planDecode(op, divided.division)
                         : planExpertsStream(op, divided.division);
