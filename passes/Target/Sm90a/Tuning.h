@@ -30,9 +30,8 @@ struct Division {
   /// of both products.
   int64_t upRows = 0, downRows = 0;
   /// Experts with sorted tokens (impls/experts_stream.cuh): warps of a CTA
-  /// along rows of both products, tiles of eight tokens of a block, and passes
-  /// of a warp over rows of the second product, 1 where a CTA divides them.
-  int64_t upWarps = 0, downWarps = 0, blockTiles = 0, passes = 0;
+  /// along rows of both products, tiles of eight tokens of a block.
+  int64_t upWarps = 0, downWarps = 0, blockTiles = 0;
 
   static Division stream(int64_t rows, int64_t rowWarps, int64_t tokenTiles) {
     Division way;
