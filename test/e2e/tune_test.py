@@ -35,10 +35,14 @@ if "--version" in sys.argv:
     print("saddle-bench 0"); sys.exit(0)
 name = pathlib.Path(sys.argv[1]).stem
 us = {{"candidate-0": 10, "candidate-1": 9.9, "candidate-2": 7, "tuned": {tuned}}}[name]
+def given(option):
+    return [int(number) for number in sys.argv[sys.argv.index("--" + option) + 1].split(",")]
 budget = [{{"kernel": "linear_0", "launches": 2, "seconds": 2 * us * 1e-6}},
           {{"kernel": "norm_0", "launches": 2, "seconds": 1}}]
 step = {{"device_seconds": {{"median": us * 1e-4}}, "budget": budget}}
-print(json.dumps({{"decode": [dict(step, batch=8)], "prefill": [dict(step, tokens=64)]}}))
+print(json.dumps({{"decode": [dict(step, batch=batch, context=context)
+                              for batch in given("batch") for context in given("context")],
+                  "prefill": [dict(step, tokens=tokens) for tokens in given("prefill")]}}))
 """
 
 
@@ -62,7 +66,7 @@ class Tune(unittest.TestCase):
     def call(self, *arguments):
         sys.argv = ["saddle_tune.py", *(str(argument) for argument in arguments)]
         output = io.StringIO()
-        with contextlib.redirect_stdout(output):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             self.status = saddle_tune.main()
         return output.getvalue()
 
@@ -98,27 +102,56 @@ class Tune(unittest.TestCase):
 
         choose = saddle_tune.best_divisions
         self.assertEqual(choose(passes((10, 9.5, 8), (10, 9.5, 11)), 0.03),
-                         [{"product": "p", "division": "way 1", "us": 9.5,
-                           "planned_us": 10}])
-        self.assertEqual(choose(passes((10, 9.8), (10, 9.8)), 0.03), [])
+                         {"p": (1, {"product": "p", "division": "way 1", "us": 9.5,
+                                    "planned_us": 10})})
+        self.assertEqual(choose(passes((10, 9.8), (10, 9.8)), 0.03), {})
         # The planner's choice again, as other products have more candidates.
         same = passes((10, 5))
         same[0][1]["p", "decode 1"] = ("way 0", 5)
-        self.assertEqual(choose(same, 0.03), [])
+        self.assertEqual(choose(same, 0.03), {})
+        # A pass behind the first has no others than those that won.
+        again = passes((10, 9.5, 8), (10, 9.5, 8))
+        del again[1][2]
+        self.assertEqual(choose(again, 0.03)["p"][0], 1)
+
+    def test_a_candidate_must_not_lose_anywhere(self):
+        def times(short, long):
+            return {0: {("p", "short"): ("a", 10), ("p", "long"): ("a", 100)},
+                    1: {("p", "short"): ("b", short), ("p", "long"): ("b", long)}}
+
+        choose = saddle_tune.best_divisions
+        self.assertEqual(choose([times(11, 80)] * 2, 0.03), {})
+        # In one pass only, so that it is noise.
+        self.assertEqual(choose([times(11, 80), times(10, 80)], 0.03)["p"][1]["us"], 45)
+
+    def test_later_passes_take_what_won(self):
+        text = self.call("run", self.pack, "--table", self.folder / "T.json", "--passes", 2,
+                         "--times", self.folder / "times.json")
+        self.assertIn("tile 1 1, 7.0 us instead of 10.0", text)
+        passes = json.loads((self.folder / "times.json").read_text())
+        self.assertEqual([sorted(each) for each in passes], [["0", "1", "2"], ["0", "2"]])
 
     def test_a_check_tells_steps_that_are_slower(self):
-        self.assertIn("ok     decode 8: 0.800 ms, 1.000 as planned",
-                      self.call("check", self.pack))
+        text = self.call("check", self.pack)
         self.assertEqual(self.status, 0)
+        for name in ("decode 64 at 1024", "decode 8 at 32768", "prefill 8192"):
+            self.assertIn(f"ok     {name}: 0.800 ms, 1.000 as planned", text)
+        # 64 sequences of so many tokens have no pages.
+        self.assertNotIn("decode 64 at 8192", text)
         self.write("pack/saddle-bench", BENCH, tuned=12)
-        self.assertIn("SLOWER prefill 64: 1.200 ms, 1.000 as planned",
+        self.assertIn("SLOWER prefill 2048: 1.200 ms, 1.000 as planned",
                       self.call("check", self.pack))
+        self.assertEqual(self.status, 1)
+
+    def test_programs_that_fail_are_named(self):
+        self.write("pack/saddle-bench", "#!{python}\nimport sys\nsys.exit('no GPU')\n")
+        self.assertIn("saddle-bench", self.call("check", self.pack))
         self.assertEqual(self.status, 1)
 
     def test_remarks_of_other_kinds_are_none(self):
         self.assertEqual(saddle_tune.read_remarks(
             "saddle-compile: remark: 3 kernel sources in 1.0 s\n"
-            "kernel a, linear: other 1, candidate 0 of 2\n"), ({}, 0))
+            "kernel a, linear: tiles, candidate 0 of 2\n"), ({}, 0))
 
 
 if __name__ == "__main__":

@@ -16,31 +16,17 @@ import datetime
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.append(str(ROOT / "tools" / "saddle-bench"))  # in a pack it lies beside this file
+import bench_runs  # noqa: E402
+from bench_runs import Failure, execute  # noqa: E402
+
 CONFIG = ROOT / "models" / "configs" / "MiniMax-M2.5" / "config.json"
 # Topology, and layers where the model does not fit.
 ENGINES = (("tp=1", 24), ("tp=2", 0), ("tp=4", 0), ("tp=8", 0), ("tp=8,ep=8", 0))
-
-
-class Failure(Exception):
-    pass
-
-
-def execute(command, timeout, environment=None):
-    command = [str(part) for part in command]
-    try:
-        result = subprocess.run(command, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, timeout=timeout, env=environment)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Failure(f"{command[0]}: {error}") from error
-    if result.returncode:
-        raise Failure(f"{' '.join(command)}: exit {result.returncode}: "
-                      f"{result.stderr.strip()[-800:]}")
-    return result.stdout
 
 
 def pack(args):
@@ -72,20 +58,16 @@ def pack(args):
     shutil.copy2(args.bin / "saddle-bench", args.out)
     if (args.bin / "SaddleExchangeCheck").exists():
         shutil.copy2(args.bin / "SaddleExchangeCheck", args.out)
-    for script in ("benchmark.py", "exchange_peers.py", "product_peers.py"):
-        shutil.copy2(HERE / script, args.out)
+    for script in (__file__, bench_runs.__file__, HERE / "exchange_peers.py",
+                   HERE / "product_peers.py"):
+        shutil.copy2(script, args.out)
     return 0
 
 
 def machine():
-    """(GPUs, a line about them); no GPUs where nvidia-smi is not there."""
-    try:
-        lines = execute(["nvidia-smi", "--query-gpu=name,driver_version",
-                         "--format=csv,noheader"], 30).strip().splitlines()
-    except Failure:
-        return 0, "no GPU"
-    return len(lines), f"{len(lines)} x {lines[0].split(',')[0]}, driver " \
-                       f"{lines[0].split(',')[1].strip()}"
+    """(GPUs, a line about them)."""
+    gpus, name, driver = bench_runs.machine()
+    return gpus, f"{gpus} x {name}, driver {driver}" if gpus else name
 
 
 def has_torch():
@@ -101,7 +83,7 @@ def nccl_library():
     try:
         return execute([sys.executable, "-c", "import nvidia.nccl, pathlib; print(next("
                         "pathlib.Path(nvidia.nccl.__path__[0]).glob('lib/libnccl.so*')))"],
-                       60).strip()
+                       60)[0].strip()
     except Failure:
         return ctypes.util.find_library("nccl")
 
@@ -109,13 +91,8 @@ def nccl_library():
 def measure(args, engine, gpus):
     """What saddle-bench says of an engine, with the Markdown of its budget."""
     budget = args.work / f"{engine['name']}.md"
-    command = [args.pack / "saddle-bench", args.pack / f"{engine['name']}.saddle",
-               "--weights", args.weights, "--batch", args.batch, "--context", args.context,
-               "--steps", args.steps, "--prefill", args.prefill, "--kv-tokens",
-               args.kv_tokens, "--json", "--budget", budget]
-    if engine["ranks"] > gpus:
-        command += ["--alone", 0]
-    result = json.loads(execute(command, args.timeout))
+    result = bench_runs.measure(args, f"{engine['name']}.saddle", engine["ranks"] > gpus,
+                                budget)
     result["budgets"] = budget.read_text()
     return result
 
@@ -301,7 +278,7 @@ def run(args):
             failed[engine["name"]] = str(error)
             print(f"FAILED {engine['name']}: {error}", flush=True)
     report = {"machine": name, "date": datetime.date.today().isoformat(),
-              "version": execute([args.pack / "saddle-bench", "--version"], 30).strip(),
+              "version": bench_runs.version(args.pack),
               "weights": args.weights, "context": args.context, "manifest": manifest,
               "results": results, "failed": failed,
               "peers": {} if args.no_peers else run_peers(args, manifest, results, gpus)}
@@ -330,13 +307,7 @@ def main():
     runner.add_argument("--gpus", type=int, help="fewer than the machine has")
     runner.add_argument("--only", nargs="+", metavar="TOPOLOGY")
     runner.add_argument("--no-peers", action="store_true")
-    runner.add_argument("--weights", default="synthetic:7")
-    runner.add_argument("--batch", default="1,8,64")
-    runner.add_argument("--context", default="1024")
-    runner.add_argument("--prefill", default="2048,8192")
-    runner.add_argument("--kv-tokens", type=int, default=131072)
-    runner.add_argument("--steps", type=int, default=30)
-    runner.add_argument("--timeout", type=int, default=300, help="seconds for each program")
+    bench_runs.add_options(runner, context="1024", kv_tokens=131072, steps=30, timeout=300)
     runner.set_defaults(command=run)
     args = parser.parse_args()
     return args.command(args)

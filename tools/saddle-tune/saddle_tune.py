@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""saddle-tune: measures how products are divided best, and writes the table that
-saddle-compile divides them by (passes/Target/Sm90a/Tuned.json).
+"""saddle-tune: measures how products and attention are divided best, and writes the table
+that saddle-compile divides them by (passes/Target/Sm90a/Tuned.json).
 
     saddle_tune.py pack --bin build/bin --out PACK CONFIG -- --topology tp=2 ...
     saddle_tune.py run PACK --table passes/Target/Sm90a/Tuned.json    # on a GPU
     saddle_tune.py check PACK                                         # on a GPU
 
 `pack` needs no GPU: it compiles the model once for each candidate, of every product the
-planner's choice, then each of its alternatives. `run` steps through every engine with
-saddle-bench --budget and takes each launch's time in steps whose launches run one by one,
-with the weights of other layers between, so that none comes from the cache; engines with
-more ranks than GPUs run rank 0 alone. A candidate is taken when it was faster than the
-planner's choice by more than --margin in every pass; products that the table holds and
-that were not measured stay. `check` times whole steps, as graphs, of an engine compiled
-with the table beside the planner's, in turn; exit status 1 when one is slower.
+planner's choice, then each of its alternatives, of a launch with several products one at a
+time. `run` steps through every engine with saddle-bench --budget and takes each launch's
+time in steps whose launches run one by one, with the weights of other layers between, so
+that none comes from the cache; engines with more ranks than GPUs run rank 0 alone. Passes
+behind the first take those engines again that won somewhere. A candidate is taken when it
+was faster than the planner's choice by more than --margin in every pass, over all batches
+and contexts with that many tokens, and slower by so much in none of these; products that
+the table holds and that were not measured stay. `check` times whole steps, as graphs, of an
+engine compiled with the table beside the planner's, in turn; exit status 1 when one is
+slower.
 
 Python's standard library only.
 """
@@ -24,30 +27,16 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "saddle-bench"))  # in a pack it lies beside this file
+import bench_runs  # noqa: E402
+
 MULTIPROCESSORS = 132
-REMARK = re.compile(r"kernel (\S+), (.+?): ((?:stream|tile)[ 0-9]+), "
+MORE_TOKENS = 256  # that a sequence may take while it is timed
+REMARK = re.compile(r"kernel (\S+), (.+?): ([a-z]+(?: \d+)+), "
                     r"(?:candidate (\d+) of (\d+)|(measured .*))$")
-
-
-class Failure(Exception):
-    pass
-
-
-def execute(command, timeout=900):
-    """(stdout, stderr) of a command that must succeed."""
-    command = [str(part) for part in command]
-    try:
-        result = subprocess.run(command, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, timeout=timeout)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Failure(f"{command[0]}: {error}") from error
-    if result.returncode:
-        raise Failure(f"{' '.join(command)}: exit {result.returncode}: "
-                      f"{result.stderr.strip()[-800:]}")
-    return result.stdout, result.stderr
 
 
 def read_remarks(text):
@@ -64,8 +53,9 @@ def read_remarks(text):
 
 
 def compile_engine(args, output, flags):
-    _, remarks = execute([args.bin / "saddle-compile", args.model, "--target", "sm_90a",
-                          "--explain", "-o", output, *flags, *args.flags])
+    command = [args.bin / "saddle-compile", args.model, "--target", "sm_90a", "--explain",
+               "-o", output, *flags, *args.flags]
+    _, remarks = bench_runs.execute(command, 900)
     return read_remarks(remarks)
 
 
@@ -84,43 +74,36 @@ def pack(args):
     manifest = {"model": str(args.model), "flags": args.flags, "engines": engines,
                 "tuned": kernels}
     (args.out / "tune.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    shutil.copy2(args.bin / "saddle-bench", args.out)
-    shutil.copy2(__file__, args.out)
+    for file in (args.bin / "saddle-bench", __file__, bench_runs.__file__):
+        shutil.copy2(file, args.out)
     return 0
 
 
-def machine():
-    """(GPUs, name, driver)."""
-    try:
-        lines = execute(["nvidia-smi", "--query-gpu=name,driver_version",
-                         "--format=csv,noheader"], 60)[0].strip().splitlines()
-    except Failure:
-        return 0, "no GPU", "none"
-    name, driver = (part.strip() for part in lines[0].split(","))
-    return len(lines), name, driver
+def measure(args, engine, budget=None):
+    """{name: entry} of an engine's decodes, each batch at the contexts that have pages for
+    it, and prompts."""
+    found = {}
+    for number, context in enumerate(args.context.split(",")):
+        batches = [batch for batch in args.batch.split(",")
+                   if int(batch) * (int(context) + MORE_TOKENS) <= args.kv_tokens]
+        if not batches:
+            continue
+        here = argparse.Namespace(**{**vars(args), "batch": ",".join(batches),
+                                     "context": context})
+        if number > 0:
+            here.prefill = "1"  # no prompts again
+        result = bench_runs.measure(here, engine, args.alone, budget)
+        for entry in result["decode"]:
+            found[f"decode {entry['batch']} at {entry['context']}"] = entry
+        for entry in result["prefill"] if number == 0 else []:
+            found[f"prefill {entry['tokens']}"] = entry
+    return found
 
 
-def bench(args, engine, extra=()):
-    command = [args.pack / "saddle-bench", args.pack / engine, "--weights", args.weights,
-               "--batch", args.batch, "--context", args.context, "--steps", args.steps,
-               "--prefill", args.prefill, "--kv-tokens", args.kv_tokens, "--json", *extra]
-    if args.alone:
-        command += ["--alone", 0]
-    return json.loads(execute(command, args.timeout)[0])
-
-
-def measurements(result):
-    """(name, entry) of every measurement."""
-    for entry in result["decode"]:
-        yield f"decode {entry['batch']}", entry
-    for entry in result["prefill"]:
-        yield f"prefill {entry['tokens']}", entry
-
-
-def times_of(engine, result):
+def times_of(engine, measured):
     """{(product, measurement): (division, microseconds of a launch)}."""
     sums = {}
-    for name, entry in measurements(result):
+    for name, entry in measured.items():
         for row in entry["budget"]:
             for part in engine["kernels"].get(row["kernel"], []):
                 # One product may be in several kernels, with a norm and without.
@@ -133,36 +116,40 @@ def times_of(engine, result):
 
 
 def best_divisions(passes, margin):
-    """Rows of the table. `passes`: of each pass over the engines {candidate: times_of}."""
-    rows = []
-    products = sorted({product for product, _ in passes[0][0]})
-    for product in products:
+    """{product: (candidate, row of the table)}. `passes`: of each pass over the engines
+    {candidate: times_of}; those behind the first may lack some."""
+    best = {}
+    for product in sorted({product for product, _ in passes[0][0]}):
         names = [name for known, name in passes[0][0] if known == product]
+        planned_division = passes[0][0][product, names[0]][0]
 
-        def total(candidate, times):
-            """Summed over the measurements; None when another product ran."""
-            found = times.get(candidate, {})
-            if any((product, name) not in found for name in names):
+        def times(candidate):
+            """Of each pass the times of the measurements; None when another product ran."""
+            every = [each.get(candidate, {}) for each in passes]
+            if any((product, name) not in found for found in every for name in names):
                 return None
-            return sum(found[product, name][1] for name in names)
+            return [[found[product, name][1] for name in names] for found in every]
 
-        planned = [total(0, times) for times in passes]
-        best = None
+        planned = times(0)
         for candidate in sorted(passes[0]):
-            taken = [total(candidate, times) for times in passes]
-            if candidate == 0 or None in taken:
+            taken = times(candidate)
+            if not taken:
                 continue
             division = passes[0][candidate][product, names[0]][0]
-            if division == passes[0][0][product, names[0]][0]:
+            if division == planned_division:
                 continue  # fewer candidates than other products have
-            if all(us < (1 - margin) * base for us, base in zip(taken, planned)) and \
-                    (best is None or min(taken) < best[0]):
-                best = (min(taken), division)
-        if best:
-            rows.append({"product": product, "division": best[1],
-                         "us": round(best[0] / len(names), 2),
-                         "planned_us": round(min(planned) / len(names), 2)})
-    return rows
+            wins = all(sum(us) < (1 - margin) * sum(base)
+                       for us, base in zip(taken, planned))
+            loses = any(all(us[i] > (1 + margin) * base[i]
+                            for us, base in zip(taken, planned))
+                        for i in range(len(names)))
+            least = min(sum(us) for us in taken) / len(names)
+            if wins and not loses and \
+                    (product not in best or least < best[product][1]["us"]):
+                best[product] = (candidate, {
+                    "product": product, "division": division, "us": round(least, 2),
+                    "planned_us": round(min(sum(us) for us in planned) / len(names), 2)})
+    return best
 
 
 def merge(table, rows, measured):
@@ -173,21 +160,22 @@ def merge(table, rows, measured):
 
 def run(args):
     manifest = json.loads((args.pack / "tune.json").read_text())
-    _, name, driver = machine()
-    passes = []
-    for _ in range(args.passes):
-        times = {}
+    _, name, driver = bench_runs.machine()
+    passes, best = [], {}
+    for number in range(args.passes):
+        hopeful = {0} | {candidate for candidate, _ in best.values()}
+        passes.append({})
         for engine in manifest["engines"]:
-            result = bench(args, engine["file"], ["--budget", args.pack / "budget.md"])
-            times[engine["candidate"]] = times_of(engine, result)
-        passes.append(times)
-    rows = best_divisions(passes, args.margin)
+            if number == 0 or engine["candidate"] in hopeful:
+                measured = measure(args, engine["file"], args.pack / "budget.md")
+                passes[-1][engine["candidate"]] = times_of(engine, measured)
+        best = best_divisions(passes, args.margin)
+    rows = [row for _, row in best.values()]
     measured = {product for product, _ in passes[0][0]}
     table = json.loads(args.table.read_text()) if args.table.exists() else {}
-    version, _ = execute([args.pack / "saddle-bench", "--version"], 60)
     table = {"machine": name, "driver": driver,
              "date": datetime.date.today().isoformat(),
-             "multiprocessors": MULTIPROCESSORS, "version": version.strip(),
+             "multiprocessors": MULTIPROCESSORS, "version": bench_runs.version(args.pack),
              "products": merge(table, rows, measured)}
     args.table.write_text(json.dumps(table, indent=1) + "\n")
     print(f"{len(measured)} products measured, {len(rows)} divided otherwise than planned")
@@ -205,7 +193,7 @@ def check(args):
     steps = {}
     for _ in range(args.passes):
         for engine in ("candidate-0.saddle", "tuned.saddle"):
-            for name, entry in measurements(bench(args, engine)):
+            for name, entry in measure(args, engine).items():
                 steps.setdefault(name, {}).setdefault(engine, []).append(
                     entry["device_seconds"]["median"])
     slower = 0
@@ -232,22 +220,21 @@ def main():
     for name, action, margin in (("run", run, 0.03), ("check", check, 0.01)):
         runner = commands.add_parser(name, help="on a GPU machine")
         runner.add_argument("pack", type=pathlib.Path)
-        runner.add_argument("--weights", default="synthetic:7")
-        runner.add_argument("--batch", default="1,8,64")
-        runner.add_argument("--context", default="512")
-        runner.add_argument("--prefill", default="2048,8192")
-        runner.add_argument("--kv-tokens", type=int, default=65536)
-        runner.add_argument("--steps", type=int, default=10)
+        bench_runs.add_options(runner, context="1024,8192,32768", kv_tokens=320000, steps=10,
+                               timeout=120)
         runner.add_argument("--passes", type=int, default=2)
         runner.add_argument("--margin", type=float, default=margin)
         runner.add_argument("--alone", action="store_true", help="rank 0 of several")
-        runner.add_argument("--timeout", type=int, default=120, help="seconds of an engine")
         runner.set_defaults(command=action)
         if name == "run":
             runner.add_argument("--table", type=pathlib.Path, default=pathlib.Path("Tuned.json"))
             runner.add_argument("--times", type=pathlib.Path, help="file for every time")
     args = parser.parse_args()
-    return args.command(args)
+    try:
+        return args.command(args)
+    except bench_runs.Failure as error:
+        print(f"saddle_tune: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ struct LaunchDesc {
 
   /// How its products are divided.
   const Tuning *tuning = &Tuning::measured();
+  /// Of a step: candidates of the steps planned before, as Tuning::choose takes
+  /// them.
+  size_t waysBefore = 0;
 
   // Of a collective only.
   /// Bounds the output; the same as `extent` unless rows are joined or split.

@@ -13,38 +13,54 @@ using namespace saddle::cuda;
 using llvm::formatv;
 using llvm::StringRef;
 
+namespace {
+struct Kind {
+  llvm::StringLiteral name;
+  std::vector<int64_t Division::*> fields;
+};
+} // namespace
+
+static llvm::ArrayRef<Kind> kinds() {
+  using D = Division;
+  static const Kind all[] = {
+      {"stream", {&D::rows, &D::rowWarps, &D::tokenTiles}},
+      {"tile", {&D::groups, &D::waves}},
+      {"panel", {&D::panelRows, &D::panelDepth}},
+      {"ranges", {&D::ranges, &D::rangeWarps}},
+      {"decode", {&D::upRows, &D::downRows}},
+      {"sorted", {&D::upWarps, &D::downWarps, &D::blockTiles}}};
+  return all;
+}
+
 bool Division::operator==(const Division &other) const {
-  return rows == other.rows && rowWarps == other.rowWarps &&
-         tokenTiles == other.tokenTiles && groups == other.groups &&
-         waves == other.waves && panelRows == other.panelRows &&
-         panelDepth == other.panelDepth;
+  return llvm::all_of(kinds(), [&](const Kind &kind) {
+    return llvm::all_of(
+        kind.fields, [&](auto field) { return this->*field == other.*field; });
+  });
 }
 
 std::string Division::text() const {
-  if (isTile())
-    return formatv("tile {0} {1}", groups, waves);
-  if (isPanel())
-    return formatv("panel {0} {1}", panelRows, panelDepth);
-  return formatv("stream {0} {1} {2}", rows, rowWarps, tokenTiles);
+  const Kind &kind = *llvm::find_if(
+      kinds(), [&](const Kind &kind) { return this->*kind.fields[0] != 0; });
+  std::string text = kind.name.str();
+  for (auto field : kind.fields)
+    text += " " + std::to_string(this->*field);
+  return text;
 }
 
 std::optional<Division> Division::parse(StringRef text) {
   llvm::SmallVector<StringRef> words;
   text.split(words, ' ');
-  llvm::SmallVector<int64_t> numbers;
-  for (StringRef word : llvm::drop_begin(words)) {
-    int64_t number = 0;
-    if (word.getAsInteger(10, number) || number < 1)
+  const Kind *kind = llvm::find_if(
+      kinds(), [&](const Kind &kind) { return kind.name == words[0]; });
+  if (kind == kinds().end() || words.size() != 1 + kind->fields.size())
+    return std::nullopt;
+  Division division;
+  for (auto [field, word] : llvm::zip(kind->fields, llvm::drop_begin(words))) {
+    if (word.getAsInteger(10, division.*field) || division.*field < 1)
       return std::nullopt;
-    numbers.push_back(number);
   }
-  if (words[0] == "stream" && numbers.size() == 3)
-    return stream(numbers[0], numbers[1], numbers[2]);
-  if (words[0] == "tile" && numbers.size() == 2)
-    return tile(numbers[0], numbers[1]);
-  if (words[0] == "panel" && numbers.size() == 2)
-    return panel(numbers[0], numbers[1]);
-  return std::nullopt;
+  return division;
 }
 
 const Tuning &Tuning::measured() {
@@ -111,13 +127,16 @@ std::optional<Tuning> Tuning::parse(StringRef json, std::string &error) {
 }
 
 DividedProduct Tuning::choose(std::string product,
-                              llvm::ArrayRef<Division> ways) const {
-  DividedProduct result{std::move(product), ways[0], ""};
+                              llvm::ArrayRef<Division> ways,
+                              size_t before) const {
+  DividedProduct result{std::move(product), ways[0], "", ways.size()};
   if (number) {
-    if (*number < ways.size())
-      result.division = ways[*number];
-    result.why = formatv("candidate {0} of {1}",
-                         *number < ways.size() ? *number : 0, ways.size());
+    size_t way = *number > before ? *number - before : 0;
+    if (way >= ways.size())
+      way = 0;
+    result.division = ways[way];
+    result.why = formatv("candidate {0} of {1}", way == 0 ? 0 : way + before,
+                         ways.size() + before);
     return result;
   }
   auto row = rows.find(result.product);

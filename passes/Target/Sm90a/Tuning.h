@@ -1,5 +1,6 @@
-// How products with weights are divided over CTAs: what a planner would choose,
-// what else there is, and what was measured to be fastest.
+// How products with weights, and attention, are divided over CTAs: what a
+// planner would choose, what else there is, and what was measured to be
+// fastest.
 
 #ifndef SADDLE_PASSES_TARGET_SM90A_TUNING_H
 #define SADDLE_PASSES_TARGET_SM90A_TUNING_H
@@ -15,30 +16,63 @@
 
 namespace saddle::cuda {
 
-/// One way to divide a product.
+/// One way to divide a product: the fields of one kind, all above 0.
 struct Division {
   /// Streaming (tile/stream.cuh): rows of a warp, warps of a CTA along rows,
   /// tiles of eight tokens.
   int64_t rows = 0, rowWarps = 0, tokenTiles = 0;
-  /// Tiles of many tokens (tile/product.cuh); 0: no tiles.
+  /// Tiles of many tokens (tile/product.cuh).
   int64_t groups = 0, waves = 0;
-  /// Panels of rows (impls/linear_panel.cuh) and stages of their ring; 0: no
-  /// panels.
+  /// Panels of rows (impls/linear_panel.cuh), stages of their ring.
   int64_t panelRows = 0, panelDepth = 0;
+  /// Attention of decodes (impls/attention_decode.cuh): ranges of a token's
+  /// positions, warps of a CTA.
+  int64_t ranges = 0, rangeWarps = 0;
+  /// Experts of a handful of tokens (impls/experts_decode.cuh): rows of a CTA
+  /// of both products.
+  int64_t upRows = 0, downRows = 0;
+  /// Experts with sorted tokens (impls/experts_stream.cuh): warps of a CTA
+  /// along rows of both products, tiles of eight tokens of a block.
+  int64_t upWarps = 0, downWarps = 0, blockTiles = 0;
 
   static Division stream(int64_t rows, int64_t rowWarps, int64_t tokenTiles) {
-    return {rows, rowWarps, tokenTiles, 0, 0, 0, 0};
+    Division way;
+    way.rows = rows, way.rowWarps = rowWarps, way.tokenTiles = tokenTiles;
+    return way;
   }
   static Division tile(int64_t groups, int64_t waves) {
-    return {0, 0, 0, groups, waves, 0, 0};
+    Division way;
+    way.groups = groups, way.waves = waves;
+    return way;
   }
   static Division panel(int64_t rows, int64_t depth) {
-    return {0, 0, 0, 0, 0, rows, depth};
+    Division way;
+    way.panelRows = rows, way.panelDepth = depth;
+    return way;
+  }
+  static Division cut(int64_t ranges, int64_t rangeWarps) {
+    Division way;
+    way.ranges = ranges, way.rangeWarps = rangeWarps;
+    return way;
+  }
+  static Division decode(int64_t upRows, int64_t downRows) {
+    Division way;
+    way.upRows = upRows, way.downRows = downRows;
+    return way;
+  }
+  static Division sorted(int64_t upWarps, int64_t downWarps,
+                         int64_t blockTiles) {
+    Division way;
+    way.upWarps = upWarps, way.downWarps = downWarps;
+    way.blockTiles = blockTiles;
+    return way;
   }
   bool isTile() const { return groups != 0; }
   bool isPanel() const { return panelRows != 0; }
+  bool isDecode() const { return upRows != 0; }
   bool operator==(const Division &other) const;
-  /// "stream 8 4 1", "tile 2 2" or "panel 32 8".
+  /// "stream 8 4 1", "tile 2 2", "panel 32 18", "ranges 65 4", "decode 48 16"
+  /// or "sorted 4 8 1".
   std::string text() const;
   /// Nothing for other text.
   static std::optional<Division> parse(llvm::StringRef text);
@@ -51,6 +85,7 @@ struct DividedProduct {
   /// "measured 6.1 us, 7.0 as planned (NVIDIA H200, driver 580.159,
   /// 2026-12-01)" or "candidate 2 of 5"; empty: as planned.
   std::string why;
+  size_t ways; // there were to divide it
 };
 
 /// Which divisions plans take.
@@ -67,9 +102,11 @@ public:
   /// in `error`, for other text and for another number of multiprocessors.
   static std::optional<Tuning> parse(llvm::StringRef json, std::string &error);
 
-  /// `ways`: legal divisions, the planner's first.
-  DividedProduct choose(std::string product,
-                        llvm::ArrayRef<Division> ways) const;
+  /// `ways`: legal divisions, the planner's first. Candidates are numbered
+  /// behind those `before` of the launch's other products, so that one product
+  /// of a launch at a time is divided otherwise.
+  DividedProduct choose(std::string product, llvm::ArrayRef<Division> ways,
+                        size_t before = 0) const;
 
 private:
   struct Row {

@@ -137,59 +137,6 @@ struct WarpStream {
           sums[i][j][k] = 0;
   }
 
-  /// Products with all columns of `passes` times warpRows rows that follow each
-  /// other: calls emit(pass) when sums has those of a pass. Resident tokens
-  /// only; factorsOf(pass) is the rowFactors of a pass.
-  template <int tokenGroup = 1, int weightGroup = 1, typename Factors,
-            typename Emit>
-  __device__ __forceinline__ void runPasses(Source &source, uint8_t *ring,
-                                            int passes, Factors factorsOf,
-                                            Emit emit) {
-    static_assert(resident, "tokens are fetched once");
-    uint32_t base = sharedAddress(ring);
-    int fetched = 0, fetchSlot = 0, fetchStage = 0;
-    auto fetchNext = [&] {
-      if (fetched < passes) {
-        if (fetchStage == 0)
-          source.rowFactors = factorsOf(fetched);
-        fetchRows<weightGroup>(source, base + fetchSlot * kStageBytes,
-                               fetchStage);
-        fetchSlot = fetchSlot + 1 == depth ? 0 : fetchSlot + 1;
-        if (++fetchStage == kStages) {
-          fetchStage = 0;
-          ++fetched;
-#pragma unroll
-          for (int i = 0; i < kTiles; ++i)
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              source.rows[i][half] += warpRows * W::kStride;
-              source.rowCount[i][half] -= warpRows;
-            }
-        }
-      }
-      commitCopies();
-    };
-#pragma unroll 1
-    for (int i = 0; i < depth; ++i)
-      fetchNext();
-    int slot = 0;
-#pragma unroll 1
-    for (int pass = 0; pass < passes; ++pass) {
-      clear();
-#pragma unroll 1
-      for (int stage = 0; stage < kStages; ++stage) {
-        waitCopies<depth - 1>();
-        __syncwarp(); // all lanes' copies are there
-        consume<tokenGroup>(source, ring + slot * kStageBytes, stage);
-        __syncwarp(); // all lanes have read the slot
-        fetchNext();
-        slot = slot + 1 == depth ? 0 : slot + 1;
-      }
-      emit(pass);
-    }
-    __syncwarp();
-  }
-
   /// Adds the products over stages first .. last - 1 in two halves. `ring` is
   /// this warp's; factors belong to `tokenGroup` and `weightGroup` columns. The
   /// first half fills the ring. Calls wait() between weights and tokens.

@@ -2,6 +2,8 @@
 
 #include "test/unit/cuda-plans/PlanFixture.h"
 
+#include <set>
+
 namespace saddle::cuda {
 namespace {
 
@@ -59,9 +61,10 @@ TEST_F(AttentionPlanTest, OneTokenFillsTheMachine) {
   EXPECT_EQ(p.workspaceBytes, 6u * 128 * 130 * 4);
 }
 
-/// With the quantised product behind it: the ranges of a head leave as codes.
-TEST_F(AttentionPlanTest, AHeadLeavesAsTheCodesOfItsProduct) {
-  auto fused = [&](int64_t headDim) {
+/// With the quantised product behind it.
+class AttentionLinearPlanTest : public AttentionPlanTest {
+protected:
+  LaunchDesc fused(int64_t headDim) {
     int64_t width = 48 * headDim, pages = 256;
     LaunchDesc result = launch(
         "attention_linear",
@@ -86,7 +89,11 @@ TEST_F(AttentionPlanTest, AHeadLeavesAsTheCodesOfItsProduct) {
     product.values = {9, 6, 7, 8};
     result.body = {attend, product};
     return result;
-  };
+  }
+};
+
+/// The ranges of a head leave as codes.
+TEST_F(AttentionLinearPlanTest, AHeadLeavesAsTheCodesOfItsProduct) {
   KernelPlan p = plan(fused(128));
   ASSERT_EQ(p.functions.size(), 3u);
   EXPECT_EQ(p.functions[0].suffix, "ranges");
@@ -107,6 +114,50 @@ TEST_F(AttentionPlanTest, AHeadLeavesAsTheCodesOfItsProduct) {
   ASSERT_EQ(p.functions.size(), 4u);
   EXPECT_THAT(p.functions[1].body, HasSubstr("combineSplits<A, "));
   EXPECT_EQ(p.functions[2].suffix, "encode");
+}
+
+/// Candidates of attention come first, those of the product behind them.
+TEST_F(AttentionLinearPlanTest, OneOfTwoProductsIsDividedOtherwise) {
+  KernelPlan planned = plan(fused(128));
+  ASSERT_EQ(planned.products.size(), 2u);
+  size_t cuts = planned.products[0].ways, streams = planned.products[1].ways;
+  ASSERT_GE(cuts, 3u);
+  ASSERT_GE(streams, 2u);
+  for (size_t number = 1; number <= cuts + streams - 2; ++number) {
+    Tuning tuning = Tuning::candidate(number);
+    LaunchDesc desc = fused(128);
+    desc.tuning = &tuning;
+    KernelPlan p = plan(desc);
+    for (size_t i = 0; i < 2; ++i)
+      EXPECT_EQ(p.products[i].division == planned.products[i].division,
+                (number < cuts) != (i == 0))
+          << number << ", " << p.products[i].product;
+  }
+}
+
+TEST_F(AttentionPlanTest, CandidatesOfADecodeAreOtherRangesAndWarps) {
+  Shape s;
+  s.tokens = s.sequences = 8;
+  std::set<std::string> divisions;
+  for (unsigned number = 0; number < 5; ++number) {
+    Tuning tuning = Tuning::candidate(number);
+    LaunchDesc desc = attention(bf16(), bf16(), s);
+    desc.tuning = &tuning;
+    KernelPlan p = plan(desc);
+    ASSERT_EQ(p.products.size(), 1u);
+    EXPECT_EQ(p.products[0].product,
+              "attention bf16 6/1 heads of 128 tokens 8");
+    divisions.insert(p.products[0].division.text());
+    // Eight warps fill the registers of a multiprocessor.
+    const FunctionPlan &ranges = p.functions[0];
+    EXPECT_EQ(ranges.grid[0], p.products[0].division.ranges);
+    EXPECT_EQ(ranges.block, p.products[0].division.rangeWarps * 32);
+    EXPECT_EQ(ranges.block * ranges.residentBlocks, 256u);
+  }
+  // 263 places for 8 tokens.
+  EXPECT_THAT(divisions,
+              ElementsAre("ranges 16 4", "ranges 16 8", "ranges 32 4",
+                          "ranges 64 2", "ranges 64 4"));
 }
 
 TEST_F(AttentionPlanTest, ManyTokensNeedNoRanges) {

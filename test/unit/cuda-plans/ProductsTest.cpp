@@ -513,7 +513,7 @@ TEST_F(M25PlanTest, ExpertsOfOneTokenAreTwoFunctions) {
 TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
   KernelPlan p = plan(experts(64));
   EXPECT_THAT(p.headers, ElementsAre("impls/experts_stream.cuh"));
-  ASSERT_EQ(p.functions.size(), 4u);
+  ASSERT_EQ(p.functions.size(), 5u);
   EXPECT_EQ(p.functions[0].suffix, "prepare");
   EXPECT_EQ(p.functions[0].sharedBytes, 5u * 4 * 256);
   EXPECT_EQ(p.functions[0].residentBlocks, 3u);
@@ -521,19 +521,16 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
   EXPECT_EQ(p.functions[1].suffix, "up");
   // 512 pairs in blocks of 8 tokens: 256 + 64 blocks at most.
   EXPECT_THAT(p.functions[1].body, HasSubstr("ExpertPlan<256, 512, 8>"));
+  EXPECT_EQ(p.functions[2].suffix, "inner");
+  EXPECT_EQ(p.functions[3].suffix, "down");
   // A row of w2 is a stage of 3 units of 64 columns, scaled one by one.
-  EXPECT_EQ(p.functions[2].suffix, "down");
-  EXPECT_THAT(p.functions[2].body, HasSubstr("expertsDownPasses<128, 8, "));
-  EXPECT_THAT(p.functions[2].body,
-              HasSubstr("StreamShape<16, 1, 3, 1, 4, 8, 1>"));
-  // Each of 8 warps has 4 stages of 16 rows of 192 bytes and 3 x 2 factors, in
-  // whole 16 bytes; behind them 8 tokens of 256 + 64 bytes, 2 groups of 8
-  // factors.
-  EXPECT_EQ(p.functions[2].sharedBytes, 8u * (4 * 3104 + 8 * 320 + 2 * 8 * 4));
-  // A warp for 512 bytes of a token: 24 parts.
+  EXPECT_THAT(p.functions[3].body, StartsWith("expertsDownStream<1, "));
   EXPECT_THAT(p.functions[3].body,
+              HasSubstr("StreamShape<16, 1, 3, 1, 2, 8, 1>"));
+  // A warp for 512 bytes of a token: 24 parts.
+  EXPECT_THAT(p.functions[4].body,
               StartsWith("combineExperts<1, 7, 256, 24, "));
-  EXPECT_THAT(p.functions[3].grid, ElementsAre(64u * 24 / 8, 1u, 1u));
+  EXPECT_THAT(p.functions[4].grid, ElementsAre(64u * 24 / 8, 1u, 1u));
   // The list of blocks and pairs; codes and factors of 64 tokens of 3072 and of
   // 512 pairs of 192 (in 24 and 2 groups); 192 activations and 3072 products of
   // each pair. All of them are multiples of 256 but the first.
@@ -541,6 +538,84 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
             (16u + 16 * (256 + 64) + 4 * 512 + 255) / 256 * 256 +
                 64 * (3072 + 24 * 4) + 512 * (192 + 2 * 4) +
                 512 * 4 * (192 + 3072));
+}
+
+TEST_F(M25PlanTest, ExpertsHaveCandidates) {
+  auto divisions = [&](int64_t tokens, int64_t inner) {
+    std::vector<std::string> all;
+    for (unsigned number = 0;; ++number) {
+      Tuning tuning = Tuning::candidate(number);
+      LaunchDesc desc = experts(tokens, inner);
+      desc.tuning = &tuning;
+      KernelPlan p = plan(desc);
+      if (p.products.empty() || number == p.products[0].ways)
+        return all;
+      const Division &way = p.products[0].division;
+      // What the plan says is what the code does.
+      const char *form =
+          way.isDecode() ? "expertsUpDecode<" : "expertsUpStream<";
+      EXPECT_THAT(p.functions[way.isDecode() ? 0 : 1].body, StartsWith(form));
+      all.push_back(way.text());
+    }
+  };
+  EXPECT_EQ(plan(experts(8)).products[0].product,
+            "experts e4m3 8 of 256 held 256 384x3072 group 128 tokens 8");
+  // A token: rows of CTAs, and sorted as more are.
+  EXPECT_THAT(divisions(1, 768),
+              ElementsAre("decode 48 16", "sorted 1 4 1", "decode 48 8",
+                          "decode 48 32", "decode 32 16", "decode 16 16"));
+  // A few: sorted, and each pair for itself.
+  EXPECT_THAT(divisions(8, 768),
+              ElementsAre("sorted 4 8 1", "decode 48 16", "sorted 2 8 1",
+                          "sorted 8 8 1", "sorted 4 4 1", "sorted 4 8 2"));
+  EXPECT_THAT(divisions(64, 192), ElementsAre("sorted 4 8 1", "sorted 2 8 1",
+                                              "sorted 8 8 1", "sorted 4 8 2"));
+  // Tiles have none.
+  EXPECT_THAT(divisions(2048, 768), testing::IsEmpty());
+}
+
+TEST_F(M25PlanTest, ExpertsAreDividedAsMeasured) {
+  std::string error;
+  auto tuning = Tuning::parse(
+      R"({"machine": "H", "driver": "5", "date": "2026-12-01",
+          "multiprocessors": 132, "products": [
+           {"product": "experts e4m3 8 of 256 held 256 1536x3072 group 128 tokens 8",
+            "division": "decode 48 16", "us": 1, "planned_us": 2},
+           {"product": "experts e4m3 8 of 256 held 256 384x3072 group 128 tokens 8",
+            "division": "sorted 16 8 1", "us": 1, "planned_us": 2}]})",
+      error);
+  ASSERT_TRUE(tuning.has_value()) << error;
+  auto planned = [&](int64_t tokens, int64_t inner) {
+    LaunchDesc desc = experts(tokens, inner);
+    desc.tuning = &*tuning;
+    return plan(desc).products[0];
+  };
+  EXPECT_EQ(planned(8, 768).division, Division::decode(48, 16));
+  EXPECT_THAT(planned(8, 768).why, StartsWith("measured 1.0 us"));
+  // Other shapes, and what is no way.
+  EXPECT_EQ(planned(7, 768).why, "");
+  EXPECT_EQ(planned(8, 192).why, "");
+}
+
+/// Few pairs with short rows are streamed one by one, unless ranks hold experts
+/// of their own.
+TEST_F(M25PlanTest, ExpertsAreSortedWherePairsAreManyOrLong) {
+  auto isSorted = [&](const LaunchDesc &desc) {
+    return plan(desc).headers.front() == "impls/experts_stream.cuh";
+  };
+  for (int64_t inner : {192, 384, 768, 1536})
+    EXPECT_FALSE(isSorted(experts(2, inner))) << inner;
+  // 8 x 8 pairs of 384 columns are 24 Ki.
+  EXPECT_FALSE(isSorted(experts(8, 384)));
+  EXPECT_FALSE(isSorted(experts(4, 768)));
+  EXPECT_TRUE(isSorted(experts(5, 768)));
+  EXPECT_TRUE(isSorted(experts(9, 192)));
+  mlir::NamedAttrList constants(experts(4).constants);
+  constants.append("expert_start",
+                   dist::RankValueAttr::get(&context, 0, 1, 8, 256));
+  LaunchDesc own = experts(4);
+  own.constants = constants.getDictionary(&context);
+  EXPECT_TRUE(isSorted(own));
 }
 
 /// Rings are filled for the next item while sums of one are added, so sums have

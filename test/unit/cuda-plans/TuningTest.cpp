@@ -27,17 +27,19 @@ std::string refusal(const std::string &text) {
 }
 
 TEST(TuningTest, DivisionsAreTextBothWays) {
-  for (const char *text : {"stream 8 4 1", "tile 2 2", "panel 32 18"}) {
+  for (const char *text : {"stream 8 4 1", "tile 2 2", "panel 32 18",
+                           "ranges 65 4", "decode 48 16", "sorted 4 8 1"}) {
     std::optional<Division> division = Division::parse(text);
     ASSERT_TRUE(division.has_value()) << text;
     EXPECT_EQ(division->text(), text);
   }
   EXPECT_EQ(*Division::parse("stream 8 4 1"), Division::stream(8, 4, 1));
+  EXPECT_EQ(*Division::parse("sorted 4 8 2"), Division::sorted(4, 8, 2));
   EXPECT_TRUE(Division::parse("tile 1 2")->isTile());
   EXPECT_TRUE(Division::parse("panel 24 20")->isPanel());
   for (const char *text :
        {"", "stream", "stream 8 4", "stream 8 4 x", "stream 8 4 0", "tile 2",
-        "tile 2 2 2", "panel 32", "other 1 2"})
+        "tile 2 2 2", "panel 32", "other 1 2", "decode", "sorted 4 8"})
     EXPECT_FALSE(Division::parse(text).has_value()) << text;
 }
 
@@ -88,6 +90,10 @@ TEST(TuningTest, CandidatesAreCounted) {
   EXPECT_EQ(Tuning::candidate(1).choose("a", ways).why, "candidate 1 of 2");
   EXPECT_EQ(Tuning::candidate(2).choose("a", ways).division, ways[0]);
   EXPECT_EQ(Tuning::candidate(2).choose("a", ways).why, "candidate 0 of 2");
+  // Behind three of another product of the launch.
+  EXPECT_EQ(Tuning::candidate(1).choose("a", ways, 3).division, ways[0]);
+  EXPECT_EQ(Tuning::candidate(4).choose("a", ways, 3).division, ways[1]);
+  EXPECT_EQ(Tuning::candidate(4).choose("a", ways, 3).why, "candidate 4 of 5");
 }
 
 class TunedPlanTest : public PlanTest {

@@ -53,12 +53,14 @@ public:
     LaunchDesc linear =
         stepOf(launch, 1, {valueBetween(all[0], "x"), all[6], all[7], all[8]});
 
+    FailureOr<KernelPlan> first = planAttention(attention, error);
+    if (failed(first))
+      return failure();
+    for (const DividedProduct &divided : first->products)
+      linear.waysBefore += divided.ways - 1;
     std::optional<KernelPlan> product = planLinearOfEncoded(linear);
     if (product) {
       // Codes lie behind the partial results of attention.
-      FailureOr<KernelPlan> first = planAttention(attention, error);
-      if (failed(first))
-        return failure();
       uint64_t behind = roundUp(first->workspaceBytes, 256);
       EncodedTokens encoded(attended.shape[0], attended.shape[1],
                             linear.integer("act_group"), behind);
@@ -67,9 +69,8 @@ public:
                     behind + product->workspaceBytes);
     }
     // Otherwise the rows themselves are in the workspace.
-    FailureOr<KernelPlan> first = planAttention(attention, error),
-                          second = planLinear(linear, error);
-    if (failed(first) || failed(second))
+    FailureOr<KernelPlan> second = planLinear(linear, error);
+    if (failed(second))
       return failure();
     uint64_t between = roundUp(first->workspaceBytes, 256);
     uint64_t behind =

@@ -152,27 +152,63 @@ static KernelPlan planAny(const LaunchDesc &launch, const Shape &shape) {
                   std::move(attend), false, false);
 }
 
-static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
-  // Registers allow two CTAs of a multiprocessor, and three when keys and
-  // values are half as wide.
+/// Groups of query heads that share a CTA of a decode.
+static int64_t decodeGroups(const Shape &shape) {
+  return shape.kvHeads *
+         llvm::divideCeil(shape.perKvHead, device::kDecodeHeads);
+}
+
+/// Registers allow two CTAs of four warps on a multiprocessor, and three when
+/// keys and values are half as wide.
+static int64_t residentDecodeWarps(const Shape &shape) {
+  return shape.kCache.element.isBF16() ? 8 : 12;
+}
+
+/// Ways to cut the positions of a decode: ranges and warps that fill the
+/// machine, then half and twice as many of either.
+static DividedProduct divideDecode(const LaunchDesc &launch,
+                                   const Shape &shape) {
   constexpr int64_t kWarps = 4;
-  int64_t resident = shape.kCache.element.isBF16() ? 2 : 3;
-  int64_t groups =
-      shape.kvHeads * llvm::divideCeil(shape.perKvHead, device::kDecodeHeads);
+  int64_t others = shape.tokens * decodeGroups(shape);
   // One place less: the kernel before may still have a CTA, for which the last
   // range would wait.
-  int64_t splits =
-      shape.splits(kMultiprocessors * resident - 1, shape.tokens * groups);
+  int64_t target = kMultiprocessors * residentDecodeWarps(shape) / kWarps - 1;
+  int64_t planned = shape.splits(target, others);
+  SmallVector<Division> ways;
+  auto offer = [&](int64_t ranges, int64_t warps) {
+    Division way = Division::cut(shape.splits(ranges, 1), warps);
+    if (!llvm::is_contained(ways, way))
+      ways.push_back(way);
+  };
+  offer(planned, kWarps);
+  offer(planned / 2, kWarps);
+  offer(planned * 2, kWarps);
+  offer(planned / 2, kWarps * 2);
+  offer(planned * 2, kWarps / 2);
+  std::string name =
+      llvm::formatv("attention {0} {1}/{2} heads of {3} tokens {4}",
+                    deviceType(shape.kCache.element), shape.heads,
+                    shape.kvHeads, shape.headDim, shape.tokens);
+  return launch.tuning->choose(std::move(name), ways, launch.waysBefore);
+}
+
+static KernelPlan planDecode(const LaunchDesc &launch, const Shape &shape) {
+  DividedProduct divided = divideDecode(launch, shape);
+  int64_t splits = divided.division.ranges, warps = divided.division.rangeWarps;
   FunctionPlan attend;
-  attend.body = llvm::formatv("attentionDecode<A, {0}>(p, {1});", kWarps,
+  attend.body = llvm::formatv("attentionDecode<A, {0}>(p, {1});", warps,
                               floatLiteral(shape.scale));
-  attend.block = kWarps * 32;
+  attend.block = static_cast<uint32_t>(warps * 32);
   attend.grid[0] = static_cast<uint32_t>(splits);
-  attend.grid[1] = static_cast<uint32_t>(groups);
+  attend.grid[1] = static_cast<uint32_t>(decodeGroups(shape));
   attend.grid[2] = static_cast<uint32_t>(shape.tokens);
-  attend.residentBlocks = static_cast<uint32_t>(resident);
-  return assemble(launch, shape, splits, "impls/attention_decode.cuh",
-                  std::move(attend), false, true);
+  attend.residentBlocks =
+      static_cast<uint32_t>(residentDecodeWarps(shape) / warps);
+  KernelPlan plan =
+      assemble(launch, shape, splits, "impls/attention_decode.cuh",
+               std::move(attend), false, true);
+  plan.products = {std::move(divided)};
+  return plan;
 }
 
 static KernelPlan planPrefill(const LaunchDesc &launch, const Shape &shape) {

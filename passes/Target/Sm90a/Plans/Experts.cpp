@@ -133,54 +133,90 @@ std::string saddle::cuda::streamScale2(const ExpertsLaunch &op,
   return streamScale(*op.scale2, op.inner(), types.blockCols2);
 }
 
-/// Rows of w13 that a CTA of expertsUpDecode takes, and how many such CTAs a
-/// multiprocessor holds. A CTA has costs of its own (it encodes its token), and
-/// the last round of CTAs leaves multiprocessors idle: the widest of which
-/// there are nearly two for each multiprocessor. M2.5 at tp=2, one token, one
-/// H200: 27.1, 25.5, 23.6 and 23.0 us for 16 rows in three and in four CTAs,
-/// 32 and 48.
-struct UpRows {
-  int64_t rows, resident;
-};
-static UpRows chooseUpRows(const ExpertsLaunch &op) {
-  for (UpRows choice : {UpRows{48, 2}, UpRows{32, 3}}) {
-    int64_t columns = choice.rows / 2;
+/// Rows of w13 that a CTA of expertsUpDecode takes. A CTA has costs of its own
+/// (it encodes its token), and the last round of CTAs leaves multiprocessors
+/// idle: the widest of which there are nearly two for each multiprocessor. M2.5
+/// at tp=2, one token, one H200: 27.1, 25.5, 23.6 and 23.0 us for 16 rows in
+/// three and in four CTAs, 32 and 48.
+static int64_t chooseUpRows(const ExpertsLaunch &op) {
+  for (int64_t rows : {48, 32}) {
+    int64_t columns = rows / 2;
     int64_t ctas = op.inner() / columns * op.slots() * op.tokens();
     if (op.inner() % columns == 0 && ctas * 10 >= kMultiprocessors * 19)
-      return choice;
+      return rows;
   }
-  return {16, 4};
+  return 16;
+}
+
+namespace {
+
+/// The products of a handful of tokens, divided.
+struct DecodeShapes {
+  StreamShape up, down;
+  int64_t warps; // of a CTA of the second product
+
+  DecodeShapes(const ExpertsLaunch &op, const StreamTypes &types)
+      : up(op.w13.element), down(op.w2.element),
+        warps(std::min<int64_t>(op.slots(), 8)) {
+    up.scaleUnits = types.scaleUnits13;
+    down.scaleUnits = types.scaleUnits2;
+    up.tokenTiles = down.tokenTiles = 1;
+    up.rowWarps = 1;
+    down.rowWarps = down.columnWarps = 1; // of each choice's warp
+    up.keepTokens(1, op.hidden(), op.group);
+    down.keepTokens(1, op.inner(), op.group);
+  }
+
+  /// False when it does not fit.
+  bool divide(const ExpertsLaunch &op, const Division &way) {
+    int64_t unit = streamUnitColumns(op.w13.element);
+    up.rows = way.upRows;
+    down.rows = way.downRows;
+    up.units = streamUnits(op.hidden(), unit, up.scaleUnits, 2);
+    // As many bytes of fewer rows, but eight units of a row would spill.
+    down.units = streamUnits(op.inner(), unit, down.scaleUnits,
+                             std::min<int64_t>(64 / way.downRows, 6));
+    int64_t stages13 = ceilDiv(op.hidden(), up.units * unit);
+    up.columnWarps = std::min<int64_t>(8, stages13);
+    // CTAs that a multiprocessor holds.
+    int64_t resident = way.upRows == 48 ? 2 : way.upRows == 32 ? 3 : 4;
+    return up.chooseDepth(ceilDiv(stages13, up.columnWarps),
+                          kSharedMemory / resident) &&
+           down.chooseDepth(ceilDiv(op.inner(), down.units * unit),
+                            110 * 1024 / warps);
+  }
+};
+
+} // namespace
+
+/// Ways to divide kernels of impls/experts_decode.cuh, the planner's first;
+/// none where the operands do not allow them or tokens are many.
+static std::vector<Division> decodeWays(const ExpertsLaunch &op) {
+  constexpr int64_t kMostTokens = 16;
+  std::optional<StreamTypes> types = streamTypes(op);
+  if (!types || !types->codes || op.tokens() > kMostTokens || op.slots() > 64)
+    return {};
+  int64_t upRows = chooseUpRows(op), downRows = 16;
+  std::vector<Division> ways;
+  for (const Division &way :
+       {Division::decode(upRows, downRows),
+        Division::decode(upRows, downRows / 2),
+        Division::decode(upRows, downRows * 2), Division::decode(48, downRows),
+        Division::decode(32, downRows), Division::decode(16, downRows)})
+    if (!llvm::is_contained(ways, way) && op.inner() % (way.upRows / 2) == 0 &&
+        DecodeShapes(op, *types).divide(op, way))
+      ways.push_back(way);
+  return ways;
 }
 
 /// Kernels of impls/experts_decode.cuh for a handful of tokens. Workspace: the
 /// activations of all pairs, in fp32.
-static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
+static KernelPlan planDecode(const ExpertsLaunch &op, const Division &way) {
   std::optional<StreamTypes> types = streamTypes(op);
-  if (!types || !types->codes || op.tokens() > 2 || op.slots() > 64)
-    return std::nullopt;
-  StreamShape up(op.w13.element), down(op.w2.element);
-  up.scaleUnits = types->scaleUnits13;
-  down.scaleUnits = types->scaleUnits2;
-  int64_t unit = streamUnitColumns(op.w13.element);
-  up.units = streamUnits(op.hidden(), unit, up.scaleUnits, 2);
-  down.units = streamUnits(op.inner(), unit, down.scaleUnits, 4);
-  UpRows upRows = chooseUpRows(op);
-  up.rows = upRows.rows;
-  down.rows = 16;
-  up.tokenTiles = down.tokenTiles = 1;
-  up.keepTokens(1, op.hidden(), op.group);
-  down.keepTokens(1, op.inner(), op.group);
-  up.rowWarps = 1;
-  int64_t stages13 = ceilDiv(op.hidden(), up.units * unit);
-  up.columnWarps = std::min<int64_t>(8, stages13);
-  down.rowWarps = down.columnWarps = 1; // of each choice's warp
-  int64_t warps = std::min<int64_t>(op.slots(), 8);
-  if (!up.chooseDepth(ceilDiv(stages13, up.columnWarps),
-                      kSharedMemory / upRows.resident) ||
-      !down.chooseDepth(ceilDiv(op.inner(), down.units * unit),
-                        110 * 1024 / warps))
-    return std::nullopt;
-
+  DecodeShapes shapes(op, *types);
+  shapes.divide(op, way);
+  const StreamShape &up = shapes.up, &down = shapes.down;
+  int64_t warps = shapes.warps;
   KernelPlan plan;
   plan.headers = {"impls/experts_decode.cuh"};
   plan.workspaceBytes = uint64_t(op.pairs() * op.inner()) * sizeof(float);
@@ -216,6 +252,49 @@ static std::optional<KernelPlan> planDecode(const ExpertsLaunch &op) {
   return plan;
 }
 
+/// Whether each pair is streamed for itself. Sorting costs three functions, but
+/// pairs that share an expert read its weights again. M2.5's experts, one H200,
+/// us sorted and in pairs: tp=8, 4 tokens 29.3, 22.6, 8 tokens 41.7, 36.9, 16
+/// tokens 60.7, 64.3; tp=4 47.4, 37.5, then 66.4, 64.8, then 110.5, 116.5; tp=2
+/// 73.2, 72.2, then 117, 131. Where ranks hold experts of their own most warps
+/// would have none (tp=8,ep=8, 4 tokens: 26.4, 36.4).
+static bool isForPairs(const ExpertsLaunch &op) {
+  constexpr int64_t kFew = 2, kMostTokens = 8, kMostColumns = 24 * 1024;
+  return op.tokens() <= kFew ||
+         (op.held() == op.allExperts() && op.tokens() <= kMostTokens &&
+          op.pairs() * op.inner() <= kMostColumns);
+}
+
+/// Kernels that stream weights as they are, each pair for itself or sorted.
+static std::optional<KernelPlan> planStreamed(const ExpertsLaunch &op) {
+  std::vector<Division> ways = sortedWays(op), decode = decodeWays(op);
+  bool few = isForPairs(op) && !decode.empty();
+  if (canTileExperts(op)) {
+    if (!few && !ways.empty())
+      return planExpertsStream(op, ways[0]);
+    ways.clear();
+  }
+  // The form that the planner would not take has one way, the second.
+  if (few)
+    std::swap(ways, decode);
+  if (!decode.empty())
+    ways.insert(ways.begin() + std::min<size_t>(ways.size(), 1), decode[0]);
+  if (ways.empty())
+    return std::nullopt;
+  std::string name = formatv(
+      "experts {0} {1} of {2} held {3} {4}x{5} {6}tokens {7}",
+      deviceType(op.w13.element), op.slots(), op.allExperts(), op.held(),
+      2 * op.inner(), op.hidden(),
+      op.group > 0 ? formatv("group {0} ", op.group).str() : "", op.tokens());
+  DividedProduct divided =
+      op.launch.tuning->choose(std::move(name), ways, op.launch.waysBefore);
+  KernelPlan plan = divided.division.isDecode()
+                        ? planDecode(op, divided.division)
+                        : planExpertsStream(op, divided.division);
+  plan.products = {std::move(divided)};
+  return plan;
+}
+
 /// Stacks of matrices are addressed as one matrix with all rows below each
 /// other.
 static bool isStack(const Operand &operand) {
@@ -239,9 +318,7 @@ FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
   ExpertsLaunch op(launch);
   if (!op.stored13.check(error) || !op.stored2.check(error))
     return failure();
-  if (std::optional<KernelPlan> plan = planDecode(op))
-    return std::move(*plan);
-  if (std::optional<KernelPlan> plan = planExpertsStream(op))
+  if (std::optional<KernelPlan> plan = planStreamed(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsDigits(op))
     return std::move(*plan);

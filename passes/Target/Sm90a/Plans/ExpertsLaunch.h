@@ -24,13 +24,14 @@ struct ExpertsLaunch {
   int64_t held() const { return w13.shape[0]; }
   int64_t slots() const { return experts.shape[1]; }
   int64_t pairs() const { return tokens() * slots(); }
-  /// Tokens of an expert when all are chosen alike: the groups of experts are
-  /// as many as values of expert_start.
-  int64_t tokensPerExpert() const {
+  /// Tokens of an expert when all are chosen alike.
+  int64_t tokensPerExpert() const { return ceilDiv(pairs(), allExperts()); }
+  /// The groups of experts are as many as values of expert_start.
+  int64_t allExperts() const {
     auto start =
         launch.constants.getAs<saddle::dist::RankValueAttr>("expert_start");
     int64_t parts = start && start.getStep() != 0 ? start.getModulus() : 1;
-    return ceilDiv(pairs(), held() * parts);
+    return held() * parts;
   }
 
   const LaunchDesc &launch;
@@ -77,9 +78,16 @@ FunctionPlan sortFunction(const ExpertsLaunch &op, llvm::StringRef planAt);
 FunctionPlan combineFunction(const ExpertsLaunch &op, llvm::StringRef products,
                              int64_t productBytes = 4);
 
-/// Kernels of impls/experts_stream.cuh or experts_tile.cuh, where the operands
-/// allow it.
-std::optional<KernelPlan> planExpertsStream(const ExpertsLaunch &op);
+/// Ways to stream sorted tokens, the planner's first; none where the operands
+/// do not allow it.
+std::vector<Division> sortedWays(const ExpertsLaunch &op);
+
+/// Kernels of impls/experts_stream.cuh as one of those divides them, or of
+/// experts_tile.cuh where an expert has many tokens.
+KernelPlan planExpertsStream(const ExpertsLaunch &op, const Division &way);
+
+/// Whether tiles of many tokens are worth it, and fit: impls/experts_tile.cuh.
+bool canTileExperts(const ExpertsLaunch &op);
 
 } // namespace saddle::cuda
 

@@ -83,8 +83,7 @@ static int64_t tokenTilesFor(const ExpertsLaunch &op) {
   return each <= 6 ? 1 : each <= 14 ? 2 : 4;
 }
 
-/// Whether tiles of many tokens are worth it, and fit: impls/experts_tile.cuh.
-static bool canTile(const ExpertsLaunch &op) {
+bool saddle::cuda::canTileExperts(const ExpertsLaunch &op) {
   if (!op.scale13)
     return false;
   int64_t rows2 = op.scale2->blockRows;
@@ -103,21 +102,24 @@ struct TokenRows {
   std::string tokens = "PlainTokens"; // or ScaledTokens<...>
 };
 
-/// The functions of one launch. Shapes are chosen first, then places in the
-/// workspace; the functions refer to both.
+/// The functions of one launch. Shapes are divided first, then come places in
+/// the workspace; the functions refer to both.
 class StreamPlanner {
 public:
-  StreamPlanner(const ExpertsLaunch &op, const StreamTypes &types)
-      : op(op), types(types), up(op.w13.element), down(op.w2.element),
-        w13(matrixType(op.w13)), w2(matrixType(op.w2)),
-        experts(matrixType(op.experts)) {}
+  StreamPlanner(const ExpertsLaunch &op, const StreamTypes &types);
 
-  /// False when no shape fits.
-  bool chooseShapes();
+  /// Nothing when no way fits.
+  std::optional<Division> planned();
+  /// Each one step away from `planned`.
+  std::vector<Division> waysBeside(const Division &planned);
+  /// False when it does not fit.
+  bool divide(const Division &way);
+  void tile();
   KernelPlan plan();
 
 private:
-  bool divide(StreamShape &shape, int64_t rows, int64_t stages) const;
+  int64_t rowWarpsFor(int64_t rows, int64_t stages, int64_t tokens) const;
+  bool divide(StreamShape &shape, int64_t rowWarps, int64_t stages) const;
   int64_t blocksOf(int64_t tokens) const {
     return device::mostExpertBlocks(op.held(), op.pairs(), tokens);
   }
@@ -128,7 +130,6 @@ private:
   FunctionPlan firstProduct() const;
   FunctionPlan makeInner() const;
   FunctionPlan secondProduct() const;
-  std::optional<FunctionPlan> secondProductInPasses() const;
 
   static constexpr int64_t kWarps = 8;
 
@@ -139,8 +140,8 @@ private:
   std::optional<TileShape> upTile, downTile;
   /// The first product's tiles encode the activations.
   bool upEncodes = false;
-  int64_t stages2 = 0;     // of a row of w2
-  int64_t parts = 1;       // rows of the activations of a pair
+  int64_t stages13 = 0, stages2 = 0; // of a row of w13 and w2
+  int64_t parts = 1;                 // rows of the activations of a pair
   int64_t blockTokens = 0; // of one expert that are multiplied together
   int64_t blocks = 0;
   int64_t productBytes = 4; // of a result of the second product
@@ -154,53 +155,92 @@ private:
 
 } // namespace
 
-/// Few items: divides columns among warps; many: rows, so that sums need no
-/// adding.
-bool StreamPlanner::divide(StreamShape &shape, int64_t rows,
-                           int64_t stages) const {
-  shape.rowWarps = kWarps;
-  while (shape.rowWarps > 1 && stages >= 2 * kWarps / shape.rowWarps &&
-         blocks * ceilDiv(rows, shape.ctaRows()) < 12 * kMultiprocessors)
-    shape.rowWarps /= 2;
-  shape.columnWarps = kWarps / shape.rowWarps;
-  return shape.chooseDepth(ceilDiv(stages, shape.columnWarps));
-}
-
-bool StreamPlanner::chooseShapes() {
-  int64_t hidden = op.hidden(), width = op.inner();
+StreamPlanner::StreamPlanner(const ExpertsLaunch &op, const StreamTypes &types)
+    : op(op), types(types), up(op.w13.element), down(op.w2.element),
+      w13(matrixType(op.w13)), w2(matrixType(op.w2)),
+      experts(matrixType(op.experts)) {
   int64_t unit = streamUnitColumns(op.w13.element);
   up.scaleUnits = types.scaleUnits13;
   down.scaleUnits = types.scaleUnits2;
-  up.units = streamUnits(hidden, unit, up.scaleUnits, 4);
-  down.units = streamUnits(width, unit, down.scaleUnits, 4);
+  up.units = streamUnits(op.hidden(), unit, up.scaleUnits, 4);
+  down.units = streamUnits(op.inner(), unit, down.scaleUnits, 4);
   up.rows = down.rows = 16;
   up.sumsApart = down.sumsApart = true;
   parts = types.codes ? 1 : 2;
-  int64_t stages13 = ceilDiv(hidden, up.units * unit);
-  stages2 = ceilDiv(width, down.units * unit);
-  for (up.tokenTiles = tokenTilesFor(op);; up.tokenTiles /= 2) {
-    down.tokenTiles = up.tokenTiles * parts;
-    blocks = blocksOf(up.tokens());
-    if (divide(up, 2 * width, stages13) && divide(down, hidden, stages2))
-      break;
-    if (up.tokenTiles == 1)
-      return false;
+  stages13 = ceilDiv(op.hidden(), up.units * unit);
+  stages2 = ceilDiv(op.inner(), down.units * unit);
+}
+
+/// Few items: divides columns among warps; many: rows, so that sums need no
+/// adding.
+int64_t StreamPlanner::rowWarpsFor(int64_t rows, int64_t stages,
+                                   int64_t tokens) const {
+  int64_t warps = kWarps;
+  while (warps > 1 && stages >= 2 * kWarps / warps &&
+         blocksOf(tokens) * ceilDiv(rows, 16 * warps) < 12 * kMultiprocessors)
+    warps /= 2;
+  return warps;
+}
+
+std::optional<Division> StreamPlanner::planned() {
+  for (int64_t tiles = tokenTilesFor(op); tiles >= 1; tiles /= 2) {
+    Division way =
+        Division::sorted(rowWarpsFor(2 * op.inner(), stages13, tiles * 8),
+                         rowWarpsFor(op.hidden(), stages2, tiles * 8), tiles);
+    if (divide(way))
+      return way;
   }
+  return std::nullopt;
+}
+
+std::vector<Division> StreamPlanner::waysBeside(const Division &planned) {
+  const auto [up, down, tiles] =
+      std::tuple(planned.upWarps, planned.downWarps, planned.blockTiles);
+  std::vector<Division> ways;
+  for (const Division &way : {Division::sorted(up / 2, down, tiles),
+                              Division::sorted(up * 2, down, tiles),
+                              Division::sorted(up, down / 2, tiles),
+                              Division::sorted(up, down * 2, tiles),
+                              Division::sorted(up, down, tiles / 2),
+                              Division::sorted(up, down, tiles * 2)})
+    if (divide(way))
+      ways.push_back(way);
+  return ways;
+}
+
+bool StreamPlanner::divide(StreamShape &shape, int64_t rowWarps,
+                           int64_t stages) const {
+  if (rowWarps < 1 || rowWarps > kWarps || kWarps / rowWarps > stages)
+    return false;
+  shape.rowWarps = rowWarps;
+  shape.columnWarps = kWarps / rowWarps;
+  return shape.chooseDepth(ceilDiv(stages, shape.columnWarps));
+}
+
+bool StreamPlanner::divide(const Division &way) {
+  if (way.blockTiles < 1 || way.blockTiles > 4)
+    return false;
+  up.tokenTiles = way.blockTiles;
+  down.tokenTiles = way.blockTiles * parts;
   blockTokens = up.tokens();
-  if (types.codes && canTile(op)) {
-    upTile.emplace(2, 2, types.scaleUnits13 * 64);
-    blockTokens = upTile->tokens();
-    upTile->tokenGroup = streamGroup(hidden, op.group);
-    upTile->weightGroup = streamGroup(hidden, types.blockCols13);
-    downTile.emplace(2, 2, types.scaleUnits2 * 64);
-    downTile->tokenGroup = streamGroup(width, op.group);
-    downTile->weightGroup = streamGroup(width, types.blockCols2);
-    upEncodes = op.group == 128;
-    if (upEncodes) // in the order of blocks
-      downTile->order = device::TokenOrder::InOrder;
-  }
   blocks = blocksOf(blockTokens);
-  return true;
+  return divide(up, way.upWarps, stages13) &&
+         divide(down, way.downWarps, stages2);
+}
+
+/// Takes tiles of many tokens in place of streams.
+void StreamPlanner::tile() {
+  upTile.emplace(2, 2, types.scaleUnits13 * 64);
+  upTile->tokenGroup = streamGroup(op.hidden(), op.group);
+  upTile->weightGroup = streamGroup(op.hidden(), types.blockCols13);
+  downTile.emplace(2, 2, types.scaleUnits2 * 64);
+  downTile->tokenGroup = streamGroup(op.inner(), op.group);
+  downTile->weightGroup = streamGroup(op.inner(), types.blockCols2);
+  upEncodes = op.group == 128;
+  if (upEncodes) // in the order of blocks
+    downTile->order = device::TokenOrder::InOrder;
+  blockTokens = upTile->tokens();
+  blocks = blocksOf(blockTokens);
 }
 
 /// Codes and factors of `rows` tokens, in the workspace.
@@ -332,31 +372,6 @@ FunctionPlan StreamPlanner::secondProduct() const {
   return function;
 }
 
-/// The same where a short row of w2 is a stage: activations are encoded by
-/// those who need them, and warps go through many rows without a pause.
-std::optional<FunctionPlan> StreamPlanner::secondProductInPasses() const {
-  constexpr int64_t kPasses = 8;
-  if (!types.codes || downTile || stages2 != 1 || up.tokenTiles > 2)
-    return std::nullopt;
-  StreamShape shape = down;
-  shape.sumsApart = false;
-  shape.rowWarps = kWarps;
-  shape.columnWarps = 1;
-  shape.depth = 4;
-  shape.keepTokens(blockTokens, op.inner(), op.group);
-  int64_t sharedBytes = kWarps * shape.warpSharedBytes();
-  if (sharedBytes > kSharedMemory)
-    return std::nullopt;
-  FunctionPlan function = productFunction(
-      "down",
-      formatv("expertsDownPasses<{0}, {1}, {2}, {3}, {4}>(p, {5}, {6}, {7});",
-              op.group, kPasses, w2, shape.text(), scale2, planAt, values,
-              products),
-      shape, blocks * ceilDiv(op.hidden(), kPasses * shape.ctaRows()));
-  function.sharedBytes = sharedBytes;
-  return function;
-}
-
 KernelPlan StreamPlanner::plan() {
   placeData();
   KernelPlan plan;
@@ -364,25 +379,33 @@ KernelPlan StreamPlanner::plan() {
                          : "impls/experts_stream.cuh"};
   plan.functions = {prepare(), firstProduct()};
   plan.functions.back().next = Next::WhenWaited; // `down` may read the plan
-  if (std::optional<FunctionPlan> inPasses = secondProductInPasses()) {
-    plan.functions.push_back(std::move(*inPasses));
-  } else {
-    if (!upEncodes)
-      plan.functions.push_back(makeInner());
-    plan.functions.push_back(secondProduct());
-  }
+  if (!upEncodes)
+    plan.functions.push_back(makeInner());
+  plan.functions.push_back(secondProduct());
   plan.functions.push_back(combineFunction(op, products, productBytes));
   plan.workspaceBytes = workspace.bytes;
   return plan;
 }
 
-std::optional<KernelPlan>
-saddle::cuda::planExpertsStream(const ExpertsLaunch &op) {
+std::vector<Division> saddle::cuda::sortedWays(const ExpertsLaunch &op) {
   std::optional<StreamTypes> types = streamTypes(op);
   if (!types)
-    return std::nullopt;
+    return {};
   StreamPlanner planner(op, *types);
-  if (!planner.chooseShapes())
-    return std::nullopt;
+  std::optional<Division> planned = planner.planned();
+  if (!planned)
+    return {};
+  std::vector<Division> ways = {*planned};
+  llvm::append_range(ways, planner.waysBeside(*planned));
+  return ways;
+}
+
+KernelPlan saddle::cuda::planExpertsStream(const ExpertsLaunch &op,
+                                           const Division &way) {
+  std::optional<StreamTypes> types = streamTypes(op);
+  StreamPlanner planner(op, *types);
+  planner.divide(way);
+  if (canTileExperts(op))
+    planner.tile();
   return planner.plan();
 }

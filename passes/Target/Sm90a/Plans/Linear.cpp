@@ -215,7 +215,7 @@ static std::optional<DividedProduct> divideProduct(const LaunchDesc &launch,
                   ? formatv("group {0} ", launch.integer("act_group")).str()
                   : "",
               tokens, form);
-  return launch.tuning->choose(std::move(name), ways);
+  return launch.tuning->choose(std::move(name), ways, launch.waysBefore);
 }
 
 static TileShape tileOf(const Division &division, int64_t tokens,
