@@ -270,8 +270,8 @@ private:
                     quoted(name).c_str(), found(weight).c_str(), role.c_str(),
                     quoted(companionName).c_str(), expected.c_str(),
                     formatShape(companion.shape).c_str());
-      if (member == 0 && isOne(companion.shape) && isOne(info->shape))
-        companion.shape = info->shape; // tools write [], [1] or [1, 1]
+      if (member == 0 && isSameLine(info->shape, companion.shape))
+        companion.shape = info->shape;
       SADDLE_RETURN_IF_ERROR(checkShape(companionName, *info, companion.shape));
       if (member == 0 && companion.anyFloat && holdsValues(info->dtype))
         companion.dtype = info->dtype;
