@@ -115,18 +115,10 @@ public:
   ImageReader(const Device &device, const WeightImage &image, uint32_t rank)
       : device(device), chunks(image.chunks(rank)),
         reader(chunks.size(), kBuffers, [this, &image, rank](size_t i) {
-          return image.read(rank, i, bufferOf(i));
+          return read(image, rank, i);
         }) {}
 
-  Status start() {
-    // The first chunk is the largest.
-    for (size_t i = 0; i < std::min(kBuffers, chunks.size()); ++i) {
-      SADDLE_ASSIGN_OR_RETURN(
-          buffers[i],
-          allocatePinned(device, chunks[0].bytes, "staging of weights"));
-    }
-    return reader.start(kThreads);
-  }
+  Status start() { return reader.start(kThreads); }
 
   const std::vector<ImageChunk> &list() const { return chunks; }
 
@@ -139,6 +131,18 @@ public:
   void release(size_t i) { reader.release(i); }
 
 private:
+  /// Pins the buffer, too, when it is the first to use it: pinning takes about
+  /// as long as reading as much, and so others read meanwhile.
+  Status read(const WeightImage &image, uint32_t rank, size_t i) {
+    if (i < kBuffers) {
+      SADDLE_ASSIGN_OR_RETURN(buffers[i],
+                              // The first chunk is the largest.
+                              allocatePinned(device, chunks[0].bytes,
+                                             "staging of weights",
+                                             Content::Undefined));
+    }
+    return image.read(rank, i, bufferOf(i));
+  }
   uint8_t *bufferOf(size_t i) {
     return static_cast<uint8_t *>(buffers[i % kBuffers].get());
   }
