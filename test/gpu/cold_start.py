@@ -26,7 +26,8 @@ import subprocess
 import sys
 import time
 
-STATS = re.compile(r"loaded in ([0-9.]+) s; prefill \d+ tokens in ([0-9.]+) s")
+STATS = re.compile(r"loaded in ([0-9.]+) s \(devices ([0-9.]+), memory ([0-9.]+), "
+                   r"weights ([0-9.]+)\); prefill \d+ tokens in ([0-9.]+) s")
 PIECE = 16 << 20
 
 
@@ -113,7 +114,7 @@ def process_start(run):
 
 
 def first_token(run, engine, folder, options):
-    """{"first", "load", "prompt", "rest": seconds}"""
+    """{"first", "load", its parts, "prompt", "rest": seconds}"""
     command = [str(run), str(engine), "--weights", str(folder), "--tokens", "1,2,3,4",
                "--max-new-tokens", "2", "--ignore-eos", *options]
     start = time.monotonic()
@@ -124,9 +125,9 @@ def first_token(run, engine, folder, options):
     stats = STATS.search(errors.decode())
     if process.returncode or not byte or not stats:
         raise SystemExit(f"{engine.name}: saddle-run gave no token: {errors.decode()}")
-    load, prompt = map(float, stats.groups())
-    return {"first": first, "load": load, "prompt": prompt,
-            "rest": first - load - prompt}
+    load, devices, memory, weights, prompt = map(float, stats.groups())
+    return {"first": first, "load": load, "devices": devices, "memory": memory,
+            "weights": weights, "prompt": prompt, "rest": first - load - prompt}
 
 
 def line_through(points):
@@ -181,7 +182,9 @@ def report(results, share):
             times = result[state]
             lines.append(
                 f"  {state:8} first token after {times['first']:.2f} s: loading "
-                f"{times['load']:.2f} ({rate(times['load'])}), prompt "
+                f"{times['load']:.2f} ({rate(times['load'])}; devices and code "
+                f"{times['devices']:.2f}, memory and graphs {times['memory']:.2f}, "
+                f"weights {times['weights']:.2f}), prompt "
                 f"{times['prompt']:.3f}, rest {times['rest']:.2f}, of which a process "
                 f"{times['process']:.3f}; the device alone {times['open']:.2f}")
             by_four = (f", by four threads {times['plain by four']:.2f} "

@@ -27,7 +27,8 @@ class ColdStart(unittest.TestCase):
         self.assertAlmostEqual(each, 0.5e-9)
         results = [{"engine": name, "bytes": size,
                     **{state: {"first": 2 + each * size, "load": each * size,
-                               "prompt": 0.5, "rest": 1.5, "process": 0.25,
+                               "devices": 0.25, "memory": 0.125,
+                               "weights": each * size - 0.375, "prompt": 0.5, "rest": 1.5, "process": 0.25,
                                "open": 0.5, "plain": 2 * each * size}
                        for state, each in (("cached", 0.1e-9), ("dropped", 0.5e-9))}}
                    for name, size in (("a", 10e9), ("b", 20e9))]
@@ -35,7 +36,8 @@ class ColdStart(unittest.TestCase):
         text = cold_start.report(results, 60e9)
         self.assertIn("cached: 2.00 s and 0.100 s/GB; 60 GB by that line: 8.0 s", text)
         self.assertIn("dropped: 2.00 s and 0.500 s/GB; 60 GB by that line: 32.0 s", text)
-        self.assertIn("first token after 7.00 s: loading 5.00 (2.00 GB/s)", text)
+        self.assertIn("first token after 7.00 s: loading 5.00 (2.00 GB/s; devices and "
+                      "code 0.25, memory and graphs 0.12, weights 4.62)", text)
         self.assertIn("into pinned memory 2.00 s (5.00 GB/s), by four threads 0.80 "
                       "(12.50 GB/s); loading is at 2.00 of it, less the device 4.00",
                       text)
@@ -67,6 +69,9 @@ class ColdStart(unittest.TestCase):
             self.assertGreaterEqual(result["bytes"], 4345344)
             self.assertLess(result["bytes"], 4345344 + 16384)
             for state in ("cached", "dropped"):
+                self.assertLessEqual(
+                    sum(result[state][part] for part in ("devices", "memory", "weights")),
+                    result[state]["load"] + 0.02)
                 for part in ("first", "process", "open", "plain"):
                     self.assertGreater(result[state][part], 0)
             again = subprocess.run(command, capture_output=True, text=True, check=True)
