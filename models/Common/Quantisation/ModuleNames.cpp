@@ -210,9 +210,10 @@ static Entry kindOf(const std::string &name, ModuleNames::Syntax syntax) {
   };
   switch (syntax) {
   case ModuleNames::Components:
-    return has("\\[](){}|+?^$") ? Entry::Expression
-           : has("*")           ? Entry::Glob
-                                : Entry::Plain;
+    return isExpression(name)     ? Entry::Marked
+           : has("\\[](){}|+?^$") ? Entry::Expression
+           : has("*")             ? Entry::Glob
+                                  : Entry::Plain;
   case ModuleNames::Expressions:
     return isExpression(name) ? Entry::Marked : Entry::Plain;
   case ModuleNames::Globs:

@@ -21,7 +21,7 @@ public:
     /// "block_sparse_moe.gate" and not "gate_proj"; "model.layers.0.self_attn"
     /// names everything below it. Entries with * are globs as below, others
     /// with signs of an expression are one, up to the end of a component
-    /// (transformers).
+    /// (transformers), and "re:" is read as below.
     Components,
     /// Components without patterns, and "re:" before an expression that a name
     /// begins with (compressed-tensors).

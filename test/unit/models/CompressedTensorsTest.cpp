@@ -187,6 +187,14 @@ TEST(CompressedTensors, FoldersThatFitAndThatDoNot) {
               HasSubstr("declares FP8 per channel weights "
                         "(quantization_config); expected f8e4m3, or the "
                         "module in ignore"));
+  EXPECT_THAT(
+      folderError([&](TinyCheckpoint &t) {
+        t.set("model.layers.0.self_attn.q_proj.input_scale", "F32", {1});
+      }),
+      HasSubstr(
+          "q_proj.input_scale\" is not part of this model "
+          "(num_hidden_layers = 2, num_local_experts = 3); it is a stored "
+          "scale of activations, of which the configuration says nothing"));
   // Experts of a layer have one type of scale.
   const std::string expert =
       "model.layers.0.block_sparse_moe.experts.1.w1.weight_scale";

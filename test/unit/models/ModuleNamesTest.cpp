@@ -64,6 +64,8 @@ INSTANTIATE_TEST_SUITE_P(
              Yes},
         Case{ModuleNames::Components, "model\\.layers\\.\\d\\.self_attn", kQ10,
              No},
+        Case{ModuleNames::Components, "re:.*gate$", kGate, Yes},
+        Case{ModuleNames::Components, "re:.*gate$", kGateProj, No},
         Case{ModuleNames::Components, "model.layers.1.(self_attn|mlp.gate)", kQ,
              Yes},
         Case{ModuleNames::Components, "model.layers.1.(self_attn|mlp.gate)",

@@ -327,6 +327,19 @@ TEST(PackedWeights, MatricesEndWithAWord) {
   EXPECT_EQ(error(kPacked, odd), "");
 }
 
+TEST(PackedWeights, ValuesInPlaceOfCodes) {
+  const char *nvfp4 = R"({"quant_method": "modelopt", "quant_algo": "NVFP4",
+                          "ignore": ["lm_head"]})";
+  auto make = [](TinyCheckpoint &t, const std::string &module, uint64_t rows,
+                 uint64_t columns) {
+    t.set(module + ".weight", "BF16", {rows, columns});
+  };
+  EXPECT_THAT(folderError(nvfp4, make, nothing),
+              HasSubstr("weight\" is bf16, but c.json declares NVFP4 weights "
+                        "(quantization_config); expected u8, or the module in "
+                        "ignore"));
+}
+
 TEST(PackedWeights, FoldersOfGptqAndAwq) {
   EXPECT_EQ(folderError(kGptq, makeGptq, nothing), "");
   EXPECT_EQ(folderError(kAwq, makeAwq, nothing), "");
