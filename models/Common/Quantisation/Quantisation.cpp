@@ -35,6 +35,11 @@ constexpr Method methods[] = {
     {"awq", readAwq, "modules_to_not_convert", nullptr,
      ModuleNames::Substrings},
     {"modelopt", readModelOpt, "ignore", "exclude_modules", ModuleNames::Globs},
+    // As programs that serve its files call it.
+    {"modelopt_fp4", readModelOpt, "ignore", "exclude_modules",
+     ModuleNames::Globs},
+    {"modelopt_mixed", readModelOpt, "ignore", "exclude_modules",
+     ModuleNames::Globs},
     {"mxfp8", readMxfp8, "modules_to_not_convert", "ignored_layers",
      ModuleNames::Components},
     {"quark", readQuark, "exclude", nullptr, ModuleNames::Globs},
