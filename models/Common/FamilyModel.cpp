@@ -16,11 +16,11 @@ void warnOfUselessNames(const ConfigReader &config,
                         std::vector<std::string> &warnings) {
   if (quantisation.unconverted.isEmpty())
     return;
-  std::vector<std::string> modules;
+  std::vector<ModuleNames::Module> modules;
   for (const ModelWeight &weight : weights.used) {
     // A bias of the router is named itself.
-    modules.push_back(moduleName(weight.spec.name));
-    modules.push_back(weight.spec.name);
+    modules.push_back({moduleName(weight.spec.name), weight.spec.members()});
+    modules.push_back({weight.spec.name, weight.spec.members()});
   }
   const std::vector<std::string> useless =
       quantisation.unconverted.unmatched(modules);

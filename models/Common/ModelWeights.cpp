@@ -162,6 +162,39 @@ void WeightLister::addCacheScales(const std::string &cache,
   }
 }
 
+/// What is rotated or packed together must be there: tools pack whole words of
+/// a matrix, but for compressed-tensors, which fills the last word of a row.
+static Status checkExtents(const StorageFormat &format,
+                           const std::string &configPath,
+                           const std::string &module, uint64_t rows,
+                           uint64_t columns) {
+  auto check = [&](const char *what, uint64_t extent, uint64_t together,
+                   const char *why) -> Status {
+    if (together == 0 || extent % together == 0)
+      return Status();
+    return makeError(StatusCode::Unsupported,
+                     "%s: quantization_config: \"%s\" has %" PRIu64
+                     " %s, expected a multiple of %" PRIu64 ", which %s %s",
+                     configPath.c_str(), module.c_str(), extent, what, together,
+                     format.name, why);
+  };
+  auto checkWords = [&](const TensorLayout &layout, TensorDType dtype) {
+    if (dtype == TensorDType::I32 && !layout.transposed)
+      return Status();
+    bool alongColumns = layout.alongRows == layout.transposed;
+    return check(alongColumns ? "columns" : "rows",
+                 alongColumns ? columns : rows, layout.order.size(),
+                 "packs to a word");
+  };
+  SADDLE_RETURN_IF_ERROR(
+      check("columns", columns, uint64_t(format.rotated), "rotates together"));
+  SADDLE_RETURN_IF_ERROR(checkWords(format.layout, format.dtype));
+  for (const CompanionFormat &companion : format.companions)
+    if (companion.role == CompanionRole::Zero)
+      SADDLE_RETURN_IF_ERROR(checkWords(companion.layout, companion.dtype));
+  return Status();
+}
+
 WeightSpec &WeightLister::addProjection(const std::string &symbol,
                                         const std::string &module,
                                         const std::vector<Dimension> &dims) {
@@ -172,14 +205,8 @@ WeightSpec &WeightLister::addProjection(const std::string &symbol,
     error = format.status();
   else if (format.ok() && *format) {
     uint64_t rows = spec.shape.front(), columns = spec.shape.back();
-    uint64_t together = uint64_t((*format)->rotated);
-    if (together && columns % together != 0 && error.ok())
-      error = makeError(StatusCode::Unsupported,
-                        "%s: quantization_config: \"%s\" has %" PRIu64
-                        " columns, expected a multiple of %" PRId64
-                        ", which %s rotates together",
-                        configPath.c_str(), module.c_str(), columns, together,
-                        (*format)->name);
+    if (error.ok())
+      error = checkExtents(**format, configPath, module, rows, columns);
     store(**format, spec);
     for (const RedundantTensor &each : (*format)->redundant) {
       IgnoredWeight ignored{{}, each.reason};

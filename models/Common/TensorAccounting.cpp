@@ -154,7 +154,9 @@ private:
       SADDLE_RETURN_IF_ERROR(matchCompanions(spec, name, *weight, member));
       if (isOne(spec.shape) && isOne(weight->shape))
         spec.shape = weight->shape; // tools write [], [1] or [1, 1]
-      SADDLE_RETURN_IF_ERROR(checkShape(name, *weight, spec.shape));
+      // Values in place of codes have other shapes because of that.
+      if (!spec.isQuantised() || !holdsValues(weight->dtype))
+        SADDLE_RETURN_IF_ERROR(checkShape(name, *weight, spec.shape));
       SADDLE_RETURN_IF_ERROR(checkDType(spec, expected, name, *weight));
       if (member == 0)
         spec.dtype = weight->dtype;
@@ -270,8 +272,8 @@ private:
                     quoted(name).c_str(), found(weight).c_str(), role.c_str(),
                     quoted(companionName).c_str(), expected.c_str(),
                     formatShape(companion.shape).c_str());
-      if (member == 0 && isOne(companion.shape) && isOne(info->shape))
-        companion.shape = info->shape; // tools write [], [1] or [1, 1]
+      if (member == 0 && isSameLine(info->shape, companion.shape))
+        companion.shape = info->shape;
       SADDLE_RETURN_IF_ERROR(checkShape(companionName, *info, companion.shape));
       if (member == 0 && companion.anyFloat && holdsValues(info->dtype))
         companion.dtype = info->dtype;
@@ -346,9 +348,13 @@ private:
     if (!unknown)
       return Status();
     return fail(StatusCode::Mismatch,
-                "tensor %s is not part of this model (%s)%s",
+                "tensor %s is not part of this model (%s)%s%s",
                 quoted(firstUnknown).c_str(), rules.sizes.c_str(),
-                more(unknown).c_str());
+                more(unknown).c_str(),
+                firstUnknown.find(".input_scale") != std::string::npos
+                    ? "; it is a stored scale of activations, of which the "
+                      "configuration says nothing"
+                    : "");
   }
 
   const std::string *reasonToIgnore(const std::string &name) const {

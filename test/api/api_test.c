@@ -404,6 +404,7 @@ static void test_nulls(const char *path) {
   saddle_listener_t listener = {NULL, NULL, NULL, NULL, NULL};
   saddle_generator_t *generator = NULL;
   saddle_text_stream_t *stream = NULL;
+  saddle_load_times_t times;
   const float logits[] = {1, 2};
   const int32_t tokens[] = {1, 2};
   uint32_t number = 0;
@@ -434,6 +435,11 @@ static void test_nulls(const char *path) {
   EXPECT(saddle_session_free_pages(NULL) == 0);
   EXPECT(saddle_session_num_pages(NULL) == 0);
   EXPECT(saddle_session_device_ns(NULL) == 0);
+  memset(&times, 1, sizeof(times));
+  saddle_session_load_times(NULL, &times);
+  EXPECT(times.devices_ns == 0 && times.memory_ns == 0 &&
+         times.weights_ns == 0);
+  saddle_session_load_times(NULL, NULL);
   EXPECT(saddle_session_logits_rows(NULL, 1) == SIZE_MAX);
   EXPECT_NULL_REFUSED(saddle_session_truncate(NULL, 0, 0));
   EXPECT_NULL_REFUSED(saddle_session_keep(NULL, 0, &number));

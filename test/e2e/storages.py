@@ -169,10 +169,16 @@ class Maker:
                 for i in range(rows) for j in range(cols))
 
     def fp8_channels(self, module, rows, cols):
+        """Scales of ModelOpt are a vector of F32."""
+        modelopt = self.quantisation["quant_method"] == "modelopt"
         codes = self.e4m3_codes(rows * cols)
         bits = array.array("H", (bf16(self.draw(cols, 64)) for _ in range(rows)))
         self.stored.add(module + ".weight", "F8_E4M3", [rows, cols], codes)
-        self.stored.add(module + ".weight_scale", "BF16", [rows, 1], bits)
+        if modelopt:
+            self.stored.add(module + ".weight_scale", "F32", [rows],
+                            array.array("f", map(wide, bits)))
+        else:
+            self.stored.add(module + ".weight_scale", "BF16", [rows, 1], bits)
         return (e4m3(codes[i * cols + j]) * wide(bits[i])
                 for i in range(rows) for j in range(cols))
 
@@ -404,6 +410,9 @@ FORMATS = {
     "modelopt-fp8": ({"quant_method": "modelopt", "quant_algo": "FP8",
                       "ignore": ["lm_head", "*.block_sparse_moe.gate"]},
                      Maker.fp8_tensors),
+    "modelopt-fp8-channels": ({
+        "quant_method": "modelopt", "quant_algo": "FP8_PER_CHANNEL_PER_TOKEN",
+        "ignore": ["lm_head", "*.block_sparse_moe.gate"]}, Maker.fp8_channels),
     "modelopt-nvfp4": ({
         "quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"],
         "config_groups": {"group_0": {

@@ -32,6 +32,8 @@ from saddle_e2e import Failure, compile_engine, run_engine, run_text  # noqa: E4
 GOLDENS = ROOT / "test" / "e2e" / "goldens"
 NANO = ROOT / "models" / "nano"
 
+OUT_OF_TIME = "not run: out of time"
+
 # case | compute dtypes | topologies. Every case on one GPU; the wider ones where
 # the case's shape makes them interesting (goldens/cases.py says what each covers).
 PARITY = """
@@ -347,7 +349,7 @@ class Runner:
                 weights=None):
         with self.gpus.take(world(test[3])) as gpus:
             if time.time() > self.end:
-                raise Failure("not run: out of time")
+                raise Failure(OUT_OF_TIME)
             if len(gpus) < world(test[3]):
                 options = [*options, "--share-devices"]
             return self.execute(
@@ -479,8 +481,9 @@ def run(args):
                       for what, (error, bound) in worst.items()}
             report.append({"name": name, "failure": failure,
                            "seconds": round(seconds, 2), "errors": errors})
-    print(f"{len(chosen) - failures} of {len(chosen)} pass, "
-          f"{time.time() - start:.0f} s")
+    late = sum(row["failure"] == OUT_OF_TIME for row in report)
+    print(f"{len(chosen) - failures} of {len(chosen)} pass"
+          f"{f', {late} did not run' if late else ''}, {time.time() - start:.0f} s")
     if args.json:
         report.sort(key=lambda row: row["name"])
         args.json.write_text(json.dumps(report, indent=1) + "\n")

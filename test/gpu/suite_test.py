@@ -148,7 +148,7 @@ class WholeProgram(unittest.TestCase):
         result = self.run_suite("--limit", "-1")
         self.assertEqual(result.returncode, 1)
         self.assertIn("not run: out of time", result.stdout)
-        self.assertIn("0 of 1 pass", result.stdout)
+        self.assertIn("0 of 1 pass, 1 did not run", result.stdout)
 
     def test_nothing_to_run_is_no_success(self):
         result = self.run_suite("--only", "^greedy")

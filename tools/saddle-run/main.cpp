@@ -129,9 +129,14 @@ double acceptedLength(const saddle_timing_t &timing) {
   return 1 + double(timing.accepted_tokens) / double(timing.verifications);
 }
 
+struct Loading {
+  double seconds;
+  saddle_load_times_t parts;
+};
+
 void printJson(const std::vector<Continuation> &continuations,
                const saddle_tokenizer_t *tokenizer, uint64_t kvTokens,
-               const saddle_timing_t &timing, double loadSeconds) {
+               const saddle_timing_t &timing, const Loading &loading) {
   nlohmann::ordered_json json;
   json["prompts"] = nlohmann::ordered_json::array();
   for (const Continuation &text : continuations) {
@@ -148,7 +153,10 @@ void printJson(const std::vector<Continuation> &continuations,
           {{"tokens", drafts.tokens}, {"accepted", drafts.accepted}});
     json["prompts"].push_back(std::move(entry));
   }
-  json["stats"] = {{"load_seconds", loadSeconds},
+  json["stats"] = {{"load_seconds", loading.seconds},
+                   {"load_devices_seconds", loading.parts.devices_ns / 1e9},
+                   {"load_memory_seconds", loading.parts.memory_ns / 1e9},
+                   {"load_weights_seconds", loading.parts.weights_ns / 1e9},
                    {"kv_tokens", kvTokens},
                    {"prefill_tokens", timing.prefill_tokens},
                    {"prefill_seconds", timing.prefill_seconds},
@@ -164,16 +172,18 @@ void printJson(const std::vector<Continuation> &continuations,
   std::fputs(jsonText(json, 2).c_str(), stdout);
 }
 
-void printStats(const saddle_timing_t &timing, double loadSeconds) {
+void printStats(const saddle_timing_t &timing, const Loading &loading) {
   auto rate = [](uint64_t tokens, double seconds) {
     return seconds > 0 ? double(tokens) / seconds : 0;
   };
   std::fprintf(
       stderr,
-      "loaded in %.2f s; prefill %llu tokens in %.3f s (%.0f "
+      "loaded in %.2f s (devices %.2f, memory %.2f, weights %.2f); prefill "
+      "%llu tokens in %.3f s (%.0f "
       "tokens/s); decode %llu tokens in %.3f s (%.1f tokens/s)\n",
-      loadSeconds, (unsigned long long)timing.prefill_tokens,
-      timing.prefill_seconds,
+      loading.seconds, loading.parts.devices_ns / 1e9,
+      loading.parts.memory_ns / 1e9, loading.parts.weights_ns / 1e9,
+      (unsigned long long)timing.prefill_tokens, timing.prefill_seconds,
       rate(timing.prefill_tokens, timing.prefill_seconds),
       (unsigned long long)timing.decode_tokens, timing.decode_seconds,
       rate(timing.decode_tokens, timing.decode_seconds + timing.draft_seconds));
@@ -242,7 +252,8 @@ Status run(Options &options) {
   SADDLE_ASSIGN_OR_RETURN(
       SessionOwner session,
       createSession(engine.get(), options.weights, options.session));
-  double loadSeconds = now() - start;
+  Loading loading = {now() - start, {}};
+  saddle_session_load_times(session.get(), &loading.parts);
   if (golden) {
     Tolerance tolerance = goldenTolerance(info);
     tolerance.bound = options.bound.value_or(tolerance.bound);
@@ -291,7 +302,7 @@ Status run(Options &options) {
   if (options.json)
     printJson(continuations, tokenizer.get(),
               saddle_session_num_pages(session.get()) * info.page_size, timing,
-              loadSeconds);
+              loading);
   else
     printer.finish(continuations);
   // Before anything goes to standard error, so that the two keep their order.
@@ -310,7 +321,7 @@ Status run(Options &options) {
             continuations.begin(), continuations.end(),
             [](const Continuation &text) { return !text.stop.has_value(); })),
         continuations.size());
-  printStats(timing, loadSeconds);
+  printStats(timing, loading);
   return {};
 }
 

@@ -57,9 +57,10 @@ StorageFormat gptq(const GptqShape &shape);
 Formats readGptq(ConfigReader &quantization);
 
 /// As ModelOpt names nvfp4(), and multiplies by the factor for all; and E4M3
-/// with one factor.
+/// with one factor, or with one for each row.
 StorageFormat modelOptNvfp4();
 StorageFormat modelOptFp8();
+StorageFormat modelOptFp8Channels();
 Formats readModelOpt(ConfigReader &quantization);
 
 /// E4M3 with a power of two for 32 columns; ModelOpt has another name for it.

@@ -98,7 +98,7 @@ static void readDynamic(ConfigReader &quantization, const GptqShape &shape,
                         unknown.c_str());
     std::string expression = key.compare(0, 2, "+:") == 0 ? key.substr(2) : key;
     result.groups.push_back(
-        {"dynamic",
+        {"dynamic." + key,
          ModuleNames::check(quantization, "dynamic", {"re:" + expression},
                             ModuleNames::Expressions),
          gptq(own)});

@@ -2,8 +2,11 @@
 
 #include "models/Common/Fields.h"
 #include "models/Common/Quantisation/Formats.h"
+#include "runtime/src/base/Printable.h"
 
+#include <algorithm>
 #include <iterator>
+#include <map>
 
 namespace saddle {
 
@@ -14,18 +17,6 @@ static constexpr FixedField fixedFields[] = {
 static constexpr UnusedField unusedFields[] = {
     {"producer", "about the tool"},
 };
-/// What quant_algo says again.
-static constexpr FixedField nvfp4Fields[] = {
-    {"num_bits", "[4]", "quant_algo is NVFP4"},
-    {"type", R"(["float"])", "quant_algo is NVFP4"},
-    {"group_size", "[16]", "quant_algo is NVFP4"},
-};
-static constexpr FixedField fp8Fields[] = {
-    {"num_bits", "[8]", "quant_algo is FP8"},
-    {"type", R"(["float"])", "quant_algo is FP8"},
-    {"group_size", "[]", "quant_algo is FP8"},
-};
-
 static CompanionFormat single(CompanionRole role, const char *tensor) {
   CompanionFormat scale = {role, tensor, TensorDType::F32, 0, 0};
   scale.rank = 0;
@@ -56,27 +47,11 @@ StorageFormat modelOptFp8() {
   return format;
 }
 
-/// Groups and what they say again; there may be none.
-template <size_t N>
-static void checkGroups(ConfigReader &quantization,
-                        const FixedField (&fields)[N]) {
-  std::optional<ConfigReader> groups = quantization.object("config_groups");
-  if (!groups)
-    return;
-  std::optional<ConfigReader> group = groups->object("group_0");
-  if (!group || !groups->unread().empty())
-    return quantization.fail("config_groups",
-                             "expected one \"group_0\"; formats that differ by "
-                             "module are not implemented");
-  group->accept("targets", R"([["Linear"]])",
-                "formats that differ by module are not implemented");
-  for (const char *key : {"weights", "input_activations"}) {
-    std::optional<ConfigReader> scheme = group->object(key);
-    if (!scheme)
-      continue;
-    acceptFixed(*scheme, fields);
-    scheme->accept("dynamic", "[false]", "what is stored is static");
-  }
+StorageFormat modelOptFp8Channels() {
+  CompanionFormat scale = {CompanionRole::Scale, "weight_scale",
+                           TensorDType::F32, 1, 0};
+  scale.rank = 1;
+  return {"FP8 per channel", TensorDType::F8E4M3, {scale}};
 }
 
 StorageFormat modelOptMxfp8() {
@@ -87,51 +62,181 @@ namespace {
 struct Algorithm {
   const char *name; // quant_algo
   StorageFormat (*format)();
-  const char *groups; // JSON list of the group sizes that it may have
+  const char *group;    // JSON list of the group sizes that it may have
+  const char *bits;     // JSON list of num_bits
+  const char *strategy; // JSON list
+  bool activations;     // may be quantised, too
 };
 } // namespace
 
 static constexpr Algorithm algorithms[] = {
-    {"FP8", modelOptFp8, "[]"},
-    {"MXFP8", modelOptMxfp8, "[32]"},
-    {"NVFP4", modelOptNvfp4, "[16]"},
+    {"FP8", modelOptFp8, "[]", "[8]", R"(["tensor"])", true},
+    {"FP8_PER_CHANNEL_PER_TOKEN", modelOptFp8Channels, "[]", "[8]",
+     R"(["channel"])", true},
+    {"MXFP8", modelOptMxfp8, "[32]", "[8]", "[]", true},
+    {"NVFP4", modelOptNvfp4, "[16]", "[4]", "[]", true},
+    {"W4A16_NVFP4", modelOptNvfp4, "[16]", "[4]", "[]", false},
+};
+static constexpr const char *expectedAlgorithm =
+    "\"FP8\", \"FP8_PER_CHANNEL_PER_TOKEN\", \"MXFP8\", \"NVFP4\" or "
+    "\"W4A16_NVFP4\", the only ones implemented";
+static constexpr const char *mixed = "MIXED_PRECISION";
+
+static const Algorithm *find(const std::string &name) {
+  for (const Algorithm &each : algorithms)
+    if (name == each.name)
+      return &each;
+  return nullptr;
+}
+
+/// What a group of `config_groups` says of its modules, which is no name of an
+/// algorithm but what follows from it. `expected`, if there is one; else the
+/// algorithm that stores weights so.
+static const Algorithm *readScheme(ConfigReader &group,
+                                   const Algorithm *expected) {
+  acceptFixed(group, fixedFields);
+  std::optional<ConfigReader> weights = group.object("weights");
+  if (!expected && !weights) {
+    group.failExpected("weights", "how weights are stored");
+    return nullptr;
+  }
+  if (!expected) {
+    bool isByte = weights->integer("num_bits", 1, 64, ConfigReader::Required)
+                      .value_or(8) == 8;
+    expected = find(!isByte                        ? "NVFP4"
+                    : weights->isSet("group_size") ? "MXFP8"
+                    : weights->string("strategy") == "channel"
+                        ? "FP8_PER_CHANNEL_PER_TOKEN"
+                        : "FP8");
+  }
+  const std::string reason = std::string("as of ") + expected->name;
+  auto check = [&](const char *key) {
+    std::optional<ConfigReader> scheme = group.object(key);
+    if (!scheme)
+      return;
+    scheme->accept("num_bits", expected->bits, reason.c_str());
+    scheme->accept("type", R"(["float"])", reason.c_str());
+    scheme->accept("group_size", expected->group, reason.c_str());
+    scheme->accept("strategy", expected->strategy, reason.c_str());
+    scheme->accept("dynamic", "[false]", "what is stored is static");
+  };
+  check("weights");
+  if (expected->activations)
+    check("input_activations");
+  else
+    group.accept("input_activations", "[]", reason.c_str());
+  return expected;
+}
+
+namespace {
+/// Modules by the name of their algorithm's format, in the order of algorithms.
+class ByFormat {
+public:
+  explicit ByFormat(const char *field) : field(field) {}
+
+  void add(const std::string &module, const Algorithm &algorithm) {
+    names[indexOf(algorithm)].push_back(module);
+  }
+  void appendTo(std::vector<FormatGroup> &groups) {
+    for (size_t i = 0; i < std::size(algorithms); ++i)
+      if (!names[i].empty())
+        groups.push_back({std::string(field) + " (" + algorithms[i].name + ")",
+                          ModuleNames(std::move(names[i]), ModuleNames::Exact),
+                          algorithms[i].format()});
+  }
+
+private:
+  static size_t indexOf(const Algorithm &algorithm) {
+    return size_t(&algorithm - algorithms);
+  }
+  const char *field;
+  std::vector<std::string> names[std::size(algorithms)];
 };
 
+using Layers = std::map<std::string, const Algorithm *>;
+} // namespace
+
 /// Which modules have which algorithm, one entry for each.
-static std::vector<FormatGroup> readLayers(ConfigReader &quantization) {
-  constexpr const char *key = "quantized_layers";
-  std::vector<FormatGroup> groups;
-  std::optional<ConfigReader> layers = quantization.object(key);
-  if (!layers || layers->keys().empty()) {
-    quantization.failExpected(key, "the modules and their quant_algo, since "
-                                   "quant_algo is MIXED_PRECISION");
-    return groups;
-  }
-  std::vector<std::string> names[std::size(algorithms)];
+static Layers readLayers(ConfigReader &quantization) {
+  Layers result;
+  std::optional<ConfigReader> layers = quantization.object("quantized_layers");
+  if (!layers)
+    return result;
   for (const std::string &name : layers->keys()) {
     std::optional<ConfigReader> layer = layers->object(name);
     if (!layer)
       continue;
+    acceptFixed(*layer, fixedFields);
     std::optional<std::string> algo =
         layer->string("quant_algo", ConfigReader::Required);
-    bool known = false;
-    for (size_t i = 0; i < std::size(algorithms); ++i)
-      if (algo == algorithms[i].name) {
-        layer->accept("group_size", algorithms[i].groups,
-                      "the algorithm has no other groups");
-        names[i].push_back(name);
-        known = true;
-      }
-    if (algo && !known)
-      layer->failExpected("quant_algo", "\"FP8\", \"MXFP8\" or \"NVFP4\", the "
-                                        "only ones implemented");
+    const Algorithm *found = algo ? find(*algo) : nullptr;
+    if (found)
+      layer->accept("group_size", found->group,
+                    "the algorithm has no other groups");
+    else if (algo)
+      layer->failExpected("quant_algo", expectedAlgorithm);
+    result[name] = found;
   }
-  for (size_t i = 0; i < std::size(algorithms); ++i)
-    if (!names[i].empty())
-      groups.push_back({std::string(key) + " (" + algorithms[i].name + ")",
-                        ModuleNames(std::move(names[i]), ModuleNames::Exact),
-                        algorithms[i].format()});
-  return groups;
+  return result;
+}
+
+/// Groups of modules; "Linear" among the targets of one is all that no other
+/// names. With `layers`, which say the same one by one, both must agree.
+static void readGroups(ConfigReader &quantization, const Algorithm *ofAll,
+                       const Layers &layers, Formats &result) {
+  std::optional<ConfigReader> groups = quantization.object("config_groups");
+  if (!groups)
+    return;
+  std::string first;
+  for (const std::string &key : groups->keys()) {
+    std::optional<ConfigReader> group = groups->object(key);
+    if (!group)
+      continue;
+    std::vector<std::string> targets =
+        group->strings("targets").value_or(std::vector<std::string>{"Linear"});
+    const bool all =
+        std::find(targets.begin(), targets.end(), "Linear") != targets.end();
+    const Algorithm *algorithm = readScheme(*group, all ? ofAll : nullptr);
+    if (!algorithm)
+      continue;
+    if (all && !first.empty())
+      groups->fail(key,
+                   "is for all \"Linear\" modules, and so is %s; expected one "
+                   "format for each module",
+                   first.c_str());
+    if (all) {
+      first = key;
+      result.format = algorithm->format();
+    }
+    std::vector<std::string> exact, others;
+    for (const std::string &target : targets) {
+      auto layer = layers.find(target);
+      if (!layers.empty() &&
+          (layer == layers.end() ||
+           (layer->second && layer->second->format != algorithm->format)))
+        group->fail("targets",
+                    "%s of \"%s\" contradicts quantized_layers, where it is "
+                    "%s; one of them is stale, delete it",
+                    algorithm->name, printable(target).c_str(),
+                    layer == layers.end() ? "missing" : layer->second->name);
+      bool isName = target.find_first_of("*?[:") == std::string::npos;
+      if (target != "Linear")
+        (isName ? exact : others).push_back(target);
+    }
+    if (!layers.empty())
+      continue;
+    const std::string field = "config_groups." + key + ".targets";
+    if (!exact.empty())
+      result.groups.push_back(
+          {field, ModuleNames(std::move(exact), ModuleNames::Exact),
+           algorithm->format()});
+    if (!others.empty())
+      result.groups.push_back(
+          {field,
+           ModuleNames::check(*group, "targets", std::move(others),
+                              ModuleNames::Globs),
+           algorithm->format()});
+  }
 }
 
 Formats readModelOpt(ConfigReader &quantization) {
@@ -140,26 +245,35 @@ Formats readModelOpt(ConfigReader &quantization) {
   skipUnused(quantization, unusedFields);
   std::optional<std::string> algo =
       quantization.string("quant_algo", ConfigReader::Required);
-  if (algo == "MIXED_PRECISION") {
-    result.groups = readLayers(quantization);
+  if (!algo)
+    return result;
+  if (*algo == mixed) {
+    Layers layers = readLayers(quantization);
+    readGroups(quantization, /*ofAll=*/nullptr, layers, result);
+    ByFormat names("quantized_layers");
+    for (const auto &[name, algorithm] : layers)
+      if (algorithm)
+        names.add(name, *algorithm);
+    names.appendTo(result.groups);
+    if (layers.empty() && result.groups.empty() && !result.format)
+      quantization.failExpected("quantized_layers",
+                                "the modules and their quant_algo, or "
+                                "config_groups, since quant_algo is "
+                                "MIXED_PRECISION");
     return result;
   }
   quantization.accept("quantized_layers", "[{}]",
                       "quant_algo is not MIXED_PRECISION");
-  for (const Algorithm &each : algorithms)
-    if (algo == each.name) {
-      quantization.accept("group_size", each.groups,
-                          "quant_algo has no other groups");
-      result.format = each.format();
-    }
-  if (algo && !result.format)
-    quantization.failExpected("quant_algo",
-                              "\"NVFP4\", \"FP8\", \"MXFP8\" or "
-                              "\"MIXED_PRECISION\", the only ones implemented");
-  else if (algo == "NVFP4")
-    checkGroups(quantization, nvfp4Fields);
-  else if (algo == "FP8")
-    checkGroups(quantization, fp8Fields);
+  const Algorithm *algorithm = find(*algo);
+  if (!algorithm) {
+    quantization.failExpected("quant_algo", std::string("\"") + mixed + "\", " +
+                                                expectedAlgorithm);
+    return result;
+  }
+  quantization.accept("group_size", algorithm->group,
+                      "quant_algo has no other groups");
+  result.format = algorithm->format();
+  readGroups(quantization, algorithm, {}, result);
   return result;
 }
 

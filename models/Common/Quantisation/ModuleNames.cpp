@@ -4,25 +4,11 @@
 #include "models/Common/WeightSpec.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cstring>
 #include <regex.h>
 
 namespace saddle {
-
-static std::vector<std::string> splitDots(const std::string &name) {
-  std::vector<std::string> parts(1);
-  for (char c : name) {
-    if (c == '.')
-      parts.emplace_back();
-    else
-      parts.back() += c;
-  }
-  return parts;
-}
-
-static bool isNumber(const std::string &text) {
-  return !text.empty() &&
-         text.find_first_not_of("0123456789") == std::string::npos;
-}
 
 static constexpr char expressionMark[] = "re:";
 
@@ -30,42 +16,151 @@ static bool isExpression(const std::string &entry) {
   return entry.compare(0, sizeof expressionMark - 1, expressionMark) == 0;
 }
 
-/// Whether `pattern`, in which * stands for any text, is all of `name` or of
-/// the name of a module above it.
-static bool matchesGlob(std::string_view pattern, std::string_view name) {
-  for (; !pattern.empty(); pattern.remove_prefix(1), name.remove_prefix(1)) {
-    if (pattern.front() == '*') {
-      for (size_t skip = 0; skip <= name.size(); ++skip)
-        if (matchesGlob(pattern.substr(1), name.substr(skip)))
-          return true;
-      return false;
-    }
-    if (name.empty() || name.front() != pattern.front())
-      return false;
+//===--- Globs ------------------------------------------------------------===//
+
+/// Whether the element of a glob at its front is `c`: a character, ? for any,
+/// or a set as Python's fnmatch has it. `rest` is what is behind the element.
+static bool matchesElement(std::string_view glob, char c,
+                           std::string_view &rest) {
+  rest = glob.substr(1);
+  if (glob.front() == '?')
+    return true;
+  bool negated = glob.size() > 1 && glob[1] == '!';
+  // A ] that comes first belongs to the set.
+  size_t first = negated ? 2 : 1, end = glob.find(']', first + 1);
+  if (glob.front() != '[' || end == std::string_view::npos)
+    return glob.front() == c;
+  rest = glob.substr(end + 1);
+  bool found = false;
+  for (size_t i = first; i < end; ++i) {
+    bool isRange = i + 2 < end && glob[i + 1] == '-';
+    found |= isRange ? glob[i] <= c && c <= glob[i + 2] : glob[i] == c;
+    i += isRange ? 2 : 0;
   }
-  return name.empty() || name.front() == '.';
+  return found != negated;
 }
 
-static bool mayHaveExpressions(ModuleNames::Syntax syntax) {
-  return syntax == ModuleNames::Expressions || syntax == ModuleNames::Globs;
+/// Whether `glob`, in which * stands for any text, is all of `name` or of the
+/// name of a module above it.
+static bool matchesGlob(std::string_view glob, std::string_view name) {
+  // What stands behind the last * may begin later; nothing before it need.
+  std::string_view retry;
+  size_t retryAt = std::string_view::npos;
+  for (size_t at = 0;;) {
+    if (!glob.empty() && glob.front() == '*') {
+      glob.remove_prefix(1);
+      retry = glob;
+      retryAt = at;
+      continue;
+    }
+    if (glob.empty() && (at == name.size() || name[at] == '.'))
+      return true;
+    std::string_view rest;
+    if (!glob.empty() && at < name.size() &&
+        matchesElement(glob, name[at], rest)) {
+      glob = rest;
+      ++at;
+      continue;
+    }
+    if (retryAt >= name.size()) // npos, too
+      return false;
+    glob = retry;
+    at = ++retryAt;
+  }
 }
 
-/// An expression of Python's `re`, as far as POSIX has it.
+/// Where the components of a name begin, and one behind its end.
+static std::vector<size_t> componentStarts(const std::string &name) {
+  std::vector<size_t> starts = {0};
+  for (size_t i = 0; i < name.size(); ++i)
+    if (name[i] == '.')
+      starts.push_back(i + 1);
+  starts.push_back(name.size() + 1);
+  return starts;
+}
+
+static bool matchesGlobOrComponent(const std::string &glob,
+                                   const std::string &name) {
+  if (matchesGlob(glob, name))
+    return true;
+  if (glob.find('.') != std::string::npos)
+    return false;
+  const std::vector<size_t> starts = componentStarts(name);
+  for (size_t i = 0; i + 1 < starts.size(); ++i)
+    if (matchesGlob(glob, std::string_view(name).substr(
+                              starts[i], starts[i + 1] - 1 - starts[i])))
+      return true;
+  return false;
+}
+
+//===--- Expressions ------------------------------------------------------===//
+
+/// `expression` of Python's `re` in POSIX's syntax; nothing where it has more
+/// than that can say.
+static std::optional<std::string> toPosix(std::string_view expression) {
+  static constexpr char special[] = ".[]()|*+?{}^$\\";
+  std::string result;
+  bool inSet = false;
+  for (size_t i = 0; i < expression.size(); ++i) {
+    const char c = expression[i];
+    const char next = i + 1 < expression.size() ? expression[i + 1] : 0;
+    const bool isClass = next == 'd' || next == 'w';
+    if (c == '\\' && isClass) {
+      std::string set = next == 'd' ? "0-9" : "A-Za-z0-9_";
+      result += inSet ? set : "[" + set + "]";
+      ++i;
+    } else if (c == '\\') {
+      // Within a set a backslash is a character of POSIX's.
+      if (next == 0 || isalnum(uint8_t(next)) ||
+          (inSet && std::strchr("]^-\\", next)))
+        return std::nullopt;
+      if (!inSet && std::strchr(special, next))
+        result += c;
+      result += next;
+      ++i;
+    } else if (inSet && c == '[' && std::strchr(":.=", next)) {
+      return std::nullopt; // a class of POSIX's
+    } else if (c == '(' && next == '?' && !inSet) {
+      // Groups that are not remembered are groups; the rest looks ahead, or
+      // back, or names.
+      if (expression.substr(i, 3) != "(?:")
+        return std::nullopt;
+      result += c;
+      i += 2;
+    } else if (c == '?' && !inSet && i > 0 &&
+               std::strchr("*+?}", expression[i - 1]) &&
+               (i < 2 || expression[i - 2] != '\\')) {
+      // As little text as possible: whether there is any is the same.
+    } else {
+      result += c;
+      inSet = inSet ? c != ']' : c == '[';
+      // A ] that comes first belongs to the set.
+      if (c == '[' && (next == ']' || next == '^')) {
+        result += next;
+        ++i;
+        if (next == '^' && expression.substr(i + 1, 1) == "]") {
+          result += ']';
+          ++i;
+        }
+      }
+    }
+  }
+  return result;
+}
+
+/// An expression of Python's `re`, as far as POSIX has it, that a name begins
+/// with.
 class ModuleNames::Expression {
 public:
-  explicit Expression(const std::string &entry) {
-    std::string pattern = "^(";
-    for (size_t i = sizeof expressionMark - 1; i < entry.size(); ++i) {
-      bool digit = entry.compare(i, 2, "\\d") == 0;
-      // "(?:" and its like have no counterpart.
-      unknown |=
-          entry.compare(i, 2, "(?") == 0 ||
-          (entry[i] == '\\' && !digit && entry.compare(i, 2, "\\.") != 0);
-      pattern += digit ? "[0-9]" : entry.substr(i, 1);
-      i += digit;
-    }
-    compiled = !unknown && regcomp(&regex, (pattern + ")").c_str(),
-                                   REG_EXTENDED | REG_NOSUB) == 0;
+  enum End { Anywhere, AfterComponent };
+  explicit Expression(std::string_view expression, End end = Anywhere) {
+    std::optional<std::string> posix = toPosix(expression);
+    compiled =
+        posix &&
+        regcomp(&regex,
+                ("^(" + *posix + ")" + (end == AfterComponent ? "([.]|$)" : ""))
+                    .c_str(),
+                REG_EXTENDED | REG_NOSUB) == 0;
   }
   Expression(const Expression &) = delete;
   Expression &operator=(const Expression &) = delete;
@@ -80,9 +175,11 @@ public:
   }
 
 private:
-  bool unknown = false, compiled = false;
+  bool compiled = false;
   regex_t regex;
 };
+
+//===--- Lists ------------------------------------------------------------===//
 
 /// The keys of an object of exceptions, as a list's entries.
 static std::vector<std::string> readKeys(ConfigReader &reader,
@@ -103,16 +200,62 @@ static std::vector<std::string> readKeys(ConfigReader &reader,
   return entries;
 }
 
+namespace {
+enum class Entry { Plain, Part, Glob, Marked, Expression };
+} // namespace
+
+static Entry kindOf(const std::string &name, ModuleNames::Syntax syntax) {
+  auto has = [&](const char *signs) {
+    return name.find_first_of(signs) != std::string::npos;
+  };
+  switch (syntax) {
+  case ModuleNames::Components:
+    return isExpression(name)     ? Entry::Marked
+           : has("\\[](){}|+?^$") ? Entry::Expression
+           : has("*")             ? Entry::Glob
+                                  : Entry::Plain;
+  case ModuleNames::Expressions:
+    return isExpression(name) ? Entry::Marked : Entry::Plain;
+  case ModuleNames::Globs:
+    return isExpression(name) ? Entry::Marked
+           : has("*?[")       ? Entry::Glob
+                              : Entry::Plain;
+  case ModuleNames::Substrings:
+    return Entry::Part;
+  case ModuleNames::Exact:
+  case ModuleNames::Keys:
+    break;
+  }
+  return Entry::Plain;
+}
+
 ModuleNames::ModuleNames(std::vector<std::string> entries, Syntax syntax)
     : names(std::move(entries)), syntax(syntax) {
-  for (std::string &name : names)
+  for (std::string &name : names) {
     name = plainModuleName(name);
-  if (syntax == Exact)
-    set.insert(names.begin(), names.end());
-  for (const std::string &name : names)
-    expressions.push_back(mayHaveExpressions(syntax) && isExpression(name)
-                              ? std::make_shared<const Expression>(name)
-                              : nullptr);
+    switch (kindOf(name, syntax)) {
+    case Entry::Plain:
+      // A name with its full stop is the module's, too (transformers).
+      plain.insert(syntax == Components && !name.empty() && name.back() == '.'
+                       ? name.substr(0, name.size() - 1)
+                       : name);
+      break;
+    case Entry::Part:
+    case Entry::Glob:
+      patterns.push_back({name, nullptr});
+      break;
+    case Entry::Marked:
+      patterns.push_back({name, std::make_shared<const Expression>(
+                                    name.substr(sizeof expressionMark - 1))});
+      break;
+    case Entry::Expression:
+      patterns.push_back({name, std::make_shared<const Expression>(
+                                    name, Expression::AfterComponent)});
+      break;
+    }
+  }
+  for (const std::string &name : plain)
+    lengths.insert(1 + std::count(name.begin(), name.end(), '.'));
 }
 
 std::string plainModuleName(const std::string &name) {
@@ -141,104 +284,113 @@ ModuleNames ModuleNames::read(ConfigReader &reader, const char *key,
 }
 
 void ModuleNames::checkEntries(ConfigReader &reader, const char *key) const {
-  for (size_t i = 0; i < names.size(); ++i) {
-    const std::string &name = names[i];
-    if (const Expression *expression = expressionOf(i)) {
-      if (!expression->isValid())
-        reader.fail(
-            key,
-            "expected module names or \"re:\" and an expression of characters, "
-            "., \\d, [], (), |, *, +, ? and $, found \"%s\"",
-            name.c_str());
-      continue;
-    }
-    bool whole = syntax == Substrings || syntax == Globs ||
-                 (!name.empty() && name.front() != '.' && name.back() != '.');
-    bool plain = whole && !name.empty() &&
-                 name.find_first_not_of("abcdefghijklmnopqrstuvwxyz"
-                                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                        "0123456789_.*",
-                                        0, syntax == Globs ? 65 : 64) ==
-                     std::string::npos;
-    if (!plain)
+  for (const Pattern &pattern : patterns)
+    if (pattern.expression && !pattern.expression->isValid())
       reader.fail(key,
-                  "expected plain module names, found \"%s\"; patterns are not "
-                  "implemented",
+                  "expected module names%s, found \"%s\"; of expressions, "
+                  "characters, ., \\d, \\w, [], (), |, *, +, ?, {}, ^ and $ "
+                  "are implemented",
+                  syntax == Components ? "" : " or \"re:\" and an expression",
+                  pattern.text.c_str());
+  for (const std::string &name : names) {
+    const Entry kind = kindOf(name, syntax);
+    if (kind == Entry::Marked || kind == Entry::Expression)
+      continue;
+    std::string allowed = "abcdefghijklmnopqrstuvwxyz"
+                          "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                          "0123456789_.";
+    if (kind == Entry::Glob)
+      allowed += "*?[]!-";
+    bool whole = kind != Entry::Plain || syntax == Globs ||
+                 (!name.empty() && name.front() != '.' &&
+                  (name.back() != '.' || syntax == Components));
+    if (name.empty() || !whole ||
+        name.find_first_not_of(allowed) != std::string::npos)
+      reader.fail(key,
+                  "expected module names of letters, digits, _ and .%s, found "
+                  "\"%s\"",
+                  syntax == Globs        ? ", or with * and []"
+                  : syntax == Components ? ", or with *"
+                                         : "",
                   name.c_str());
   }
 }
 
+bool ModuleNames::matchesPlain(const std::string &name) const {
+  if (plain.empty())
+    return false;
+  if (syntax == Exact) {
+    for (size_t end = name.size(); end != std::string::npos && end != 0;
+         end = name.rfind('.', end - 1))
+      if (plain.count(name.substr(0, end)))
+        return true;
+    return false;
+  }
+  // A run of components that an entry is all of.
+  const std::vector<size_t> starts = componentStarts(name);
+  for (size_t length : lengths)
+    for (size_t i = 0; i + length < starts.size(); ++i)
+      if (plain.count(
+              name.substr(starts[i], starts[i + length] - 1 - starts[i])))
+        return true;
+  return false;
+}
+
+bool ModuleNames::matchesOne(const std::string &name) const {
+  if (matchesPlain(name))
+    return true;
+  for (const Pattern &pattern : patterns)
+    if (pattern.expression     ? pattern.expression->matches(name)
+        : syntax == Substrings ? name.find(pattern.text) != std::string::npos
+                               : matchesGlobOrComponent(pattern.text, name))
+      return true;
+  return false;
+}
+
 ModuleNames::Match ModuleNames::match(const std::string &module,
                                       uint64_t members) const {
-  if (syntax == Exact) {
-    uint64_t matched = 0;
-    for (uint64_t i = 0; i < members; ++i)
-      matched += set.count(memberName(module, i));
-    return matched == 0 ? No : matched == members ? Yes : Partly;
-  }
-  Match result = matchComponents(module);
-  for (size_t entryIndex = 0; entryIndex < names.size(); ++entryIndex) {
-    const std::string &entry = names[entryIndex];
-    const Expression *expression = expressionOf(entryIndex);
-    bool isOther = syntax == Substrings || syntax == Globs || expression;
-    if (!isOther || result == Yes)
-      continue;
-    uint64_t matched = 0;
-    for (uint64_t i = 0; i < members; ++i) {
-      std::string name = memberName(module, i);
-      matched += expression        ? expression->matches(name)
-                 : syntax == Globs ? matchesGlob(entry, name)
-                                   : name.find(entry) != std::string::npos;
+  uint64_t matched = 0;
+  for (uint64_t i = 0; i < members; ++i)
+    matched += matchesOne(memberName(module, i));
+  return matched == 0 ? No : matched == members ? Yes : Partly;
+}
+
+/// Members of a stack among which there is one that an entry matches, if it
+/// matches any: the number stands in the entry, at least its first digits, or
+/// does not matter.
+static std::set<uint64_t> membersToTry(const std::string &entry,
+                                       uint64_t members) {
+  std::set<uint64_t> result = {0, members - 1};
+  for (size_t i = 0; i < entry.size();) {
+    uint64_t number = 0;
+    size_t begin = i;
+    for (; i < entry.size() && entry[i] >= '0' && entry[i] <= '9'; ++i)
+      number = std::min<uint64_t>(number * 10 + uint64_t(entry[i] - '0'), 1e9);
+    for (uint64_t each = number; i != begin && each < members; each *= 10) {
+      result.insert(each);
+      if (each == 0)
+        break;
     }
-    if (matched == members)
-      result = Yes;
-    else if (matched != 0)
-      result = Partly;
+    i += i == begin;
   }
   return result;
 }
 
 std::vector<std::string>
-ModuleNames::unmatched(const std::vector<std::string> &modules) const {
+ModuleNames::unmatched(const std::vector<Module> &modules) const {
   std::vector<std::string> useless;
   for (const std::string &entry : names) {
     const ModuleNames alone({entry}, syntax); // compiles it once
-    bool used = false;
-    for (size_t i = 0; i < modules.size() && !used; ++i)
-      used = alone.match(modules[i]) != No;
-    if (!used)
+    auto uses = [&](const Module &module) {
+      for (uint64_t member : membersToTry(entry, module.second))
+        if (alone.matchesOne(memberName(module.first, member)))
+          return true;
+      return false;
+    };
+    if (std::none_of(modules.begin(), modules.end(), uses))
       useless.push_back(entry);
   }
   return useless;
-}
-
-ModuleNames::Match
-ModuleNames::matchComponents(const std::string &module) const {
-  std::vector<std::string> name = splitDots(module);
-  Match result = No;
-  if (syntax == Substrings || syntax == Globs)
-    return result;
-  for (const std::string &entry : names) {
-    if (syntax == Expressions && isExpression(entry))
-      continue;
-    std::vector<std::string> wanted = splitDots(entry);
-    for (size_t start = 0; start + wanted.size() <= name.size(); ++start) {
-      bool usedHole = false;
-      bool equal =
-          std::equal(wanted.begin(), wanted.end(), name.begin() + start,
-                     [&](const std::string &want, const std::string &have) {
-                       if (have != "{}")
-                         return have == want;
-                       usedHole = true;
-                       return isNumber(want);
-                     });
-      if (equal && !usedHole)
-        return Yes;
-      if (equal)
-        result = Partly;
-    }
-  }
-  return result;
 }
 
 } // namespace saddle

@@ -6,25 +6,31 @@
 #include "models/Common/ConfigReader.h"
 
 #include <memory>
+#include <set>
 #include <unordered_set>
+#include <utility>
 
 namespace saddle {
 
-/// What a list's entries mean to the tool that wrote it.
+/// What a list's entries mean to the tools that write and read it
+/// (docs/Weights.md, "Names of modules").
 class ModuleNames {
 public:
   enum Syntax {
     /// Dotted names, or parts of names, of whole components: "gate" names
     /// "block_sparse_moe.gate" and not "gate_proj"; "model.layers.0.self_attn"
-    /// names everything below it.
+    /// names everything below it. Entries with * are globs as below, others
+    /// with signs of an expression are one, up to the end of a component
+    /// (transformers), and "re:" is read as below.
     Components,
-    /// Components, and "re:" before a regular expression that a name begins
-    /// with (compressed-tensors).
+    /// Components without patterns, and "re:" before an expression that a name
+    /// begins with (compressed-tensors).
     Expressions,
-    /// Whole names, or those of modules above, with * for any text (ModelOpt),
-    /// and expressions as above (Quark).
+    /// Components, and globs of whole names, of those of modules above, or,
+    /// without a dot, of one component (ModelOpt); expressions as above
+    /// (Quark).
     Globs,
-    /// Whole names and nothing else; quick for many of them.
+    /// Whole names, or those of modules above; quick for many of them.
     Exact,
     /// Those keys of an object that are "-:" and an expression (GPTQModel).
     Keys,
@@ -52,29 +58,32 @@ public:
                            std::vector<std::string> names, Syntax syntax);
 
   /// Of "model.layers.3.self_attn.q_proj". A "{}" component stands for the
-  /// numbers of a stack of `members`.
+  /// numbers of a stack of `members`, which entries may name together.
   Match match(const std::string &module, uint64_t members = 1) const;
 
   const std::vector<std::string> &list() const { return names; }
   bool isEmpty() const { return names.empty(); }
-  /// Entries that match none of `modules`, in which a stack has its "{}".
-  std::vector<std::string>
-  unmatched(const std::vector<std::string> &modules) const;
+  /// A module, and the members of its stack or 1.
+  using Module = std::pair<std::string, uint64_t>;
+  /// Entries that match nothing of `modules`, in which a stack has its "{}".
+  std::vector<std::string> unmatched(const std::vector<Module> &modules) const;
 
 private:
   void checkEntries(ConfigReader &reader, const char *key) const;
-  Match matchComponents(const std::string &module) const;
+  bool matchesOne(const std::string &name) const;
+  bool matchesPlain(const std::string &name) const;
 
   class Expression;
-  /// Of an entry that is an expression, else null.
-  const Expression *expressionOf(size_t entry) const {
-    return entry < expressions.size() ? expressions[entry].get() : nullptr;
-  }
+  struct Pattern {
+    std::string text; // of a glob or a part of a name
+    std::shared_ptr<const Expression> expression;
+  };
 
-  std::vector<std::string> names;
-  std::vector<std::shared_ptr<const Expression>> expressions; // as names
-  std::unordered_set<std::string> set;                        // of Exact
+  std::vector<std::string> names; // as they were given
   Syntax syntax = Components;
+  std::unordered_set<std::string> plain; // entries without patterns
+  std::set<size_t> lengths;              // of them, in components
+  std::vector<Pattern> patterns;         // the others
 };
 
 /// The name of a module in a text model that stands alone: without what a model

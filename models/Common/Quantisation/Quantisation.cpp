@@ -35,6 +35,11 @@ constexpr Method methods[] = {
     {"awq", readAwq, "modules_to_not_convert", nullptr,
      ModuleNames::Substrings},
     {"modelopt", readModelOpt, "ignore", "exclude_modules", ModuleNames::Globs},
+    // As programs that serve its files call it.
+    {"modelopt_fp4", readModelOpt, "ignore", "exclude_modules",
+     ModuleNames::Globs},
+    {"modelopt_mixed", readModelOpt, "ignore", "exclude_modules",
+     ModuleNames::Globs},
     {"mxfp8", readMxfp8, "modules_to_not_convert", "ignored_layers",
      ModuleNames::Components},
     {"quark", readQuark, "exclude", nullptr, ModuleNames::Globs},
@@ -118,6 +123,16 @@ Quantisation::formatOf(const std::string &module, const std::string &configPath,
   case ModuleNames::No:
     break;
   case ModuleNames::Yes:
+    for (const FormatGroup &group : groups)
+      if (firstDecides &&
+          group.modules.match(module, members) != ModuleNames::No)
+        return makeError(StatusCode::Unsupported,
+                         "%s: quantization_config.%s leaves \"%s\" "
+                         "unquantised, and %s says how it is stored; the tool "
+                         "takes what stands first, which JSON does not keep: "
+                         "narrow one of the expressions",
+                         configPath.c_str(), unconvertedField, module.c_str(),
+                         group.field.c_str());
     return none;
   case ModuleNames::Partly:
     return partly(unconvertedField);
@@ -209,6 +224,7 @@ Quantisation readQuantisation(ConfigReader &reader,
       result.method = method.name;
       result.unconverted = readUnconverted(*quantization, method);
       result.unconvertedField = method.unconverted;
+      result.firstDecides = method.syntax == ModuleNames::Keys;
       if (method.oldUnconverted && !quantization->isSet(method.unconverted) &&
           quantization->isSet(method.oldUnconverted))
         result.unconvertedField = method.oldUnconverted;
@@ -238,6 +254,7 @@ const std::vector<StorageFormat> &knownFormats() {
       mxfp8(),
       modelOptNvfp4(),
       modelOptFp8(),
+      modelOptFp8Channels(),
       quarkMxfp4(),
       modelOptMxfp8(),
       fp8ScaledBlocks(),

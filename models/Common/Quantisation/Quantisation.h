@@ -84,6 +84,9 @@ struct Quantisation : Formats {
   /// Modules that stay unquantised, and the field that lists them.
   ModuleNames unconverted;
   const char *unconvertedField = "modules_to_not_convert";
+  /// For the tool it matters whether `unconverted` or a group stands first;
+  /// else `unconverted` goes before all groups.
+  bool firstDecides = false;
 
   /// Scales of an fp8 cache are said to be stored.
   bool cacheScales = false;

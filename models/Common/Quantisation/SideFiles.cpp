@@ -93,6 +93,14 @@ Status readSideFiles(const std::string &folder, ConfigReader &config) {
             "%s: exclude_modules differs from what quantization_config of "
             "config.json ignores; one of them is stale, delete it",
             path.c_str());
+      constexpr const char *layers = "quantized_layers";
+      if (own.contains(layers) && quantization.contains(layers) &&
+          own[layers] != quantization[layers])
+        return makeError(StatusCode::InvalidArgument,
+                         "%s: quantized_layers differ from those of "
+                         "quantization_config of config.json; one of them is "
+                         "stale, delete it",
+                         path.c_str());
       continue;
     }
     if (config.contains("quantization_config"))

@@ -194,6 +194,18 @@ saddle_status_t saddle_session_output_buffer(saddle_session_t *session,
                                              const char *name, size_t rows,
                                              void **data);
 
+/* What creating a session took, in nanoseconds; of ranks, which load at the
+   same time, the one that took longest. */
+typedef struct saddle_load_times_t {
+  uint64_t devices_ns; /* opening devices and loading code to them */
+  uint64_t memory_ns;  /* memory of ranks and their graphs */
+  uint64_t weights_ns; /* opening, reading and checking weights, and copying */
+} saddle_load_times_t;
+
+/* Zeros for a session that is NULL. */
+void saddle_session_load_times(const saddle_session_t *session,
+                               saddle_load_times_t *times);
+
 /* How long the GPUs were busy with the last step, or chain of steps, in
    nanoseconds: on the rank that took longest, from the first input to the last
    kernel of each launch. 0 on the CPU. */

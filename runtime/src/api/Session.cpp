@@ -233,6 +233,19 @@ saddle_status_t saddle_session_output_buffer(saddle_session_t *session,
   });
 }
 
+void saddle_session_load_times(const saddle_session_t *session,
+                               saddle_load_times_t *times) {
+  if (!times)
+    return;
+  *times = {};
+  if (!session)
+    return;
+  const session::LoadTimes &taken = session->session->loadTimes();
+  times->devices_ns = uint64_t(taken.devices.count());
+  times->memory_ns = uint64_t(taken.memory.count());
+  times->weights_ns = uint64_t(taken.weights.count());
+}
+
 uint64_t saddle_session_device_ns(const saddle_session_t *session) {
   return session ? uint64_t(session->session->deviceTime().count()) : 0;
 }

@@ -67,6 +67,11 @@ public:
   /// Fills `count` bytes from `offset` on. DataLoss when the file has become
   /// shorter.
   Status read(uint64_t offset, uint8_t *to, size_t count) const;
+  /// As many of `count` bytes from `offset` on as are in the page cache,
+  /// without waiting for a disk; 0 says nothing.
+  size_t readCached(uint64_t offset, uint8_t *to, size_t count) const {
+    return opened.readCachedAt(offset, to, count);
+  }
   /// DataLoss when anybody has written to the file since it was opened, as far
   /// as its size and times tell.
   Status checkUnchanged() const;

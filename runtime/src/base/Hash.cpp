@@ -16,6 +16,22 @@ uint64_t hash64(const void *data, size_t size, uint64_t seed) {
   return XXH3_64bits_withSeed(data, size, seed);
 }
 
+struct Hasher64::State {
+  XXH3_state_t xxh;
+};
+
+Hasher64::Hasher64() : state(std::make_unique<State>()) {
+  XXH3_64bits_reset(&state->xxh);
+}
+
+Hasher64::~Hasher64() = default;
+
+void Hasher64::update(const void *data, size_t size) {
+  XXH3_64bits_update(&state->xxh, data, size);
+}
+
+uint64_t Hasher64::value() const { return XXH3_64bits_digest(&state->xxh); }
+
 struct Hasher128::State {
   XXH3_state_t xxh; // aligned to 64 by its type; C++17 new respects that
 };

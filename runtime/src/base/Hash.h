@@ -17,6 +17,22 @@ uint64_t hash64(const void *data, size_t size);
 /// XXH3-64 of `size` bytes at `data` with a seed.
 uint64_t hash64(const void *data, size_t size, uint64_t seed);
 
+/// hash64 of bytes that arrive in parts.
+class Hasher64 {
+public:
+  Hasher64();
+  ~Hasher64();
+  Hasher64(const Hasher64 &) = delete;
+  Hasher64 &operator=(const Hasher64 &) = delete;
+
+  void update(const void *data, size_t size);
+  uint64_t value() const;
+
+private:
+  struct State;
+  std::unique_ptr<State> state;
+};
+
 /// XXH3-128 of bytes that arrive in parts; equal to that of their
 /// concatenation.
 class Hasher128 {

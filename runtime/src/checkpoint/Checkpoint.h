@@ -79,6 +79,20 @@ const char *dtypeName(TensorDType dtype);
 /// "[4, 16]"
 std::string formatShape(const std::vector<uint64_t> &shape);
 
+/// Whether numbers of shape `found` are those of shape `wanted`: tools write
+/// one number as [], [1] or [1, 1], and a row or column as a vector.
+template <typename Wanted>
+bool isSameLine(const std::vector<uint64_t> &found, const Wanted &wanted) {
+  auto length = [](const auto &shape) {
+    uint64_t result = 1;
+    for (uint64_t dim : shape)
+      result = result == 1 ? dim : dim == 1 ? result : 0;
+    return result;
+  };
+  return length(found) != 0 && length(found) == length(wanted) &&
+         (length(found) == 1 || found.size() == 1);
+}
+
 } // namespace saddle
 
 #endif // SADDLE_RUNTIME_CHECKPOINT_CHECKPOINT_H

@@ -26,7 +26,8 @@ StatusOr<DeviceMemory> allocateDevice(const Device &device, uint64_t bytes,
 }
 
 StatusOr<PinnedMemory> allocatePinned(const Device &device, uint64_t bytes,
-                                      const std::string &what) {
+                                      const std::string &what,
+                                      Content content) {
   ContextScope scope(device);
   void *address = nullptr;
   bytes = std::max<uint64_t>(bytes, 1);
@@ -35,7 +36,8 @@ StatusOr<PinnedMemory> allocatePinned(const Device &device, uint64_t bytes,
       "cuMemHostAlloc");
   if (!status.ok())
     return explain(status, what, bytes);
-  std::memset(address, 0, bytes);
+  if (content == Content::Zero)
+    std::memset(address, 0, bytes);
   return PinnedMemory(device, address);
 }
 

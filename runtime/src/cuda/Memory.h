@@ -93,9 +93,11 @@ using GraphExec = Owned<GraphExecTraits>;
 /// the error: "rank 2: arena \"kv\"".
 StatusOr<DeviceMemory> allocateDevice(const Device &device, uint64_t bytes,
                                       const std::string &what);
-/// Page-locked host memory, zero, that every device can reach.
+/// Page-locked host memory that every device can reach.
+enum class Content { Zero, Undefined };
 StatusOr<PinnedMemory> allocatePinned(const Device &device, uint64_t bytes,
-                                      const std::string &what);
+                                      const std::string &what,
+                                      Content content = Content::Zero);
 /// A stream that does not wait for the default stream.
 StatusOr<Stream> makeStream(const Device &device);
 /// An event that takes the time.

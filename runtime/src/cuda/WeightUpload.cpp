@@ -2,15 +2,12 @@
 
 #include "runtime/kernels/synthetic.h"
 #include "runtime/src/base/DType.h"
-#include "runtime/src/base/Guard.h"
+#include "runtime/src/base/Prefetcher.h"
 #include "runtime/src/engine/Engine.h"
 #include "runtime/src/weights/WeightShape.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
-#include <thread>
 
 namespace saddle::cuda {
 
@@ -116,93 +113,44 @@ public:
   static constexpr size_t kThreads = 4, kBuffers = 8;
 
   ImageReader(const Device &device, const WeightImage &image, uint32_t rank)
-      : device(device), image(image), rank(rank), chunks(image.chunks(rank)) {}
-  ~ImageReader() {
-    {
-      std::lock_guard<std::mutex> lock(mutex);
-      stops = true;
-    }
-    changed.notify_all();
-    for (std::thread &thread : threads)
-      thread.join();
-  }
+      : device(device), chunks(image.chunks(rank)),
+        reader(chunks.size(), kBuffers, [this, &image, rank](size_t i) {
+          return read(image, rank, i);
+        }) {}
 
-  Status start() {
-    // The first chunk is the largest.
-    for (size_t i = 0; i < std::min(kBuffers, chunks.size()); ++i) {
-      SADDLE_ASSIGN_OR_RETURN(
-          buffers[i],
-          allocatePinned(device, chunks[0].bytes, "staging of weights"));
-    }
-    state.assign(chunks.size(), State::Waits);
-    for (size_t i = 0; i < std::min(kThreads, chunks.size()); ++i)
-      threads.emplace_back([this] { readAll(); });
-    return {};
-  }
+  Status start() { return reader.start(kThreads); }
 
   const std::vector<ImageChunk> &list() const { return chunks; }
 
   /// Bytes of chunk `i`; waits for them.
   StatusOr<const uint8_t *> get(size_t i) {
-    std::unique_lock<std::mutex> lock(mutex);
-    changed.wait(lock, [&] { return state[i] != State::Waits || !error.ok(); });
-    if (!error.ok())
-      return error;
+    SADDLE_RETURN_IF_ERROR(reader.wait(i));
     return bufferOf(i);
   }
   /// Nobody needs the bytes of chunk `i` any more.
-  void release(size_t i) {
-    {
-      std::lock_guard<std::mutex> lock(mutex);
-      state[i] = State::Done;
-    }
-    changed.notify_all();
-  }
+  void release(size_t i) { reader.release(i); }
 
 private:
-  enum class State { Waits, Read, Done };
-
+  /// Pins the buffer, too, when it is the first to use it: pinning takes about
+  /// as long as reading as much, and so others read meanwhile.
+  Status read(const WeightImage &image, uint32_t rank, size_t i) {
+    if (i < kBuffers) {
+      SADDLE_ASSIGN_OR_RETURN(buffers[i],
+                              // The first chunk is the largest.
+                              allocatePinned(device, chunks[0].bytes,
+                                             "staging of weights",
+                                             Content::Undefined));
+    }
+    return image.read(rank, i, bufferOf(i));
+  }
   uint8_t *bufferOf(size_t i) {
     return static_cast<uint8_t *>(buffers[i % kBuffers].get());
   }
-  void readAll() {
-    while (true) {
-      size_t i;
-      {
-        std::unique_lock<std::mutex> lock(mutex);
-        i = next++;
-        if (i >= chunks.size())
-          return;
-        changed.wait(lock, [&] {
-          return stops || !error.ok() || i < kBuffers ||
-                 state[i - kBuffers] == State::Done;
-        });
-        if (stops || !error.ok())
-          return;
-      }
-      Status status = guard([&] { return image.read(rank, i, bufferOf(i)); });
-      {
-        std::lock_guard<std::mutex> lock(mutex);
-        state[i] = State::Read;
-        if (!status.ok() && error.ok())
-          error = std::move(status);
-      }
-      changed.notify_all();
-    }
-  }
 
   const Device &device;
-  const WeightImage &image;
-  const uint32_t rank;
   const std::vector<ImageChunk> chunks;
   PinnedMemory buffers[kBuffers];
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<State> state; // guarded, as what follows
-  size_t next = 0;
-  bool stops = false;
-  Status error;
-  std::vector<std::thread> threads;
+  Prefetcher reader; // ends before its buffers do
 };
 
 Status uploadImage(const UploadTarget &target, const WeightSource &source) {

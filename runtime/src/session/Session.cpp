@@ -92,6 +92,7 @@ Session::create(std::shared_ptr<const Engine> engine,
                      engine->path().c_str(), *options.alone,
                      engine->worldSize() - 1);
   SADDLE_RETURN_IF_ERROR(checkHost(*engine));
+  const comm::Clock::time_point begin = comm::Clock::now();
   if (!backend) {
     SADDLE_ASSIGN_OR_RETURN(
         backend,
@@ -99,6 +100,7 @@ Session::create(std::shared_ptr<const Engine> engine,
                     {options.timeout, options.shareDevices, options.ncclLibrary,
                      options.ncclAboveBytes, options.kvTokens, options.alone}));
   }
+  const comm::Clock::time_point opened = comm::Clock::now();
   if (!transport)
     transport = std::make_unique<comm::ThreadTransport>(
         engine->worldSize(), partitionsOf(root), transportOptions(options));
@@ -109,23 +111,41 @@ Session::create(std::shared_ptr<const Engine> engine,
   std::unique_ptr<Session> session(
       new Session(std::move(engine), std::move(scheduler), std::move(backend),
                   std::move(transport), options));
+  session->times.devices = opened - begin;
   SADDLE_RETURN_IF_ERROR(session->load(weights));
   return session;
 }
 
 Status Session::load(const std::string &weights) {
+  using comm::Clock;
   const schema::Engine &root = loaded->root();
+  const Clock::time_point begin = Clock::now();
   SADDLE_ASSIGN_OR_RETURN(
       std::unique_ptr<WeightSource> source,
       WeightSource::open(root, weights, options.otherWeights));
+  const Clock::duration opening = Clock::now() - begin;
+  std::vector<LoadTimes> each(loaded->worldSize());
   auto job = [&](uint32_t rank) -> Status {
     if (!isHere(rank))
       return {};
+    const Clock::time_point start = Clock::now();
     SADDLE_ASSIGN_OR_RETURN(ranks[rank], backend->makeRank(rank));
-    return ranks[rank]->load(*source);
+    const Clock::time_point made = Clock::now();
+    SADDLE_RETURN_IF_ERROR(ranks[rank]->load(*source));
+    each[rank].memory = made - start;
+    each[rank].weights = Clock::now() - made;
+    return {};
   };
   // Reading a large checkpoint may take any time, but it ends.
-  return workers.run(job, [](const std::vector<uint32_t> &) { return false; });
+  SADDLE_RETURN_IF_ERROR(
+      workers.run(job, [](const std::vector<uint32_t> &) { return false; }));
+  const LoadTimes &longest = *std::max_element(
+      each.begin(), each.end(), [](const LoadTimes &a, const LoadTimes &b) {
+        return a.memory + a.weights < b.memory + b.weights;
+      });
+  times.memory = longest.memory;
+  times.weights = opening + longest.weights;
+  return {};
 }
 
 StatusOr<uint32_t> Session::addSequence() {

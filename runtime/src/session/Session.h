@@ -57,6 +57,13 @@ struct WantedOutput {
   uint64_t bytes; // that `data` holds
 };
 
+/// What create() took; of ranks, the one that took longest.
+struct LoadTimes {
+  std::chrono::nanoseconds devices{}; // and their code
+  std::chrono::nanoseconds memory{};  // and graphs
+  std::chrono::nanoseconds weights{};
+};
+
 /// One command of one batch on one rank.
 struct TraceEvent {
   uint32_t rank;
@@ -167,6 +174,8 @@ public:
     return available[0];
   }
 
+  const LoadTimes &loadTimes() const { return times; }
+
   /// How long devices were busy with the last step: of the rank that took
   /// longest, all its batches. 0 on the CPU.
   std::chrono::nanoseconds deviceTime() const;
@@ -254,8 +263,9 @@ private:
   /// for null. Guarded, since a rank that was given up may come back.
   Destinations destinations{};
   std::shared_mutex destinationsMutex;
-  std::vector<size_t> finished;                      // batches of each rank
-  comm::Lapses lapses{comm::Clock::now()};           // as the caller sees them
+  std::vector<size_t> finished;            // batches of each rank
+  comm::Lapses lapses{comm::Clock::now()}; // as the caller sees them
+  LoadTimes times;
   std::vector<std::chrono::nanoseconds> deviceTimes; // [rank]
   std::vector<std::vector<std::vector<backend::CommandTrace>>>
       traces; // [rank][batch]

@@ -184,19 +184,9 @@ std::string scaledBy(const std::string &name) {
 TensorDType Matcher::compare(const Expected &wanted, const TensorInfo &found) {
   const schema::Source &source = sourceOf(wanted);
   matched[wanted.source][wanted.member] = &found;
-  auto isOne = [](const auto &shape) {
-    return std::all_of(shape.begin(), shape.end(),
-                       [](uint64_t dim) { return dim == 1; });
-  };
-  // Tools write one number as [], [1] or [1, 1], and a row as a vector.
-  auto isRow = [&] {
-    return found.shape.size() == 1 && source.shape()->size() == 2 &&
-           source.shape()->Get(0) == 1 &&
-           source.shape()->Get(1) == found.shape[0];
-  };
   bool fits = std::equal(found.shape.begin(), found.shape.end(),
                          source.shape()->begin(), source.shape()->end()) ||
-              (isOne(found.shape) && isOne(*source.shape())) || isRow();
+              isSameLine(found.shape, *source.shape());
   // Bytes that hold something else may be called signed or unsigned.
   bool isBytes =
       source.unpacking() && elementBytes(source.dtype()) == 1 &&

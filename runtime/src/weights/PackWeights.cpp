@@ -4,6 +4,7 @@
 #include "runtime/src/base/File.h"
 #include "runtime/src/base/Hash.h"
 #include "runtime/src/base/OutputFile.h"
+#include "runtime/src/base/Prefetcher.h"
 #include "runtime/src/engine/Programs.h"
 #include "runtime/src/weights/PackedFolder.h"
 #include "runtime/src/weights/WeightImage.h"
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 namespace saddle::weights {
 
@@ -149,6 +151,16 @@ Status ImageWriter::finish() {
   return removeFile(journalPath());
 }
 
+/// A part of a weight, and its bytes in the image.
+struct PlacedPart {
+  const schema::Weight *weight;
+  WeightPart part;
+  uint64_t begin, bytes;
+};
+
+/// Beyond, the one that writes is the limit, and each takes memory.
+constexpr size_t kMostThreads = 8;
+
 /// All ranks' images.
 class Packer {
 public:
@@ -234,24 +246,49 @@ private:
               [&](const schema::Weight *a, const schema::Weight *b) {
                 return beginOf(a) < beginOf(b);
               });
-    std::vector<uint8_t> part, scratch;
-    for (const schema::Weight *weight : weights) {
-      const schema::Slice &slice = *weight->slice();
-      for (const WeightPart &each : splitWeight(slice, kImageChunk)) {
-        uint64_t begin = beginOf(weight) + partOffset(slice, each);
-        uint64_t bytes = partBytes(slice, each);
-        if (begin + bytes <= writer.position())
-          continue;
-        part.assign(bytes, 0);
-        source.loadPart(*weight, each, rank, part.data(), scratch);
-        // Before the bytes count as complete.
-        SADDLE_RETURN_IF_ERROR(source.readError());
-        SADDLE_RETURN_IF_ERROR(writer.put(begin, part.data(), bytes));
-        SADDLE_RETURN_IF_ERROR(report(writer.position()));
+    std::vector<PlacedPart> parts;
+    for (const schema::Weight *weight : weights)
+      for (const WeightPart &each :
+           splitWeight(*weight->slice(), kImageChunk)) {
+        const schema::Slice &slice = *weight->slice();
+        PlacedPart part = {weight, each,
+                           beginOf(weight) + partOffset(slice, each),
+                           partBytes(slice, each)};
+        if (part.begin + part.bytes > writer.position())
+          parts.push_back(part);
       }
-    }
+    SADDLE_RETURN_IF_ERROR(write(parts, rank, writer));
     SADDLE_RETURN_IF_ERROR(writer.finish());
     return report(imageBytes(rank));
+  }
+
+  /// Of a rank, in their order. Executing recipes takes longer than writing
+  /// what comes of them, so several threads do it.
+  Status write(const std::vector<PlacedPart> &parts, uint32_t rank,
+               ImageWriter &writer) const {
+    const size_t threads = std::clamp<size_t>(
+        std::thread::hardware_concurrency(), 1, kMostThreads);
+    struct Place {
+      std::vector<uint8_t> bytes, scratch;
+    };
+    std::vector<Place> places(2 * threads);
+    Prefetcher loader(parts.size(), places.size(), [&](size_t i) {
+      Place &place = places[i % places.size()];
+      place.bytes.assign(parts[i].bytes, 0);
+      source.loadPart(*parts[i].weight, parts[i].part, rank, place.bytes.data(),
+                      place.scratch);
+      return source.readError();
+    });
+    SADDLE_RETURN_IF_ERROR(loader.start(threads));
+    for (size_t i = 0; i < parts.size(); ++i) {
+      SADDLE_RETURN_IF_ERROR(loader.wait(i));
+      SADDLE_RETURN_IF_ERROR(writer.put(parts[i].begin,
+                                        places[i % places.size()].bytes.data(),
+                                        parts[i].bytes));
+      loader.release(i);
+      SADDLE_RETURN_IF_ERROR(report(writer.position()));
+    }
+    return Status();
   }
 
   const schema::Engine &engine;

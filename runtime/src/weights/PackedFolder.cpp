@@ -16,6 +16,10 @@ namespace saddle::weights {
 
 static constexpr char kMagic[] = "SDLPACK\n";
 
+/// What the system holds in memory is hashed in pieces that the processor's
+/// caches still hold. A disk is asked for all that is left of a chunk.
+static constexpr uint64_t kHashedAtOnce = 256 << 10;
+
 static_assert(sizeof(PackedHeader) == 72 && sizeof(PackedHeader) < kPackedPage,
               "the header has no padding");
 
@@ -176,8 +180,19 @@ Status PackedSource::read(uint32_t rank, size_t chunk, uint8_t *to) const {
   const RankFile &file = ranks[rank];
   uint64_t offset = chunk * kImageChunk;
   uint64_t bytes = std::min(kImageChunk, file.imageBytes - offset);
-  SADDLE_RETURN_IF_ERROR(file.file.read(kPackedPage + offset, to, bytes));
-  if (hash64(to, bytes) == file.hashes[chunk])
+  Hasher64 hasher;
+  for (uint64_t done = 0; done < bytes;) {
+    const uint64_t at = kPackedPage + offset + done;
+    uint64_t got = file.file.readCached(
+        at, to + done, std::min<uint64_t>(kHashedAtOnce, bytes - done));
+    if (got == 0) {
+      got = bytes - done;
+      SADDLE_RETURN_IF_ERROR(file.file.read(at, to + done, got));
+    }
+    hasher.update(to + done, got);
+    done += got;
+  }
+  if (hasher.value() == file.hashes[chunk])
     return Status();
   return makeError(StatusCode::DataLoss,
                    "%s: bytes %" PRIu64 " to %" PRIu64

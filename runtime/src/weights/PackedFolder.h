@@ -50,8 +50,9 @@ StatusOr<std::unique_ptr<WeightSource>> openPacked(const schema::Engine &engine,
 /// engine and the same `origin` (words that change when the source does) is
 /// kept, after its hashes have been compared, and gone on with. `progress` is
 /// told the bytes that are complete, those kept among them, and all; false from
-/// it ends the work with Aborted, to be resumed. Memory: two chunks, a row of
-/// the largest tensor, and what the source holds. Errors: those of the source
+/// it ends the work with Aborted, to be resumed. Memory: some 17 parts of
+/// at most a chunk, or of a row of the largest tensor where that is more, and
+/// what the source holds. Errors: those of the source
 /// and of files; a complete folder of another engine is not touched.
 Status
 packWeights(const schema::Engine &engine, const WeightSource &source,

@@ -27,6 +27,12 @@ FP8 = scheme(num_bits=8, type="float", strategy="channel")
 EXPERTS = "re:.*[.]experts[.].*"
 
 # name: (what is special, quantization_config)
+# Of the model of two layers.
+MIXED_LAYERS = [
+    f"model.layers.{layer}.{module}" for layer in range(2)
+    for module in [f"self_attn.{p}_proj" for p in "qkvo"] +
+    [f"block_sparse_moe.experts.{e}.w{w}" for e in range(4) for w in (1, 2, 3)]]
+
 FORMATS = {
     "awq": ("AWQ int4, groups of 32, layer 0 and attention as they are", {
         "quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True,
@@ -69,15 +75,22 @@ FORMATS = {
     "modelopt-nvfp4": ("NVFP4 of ModelOpt, said in hf_quant_config.json", {
         "quant_algo": "NVFP4", "kv_cache_quant_algo": None, "group_size": 16,
         "exclude_modules": [*KEPT, "model.layers.*.self_attn*"]}),
-    "modelopt-mixed": ("FP8 attention and NVFP4 experts of ModelOpt", {
-        "quant_method": "modelopt", "quant_algo": "MIXED_PRECISION",
-        "exclude_modules": KEPT, "quantized_layers": {
-            f"model.layers.{layer}.{module}": {"quant_algo": "FP8"}
-            if "attn" in module else {"quant_algo": "NVFP4", "group_size": 16}
-            for layer in range(2)
-            for module in [f"self_attn.{p}_proj" for p in "qkvo"] +
-            [f"block_sparse_moe.experts.{e}.w{w}" for e in range(4)
-             for w in (1, 2, 3)]}}),
+    "modelopt-mixed": ("FP8 attention and NVFP4 experts of ModelOpt, said by groups "
+                       "and by layers", {
+        "config_groups": {
+            f"group_{i}": {
+                "input_activations": scheme, "weights": scheme,
+                "targets": sorted(name for name in MIXED_LAYERS
+                                  if ("attn" in name) == (i == 0))}
+            for i, scheme in enumerate((
+                {"dynamic": False, "num_bits": 8, "type": "float"},
+                {"dynamic": False, "num_bits": 4, "type": "float",
+                 "group_size": 16}))},
+        "quantized_layers": {
+            name: {"quant_algo": "FP8"} if "attn" in name else
+            {"quant_algo": "NVFP4", "group_size": 16} for name in MIXED_LAYERS},
+        "ignore": KEPT, "quant_algo": "MIXED_PRECISION",
+        "producer": {"name": "modelopt"}, "quant_method": "modelopt"}),
     "quark": ("MXFP4 of Quark, attention as it is", {
         "quant_method": "quark", "exclude": [*KEPT, "re:.*self_attn.*"],
         "export": {"kv_cache_group": [], "pack_method": "reorder"},

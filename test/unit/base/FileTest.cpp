@@ -47,6 +47,19 @@ TEST_F(File, readsAnEmptyFile) {
   EXPECT_EQ(file->size(), 0u);
 }
 
+TEST_F(File, whatIsCachedIsReadOrNot) {
+  std::string path = folder.write("data", "0123456789");
+  StatusOr<InputFile> file = InputFile::open(path);
+  ASSERT_TRUE(file.ok());
+  uint8_t bytes[16] = {};
+  ASSERT_TRUE(file->read(0, bytes, 10).ok());
+  // A system may say nothing, but not something else.
+  size_t got = file->readCached(4, bytes, sizeof bytes);
+  EXPECT_LE(got, 6u);
+  EXPECT_EQ(std::string(bytes, bytes + got), std::string("456789", got));
+  EXPECT_EQ(file->readCached(10, bytes, sizeof bytes), 0u);
+}
+
 TEST_F(File, sizesAreCheckedBeforeAnythingIsRead) {
   std::string path = folder.write("data", "0123456789");
   EXPECT_TRUE(readFile(path, 10).ok());

@@ -22,6 +22,11 @@ TEST(Hash, partsHashLikeTheWhole) {
   EXPECT_NE(whole.hex(), parts.hex());
   parts.update(text.data() + 601, 399);
   EXPECT_EQ(whole.hex(), parts.hex());
+  Hasher64 shorter;
+  EXPECT_EQ(shorter.value(), hash64(nullptr, 0));
+  shorter.update(text.data(), 999);
+  shorter.update(text.data() + 999, 1);
+  EXPECT_EQ(shorter.value(), hash64(text.data(), text.size()));
 }
 
 TEST(Hash, seedMatters) {

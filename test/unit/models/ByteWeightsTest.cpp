@@ -150,14 +150,26 @@ TEST(ByteWeights, ModelOpt) {
               ElementsAre("m.weight f8e4m3 [48, 64]", "m.weight_scale f32 []"));
   const std::string at = "c.json: quantization_config.";
   EXPECT_EQ(errorOf(kModelOpt, R"({"quant_algo": "W4A8_AWQ"})"),
-            at + "quant_algo: expected \"NVFP4\", \"FP8\", \"MXFP8\" or "
-                 "\"MIXED_PRECISION\", the only ones implemented, found "
+            at + "quant_algo: expected \"MIXED_PRECISION\", \"FP8\", "
+                 "\"FP8_PER_CHANNEL_PER_TOKEN\", \"MXFP8\", \"NVFP4\" or "
+                 "\"W4A16_NVFP4\", the only ones implemented, found "
                  "\"W4A8_AWQ\"");
   EXPECT_EQ(errorOf(kModelOpt, R"({"quant_algo": null})"),
             at + "quant_algo: missing, expected a string");
   EXPECT_EQ(errorOf(kModelOpt, R"({"quant_algo": "FP8"})"),
             at + "config_groups.group_0.weights.num_bits: expected 8 or "
-                 "nothing, found 4; quant_algo is FP8");
+                 "nothing, found 4; as of FP8");
+  EXPECT_THAT(tensorsOf(read(kModelOpt, R"({"quant_algo": "W4A16_NVFP4",
+      "config_groups": {"group_0": {"input_activations": null}}})")),
+              ElementsAre("m.weight u8 [48, 32]",
+                          "m.weight_scale f8e4m3 [48, 4]",
+                          "m.weight_scale_2 f32 []"));
+  EXPECT_THAT(errorOf(kModelOpt, R"({"quant_algo": "W4A16_NVFP4"})"),
+              HasSubstr("input_activations: expected nothing, found"));
+  EXPECT_THAT(
+      tensorsOf(read(kModelOpt, R"({"config_groups": null,
+      "quant_algo": "FP8_PER_CHANNEL_PER_TOKEN"})")),
+      ElementsAre("m.weight f8e4m3 [48, 64]", "m.weight_scale f32 [48]"));
   EXPECT_EQ(errorOf(kModelOpt, R"({"group_size": 32})"),
             at + "group_size: expected 16 or nothing, found 32; quant_algo has "
                  "no other groups");
@@ -175,9 +187,7 @@ TEST(ByteWeights, ModelOpt) {
             nullptr);
   EXPECT_NE(*modelOpt.formatOf("model.layers.0.experts.{}.w1", "c.json", 3),
             nullptr);
-  EXPECT_EQ(errorOf(kModelOpt, R"({"ignore": ["a[0-9]"]})"),
-            at + "ignore: expected plain module names, found \"a[0-9]\"; "
-                 "patterns are not implemented");
+  EXPECT_EQ(errorOf(kModelOpt, R"({"ignore": ["a[0-9]"]})"), "");
 }
 
 TEST(ByteWeights, Mxfp8) {

@@ -335,14 +335,14 @@ INSTANTIATE_TEST_SUITE_P(
                   "quantization_config.ignored_layers: contradicts "
                   "modules_to_not_convert"},
         BadConfig{R"({"quantization_config":
-                      {"modules_to_not_convert": ["model.layers.0*"]}})",
-                  "quantization_config.modules_to_not_convert: expected plain "
-                  "module names, found \"model.layers.0*\"; patterns are not "
-                  "implemented"},
+                      {"modules_to_not_convert": ["model/layers"]}})",
+                  "quantization_config.modules_to_not_convert: expected module "
+                  "names of letters, digits, _ and ., or with *, found "
+                  "\"model/layers\""},
         BadConfig{
             R"({"quantization_config": {"modules_to_not_convert": [""]}})",
-            "quantization_config.modules_to_not_convert: expected plain "
-            "module names, found \"\"; patterns are not implemented"},
+            "quantization_config.modules_to_not_convert: expected module "
+            "names of letters, digits, _ and ., or with *, found \"\""},
         BadConfig{R"({"quantization_config": {"modules_to_not_convert": [1]}})",
                   "quantization_config.modules_to_not_convert: expected a list "
                   "of strings, found [1]"},

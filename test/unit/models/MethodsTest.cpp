@@ -144,11 +144,109 @@ TEST_F(Methods, MixedPrecisionOfModelOpt) {
                                "modules and their quant_algo"));
   read(R"({"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION",
     "quantized_layers": {"a.b": {"quant_algo": "W4A8_AWQ"}}})");
-  EXPECT_THAT(error, HasSubstr("a.b.quant_algo: expected \"FP8\", \"MXFP8\" or "
-                               "\"NVFP4\""));
+  EXPECT_THAT(error, HasSubstr("a.b.quant_algo: expected \"FP8\", "
+                               "\"FP8_PER_CHANNEL_PER_TOKEN\", \"MXFP8\", "
+                               "\"NVFP4\" or \"W4A16_NVFP4\""));
+  read(R"({"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION",
+    "quantized_layers": {"a.b": {"quant_algo": "FP8",
+                                 "pre_quant_scale": true}}})");
+  EXPECT_THAT(error, HasSubstr("scaled activations are not implemented"));
   read(R"({"quant_method": "modelopt", "quant_algo": "NVFP4",
     "quantized_layers": {"a.b": {"quant_algo": "FP8"}}})");
   EXPECT_THAT(error, HasSubstr("quant_algo is not MIXED_PRECISION"));
+}
+
+/// As ModelOpt writes MIXED_PRECISION: groups, and the same by layers.
+std::string modelOptGroups(const std::string &first, const std::string &second,
+                           const std::string &more = "",
+                           const std::string &algo = "MIXED_PRECISION") {
+  return R"({"quant_method": "modelopt", "ignore": ["lm_head", "*.gate"],
+    "quant_algo": ")" +
+         algo + R"(", "config_groups": {
+      "group_0": {"targets": )" +
+         first + R"(, "weights": {"dynamic": false, "num_bits": 4,
+          "type": "float", "group_size": 16},
+        "input_activations": {"dynamic": false, "num_bits": 4,
+          "type": "float", "group_size": 16}},
+      "group_1": {"targets": )" +
+         second + R"(, "weights": {"dynamic": false, "num_bits": 8,
+          "type": "float"},
+        "input_activations": {"dynamic": false, "num_bits": 8,
+          "type": "float"}}})" +
+         more + "}";
+}
+
+TEST_F(Methods, GroupsOfModelOpt) {
+  const std::string experts =
+      R"(["model.layers.1.block_sparse_moe.experts.0.w1",
+          "model.layers.1.block_sparse_moe.experts.1.w1"])";
+  const std::string attention = R"(["model.layers.1.self_attn.q_proj"])";
+  const std::string layers = R"(, "quantized_layers": {
+    "model.layers.1.block_sparse_moe.experts.0.w1":
+      {"quant_algo": "NVFP4", "group_size": 16},
+    "model.layers.1.block_sparse_moe.experts.1.w1":
+      {"quant_algo": "W4A16_NVFP4", "group_size": 16},
+    "model.layers.1.self_attn.q_proj": {"quant_algo": "FP8"}})";
+  for (const std::string &more : {std::string(), layers}) {
+    read(modelOptGroups(experts, attention, more));
+    EXPECT_EQ(error, "");
+    EXPECT_THAT(warnings, IsEmpty());
+    EXPECT_EQ(of(q), "FP8 per tensor");
+    EXPECT_EQ(of("model.layers.2.self_attn.q_proj"), "");
+  }
+  std::string renamed = modelOptGroups(experts, attention);
+  renamed.replace(renamed.find("\"modelopt\""), 10, "\"modelopt_mixed\"");
+  read(renamed);
+  EXPECT_EQ(error, "");
+  EXPECT_EQ(of(w1, 2), "NVFP4");
+  EXPECT_THAT(of(w1, 3), HasSubstr("config_groups.group_0.targets: names "
+                                   "single members"));
+  // Globs, expressions, and all that no other group names.
+  read(modelOptGroups(R"(["Linear"])", R"(["*.self_attn*"])"));
+  EXPECT_EQ(error, "");
+  EXPECT_EQ(of(q), "FP8 per tensor");
+  EXPECT_EQ(of(w1, 4), "NVFP4");
+  EXPECT_EQ(of(gate), "");
+  read(modelOptGroups(R"(["Linear"])", R"(["re:.*attn.*"])", "", "NVFP4"));
+  EXPECT_EQ(error, "");
+  EXPECT_EQ(of(q), "FP8 per tensor");
+  EXPECT_EQ(of(w1, 4), "NVFP4");
+}
+
+TEST_F(Methods, GroupsOfModelOptThatContradict) {
+  read(modelOptGroups(R"(["Linear"])", R"(["Linear"])"));
+  EXPECT_THAT(error, HasSubstr("config_groups.group_1: is for all \"Linear\" "
+                               "modules, and so is group_0"));
+  read(modelOptGroups(R"(["*.q_proj"])", R"(["*.self_attn*"])"));
+  EXPECT_THAT(of(q), HasSubstr("config_groups.group_0.targets and "
+                               "config_groups.group_1.targets both name"));
+  read(modelOptGroups(R"(["a.b"])", R"(["c.d"])", R"(, "quantized_layers":
+      {"a.b": {"quant_algo": "FP8"}, "c.d": {"quant_algo": "FP8"}})"));
+  EXPECT_THAT(error, HasSubstr("group_0.targets: NVFP4 of \"a.b\" contradicts "
+                               "quantized_layers, where it is FP8; one of them "
+                               "is stale, delete it"));
+  read(modelOptGroups(R"(["a.b"])", R"(["c.d"])", R"(, "quantized_layers":
+      {"a.b": {"quant_algo": "NVFP4"}})"));
+  EXPECT_THAT(error, HasSubstr("group_1.targets: FP8 of \"c.d\" contradicts "
+                               "quantized_layers, where it is missing"));
+  read(modelOptGroups(R"(["Linear"])", R"(["a.b"])", "", "FP8"));
+  EXPECT_THAT(error, HasSubstr("group_0.weights.num_bits: expected 8 or "
+                               "nothing, found 4; as of FP8"));
+  auto group = [](const std::string &fields) {
+    return R"({"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION",
+      "config_groups": {"group_0": {"targets": ["a.b"])" +
+           fields + "}}}";
+  };
+  read(group(""));
+  EXPECT_THAT(error, HasSubstr("group_0.weights: missing, expected how weights "
+                               "are stored"));
+  read(group(R"(, "weights": {"num_bits": 4, "type": "int",
+                              "group_size": 128})"));
+  EXPECT_THAT(error, HasSubstr("group_0.weights.type: expected \"float\" or "
+                               "nothing, found \"int\"; as of NVFP4"));
+  read(group(R"(, "weights": {"num_bits": 8, "type": "float"},
+                  "pre_quant_scale": true)"));
+  EXPECT_THAT(error, HasSubstr("scaled activations are not implemented"));
 }
 
 TEST_F(Methods, Fp4ExpertsBesideMxfp8) {
@@ -291,6 +389,22 @@ TEST_F(Methods, DynamicOfGptq) {
   EXPECT_EQ(of(q), "GPTQ int8");
   EXPECT_EQ((*found.formatOf(q, ""))->companions[0].blockColumns, 64u);
   EXPECT_EQ(of(w1, 4), "GPTQ int4");
+  // The first that matches decides, and which that is is not known.
+  read(R"({"quant_method": "gptq", "bits": 4, "group_size": 32,
+    "dynamic": {"+:.*[.]q_proj": {"bits": 8}, "-:.*self_attn.*": {}}})");
+  EXPECT_EQ(error, "");
+  EXPECT_EQ(of(q),
+            "c.json: quantization_config.dynamic leaves "
+            "\"model.layers.1.self_attn.q_proj\" unquantised, and "
+            "dynamic.+:.*[.]q_proj says how it is stored; the tool takes "
+            "what stands first, which JSON does not keep: narrow one of "
+            "the expressions");
+  EXPECT_EQ(of("model.layers.1.self_attn.k_proj"), "");
+  read(R"({"quant_method": "gptq", "bits": 4, "group_size": 32,
+    "dynamic": {"+:.*[.]q_proj": {"bits": 8}, ".*attn.*": {"bits": 8}}})");
+  EXPECT_THAT(of(q),
+              HasSubstr("dynamic.+:.*[.]q_proj and dynamic..*attn.* both "
+                        "name"));
 }
 
 TEST_F(Methods, NaiveFormatsOfCompressedTensors) {
@@ -399,6 +513,15 @@ TEST_F(Folders, HfQuantConfigAgreesWithTheConfiguration) {
                                   "quantization_config of config.json says "
                                   "\"FP8\"; one of them is stale"));
   side["quantization"]["quant_algo"] = "FP8";
+  side["quantization"]["quantized_layers"] = nlohmann::json::object();
+  config["quantization_config"]["quantized_layers"]["a.b"] = {
+      {"quant_algo", "FP8"}};
+  folder.write("hf_quant_config.json", side.dump());
+  EXPECT_THAT(import(), HasSubstr("quantized_layers differ from those of "
+                                  "quantization_config of config.json; one of "
+                                  "them is stale, delete it"));
+  config["quantization_config"].erase("quantized_layers");
+  side["quantization"].erase("quantized_layers");
   side["quantization"]["exclude_modules"] = {"lm_head"};
   folder.write("hf_quant_config.json", side.dump());
   EXPECT_THAT(

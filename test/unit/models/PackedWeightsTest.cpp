@@ -294,6 +294,52 @@ TEST(PackedWeights, OneFormatForOneWeight) {
                 q + "weight\"");
 }
 
+TEST(PackedWeights, MatricesEndWithAWord) {
+  auto error = [](const char *quantization, const char *sizes) {
+    nlohmann::json config = quantisedConfig(quantization, "{}");
+    config.merge_patch(nlohmann::json::parse(sizes));
+    std::vector<std::string> warnings;
+    return listM2Weights(
+               *readM2Config(*ConfigReader::parse(config.dump(), "c.json"),
+                             warnings),
+               "c.json")
+        .status()
+        .message();
+  };
+  const std::string w1 =
+      "\"model.layers.0.block_sparse_moe.experts.{}.w1\" has ";
+  const char *odd = R"({"intermediate_size": 20})";
+  EXPECT_THAT(error(kGptq, odd),
+              HasSubstr(w1 +
+                        "20 rows, expected a multiple of 8, which GPTQ int4 "
+                        "packs to a word"));
+  EXPECT_THAT(error(kAwq, odd),
+              HasSubstr(w1 +
+                        "20 rows, expected a multiple of 8, which AWQ int4 "
+                        "packs to a word"));
+  EXPECT_THAT(
+      error(R"({"quant_method": "modelopt", "quant_algo": "NVFP4"})",
+            R"({"intermediate_size": 17})"),
+      HasSubstr(
+          "experts.{}.w2\" has 17 columns, expected a multiple of 2, which "
+          "NVFP4 packs to a word"));
+  // compressed-tensors fills the last word of a row.
+  EXPECT_EQ(error(kPacked, odd), "");
+}
+
+TEST(PackedWeights, ValuesInPlaceOfCodes) {
+  const char *nvfp4 = R"({"quant_method": "modelopt", "quant_algo": "NVFP4",
+                          "ignore": ["lm_head"]})";
+  auto make = [](TinyCheckpoint &t, const std::string &module, uint64_t rows,
+                 uint64_t columns) {
+    t.set(module + ".weight", "BF16", {rows, columns});
+  };
+  EXPECT_THAT(folderError(nvfp4, make, nothing),
+              HasSubstr("weight\" is bf16, but c.json declares NVFP4 weights "
+                        "(quantization_config); expected u8, or the module in "
+                        "ignore"));
+}
+
 TEST(PackedWeights, FoldersOfGptqAndAwq) {
   EXPECT_EQ(folderError(kGptq, makeGptq, nothing), "");
   EXPECT_EQ(folderError(kAwq, makeAwq, nothing), "");

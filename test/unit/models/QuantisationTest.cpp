@@ -14,40 +14,6 @@ using testing::IsEmpty;
 
 namespace {
 
-TEST(ModuleNames, MatchWholeComponents) {
-  auto match = [](const char *name, const char *module) {
-    switch (ModuleNames({"unrelated", name}).match(module)) {
-    case ModuleNames::No:
-      return "no";
-    case ModuleNames::Partly:
-      return "partly";
-    case ModuleNames::Yes:
-      return "yes";
-    }
-    return "";
-  };
-  EXPECT_STREQ(match("gate", "model.layers.0.block_sparse_moe.gate"), "yes");
-  EXPECT_STREQ(match("gate", "model.layers.0.gate_proj"), "no");
-  EXPECT_STREQ(match("self_attn", "model.layers.0.self_attn.q_proj"), "yes");
-  EXPECT_STREQ(match("self_attn.k_proj", "model.layers.0.self_attn.q_proj"),
-               "no");
-  EXPECT_STREQ(match("model.layers.1", "model.layers.11.self_attn.q_proj"),
-               "no");
-  EXPECT_STREQ(match("model.layers.1", "model.layers.1.self_attn.q_proj"),
-               "yes");
-  EXPECT_STREQ(match("experts", "model.layers.0.experts.{}.w1"), "yes");
-  EXPECT_STREQ(match("w1", "model.layers.0.experts.{}.w1"), "yes");
-  EXPECT_STREQ(match("experts.3.w1", "model.layers.0.experts.{}.w1"), "partly");
-  EXPECT_STREQ(match("experts.3", "model.layers.0.experts.{}.w1"), "partly");
-  EXPECT_STREQ(match("experts.3.w2", "model.layers.0.experts.{}.w1"), "no");
-  EXPECT_STREQ(match("experts.x.w1", "model.layers.0.experts.{}.w1"), "no");
-}
-
-TEST(ModuleNames, OneNameForAllOutweighsOneForSome) {
-  ModuleNames names({"experts.3", "experts"});
-  EXPECT_EQ(names.match("layers.0.experts.{}.w1"), ModuleNames::Yes);
-}
-
 WeightSpec matrix(uint64_t rows, uint64_t columns) {
   WeightSpec spec;
   spec.name = "m.weight";
@@ -142,10 +108,11 @@ TEST(Quantisation, DecidesForEachModule) {
   auto head = found.quantisation.formatOf("lm_head", "c.json");
   ASSERT_TRUE(head.ok());
   EXPECT_EQ(*head, nullptr);
-  EXPECT_EQ(
-      found.quantisation.formatOf("experts.{}.w1", "c.json").status().message(),
-      "c.json: quantization_config.modules_to_not_convert: names single "
-      "members of \"experts.{}.w1\", expected all or none of them");
+  EXPECT_EQ(found.quantisation.formatOf("experts.{}.w1", "c.json", 8)
+                .status()
+                .message(),
+            "c.json: quantization_config.modules_to_not_convert: names single "
+            "members of \"experts.{}.w1\", expected all or none of them");
 }
 
 TEST(Quantisation, AnUnknownMethodIsNamed) {

@@ -176,6 +176,15 @@ TEST_F(RunTest, JsonTellsPromptTokensAndStop) {
   EXPECT_EQ(json["prompts"][0]["tokens"].size(), 2u);
   EXPECT_EQ(json["prompts"][1]["stop"], "length");
   EXPECT_EQ(json["stats"]["prefill_tokens"], 3);
+  // The parts of loading are not more than the whole.
+  const Json &stats = json["stats"];
+  double parts = 0;
+  for (const char *part : {"load_devices_seconds", "load_memory_seconds",
+                           "load_weights_seconds"}) {
+    EXPECT_GT(stats[part], 0);
+    parts += double(stats[part]);
+  }
+  EXPECT_LE(parts, double(stats["load_seconds"]));
 }
 
 TEST_F(RunTest, ReplicasAndStagesGenerateTheSame) {
