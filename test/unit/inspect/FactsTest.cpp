@@ -107,7 +107,8 @@ TEST_F(Facts, stagesHaveTheirOwnTrafficLayersAndMemory) {
                     {"workspace", 0},
                     {"exchange", 0}}},
                   {"location", "model.layers.2.input"},
-                  {"group", 0}}));
+                  {"group", 0},
+                  {"output", nullptr}}));
   const Json &stages = json["facts"]["stages"];
   EXPECT_EQ(stages[1]["first_layer"], 2);
   EXPECT_EQ(stages[1]["layers"], 1);

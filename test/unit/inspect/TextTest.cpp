@@ -123,6 +123,13 @@ TEST(Text, commands) {
                 "activations+0 f32[4, 8] -> activations+0 f32[4, 8])\n"));
   EXPECT_THAT(text, HasSubstr("  14 model.layers.0.self_attn.residual "
                               "<add_rms_norm>: launch add TOKENS("));
+  EXPECT_THAT(text, Not(HasSubstr("for logits only")));
+  TinyOptions options;
+  options.tp = 2;
+  options.candidates = 2;
+  EXPECT_THAT(report(sections, tinyEngine(options).get()),
+              testing::ContainsRegex(
+                  "lm_head: ALL_GATHER [^\n]*\\(for logits only\\)\n"));
 }
 
 TEST(Text, deviceCode) {
