@@ -95,9 +95,33 @@ static bool matchesGlobOrComponent(const std::string &glob,
 
 //===--- Expressions ------------------------------------------------------===//
 
+/// Whether "{2}" or "{1,3}" stands at its front, behind `last`. Of groups and
+/// large numbers there is none: nested, they take any time and memory.
+static bool isSmallRepetition(std::string_view text, char last) {
+  if (last == 0 || std::strchr("(|)}*+?", last))
+    return false;
+  size_t at = 1;
+  auto takeNumber = [&] {
+    size_t begin = at;
+    while (at < text.size() && isdigit(uint8_t(text[at])))
+      ++at;
+    return at - begin;
+  };
+  size_t least = takeNumber(), most = 0;
+  if (at < text.size() && text[at] == ',') {
+    ++at;
+    most = takeNumber();
+  }
+  return least >= 1 && least <= 2 && most <= 2 && at < text.size() &&
+         text[at] == '}';
+}
+
 /// `expression` of Python's `re` in POSIX's syntax; nothing where it has more
-/// than that can say.
+/// than that can say, or than anybody writes.
 static std::optional<std::string> toPosix(std::string_view expression) {
+  constexpr size_t kLongest = 1000;
+  if (expression.size() > kLongest)
+    return std::nullopt;
   static constexpr char special[] = ".[]()|*+?{}^$\\";
   std::string result;
   bool inSet = false;
@@ -105,6 +129,8 @@ static std::optional<std::string> toPosix(std::string_view expression) {
     const char c = expression[i];
     const char next = i + 1 < expression.size() ? expression[i + 1] : 0;
     const bool isClass = next == 'd' || next == 'w';
+    if (c < ' ' || c > '~')
+      return std::nullopt;
     if (c == '\\' && isClass) {
       std::string set = next == 'd' ? "0-9" : "A-Za-z0-9_";
       result += inSet ? set : "[" + set + "]";
@@ -120,6 +146,10 @@ static std::optional<std::string> toPosix(std::string_view expression) {
       ++i;
     } else if (inSet && c == '[' && std::strchr(":.=", next)) {
       return std::nullopt; // a class of POSIX's
+    } else if (c == '{' && !inSet &&
+               !isSmallRepetition(expression.substr(i),
+                                  i ? expression[i - 1] : 0)) {
+      return std::nullopt;
     } else if (c == '(' && next == '?' && !inSet) {
       // Groups that are not remembered are groups; the rest looks ahead, or
       // back, or names.

@@ -184,6 +184,19 @@ TEST(ModuleNames, WhatASyntaxDoesNotHaveIsRefused) {
     EXPECT_THAT(errorOf(entry, ModuleNames::Components),
                 HasSubstr("of expressions, characters"))
         << entry;
+  // What would take any time or memory.
+  for (const char *entry :
+       {"(a{9}){9}", "a{9}{9}", "a{999}", "a{9", "{3}", "a{}"})
+    EXPECT_THAT(errorOf(entry, ModuleNames::Components),
+                HasSubstr("of expressions, characters"))
+        << entry;
+  for (size_t length : {500, 100000})
+    EXPECT_EQ(
+        errorOf((std::string(length, '(') + std::string(length, ')')).c_str(),
+                ModuleNames::Components)
+            .empty(),
+        length == 500);
+  EXPECT_EQ(errorOf("a{2}b{1,3}[c{]", ModuleNames::Components), "");
   for (const char *entry : {"gate", "gate.", "a.*.b", "a\\.b", "(?:a|b)c+?"})
     EXPECT_EQ(errorOf(entry, ModuleNames::Components), "");
 }
