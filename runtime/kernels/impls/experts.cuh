@@ -81,6 +81,24 @@ struct SortedChoices {
       weights[place] = factors[slot];
     }
   }
+  /// The same by a warp, of which each lane has read what the token chose for
+  /// its slot, and the factor.
+  template <int64_t held>
+  __device__ __forceinline__ void sort(const LaunchParams &p, int chosen,
+                                       float factor) {
+    static_assert(count <= 32, "a lane has a choice");
+    int lane = threadIdx.x % 32, place = 0;
+    int64_t mine = heldExpert<held>(p, chosen);
+    mine = mine < 0 ? held : mine;
+    for (int other = 0; other < count; ++other) {
+      int it = __shfl_sync(kFullWarp, static_cast<int>(mine), other);
+      place += it < mine || (it == mine && other < lane);
+    }
+    if (lane < count) {
+      slots[place] = mine < held ? lane : -1;
+      weights[place] = factor;
+    }
+  }
 };
 
 __device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }

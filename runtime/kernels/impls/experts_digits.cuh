@@ -134,13 +134,14 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   constexpr int kSlots = Experts::kCols, kRows = kTiles * 16;
   constexpr int kHidden = W2::kRows / held, kInner = W2::kCols;
   static_assert(kHidden % kRows == 0, "blocks of rows are whole");
+  if constexpr (W2::Global::kIsThere)
+    static_assert(W2::Global::kBlockRows % kRows == 0,
+                  "a block has one global scale");
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ SortedChoices<kSlots> choices;
   __shared__ float products[kSlots][kParts][kRows];
   __shared__ TokenRows<isQuantised, kEach, kParts> rows;
   allowNext();
-  if constexpr (cluster > 1)
-    beginInCluster();
   int token = blockIdx.y;
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int rank = blockIdx.x % cluster, firstRow = blockIdx.x / cluster * kRows;
@@ -150,37 +151,66 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
   uint8_t *codes = ring + Product::kRingBytes;
   // The choices were there before `up` began; its results are not yet. Nobody
   // waits for the count first: rows behind it have choices of nobody.
-  int chosen = slot < kSlots ? Experts::row(p.operands[2], token)[slot] : 0;
+  const auto *chosen = Experts::row(p.operands[2], token);
+  int mine = slot < kSlots ? chosen[slot] : 0;
+  int ofLane = lane < kSlots ? chosen[lane] : 0;
+  float factor = lane < kSlots ? Weights::row(p.operands[1], token)[lane] : 0;
+  if constexpr (cluster > 1)
+    beginInCluster();
   bool isToken = token < p.step->counts[extent];
-  int64_t expert = slot < kSlots && isToken ? heldExpert<held>(p, chosen) : -1;
+  int64_t expert = slot < kSlots && isToken ? heldExpert<held>(p, mine) : -1;
   Product product(p.operands + w2At, ring, part * units);
   typename Product::Companions companions[depth];
   auto fetch = [&](int tile) {
     if (tile < kTiles) {
       int row = static_cast<int>(expert) * kHidden + firstRow + tile * 16;
       typename Product::Rows sixteen = {{row, row + 8}};
-      product.fetch(sixteen, tile % depth);
       companions[tile % depth] = product.companionsOf(sixteen);
+      product.fetch(sixteen, tile % depth);
     } else {
       commitCopies();
     }
   };
+  // What is read behind copies waits for all of them. So one tile is on its way
+  // while `up` ends, then come the activations, and then the other tiles.
+  constexpr bool kEarly = Product::kRounds <= 2 && !isQuantised;
+  constexpr int kBefore = kEarly ? 1 : depth;
   if (expert >= 0)
 #pragma unroll
-    for (int tile = 0; tile < depth; ++tile)
+    for (int tile = 0; tile < kBefore; ++tile)
       fetch(tile);
-  if (rank == 0)
-    choices.template sort<Weights, Experts, held>(p, token);
   waitForPrevious();
   auto readInner =
       [row = inner + (static_cast<int64_t>(token) * kSlots + slot) * kInner](
           int column, float (&values)[8]) { readEight(row + column, values); };
+  typename Product::template Values<kEarly ? Product::kRounds : 1> early;
+  if constexpr (kEarly)
+    if (expert >= 0)
+      Product::template read<Product::kRounds>(early, 0, part * units,
+                                               readInner);
+  float global = 1;
+  if (W2::Global::kIsThere && expert >= 0)
+    global = product.globalOf(static_cast<int>(expert) * kHidden + firstRow);
+  __syncwarp(); // the assembler moves no copy before the reads
   if (expert >= 0)
     rows.template measure<Product>(its, part, part * units, readInner);
   if (isQuantised)
     __syncthreads();
+  if constexpr (!kEarly)
+    if (expert >= 0)
+      Product::encode(codes, part * units, rows.reader(its, readInner));
   if (expert >= 0)
-    Product::encode(codes, part * units, rows.reader(its, readInner));
+#pragma unroll
+    for (int tile = kBefore; tile < depth; ++tile)
+      fetch(tile);
+  if constexpr (kEarly)
+    if (expert >= 0) {
+      Product::template write<Product::kRounds>(codes, 0, early);
+      __syncwarp();
+    }
+  // Nor does it use the number before it is needed: that would be a wait.
+  if constexpr (W2::Global::kIsThere)
+    asm volatile("" : "+f"(global));
   if constexpr (cluster > 1)
     waitForCluster();
 #pragma unroll
@@ -188,7 +218,10 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
     float sums[2] = {};
     if (expert >= 0) {
       Product::template wait<depth - 1>();
-      product.multiply(codes, tile % depth, companions[tile % depth], sums);
+      typename Product::Companions &those = companions[tile % depth];
+      if constexpr (W2::Global::kIsThere)
+        those.globals[0] = those.globals[1] = global;
+      product.multiply(codes, tile % depth, those, sums);
       if constexpr (kTiles > depth)
         if (Product::kMeets)
           __syncwarp();
@@ -204,6 +237,8 @@ __device__ void expertsDownDigits(const LaunchParams &p, const float *inner) {
           *to = sums[half];
       }
   }
+  if (rank == 0 && warp == 0)
+    choices.template sort<held>(p, ofLane, factor);
   if constexpr (cluster > 1) {
     arriveAtCluster();
     waitForCluster();

@@ -98,8 +98,9 @@ struct DigitItems {
     auto fetch = [&](int it, int stage) {
       if (it < items) {
         typename Product::Rows rows = rowsOf(it);
-        product.fetch(rows, stage);
+        // What comes to registers would wait behind the copies.
         companions[stage] = product.companionsOf(rows);
+        product.fetch(rows, stage);
       } else {
         commitCopies();
       }

@@ -71,6 +71,9 @@ __device__ __forceinline__ uint32_t f16Pair(float a, float b) {
 __device__ __forceinline__ float2 bf16Values(uint32_t pair) {
   return __bfloat1622float2(*reinterpret_cast<__nv_bfloat162 *>(&pair));
 }
+__device__ __forceinline__ float2 f16Values(uint32_t pair) {
+  return __half22float2(*reinterpret_cast<__half2 *>(&pair));
+}
 
 /// The power of two p, at least 2^-126, with p <= value < 2 p for what lies
 /// between; both p and 1 / p are normal.

@@ -30,7 +30,8 @@ namespace saddle::device {
 //===--- Codes ------------------------------------------------------------===//
 
 /// How codes become numbers of the tensor cores: operands() makes a step of
-/// kStep columns of a stretch. Bytes stand for eight columns, of which column i
+/// kStep columns of a stretch, in each of kSets operands whose products are
+/// added. Bytes stand for eight columns, of which column i
 /// is byte place(i); a code's value is (byte - kZero) * kUnit. Made from a zero
 /// that the assembler does not know.
 template <typename Codes>
@@ -38,7 +39,7 @@ struct CodeBytes;
 
 template <int zero>
 struct CodeBytes<Nibbles<zero>> {
-  static constexpr int kBits = 4, kStep = 8, kZero = zero;
+  static constexpr int kBits = 4, kStep = 8, kZero = zero, kSets = 1;
   using Part = int8_t;
   static constexpr bool kSigned = false;
   static constexpr float kUnit = 1;
@@ -48,7 +49,7 @@ struct CodeBytes<Nibbles<zero>> {
     return i % 2 * 4 + i / 2;
   }
   __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
-                                           int step, uint32_t &low,
+                                           int step, int, uint32_t &low,
                                            uint32_t &high) const {
     low = words[step] & 0x0f0f0f0fu;
     high = words[step] >> 4 & 0x0f0f0f0fu;
@@ -56,10 +57,11 @@ struct CodeBytes<Nibbles<zero>> {
 };
 
 /// Twice the number is an integer of at most 12; 16 more, and bytes have no
-/// sign.
+/// sign. The first operand has the codes without a sign and zeros for the
+/// others, the second one the others: the tensor cores have time to add them.
 template <>
 struct CodeBytes<E2M1> {
-  static constexpr int kBits = 4, kStep = 8, kZero = 16;
+  static constexpr int kBits = 4, kStep = 8, kZero = 16, kSets = 2;
   using Part = int8_t;
   static constexpr bool kSigned = false;
   static constexpr float kUnit = 0.5f;
@@ -69,11 +71,11 @@ struct CodeBytes<E2M1> {
       : positives(0x13121110u + nothing), negatives(0x0d0e0f10u + nothing) {}
   static __host__ __device__ constexpr int place(int i) { return i; }
   __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
-                                           int step, uint32_t &low,
+                                           int step, int set, uint32_t &low,
                                            uint32_t &high) const {
-    uint32_t word = words[step], other = word ^ 0x88888888u;
-    low = bytesOf(word, other);
-    high = bytesOf(word >> 16, other >> 16);
+    uint32_t codes = set == 0 ? words[step] : words[step] ^ 0x88888888u;
+    low = bytesOf(codes, set);
+    high = bytesOf(codes >> 16, set);
   }
 
 private:
@@ -81,29 +83,26 @@ private:
 
   /// The bytes of four codes. prmt looks a code's low bits up; with the fourth
   /// bit it takes the sign of what it finds, eight times: none here.
-  __device__ __forceinline__ uint32_t bytesOf(uint32_t codes,
-                                              uint32_t others) const {
-    uint32_t positive, negative;
+  __device__ __forceinline__ uint32_t bytesOf(uint32_t codes, int set) const {
+    uint32_t bytes, first = set == 0 ? positives : negatives,
+                    last = set == 0 ? 0x1c181614u : 0x04080a0cu;
     asm("prmt.b32 %0, %1, %2, %3;"
-        : "=r"(positive)
-        : "r"(positives), "r"(0x1c181614u), "r"(codes));
-    asm("prmt.b32 %0, %1, %2, %3;"
-        : "=r"(negative)
-        : "r"(negatives), "r"(0x04080a0cu), "r"(others));
-    return positive | negative;
+        : "=r"(bytes)
+        : "r"(first), "r"(last), "r"(codes));
+    return bytes;
   }
 };
 
 template <int zero>
 struct CodeBytes<Bytes<zero>> {
-  static constexpr int kBits = 8, kStep = 8, kZero = zero;
+  static constexpr int kBits = 8, kStep = 8, kZero = zero, kSets = 1;
   using Part = int8_t;
   static constexpr bool kSigned = false;
   static constexpr float kUnit = 1;
   explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
   static __host__ __device__ constexpr int place(int i) { return i; }
   __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
-                                           int step, uint32_t &low,
+                                           int step, int, uint32_t &low,
                                            uint32_t &high) const {
     low = words[step * 2];
     high = words[step * 2 + 1];
@@ -120,12 +119,12 @@ struct CodeBytes<Numbers> : CodeBytes<Bytes<0>> {
 /// Floats of eight bits, each of which is an f16 number.
 template <>
 struct CodeBytes<e4m3> {
-  static constexpr int kBits = 8, kStep = 4, kZero = 0;
+  static constexpr int kBits = 8, kStep = 4, kZero = 0, kSets = 1;
   static constexpr float kUnit = 1;
   using Part = f16;
   explicit __device__ __forceinline__ CodeBytes(uint32_t) {}
   __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
-                                           int step, uint32_t &low,
+                                           int step, int, uint32_t &low,
                                            uint32_t &high) const {
     e4m3PairsToF16(words[step], low, high);
   }
@@ -252,7 +251,8 @@ struct DigitProduct {
 #pragma unroll
         for (int u = 0; u < units; u += 2)
           copyAsync16(to + u * 1024 + fours * 512,
-                      from + (firstUnit + u < kStretches / 4
+                      from + (kStretches % (units * 4) == 0 ||
+                                      firstUnit + u < kStretches / 4
                                   ? u * 64
                                   : -firstUnit * 64));
       }
@@ -303,12 +303,16 @@ struct DigitProduct {
         for (int i = 0; i < kHeld<Zero>; ++i)
           result.zeros[i][half] = __ldg(entryOf<Zero>(zeros, i));
       }
-      result.globals[half] = 1;
-      if constexpr (Global::kIsThere)
-        result.globals[half] =
-            __ldg(Global::row(operands[Weights::kOperands - 1], 0, row));
+      result.globals[half] = globalOf(row);
     }
     return result;
+  }
+  /// The global scale of a row; 1 where there is none.
+  __device__ __forceinline__ float globalOf(int row) const {
+    if constexpr (Global::kIsThere)
+      return __ldg(Global::row(operands[Weights::kOperands - 1], 0, row));
+    else
+      return 1;
   }
 
   /// Eight columns for each of 32 lanes: what a warp encodes at a time.
@@ -390,29 +394,38 @@ struct DigitProduct {
         b[i] =
             reinterpret_cast<const Vector<uint32_t, 4> *>(digits + u * next)[i];
       const uint8_t *unit = token + u * kUnitBytes;
+      float unitSums[2] = {};
       float factor = reinterpret_cast<const float *>(unit + kFactorsAt)[t];
       Vector<uint32_t, 4> codes[2];
 #pragma unroll
       for (int half = 0; half < 2; ++half)
         codes[half] = loadCodes(placeOf(stage, u, half));
+      float scales[2][kParts];
+      if constexpr (!kRowScale)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          scalesOf(scaleBits(companions, stage, u, half), scales[half]);
 #pragma unroll
       for (int part = 0; part < kParts; ++part) {
         std::conditional_t<kFloats, float, int> d[4] = {};
 #pragma unroll
         for (int i = 0; i < kSteps / kParts; ++i) {
           int step = part * (kSteps / kParts) + i;
-          uint32_t a[2][2];
-#pragma unroll
-          for (int half = 0; half < 2; ++half)
-            bytes.operands(codes[half], step, a[half][0], a[half][1]);
           uint32_t b0 = b[step / 2][step % 2 * 2],
                    b1 = b[step / 2][step % 2 * 2 + 1];
-          if constexpr (kFloats)
-            mmaF16(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
-          else if constexpr (Codes::kSigned)
-            mmaS8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
-          else
-            mmaU8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
+#pragma unroll
+          for (int set = 0; set < Codes::kSets; ++set) {
+            uint32_t a[2][2];
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+              bytes.operands(codes[half], step, set, a[half][0], a[half][1]);
+            if constexpr (kFloats)
+              mmaF16(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
+            else if constexpr (Codes::kSigned)
+              mmaS8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
+            else
+              mmaU8(d, a[0][0], a[1][0], a[0][1], a[1][1], b0, b1);
+          }
         }
         int sum = 0;
         if constexpr (Zero::kIsThere || Codes::kZero != 0)
@@ -429,19 +442,20 @@ struct DigitProduct {
             product = static_cast<float>(d[half * 2] * 256 + d[half * 2 + 1] -
                                          zero * sum);
           if constexpr (kRowScale)
-            sums[half] += product * factor;
+            unitSums[half] += product;
           else
-            sums[half] +=
-                product *
-                (factor * scaleOf(scaleBits(companions, stage, u, half), part));
+            unitSums[half] += product * scales[half][part];
         }
       }
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        sums[half] += unitSums[half] * factor;
     }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float scale = Codes::kUnit;
       if constexpr (kRowScale)
-        scale *= scaleOf(companions.scales[0][half], 0);
+        scale *= rowScaleOf(companions.scales[0][half]);
       if constexpr (Global::kIsThere)
         scale = Weights::kGlobalDivides ? scale / companions.globals[half]
                                         : scale * companions.globals[half];
@@ -631,14 +645,29 @@ private:
           kFullWarp, static_cast<uint32_t>(held[unit / 4][half]), unit % 4, 4));
   }
 
-  static __device__ __forceinline__ float scaleOf(ScaleBits bits, int part) {
+  static __device__ __forceinline__ float rowScaleOf(ScaleBits bits) {
+    float scales[kParts];
+    scalesOf(bits, scales);
+    return scales[0];
+  }
+  /// The scales of a stretch.
+  static __device__ __forceinline__ void scalesOf(ScaleBits bits,
+                                                  float (&scales)[kParts]) {
     if constexpr (std::is_same_v<ScaleBits, float>) {
-      return bits;
+      scales[0] = bits;
+    } else if constexpr (kParts == 2 &&
+                         std::is_same_v<typename Scale::Element, e4m3>) {
+      float2 both = f16Values(e4m3PairToF16(bits));
+      scales[0] = both.x;
+      scales[1] = both.y;
     } else {
-      typename Scale::Element scale;
-      reinterpret_cast<uint8_t &>(scale) =
-          static_cast<uint8_t>(bits >> part * 8);
-      return toFloat(scale);
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        typename Scale::Element scale;
+        reinterpret_cast<uint8_t &>(scale) =
+            static_cast<uint8_t>(bits >> part * 8);
+        scales[part] = toFloat(scale);
+      }
     }
   }
   static __device__ __forceinline__ Vector<uint32_t, 4>

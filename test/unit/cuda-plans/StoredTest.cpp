@@ -62,6 +62,23 @@ TEST_F(StoredKernelTest, OneTokenMeetsCodesAsIntegers) {
   EXPECT_EQ(p.workspaceBytes, 8u * 768 * 4);
 }
 
+TEST_F(StoredKernelTest, APairOfCtasThatAreAloneMultipliesTheSecondProduct) {
+  // Four choices take more than half of the shared memory, so that 128 CTAs are
+  // on 128 multiprocessors, and less than two thirds: twelve warps have two
+  // stages of 16 rows with four units, and as many of the token.
+  KernelPlan p = plan(experts(1, 1536));
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 2, 4, 3, 4, 2, 3>(p, "));
+  EXPECT_EQ(p.functions[1].sharedBytes,
+            12u * (2 * 4 * (1024 + 16 * 4) + 4 * 336));
+  EXPECT_EQ(p.functions[1].grid[0], 128u);
+  EXPECT_EQ(p.functions[1].cluster, 2u);
+  EXPECT_EQ(p.functions[1].block, 384u);
+  EXPECT_EQ(p.functions[1].residentBlocks, 1);
+  // Those of two tokens would come one after the other.
+  EXPECT_THAT(plan(experts(2, 1536)).functions[1].body,
+              HasSubstr(", 4, 2, 3, 4, 3, 3>(p, "));
+}
+
 TEST_F(StoredKernelTest, LongRowsOfTheSecondProductTakeMoreWarps) {
   // A choice for each CTA, and warps with four units each of 16 and of 24.
   EXPECT_THAT(plan(experts(1, 2048)).functions[1].body,

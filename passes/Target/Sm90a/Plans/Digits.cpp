@@ -192,25 +192,28 @@ struct DownShape {
 } // namespace
 
 /// The division whose CTAs leave the fewest multiprocessors idle, with warps
-/// enough for each; then the one in which the
-/// fewest CTAs encode the same activations.
+/// enough for each; then one whose CTAs cannot share a multiprocessor, so that
+/// each gets its own, and are at most pairs, which find room everywhere; then
+/// the one in which the fewest CTAs encode the same activations.
 static std::optional<DownShape> chooseDown(const ExpertsLaunch &op) {
   constexpr int64_t kWarpsEnough = 12;
   std::optional<DownShape> best;
-  std::tuple<int64_t, int64_t, int64_t, int64_t> bestOf;
+  std::tuple<int64_t, int64_t, bool, int64_t, int64_t, int64_t> bestOf;
   int64_t hidden = op.hidden();
+  const Operand *global = op.stored2.globalScale;
   for (int64_t choices : {8, 4, 2, 1}) {
     int64_t cluster = ceilDiv(op.slots(), choices);
     if (cluster > 8 || choices >= 2 * op.slots()) // of what a cluster can have
       continue;
     std::optional<DigitShape> shape =
-        DigitShape::of(op.stored2, hidden, std::max<int64_t>(8 / choices, 1));
+        DigitShape::of(op.stored2, hidden, kWarpsEnough / choices);
     if (!shape) // longer rows
       shape = DigitShape::of(op.stored2, hidden, 16 / choices);
     if (!shape)
       continue;
     for (int64_t tiles : {1, 2, 3, 4, 6}) {
-      if (hidden % (16 * tiles) != 0)
+      if (hidden % (16 * tiles) != 0 ||
+          (global && global->blockRows % (16 * tiles) != 0))
         continue;
       DownShape down = {*shape, choices, cluster, tiles, 1};
       for (int64_t depth = tiles; depth >= std::min<int64_t>(tiles, 2);
@@ -219,8 +222,8 @@ static std::optional<DownShape> chooseDown(const ExpertsLaunch &op) {
         if (depth * down.shape.held > 36)
           continue;
         int64_t sums = op.slots() * down.shape.warps * tiles * 64;
-        int64_t fits =
-            kSharedMemory / (down.shape.sharedBytes(1, choices) + sums + 2048);
+        int64_t bytes = down.shape.sharedBytes(1, choices) + sums + 2048;
+        int64_t fits = kSharedMemory / bytes;
         int64_t registers = 20 / down.warps();
         down.resident = std::min({fits, registers, int64_t(4)});
         if (down.resident < 1)
@@ -229,11 +232,19 @@ static std::optional<DownShape> chooseDown(const ExpertsLaunch &op) {
         int64_t each = ceilDiv(ctas, kMultiprocessors);
         int64_t busy = 40 * ctas / (each * kMultiprocessors);
         int64_t warps = std::min(each, down.resident) * down.warps();
+        // One that takes two thirds at most begins while a CTA of `up` is
+        // still there.
+        bool isAlone = fits == 1 && ctas * op.tokens() <= kMultiprocessors &&
+                       bytes * 3 <= kSharedMemory * 2 && cluster <= 2;
         // As many choices as leave room for two CTAs; and what fits is asked
-        // for at a time.
-        std::tuple<int64_t, int64_t, int64_t, int64_t> of = {
-            busy, std::min(warps, kWarpsEnough), -ctas * choices,
-            std::min<int64_t>(down.resident, 2)};
+        // for at a time, but as little as makes a CTA alone.
+        std::tuple<int64_t, int64_t, bool, int64_t, int64_t, int64_t> of = {
+            busy,
+            std::min(warps, kWarpsEnough),
+            isAlone,
+            -ctas * choices,
+            std::min<int64_t>(down.resident, 2),
+            isAlone ? -depth : depth};
         if (best && of <= bestOf)
           continue;
         best = down;
