@@ -32,7 +32,6 @@ struct Attention {
   using Query = Q;
   using Keys = Cache;
   using Result = Out;
-  static constexpr int kExtent = extent;
   static constexpr int kHeadDim = headDim;
   static constexpr int kPageSize = pageSize;
   static constexpr int kSplits = splits;

@@ -187,7 +187,7 @@ __device__ void linearPanel(const LaunchParams &p, const void *x,
     wgmmaFence();
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-      WgmmaLines<T, kEights>::add(products, tokens + 2 * i, rows + 2 * i);
+      wgmmaLines<T, true>(products, tokens + 2 * i, rows + 2 * i);
     wgmmaCommit();
     float first = 1, second = 1;
     if constexpr (Scale::kIsThere) {

@@ -17,7 +17,8 @@
 #include "runtime/kernels/ptx/copy_async.cuh"
 #include "runtime/kernels/ptx/load_matrix.cuh"
 #include "runtime/kernels/ptx/tensor_map.cuh"
-#include "runtime/kernels/ptx/wgmma_tiles.cuh"
+#include "runtime/kernels/ptx/wgmma_lines.cuh"
+#include "runtime/kernels/ptx/wgmma_rows.cuh"
 #include "runtime/kernels/shared/tile.h"
 #include "runtime/kernels/tile/decode.cuh"
 #include "runtime/kernels/tile/matrix.cuh"
@@ -485,11 +486,11 @@ private:
         uint64_t rows = rowsAt(at + kTokenBytes, (place.wave + wave) * 2);
         float products[16][4];
         wgmmaFence();
-        wgmmaTilesE4m3<false>(products, tokens + 2 * part * kSteps,
-                              rows + 2 * part * kSteps);
+        wgmmaLines<T, false>(products, tokens + 2 * part * kSteps,
+                             rows + 2 * part * kSteps);
 #pragma unroll
         for (int i = part * kSteps + 1; i < (part + 1) * kSteps; ++i)
-          wgmmaTilesE4m3<true>(products, tokens + 2 * i, rows + 2 * i);
+          wgmmaLines<T, true>(products, tokens + 2 * i, rows + 2 * i);
         wgmmaCommit();
         float factors[2][2];
         loadFactors(factors, part, place.token, (place.wave + wave) * 2);
