@@ -4,9 +4,6 @@
 #include "models/Common/WeightSpec.h"
 
 #include <algorithm>
-#include <cctype>
-#include <cstring>
-#include <regex.h>
 
 namespace saddle {
 
@@ -14,59 +11,6 @@ static constexpr char expressionMark[] = "re:";
 
 static bool isExpression(const std::string &entry) {
   return entry.compare(0, sizeof expressionMark - 1, expressionMark) == 0;
-}
-
-//===--- Globs ------------------------------------------------------------===//
-
-/// Whether the element of a glob at its front is `c`: a character, ? for any,
-/// or a set as Python's fnmatch has it. `rest` is what is behind the element.
-static bool matchesElement(std::string_view glob, char c,
-                           std::string_view &rest) {
-  rest = glob.substr(1);
-  if (glob.front() == '?')
-    return true;
-  bool negated = glob.size() > 1 && glob[1] == '!';
-  // A ] that comes first belongs to the set.
-  size_t first = negated ? 2 : 1, end = glob.find(']', first + 1);
-  if (glob.front() != '[' || end == std::string_view::npos)
-    return glob.front() == c;
-  rest = glob.substr(end + 1);
-  bool found = false;
-  for (size_t i = first; i < end; ++i) {
-    bool isRange = i + 2 < end && glob[i + 1] == '-';
-    found |= isRange ? glob[i] <= c && c <= glob[i + 2] : glob[i] == c;
-    i += isRange ? 2 : 0;
-  }
-  return found != negated;
-}
-
-/// Whether `glob`, in which * stands for any text, is all of `name` or of the
-/// name of a module above it.
-static bool matchesGlob(std::string_view glob, std::string_view name) {
-  // What stands behind the last * may begin later; nothing before it need.
-  std::string_view retry;
-  size_t retryAt = std::string_view::npos;
-  for (size_t at = 0;;) {
-    if (!glob.empty() && glob.front() == '*') {
-      glob.remove_prefix(1);
-      retry = glob;
-      retryAt = at;
-      continue;
-    }
-    if (glob.empty() && (at == name.size() || name[at] == '.'))
-      return true;
-    std::string_view rest;
-    if (!glob.empty() && at < name.size() &&
-        matchesElement(glob, name[at], rest)) {
-      glob = rest;
-      ++at;
-      continue;
-    }
-    if (retryAt >= name.size()) // npos, too
-      return false;
-    glob = retry;
-    at = ++retryAt;
-  }
 }
 
 /// Where the components of a name begin, and one behind its end.
@@ -78,136 +22,6 @@ static std::vector<size_t> componentStarts(const std::string &name) {
   starts.push_back(name.size() + 1);
   return starts;
 }
-
-static bool matchesGlobOrComponent(const std::string &glob,
-                                   const std::string &name) {
-  if (matchesGlob(glob, name))
-    return true;
-  if (glob.find('.') != std::string::npos)
-    return false;
-  const std::vector<size_t> starts = componentStarts(name);
-  for (size_t i = 0; i + 1 < starts.size(); ++i)
-    if (matchesGlob(glob, std::string_view(name).substr(
-                              starts[i], starts[i + 1] - 1 - starts[i])))
-      return true;
-  return false;
-}
-
-//===--- Expressions ------------------------------------------------------===//
-
-/// Whether "{2}" or "{1,3}" stands at its front, behind `last`. Of groups and
-/// large numbers there is none: nested, they take any time and memory.
-static bool isSmallRepetition(std::string_view text, char last) {
-  if (last == 0 || std::strchr("(|)}*+?", last))
-    return false;
-  size_t at = 1;
-  auto takeNumber = [&] {
-    size_t begin = at;
-    while (at < text.size() && isdigit(uint8_t(text[at])))
-      ++at;
-    return at - begin;
-  };
-  size_t least = takeNumber(), most = 0;
-  if (at < text.size() && text[at] == ',') {
-    ++at;
-    most = takeNumber();
-  }
-  return least >= 1 && least <= 2 && most <= 2 && at < text.size() &&
-         text[at] == '}';
-}
-
-/// `expression` of Python's `re` in POSIX's syntax; nothing where it has more
-/// than that can say, or than anybody writes.
-static std::optional<std::string> toPosix(std::string_view expression) {
-  constexpr size_t kLongest = 1000;
-  if (expression.size() > kLongest)
-    return std::nullopt;
-  static constexpr char special[] = ".[]()|*+?{}^$\\";
-  std::string result;
-  bool inSet = false;
-  for (size_t i = 0; i < expression.size(); ++i) {
-    const char c = expression[i];
-    const char next = i + 1 < expression.size() ? expression[i + 1] : 0;
-    const bool isClass = next == 'd' || next == 'w';
-    if (c < ' ' || c > '~')
-      return std::nullopt;
-    if (c == '\\' && isClass) {
-      std::string set = next == 'd' ? "0-9" : "A-Za-z0-9_";
-      result += inSet ? set : "[" + set + "]";
-      ++i;
-    } else if (c == '\\') {
-      // Within a set a backslash is a character of POSIX's.
-      if (next == 0 || isalnum(uint8_t(next)) ||
-          (inSet && std::strchr("]^-\\", next)))
-        return std::nullopt;
-      if (!inSet && std::strchr(special, next))
-        result += c;
-      result += next;
-      ++i;
-    } else if (inSet && c == '[' && std::strchr(":.=", next)) {
-      return std::nullopt; // a class of POSIX's
-    } else if (c == '{' && !inSet &&
-               !isSmallRepetition(expression.substr(i),
-                                  i ? expression[i - 1] : 0)) {
-      return std::nullopt;
-    } else if (c == '(' && next == '?' && !inSet) {
-      // Groups that are not remembered are groups; the rest looks ahead, or
-      // back, or names.
-      if (expression.substr(i, 3) != "(?:")
-        return std::nullopt;
-      result += c;
-      i += 2;
-    } else if (c == '?' && !inSet && i > 0 &&
-               std::strchr("*+?}", expression[i - 1]) &&
-               (i < 2 || expression[i - 2] != '\\')) {
-      // As little text as possible: whether there is any is the same.
-    } else {
-      result += c;
-      inSet = inSet ? c != ']' : c == '[';
-      // A ] that comes first belongs to the set.
-      if (c == '[' && (next == ']' || next == '^')) {
-        result += next;
-        ++i;
-        if (next == '^' && expression.substr(i + 1, 1) == "]") {
-          result += ']';
-          ++i;
-        }
-      }
-    }
-  }
-  return result;
-}
-
-/// An expression of Python's `re`, as far as POSIX has it, that a name begins
-/// with.
-class ModuleNames::Expression {
-public:
-  enum End { Anywhere, AfterComponent };
-  explicit Expression(std::string_view expression, End end = Anywhere) {
-    std::optional<std::string> posix = toPosix(expression);
-    compiled =
-        posix &&
-        regcomp(&regex,
-                ("^(" + *posix + ")" + (end == AfterComponent ? "([.]|$)" : ""))
-                    .c_str(),
-                REG_EXTENDED | REG_NOSUB) == 0;
-  }
-  Expression(const Expression &) = delete;
-  Expression &operator=(const Expression &) = delete;
-  ~Expression() {
-    if (compiled)
-      regfree(&regex);
-  }
-
-  bool isValid() const { return compiled; }
-  bool matches(const std::string &name) const {
-    return compiled && regexec(&regex, name.c_str(), 0, nullptr, 0) == 0;
-  }
-
-private:
-  bool compiled = false;
-  regex_t regex;
-};
 
 //===--- Lists ------------------------------------------------------------===//
 
@@ -271,16 +85,19 @@ ModuleNames::ModuleNames(std::vector<std::string> entries, Syntax syntax)
                        : name);
       break;
     case Entry::Part:
-    case Entry::Glob:
       patterns.push_back({name, nullptr});
       break;
+    case Entry::Glob:
+      patterns.push_back({name, NamePattern::ofGlob(name)});
+      break;
     case Entry::Marked:
-      patterns.push_back({name, std::make_shared<const Expression>(
-                                    name.substr(sizeof expressionMark - 1))});
+      patterns.push_back({name, std::make_shared<const NamePattern>(
+                                    name.substr(sizeof expressionMark - 1),
+                                    NamePattern::Anywhere)});
       break;
     case Entry::Expression:
-      patterns.push_back({name, std::make_shared<const Expression>(
-                                    name, Expression::AfterComponent)});
+      patterns.push_back({name, std::make_shared<const NamePattern>(
+                                    name, NamePattern::AfterComponent)});
       break;
     }
   }
@@ -315,13 +132,12 @@ ModuleNames ModuleNames::read(ConfigReader &reader, const char *key,
 
 void ModuleNames::checkEntries(ConfigReader &reader, const char *key) const {
   for (const Pattern &pattern : patterns)
-    if (pattern.expression && !pattern.expression->isValid())
+    if (pattern.compiled && !pattern.compiled->error().empty())
       reader.fail(key,
-                  "expected module names%s, found \"%s\"; of expressions, "
-                  "characters, ., \\d, \\w, [], (), |, *, +, ?, {}, ^ and $ "
-                  "are implemented",
+                  "expected module names%s, found \"%s\", which is no "
+                  "expression: %s",
                   syntax == Components ? "" : " or \"re:\" and an expression",
-                  pattern.text.c_str());
+                  pattern.text.c_str(), pattern.compiled->error().c_str());
   for (const std::string &name : names) {
     const Entry kind = kindOf(name, syntax);
     if (kind == Entry::Marked || kind == Entry::Expression)
@@ -369,12 +185,11 @@ bool ModuleNames::matchesPlain(const std::string &name) const {
 bool ModuleNames::matchesOne(const std::string &name) const {
   if (matchesPlain(name))
     return true;
-  for (const Pattern &pattern : patterns)
-    if (pattern.expression     ? pattern.expression->matches(name)
-        : syntax == Substrings ? name.find(pattern.text) != std::string::npos
-                               : matchesGlobOrComponent(pattern.text, name))
-      return true;
-  return false;
+  return std::any_of(
+      patterns.begin(), patterns.end(), [&](const Pattern &pattern) {
+        return pattern.compiled ? pattern.compiled->matches(name)
+                                : name.find(pattern.text) != std::string::npos;
+      });
 }
 
 ModuleNames::Match ModuleNames::match(const std::string &module,

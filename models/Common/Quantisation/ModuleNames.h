@@ -4,6 +4,7 @@
 #define SADDLE_MODELS_COMMON_QUANTISATION_MODULENAMES_H
 
 #include "models/Common/ConfigReader.h"
+#include "models/Common/Quantisation/NamePattern.h"
 
 #include <memory>
 #include <set>
@@ -73,10 +74,9 @@ private:
   bool matchesOne(const std::string &name) const;
   bool matchesPlain(const std::string &name) const;
 
-  class Expression;
   struct Pattern {
-    std::string text; // of a glob or a part of a name
-    std::shared_ptr<const Expression> expression;
+    std::string text;
+    std::shared_ptr<const NamePattern> compiled; // null: any part of a name
   };
 
   std::vector<std::string> names; // as they were given

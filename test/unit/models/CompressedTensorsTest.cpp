@@ -103,7 +103,7 @@ TEST(CompressedTensors, OtherSchemesAreRefused) {
                     "for each channel");
   EXPECT_THAT(groupError(R"({"weights": {"symmetric": false}})"),
               HasSubstr("weights.symmetric: expected true"));
-  EXPECT_THAT(groupError(R"x({"targets": ["re:(?=.*q_proj)"]})x"),
+  EXPECT_THAT(groupError(R"x({"targets": ["re:(q_proj"]})x"),
               HasSubstr("group_0.targets: expected module names or \"re:\" and "
                         "an expression"));
 }
@@ -130,9 +130,9 @@ TEST(CompressedTensors, OtherFilesAreRefused) {
       errorOf(R"({"quantization_config": {"ignore": ["*.gate"]}})"),
       HasSubstr("quantization_config.ignore: expected module names of"));
   EXPECT_THAT(
-      errorOf(R"({"quantization_config": {"ignore": ["re:(?i)gate"]}})"),
+      errorOf(R"({"quantization_config": {"ignore": ["re:(gate"]}})"),
       HasSubstr("quantization_config.ignore: expected module names or \"re:\" "
-                "and an expression, found \"re:(?i)gate\"; of expressions"));
+                "and an expression, found \"re:(gate\""));
 }
 
 /// What the import says about a folder of this format after a change.
