@@ -38,8 +38,8 @@ TEST(DriverTest, ErrorsKeepNameNumberAndText) {
   old.cuGetErrorName = old.cuGetErrorString = [](CUresult, const char **) {
     return CUDA_ERROR_INVALID_VALUE;
   };
-  EXPECT_EQ(old.check(CUresult(12345), "cuLaunchKernel").message(),
-            "cuLaunchKernel: unknown error (12345): the driver has no text for "
+  EXPECT_EQ(old.check(CUresult(1001), "cuLaunchKernel").message(),
+            "cuLaunchKernel: unknown error (1001): the driver has no text for "
             "it");
   EXPECT_EQ(fake.driver.check(CUDA_ERROR_NO_DEVICE, "x").code(),
             StatusCode::Unsupported);

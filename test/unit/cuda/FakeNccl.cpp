@@ -24,8 +24,7 @@ static NcclResult answer(const std::string &call, const std::string &text) {
 static NcclResult end(NcclComm *comm, const char *how) {
   std::lock_guard<std::mutex> lock(fake.mutex);
   fake.calls.push_back(how + std::to_string(comm->rank));
-  --fake.liveComms;
-  delete comm;
+  fake.liveComms.erase(comm);
   return NcclResult::Success;
 }
 
@@ -61,9 +60,10 @@ NcclResult ncclCommInitRank(NcclComm **comm, int ranks, NcclId, int rank) {
       answer("ncclCommInitRank",
              "init " + std::to_string(rank) + "/" + std::to_string(ranks));
   if (result == NcclResult::Success) {
-    *comm = new NcclComm{rank};
+    auto made = std::make_shared<NcclComm>(NcclComm{rank});
     std::lock_guard<std::mutex> lock(fake.mutex);
-    ++fake.liveComms;
+    fake.liveComms[made.get()] = made;
+    *comm = made.get();
   }
   return result;
 }

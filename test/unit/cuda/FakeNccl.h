@@ -8,6 +8,8 @@
 #include "runtime/src/cuda/Nccl.h"
 
 #include <functional>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -45,7 +47,9 @@ struct FakeNccl {
   std::mutex mutex;
   std::vector<std::string> calls;
   uint64_t callCount = 0; // of those that may fail
-  int liveComms = 0;
+  /// Communicators that nobody has ended; nobody does when the group that
+  /// makes them fails.
+  std::map<const void *, std::shared_ptr<void>> liveComms;
 };
 
 } // namespace saddle::cuda

@@ -3,6 +3,8 @@
 
 #include "test/unit/engine/Mutate.h"
 
+#include <gmock/gmock.h>
+
 using namespace saddle;
 using namespace saddle::schema;
 
