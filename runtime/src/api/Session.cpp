@@ -2,6 +2,8 @@
 
 #include <saddle/session.h>
 
+#include <cstring>
+
 using namespace saddle;
 using namespace saddle::api;
 
@@ -145,8 +147,18 @@ static_assert(int(session::LogitsWanted::None) == SADDLE_LOGITS_NONE &&
               int(session::LogitsWanted::All) == SADDLE_LOGITS_ALL);
 
 /// C lets an enum hold any number.
-static bool isLegal(saddle_logits_t logits) {
-  return logits >= SADDLE_LOGITS_NONE && logits <= SADDLE_LOGITS_ALL;
+/// C passes any number for an enumerator, which C++ may not even read as one.
+static int numberOf(const saddle_logits_t &logits) {
+  int number = 0;
+  static_assert(sizeof number == sizeof logits, "as C has them");
+  std::memcpy(&number, &logits, sizeof number);
+  return number;
+}
+
+static bool isLegal(const saddle_logits_t &logits) {
+  int number = numberOf(logits);
+  return number == SADDLE_LOGITS_NONE || number == SADDLE_LOGITS_LAST ||
+         number == SADDLE_LOGITS_ALL;
 }
 
 static session::SequenceInput fromC(const saddle_input_t &input) {
@@ -179,7 +191,7 @@ static saddle_status_t takeInputs(saddle_session_t *session,
       return toC(makeError(StatusCode::InvalidArgument,
                            "input %zu: logits is %d, expected %d (none), %d "
                            "(last) or %d (all)",
-                           i, int(inputs[i].logits), SADDLE_LOGITS_NONE,
+                           i, numberOf(inputs[i].logits), SADDLE_LOGITS_NONE,
                            SADDLE_LOGITS_LAST, SADDLE_LOGITS_ALL));
     session->inputs.push_back(fromC(inputs[i]));
   }
