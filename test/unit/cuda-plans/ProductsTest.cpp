@@ -319,6 +319,16 @@ TEST_F(M25PlanTest, PanelsOfRowsMeetUpTo64Tokens) {
               HasSubstr("linearTile<"));
 }
 
+TEST_F(M25PlanTest, PanelsOfLongRowsDoNotFit) {
+  // 512 stages, whose factors take 512 x (64 + 3) x 4 = 137,216 bytes, leave
+  // room for the ring in all of the shared memory only; 1024 stages none.
+  KernelPlan p = plan(projection(64, 3072, 512 * 128));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("PanelShape<24, 8>"));
+  EXPECT_EQ(p.products[0].ways, 2u + 3); // one panel, a stream, tiles
+  EXPECT_THAT(plan(projection(64, 3072, 1024 * 128)).functions[1].body,
+              HasSubstr("linearStream<"));
+}
+
 TEST_F(M25PlanTest, PanelsHaveWholeLinesAndPairs) {
   // Of bf16 a line is 64 columns. 2,048 columns are 32 stages of 10,240 bytes.
   auto plain = [&](int64_t cols, int64_t outStride) {

@@ -161,6 +161,8 @@ static std::vector<Division> panelsOf(const StreamShape &shape,
     std::vector<Division> ways;
     for (int64_t most : {kSharedMemory, kSharedMemory / 2}) {
       PanelShape panel(rows, ceilDiv(w.shape[1], columns), scaled, most);
+      if (panel.sharedBytes() > most) // factors of all stages are there
+        continue;
       Division way = Division::panel(rows, panel.depth);
       if (!llvm::is_contained(ways, way))
         ways.push_back(way);
