@@ -146,7 +146,6 @@ static_assert(int(session::LogitsWanted::None) == SADDLE_LOGITS_NONE &&
               int(session::LogitsWanted::Last) == SADDLE_LOGITS_LAST &&
               int(session::LogitsWanted::All) == SADDLE_LOGITS_ALL);
 
-/// C lets an enum hold any number.
 /// C passes any number for an enumerator, which C++ may not even read as one.
 static int numberOf(const saddle_logits_t &logits) {
   int number = 0;

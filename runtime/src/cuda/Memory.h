@@ -93,8 +93,9 @@ using GraphExec = Owned<GraphExecTraits>;
 /// the error: "rank 2: arena \"kv\"".
 StatusOr<DeviceMemory> allocateDevice(const Device &device, uint64_t bytes,
                                       const std::string &what);
-/// Page-locked host memory that every device can reach.
+/// Of new host memory.
 enum class Content { Zero, Undefined };
+/// Page-locked host memory that every device can reach.
 StatusOr<PinnedMemory> allocatePinned(const Device &device, uint64_t bytes,
                                       const std::string &what,
                                       Content content = Content::Zero);
