@@ -60,29 +60,9 @@ struct SortedChoices {
   int slots[count]; // -1 from the first one on that is not held here
   float weights[count];
 
-  /// Everything is there after the next barrier.
-  template <typename Weights, typename Experts, int64_t held>
-  __device__ __forceinline__ void sort(const LaunchParams &p, int64_t token) {
-    const int32_t *chosen = Experts::row(p.operands[2], token);
-    const float *factors = Weights::row(p.operands[1], token);
-    for (int slot = threadIdx.x; slot < count; slot += blockDim.x) {
-      // Those of other ranks come last, in any case.
-      auto key = [&](int i) {
-        int64_t expert = heldExpert<held>(p, chosen[i]);
-        return expert < 0 ? held : expert;
-      };
-      int64_t mine = key(slot);
-      int place = 0;
-      for (int other = 0; other < count; ++other) {
-        int64_t it = key(other);
-        place += it < mine || (it == mine && other < slot);
-      }
-      slots[place] = mine < held ? slot : -1;
-      weights[place] = factors[slot];
-    }
-  }
-  /// The same by a warp, of which each lane has read what the token chose for
-  /// its slot, and the factor.
+  /// By a warp, of which each lane has read what the token chose for its slot,
+  /// and the factor. Choices of other ranks come last, in any case. Everything
+  /// is there after the next barrier.
   template <int64_t held>
   __device__ __forceinline__ void sort(const LaunchParams &p, int chosen,
                                        float factor) {

@@ -26,11 +26,11 @@ __device__ void expertsUpDecode(const LaunchParams &p, float *inner) {
   using Gated = GatedRows<W13, held, Shape, Stream, Scale>;
   extern __shared__ __align__(16) uint8_t shared[];
   int token = blockIdx.z, slot = blockIdx.y;
-  if (token >= p.step->counts[extent])
-    return;
-  int64_t expert =
-      heldExpert<held>(p, Experts::row(p.operands[At::kExperts], token)[slot]);
-  if (expert < 0)
+  // Both loads at once: rows behind the count have choices of nobody.
+  int32_t chosen = Experts::row(p.operands[At::kExperts], token)[slot];
+  bool isToken = token < p.step->counts[extent];
+  int64_t expert = heldExpert<held>(p, chosen);
+  if (!isToken || expert < 0)
     return;
   WarpShare<Shape, Stream> share(shared);
   int ctaColumn = blockIdx.x * Gated::kCtaColumns;
@@ -90,16 +90,11 @@ __device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
   uint8_t *codes = ring + Stream::kRingBytes;
   // The choices were there before the first function began; its results are
   // not yet.
-  bool sorted = false;
-  auto sortAndWait = [&] {
-    if (!sorted)
-      choices.template sort<Weights, Experts, held>(p, token);
-    sorted = true;
-    waitForPrevious();
-  };
+  const int32_t *chosen = Experts::row(p.operands[At::kExperts], token);
+  int ofLane = lane < kSlots ? chosen[lane] : 0;
+  float factor = lane < kSlots ? Weights::row(p.operands[1], token)[lane] : 0;
   for (int slot = warp; slot < kSlots; slot += blockDim.x / 32) {
-    int64_t expert = heldExpert<held>(
-        p, Experts::row(p.operands[At::kExperts], token)[slot]);
+    int64_t expert = heldExpert<held>(p, chosen[slot]);
     if (expert < 0)
       continue;
     typename Stream::Source source;
@@ -113,8 +108,11 @@ __device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
     Stream stream;
     stream.clear();
     stream.template begin<Resident::kGroup, Scale::kBlockCols>(
-        source, ring, 0, Stream::kStages, sortAndWait);
-    Resident::Encoder::encode(codes, 1, 0, 1, [&](int) {
+        source, ring, 0, Stream::kStages, waitForPrevious);
+    // All that registers hold at once: the loads of a second round would follow
+    // the codes of the first.
+    constexpr int kAtOnce = Resident::kGroups < 12 ? Resident::kGroups : 12;
+    Resident::Encoder::template encode<kAtOnce>(codes, 1, 0, 1, [&](int) {
       return inner + (static_cast<int64_t>(token) * kSlots + slot) * W2::kCols;
     });
     Resident::attach(source, codes);
@@ -128,7 +126,9 @@ __device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
         products[slot][i * 16 + 8 + lane / 4] = stream.sums[i][0][2];
       }
   }
-  sortAndWait();
+  if (warp == 0)
+    choices.template sort<held>(p, ofLane, factor);
+  waitForPrevious();
   __syncthreads();
   int row = threadIdx.x;
   if (row >= Shape::kRows || firstRow + row >= kHidden)

@@ -111,8 +111,8 @@ __device__ __forceinline__ void combineRmsNormRouter(const LaunchParams &p,
   Gammas early;
   if (kRounds == 1 && first * kCount < kCols)
     early = gammasAt(first * kCount);
-  waitForPrevious();
   int count = static_cast<int>(p.step->counts[extent]);
+  waitForPrevious();
 
   float squares = 0;
   if (token < count)

@@ -20,8 +20,8 @@ struct TokenCodes {
 
   /// Groups that a warp encodes together, so that their loads and shuffles
   /// overlap: group `first` of all tokens' and every `step`-th behind it.
+  template <int kCount>
   struct Batch {
-    static constexpr int kCount = 4;
     GroupEncoder<group> encoders[kCount];
 
     /// The groups of `total`; rowOf(token) is a row of T.
@@ -71,28 +71,28 @@ struct TokenCodes {
   };
 
   /// Warps 0 .. warps - 1 encode tokens 0 .. count - 1, rowOf(token). Calls
-  /// between() when the first loads are under way: what is fetched before them
-  /// comes before them.
-  template <typename RowOf, typename Between>
+  /// between() when the loads of the first `batch` groups are under way: what
+  /// is fetched before them comes before them.
+  template <int batch = 4, typename RowOf, typename Between>
   static __device__ __forceinline__ void encode(uint8_t *codes, int count,
                                                 int warp, int warps,
                                                 RowOf rowOf, Between between) {
     int total = (count < most ? count : most) * kGroups;
-    Batch batch;
+    Batch<batch> groups;
     if (warp < total)
-      batch.load(warp, warps, total, rowOf);
+      groups.load(warp, warps, total, rowOf);
     between();
     for (int i = warp; i < total;) {
-      batch.store(codes, i, warps, total);
-      i += Batch::kCount * warps;
+      groups.store(codes, i, warps, total);
+      i += batch * warps;
       if (i < total)
-        batch.load(i, warps, total, rowOf);
+        groups.load(i, warps, total, rowOf);
     }
   }
-  template <typename RowOf>
+  template <int batch = 4, typename RowOf>
   static __device__ __forceinline__ void
   encode(uint8_t *codes, int count, int warp, int warps, RowOf rowOf) {
-    encode(codes, count, warp, warps, rowOf, [] {});
+    encode<batch>(codes, count, warp, warps, rowOf, [] {});
   }
 
   /// Encodes `count` columns of a token, from `column` on, that a lane has in

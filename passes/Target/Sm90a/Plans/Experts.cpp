@@ -194,7 +194,7 @@ struct DecodeShapes {
 static std::vector<Division> decodeWays(const ExpertsLaunch &op) {
   constexpr int64_t kMostTokens = 16;
   std::optional<StreamTypes> types = streamTypes(op);
-  if (!types || !types->codes || op.tokens() > kMostTokens || op.slots() > 64)
+  if (!types || !types->codes || op.tokens() > kMostTokens || op.slots() > 32)
     return {};
   int64_t upRows = chooseUpRows(op), downRows = 16;
   std::vector<Division> ways;
