@@ -2,6 +2,7 @@
 
 #include "runtime/src/cpu/Kernels.h"
 #include "runtime/src/engine/Validate.h"
+#include "test/gpu/KernelCheck/ChoiceSlack.h"
 #include "test/gpu/KernelCheck/Compare.h"
 #include "test/gpu/KernelCheck/RoundingSlack.h"
 
@@ -111,6 +112,12 @@ StatusOr<double> checkRun(const LaunchCase &launch, const Operands &shared,
     views.push_back(operand->view());
   std::vector<std::vector<float>> slack =
       roundingSlack(*launch.kernel, views, launch.rank, sample.size());
+  std::vector<View> foundViews;
+  for (const auto &operand : found)
+    foundViews.push_back(operand->view());
+  // Before rows of `found` are put back.
+  std::optional<ChoiceSlack> ofChoices =
+      choiceSlack(*launch.kernel, views, foundViews, sample);
   double worst = 0;
   for (size_t i = 0; i < found.size(); ++i) {
     if (isReadOnly(launch, i))
@@ -122,11 +129,13 @@ StatusOr<double> checkRun(const LaunchCase &launch, const Operands &shared,
     // All of a cache is real.
     bool rows = isRowWise(launch, i);
     uint64_t pages = rows ? 0 : found[i]->view().shape[0];
-    SADDLE_ASSIGN_OR_RETURN(double error,
-                            compareOutput(launch, i, rows ? run.count : pages,
-                                          rows ? sample : sampleOf(pages, 0),
-                                          expected[i]->view(), *before[i],
-                                          *found[i], slack));
+    SADDLE_ASSIGN_OR_RETURN(
+        double error,
+        compareOutput(launch, i, rows ? run.count : pages,
+                      rows ? sample : sampleOf(pages, 0), expected[i]->view(),
+                      *before[i], *found[i],
+                      ofChoices && ofChoices->weights == i ? ofChoices->slack
+                                                           : slack));
     worst = std::max(worst, error);
   }
   return worst;
