@@ -138,24 +138,21 @@ __device__ __forceinline__ void forEachHeldPart(const LaunchParams &p,
   }
 }
 
-/// Rounds the rows of held pairs, as roundToGroups does; `to` may be `values`.
+/// Rounds the rows of held pairs in place, as roundToGroups does.
 template <int extent, int64_t group, int64_t inner, typename Experts,
-          int64_t held, typename To>
-__device__ void roundInner(const LaunchParams &p, const float *values, To *to) {
+          int64_t held>
+__device__ void roundInner(const LaunchParams &p, void *values) {
   constexpr int64_t kGroups = (inner + group - 1) / group;
   forEachHeldPart<extent, kGroups, Experts, held>(p, [&](int64_t pair,
                                                          int64_t part) {
     int64_t first = part * group;
-    const float *row = values + pair * inner + first;
-    To *rounded = to + pair * inner + first;
+    float *row = static_cast<float *>(values) + pair * inner + first;
     int count = static_cast<int>(inner - first < group ? inner - first : group);
     float scale = encodeLongGroup(
         count, [&](int64_t k) { return row[k]; },
-        [&](int64_t k, e4m3 code) {
-          rounded[k] = fromFloat<To>(toFloat(code));
-        });
+        [&](int64_t k, e4m3 code) { row[k] = toFloat(code); });
     for (int k = threadIdx.x % 32; k < count; k += 32)
-      rounded[k] = fromFloat<To>(toFloat(rounded[k]) * scale);
+      row[k] *= scale;
   });
 }
 

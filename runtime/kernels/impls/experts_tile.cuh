@@ -39,10 +39,11 @@ setTileTokens(typename Product::Source &source, const void *x,
 }
 
 /// The factors of an expert's rows from `row` on, if it is `there`.
-template <typename Scale, typename Source>
-__device__ __forceinline__ void setRowFactors(Source &source, const void *scale,
-                                              int expert, int row, bool there) {
-  if constexpr (Scale::kIsThere) {
+template <typename Scale, typename Product>
+__device__ __forceinline__ void setRowFactors(typename Product::Source &source,
+                                              const void *scale, int expert,
+                                              int row, bool there) {
+  if constexpr (Scale::kIsThere && !Product::kRowsScaleLater) {
     source.rowFactors = static_cast<const float *>(scale);
     source.rowFactor =
         there ? offsetFrom(scale, Scale::row(scale, expert, row)) : -1;
@@ -91,8 +92,11 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
                                  item * 128 + run / 2 * 64;
           int run = Product::feeder() % Product::kRuns;
           int column = item * 128 + run / 2 * 64;
-          setRowFactors<Scale>(source, p.operands[At::kScale13], block.expert,
-                               run % 2 * kInner + column, column < kInner);
+          setRowFactors<Scale, Product>(source, p.operands[At::kScale13],
+                                        block.expert, run % 2 * kInner + column,
+                                        column < kInner);
+          if constexpr (Product::kRowsScaleLater)
+            source.item += block.expert * kItems;
           product.template feed<true>(source);
         });
     product.endFeeding();
@@ -103,17 +107,31 @@ expertsUpTiles(const LaunchParams &p, const Plan *plan, const void *x,
         [&](auto &sums, auto place, auto divided, int item, int count) {
           constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
           float values[8 * kSums][4];
+          int expert = 0;
+          if constexpr (Product::kRowsScaleLater) {
+            expert = item / kItems;
+            item %= kItems;
+          }
 #pragma unroll
           for (int wave = 0; wave < kSums; ++wave)
 #pragma unroll
-            for (int j = 0; j < 8; ++j)
+            for (int j = 0; j < 8; ++j) {
+              float2 gates = {1, 1}, ups = {1, 1};
+              if constexpr (Product::kRowsScaleLater) {
+                int column = item * 128 + (place.wave + wave) * 64 + j * 8;
+                gates = factorsOfRows<Scale>(p.operands[At::kScale13], expert,
+                                             column, kInner);
+                ups = factorsOfRows<Scale>(p.operands[At::kScale13], expert,
+                                           kInner + column, 2 * kInner);
+              }
 #pragma unroll
               for (int i = 0; i < 4; ++i) {
                 // As of 16 bits: they become codes of fewer.
-                float gate = sums[wave][j][i];
-                values[wave * 8 + j][i] =
-                    gated<bf16>(gate, gate) * sums[wave][j + 8][i];
+                float gate = sums[wave][j][i] * (i % 2 ? gates.y : gates.x);
+                float up = sums[wave][j + 8][i] * (i % 2 ? ups.y : ups.x);
+                values[wave * 8 + j][i] = gated<bf16>(gate, gate) * up;
               }
+            }
           finish(product, values, place.token, divided, count - place.token,
                  product.targets() + place.token, item * 128 + place.wave * 64);
         });
@@ -204,8 +222,10 @@ __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
           for (int run = 0; run < Product::kSourceRuns; ++run)
             source.runRow[run] = expert * kHidden + firstRow + run * 64;
           int row = firstRow + Product::feeder() % Product::kRuns * 64;
-          setRowFactors<Scale>(source, p.operands[At::kScale2], expert, row,
-                               row < kHidden);
+          setRowFactors<Scale, Product>(source, p.operands[At::kScale2], expert,
+                                        row, row < kHidden);
+          if constexpr (Product::kRowsScaleLater)
+            source.item += expert * kItems;
           product.template feed<true>(source);
         });
     product.endFeeding();
@@ -216,15 +236,24 @@ __device__ void expertsDownTile(const LaunchParams &p, const Plan *plan,
         [&](auto &sums, auto place, auto, int item, int count) {
           constexpr int kSums = sizeof(sums) / sizeof(sums[0]);
           const int32_t *pairs = product.targets() + place.token;
+          int expert = 0;
+          if constexpr (Product::kRowsScaleLater) {
+            expert = item / kItems;
+            item %= kItems;
+          }
           int firstRow = item * Product::kRows + place.wave * 128;
 #pragma unroll
-          for (int i = 0; i < kSums; ++i)
+          for (int i = 0; i < kSums; ++i) {
+            if constexpr (Product::kRowsScaleLater)
+              scaleRows<Scale>(sums[i], p.operands[At::kScale2], expert,
+                               firstRow + i * 128, kHidden);
             storeResults(sums[i], product.scratch(), count - place.token,
                          kHidden - firstRow - i * 128, [&](int token) {
                            return products +
                                   static_cast<int64_t>(pairs[token]) * kHidden +
                                   firstRow + i * 128;
                          });
+          }
         });
   }
 }

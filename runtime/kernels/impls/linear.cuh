@@ -11,9 +11,9 @@
 
 namespace saddle::device {
 
-/// out = what dynamic quantisation in groups of `group` makes of x, rounded to
-/// To, dense. A warp takes a group.
-template <int extent, int64_t group, typename X, typename To = float>
+/// out = what dynamic quantisation in groups of `group` makes of x, in fp32 and
+/// dense. A warp takes a group.
+template <int extent, int64_t group, typename X>
 __device__ void roundToGroups(const LaunchParams &p, const void *x, void *out) {
   constexpr int64_t kGroups = (X::kCols + group - 1) / group;
   int64_t total = static_cast<int64_t>(p.step->counts[extent]) * kGroups;
@@ -23,15 +23,15 @@ __device__ void roundToGroups(const LaunchParams &p, const void *x, void *out) {
        i < total; i += warps) {
     int64_t first = i % kGroups * group;
     const typename X::Element *from = X::row(x, i / kGroups) + first;
-    To *to = static_cast<To *>(out) + i / kGroups * X::kCols + first;
+    float *to = static_cast<float *>(out) + i / kGroups * X::kCols + first;
     int count =
         static_cast<int>(X::kCols - first < group ? X::kCols - first : group);
     float scale = encodeLongGroup(
         count, [&](int64_t k) { return toFloat(from[k]); },
-        [&](int64_t k, e4m3 code) { to[k] = fromFloat<To>(toFloat(code)); });
+        [&](int64_t k, e4m3 code) { to[k] = toFloat(code); });
     // The same lane wrote it.
     for (int k = threadIdx.x % 32; k < count; k += 32)
-      to[k] = fromFloat<To>(toFloat(to[k]) * scale);
+      to[k] *= scale;
   }
 }
 

@@ -68,6 +68,30 @@ __device__ __forceinline__ int itemsOfCta(int items) {
   return after > 0 ? (after - 1) / (static_cast<int>(gridDim.x) / ctas) + 1 : 0;
 }
 
+/// The factors of rows that a lane has of eight, as TileProduct gives products:
+/// of the member's rows `first` and behind; those from `end`, a multiple of 8,
+/// on nobody takes.
+template <typename Scale>
+__device__ __forceinline__ float2 factorsOfRows(const void *scales, int member,
+                                                int first, int end) {
+  int row = min(first, end - 8) + threadIdx.x % 4 * 2;
+  return {*Scale::row(scales, member, row),
+          *Scale::row(scales, member, row + 1)};
+}
+
+/// Products of 128 rows from `first` on, times those.
+template <typename Scale>
+__device__ __forceinline__ void scaleRows(float (&sums)[16][4],
+                                          const void *scales, int member,
+                                          int first, int end) {
+#pragma unroll
+  for (int j = 0; j < 16; ++j) {
+    float2 factors = factorsOfRows<Scale>(scales, member, first + j * 8, end);
+    sums[j][0] *= factors.x, sums[j][1] *= factors.y;
+    sums[j][2] *= factors.x, sums[j][3] *= factors.y;
+  }
+}
+
 /// out = x w^T. `Product` is a TileProduct of X and W; `Scale` is NoCompanion
 /// for weights whose products need no factors. `weights` are those of W, `maps`
 /// is Product's.
@@ -105,16 +129,18 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
         source.runRow[run] = firstRow + run * 64;
       if constexpr (Tokens::kScaled) {
         source.tokenFactors = static_cast<const float *>(factors);
-        source.rowFactors = static_cast<const float *>(p.operands[2]);
         source.tokenFactor = -1;
         if (token < source.count)
           source.tokenFactor =
               offsetFrom(factors, Tokens::row(factors, firstToken + token));
-        int row = firstRow + Product::feeder() * 64;
-        source.rowFactor = -1;
-        if (row < W::kRows)
-          source.rowFactor =
-              offsetFrom(p.operands[2], Scale::row(p.operands[2], 0, row));
+        if constexpr (!Product::kRowsScaleLater) {
+          source.rowFactors = static_cast<const float *>(p.operands[2]);
+          int row = firstRow + Product::feeder() * 64;
+          source.rowFactor = -1;
+          if (row < W::kRows)
+            source.rowFactor =
+                offsetFrom(p.operands[2], Scale::row(p.operands[2], 0, row));
+        }
       }
       product.feed(source);
     }
@@ -130,13 +156,17 @@ __device__ void linearTile(const LaunchParams &p, const void *x,
           int firstToken = at.tokenBlock * kTokens + place.token;
           int firstRow = at.rowBlock * Product::kRows + place.wave * 128;
 #pragma unroll
-          for (int i = 0; i < kSums; ++i)
+          for (int i = 0; i < kSums; ++i) {
+            if constexpr (Product::kRowsScaleLater)
+              scaleRows<Scale>(sums[i], p.operands[2], 0, firstRow + i * 128,
+                               W::kRows);
             storeResults(sums[i], product.scratch(), count - place.token,
                          static_cast<int>(W::kRows) - firstRow - i * 128,
                          [&](int token) {
                            return Out::row(out, firstToken + token) + firstRow +
                                   i * 128;
                          });
+          }
         });
   }
   product.end();

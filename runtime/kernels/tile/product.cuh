@@ -58,7 +58,8 @@ struct TileRows<StoredWeights<W, Codes, Scale, Zero, Global, divides>> {
 /// X is a matrix of e4m3 or of bf16, and so are the rows of W (TileRows). With
 /// scaleColumns > 0, the product of each that many columns (64 or 128 codes) is
 /// multiplied by one factor for a token, for `tokenGroup` columns, and one for
-/// 64 rows, for `weightGroup`.
+/// 64 rows, for `weightGroup`. With weightGroup 0, rows have factors of their
+/// own, which whoever takes the products multiplies by (scaleRows).
 template <typename X, typename W, TokenOrder order, int groups, int waves,
           int depth, int scaleColumns = 0, int tokenGroup = 1,
           int weightGroup = 1>
@@ -81,6 +82,7 @@ struct TileProduct {
   static_assert(!kFences || depth > kBehind + 1, "others have stages, too");
   static constexpr int kStageColumns = TileLayout::kLineBytes / sizeof(T);
   static constexpr bool kScaled = scaleColumns > 0;
+  static constexpr bool kRowsScaleLater = kScaled && weightGroup == 0;
   static constexpr int kParts = kScaled ? kStageColumns / scaleColumns : 1;
   static_assert(!kScaled || kStageColumns % (kScaled ? scaleColumns : 1) == 0,
                 "a stage has whole groups of scales");
@@ -397,11 +399,12 @@ private:
                      source.tokenFactors + source.tokenFactor +
                          (bytes ? column / tokenGroup : 0),
                      bytes);
-      if (feeder() < kRuns && source.rowFactor >= 0)
-        copyAsync<4>(to + (part * (kTokens + kRuns) + kTokens) * 4,
-                     source.rowFactors + source.rowFactor +
-                         (bytes ? column / weightGroup : 0),
-                     bytes);
+      if constexpr (!kRowsScaleLater)
+        if (feeder() < kRuns && source.rowFactor >= 0)
+          copyAsync<4>(to + (part * (kTokens + kRuns) + kTokens) * 4,
+                       source.rowFactors + source.rowFactor +
+                           (bytes ? column / weightGroup : 0),
+                       bytes);
     }
   }
 
@@ -465,7 +468,8 @@ private:
     float tokens[2] = {loadShared(tokenAt), loadShared(tokenAt + 32)};
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      float row = loadShared(at + (kTokens + run + i) * 4);
+      float row =
+          kRowsScaleLater ? 1.0f : loadShared(at + (kTokens + run + i) * 4);
       factors[i][0] = tokens[0] * row;
       factors[i][1] = tokens[1] * row;
     }

@@ -78,18 +78,6 @@ struct GroupEncoder {
   }
 };
 
-/// The same in one step: the codes of up to `most` values and their scale.
-template <int most, typename T>
-__device__ __forceinline__ void encodeGroup(const T *from, int count,
-                                            e4m3 *codes, float *scaleOut) {
-  GroupEncoder<most> encoder;
-  encoder.load(from, count);
-  float scale = groupScale(warpMax(encoder.largest()));
-  encoder.store(count, scale, [&](int k, e4m3 code) { codes[k] = code; });
-  if (threadIdx.x % 32 == 0)
-    *scaleOut = scale;
-}
-
 /// The same for groups of 128 values at multiples of four, of which each lane
 /// has four.
 template <typename T>
@@ -172,6 +160,26 @@ __device__ __forceinline__ float encodeLongGroup(int64_t count, Read read,
   for (int64_t i = lane; i < count; i += 32)
     write(i, fromFloat<e4m3>(divisor.divide(read(i))));
   return scale;
+}
+
+/// A warp encodes the first min(count, most) values, and their scale.
+template <int most, typename T>
+__device__ __forceinline__ void encodeGroup(const T *from, int count,
+                                            e4m3 *codes, float *scaleOut) {
+  auto write = [&](int64_t k, e4m3 code) { codes[k] = code; };
+  float scale;
+  if constexpr (most <= kMostGroupValues) {
+    GroupEncoder<most> encoder;
+    encoder.load(from, count);
+    scale = groupScale(warpMax(encoder.largest()));
+    encoder.store(count, scale, write);
+  } else {
+    scale = encodeLongGroup(
+        count < most ? count : most,
+        [&](int64_t k) { return toFloat(from[k]); }, write);
+  }
+  if (threadIdx.x % 32 == 0)
+    *scaleOut = scale;
 }
 
 } // namespace saddle::device

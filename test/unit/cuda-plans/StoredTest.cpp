@@ -1,3 +1,4 @@
+#include "passes/Target/Sm90a/Plans/Products.h"
 #include "test/unit/cuda-plans/StoredFixture.h"
 
 namespace saddle::cuda {
@@ -197,7 +198,7 @@ TEST_F(StoredKernelTest, ManyTokensMeetDecodedRows) {
   EXPECT_EQ(headerOf(wide), "impls/linear_tile.cuh");
 }
 
-TEST_F(StoredKernelTest, TokensQuantisedByRowsAreRoundedBefore) {
+TEST_F(StoredKernelTest, RowsOfCodesAreScaledBehindTheirSums) {
   // FP8 with a scale for each row, whose activations have one, too.
   auto quantised = [&](int64_t group, Operand scales) {
     return launch("linear",
@@ -209,17 +210,58 @@ TEST_F(StoredKernelTest, TokensQuantisedByRowsAreRoundedBefore) {
   Operand ofRows = scale("w_scale", {8192, 1}, 1, 3072);
   KernelPlan p = plan(quantised(3072, ofRows));
   ASSERT_EQ(p.functions.size(), 2u);
-  EXPECT_EQ(p.functions[0].body,
-            "roundToGroups<1, 3072, Matrix<bf16, 64, 3072, 3072>, bf16>(p, "
-            "p.operands[0], p.workspace);");
-  EXPECT_THAT(p.functions[1].body,
-              HasSubstr("(p, p.workspace, nullptr, nullptr);"));
-  EXPECT_EQ(p.workspaceBytes, 64u * 3072 * 2);
+  EXPECT_THAT(
+      p.functions[0].body,
+      HasSubstr("encodeRows<1, 3072, Matrix<bf16, 64, 3072, 3072>, "
+                "Matrix<e4m3, 64, 3072, 3072>, Matrix<f32, 64, 1, 1>>("));
+  // A stage has 128 columns, a token one factor for 3072, rows none in the
+  // ring.
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 128, 3072, 0>, Companion<"));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("ScaledTokens<Matrix<f32, 64, "));
+  // Codes, factors, and the maps of 132 CTAs at the next multiple of 256.
+  EXPECT_EQ(p.workspaceBytes,
+            64u * 3072 + 256 + uint64_t(TileShape::mapBytes()));
   // One scale in all.
-  EXPECT_EQ(headerOf(quantised(3072, scale("w_scale", {1, 1}, 8192, 3072))),
-            "impls/linear_tile.cuh");
+  EXPECT_THAT(
+      plan(quantised(3072, scale("w_scale", {1, 1}, 8192, 3072)))
+          .functions[1]
+          .body,
+      HasSubstr(", 128, 3072, 0>, Companion<Matrix<f32, 1, 1, 1>, 8192"));
+  // Two tokens are multiplied digit by digit, and rows that are no multiple of
+  // eight by kernels for any shape.
+  LaunchDesc odd = quantised(3072, scale("w_scale", {8196, 1}, 1, 3072));
+  odd.operands[1] = operand("w", e4m3(), {8196, 3072});
+  odd.operands.back() = operand("out", bf16(), {64, 8196});
+  EXPECT_EQ(headerOf(odd), "impls/linear.cuh");
   // Groups of columns are none that these kernels quantise by.
   EXPECT_EQ(headerOf(quantised(1024, ofRows)), "impls/linear.cuh");
+}
+
+TEST_F(StoredKernelTest, ExpertsWhoseRowsHaveScalesMeetTokensAsCodes) {
+  auto quantised = [&](int64_t tokens, int64_t inner, int64_t group) {
+    return launch("experts",
+                  {operand("x", bf16(), {tokens, 3072}),
+                   operand("weights", f32(), {tokens, 8}),
+                   operand("experts", i32(), {tokens, 8}),
+                   operand("w13", e4m3(), {256, 2 * inner, 3072}),
+                   of("w13_scale", f32(), {256, 2 * inner}, 3072, 3072),
+                   operand("w2", e4m3(), {256, 3072, inner}),
+                   of("w2_scale", f32(), {256, 3072}, inner, inner),
+                   operand("out", bf16(), {tokens, 3072})},
+                  {{"act_group", group}});
+  };
+  KernelPlan p = plan(quantised(2048, 1536, 3072));
+  EXPECT_THAT(p.headers, ElementsAre("impls/experts_tile.cuh"));
+  ASSERT_EQ(p.functions.size(), 5u); // prepare, up, inner, down, combine
+  EXPECT_THAT(p.functions[1].body, HasSubstr(", 128, 3072, 0>, Companion<"));
+  EXPECT_THAT(p.functions[2].body, HasSubstr("encodeInner<3072, 1536, "));
+  EXPECT_THAT(p.functions[3].body, HasSubstr(", 128, 1536, 0>, Companion<"));
+  // From three tokens on; 160 activations are no runs of 64 rows, and groups
+  // of columns are none that rows are scaled by.
+  EXPECT_EQ(headerOf(quantised(3, 1536, 3072)), "impls/experts_tile.cuh");
+  EXPECT_EQ(headerOf(quantised(2, 1536, 3072)), "impls/experts_digits.cuh");
+  EXPECT_EQ(headerOf(quantised(2048, 160, 3072)), "impls/experts.cuh");
+  EXPECT_EQ(headerOf(quantised(2048, 1536, 1024)), "impls/experts.cuh");
 }
 
 TEST_F(StoredKernelTest, ExpertsWithManyTokensMeetDecodedRows) {

@@ -54,55 +54,29 @@ int64_t saddle::cuda::decodedBits(const StoredWeight &weight, int64_t rows) {
   return bits;
 }
 
-/// Fewer tokens than this of codes of four bits are multiplied as they stream
-/// (tile/packed.cuh); one or two of codes of eight do so more slowly in tiles.
-static int64_t leastTokens(int64_t bits) { return bits == 4 ? 33 : 3; }
-
-bool saddle::cuda::canQuantiseRows(const Operand &weight, int64_t group,
-                                   int64_t cols) {
-  return group == 0 || (group >= cols && isa<Float8E4M3FNType>(weight.element));
-}
-
-/// What quantisation by whole rows makes of x, in bf16 at the beginning of the
-/// workspace; `x` and `from` then are that.
-static FunctionPlan roundFunction(const LaunchDesc &launch, int64_t group,
-                                  std::string &x, std::string &from,
-                                  std::string at) {
-  const Operand &tokens = launch.operands[0];
-  FunctionPlan function = anyShapeFunction(
-      "round",
-      formatv("roundToGroups<{0}, {1}, {2}, bf16>(p, {3}, {4});",
-              extentNumber(launch), group, x, from, at),
-      tokens.shape[0]);
-  x = formatv("Matrix<bf16, {0}, {1}, {1}>", tokens.shape[0], tokens.shape[1]);
-  from = std::move(at);
-  return function;
+int64_t saddle::cuda::leastDecodedTokens(int64_t bits) {
+  return bits == 4 ? 33 : 3;
 }
 
 std::optional<KernelPlan>
 saddle::cuda::planLinearDecoded(const LaunchDesc &launch,
                                 const StoredWeight &w) {
   const Operand &x = launch.operands[0], &out = launch.operands.back();
-  int64_t tokens = x.shape[0], rows = w.elements.shape[0], cols = w.cols();
-  int64_t bits = decodedBits(w, rows), group = launch.integer("act_group");
+  int64_t tokens = x.shape[0], rows = w.elements.shape[0];
+  int64_t bits = decodedBits(w, rows);
   if (bits == 0 || !canPlaceTokens(x) || !canWriteTiles(out) ||
-      !canQuantiseRows(w.elements, group, cols) || tokens < leastTokens(bits))
+      launch.integer("act_group") > 0 || tokens < leastDecodedTokens(bits))
     return std::nullopt;
   TileShape tile = tileFor(tokens, rows, 0, bits);
   KernelPlan plan;
   plan.headers = {"impls/linear_tile.cuh"};
-  std::string xType = matrixType(x), from = "p.operands[0]", weights = w.type();
-  if (group > 0) {
-    plan.headers.push_back("impls/linear.cuh");
-    plan.functions.push_back(
-        roundFunction(launch, group, xType, from, "p.workspace"));
-    plan.workspaceBytes = uint64_t(tokens * cols) * 2;
-  }
+  std::string xType = matrixType(x), weights = w.type();
   plan.functions.push_back(tile.function(
-      group > 0 ? "product" : "",
-      formatv("linearTile<{0}, {1}, {2}, {3}, {4}>(p, {5}, nullptr, nullptr);",
+      "",
+      formatv("linearTile<{0}, {1}, {2}, {3}, {4}>(p, p.operands[0], nullptr, "
+              "nullptr);",
               extentNumber(launch), xType, weights, matrixType(out),
-              tile.text(xType, weights), from),
+              tile.text(xType, weights)),
       ceilDiv(rows, tile.rows()) * ceilDiv(tokens, tile.tokens())));
   return plan;
 }
@@ -112,13 +86,12 @@ saddle::cuda::planExpertsDecoded(const ExpertsLaunch &op) {
   constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
   int64_t bits = decodedBits(op.stored13, 2 * op.inner());
   if (bits == 0 || decodedBits(op.stored2, op.hidden()) != bits ||
-      !canPlaceTokens(op.x) || !op.out.element.isBF16() ||
-      !canQuantiseRows(op.w13, op.group, std::max(op.hidden(), op.inner())) ||
+      !canPlaceTokens(op.x) || !op.out.element.isBF16() || op.group > 0 ||
       op.inner() % 64 != 0 || op.hidden() % 8 != 0 || op.held() > 2048 ||
       op.pairs() > kLargest || op.held() * 2 * op.inner() > kLargest ||
       op.held() * op.hidden() > kLargest ||
       (bits == 4 ? op.tokensPerExpert() <= 12
-                 : op.tokens() < leastTokens(bits)))
+                 : op.tokens() < leastDecodedTokens(bits)))
     return std::nullopt;
   TileShape tile(2, 2, 0, bits);
   int64_t held = op.held(), pairs = op.pairs(), tokens = tile.tokens();
@@ -130,30 +103,20 @@ saddle::cuda::planExpertsDecoded(const ExpertsLaunch &op) {
   std::string inner = workspace.add("bf16", pairs * op.inner() * 2);
   // Weights and activations have been rounded to bf16: once more is too much.
   std::string products = workspace.add("float", pairs * op.hidden() * 4);
-  std::string xType = matrixType(op.x), from = "p.operands[0]",
-              w13 = op.stored13.type(), w2 = op.stored2.type();
+  std::string xType = matrixType(op.x), w13 = op.stored13.type(),
+              w2 = op.stored2.type();
   std::string innerType =
       formatv("Matrix<bf16, {0}, {1}, {1}>", pairs, op.inner());
 
   KernelPlan plan;
   plan.headers = {"impls/experts_tile.cuh"};
   plan.functions.push_back(sortFunction(op, planAt));
-  std::string values = inner; // of the first product
-  if (op.group > 0) {
-    values = workspace.add("float", pairs * op.inner() * 4);
-    plan.functions.push_back(
-        roundFunction(op.launch, op.group, xType, from,
-                      workspace.add("bf16", op.tokens() * op.hidden() * 2)));
-  }
   plan.functions.push_back(tile.function(
       "up",
       formatv("expertsUpTile<{0}, {1}, {2}, NoCompanion, PlainTokens>(p, {3}, "
-              "{4}, nullptr, {5}, nullptr);",
-              op.slots(), w13, tile.text(xType, w13), planAt, from, values),
+              "p.operands[0], nullptr, {4}, nullptr);",
+              op.slots(), w13, tile.text(xType, w13), planAt, inner),
       blocks * ceilDiv(op.inner(), 128)));
-  if (op.group > 0)
-    plan.functions.push_back(
-        anyShapeFunction("inner", roundInnerBody(op, values, inner), pairs));
   plan.functions.push_back(tile.function(
       "down",
       formatv("expertsDownTile<{0}, {1}, {2}, NoCompanion, PlainTokens>(p, "

@@ -14,9 +14,9 @@ namespace saddle::cuda {
 /// begin at multiples of 16 bytes.
 int64_t decodedBits(const StoredWeight &weight, int64_t rows);
 
-/// Whether tokens are as they are, or quantised by whole rows of at most `cols`
-/// columns, as they are for such weights.
-bool canQuantiseRows(const Operand &weight, int64_t group, int64_t cols);
+/// Fewer tokens than this of codes of four bits are multiplied as they stream
+/// (tile/packed.cuh); one or two of codes of eight do so more slowly in tiles.
+int64_t leastDecodedTokens(int64_t bits);
 
 /// Kernels of impls/linear_tile.cuh and impls/experts_tile.cuh, where the
 /// operands allow them and there are tokens enough.

@@ -27,6 +27,13 @@ static int64_t bitsOf(const Operand &elements) {
   return isByte ? 8 : 0;
 }
 
+/// Whether tokens are as they are, or quantised by whole rows of at most `cols`
+/// columns, as they are for such weights.
+static bool canQuantiseRows(const Operand &weight, int64_t group,
+                            int64_t cols) {
+  return group == 0 || (group >= cols && isa<Float8E4M3FNType>(weight.element));
+}
+
 std::optional<DigitShape>
 saddle::cuda::DigitShape::of(const StoredWeight &weight, int64_t rows,
                              int64_t mostWarps) {

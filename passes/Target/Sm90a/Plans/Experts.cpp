@@ -23,14 +23,6 @@ FunctionPlan saddle::cuda::anyShapeFunction(StringRef suffix, std::string body,
   return function;
 }
 
-std::string saddle::cuda::roundInnerBody(const ExpertsLaunch &op,
-                                         StringRef values, StringRef to) {
-  return formatv("roundInner<{0}, {1}, {2}, {3}, {4}>(p, static_cast<const "
-                 "float *>({5}), {6});",
-                 extentNumber(op.launch), op.group, op.inner(),
-                 matrixType(op.experts), op.held(), values, to);
-}
-
 /// Kernels of impls/experts.cuh: for every shape, type and stride. Workspace:
 /// the rounded or rotated x (when there is one), then the activations of all
 /// pairs, in fp32.
@@ -67,8 +59,8 @@ static KernelPlan planAnyShape(const ExpertsLaunch &op) {
   if (op.group > 0)
     plan.functions.push_back(anyShapeFunction(
         "inner",
-        roundInnerBody(op, inner,
-                       formatv("static_cast<float *>({0})", inner).str()),
+        formatv("roundInner<{0}, {1}, {2}, {3}, {4}>(p, {5});", extent,
+                op.group, op.inner(), experts, op.held(), inner),
         op.pairs() * ceilDiv(op.inner(), op.group)));
   if (int64_t columns = op.w2.encoding.rotated)
     plan.functions.push_back(anyShapeFunction(
@@ -321,6 +313,8 @@ FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
   if (std::optional<KernelPlan> plan = planStreamed(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsDigits(op))
+    return std::move(*plan);
+  if (std::optional<KernelPlan> plan = planExpertsOfRows(op))
     return std::move(*plan);
   if (std::optional<KernelPlan> plan = planExpertsDecoded(op))
     return std::move(*plan);

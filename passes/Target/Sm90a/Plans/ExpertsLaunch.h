@@ -66,9 +66,6 @@ struct ExpertsWorkspace {
 /// warps.
 FunctionPlan anyShapeFunction(llvm::StringRef suffix, std::string body,
                               int64_t warps);
-/// Quantises activations: of `values`, fp32, to `to`, which may be the same.
-std::string roundInnerBody(const ExpertsLaunch &op, llvm::StringRef values,
-                           llvm::StringRef to);
 
 /// The first function of sorted pairs, which makes the ExpertPlan at `planAt`.
 FunctionPlan sortFunction(const ExpertsLaunch &op, llvm::StringRef planAt);
@@ -85,6 +82,10 @@ std::vector<Division> sortedWays(const ExpertsLaunch &op);
 /// Kernels of impls/experts_stream.cuh as one of those divides them, or of
 /// experts_tile.cuh where an expert has many tokens.
 KernelPlan planExpertsStream(const ExpertsLaunch &op, const Division &way);
+
+/// Kernels of impls/experts_tile.cuh for codes whose rows have scales of their
+/// own and tokens quantised by whole rows; none where there are few of them.
+std::optional<KernelPlan> planExpertsOfRows(const ExpertsLaunch &op);
 
 /// Whether tiles of many tokens are worth it, and fit: impls/experts_tile.cuh.
 bool canTileExperts(const ExpertsLaunch &op);

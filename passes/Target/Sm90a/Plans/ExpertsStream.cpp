@@ -1,9 +1,11 @@
 // experts with tokens sorted by expert.
 
-#include "passes/Target/Sm90a/Plans/ExpertsLaunch.h"
+#include "passes/Target/Sm90a/Plans/Decoded.h"
 #include "runtime/kernels/shared/experts.h"
 
 #include "llvm/Support/FormatVariadic.h"
+
+#include <limits>
 
 using namespace mlir;
 using llvm::formatv;
@@ -115,6 +117,8 @@ public:
   /// False when it does not fit.
   bool divide(const Division &way);
   void tile();
+  /// The same where rows are scaled when their sums are complete.
+  void tileRows();
   KernelPlan plan();
 
 private:
@@ -241,6 +245,11 @@ void StreamPlanner::tile() {
     downTile->order = device::TokenOrder::InOrder;
   blockTokens = upTile->tokens();
   blocks = blocksOf(blockTokens);
+}
+
+void StreamPlanner::tileRows() {
+  tile();
+  upTile->weightGroup = downTile->weightGroup = 0;
 }
 
 /// Codes and factors of `rows` tokens, in the workspace.
@@ -407,5 +416,20 @@ KernelPlan saddle::cuda::planExpertsStream(const ExpertsLaunch &op,
   planner.divide(way);
   if (canTileExperts(op))
     planner.tile();
+  return planner.plan();
+}
+
+std::optional<KernelPlan>
+saddle::cuda::planExpertsOfRows(const ExpertsLaunch &op) {
+  constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() / 2;
+  if (!op.stored13.isOfScaledRows(op.group) ||
+      !op.stored2.isOfScaledRows(op.group) || op.inner() % 64 != 0 ||
+      op.hidden() % 8 != 0 || op.held() > 2048 || op.pairs() > kLargest ||
+      op.tokens() < leastDecodedTokens(8))
+    return std::nullopt;
+  StreamTypes types = {/*codes=*/true, op.hidden(), op.inner(),
+                       /*scaleUnits13=*/2, /*scaleUnits2=*/2};
+  StreamPlanner planner(op, types);
+  planner.tileRows();
   return planner.plan();
 }

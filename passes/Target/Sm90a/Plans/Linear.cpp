@@ -49,6 +49,22 @@ static KernelPlan planAnyShape(const LaunchDesc &launch,
   return plan;
 }
 
+/// Encodes tokens at the beginning of the workspace.
+static FunctionPlan encodeFunction(const LaunchDesc &launch,
+                                   const EncodedTokens &encoded) {
+  const Operand &x = launch.operands[0];
+  FunctionPlan encode;
+  encode.suffix = "encode";
+  encode.body = formatv("encodeRows<{0}, {1}, {2}, {3}, {4}>(p, "
+                        "p.operands[0], p.workspace, {5});",
+                        extentNumber(launch), encoded.group, matrixType(x),
+                        encoded.codes, encoded.factors, encoded.factorsAt);
+  encode.block = kWarpsOfAnyShape * 32;
+  encode.grid[0] =
+      blocksOfWarps(x.shape[0] * ceilDiv(x.shape[1], encoded.group));
+  return encode;
+}
+
 static constexpr int64_t kStreamWarps = 8;
 
 /// Divides the rows of the weight over enough CTAs to fill the machine. Fewer
@@ -218,6 +234,40 @@ static std::optional<DividedProduct> divideProduct(const LaunchDesc &launch,
                   : "",
               tokens, form);
   return launch.tuning->choose(std::move(name), ways, launch.waysBefore);
+}
+
+/// Codes of rows with scales of their own, of tokens quantised by whole rows:
+/// tiles of codes, whose rows are scaled when they are written.
+static std::optional<KernelPlan> planLinearOfRows(const LaunchDesc &launch,
+                                                  const StoredWeight &w) {
+  const Operand &x = launch.operands[0], &out = launch.operands.back();
+  int64_t tokens = x.shape[0], rows = w.elements.shape[0], cols = w.cols();
+  int64_t group = launch.integer("act_group");
+  if (!w.isOfScaledRows(group) || rows % 8 != 0 || !canWriteTiles(out) ||
+      tokens < leastDecodedTokens(8))
+    return std::nullopt;
+  TileShape tile = tileFor(tokens, rows, 128);
+  tile.takeInOrder(tokens);
+  tile.tokenGroup = streamGroup(cols, group);
+  tile.weightGroup = 0;
+  EncodedTokens encoded(tokens, cols, group);
+  uint64_t mapsAt = roundUp(encoded.bytes, 256);
+  std::string weights = matrixType(w.elements);
+  FunctionPlan product = tile.function(
+      "product",
+      formatv("linearTile<{0}, {1}, {2}, {3}, {4}, Companion<{5}, {6}, {7}>, "
+              "ScaledTokens<{8}, {9}>>(p, p.workspace, {10}, "
+              "static_cast<uint8_t *>(p.workspace) + {11});",
+              extentNumber(launch), encoded.codes, weights, matrixType(out),
+              tile.text(encoded.codes, weights), matrixType(*w.scale),
+              w.scale->blockRows, cols, encoded.factors, tile.tokenGroup,
+              encoded.factorsAt, mapsAt),
+      ceilDiv(rows, tile.rows()) * ceilDiv(tokens, tile.tokens()));
+  KernelPlan plan;
+  plan.headers = {"impls/linear_tile.cuh"};
+  plan.functions = {encodeFunction(launch, encoded), std::move(product)};
+  plan.workspaceBytes = mapsAt + TileShape::mapBytes();
+  return plan;
 }
 
 static TileShape tileOf(const Division &division, int64_t tokens,
@@ -482,15 +532,8 @@ static std::optional<KernelPlan> planScaledStream(const LaunchDesc &launch) {
   if (!plan)
     return std::nullopt;
   EncodedTokens encoded(op.tokens, op.cols, op.group);
-  FunctionPlan encode;
-  encode.suffix = "encode";
-  encode.body = formatv("encodeRows<{0}, {1}, {2}, {3}, {4}>(p, "
-                        "p.operands[0], p.workspace, {5});",
-                        extentNumber(launch), op.group, matrixType(op.x),
-                        encoded.codes, encoded.factors, encoded.factorsAt);
-  encode.block = kWarpsOfAnyShape * 32;
-  encode.grid[0] = blocksOfWarps(op.tokens * ceilDiv(op.cols, op.group));
-  plan->functions.insert(plan->functions.begin(), std::move(encode));
+  plan->functions.insert(plan->functions.begin(),
+                         encodeFunction(launch, encoded));
   return plan;
 }
 
@@ -506,6 +549,8 @@ FailureOr<KernelPlan> saddle::cuda::planLinear(const LaunchDesc &launch,
     plan = planScaledStream(launch);
   if (!plan)
     plan = planLinearDigits(launch, w);
+  if (!plan)
+    plan = planLinearOfRows(launch, w);
   if (!plan)
     plan = planLinearDecoded(launch, w);
   if (!plan)

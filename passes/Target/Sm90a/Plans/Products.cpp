@@ -48,6 +48,12 @@ bool saddle::cuda::StoredWeight::isScaled() const {
          elements.encoding.rotated == 0;
 }
 
+bool saddle::cuda::StoredWeight::isOfScaledRows(int64_t actGroup) const {
+  return isScaled() && llvm::isa<mlir::Float8E4M3FNType>(elements.element) &&
+         canStreamWeights(elements) && scale->blockCols >= cols() &&
+         actGroup >= cols();
+}
+
 bool saddle::cuda::StoredWeight::check(std::string &error) const {
   size_t next = number;
   for (const Operand *companion : {scale, zero, globalScale})

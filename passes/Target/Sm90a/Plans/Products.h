@@ -46,6 +46,9 @@ struct StoredWeight {
   bool isPlain() const;
   /// Numbers with an f32 scale and nothing else.
   bool isScaled() const;
+  /// e4m3 with scales of whole rows, for tokens that are quantised by whole
+  /// rows: products of codes are added up before rows are scaled.
+  bool isOfScaledRows(int64_t actGroup) const;
   /// Whether companions stand in the order that device code knows; else why
   /// not, in `error`.
   bool check(std::string &error) const;
