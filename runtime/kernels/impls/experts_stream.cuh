@@ -74,8 +74,11 @@ __device__ void planExperts(const LaunchParams &p, Plan *plan) {
     constexpr int kEach = Experts::isVectorizable(4) ? 4 : 1;
     int64_t total =
         static_cast<int64_t>(p.step->counts[extent]) * Experts::kCols;
-    // Several loads at a time.
-    constexpr int kBatch = 16 / kEach;
+    // Several loads at a time, but no more than a single warp of a CTA has:
+    // with code for more, ptxas spills though registers are left.
+    constexpr int64_t kRounds =
+        (Experts::kRows * Experts::kCols - 1) / (32 * kEach * ctas) + 1;
+    constexpr int kBatch = kRounds < 16 / kEach ? kRounds : 16 / kEach;
     int64_t stride = static_cast<int64_t>(blockDim.x) * ctas * kEach;
     int64_t thread = static_cast<int64_t>(cta) * blockDim.x + threadIdx.x;
     for (int64_t first = thread * kEach; first < total;

@@ -13,6 +13,8 @@
 #include "runtime/kernels/tile/reduce.cuh"
 #include "runtime/kernels/tile/vectors.cuh"
 
+#include <type_traits>
+
 namespace saddle::device {
 
 /// How a CTA of `threads` shares a row of `cols` values in vectors of `count`.
@@ -29,10 +31,16 @@ struct RowShare {
   static __device__ __forceinline__ void forEach(Visit visit) {
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
-      int column = (i * threads + static_cast<int>(threadIdx.x)) * count;
-      if (column < cols)
+      int column = columnOf(i);
+      if (isThere(column))
         visit(i, column);
     }
+  }
+  static __device__ __forceinline__ int columnOf(int i) {
+    return (i * threads + static_cast<int>(threadIdx.x)) * count;
+  }
+  static __device__ __forceinline__ bool isThere(int column) {
+    return cols % (threads * count) == 0 || column < cols;
   }
 
   template <typename X>
@@ -54,6 +62,36 @@ struct RowShare {
         sum += values[i][j] * values[i][j];
     });
     return blockSum<threads>(sum, scratch);
+  }
+
+  /// Whether half a warp holds each group of `group` columns of Elements.
+  template <typename Element, int group>
+  static constexpr bool kHoldsGroups =
+      group == 128 && count == 8 && sizeof(Element) == 2 && cols % group == 0;
+
+  /// The row as codes, by all threads: of(i, column) are the values of this
+  /// thread's vectors, which are rounded as Elements first.
+  template <typename Element, typename Of>
+  static __device__ __forceinline__ void encode(Of of, e4m3 *codes,
+                                                float *factors) {
+#pragma unroll
+    for (int i = 0; i < kVectors; ++i) {
+      int column = columnOf(i);
+      float values[8] = {};
+      if (isThere(column)) {
+        auto found = of(i, column);
+#pragma unroll
+        for (int j = 0; j < 8; ++j)
+          values[j] = rounded<Element>(found[j]);
+      }
+      uint2 mine;
+      float scale = encodeHalfWarp(values, mine);
+      if (!isThere(column))
+        continue;
+      *reinterpret_cast<uint2 *>(codes + column) = mine;
+      if (threadIdx.x % 16 == 0)
+        factors[column / 128] = scale;
+    }
   }
 
   /// Weights of the row's columns, to be loaded with its values and not behind
@@ -82,18 +120,23 @@ struct RowShare {
     }
   };
 
+  /// This thread's values of the row * factor * weight.
+  __device__ __forceinline__ Vector<float, count>
+  scaled(float factor, const Weights &weights, int i, int column) const {
+    auto result = weights.at(i, column);
+#pragma unroll
+    for (int j = 0; j < count; ++j)
+      result[j] = values[i][j] * factor * result[j];
+    return result;
+  }
   /// out[row] = the row * factor * weight, rounded once.
   template <typename Out>
   __device__ __forceinline__ void storeScaled(float factor,
                                               const Weights &weights, void *out,
                                               int64_t row) const {
     forEach([&](int i, int column) {
-      auto gamma = weights.at(i, column);
-      float scaled[count];
-#pragma unroll
-      for (int j = 0; j < count; ++j)
-        scaled[j] = values[i][j] * factor * gamma[j];
-      storeVector<Out, count>(out, row, column, scaled);
+      storeVector<Out, count>(out, row, column,
+                              scaled(factor, weights, i, column).values);
     });
   }
 };
@@ -193,8 +236,8 @@ __device__ __forceinline__ void addRows(const LaunchParams &p, float eps,
       auto b = loadVector<B, count>(p.operands[1], row, column);
 #pragma unroll
       for (int j = 0; j < count; ++j)
-        share.values[i][j] = toFloat(fromFloat<typename Sum::Element>(
-            combine(toFloat(a[j]), toFloat(b[j]))));
+        share.values[i][j] = rounded<typename Sum::Element>(
+            combine(toFloat(a[j]), toFloat(b[j])));
       if constexpr (sumAt != 0)
         storeVector<Sum, count>(p.operands[sumAt], row, column,
                                 share.values[i]);
@@ -231,26 +274,29 @@ __device__ void scaledAddRmsNorm(const LaunchParams &p, float alpha, float beta,
       });
 }
 
-/// Encodes a row of shared memory, a Row, that the CTA has just written; the
-/// next one may take its place.
-template <int threads, int group, typename Row>
-__device__ __forceinline__ void encodeRow(const typename Row::Element *row,
-                                          e4m3 *codes, float *factors) {
-  constexpr int kCols = Row::kCols, kGroups = (kCols + group - 1) / group;
-  __syncthreads();
+/// The row of a CTA leaves as codes: of(i, column) are the values of the
+/// Share's vectors, rounded as elements of Row first. Other groups than those
+/// of half a warp go through shared memory.
+template <typename Share, int threads, int group, typename Row, typename Of>
+__device__ __forceinline__ void encodeRow(Of of, e4m3 *codes, float *factors) {
+  using Element = typename Row::Element;
+  if constexpr (Share::template kHoldsGroups<Element, group>) {
+    Share::template encode<Element>(of, codes, factors);
+  } else {
+    constexpr int kCols = Row::kCols, kGroups = (kCols + group - 1) / group;
+    __shared__ __align__(16) Element row[kCols];
+    Share::forEach([&](int i, int column) {
+      storeVector<Row>(row, 0, column, of(i, column).values);
+    });
+    __syncthreads();
 #pragma unroll 4
-  for (int i = threadIdx.x / 32; i < kGroups; i += threads / 32) {
-    int first = i * group, left = kCols - first;
-    if constexpr (group == 128 && kCols % group == 0) {
-      WideGroupEncoder<typename Row::Element> encoder;
-      encoder.load(row + first);
-      encoder.store(codes + first, factors + i);
-    } else {
+    for (int i = threadIdx.x / 32; i < kGroups; i += threads / 32) {
+      int first = i * group, left = kCols - first;
       encodeGroup<group>(row + first, left < group ? left : group,
                          codes + first, factors + i);
     }
+    __syncthreads();
   }
-  __syncthreads();
 }
 
 /// The norm, rounded as elements of Sum, leaves as codes and the factors of
@@ -261,13 +307,15 @@ __device__ void addRmsNormEncode(const LaunchParams &p, float eps, void *codes,
                                  void *factors) {
   using Element = typename Sum::Element;
   using Row = Matrix<Element, 1, A::kCols, A::kCols>;
-  __shared__ __align__(16) Element normed[A::kCols];
   addRows<extent, threads, commonVector<A, B, Sum>(), /*sumAt=*/3, A, B, Sum>(
       p, eps, Added{},
       [&](uint32_t row, auto &share, float factor, auto &weights) {
-        share.template storeScaled<Row>(factor, weights, normed, 0);
-        encodeRow<threads, group, Row>(normed, Codes::row(codes, row),
-                                       Factors::row(factors, row));
+        using Share = std::decay_t<decltype(share)>;
+        encodeRow<Share, threads, group, Row>(
+            [&](int i, int column) {
+              return share.scaled(factor, weights, i, column);
+            },
+            Codes::row(codes, row), Factors::row(factors, row));
       });
 }
 

@@ -31,13 +31,12 @@ class NormGateRow {
   using Element = typename Out::Element;
 
 public:
+  using Share = RowShare<X::kCols, kCount, threads>;
+
   __device__ __forceinline__ NormGateRow(const LaunchParams &p, uint32_t row)
       : p(p), row(row) {
-    share.forEach([&](int i, int column) {
-      auto x = loadVector<X, kCount>(p.operands[norm_gate::kX], row, column);
-#pragma unroll
-      for (int j = 0; j < kCount; ++j)
-        share.values[i][j] = toFloat(x[j]);
+    Share::forEach([&](int i, int column) {
+      xs[i] = loadVector<X, kCount>(p.operands[norm_gate::kX], row, column);
       // On its way while the row is summed.
       gates[i] =
           loadVector<Gate, kCount>(p.operands[norm_gate::kGate], row, column);
@@ -45,34 +44,41 @@ public:
   }
   /// The sum of squares of the columns at hand, in every thread, and a zero.
   __device__ __forceinline__ void sums(float (&sums)[2], float *scratch) const {
-    sums[0] = share.sumOfSquares(scratch);
+    float sum = 0;
+    Share::forEach([&](int i, int) {
+#pragma unroll
+      for (int j = 0; j < kCount; ++j)
+        sum += toFloat(xs[i][j]) * toFloat(xs[i][j]);
+    });
+    sums[0] = blockSum<threads>(sum, scratch);
     sums[1] = 0;
   }
-  /// The result is row `to` of `out`.
-  __device__ __forceinline__ void finish(float factor, void *out,
-                                         int64_t to) const {
-    share.forEach([&](int i, int column) {
-      auto gamma = *reinterpret_cast<const Vector<float, kCount> *>(
-          static_cast<const float *>(p.operands[norm_gate::kWeight]) + column);
-      float results[kCount];
+  /// This thread's values of the result.
+  __device__ __forceinline__ Vector<float, kCount> result(float factor, int i,
+                                                          int column) const {
+    auto values = *reinterpret_cast<const Vector<float, kCount> *>(
+        static_cast<const float *>(p.operands[norm_gate::kWeight]) + column);
 #pragma unroll
-      for (int j = 0; j < kCount; ++j) {
-        float scaled =
-            toFloat(fromFloat<Element>(share.values[i][j] * factor * gamma[j]));
-        results[j] = gated<Element>(scaled, toFloat(gates[i][j]));
-      }
-      storeVector<Out, kCount>(out, to, column, results);
+    for (int j = 0; j < kCount; ++j) {
+      float scaled = rounded<Element>(toFloat(xs[i][j]) * factor * values[j]);
+      values[j] = gated<Element>(scaled, toFloat(gates[i][j]));
+    }
+    return values;
+  }
+  __device__ __forceinline__ void finish(float factor, void *out) const {
+    Share::forEach([&](int i, int column) {
+      storeVector<Out>(out, row, column, result(factor, i, column).values);
     });
   }
   __device__ __forceinline__ void finish(float factor) const {
-    finish(factor, p.operands[norm_gate::kOut], row);
+    finish(factor, p.operands[norm_gate::kOut]);
   }
 
 private:
   const LaunchParams &p;
   uint32_t row;
-  using Share = RowShare<X::kCols, kCount, threads>;
-  Share share;
+  // Not widened: twice as many rows are on their way.
+  Vector<typename X::Element, kCount> xs[Share::kVectors];
   Vector<typename Gate::Element, kCount> gates[Share::kVectors];
 };
 
@@ -95,18 +101,18 @@ template <int extent, int threads, int group, typename X, typename Gate,
           typename Codes, typename Factors>
 __device__ void normGateEncode(const LaunchParams &p, float divisor, float eps,
                                void *codes, void *factors) {
-  using Element = typename X::Element;
-  using Row = Matrix<Element, 1, X::kCols, X::kCols>;
+  using Row = Matrix<typename X::Element, 1, X::kCols, X::kCols>;
+  using Part = NormGateRow<threads, X, Gate, Row>;
   __shared__ float scratch[threads / 32];
-  __shared__ __align__(16) Element gatedRow[X::kCols];
   for (uint32_t row = blockIdx.x; row < p.step->counts[extent];
        row += gridDim.x) {
-    NormGateRow<threads, X, Gate, Row> mine(p, row);
+    Part mine(p, row);
     float sums[2];
     mine.sums(sums, scratch);
-    mine.finish(rmsFactor(sums[0], divisor, eps), gatedRow, 0);
-    encodeRow<threads, group, Row>(gatedRow, Codes::row(codes, row),
-                                   Factors::row(factors, row));
+    float factor = rmsFactor(sums[0], divisor, eps);
+    encodeRow<typename Part::Share, threads, group, Row>(
+        [&](int i, int column) { return mine.result(factor, i, column); },
+        Codes::row(codes, row), Factors::row(factors, row));
   }
 }
 
@@ -122,7 +128,7 @@ __device__ void squaresGate(const LaunchParams &p) {
     mine.sums(sums, scratch);
     if (threadIdx.x == 0)
       *Sums::row(p.operands[norm_gate::kSums], row) = sums[0];
-    mine.finish(1.0f, p.operands[norm_gate::kOutBehindSums], row);
+    mine.finish(1.0f, p.operands[norm_gate::kOutBehindSums]);
   }
 }
 

@@ -78,39 +78,32 @@ struct GroupEncoder {
   }
 };
 
-/// The same for groups of 128 values at multiples of four, of which each lane
-/// has four.
-template <typename T>
-struct WideGroupEncoder {
-  Vector<T, 4> values;
-
-  __device__ __forceinline__ void load(const T *from) {
-    values =
-        *reinterpret_cast<const Vector<T, 4> *>(from + threadIdx.x % 32 * 4);
-  }
-  /// By all lanes.
-  __device__ __forceinline__ void store(e4m3 *codes, float *scaleOut) const {
-    float numbers[4], largest = 0;
+/// Encodes two groups of 128 values, of which each half of a warp has one and
+/// each lane eight neighbours. Makes the lane's codes, by all lanes; returns the
+/// group's scale.
+__device__ __forceinline__ float encodeHalfWarp(float (&numbers)[8],
+                                                uint2 &codes) {
+  float largest = 0;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      numbers[i] = toFloat(values[i]);
-      largest = fmaxf(largest, fabsf(numbers[i]));
-    }
-    float scale = groupScale(warpMax(largest));
-    Divisor divisor(scale);
+  for (int i = 0; i < 8; ++i)
+    largest = fmaxf(largest, fabsf(numbers[i]));
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
-      numbers[i] = divisor.divide(numbers[i]);
-    reinterpret_cast<uint32_t *>(codes)[threadIdx.x % 32] =
-        e4m3Pair(numbers[0], numbers[1]) | e4m3Pair(numbers[2], numbers[3])
-                                               << 16;
-    if (threadIdx.x % 32 == 0)
-      *scaleOut = scale;
-  }
-};
+  for (int distance = 8; distance > 0; distance /= 2)
+    largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, distance));
+  float scale = groupScale(largest);
+  Divisor divisor(scale);
+#pragma unroll
+  for (int i = 0; i < 8; ++i)
+    numbers[i] = divisor.divide(numbers[i]);
+  codes.x = e4m3Pair(numbers[0], numbers[1]) | e4m3Pair(numbers[2], numbers[3])
+                                                   << 16;
+  codes.y = e4m3Pair(numbers[4], numbers[5]) | e4m3Pair(numbers[6], numbers[7])
+                                                   << 16;
+  return scale;
+}
 
-/// The same for two groups, of which each half of a warp has one and each lane
-/// eight values: half the work for a group.
+/// The same of values in memory, so that loads of several groups can be under
+/// way at a time.
 template <typename T>
 struct HalfWarpEncoder {
   uint4 words = {}; // as many registers, which elements would not be
@@ -119,30 +112,15 @@ struct HalfWarpEncoder {
   __device__ __forceinline__ void load(const T *from) {
     words = *reinterpret_cast<const uint4 *>(from + threadIdx.x % 16 * 8);
   }
-  /// Makes the lane's codes, by all lanes; returns the group's scale.
   __device__ __forceinline__ float encode(uint2 &codes) const {
     Vector<T, 8> values;
     static_assert(sizeof(values) == sizeof(words), "eight of two bytes");
     memcpy(&values, &words, sizeof(values));
-    float numbers[8], largest = 0;
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      numbers[i] = toFloat(values[i]);
-      largest = fmaxf(largest, fabsf(numbers[i]));
-    }
-#pragma unroll
-    for (int distance = 8; distance > 0; distance /= 2)
-      largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, distance));
-    float scale = groupScale(largest);
-    Divisor divisor(scale);
+    float numbers[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i)
-      numbers[i] = divisor.divide(numbers[i]);
-    codes.x = e4m3Pair(numbers[0], numbers[1]) |
-              e4m3Pair(numbers[2], numbers[3]) << 16;
-    codes.y = e4m3Pair(numbers[4], numbers[5]) |
-              e4m3Pair(numbers[6], numbers[7]) << 16;
-    return scale;
+      numbers[i] = toFloat(values[i]);
+    return encodeHalfWarp(numbers, codes);
   }
 };
 

@@ -62,6 +62,20 @@ __device__ __forceinline__ e4m3 fromFloat<e4m3>(float value) {
   return e4m3(value);
 }
 
+/// The value that an element has which was rounded from this one.
+template <typename T>
+__device__ __forceinline__ float rounded(float value) {
+  return toFloat(fromFloat<T>(value));
+}
+/// As the upper half of a pair, whose conversion is four times as fast as that
+/// of a single one.
+template <>
+__device__ __forceinline__ float rounded<bf16>(float value) {
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(value), "f"(0.0f));
+  return __uint_as_float(pair);
+}
+
 /// `count` elements that move as one 4-, 8- or 16-byte access.
 template <typename T, int count>
 struct alignas(sizeof(T) * count) Vector {

@@ -41,17 +41,24 @@ loadVector(const void *base, int64_t row, int64_t column) {
       M::row(base, row) + column);
 }
 
+template <typename T, int count>
+__device__ __forceinline__ Vector<T, count>
+roundedVector(const float (&values)[count]) {
+  Vector<T, count> result;
+#pragma unroll
+  for (int i = 0; i < count; ++i)
+    result[i] = fromFloat<T>(values[i]);
+  return result;
+}
+
 /// Rounds `count` values and writes them as one access.
 template <typename M, int count>
 __device__ __forceinline__ void storeVector(void *base, int64_t row,
                                             int64_t column,
                                             const float (&values)[count]) {
-  Vector<typename M::Element, count> rounded;
-#pragma unroll
-  for (int i = 0; i < count; ++i)
-    rounded[i] = fromFloat<typename M::Element>(values[i]);
-  *reinterpret_cast<Vector<typename M::Element, count> *>(M::row(base, row) +
-                                                          column) = rounded;
+  using Element = typename M::Element;
+  *reinterpret_cast<Vector<Element, count> *>(M::row(base, row) + column) =
+      roundedVector<Element>(values);
 }
 
 } // namespace saddle::device

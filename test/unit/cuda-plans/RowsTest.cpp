@@ -124,6 +124,11 @@ TEST_F(RowsPlanTest, NormsHaveACtaPerRow) {
   EXPECT_EQ(plan(rmsNorm(bf16(), 64, 33)).functions[0].block, 64u);
   EXPECT_EQ(plan(rmsNorm(bf16(), 64, 3072, 3076)).functions[0].block, 1024u);
   EXPECT_EQ(plan(rmsNorm(bf16(), 8192, 3072)).functions[0].grid[0], 2112u);
+  // From there on a thread has as much of a row as it holds, 32 values, but no
+  // CTA has fewer than 128; 6144 / 32.
+  EXPECT_EQ(plan(rmsNorm(bf16(), 2112, 6144)).functions[0].block, 192u);
+  EXPECT_EQ(plan(rmsNorm(bf16(), 2112, 3072)).functions[0].block, 128u);
+  EXPECT_EQ(plan(rmsNorm(bf16(), 2111, 6144)).functions[0].block, 768u);
 }
 
 TEST_F(RowsPlanTest, RowsThatNoCtaHoldsAreRefused) {
@@ -387,6 +392,10 @@ TEST_F(RowsPlanTest, AResidualWithFactorsGoesWithItsNorm) {
   EXPECT_THAT(p.functions[0].body, StartsWith("scaledAddRmsNorm<1, 768, "));
   EXPECT_THAT(p.functions[0].body,
               HasSubstr("(p, 3.5f, 1.0f, 9.99999975e-06f);"));
+  // Of a prompt a thread has four vectors.
+  LaunchDesc prompt = fused;
+  prompt.capacity = 8192;
+  EXPECT_EQ(plan(prompt).functions[0].block, 192u);
   fused.operands[0].shape[1] = 65536;
   EXPECT_EQ(errorOf(fused), "scaled_add_rms_norm has rows of 65536 elements, "
                             "expected 32768 at most");

@@ -40,7 +40,7 @@ public:
                              std::string &error) const override {
     const Operand &a = launch.operands[0], &b = launch.operands[1],
                   &sum = launch.operands[3], &out = launch.operands[4];
-    uint32_t threads = threadsOfRow(launch, {&a, &b, &sum, &out}, error);
+    uint32_t threads = threadsOfManyRows(launch, {&a, &b, &sum, &out}, error);
     if (threads == 0)
       return failure();
     return planOfRows(

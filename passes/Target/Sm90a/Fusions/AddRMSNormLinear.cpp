@@ -54,7 +54,7 @@ public:
                   &sum = launch.operands[5];
     if (std::optional<KernelPlan> plan = planFewTokens(launch))
       return std::move(*plan);
-    uint32_t threads = threadsOfRow(launch, {&a, &b, &sum}, error);
+    uint32_t threads = threadsOfManyRows(launch, {&a, &b, &sum}, error);
     if (threads == 0)
       return failure();
     RowsFunction norm;

@@ -41,7 +41,7 @@ public:
                              std::string &error) const override {
     const Operand &a = launch.operands[0], &b = launch.operands[1],
                   &out = launch.operands[3];
-    uint32_t threads = threadsOfRow(launch, {&a, &b, &out}, error);
+    uint32_t threads = threadsOfManyRows(launch, {&a, &b, &out}, error);
     if (threads == 0)
       return failure();
     return planOfRows(

@@ -62,7 +62,7 @@ uint32_t saddle::cuda::threadsOfManyRows(const LaunchDesc &launch,
 FailureOr<KernelPlan> saddle::cuda::planRMSNorm(const LaunchDesc &launch,
                                                 std::string &error) {
   const Operand &x = launch.operands[0], &out = launch.operands[2];
-  uint32_t threads = threadsOfRow(launch, {&x, &out}, error);
+  uint32_t threads = threadsOfManyRows(launch, {&x, &out}, error);
   if (threads == 0)
     return failure();
   return planOfRows(launch,

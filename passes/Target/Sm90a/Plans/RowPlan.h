@@ -25,9 +25,9 @@ uint32_t threadsOfRow(const LaunchDesc &launch,
 uint32_t threadsOfManyRows(const LaunchDesc &launch, uint32_t threads,
                            int64_t vectors, int64_t width);
 
-/// As threadsOfRow() for kernels that wait for a row's sum with much else to
-/// load: of many rows, a thread holds as much of one as registers allow, so
-/// that other CTAs of a multiprocessor load meanwhile.
+/// As threadsOfRow(), but of many rows a thread holds as much of one as
+/// registers allow: while a CTA waits for its row's sum, the others of its
+/// multiprocessor, more of them then, load theirs.
 uint32_t threadsOfManyRows(const LaunchDesc &launch,
                            llvm::ArrayRef<const Operand *> operands,
                            std::string &error);
