@@ -10,6 +10,7 @@
 #pragma once
 
 #include "runtime/kernels/ptx/copy_async.cuh"
+#include "runtime/kernels/ptx/fragments.cuh"
 #include "runtime/kernels/ptx/mma.cuh"
 #include "runtime/kernels/shared/stream.h"
 #include "runtime/kernels/tile/reduce.cuh"
@@ -40,10 +41,10 @@ __device__ __forceinline__ void splitPair(float first, float second,
                                           uint32_t (&parts)[3]) {
 #pragma unroll
   for (int i = 0; i < 3; ++i) {
-    __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
-    first -= __low2float(pair);
-    second -= __high2float(pair);
-    parts[i] = reinterpret_cast<const uint32_t &>(pair);
+    parts[i] = bf16Pair(first, second);
+    float2 values = bf16Values(parts[i]);
+    first -= values.x;
+    second -= values.y;
   }
 }
 
