@@ -49,6 +49,7 @@ mxfp8-tp4    | tp=4           | mxfp8 | {DECODE}
 fp8-rows-tp2 | tp=2           | fp8-rows | {DECODE}
 m1-tp8       | tp=8           | m1   | {REPLICA} --prefill-chunk 512
 m1-tp4       | tp=4           | m1   | --max-batch 2 --max-seq-len 4096 --buckets 1,2 --prefill-chunk 256
+m1-fp8       | tp=1           | m1-fp8 | {REPLICA} --prefill-chunk 2176
 """
 
 # A line of SaddleKernelCheck's summary: one op.
@@ -106,13 +107,17 @@ STORED |= {
 
 
 def write_config(weights, folder):
-    """The published config, the same without quantisation, or stored otherwise; M1
-    with linear attention in the first layer and full attention in the second."""
+    """The published config, the same without quantisation, or stored otherwise; M1,
+    also in M2.5's blocks of FP8, with linear attention in the first layer and full
+    attention in the second."""
     if weights == "fp8":
         return CONFIG
-    if weights == "m1":
+    if weights.startswith("m1"):
         config = json.loads(M1_CONFIG.read_text())
         config["attn_type_list"][1] = 1
+        if weights == "m1-fp8":
+            config["quantization_config"] = json.loads(CONFIG.read_text())[
+                "quantization_config"]
     else:
         config = json.loads(CONFIG.read_text())
         del config["quantization_config"]

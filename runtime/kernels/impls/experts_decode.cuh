@@ -110,8 +110,9 @@ __device__ void expertsDownDecode(const LaunchParams &p, const float *inner) {
     stream.template begin<Resident::kGroup, Scale::kBlockCols>(
         source, ring, 0, Stream::kStages, waitForPrevious);
     // All that registers hold at once: the loads of a second round would follow
-    // the codes of the first.
-    constexpr int kAtOnce = Resident::kGroups < 12 ? Resident::kGroups : 12;
+    // the codes of the first. Where there are more rounds, these cost
+    // registers.
+    constexpr int kAtOnce = Resident::kGroups <= 12 ? Resident::kGroups : 8;
     Resident::Encoder::template encode<kAtOnce>(codes, 1, 0, 1, [&](int) {
       return inner + (static_cast<int64_t>(token) * kSlots + slot) * W2::kCols;
     });
