@@ -30,6 +30,7 @@ sunk  | 2 | 16 | --max-batch 64 --buckets 1,8,64 --max-seq-len 8192 --rms-factor
 pair  | 1 | 2  | --max-batch 8 --buckets 1,8 --max-seq-len 66560
 pair2 | 2 | 2  | --max-batch 8 --buckets 1,8 --max-seq-len 66560
 long  | 1 | 2  | --max-batch 8 --buckets 1,8 --max-seq-len 528384
+wide  | 1 | 2  | --max-batch 64 --buckets 1,8,64 --max-seq-len 66560
 """
 # engine | what saddle-bench is told. Contexts are computed, not claimed, so long
 # ones are measured with two layers, and as many sequences as a minute allows.
@@ -41,8 +42,9 @@ two  | --batch 1 --context 65536 --prefill 2048
 sunk | --batch 1,8,64 --context 1024 --prefill 2048
 pair | --batch 1,8 --context 64 --prefill 2048,8192,16384,65536
 pair2 | --batch 1,8 --context 64 --prefill 2048,8192,16384,65536
-long | --batch 1,8 --context 1024,65536 --prefill 2048
+long | --batch 1,8 --context 1024,65536 --prefill 16384,65536
 long | --batch 1 --context 524288 --prefill 2048
+wide | --batch 64 --context 65536 --prefill 64
 """
 GROUP = 8  # layers of the published pattern: seven linear ones, then a full one
 CHUNK = 8192  # tokens that a launch of a prompt takes
@@ -189,7 +191,7 @@ def main():
     runner.add_argument("pack", type=lambda path: pathlib.Path(path).resolve())
     runner.add_argument("--out", type=pathlib.Path, required=True,
                         help="folder for the JSON of saddle-bench")
-    runner.add_argument("--engines", nargs="+", default=["one", "two", "sunk", "pair", "pair2", "long"])
+    runner.add_argument("--engines", nargs="+", default=[name for name, *_ in table(ENGINES)])
     runner.add_argument("--gpus", type=int, default=1)
     runner.add_argument("--timeout", type=float, default=300)
     runner.add_argument("--keep-traces", action="store_true")

@@ -79,8 +79,8 @@ struct GroupEncoder {
 };
 
 /// Encodes two groups of 128 values, of which each half of a warp has one and
-/// each lane eight neighbours. Makes the lane's codes, by all lanes; returns the
-/// group's scale.
+/// each lane eight neighbours. Makes the lane's codes, by all lanes; returns
+/// the group's scale.
 __device__ __forceinline__ float encodeHalfWarp(float (&numbers)[8],
                                                 uint2 &codes) {
   float largest = 0;
