@@ -74,7 +74,7 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
     | --- | --- | --- |
     | `reduction` | `all_reduce` | the partial sums behind attention and experts are finished by launches of their own |
     | | `deferred` | the launch of the next add and norm finishes them, where the target has such a launch (the groups `all_reduce_add_rms_norm`, with replicas `reduce_scatter_...`) |
-    | | `reduce_scatter` | each rank finishes the rows of its block of tokens, adds there, and rows are gathered for the next branch |
+    | | `reduce_scatter` | each rank finishes the rows of its share of tokens, adds there, and rows are gathered for the next branch |
     | `norm` | `early` | a rank normalises its own rows, then they are gathered |
     | | `late` | rows are gathered as they are and every rank normalises all |
     | `experts` | `masked` | every rank has all tokens already and skips those of other ranks' experts |
@@ -91,7 +91,8 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
     entry can follow is an error.
 
     The choices stand on the function by name, for dist-lower-reshards and kernel-form-groups, and as `dist.token_axis` on the row-by-row ops whose rows they
-    split or gather; dist-propagate carries that out.
+    split or gather; dist-propagate carries that out. Where rows are split and normalised early in a prefill entry, routers and their products have it too: each rank chooses experts for its own rows, and the choices are
+    gathered, 8 bytes for each.
 
     ```mlir
     func.func @prefill_4096(...) attributes {dist.choices = {experts = "gathered", norm = "early", reduction = "reduce_scatter"}} {
