@@ -181,8 +181,7 @@ private:
              "its own rows";
     if (shape.replicas > 1) {
       if (value == kReduceScatter)
-        return "ranks cannot take blocks of a replica's rows, whose number is "
-               "known at run time";
+        return "no layout joins shares of several replicas' rows";
       return value == kMasked ? "replicas hold different tokens" : "";
     }
     if (value != kReduceScatter && value != kGathered)

@@ -84,7 +84,7 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
 
     `norm` is a choice where ranks hold different rows (`reduce_scatter`; replicas, in front of the experts), `rows` with replicas. What no op expresses is no
     candidate: without replicas `gathered` and `reduce_scatter` go together, because nothing takes a slice of a row that every rank holds; with
-    replicas experts are always `gathered`, and a replica's ranks cannot split its rows, whose number is known at run time only. Remarks say so.
+    replicas experts are always `gathered`, and a replica's ranks cannot share out its rows, since no layout joins shares of several replicas. Remarks say so.
 
     Costs are those of ExchangePlan.h for the target's machine (H200, also for cpu) and its fusions: what no fusion covers is a launch of its own. On sm_90a no
     launch adds and finishes a sum, so `deferred` costs as much as `all_reduce`, and the simpler one is chosen. A remark for each choice states the candidates, their predicted times by parts, and why one won. An option that some entries cannot follow is left aside there, with a warning; one that no

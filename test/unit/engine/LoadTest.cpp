@@ -120,7 +120,7 @@ TEST(Load, headerIsAsDocumented) {
   File buffer = {1, 2, 3, 4, 5}, segment(10, 7);
   File file = packEngineFile(buffer, segment);
   ASSERT_EQ(file.size(), 4096u + 10);
-  EXPECT_EQ(std::memcmp(file.data(), "SADDLE\r\n\2\0\4\0\x40\0\0\0", 16), 0);
+  EXPECT_EQ(std::memcmp(file.data(), "SADDLE\r\n\2\0\5\0\x40\0\0\0", 16), 0);
   auto field = [&](size_t at) {
     uint64_t value;
     std::memcpy(&value, file.data() + at, 8);
