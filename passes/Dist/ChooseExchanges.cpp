@@ -141,6 +141,30 @@ public:
   /// The ops that work on the residual stream, row by row.
   ArrayRef<Operation *> streamOps() const { return stream; }
 
+  /// The products of routers and the choices behind them, where each rank
+  /// chooses for its own rows and the choices are gathered. That is two gathers
+  /// more, some 11 us a layer, so not for decodes. For 2048 tokens of M2.5 on
+  /// two ranks it costs what it saves, and entries of fewer are hardly split
+  /// unless somebody asks for it (docs/benchmarks.md, one H200).
+  SmallVector<Operation *> choicesOfOwnRows(const ExchangePlan &plan) const {
+    SmallVector<Operation *> ops;
+    if (shape.decode || shape.replicas > 1 ||
+        plan.reduction != kReduceScatter || plan.norm != kEarly)
+      return ops;
+    for (Operation *norm : stream)
+      for (Operation *user : norm->getUsers()) {
+        auto router = dyn_cast<model::LinearOp>(user);
+        if (!router || !router->hasOneUse() ||
+            state.axisOf(router.getWeightAttr(), 0) ||
+            state.axisOf(router.getWeightAttr(), 1))
+          continue;
+        Operation *choice = *router->user_begin();
+        if (isa<model::RouterOp, model::SoftmaxRouterOp>(choice))
+          ops.append({router, choice});
+      }
+    return ops;
+  }
+
   /// Whether a choice makes a difference to a plan.
   bool matters(const Choice &choice, const ExchangePlan &plan) const {
     if (choice.member == &ExchangePlan::norm)
@@ -157,8 +181,7 @@ private:
              "its own rows";
     if (shape.replicas > 1) {
       if (value == kReduceScatter)
-        return "ranks cannot take blocks of a replica's rows, whose number is "
-               "known at run time";
+        return "no layout joins shares of several replicas' rows";
       return value == kMasked ? "replicas hold different tokens" : "";
     }
     if (value != kReduceScatter && value != kGathered)
@@ -453,6 +476,8 @@ private:
       else if (dp > 1 && late && norm && feedsAllRows(op))
         op->setAttr(DistDialect::kTokenAxisAttrName, everyRow);
     }
+    for (Operation *op : planner.choicesOfOwnRows(plan))
+      op->setAttr(DistDialect::kTokenAxisAttrName, ownRows);
   }
 };
 

@@ -97,12 +97,13 @@ private:
     return before == after * mesh.factor(axis);
   }
 
-  /// Rows of replicas are ragged; rows of one replica's ranks are blocks.
+  /// Rows of replicas are ragged; rows of one replica's ranks are
+  /// shares.
   RowLayoutAttr layout(OpBuilder &builder, size_t dim) {
     if (dim != 0)
       return {};
     return RowLayoutAttr::get(builder.getContext(),
-                              replicas ? ragged : RowLayout::Blocks);
+                              replicas ? ragged : RowLayout::Shares);
   }
 
   static RankedTensorType scaled(Value value, size_t dim, int64_t times,
@@ -167,7 +168,7 @@ private:
     if (!rows)
       return RowLayout::Packed;
     auto layout = symbolizeRowLayout(rows.getValue());
-    if (layout && *layout != RowLayout::Blocks)
+    if (layout && *layout != RowLayout::Shares)
       return *layout;
     return function.emitError("'dist.choices' rows must be packed or padded, "
                               "but got \"")

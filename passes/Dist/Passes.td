@@ -74,7 +74,7 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
     | --- | --- | --- |
     | `reduction` | `all_reduce` | the partial sums behind attention and experts are finished by launches of their own |
     | | `deferred` | the launch of the next add and norm finishes them, where the target has such a launch (the groups `all_reduce_add_rms_norm`, with replicas `reduce_scatter_...`) |
-    | | `reduce_scatter` | each rank finishes the rows of its block of tokens, adds there, and rows are gathered for the next branch |
+    | | `reduce_scatter` | each rank finishes the rows of its share of tokens, adds there, and rows are gathered for the next branch |
     | `norm` | `early` | a rank normalises its own rows, then they are gathered |
     | | `late` | rows are gathered as they are and every rank normalises all |
     | `experts` | `masked` | every rank has all tokens already and skips those of other ranks' experts |
@@ -84,14 +84,15 @@ def ChooseExchanges : Pass<"dist-choose-exchanges", "::mlir::ModuleOp"> {
 
     `norm` is a choice where ranks hold different rows (`reduce_scatter`; replicas, in front of the experts), `rows` with replicas. What no op expresses is no
     candidate: without replicas `gathered` and `reduce_scatter` go together, because nothing takes a slice of a row that every rank holds; with
-    replicas experts are always `gathered`, and a replica's ranks cannot split its rows, whose number is known at run time only. Remarks say so.
+    replicas experts are always `gathered`, and a replica's ranks cannot share out its rows, since no layout joins shares of several replicas. Remarks say so.
 
     Costs are those of ExchangePlan.h for the target's machine (H200, also for cpu) and its fusions: what no fusion covers is a launch of its own. On sm_90a no
     launch adds and finishes a sum, so `deferred` costs as much as `all_reduce`, and the simpler one is chosen. A remark for each choice states the candidates, their predicted times by parts, and why one won. An option that some entries cannot follow is left aside there, with a warning; one that no
     entry can follow is an error.
 
     The choices stand on the function by name, for dist-lower-reshards and kernel-form-groups, and as `dist.token_axis` on the row-by-row ops whose rows they
-    split or gather; dist-propagate carries that out.
+    split or gather; dist-propagate carries that out. Where rows are split and normalised early in a prefill entry, routers and their products have it too: each rank chooses experts for its own rows, and the choices are
+    gathered, 8 bytes for each.
 
     ```mlir
     func.func @prefill_4096(...) attributes {dist.choices = {experts = "gathered", norm = "early", reduction = "reduce_scatter"}} {

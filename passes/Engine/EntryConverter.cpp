@@ -233,7 +233,7 @@ Extent EntryConverter::extent(Operation *op) {
 
 Extent EntryConverter::gathered(Extent extent) {
   switch (extent) {
-  case Extent::TokenBlock:
+  case Extent::TokenShare:
     return Extent::Tokens;
   case Extent::Rows:
     return Extent::AllRows;
@@ -243,8 +243,8 @@ Extent EntryConverter::gathered(Extent extent) {
 }
 
 Extent EntryConverter::scattered(Extent extent, dist::RowLayout layout) {
-  if (layout == dist::RowLayout::Blocks)
-    return Extent::TokenBlock;
+  if (layout == dist::RowLayout::Shares)
+    return Extent::TokenShare;
   return extent == Extent::AllRows ? Extent::Rows : Extent::Tokens;
 }
 
@@ -389,6 +389,6 @@ LogicalResult EntryConverter::convertOp(dist::ReceiveOp op) {
   Value buffer = results(op).front();
   int64_t tokens = extentOf(function.getBody().front().getArgument(0));
   if (extentOf(op.getResult()) != tokens)
-    extents[op.getResult()] = Extent::TokenBlock;
+    extents[op.getResult()] = Extent::TokenShare;
   return transfer(op, TransferKind::Receive, buffer, boundOf(op.getResult()));
 }

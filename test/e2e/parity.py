@@ -108,7 +108,7 @@ def check(args, case, topology, dtype, tmp):
     sequences = load_sequences(args.case, kind)
     longest = max(len(tokens) for _, tokens, _, _ in sequences)
     engine = pathlib.Path(tmp) / "case.saddle"
-    options = [part for flag in ("kv_dtype", "rms_factors") if getattr(args, flag)
+    options = [part for flag in ("kv_dtype", "rms_factors", "reduction") if getattr(args, flag)
                for part in ("--" + flag.replace("_", "-"), getattr(args, flag))]
     compile_engine(args.compile, args.case, engine, topology, dtype, longest + 1,
                    len(sequences), args.chunk, options=options)
@@ -148,7 +148,7 @@ def main():
     parser.add_argument("--tp", default="1")
     parser.add_argument("--topology",
                         help="in place of --tp, with blanks between: tp=1 tp=2,ep=2")
-    for flag in ("--kv-dtype", "--rms-factors"):
+    for flag in ("--kv-dtype", "--rms-factors", "--reduction"):
         parser.add_argument(flag, help="of saddle-compile; default: its own")
     parser.add_argument("--compute-dtype", default="f32")
     parser.add_argument("--modes", default="decode")

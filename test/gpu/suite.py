@@ -100,6 +100,15 @@ m1-epsilon      | bf16     | tp=1 tp=2 tp=4
 m1-long         | bf16     | tp=2
 """
 
+# Rows that ranks share out, and experts chosen by the rank that has the rows, as in
+# long prompts of large models; on the CPU likewise.
+SHARES = """
+base            | f32 bf16 | tp=2 tp=4 tp=8
+batch           | f32      | tp=4
+fp8-published   | bf16     | tp=2 tp=4
+m1-published    | f32      | tp=2
+"""
+
 # An fp8 KV cache: transformers has none, so only the CPU target is asked.
 FP8_CACHE = """
 base            | f32 bf16 | tp=1 tp=4 tp=8
@@ -163,6 +172,7 @@ wide-mxfp4             | bf16     | tp=1 tp=2 tp=4
 KINDS = {"parity": (PARITY, []),
          "against_f32": (AGAINST_F32, []),
          "sunk": (SUNK, ["--rms-factors", "sunk"]),
+         "shares": (SHARES, ["--reduction", "reduce_scatter"]),
          "fp8_cache": (FP8_CACHE, ["--kv-dtype", "fp8"]),
          "greedy": (GREEDY, []),
          "candidates": (CANDIDATES, ["--candidates", 64]),
@@ -217,7 +227,7 @@ def greedy_rows(variant):
 
 def cpu_topology(kind, topology):
     """Of the CPU engine that a CUDA engine is compared with."""
-    return topology if kind == "stored" else "tp=1"
+    return topology if kind in ("stored", "shares") else "tp=1"
 
 
 def world(topology):
@@ -358,8 +368,9 @@ class Runner:
                 weights)
 
     def on_cpu(self, test, mode, inputs, count):
-        """Once for all topologies of a case."""
-        key = (*test[:3], mode)
+        """Once for all topologies of a case that the same CPU engine stands for."""
+        topology = cpu_topology(test[0], test[3])
+        key = (*test[:3], topology, mode)
         with self.cpu_lock:
             is_first = key not in self.cpu
             if is_first:
@@ -367,7 +378,7 @@ class Runner:
             result = self.cpu[key]
         if is_first:
             try:
-                result.set_result(self.execute((*test[:3], "tp=1"), "cpu", inputs,
+                result.set_result(self.execute((*test[:3], topology), "cpu", inputs,
                                                count, [], {}))
             except Failure as failure:
                 result.set_exception(failure)
@@ -428,6 +439,9 @@ class Runner:
         return self.parity(test)
 
     def sunk(self, test):
+        return self.parity(test)
+
+    def shares(self, test):
         return self.parity(test)
 
     def greedy(self, test):

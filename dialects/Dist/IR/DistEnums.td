@@ -3,9 +3,9 @@
 
 include "mlir/IR/EnumAttr.td"
 
-// Values are those of RowLayout in runtime/schema/engine.fbs.
+// Values are those of RowLayout in runtime/schema/engine.fbs; BLOCKS is of engines that exist.
 def Dist_RowLayout : I32EnumAttr<"RowLayout", "how the rows of several ranks lie in a gathered tensor",
-    [I32EnumAttrCase<"Blocks", 1, "blocks">, I32EnumAttrCase<"Packed", 2, "packed">, I32EnumAttrCase<"Padded", 3, "padded">]> {
+    [I32EnumAttrCase<"Packed", 2, "packed">, I32EnumAttrCase<"Padded", 3, "padded">, I32EnumAttrCase<"Shares", 4, "shares">]> {
   let cppNamespace = "::saddle::dist";
   let genSpecializedAttr = 0;
 }

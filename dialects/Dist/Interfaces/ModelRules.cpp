@@ -83,7 +83,8 @@ struct Rule<model::EmbeddingOp>
 /// y[t, n] = sum over k: split rows of the weight split the columns of y, a
 /// split contraction leaves a partial sum. Ranks that hold different rows of
 /// the weight cannot hold different tokens too: tokens are gathered then. So
-/// they are where the result is wanted for all tokens.
+/// they are where the result is wanted for all tokens, unless
+/// dist-choose-exchanges gathers what follows from it instead.
 template <>
 struct Rule<model::LinearOp> : RuleOf<Rule<model::LinearOp>, model::LinearOp> {
   LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
@@ -91,7 +92,11 @@ struct Rule<model::LinearOp> : RuleOf<Rule<model::LinearOp>, model::LinearOp> {
     if (failed(weight))
       return failure();
     AxisRef out = weight->getDims()[0], in = weight->getDims()[1];
-    // A rank's replica's tokens at most, never the block of one rank.
+    if (op->hasAttr(DistDialect::kTokenAxisAttrName) && !out && !in) {
+      rule.rowByRow();
+      return success();
+    }
+    // A rank's replica's tokens at most, never the share of one rank.
     AxisRef rows = rule.replicaAxis();
     if (llvm::any_of(op->getUsers(), needsAll) ||
         rule.mesh().overlap(rows, out) || rule.mesh().overlap(rows, in))
@@ -390,10 +395,15 @@ struct Rule<model::KeptRowsOp>
 // Mixture of experts
 //===----------------------------------------------------------------------===//
 
-/// The experts need the choice for all tokens.
+/// The experts need the choice for all tokens. Each rank makes it for all, or
+/// for its own where dist-choose-exchanges says so.
 template <typename Op>
 struct RouterRule : RuleOf<Rule<Op>, Op> {
-  LogicalResult buildRule(Operation *, RuleBuilder &rule) const {
+  LogicalResult buildRule(Operation *op, RuleBuilder &rule) const {
+    if (op->hasAttr(DistDialect::kTokenAxisAttrName)) {
+      rule.rowByRow();
+      return success();
+    }
     rule.operandsWhole();
     rule.resultsWhole();
     return success();

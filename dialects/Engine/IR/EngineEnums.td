@@ -8,7 +8,7 @@ class Engine_Enum<string name, string summary, list<I32EnumAttrCase> cases> : I3
   let genSpecializedAttr = 0;
 }
 
-// Values are those of the schema's enums.
+// Values are those of the schema's enums; its TOKEN_BLOCK is of engines that exist.
 def Engine_ArenaKind : Engine_Enum<"ArenaKind", "what an arena holds and for how long",
     [I32EnumAttrCase<"Constant", 1, "constant">, I32EnumAttrCase<"Pages", 2, "pages">,
      I32EnumAttrCase<"Transient", 3, "transient">, I32EnumAttrCase<"IO", 4, "io">,
@@ -20,7 +20,7 @@ def Engine_Phase : Engine_Enum<"Phase", "what an entry is for",
     [I32EnumAttrCase<"Decode", 1, "decode">, I32EnumAttrCase<"Prefill", 2, "prefill">]>;
 def Engine_Extent : Engine_Enum<"Extent", "which run-time count bounds dimension 0",
     [I32EnumAttrCase<"Tokens", 1, "tokens">, I32EnumAttrCase<"Rows", 2, "rows">, I32EnumAttrCase<"AllTokens", 3, "all_tokens">,
-     I32EnumAttrCase<"AllRows", 4, "all_rows">, I32EnumAttrCase<"TokenBlock", 5, "token_block">]>;
+     I32EnumAttrCase<"AllRows", 4, "all_rows">, I32EnumAttrCase<"TokenShare", 6, "token_share">]>;
 def Engine_TransferKind : Engine_Enum<"TransferKind", "direction of a transfer between stages",
     [I32EnumAttrCase<"Send", 1, "send">, I32EnumAttrCase<"Receive", 2, "receive">]>;
 def Engine_CollectiveKind : Engine_Enum<"CollectiveKind", "what a collective computes",

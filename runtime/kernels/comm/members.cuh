@@ -10,7 +10,7 @@ namespace saddle::device {
 
 /// Values of schema::RowLayout. Whole: not along dimension 0, all members have
 /// the same rows.
-enum class RowLayout { Whole = 0, Blocks = 1, Packed = 2, Padded = 3 };
+enum class RowLayout { Whole = 0, Packed = 2, Padded = 3, Shares = 4 };
 
 /// Values of schema::Extent.
 constexpr int kTokens = 1, kRows = 2;
@@ -46,9 +46,9 @@ public:
         most = max(most, shared.counts[i]);
       }
       __syncthreads();
-    } else if constexpr (layout == RowLayout::Blocks) {
+    } else if constexpr (layout == RowLayout::Shares) {
       all = p.step->counts[kTokens];
-      most = bounded(all);
+      most = bounded((all + size - 1) / size);
     } else {
       most = bounded(p.step->counts[extent]);
     }
@@ -57,18 +57,16 @@ public:
   __device__ __forceinline__ uint32_t of(uint32_t member) const {
     if constexpr (kIsRagged) {
       return shared.counts[member];
-    } else if constexpr (layout == RowLayout::Blocks) {
+    } else if constexpr (layout == RowLayout::Shares) {
       uint32_t start = startOf(member);
-      return all < start ? 0 : bounded(all - start);
+      return all < start ? 0 : min(all - start, most);
     } else {
       return most;
     }
   }
   /// First row of the member in the joined matrix.
   __device__ __forceinline__ uint32_t startOf(uint32_t member) const {
-    if constexpr (layout == RowLayout::Blocks)
-      return member * static_cast<uint32_t>(capacity);
-    else if constexpr (layout == RowLayout::Padded)
+    if constexpr (layout == RowLayout::Shares || layout == RowLayout::Padded)
       return member * most;
     else if constexpr (layout == RowLayout::Packed)
       return shared.starts[member];
@@ -79,7 +77,7 @@ public:
   __device__ __forceinline__ uint32_t largest() const { return most; }
   /// One number that stands for all counts: equal when there is only one.
   __device__ __forceinline__ uint32_t digest() const {
-    uint32_t value = layout == RowLayout::Blocks ? all : most;
+    uint32_t value = layout == RowLayout::Shares ? all : most;
     if constexpr (kIsRagged)
       for (uint32_t i = 0; i < size; ++i)
         value = value * 31 + shared.counts[i];

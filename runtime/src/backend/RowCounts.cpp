@@ -10,7 +10,7 @@ using schema::RowLayout;
 
 RowCounts::RowCounts(const schema::Topology &topology, uint32_t rank)
     : coordinates(engine::coordinatesOf(topology, rank)),
-      width(engine::attentionWidth(topology)), blocks(width) {}
+      width(engine::attentionWidth(topology)), blocks(width), shares(width) {}
 
 uint64_t firstRow(RowLayout layout, const std::vector<uint64_t> &counts,
                   uint32_t replica) {
@@ -29,10 +29,14 @@ void RowCounts::set(const Batch &newBatch, const RowRules &entry) {
       firstRow(entry.allTokens, batch->tokenCounts, replicas);
   counts[size_t(Extent::ALL_ROWS)] =
       firstRow(entry.allRows, batch->rowCounts, replicas);
-  uint64_t room = entry.tokens / width;
-  for (uint32_t i = 0; i < width; ++i)
-    blocks[i] = tokens < i * room ? 0 : std::min(room, tokens - i * room);
-  counts[size_t(Extent::TOKEN_BLOCK)] = blocks[coordinates.member];
+  auto divide = [&](std::vector<uint64_t> &parts, uint64_t room) {
+    for (uint32_t i = 0; i < width; ++i)
+      parts[i] = tokens < i * room ? 0 : std::min(room, tokens - i * room);
+    return parts[coordinates.member];
+  };
+  counts[size_t(Extent::TOKEN_BLOCK)] = divide(blocks, entry.tokens / width);
+  counts[size_t(Extent::TOKEN_SHARE)] =
+      divide(shares, (tokens + width - 1) / width);
 }
 
 comm::Counts RowCounts::ofMembers(const schema::Collective &collective) const {
@@ -41,6 +45,8 @@ comm::Counts RowCounts::ofMembers(const schema::Collective &collective) const {
     return {&counts[size_t(extent)], 1};
   if (collective.layout() == RowLayout::BLOCKS)
     return blocks;
+  if (collective.layout() == RowLayout::SHARES)
+    return shares;
   bool isRows = extent == Extent::ROWS || extent == Extent::ALL_ROWS;
   return isRows ? batch->rowCounts : batch->tokenCounts;
 }

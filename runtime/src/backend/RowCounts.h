@@ -25,7 +25,7 @@ struct RowRules {
 
 class RowCounts {
 public:
-  static constexpr size_t kExtents = 6;
+  static constexpr size_t kExtents = 7;
   RowCounts(const schema::Topology &topology, uint32_t rank);
 
   /// Takes the counts of `batch`, which outlives their use.
@@ -41,7 +41,8 @@ private:
   const uint32_t width; // of an attention replica
   const Batch *batch = nullptr;
   std::array<uint64_t, kExtents> counts{}; // by extent
-  std::vector<uint64_t> blocks;            // TOKEN_BLOCK of the replica's ranks
+  // TOKEN_BLOCK and TOKEN_SHARE of the replica's ranks.
+  std::vector<uint64_t> blocks, shares;
 };
 
 /// First row of a replica where those of all replicas lie together.

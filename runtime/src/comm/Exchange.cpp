@@ -100,6 +100,7 @@ uint64_t Exchange::startOf(size_t member) const {
     return start;
   }
   case RowLayout::PADDED:
+  case RowLayout::SHARES: // the first has a whole share
     return member * largest;
   default:
     return member * whole.shape[operation.dim];

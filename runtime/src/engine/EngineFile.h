@@ -14,7 +14,7 @@ namespace saddle {
 
 /// The format that this build writes, and the newest that it reads.
 constexpr uint16_t kEngineMajor = 2;
-constexpr uint16_t kEngineMinor = 4;
+constexpr uint16_t kEngineMinor = 5;
 
 constexpr size_t kEngineHeaderBytes = 64;
 

@@ -27,6 +27,7 @@ uint64_t capacityOf(Extent extent, const Topology &topology,
   case Extent::ALL_ROWS:
     return topology.dp() * entry.rows();
   case Extent::TOKEN_BLOCK:
+  case Extent::TOKEN_SHARE:
     return entry.tokens() % width ? 0 : entry.tokens() / width;
   case Extent::UNKNOWN:
     break;
@@ -45,6 +46,7 @@ const char *describe(Extent extent) {
   case Extent::ALL_ROWS:
     return "dp x the entry's rows";
   case Extent::TOKEN_BLOCK:
+  case Extent::TOKEN_SHARE:
     return "the entry's tokens / attention width";
   case Extent::UNKNOWN:
     break;

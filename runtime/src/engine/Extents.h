@@ -20,7 +20,8 @@ Coordinates coordinatesOf(const schema::Topology &topology, uint32_t rank);
 uint32_t attentionWidth(const schema::Topology &topology);
 
 /// Dimension 0 of an operand of `extent`; 0 when the extent is unknown, or is
-/// TOKEN_BLOCK and the entry's tokens are no multiple of the width.
+/// TOKEN_BLOCK or TOKEN_SHARE and the entry's tokens are no multiple of the
+/// width.
 uint64_t capacityOf(schema::Extent extent, const schema::Topology &topology,
                     const schema::Entry &entry);
 

@@ -18,7 +18,8 @@ namespace {
 /// Members must contribute equal counts when nothing says whose rows are whose.
 Status checkEqualCounts(const RankGroups &groups, const GroupFacts &facts,
                         Extent extent) {
-  bool fits = extent == Extent::TOKEN_BLOCK ? groups.size() == 1
+  bool fits = extent == Extent::TOKEN_BLOCK || extent == Extent::TOKEN_SHARE
+                  ? groups.size() == 1
               : extent == Extent::TOKENS || extent == Extent::ROWS
                   ? facts.inOneReplica
                   : true;
@@ -36,21 +37,25 @@ Status checkLayout(const Engine &engine, const RankGroups &groups,
                    const GroupFacts &facts, RowLayout layout, Extent small,
                    Extent large) {
   const Topology &topology = *engine.topology();
-  if (layout < RowLayout::BLOCKS || layout > RowLayout::PADDED)
+  if (layout < RowLayout::BLOCKS || layout > RowLayout::SHARES)
     return makeError(StatusCode::DataLoss,
-                     "dimension 0 needs layout BLOCKS, PACKED or PADDED, "
+                     "dimension 0 needs layout BLOCKS, PACKED, PADDED or "
+                     "SHARES, "
                      "found %u",
                      unsigned(layout));
-  bool blocks = layout == RowLayout::BLOCKS;
+  bool shares = layout == RowLayout::SHARES;
+  bool blocks = layout == RowLayout::BLOCKS || shares;
+  Extent part = shares ? Extent::TOKEN_SHARE : Extent::TOKEN_BLOCK;
   bool extentsFit =
-      blocks ? small == Extent::TOKEN_BLOCK && large == Extent::TOKENS
+      blocks ? small == part && large == Extent::TOKENS
              : (small == Extent::TOKENS && large == Extent::ALL_TOKENS) ||
                    (small == Extent::ROWS && large == Extent::ALL_ROWS);
   if (!extentsFit)
     return makeError(StatusCode::DataLoss, "layout %s joins %s, not %s to %s",
                      EnumNameRowLayout(layout),
-                     blocks ? "TOKEN_BLOCK to TOKENS"
-                            : "TOKENS to ALL_TOKENS or ROWS to ALL_ROWS",
+                     shares   ? "TOKEN_SHARE to TOKENS"
+                     : blocks ? "TOKEN_BLOCK to TOKENS"
+                              : "TOKENS to ALL_TOKENS or ROWS to ALL_ROWS",
                      EnumNameExtent(small), EnumNameExtent(large));
   uint32_t size = blocks ? attentionWidth(topology) : topology.dp();
   bool groupsFit = groups.size() == size &&

@@ -239,17 +239,18 @@ Status CommandContext::checkData(const char *what, uint32_t index) const {
 }
 
 StatusOr<uint64_t> CommandContext::countOf(Extent extent) const {
-  if (extent < Extent::TOKENS || extent > Extent::TOKEN_BLOCK)
+  if (extent < Extent::TOKENS || extent > Extent::TOKEN_SHARE)
     return makeError(StatusCode::DataLoss, "unknown extent %u",
                      unsigned(extent));
   uint64_t count = capacityOf(extent, *engine.topology(), entry);
   if (count > 0)
     return count;
   return makeError(StatusCode::DataLoss,
-                   "extent TOKEN_BLOCK: the entry's %" PRIu64
+                   "extent %s: the entry's %" PRIu64
                    " tokens are no multiple of the attention width tp / dp = "
                    "%u",
-                   entry.tokens(), attentionWidth(*engine.topology()));
+                   EnumNameExtent(extent), entry.tokens(),
+                   attentionWidth(*engine.topology()));
 }
 
 bool CommandContext::overlap(uint32_t a, uint32_t b) const {

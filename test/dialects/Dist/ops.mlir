@@ -63,8 +63,8 @@ func.func @collectives(%x: tensor<8x32xf32>) {
 func.func @rows_and_stages(%x: tensor<8x32xf32>) {
   // CHECK: dist.all_gather %{{.*}} dim 0 over <@grid, ["tp"]> rows packed : tensor<8x32xf32> -> tensor<32x32xf32>
   %a = dist.all_gather %x dim 0 over <@grid, ["tp"]> rows packed : tensor<8x32xf32> -> tensor<32x32xf32>
-  // CHECK: dist.reduce_scatter %{{.*}} dim 0 over <@grid, ["tp"]> rows blocks : tensor<32x32xf32> -> tensor<8x32xf32>
-  %b = dist.reduce_scatter %a dim 0 over <@grid, ["tp"]> rows blocks : tensor<32x32xf32> -> tensor<8x32xf32>
+  // CHECK: dist.reduce_scatter %{{.*}} dim 0 over <@grid, ["tp"]> rows shares : tensor<32x32xf32> -> tensor<8x32xf32>
+  %b = dist.reduce_scatter %a dim 0 over <@grid, ["tp"]> rows shares : tensor<32x32xf32> -> tensor<8x32xf32>
   // CHECK: dist.send %{{.*}} : tensor<8x32xf32>
   dist.send %b : tensor<8x32xf32>
   // CHECK: dist.receive : tensor<8x32xf32>

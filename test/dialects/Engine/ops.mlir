@@ -127,8 +127,8 @@ engine.program @stage_0 stage 0 {
     engine.collective reduce_scatter_sum %wide to %x over @tp dim 1 tokens at "p" : memref<8x64xf32> to memref<8x32xf32>
     // CHECK: engine.transfer send %[[X]] tokens at "layers.1.boundary" : memref<8x32xf32>
     engine.transfer send %x tokens at "layers.1.boundary" : memref<8x32xf32>
-    // CHECK: engine.transfer receive %[[Y]] token_block at "layers.1.boundary" : memref<8x32xf32>
-    engine.transfer receive %y token_block at "layers.1.boundary" : memref<8x32xf32>
+    // CHECK: engine.transfer receive %[[Y]] token_share at "layers.1.boundary" : memref<8x32xf32>
+    engine.transfer receive %y token_share at "layers.1.boundary" : memref<8x32xf32>
     // CHECK: engine.copy %[[X]] to %[[Y]] rows at "logits" : memref<8x32xf32> to memref<8x32xf32>
     engine.copy %x to %y rows at "logits" : memref<8x32xf32> to memref<8x32xf32>
 

@@ -17,16 +17,16 @@ Rows chooseRows(Ranks &ranks, uint32_t capacity, uint32_t trial) {
   Rows rows;
   std::vector<uint32_t> tokens(size);
   uint32_t n = 0;
-  if (layout == RowLayout::Whole || layout == RowLayout::Blocks) {
+  if (layout == RowLayout::Whole || layout == RowLayout::Shares) {
     uint32_t most = layout == RowLayout::Whole ? capacity : capacity * size;
     n = trial == 0 ? most : trial == 1 ? 0 : random32() % (most + 1);
   }
+  uint32_t share = (n + size - 1) / size;
   for (uint32_t i = 0; i < size; ++i) {
     if (layout == RowLayout::Whole)
       rows.counts.push_back(n);
-    else if (layout == RowLayout::Blocks)
-      rows.counts.push_back(
-          n < i * capacity ? 0 : std::min(capacity, n - i * capacity));
+    else if (layout == RowLayout::Shares)
+      rows.counts.push_back(n < i * share ? 0 : std::min(share, n - i * share));
     else
       rows.counts.push_back(trial == 0   ? capacity
                             : trial == 1 ? 0
@@ -39,7 +39,7 @@ Rows chooseRows(Ranks &ranks, uint32_t capacity, uint32_t trial) {
   uint32_t start = 0;
   for (uint32_t i = 0; i < size; ++i) {
     rows.starts.push_back(layout == RowLayout::Whole    ? 0
-                          : layout == RowLayout::Blocks ? i * capacity
+                          : layout == RowLayout::Shares ? i * share
                           : layout == RowLayout::Padded ? i * rows.largest
                                                         : start);
     start += rows.counts[i];
@@ -51,7 +51,7 @@ Rows chooseRows(Ranks &ranks, uint32_t capacity, uint32_t trial) {
 template <bool bulk, int size, RowLayout layout, typename Part, typename All>
 void checkJoin(Ranks &ranks, Report &report, const char *name) {
   using T = typename Part::Element;
-  constexpr int extent = layout == RowLayout::Blocks ? 5 : 1;
+  constexpr int extent = layout == RowLayout::Shares ? 6 : 1;
   uint64_t shift = Part::isVectorizable(8 / sizeof(T)) ? 0 : sizeof(T);
   uint64_t from = ranks.places.input + shift, to = ranks.places.output + shift;
   for (uint32_t trial = 0; trial < 5; ++trial) {
@@ -112,8 +112,8 @@ void checkShape(Ranks &ranks, Report &report, const char *name) {
   using Part = Matrix<T, rows, cols, cols + gap, alignment>;
   using Tall = Matrix<T, rows * size, cols, cols + 2 * gap, alignment>;
   using Wide = Matrix<T, rows, cols * size, cols * size + gap, alignment>;
-  checkJoin<false, size, RowLayout::Blocks, Part, Tall>(ranks, report, name);
-  checkJoin<true, size, RowLayout::Blocks, Part, Tall>(ranks, report, name);
+  checkJoin<false, size, RowLayout::Shares, Part, Tall>(ranks, report, name);
+  checkJoin<true, size, RowLayout::Shares, Part, Tall>(ranks, report, name);
   checkJoin<false, size, RowLayout::Packed, Part, Tall>(ranks, report, name);
   checkJoin<true, size, RowLayout::Packed, Part, Tall>(ranks, report, name);
   checkJoin<false, size, RowLayout::Padded, Part, Tall>(ranks, report, name);

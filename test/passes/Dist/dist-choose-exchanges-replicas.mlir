@@ -35,11 +35,11 @@ model.weight @w2 from "{}.w2" dims ["experts", "hidden", "expert_width"] : tenso
 // ASKED-NEXT: model.rms_norm {{.*}} eps 9.9{{[0-9E-]+}} : tensor
 
 // SCATTER: @decode_8: reduction = deferred, although reduce_scatter was asked for, the fastest predicted for a layer on H200
-// SCATTER: error: reduction = reduce_scatter has no effect: no entry can follow it (@decode_8: ranks cannot take blocks of a replica's rows, whose number is known at run time); leave it at auto
+// SCATTER: error: reduction = reduce_scatter has no effect: no entry can follow it (@decode_8: no layout joins shares of several replicas' rows); leave it at auto
 // MASKED-DAG: error: experts = masked has no effect: no entry can follow it (@decode_8: replicas hold different tokens); leave it at auto
 // MASKED-DAG: @decode_8: experts = gathered, although masked was asked for, the only one possible; predicted for a layer on H200: masked impossible (replicas hold different tokens), gathered 9.49 us
 
-// expected-remark @+4 {{@decode_8: reduction = deferred, the fastest predicted for a layer on H200: all_reduce 10.81 us (exchanges 9.16, launches 1.30, memory 0.35), deferred 9.49 us (exchanges 9.16, launches 0.00, memory 0.33), reduce_scatter impossible (ranks cannot take blocks of a replica's rows, whose number is known at run time)}}
+// expected-remark @+4 {{@decode_8: reduction = deferred, the fastest predicted for a layer on H200: all_reduce 10.81 us (exchanges 9.16, launches 1.30, memory 0.35), deferred 9.49 us (exchanges 9.16, launches 0.00, memory 0.33), reduce_scatter impossible (no layout joins shares of several replicas' rows)}}
 // expected-remark @+3 {{@decode_8: norm = early, the fastest predicted for a layer on H200: early 9.49 us (exchanges 9.16, launches 0.00, memory 0.33), late 12.24 us (exchanges 9.16, launches 2.60, memory 0.48)}}
 // expected-remark @+2 {{@decode_8: experts = gathered, the only one possible; predicted for a layer on H200: masked impossible (replicas hold different tokens), gathered 9.49 us (exchanges 9.16, launches 0.00, memory 0.33)}}
 // expected-remark @+1 {{@decode_8: rows = packed, the fastest predicted for a layer on H200: packed 9.49 us (exchanges 9.16, launches 0.00, memory 0.33), padded 9.51 us (exchanges 9.16, launches 0.00, memory 0.35)}}

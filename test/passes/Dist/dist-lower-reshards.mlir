@@ -30,7 +30,7 @@ func.func @partial_sum_to_split_columns(%x: tensor<8x32xbf16>) -> tensor<8x8xbf1
 // 8 tokens / 4 = 2.
 // CHECK-LABEL: func.func @partial_sum_to_split_tokens
 func.func @partial_sum_to_split_tokens(%x: tensor<8x32xbf16>) -> tensor<2x32xbf16> {
-  // CHECK: dist.reduce_scatter %{{.*}} dim 0 over <@mesh, ["tp"]> rows blocks : tensor<8x32xbf16> -> tensor<2x32xbf16>
+  // CHECK: dist.reduce_scatter %{{.*}} dim 0 over <@mesh, ["tp"]> rows shares : tensor<8x32xbf16> -> tensor<2x32xbf16>
   %r = dist.reshard %x from <@mesh, [_, _] unreduced ["tp"]> to <@mesh, ["tp", _]> : tensor<8x32xbf16> -> tensor<2x32xbf16>
   return %r : tensor<2x32xbf16>
 }

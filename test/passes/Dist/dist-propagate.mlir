@@ -144,6 +144,21 @@ func.func @sum_of_replicated_inputs_is_complete(%x: tensor<8x32xbf16>) {
   return
 }
 
+// Each rank chooses for its share of the rows where dist-choose-exchanges says
+// so, and the experts gather the choices. A split weight has no say in that.
+// CHECK-LABEL: func.func @routers_of_own_rows
+func.func @routers_of_own_rows(%x: tensor<8x32xbf16>) {
+  // CHECK: model.linear {{.*}} {dist.shardings = [#dist.sharding<@mesh, ["tp", _]>], dist.token_axis
+  %l = model.linear %x, @router {dist.token_axis = #dist.axes<@mesh, ["tp"]>} : tensor<8x32xbf16> -> tensor<8x6xf32>
+  // CHECK: model.router {{.*}} {dist.shardings = [#dist.sharding<@mesh, ["tp", _]>, #dist.sharding<@mesh, ["tp", _]>], dist.token_axis
+  %w, %e = model.router %l, @bias routed_scale 1.0 {dist.token_axis = #dist.axes<@mesh, ["tp"]>} : tensor<8x6xf32> -> tensor<8x2xf32>, tensor<8x2xi32>
+  // CHECK: model.experts {{.*}} {dist.shardings = [#dist.sharding<@mesh, [_, _] unreduced ["tp"]>]}
+  %y = model.experts %x, %w, %e gate_up [@w1, @w3] down @w2 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  // CHECK: model.linear {{.*}}, @q_proj {dist.shardings = [#dist.sharding<@mesh, [_, "tp"]>], dist.token_axis
+  %q = model.linear %x, @q_proj {dist.token_axis = #dist.axes<@mesh, ["tp"]>} : tensor<8x32xbf16> -> tensor<8x64xbf16>
+  return
+}
+
 // CHECK-LABEL: func.func @experts_leave_a_partial_sum
 func.func @experts_leave_a_partial_sum(%x: tensor<8x32xbf16>, %rows: tensor<4xi32>) {
   %l = model.linear %x, @router : tensor<8x32xbf16> -> tensor<8x6xf32>

@@ -25,8 +25,8 @@ engine.program @a_collective_reads_a_block_of_tokens stage 0 {
     %x = engine.buffer in @act at 0 : memref<8x4xf32>
     %y = engine.buffer in @act at 256 : memref<8x4xf32>
     engine.launch @add_0(%y, %y) outs(%x) tokens at "a" : (memref<8x4xf32>, memref<8x4xf32>) outs(memref<8x4xf32>)
-    // expected-error @+1 {{reads a buffer for token_block, but it was written for tokens}}
-    engine.collective all_reduce_sum %x to %y over @replicas dim 0 token_block at "b" : memref<8x4xf32> to memref<8x4xf32>
+    // expected-error @+1 {{reads a buffer for token_share, but it was written for tokens}}
+    engine.collective all_reduce_sum %x to %y over @replicas dim 0 token_share at "b" : memref<8x4xf32> to memref<8x4xf32>
   }
 }
 

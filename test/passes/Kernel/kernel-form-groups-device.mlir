@@ -307,10 +307,10 @@ func.func @collectives_at_the_ends_run_alone(%x: tensor<8x32xbf16>, %o: tensor<1
   // CHECK-NEXT: }
   // CHECK-NEXT: %[[A:.*]] = dist.all_gather %[[G]]#1
   // CHECK-NEXT: return %[[G]]#0, %[[A]]
-  %r = dist.reduce_scatter %o dim 0 over <@mesh, ["tp"]> rows blocks : tensor<16x32xbf16> -> tensor<8x32xbf16>
+  %r = dist.reduce_scatter %o dim 0 over <@mesh, ["tp"]> rows shares : tensor<16x32xbf16> -> tensor<8x32xbf16>
   %s = model.add %x, %r : tensor<8x32xbf16>
   %n = model.rms_norm %s, @norm eps 0.5 : tensor<8x32xbf16>
-  %g = dist.all_gather %n dim 0 over <@mesh, ["tp"]> rows blocks : tensor<8x32xbf16> -> tensor<16x32xbf16>
+  %g = dist.all_gather %n dim 0 over <@mesh, ["tp"]> rows shares : tensor<8x32xbf16> -> tensor<16x32xbf16>
   return %s, %g : tensor<8x32xbf16>, tensor<16x32xbf16>
 }
 

@@ -193,6 +193,14 @@ TEST(ExchangeTest, BlockGatherKeepsStaticPlaces) {
               ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, -1, -1, -1, -1));
 }
 
+TEST(ExchangeTest, SharesFollowOneAnother) {
+  // Three tokens: two of the first member, one of the second, behind them.
+  EXPECT_THAT(gathered(RowLayout::SHARES, {{1, 2, 3, 4}, {5, 6}}),
+              ElementsAre(1, 2, 3, 4, 5, 6, -1, -1, -1, -1, -1, -1));
+  EXPECT_THAT(gathered(RowLayout::SHARES, {{1, 2}, {}}),
+              ElementsAre(1, 2, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+}
+
 TEST(ExchangeTest, VectorsAreRowsOfOneElement) {
   std::vector<int32_t> a = {1, 2}, b = {3, 99}, outA(4, -1), outB(4, -1);
   auto vector = [](std::vector<int32_t> &data) {
@@ -228,8 +236,10 @@ TEST(ExchangeTest, ScatterReturnsEachMemberItsRows) {
   EXPECT_EQ(scattered(RowLayout::PADDED, {1, 2}), (Both{{11, -1}, {33, 44}}));
   EXPECT_EQ(scattered(RowLayout::PADDED, {0, 1}), (Both{{-1, -1}, {22, -1}}));
   EXPECT_EQ(scattered(RowLayout::BLOCKS, {2, 1}), (Both{{11, 22}, {33, -1}}));
-  for (RowLayout layout :
-       {RowLayout::PACKED, RowLayout::PADDED, RowLayout::BLOCKS})
+  EXPECT_EQ(scattered(RowLayout::SHARES, {1, 1}), (Both{{11, -1}, {22, -1}}));
+  EXPECT_EQ(scattered(RowLayout::SHARES, {2, 1}), (Both{{11, 22}, {33, -1}}));
+  for (RowLayout layout : {RowLayout::PACKED, RowLayout::PADDED,
+                           RowLayout::BLOCKS, RowLayout::SHARES})
     EXPECT_EQ(scattered(layout, {0, 0}), (Both{{-1, -1}, {-1, -1}}));
 }
 

@@ -93,8 +93,8 @@ TEST_F(ExchangePlanTest, BulkTakesMoreBlocksWithDevicesOfTheirOwn) {
   LaunchDesc scatter = collective("reduce_scatter_sum", 4,
                                   operand("input", bf16(), {2048, 3072}),
                                   operand("output", bf16(), {512, 3072}));
-  scatter.rows = dist::RowLayout::Blocks;
-  scatter.outputExtent = engine::Extent::TokenBlock;
+  scatter.rows = dist::RowLayout::Shares;
+  scatter.outputExtent = engine::Extent::TokenShare;
   EXPECT_EQ(plan(scatter).functions[0].exclusiveGrid, 128u);
   // A transfer has no bulk protocol.
   EXPECT_EQ(plan(launch("send", {operand("buffer", bf16(), {2048, 3072})}, {}))
@@ -157,16 +157,16 @@ TEST_F(ExchangePlanTest, ScattersCountTheirOutput) {
   LaunchDesc desc =
       collective("reduce_scatter_sum", 8, operand("input", bf16(), {64, 32}),
                  operand("output", bf16(), {8, 32}));
-  desc.rows = dist::RowLayout::Blocks;
-  desc.outputExtent = engine::Extent::TokenBlock;
+  desc.rows = dist::RowLayout::Shares;
+  desc.outputExtent = engine::Extent::TokenShare;
   EXPECT_THAT(plan(desc).functions[0].body,
-              StartsWith("reduceScatterPackets<8, RowLayout::Blocks, 5, "));
+              StartsWith("reduceScatterPackets<8, RowLayout::Shares, 6, "));
   desc.operands[0].shape[0] = 4096;
   desc.operands[1].shape[0] = 512;
   desc.operands[0].shape[1] = desc.operands[1].shape[1] = 3072;
   desc.operands[0].strides[0] = desc.operands[1].strides[0] = 3072;
   EXPECT_THAT(plan(desc).functions[0].body,
-              StartsWith("reduceScatterBulk<8, RowLayout::Blocks, 5, "));
+              StartsWith("reduceScatterBulk<8, RowLayout::Shares, 6, "));
 }
 
 TEST_F(ExchangePlanTest, LaterDimensionsJoinAsColumns) {
@@ -180,17 +180,17 @@ TEST_F(ExchangePlanTest, LaterDimensionsJoinAsColumns) {
 
 TEST_F(ExchangePlanTest, BothEndsOfATransferReserveTheSame) {
   LaunchDesc send = launch("send", {operand("buffer", bf16(), {128, 3072})}, {},
-                           engine::Extent::TokenBlock);
+                           engine::Extent::TokenShare);
   LaunchDesc receive = send;
   receive.op = "receive";
   KernelPlan s = plan(send), r = plan(receive);
   // 384 units of 16 bytes a row, in each of two mailboxes.
   EXPECT_EQ(s.exchangeBytes, 1536u + 2 * 128 * 384 * 16);
   EXPECT_EQ(s.functions[0].body,
-            "sendRows<5, Matrix<bf16, 128, 3072, 3072>, 1574400>(p);");
+            "sendRows<6, Matrix<bf16, 128, 3072, 3072>, 1574400>(p);");
   EXPECT_EQ(r.exchangeBytes, s.exchangeBytes);
   EXPECT_EQ(r.functions[0].body,
-            "receiveRows<5, Matrix<bf16, 128, 3072, 3072>, 1574400>(p);");
+            "receiveRows<6, Matrix<bf16, 128, 3072, 3072>, 1574400>(p);");
   EXPECT_EQ(r.functions[0].grid[0], s.functions[0].grid[0]);
 }
 
@@ -212,7 +212,7 @@ TEST_F(ExchangePlanTest, WhatIsNotSupported) {
             "f8E4M3FN");
   EXPECT_EQ(errorOf(collective("all_gather", 2, operand("input", f32(), {3, 4}),
                                operand("output", f32(), {6, 4}))),
-            "all_gather along dimension 0 needs to know how rows lie: blocks, "
+            "all_gather along dimension 0 needs to know how rows lie: shares, "
             "packed or padded");
   EXPECT_EQ(
       errorOf(collective("all_gather", 2, operand("input", f32(), {3, 2, 5}),

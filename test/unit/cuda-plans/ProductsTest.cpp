@@ -442,10 +442,18 @@ TEST_F(M25PlanTest, TheRouterOfAPromptIsThreeParts) {
               HasSubstr("sumParts<1, 2, Matrix<f32, 8192, 768, 768>, "
                         "Matrix<f32, 8192, 256, 256>>(p, "));
   EXPECT_EQ(p.workspaceBytes, 768u * 3072 * 2 + 8192 * 768 * 4 + 132 * 256);
+  // A rank's share of such a prompt: items of 128 rows, from 212,992 / 256
+  // tokens on.
+  p = router(4096);
+  EXPECT_THAT(p.functions[0].body,
+              StartsWith("if (p.step->counts[1] >= 832) {"));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("TokenOrder::InOrder, 1, 1, "));
+  EXPECT_THAT(router(4097).functions[1].body,
+              HasSubstr("TokenOrder::InOrder, 1, 2, "));
   // Too few tokens, columns that are not whole stages, rows that are not whole
   // 16 bytes.
-  EXPECT_EQ(router(1279).functions.size(), 1u);
-  EXPECT_EQ(router(1280).functions.size(), 3u);
+  EXPECT_EQ(router(831).functions.size(), 1u);
+  EXPECT_EQ(router(832).functions.size(), 3u);
   EXPECT_EQ(router(8192, 3080).functions.size(), 1u);
   EXPECT_EQ(router(8192, 3072, 258).functions.size(), 1u);
 }

@@ -120,7 +120,7 @@ TEST(Load, headerIsAsDocumented) {
   File buffer = {1, 2, 3, 4, 5}, segment(10, 7);
   File file = packEngineFile(buffer, segment);
   ASSERT_EQ(file.size(), 4096u + 10);
-  EXPECT_EQ(std::memcmp(file.data(), "SADDLE\r\n\2\0\4\0\x40\0\0\0", 16), 0);
+  EXPECT_EQ(std::memcmp(file.data(), "SADDLE\r\n\2\0\5\0\x40\0\0\0", 16), 0);
   auto field = [&](size_t at) {
     uint64_t value;
     std::memcpy(&value, file.data() + at, 8);
@@ -252,14 +252,14 @@ TEST(Load, refusesOtherVersions) {
         withField(withField(tinyFile(), 8, major, 2), 10, minor, 2));
   };
   EXPECT_TRUE(versioned(2, 0).ok());
-  EXPECT_TRUE(versioned(2, 4).ok());
-  for (auto [major, minor] : {std::pair{1, 0}, {3, 0}, {0, 0}, {2, 5}}) {
+  EXPECT_TRUE(versioned(2, 5).ok());
+  for (auto [major, minor] : {std::pair{1, 0}, {3, 0}, {0, 0}, {2, 6}}) {
     Status status = versioned(uint64_t(major), uint64_t(minor));
     EXPECT_EQ(status.code(), StatusCode::Unsupported);
     EXPECT_EQ(status.message(),
               "t.saddle: engine format " + std::to_string(major) + "." +
                   std::to_string(minor) +
-                  ", but this build reads 2.0 to 2.4; compile the engine "
+                  ", but this build reads 2.0 to 2.5; compile the engine "
                   "again with this version");
   }
 }

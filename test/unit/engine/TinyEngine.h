@@ -25,6 +25,7 @@ struct TinyOptions {
   schema::RowLayout layout = schema::RowLayout::PACKED;
   /// Sums in attention are scattered to token blocks and gathered again.
   bool tokenBlocks = false;
+  bool tokenShares = false; // with tokenBlocks: to token shares
   uint32_t layers = 1;
   schema::DType compute = schema::DType::F32;
   schema::DType kv = schema::DType::F32;

@@ -140,15 +140,18 @@ uint32_t Builder::attentionSum(const std::string &at, uint32_t partial) {
   CollectiveT scatter, gather;
   scatter.kind = CollectiveKind::REDUCE_SCATTER_SUM;
   scatter.groups = gather.groups = groups;
-  scatter.layout = gather.layout = RowLayout::BLOCKS;
+  bool shares = options.tokenShares;
+  Extent part = shares ? Extent::TOKEN_SHARE : Extent::TOKEN_BLOCK;
+  scatter.layout = gather.layout =
+      shares ? RowLayout::SHARES : RowLayout::BLOCKS;
   scatter.input = partial;
   scatter.output = activation(dtype, entry->tokens / width, columns);
   scatter.extent = Extent::TOKENS;
-  scatter.output_extent = Extent::TOKEN_BLOCK;
+  scatter.output_extent = part;
   gather.kind = CollectiveKind::ALL_GATHER;
   gather.input = scatter.output;
   gather.output = activation(dtype, entry->tokens, columns);
-  gather.extent = Extent::TOKEN_BLOCK;
+  gather.extent = part;
   gather.output_extent = Extent::TOKENS;
   collective(at, scatter);
   collective(at, gather);

@@ -77,8 +77,8 @@ TEST(ValidateCommands, references) {
       "attention", [](Found &f) { f.command.output = "logit"; },
       "is for output \"logit\", which no step has");
   refusesLaunch(
-      "attention", [](Found &f) { f.launch().extent = Extent(6); },
-      "unknown extent 6");
+      "attention", [](Found &f) { f.launch().extent = Extent(7); },
+      "unknown extent 7");
   refusesLaunch(
       "attention", [](Found &f) { f.launch().operands[2] = 7777; },
       "operand 2: slice 7777 does not exist, there are 45");

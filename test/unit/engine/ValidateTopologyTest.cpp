@@ -132,11 +132,11 @@ TEST(ValidateTopology, onlyRowsHaveALayout) {
                  }),
             "extents TOKENS and ROWS and layout 0, but rows are neither "
             "gathered nor scattered");
-  for (auto layout : {RowLayout::UNKNOWN, RowLayout(4)})
+  for (auto layout : {RowLayout::UNKNOWN, RowLayout(5)})
     EXPECT_EQ(
         bent(replicas(), kGather, kPacked,
              [&](EngineT &, EntryT &, CollectiveT &c) { c.layout = layout; }),
-        "dimension 0 needs layout BLOCKS, PACKED or PADDED, found " +
+        "dimension 0 needs layout BLOCKS, PACKED, PADDED or SHARES, found " +
             std::to_string(unsigned(layout)));
 }
 
@@ -153,6 +153,12 @@ TEST(ValidateTopology, layoutsGoWithExtents) {
                  }),
             "layout BLOCKS joins TOKEN_BLOCK to TOKENS, not TOKENS to "
             "ALL_TOKENS");
+  EXPECT_EQ(bent(replicas(true), kScatter, kBlocks,
+                 [](EngineT &, EntryT &, CollectiveT &c) {
+                   c.layout = RowLayout::SHARES;
+                 }),
+            "layout SHARES joins TOKEN_SHARE to TOKENS, not TOKEN_BLOCK to "
+            "TOKENS");
   // A scatter's output is the small side.
   EXPECT_EQ(bent(replicas(true), kScatter, kBlocks,
                  [](EngineT &, EntryT &, CollectiveT &c) {
@@ -197,6 +203,11 @@ TEST(ValidateTopology, blocksDivideTheTokens) {
   EXPECT_EQ(messageAfter([](EngineT &) {}, options),
             "program 0: entry \"decode\": command 1 (model.embed_tokens): "
             "collective: extent TOKEN_BLOCK: the entry's 5 tokens are no "
+            "multiple of the attention width tp / dp = 2");
+  options.tokenShares = true;
+  EXPECT_EQ(messageAfter([](EngineT &) {}, options),
+            "program 0: entry \"decode\": command 1 (model.embed_tokens): "
+            "collective: extent TOKEN_SHARE: the entry's 5 tokens are no "
             "multiple of the attention width tp / dp = 2");
 }
 

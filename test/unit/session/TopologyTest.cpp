@@ -11,7 +11,7 @@ using schema::RowLayout;
 struct Topology {
   uint32_t tp, dp, ep, pp;
   RowLayout layout = RowLayout::PACKED;
-  bool blocks = false;
+  bool blocks = false, shares = false;
 
   TinyOptions tiny() const {
     TinyOptions options;
@@ -22,6 +22,7 @@ struct Topology {
     options.pp = pp;
     options.layout = layout;
     options.tokenBlocks = blocks;
+    options.tokenShares = shares;
     return options;
   }
 };
@@ -31,7 +32,9 @@ std::string nameOf(const testing::TestParamInfo<Topology> &info) {
   return "tp" + std::to_string(t.tp) + "dp" + std::to_string(t.dp) + "ep" +
          std::to_string(t.ep) + "pp" + std::to_string(t.pp) +
          (t.dp > 1 ? schema::EnumNameRowLayout(t.layout) : "") +
-         (t.blocks ? "BLOCKS" : "");
+         (t.shares   ? "SHARES"
+          : t.blocks ? "BLOCKS"
+                     : "");
 }
 
 constexpr auto kPadded = RowLayout::PADDED;
@@ -41,10 +44,12 @@ const Topology kTopologies[] = {
     {4, 1, 4, 1},
     {4, 1, 2, 1},
     {4, 1, 1, 1, kPacked, true},
+    {4, 1, 1, 1, kPacked, true, true},
     {2, 2, 2, 1},
     {2, 2, 2, 1, kPadded},
     {4, 2, 4, 1},
     {4, 2, 2, 1, kPadded, true},
+    {4, 2, 2, 1, kPadded, true, true},
     {4, 4, 4, 1},
     {8, 4, 2, 1, kPadded},
     {8, 2, 4, 1, kPacked, true},

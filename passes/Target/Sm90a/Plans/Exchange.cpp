@@ -177,10 +177,10 @@ planJoined(const LaunchDesc &launch, StringRef header, StringRef function,
   if (launch.dim == 0) {
     if (!launch.rows) {
       error = launch.op + " along dimension 0 needs to know how rows lie: "
-                          "blocks, packed or padded";
+                          "shares, packed or padded";
       return failure();
     }
-    layout = *launch.rows == dist::RowLayout::Blocks   ? "Blocks"
+    layout = *launch.rows == dist::RowLayout::Shares   ? "Shares"
              : *launch.rows == dist::RowLayout::Packed ? "Packed"
                                                        : "Padded";
   }

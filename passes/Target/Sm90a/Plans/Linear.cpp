@@ -308,9 +308,12 @@ static void addParts(const LaunchDesc &launch, KernelPlan &plan) {
                 &out = launch.operands[2];
   constexpr int64_t kStageColumns = 64;
   int64_t tokens = x.shape[0], rows = w.shape[0], cols = w.shape[1];
-  // Where the parts are as fast: measured with 256 rows of 3072 columns
+  // Items have 64 tokens, so that a prompt of 2048 has enough of them, and half
+  // as many rows where that leaves fewer multiprocessors without one. Where the
+  // parts are as fast as a stream. Both measured with 256 rows of 3072 columns
   // (docs/benchmarks.md).
-  int64_t least = ceilDiv(327'680, rows);
+  int64_t waves = tokens * rows <= 1'048'576 ? 1 : 2;
+  int64_t least = ceilDiv(waves == 1 ? 212'992 : 327'680, rows);
   if (!canWriteTiles(out) || cols % kStageColumns != 0 || rows % 4 != 0 ||
       tokens < least)
     return;
@@ -332,8 +335,7 @@ static void addParts(const LaunchDesc &launch, KernelPlan &plan) {
               count, least, matrixType(w), parts, stream.body);
 
   std::string few = formatv("if ({0} < {1})\n  return;\n", count, least);
-  // Few rows: items of 64 tokens, so that a prompt of 2048 has enough of them.
-  TileShape tile(1, 2);
+  TileShape tile(1, waves);
   tile.takeInOrder(tokens);
   FunctionPlan product = tileFunction(
       formatv("{0}LaunchParams many = p;\nmany.operands[2] = {1};\n"
