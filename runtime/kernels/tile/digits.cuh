@@ -56,36 +56,37 @@ struct CodeBytes<Nibbles<zero>> {
   }
 };
 
-/// Twice the number is an integer of at most 12; 16 more, and bytes have no
-/// sign. The first operand has the codes without a sign and zeros for the
-/// others, the second one the others: the tensor cores have time to add them.
+/// Twice the number is an integer of at most 12. prmt looks a code's low three
+/// bits up; with the fourth bit it takes the sign of what it finds, eight
+/// times. So the first operand has four times the numbers of codes without a
+/// sign and zeros for the others, the second one minus twice the magnitudes of
+/// all: the tensor cores have time to add them.
 template <>
 struct CodeBytes<E2M1> {
-  static constexpr int kBits = 4, kStep = 8, kZero = 16, kSets = 2;
+  static constexpr int kBits = 4, kStep = 8, kZero = 0, kSets = 2;
   using Part = int8_t;
-  static constexpr bool kSigned = false;
+  static constexpr bool kSigned = true;
   static constexpr float kUnit = 0.5f;
   /// An instruction has one constant; the assembler would make the other anew
   /// for each, if it could know it.
   explicit __device__ __forceinline__ CodeBytes(uint32_t nothing)
-      : positives(0x13121110u + nothing), negatives(0x0d0e0f10u + nothing) {}
+      : positives(0x06040200u + nothing), all(0xfdfeff00u + nothing) {}
   static __host__ __device__ constexpr int place(int i) { return i; }
   __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
                                            int step, int set, uint32_t &low,
                                            uint32_t &high) const {
-    uint32_t codes = set == 0 ? words[step] : words[step] ^ 0x88888888u;
+    uint32_t codes = set == 0 ? words[step] : words[step] & 0x77777777u;
     low = bytesOf(codes, set);
     high = bytesOf(codes >> 16, set);
   }
 
 private:
-  uint32_t positives, negatives;
+  uint32_t positives, all;
 
-  /// The bytes of four codes. prmt looks a code's low bits up; with the fourth
-  /// bit it takes the sign of what it finds, eight times: none here.
+  /// The bytes of four codes.
   __device__ __forceinline__ uint32_t bytesOf(uint32_t codes, int set) const {
-    uint32_t bytes, first = set == 0 ? positives : negatives,
-                    last = set == 0 ? 0x1c181614u : 0x04080a0cu;
+    uint32_t bytes, first = set == 0 ? positives : all,
+                    last = set == 0 ? 0x18100c08u : 0xf4f8fafcu;
     asm("prmt.b32 %0, %1, %2, %3;"
         : "=r"(bytes)
         : "r"(first), "r"(last), "r"(codes));
@@ -147,6 +148,8 @@ struct DigitProduct {
   using Part = typename Codes::Part;
   /// Whether parts are floats and not digits.
   static constexpr bool kFloats = std::is_same_v<Part, f16>;
+  /// Whether sums of the token take the zero off.
+  static constexpr bool kSummed = Weights::Zero::kIsThere || Codes::kZero != 0;
   using Scale = typename Weights::Scale;
   using Zero = typename Weights::Zero;
   using Global = typename Weights::Global;
@@ -428,7 +431,7 @@ struct DigitProduct {
           }
         }
         int sum = 0;
-        if constexpr (Zero::kIsThere || Codes::kZero != 0)
+        if constexpr (kSummed)
           sum = reinterpret_cast<const int *>(unit + kSumsAt)[t * 2 + part];
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
@@ -516,7 +519,7 @@ private:
         high[place] = static_cast<int8_t>(number + 128 >> 8);
       }
     }
-    if constexpr (!kFloats)
+    if constexpr (kSummed)
 #pragma unroll
       for (int other = 1; other < kEach / kParts; other *= 2)
         sum += __shfl_xor_sync(kFullWarp, sum, other);
@@ -529,7 +532,7 @@ private:
     parts[kEach + eighth] = low;
     if (eighth == 0)
       reinterpret_cast<float *>(unit + kFactorsAt)[its % 4] = factor;
-    if (!kFloats && eighth % (kEach / kParts) == 0)
+    if (kSummed && eighth % (kEach / kParts) == 0)
       reinterpret_cast<int *>(
           unit + kSumsAt)[its % 4 * 2 + eighth / (kEach / kParts)] = sum;
     if (its % (kFloats ? units * 4 : 4) == 0)
@@ -542,12 +545,12 @@ private:
   int firstStretch; // this lane's, of a row
   Codes bytes;
 
-  /// Rows begin at multiples of 16 bytes. What a lane hears from another may be
-  /// another number for each, and so has a register of each lane.
+  /// Rows begin at multiples of 16 bytes, which the assembler does not know;
+  /// and what depends on the lane has a register of each. One for all lanes
+  /// would be copied to a register before each use, as prmt cannot read it.
   static __device__ __forceinline__ uint32_t unknownZero(const void *row) {
-    return __shfl_sync(
-        kFullWarp, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(row)) % 16,
-        0);
+    return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(row)) & 15u &
+           threadIdx.x;
   }
   /// Whether this lane has a stretch of a unit. Behind the last column the
   /// token is zero: any stretch will do, and the row's first is there.
