@@ -234,23 +234,44 @@ struct DigitProduct {
                                           int firstUnit)
       : operands(operands), ring(sharedAddress(ring)),
         firstStretch(firstUnit * 4 + threadIdx.x % 4),
-        bytes(unknownZero(operands[0])) {}
+        bytes(unknownZero(operands[0])) {
+    int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    if constexpr (kLines) {
+      codesFrom = reinterpret_cast<const uint8_t *>(
+                      Weights::Elements::row(operands[0], lane / 8)) +
+                  firstUnit * 64 + lane % 8 * 16;
+      codesTo =
+          this->ring + lane / 8 * 128 + (lane % 8 ^ lane / 8 % 2 * 4) * 16;
+      for (int odd = 0; odd < 2; ++odd)
+        codesAt[odd] = this->ring + g * 128 + (odd ^ g % 2) * 64 + t * 16;
+    } else {
+      codesTo = codesAt[0] = codesAt[1] = this->ring + lane * 16;
+    }
+    // The parts of lane t's stretch are columns 2 t and 2 t + 1 of the token.
+    digitsAt = g / 2 == t ? (t * 2 + g % 2) * kPartBytes : kZerosAt;
+    // Else the assembler computes them anew for each stage, between the wait
+    // for one and the copies of the next.
+    asm volatile("" : "+l"(codesFrom), "+r"(codesTo), "+r"(codesAt[0]));
+    asm volatile("" : "+r"(codesAt[1]), "+r"(digitsAt));
+  }
 
   /// Starts to copy the codes of `rows` to a stage, as one group of copies.
   /// What the stage held has been read, and the warp has met.
   __device__ __forceinline__ void fetch(const Rows &rows, int stage) const {
     int lane = threadIdx.x % 32;
     if constexpr (kLines) {
-      // Line i of a row: which of four rows, and which of eight stretches.
-      int row = lane / 8, at = lane % 8, firstUnit = firstStretch / 4;
-      uint32_t to =
-          ring + stage * kStageBytes + row * 128 + (at ^ row % 2 * 4) * 16;
+      // A lane has a sixteenth of lines of four rows.
+      constexpr int kRowBytes =
+          static_cast<int>(Weights::Elements::kStride *
+                           sizeof(typename Weights::Elements::Element));
+      int firstUnit = firstStretch / 4;
+      uint32_t to = codesTo + stage * kStageBytes;
 #pragma unroll
       for (int fours = 0; fours < 4; ++fours) {
-        auto *from =
-            reinterpret_cast<const uint8_t *>(Weights::Elements::row(
-                operands[0], rows.first[fours / 2] + fours % 2 * 4 + row)) +
-            firstUnit * 64 + at * 16;
+        const uint8_t *from =
+            codesFrom +
+            static_cast<int64_t>(rows.first[fours / 2]) * kRowBytes +
+            fours % 2 * 4 * kRowBytes;
 #pragma unroll
         for (int u = 0; u < units; u += 2)
           copyAsync16(to + u * 1024 + fours * 512,
@@ -260,7 +281,7 @@ struct DigitProduct {
                                   : -firstUnit * 64));
       }
     } else {
-      uint32_t to = ring + stage * kStageBytes + lane * 16;
+      uint32_t to = codesTo + stage * kStageBytes;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         auto *row = reinterpret_cast<const uint8_t *>(Weights::Elements::row(
@@ -384,9 +405,7 @@ struct DigitProduct {
                                            const Companions &companions,
                                            float (&sums)[2]) const {
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    // The parts of lane t's stretch are columns 2 t and 2 t + 1 of the token.
-    const uint8_t *digits =
-        token + (g / 2 == t ? (t * 2 + g % 2) * kPartBytes : kZerosAt);
+    const uint8_t *digits = token + digitsAt;
     const int next = kFloats && g / 2 != t ? 0 : kUnitBytes;
     sums[0] = sums[1] = 0;
 #pragma unroll
@@ -474,13 +493,9 @@ private:
   /// other row, so that eight lanes that read half of two lines meet all banks.
   __device__ __forceinline__ uint32_t placeOf(int stage, int unit,
                                               int half) const {
-    int lane = threadIdx.x % 32;
-    uint32_t from = ring + stage * kStageBytes;
-    if constexpr (kLines)
-      return from + lane / 4 * 128 + (unit % 2 ^ lane / 4 % 2) * 64 +
-             lane % 4 * 16 + unit / 2 * 2048 + half * 1024;
-    else
-      return from + lane * 16 + (unit * 2 + half) * 512;
+    uint32_t from = codesAt[unit % 2] + stage * kStageBytes;
+    return kLines ? from + unit / 2 * 2048 + half * 1024
+                  : from + (unit * 2 + half) * 512;
   }
 
   /// Encodes the eight columns of that number. For whole warps.
@@ -544,6 +559,12 @@ private:
   uint32_t ring;
   int firstStretch; // this lane's, of a row
   Codes bytes;
+  /// Of this lane: its sixteenth of the first four rows of all, the place of
+  /// its first copies and of its codes of even and odd units in the ring's
+  /// first stage, and its part of the token.
+  const uint8_t *codesFrom = nullptr;
+  uint32_t codesTo, codesAt[2];
+  int digitsAt;
 
   /// Rows begin at multiples of 16 bytes, which the assembler does not know;
   /// and what depends on the lane has a register of each. One for all lanes
