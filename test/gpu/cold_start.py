@@ -10,9 +10,10 @@ process, its end not counted. Beside it, in processes of their own: the start of
 process that does nothing, of one that opens the device, and a plain read of the same
 bytes into pinned memory, by one thread and, from the page cache, by four. With two
 engines or more, a line through the times says what a byte costs, what stays without
-any, and what `--share` bytes would take.
+any, and what `--share` bytes would take. `--states cached` leaves the disk out, which
+takes most of the time.
 
-usage: cold_start.py --bin BIN --folder FOLDER [--share 60e9] ENGINE...
+usage: cold_start.py --bin BIN --folder FOLDER [--share 60e9] [--states cached] ENGINE...
 """
 
 import argparse
@@ -29,6 +30,13 @@ import time
 STATS = re.compile(r"loaded in ([0-9.]+) s \(devices ([0-9.]+), memory ([0-9.]+), "
                    r"weights ([0-9.]+)\); prefill \d+ tokens in ([0-9.]+) s")
 PIECE = 16 << 20
+
+
+STATES = ("cached", "dropped")  # where the files are
+
+
+def states_of(result):
+    return [state for state in STATES if state in result]
 
 
 def weight_files(folder):
@@ -153,7 +161,7 @@ def measure(args, engine):
     size = sum(path.stat().st_size for path in weight_files(folder))
     result = {"engine": engine.stem, "bytes": size}
     run = args.bin / "saddle-run"
-    for state in ("cached", "dropped"):
+    for state in args.states:
         if state == "dropped":
             drop(folder)
         else:  # what was written is not wholly there on a machine with little memory
@@ -178,7 +186,7 @@ def report(results, share):
             return f"{size / 1e9 / max(seconds, 1e-9):.2f} GB/s"
 
         lines.append(f"{result['engine']}: {size / 1e9:.2f} GB")
-        for state in ("cached", "dropped"):
+        for state in states_of(result):
             times = result[state]
             lines.append(
                 f"  {state:8} first token after {times['first']:.2f} s: loading "
@@ -197,7 +205,7 @@ def report(results, share):
                 f"device "
                 f"{times['plain'] / max(times['load'] - times['open'], 1e-9):.2f}")
     if len({result["bytes"] for result in results}) > 1:
-        for state in ("cached", "dropped"):
+        for state in states_of(results[0]):
             without, each = line_through([(result["bytes"], result[state]["first"])
                                           for result in results])
             lines.append(f"{state}: {without:.2f} s and {each * 1e9:.3f} s/GB; "
@@ -211,6 +219,7 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--share", type=float, default=60e9)
+    parser.add_argument("--states", nargs="+", choices=STATES, default=STATES)
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--options", type=str.split, default=[],
                         help="of saddle-run, besides")

@@ -150,6 +150,7 @@ mxfp8                  | f32 bf16 | tp=1 tp=2
 mxfp4                  | f32 bf16 | tp=1 tp=2 tp=2,ep=2
 nvfp4                  | f32 bf16 | tp=1 tp=2 tp=2,ep=2
 modelopt-fp8           | f32 bf16 | tp=1
+modelopt-fp8-channels  | f32      | tp=1 tp=2
 modelopt-nvfp4         | f32 bf16 | tp=1 tp=2
 packed-int4            | f32 bf16 | tp=1 tp=2 tp=2,ep=2
 packed-int4-zeros      | f32 bf16 | tp=1 tp=2

@@ -56,36 +56,37 @@ struct CodeBytes<Nibbles<zero>> {
   }
 };
 
-/// Twice the number is an integer of at most 12; 16 more, and bytes have no
-/// sign. The first operand has the codes without a sign and zeros for the
-/// others, the second one the others: the tensor cores have time to add them.
+/// Twice the number is an integer of at most 12. prmt looks a code's low three
+/// bits up; with the fourth bit it takes the sign of what it finds, eight
+/// times. So the first operand has four times the numbers of codes without a
+/// sign and zeros for the others, the second one minus twice the magnitudes of
+/// all: the tensor cores have time to add them.
 template <>
 struct CodeBytes<E2M1> {
-  static constexpr int kBits = 4, kStep = 8, kZero = 16, kSets = 2;
+  static constexpr int kBits = 4, kStep = 8, kZero = 0, kSets = 2;
   using Part = int8_t;
-  static constexpr bool kSigned = false;
+  static constexpr bool kSigned = true;
   static constexpr float kUnit = 0.5f;
   /// An instruction has one constant; the assembler would make the other anew
   /// for each, if it could know it.
   explicit __device__ __forceinline__ CodeBytes(uint32_t nothing)
-      : positives(0x13121110u + nothing), negatives(0x0d0e0f10u + nothing) {}
+      : positives(0x06040200u + nothing), all(0xfdfeff00u + nothing) {}
   static __host__ __device__ constexpr int place(int i) { return i; }
   __device__ __forceinline__ void operands(const Vector<uint32_t, 4> &words,
                                            int step, int set, uint32_t &low,
                                            uint32_t &high) const {
-    uint32_t codes = set == 0 ? words[step] : words[step] ^ 0x88888888u;
+    uint32_t codes = set == 0 ? words[step] : words[step] & 0x77777777u;
     low = bytesOf(codes, set);
     high = bytesOf(codes >> 16, set);
   }
 
 private:
-  uint32_t positives, negatives;
+  uint32_t positives, all;
 
-  /// The bytes of four codes. prmt looks a code's low bits up; with the fourth
-  /// bit it takes the sign of what it finds, eight times: none here.
+  /// The bytes of four codes.
   __device__ __forceinline__ uint32_t bytesOf(uint32_t codes, int set) const {
-    uint32_t bytes, first = set == 0 ? positives : negatives,
-                    last = set == 0 ? 0x1c181614u : 0x04080a0cu;
+    uint32_t bytes, first = set == 0 ? positives : all,
+                    last = set == 0 ? 0x18100c08u : 0xf4f8fafcu;
     asm("prmt.b32 %0, %1, %2, %3;"
         : "=r"(bytes)
         : "r"(first), "r"(last), "r"(codes));
@@ -147,6 +148,8 @@ struct DigitProduct {
   using Part = typename Codes::Part;
   /// Whether parts are floats and not digits.
   static constexpr bool kFloats = std::is_same_v<Part, f16>;
+  /// Whether sums of the token take the zero off.
+  static constexpr bool kSummed = Weights::Zero::kIsThere || Codes::kZero != 0;
   using Scale = typename Weights::Scale;
   using Zero = typename Weights::Zero;
   using Global = typename Weights::Global;
@@ -231,23 +234,44 @@ struct DigitProduct {
                                           int firstUnit)
       : operands(operands), ring(sharedAddress(ring)),
         firstStretch(firstUnit * 4 + threadIdx.x % 4),
-        bytes(unknownZero(operands[0])) {}
+        bytes(unknownZero(operands[0])) {
+    int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    if constexpr (kLines) {
+      codesFrom = reinterpret_cast<const uint8_t *>(
+                      Weights::Elements::row(operands[0], lane / 8)) +
+                  firstUnit * 64 + lane % 8 * 16;
+      codesTo =
+          this->ring + lane / 8 * 128 + (lane % 8 ^ lane / 8 % 2 * 4) * 16;
+      for (int odd = 0; odd < 2; ++odd)
+        codesAt[odd] = this->ring + g * 128 + (odd ^ g % 2) * 64 + t * 16;
+    } else {
+      codesTo = codesAt[0] = codesAt[1] = this->ring + lane * 16;
+    }
+    // The parts of lane t's stretch are columns 2 t and 2 t + 1 of the token.
+    digitsAt = g / 2 == t ? (t * 2 + g % 2) * kPartBytes : kZerosAt;
+    // Else the assembler computes them anew for each stage, between the wait
+    // for one and the copies of the next.
+    asm volatile("" : "+l"(codesFrom), "+r"(codesTo), "+r"(codesAt[0]));
+    asm volatile("" : "+r"(codesAt[1]), "+r"(digitsAt));
+  }
 
   /// Starts to copy the codes of `rows` to a stage, as one group of copies.
   /// What the stage held has been read, and the warp has met.
   __device__ __forceinline__ void fetch(const Rows &rows, int stage) const {
     int lane = threadIdx.x % 32;
     if constexpr (kLines) {
-      // Line i of a row: which of four rows, and which of eight stretches.
-      int row = lane / 8, at = lane % 8, firstUnit = firstStretch / 4;
-      uint32_t to =
-          ring + stage * kStageBytes + row * 128 + (at ^ row % 2 * 4) * 16;
+      // A lane has a sixteenth of lines of four rows.
+      constexpr int kRowBytes =
+          static_cast<int>(Weights::Elements::kStride *
+                           sizeof(typename Weights::Elements::Element));
+      int firstUnit = firstStretch / 4;
+      uint32_t to = codesTo + stage * kStageBytes;
 #pragma unroll
       for (int fours = 0; fours < 4; ++fours) {
-        auto *from =
-            reinterpret_cast<const uint8_t *>(Weights::Elements::row(
-                operands[0], rows.first[fours / 2] + fours % 2 * 4 + row)) +
-            firstUnit * 64 + at * 16;
+        const uint8_t *from =
+            codesFrom +
+            static_cast<int64_t>(rows.first[fours / 2]) * kRowBytes +
+            fours % 2 * 4 * kRowBytes;
 #pragma unroll
         for (int u = 0; u < units; u += 2)
           copyAsync16(to + u * 1024 + fours * 512,
@@ -257,7 +281,7 @@ struct DigitProduct {
                                   : -firstUnit * 64));
       }
     } else {
-      uint32_t to = ring + stage * kStageBytes + lane * 16;
+      uint32_t to = codesTo + stage * kStageBytes;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         auto *row = reinterpret_cast<const uint8_t *>(Weights::Elements::row(
@@ -381,9 +405,7 @@ struct DigitProduct {
                                            const Companions &companions,
                                            float (&sums)[2]) const {
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    // The parts of lane t's stretch are columns 2 t and 2 t + 1 of the token.
-    const uint8_t *digits =
-        token + (g / 2 == t ? (t * 2 + g % 2) * kPartBytes : kZerosAt);
+    const uint8_t *digits = token + digitsAt;
     const int next = kFloats && g / 2 != t ? 0 : kUnitBytes;
     sums[0] = sums[1] = 0;
 #pragma unroll
@@ -428,7 +450,7 @@ struct DigitProduct {
           }
         }
         int sum = 0;
-        if constexpr (Zero::kIsThere || Codes::kZero != 0)
+        if constexpr (kSummed)
           sum = reinterpret_cast<const int *>(unit + kSumsAt)[t * 2 + part];
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
@@ -471,13 +493,9 @@ private:
   /// other row, so that eight lanes that read half of two lines meet all banks.
   __device__ __forceinline__ uint32_t placeOf(int stage, int unit,
                                               int half) const {
-    int lane = threadIdx.x % 32;
-    uint32_t from = ring + stage * kStageBytes;
-    if constexpr (kLines)
-      return from + lane / 4 * 128 + (unit % 2 ^ lane / 4 % 2) * 64 +
-             lane % 4 * 16 + unit / 2 * 2048 + half * 1024;
-    else
-      return from + lane * 16 + (unit * 2 + half) * 512;
+    uint32_t from = codesAt[unit % 2] + stage * kStageBytes;
+    return kLines ? from + unit / 2 * 2048 + half * 1024
+                  : from + (unit * 2 + half) * 512;
   }
 
   /// Encodes the eight columns of that number. For whole warps.
@@ -516,7 +534,7 @@ private:
         high[place] = static_cast<int8_t>(number + 128 >> 8);
       }
     }
-    if constexpr (!kFloats)
+    if constexpr (kSummed)
 #pragma unroll
       for (int other = 1; other < kEach / kParts; other *= 2)
         sum += __shfl_xor_sync(kFullWarp, sum, other);
@@ -529,7 +547,7 @@ private:
     parts[kEach + eighth] = low;
     if (eighth == 0)
       reinterpret_cast<float *>(unit + kFactorsAt)[its % 4] = factor;
-    if (!kFloats && eighth % (kEach / kParts) == 0)
+    if (kSummed && eighth % (kEach / kParts) == 0)
       reinterpret_cast<int *>(
           unit + kSumsAt)[its % 4 * 2 + eighth / (kEach / kParts)] = sum;
     if (its % (kFloats ? units * 4 : 4) == 0)
@@ -541,13 +559,19 @@ private:
   uint32_t ring;
   int firstStretch; // this lane's, of a row
   Codes bytes;
+  /// Of this lane: its sixteenth of the first four rows of all, the place of
+  /// its first copies and of its codes of even and odd units in the ring's
+  /// first stage, and its part of the token.
+  const uint8_t *codesFrom = nullptr;
+  uint32_t codesTo, codesAt[2];
+  int digitsAt;
 
-  /// Rows begin at multiples of 16 bytes. What a lane hears from another may be
-  /// another number for each, and so has a register of each lane.
+  /// Rows begin at multiples of 16 bytes, which the assembler does not know;
+  /// and what depends on the lane has a register of each. One for all lanes
+  /// would be copied to a register before each use, as prmt cannot read it.
   static __device__ __forceinline__ uint32_t unknownZero(const void *row) {
-    return __shfl_sync(
-        kFullWarp, static_cast<uint32_t>(reinterpret_cast<uintptr_t>(row)) % 16,
-        0);
+    return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(row)) & 15u &
+           threadIdx.x;
   }
   /// Whether this lane has a stretch of a unit. Behind the last column the
   /// token is zero: any stretch will do, and the row's first is there.

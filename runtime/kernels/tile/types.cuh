@@ -37,9 +37,8 @@ __device__ __forceinline__ float toFloat(i8 value) { return value; }
 __device__ __forceinline__ float toFloat(u8 value) { return value; }
 __device__ __forceinline__ float toFloat(e8m0 value) {
   uint32_t bits = static_cast<uint32_t>(value.exponent) << 23;
-  return __uint_as_float(bits == 0            ? 0x00400000u
-                         : bits == 0x7f800000 ? 0x7fffffffu
-                                              : bits);
+  float power = __uint_as_float(max(bits, 0x00400000u)); // 2^-127
+  return fmaf(power, 0.0f, power); // infinity becomes no number
 }
 
 template <typename T>

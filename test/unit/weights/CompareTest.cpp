@@ -231,6 +231,37 @@ TEST_F(Compare, scalesArePositiveNumbers) {
                          "number"));
 }
 
+// Those of GPTQ, AWQ and compressed-tensors, which are widened.
+TEST_F(Compare, scalesOfTwoBytes) {
+  useFp8();
+  auto &source = *tree->sources.back();
+  ASSERT_EQ(source.name, kScale);
+  struct {
+    DType dtype;
+    const char *spelling;
+    uint16_t half, tiny, nan, infinity;
+  } types[] = {{DType::F16, "F16", 0x3800, 0x0001, 0x7e00, 0x7c00},
+               {DType::BF16, "BF16", 0x3f00, 0x0001, 0x7fc0, 0x7f80}};
+  for (const auto &type : types) {
+    SCOPED_TRACE(type.spelling);
+    source.dtype = type.dtype;
+    updateFingerprint(*tree);
+    auto message = [&](uint16_t second) {
+      tensors = testTensors(*tree);
+      tensor(kScale) = {kScale,
+                        type.spelling,
+                        {2, 1},
+                        bytesOf(std::vector<uint16_t>{type.half, second})};
+      return load().message();
+    };
+    EXPECT_EQ(message(type.tiny), "");
+    EXPECT_THAT(message(0), HasSubstr("is 0 at row 1"));
+    EXPECT_THAT(message(0x8000 | type.half), HasSubstr("is -0.5 at row 1"));
+    EXPECT_THAT(message(type.nan), HasSubstr("is nan at row 1"));
+    EXPECT_THAT(message(type.infinity), HasSubstr("is inf at row 1"));
+  }
+}
+
 TEST_F(Compare, scalesOfOneByte) {
   useFp8();
   auto &source = *tree->sources.back();
