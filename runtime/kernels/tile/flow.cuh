@@ -19,9 +19,9 @@
 
 namespace saddle::device {
 
-/// Up to eight tokens as codes: `stages` groups of `cols` columns, from `first`
-/// on. Lane 4 g + t has, of token g, the columns 16 t .. 16 t + 15 of every 64.
-template <int stages, int cols>
+/// Up to eight tokens as codes, `stages` groups of columns. Lane 4 g + t has,
+/// of token g, the columns 16 t .. 16 t + 15 of every 64.
+template <int stages>
 struct FlowTokens {
   uint4 codes[stages][2];
   float2 factors[stages]; // of tokens 2 t and 2 t + 1
@@ -37,12 +37,10 @@ struct FlowTokens {
 #pragma unroll
       for (int unit = 0; unit < 2; ++unit) {
         int first = column + unit * 64 + static_cast<int>(threadIdx.x) % 4 * 16;
-        bool isThere = row && first < cols;
 #pragma unroll
         for (int i = 0; i < static_cast<int>(sizeof(T)); ++i)
           words[unit][i] =
-              isThere
-                  ? *reinterpret_cast<const uint4 *>(row + first + i * kEach)
+              row ? *reinterpret_cast<const uint4 *>(row + first + i * kEach)
                   : uint4{};
       }
     }
@@ -89,16 +87,17 @@ struct FlowTokens {
 /// A warp's ring for rows of W (a Matrix) with factors of Scale (a Companion).
 template <typename W, typename Scale, int columnWarps, int depth>
 struct RowFlow {
-  static_assert(sizeof(typename W::Element) == 1 && W::kCols % 64 == 0,
-                "rows are codes, in whole halves of groups");
-  static constexpr int kGroups = (W::kCols + kFlowColumns - 1) / kFlowColumns;
+  static_assert(sizeof(typename W::Element) == 1 &&
+                    W::kCols % kFlowColumns == 0,
+                "rows are codes, in whole groups");
+  static constexpr int kGroups = W::kCols / kFlowColumns;
   static_assert(kFlowWarps % columnWarps == 0 && kGroups % columnWarps == 0,
                 "warps have as many columns");
   static constexpr int kColumnWarps = columnWarps;
   static constexpr int kRowWarps = kFlowWarps / columnWarps;
   static constexpr int kStages = kGroups / columnWarps; // of a unit
   static constexpr int kStageBytes = FlowLayout::kStageBytes;
-  using Tokens = FlowTokens<kStages, W::kCols>;
+  using Tokens = FlowTokens<kStages>;
 
   /// Of the warp's tile: its first row and the one behind seven more; factors
   /// of these, in the first two lanes.
@@ -121,15 +120,13 @@ struct RowFlow {
     const CachePolicy once = evictFirst();
     int lane = threadIdx.x % 32, row = lane / 8, piece = lane % 8;
     int column = firstColumn + stage * kFlowColumns;
-    int at = column + piece * 16;
-    uint32_t bytes = W::kCols % kFlowColumns == 0 || at < W::kCols ? 16 : 0;
     uint32_t to =
         ring + slot * kStageBytes + (row * 8 + (piece ^ (row % 2 * 4))) * 16;
-    int64_t from = row * W::kStride + (bytes ? at : 0);
-    copyAsync16(to, rows.low + from, bytes, once);
-    copyAsync16(to + 512, rows.low + from + 4 * W::kStride, bytes, once);
-    copyAsync16(to + 1024, rows.high + from, bytes, once);
-    copyAsync16(to + 1536, rows.high + from + 4 * W::kStride, bytes, once);
+    int64_t from = row * W::kStride + column + piece * 16;
+    copyAsync16(to, rows.low + from, 16, once);
+    copyAsync16(to + 512, rows.low + from + 4 * W::kStride, 16, once);
+    copyAsync16(to + 1024, rows.high + from, 16, once);
+    copyAsync16(to + 1536, rows.high + from + 4 * W::kStride, 16, once);
     if (lane < 2)
       copyAsync<4>(factors + slot * 8 + lane * 4,
                    rows.factors + column / Scale::kBlockCols);

@@ -20,8 +20,8 @@ static constexpr int64_t kMostShared = kH200.sharedBytes / kResident - 1024;
 /// Warps that share rows of that many columns: as few as can keep the tokens'
 /// codes in registers. 0 where columns do not divide.
 static int64_t columnWarpsFor(int64_t columns) {
-  constexpr int64_t kMostStages = 4;
-  int64_t groups = ceilDiv(columns, device::kFlowColumns);
+  constexpr int64_t kMostStages = 3;
+  int64_t groups = columns / device::kFlowColumns;
   for (int64_t warps = 1; warps <= device::kFlowWarps; warps *= 2)
     if (groups % warps == 0 && groups / warps <= kMostStages)
       return warps;
@@ -43,10 +43,13 @@ std::optional<Division> saddle::cuda::flowWay(const ExpertsLaunch &op) {
   // would.
   constexpr int64_t kMostOfExpert = 6;
   if (!types || !types->codes || op.tokensPerExpert() > kMostOfExpert ||
-      op.group != device::kFlowColumns || op.hidden() % 64 != 0 ||
-      op.inner() % 64 != 0 || types->blockCols13 % device::kFlowColumns != 0 ||
+      op.group != device::kFlowColumns ||
+      op.hidden() % device::kFlowColumns != 0 ||
+      op.inner() % device::kFlowColumns != 0 ||
+      types->blockCols13 % device::kFlowColumns != 0 ||
       types->blockCols2 % device::kFlowColumns != 0 ||
-      op.x.strides[0] % 16 != 0 || op.x.alignment < 16 || depthFor(op) == 0)
+      op.x.element.getIntOrFloatBitWidth() != 16 || op.x.strides[0] % 8 != 0 ||
+      op.x.alignment < 16 || depthFor(op) == 0)
     return std::nullopt;
   int64_t up = columnWarpsFor(op.hidden()), down = columnWarpsFor(op.inner());
   if (up == 0 || down == 0 || op.inner() % (8 * device::kFlowWarps / up) != 0 ||
