@@ -28,7 +28,8 @@ static llvm::ArrayRef<Kind> kinds() {
       {"panel", {&D::panelRows, &D::panelDepth}},
       {"ranges", {&D::ranges, &D::rangeWarps}},
       {"decode", {&D::upRows, &D::downRows}},
-      {"sorted", {&D::upWarps, &D::downWarps, &D::blockTiles}}};
+      {"sorted", {&D::upWarps, &D::downWarps, &D::blockTiles}},
+      {"flow", {&D::upParts, &D::downParts}}};
   return all;
 }
 

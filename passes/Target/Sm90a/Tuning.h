@@ -34,6 +34,9 @@ struct Division {
   /// Experts with sorted tokens (impls/experts_stream.cuh): warps of a CTA
   /// along rows of both products, tiles of eight tokens of a block.
   int64_t upWarps = 0, downWarps = 0, blockTiles = 0;
+  /// Experts whose weights flow (impls/experts_flow.cuh): warps of a CTA that
+  /// share the rows of both products.
+  int64_t upParts = 0, downParts = 0;
 
   static Division stream(int64_t rows, int64_t rowWarps, int64_t tokenTiles) {
     Division way;
@@ -67,12 +70,18 @@ struct Division {
     way.blockTiles = blockTiles;
     return way;
   }
+  static Division flow(int64_t upParts, int64_t downParts) {
+    Division way;
+    way.upParts = upParts, way.downParts = downParts;
+    return way;
+  }
   bool isTile() const { return groups != 0; }
   bool isPanel() const { return panelRows != 0; }
   bool isDecode() const { return upRows != 0; }
+  bool isFlow() const { return upParts != 0; }
   bool operator==(const Division &other) const;
-  /// "stream 8 4 1", "tile 2 2", "panel 32 18", "ranges 65 4", "decode 48 16"
-  /// or "sorted 4 8 1".
+  /// "stream 8 4 1", "tile 2 2", "panel 32 18", "ranges 65 4", "decode 48 16",
+  /// "sorted 4 8 1" or "flow 8 2".
   std::string text() const;
   /// Nothing for other text.
   static std::optional<Division> parse(llvm::StringRef text);

@@ -20,6 +20,14 @@ __device__ __forceinline__ float loadShared(uint32_t shared) {
   return value;
 }
 
+__device__ __forceinline__ uint4 loadShared16(uint32_t shared) {
+  uint4 value;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "r"(shared));
+  return value;
+}
+
 /// The same for numbers of one, two or four bytes.
 template <typename T>
 __device__ __forceinline__ T loadSharedAs(uint32_t shared) {

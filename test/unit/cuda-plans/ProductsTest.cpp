@@ -234,6 +234,21 @@ protected:
                    operand("out", bf16(), {tokens, 3072})},
                   {{"act_group", 128}});
   }
+  /// The same with blocks of 128 x 128, as the published model has them.
+  LaunchDesc expertsInBlocks(int64_t tokens, int64_t inner = 768,
+                             int64_t hidden = 3072) {
+    int64_t groups = hidden / 128, innerGroups = (inner + 127) / 128;
+    return launch("experts",
+                  {operand("x", bf16(), {tokens, hidden}),
+                   operand("weights", f32(), {tokens, 8}),
+                   operand("experts", i32(), {tokens, 8}),
+                   operand("w13", e4m3(), {256, 2 * inner, hidden}),
+                   scale("w13_scale", {256, 2 * inner / 128, groups}, 128, 128),
+                   operand("w2", e4m3(), {256, hidden, inner}),
+                   scale("w2_scale", {256, groups, innerGroups}, 128, 128),
+                   operand("out", bf16(), {tokens, hidden})},
+                  {{"act_group", 128}});
+  }
 };
 
 TEST_F(M25PlanTest, ExpertsOfOneTokenTakeTheWidestRowsThatFillTheMachine) {
@@ -559,22 +574,27 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensArePlanned) {
 }
 
 TEST_F(M25PlanTest, ExpertsHaveCandidates) {
-  auto divisions = [&](int64_t tokens, int64_t inner) {
+  auto candidatesOf = [&](auto describe) {
     std::vector<std::string> all;
     for (unsigned number = 0;; ++number) {
       Tuning tuning = Tuning::candidate(number);
-      LaunchDesc desc = experts(tokens, inner);
+      LaunchDesc desc = describe();
       desc.tuning = &tuning;
       KernelPlan p = plan(desc);
       if (p.products.empty() || number == p.products[0].ways)
         return all;
       const Division &way = p.products[0].division;
       // What the plan says is what the code does.
-      const char *form =
-          way.isDecode() ? "expertsUpDecode<" : "expertsUpStream<";
-      EXPECT_THAT(p.functions[way.isDecode() ? 0 : 1].body, StartsWith(form));
+      const char *form = way.isDecode() ? "expertsUpDecode<"
+                         : way.isFlow() ? "expertsUpFlow<"
+                                        : "expertsUpStream<";
+      bool isFirst = way.isDecode() || way.isFlow();
+      EXPECT_THAT(p.functions[isFirst ? 0 : 1].body, StartsWith(form));
       all.push_back(way.text());
     }
+  };
+  auto divisions = [&](int64_t tokens, int64_t inner) {
+    return candidatesOf([&] { return experts(tokens, inner); });
   };
   EXPECT_EQ(plan(experts(8)).products[0].product,
             "experts e4m3 8 of 256 held 256 384x3072 group 128 tokens 8");
@@ -586,6 +606,11 @@ TEST_F(M25PlanTest, ExpertsHaveCandidates) {
   EXPECT_THAT(divisions(8, 768),
               ElementsAre("sorted 4 8 1", "decode 48 16", "sorted 2 8 1",
                           "sorted 8 8 1", "sorted 4 4 1", "sorted 4 8 2"));
+  // The same in blocks of 128 columns: weights flow, or not.
+  EXPECT_THAT(candidatesOf([&] { return expertsInBlocks(8); }),
+              ElementsAre("flow 8 2", "sorted 4 8 1", "decode 48 16",
+                          "sorted 2 8 1", "sorted 8 8 1", "sorted 4 4 1",
+                          "sorted 4 8 2"));
   EXPECT_THAT(divisions(64, 192), ElementsAre("sorted 4 8 1", "sorted 2 8 1",
                                               "sorted 8 8 1", "sorted 4 8 2"));
   // Tiles have none.
@@ -657,6 +682,66 @@ TEST_F(M25PlanTest, ExpertsOfManyTokensFetchAhead) {
   EXPECT_EQ(down.suffix, "down");
   EXPECT_TRUE(down.waitsItself);
   EXPECT_THAT(down.body, StartsWith("expertsDownStream<"));
+}
+
+/// Weights in blocks of 128 columns flow: a CTA's rings run from its first unit
+/// of work to its last one.
+TEST_F(M25PlanTest, ExpertsOfFewTokensFlow) {
+  KernelPlan p = plan(expertsInBlocks(64));
+  EXPECT_THAT(p.headers, ElementsAre("impls/experts_flow.cuh"));
+  ASSERT_EQ(p.functions.size(), 3u);
+  const FunctionPlan &up = p.functions[0], &down = p.functions[1];
+  EXPECT_EQ(up.suffix, "up");
+  EXPECT_EQ(down.suffix, "down");
+  EXPECT_EQ(p.functions[2].suffix, "combine");
+  // 24 groups of 128 columns: 3 for each of 8 warps. 6: of 2 warps; rings have
+  // 6 stages.
+  EXPECT_THAT(up.body, StartsWith("expertsUpFlow<1, "));
+  EXPECT_THAT(up.body, HasSubstr(", 8, 6>(p, "));
+  EXPECT_THAT(down.body, StartsWith("expertsDownFlow<1, "));
+  EXPECT_THAT(down.body, HasSubstr(", 2, 6>(p, "));
+  for (const FunctionPlan *function : {&up, &down}) {
+    // Stages of 16 rows with two factors; sums of 8 tokens of 20 floats for 8
+    // warps, twice; 256 + 64 blocks of 8 bytes; 512 pairs of 2.
+    EXPECT_EQ(function->sharedBytes,
+              8u * 6 * (16 * 128 + 8) + 2 * 8 * 8 * 20 * 4 + 320 * 8 + 512 * 2);
+    // Two fit on a multiprocessor, which takes 1 KB for each.
+    EXPECT_LE(2 * (function->sharedBytes + 1024), 227u * 1024);
+    EXPECT_EQ(function->residentBlocks, 2u);
+    EXPECT_EQ(function->grid[0], 2u * 132);
+    EXPECT_EQ(function->block, 256u);
+    EXPECT_TRUE(function->waitsItself);
+  }
+  // Activations and products of 512 pairs, in fp32.
+  EXPECT_EQ(p.workspaceBytes, 512u * 4 * (768 + 3072));
+  // Others of M2.5's ranks, and warps that share rows of w2.
+  EXPECT_THAT(plan(expertsInBlocks(64, 1536)).functions[1].body,
+              HasSubstr(", 4, 6>(p, "));
+  EXPECT_THAT(plan(expertsInBlocks(64, 384)).functions[1].body,
+              HasSubstr(", 1, 6>(p, "));
+}
+
+TEST_F(M25PlanTest, ExpertsFlowWhereTheyCan) {
+  auto flows = [&](const LaunchDesc &desc) {
+    return plan(desc).headers.front() == "impls/experts_flow.cuh";
+  };
+  // Four tokens of this rank go pair by pair; 8 * 5 * 768 is above 24 Ki.
+  EXPECT_FALSE(flows(expertsInBlocks(4)));
+  EXPECT_TRUE(flows(expertsInBlocks(5)));
+  // 192 tokens with 8 of 256 experts are 6 for each, 193 are 7.
+  EXPECT_TRUE(flows(expertsInBlocks(128)));
+  EXPECT_FALSE(flows(expertsInBlocks(193)));
+  // No CTA sorts more than 1024 pairs.
+  EXPECT_FALSE(flows(expertsInBlocks(129)));
+  // Blocks of 64 columns; half a group.
+  EXPECT_FALSE(flows(experts(64, 768)));
+  EXPECT_FALSE(flows(expertsInBlocks(64, 704)));
+  // 32 groups are 4 for each of 8 warps, whose codes registers do not hold.
+  EXPECT_FALSE(flows(expertsInBlocks(64, 768, 4096)));
+  EXPECT_TRUE(flows(expertsInBlocks(64, 768, 2048)));
+  LaunchDesc narrow = expertsInBlocks(64);
+  narrow.operands[0].strides[0] = 3076;
+  EXPECT_FALSE(flows(narrow));
 }
 
 TEST_F(M25PlanTest, ExpertsOfPrefillAreTiles) {

@@ -27,8 +27,9 @@ std::string refusal(const std::string &text) {
 }
 
 TEST(TuningTest, DivisionsAreTextBothWays) {
-  for (const char *text : {"stream 8 4 1", "tile 2 2", "panel 32 18",
-                           "ranges 65 4", "decode 48 16", "sorted 4 8 1"}) {
+  for (const char *text :
+       {"stream 8 4 1", "tile 2 2", "panel 32 18", "ranges 65 4",
+        "decode 48 16", "sorted 4 8 1", "flow 8 2"}) {
     std::optional<Division> division = Division::parse(text);
     ASSERT_TRUE(division.has_value()) << text;
     EXPECT_EQ(division->text(), text);

@@ -271,6 +271,8 @@ static std::optional<KernelPlan> planStreamed(const ExpertsLaunch &op) {
     std::swap(ways, decode);
   if (!decode.empty())
     ways.insert(ways.begin() + std::min<size_t>(ways.size(), 1), decode[0]);
+  if (std::optional<Division> flow = flowWay(op))
+    ways.insert(few ? ways.end() : ways.begin(), *flow);
   if (ways.empty())
     return std::nullopt;
   std::string name = formatv(
@@ -280,9 +282,10 @@ static std::optional<KernelPlan> planStreamed(const ExpertsLaunch &op) {
       op.group > 0 ? formatv("group {0} ", op.group).str() : "", op.tokens());
   DividedProduct divided =
       op.launch.tuning->choose(std::move(name), ways, op.launch.waysBefore);
-  KernelPlan plan = divided.division.isDecode()
-                        ? planDecode(op, divided.division)
-                        : planExpertsStream(op, divided.division);
+  KernelPlan plan =
+      divided.division.isDecode() ? planDecode(op, divided.division)
+      : divided.division.isFlow() ? planExpertsFlow(op, divided.division)
+                                  : planExpertsStream(op, divided.division);
   plan.products = {std::move(divided)};
   return plan;
 }

@@ -87,6 +87,13 @@ KernelPlan planExpertsStream(const ExpertsLaunch &op, const Division &way);
 /// own and tokens quantised by whole rows; none where there are few of them.
 std::optional<KernelPlan> planExpertsOfRows(const ExpertsLaunch &op);
 
+/// The way in which weights of few tokens per expert can flow; nothing where
+/// the operands do not allow it.
+std::optional<Division> flowWay(const ExpertsLaunch &op);
+
+/// Kernels of impls/experts_flow.cuh.
+KernelPlan planExpertsFlow(const ExpertsLaunch &op, const Division &way);
+
 /// Whether tiles of many tokens are worth it, and fit: impls/experts_tile.cuh.
 bool canTileExperts(const ExpertsLaunch &op);
 
