@@ -1,11 +1,11 @@
-// Rows of e4m3 weights that flow through a warp's ring: what the warp
-// multiplies next is fetched as soon as a stage is free, whatever product that
-// belongs to, so that memory is asked for the same amount at any time. H200
-// wants some 150 KB a multiprocessor under way: with two rings of 64 KB chosen
-// experts came at 3.4 TB/s, with 96 KB at 4.6.
+// Rows of e4m3 weights that flow through a warp's ring: what the warp multiplies
+// next is fetched as soon as a stage is free, whatever product that belongs to,
+// so that memory is asked for the same amount at any time. An H200 needs more
+// than 128 KB a multiprocessor under way: with rings of 64 KB for each of two
+// CTAs chosen experts came at 3.4 TB/s, with 96 KB at 4.6 (docs/benchmarks.md).
 //
-// A unit of work has eight tiles of 16 rows x kColumns columns, one for each
-// warp; `columnWarps` of them share their rows. Tokens stay in registers, as
+// A unit of work is a tile for each of eight warps: 16 rows and some groups of
+// columns; `columnWarps` warps share their rows. Tokens stay in registers, as
 // codes that the warp has made, until their block ends. Fragments: as
 // tile/stream.cuh.
 
