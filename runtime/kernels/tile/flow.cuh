@@ -1,8 +1,9 @@
-// Rows of e4m3 weights that flow through a warp's ring: what the warp multiplies
-// next is fetched as soon as a stage is free, whatever product that belongs to,
-// so that memory is asked for the same amount at any time. An H200 needs more
-// than 128 KB a multiprocessor under way: with rings of 64 KB for each of two
-// CTAs chosen experts came at 3.4 TB/s, with 96 KB at 4.6 (docs/benchmarks.md).
+// Rows of e4m3 weights that flow through a warp's ring: what the warp
+// multiplies next is fetched as soon as a stage is free, whatever product that
+// belongs to, so that memory is asked for the same amount at any time. An H200
+// needs more than 128 KB a multiprocessor under way: with rings of 64 KB for
+// each of two CTAs chosen experts came at 3.4 TB/s, with 96 KB at 4.6
+// (docs/benchmarks.md).
 //
 // A unit of work is a tile for each of eight warps: 16 rows and some groups of
 // columns; `columnWarps` warps share their rows. Tokens stay in registers, as
