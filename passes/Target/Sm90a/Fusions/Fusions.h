@@ -32,6 +32,7 @@ const DeviceFusion *attentionLinear();
 const DeviceFusion *normGate();
 const DeviceFusion *normGateLinear();
 const DeviceFusion *normsConcat();
+const DeviceFusion *qkNormAttention();
 const DeviceFusion *qkNormRopeKVAppend();
 const DeviceFusion *scaledAddRMSNorm();
 const DeviceFusion *scaledAddRMSNormRouter();
@@ -45,8 +46,8 @@ inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
       scaledAddRMSNormRouter(), scaledAddRMSNorm(), addRMSNormRouter(),
       addRMSNormLinear(),       addRMSNorm(),       attentionLinear(),
       normGateLinear(),         normGate(),         normsConcat(),
-      qkNormRopeKVAppend(),     siluDecayScan(),    squaresGate(),
-      allReduceDivideByRMS()};
+      qkNormAttention(),        qkNormRopeKVAppend(), siluDecayScan(),
+      squaresGate(),            allReduceDivideByRMS()};
   return all;
 }
 
