@@ -144,7 +144,7 @@ private:
 template <typename A, int ctas>
 struct ClusterTiles {
   static constexpr int kWarps = QKNormAttentionLayout::kWarps;
-  static constexpr int kRound = kWarps * kDecodeTile;
+  static constexpr int kRound = QKNormAttentionLayout::kRound;
   static constexpr int kRoundsOfPages = 32 / kWarps;
 
   int begin, rounds;
@@ -154,15 +154,16 @@ struct ClusterTiles {
   i32 pages = 0;    // of tiles of the next rounds, one for each lane
   bool bad = false; // one of them was outside the cache
 
+  /// Of the positions from `first` on that are before `end`.
   __device__ __forceinline__ ClusterTiles(const LaunchParams &p,
-                                          const DecodePlace<A> &place, int cta)
-      : begin(place.begin + cta * kRound),
-        rounds(begin < place.end
-                   ? (place.end - begin + ctas * kRound - 1) / (ctas * kRound)
-                   : 0),
+                                          const DecodePlace<A> &place,
+                                          int first, int end, int cta)
+      : begin(first + cta * kRound),
+        rounds(begin < end ? (end - begin + ctas * kRound - 1) / (ctas * kRound)
+                           : 0),
         table(place.visible ? A::pagesOf(p, A::sequenceOf(p, place.token))
                             : nullptr),
-        pageCount(A::pageCount(p)), end(place.end) {}
+        pageCount(A::pageCount(p)), end(end) {}
 
   /// The first position of a warp's tile in a round.
   __device__ __forceinline__ int positionOf(int round, int tile) const {
@@ -317,9 +318,9 @@ struct ClusterMeeting {
   float2 stats[ctas]; // (m, l), l = -1 for a bad page
   float largest[kWarps];
 
-  /// By all threads. A lane has four of the partial results of kDims dims from
-  /// `first` on; all four lanes get their values.
-  __device__ __forceinline__ void add(int &first, float (&values)[kDims]) {
+  /// By all threads. A lane has some of the partial results of kDims dims from
+  /// `first` on; four lanes get their sums. Returns (m, l).
+  __device__ __forceinline__ float2 add(int &first, Sums &sum) const {
     int lane = static_cast<int>(threadIdx.x) % 32, part = lane / 8;
     int unit = static_cast<int>(threadIdx.x) / 32 * 8 + lane % 8;
     first = unit * kDims;
@@ -331,7 +332,7 @@ struct ClusterMeeting {
 #pragma unroll
     for (int distance = ctas / 2; distance > 0; distance /= 2)
       l += __shfl_xor_sync(kFullWarp, l, distance);
-    Sums sum = {};
+    sum = {};
 #pragma unroll
     for (int i = 0; i < ctas / 4; ++i) {
       int cta = part * (ctas / 4) + i;
@@ -341,13 +342,78 @@ struct ClusterMeeting {
       for (int j = 0; j < kDims; ++j)
         sum[j] += each[j] * of;
     }
-    float scale = bad || l == 0 ? 0 : 1 / l;
+    addOverParts(sum);
+    return {most, bad ? -1 : l};
+  }
+
+  static __device__ __forceinline__ void addOverParts(Sums &sum) {
 #pragma unroll
     for (int j = 0; j < kDims; ++j) {
       sum[j] += __shfl_xor_sync(kFullWarp, sum[j], 8);
       sum[j] += __shfl_xor_sync(kFullWarp, sum[j], 16);
-      values[j] = sum[j] * scale;
     }
+  }
+};
+
+/// Where clusters that share a token's kv head leave their results: those of a
+/// head, the pairs (m, l) and then the sums.
+template <typename A, int ctas, int parts>
+struct PartResults {
+  using Meeting = ClusterMeeting<A, ctas>;
+  using Sums = typename Meeting::Sums;
+  static constexpr int kHeads = A::kHeads * A::Query::kRows;
+  void *memory;
+
+  __device__ __forceinline__ float2 *stats(int head) const {
+    return static_cast<float2 *>(memory) + head * parts;
+  }
+  __device__ __forceinline__ Sums *sums(int head, int part) const {
+    return reinterpret_cast<Sums *>(stats(kHeads)) +
+           (head * parts + part) * (A::kHeadDim / Meeting::kDims);
+  }
+
+  /// By all threads of the CTA that has the head: leaves this part of `used`,
+  /// or, the last to come, takes all of them together. Whether this one is.
+  __device__ __forceinline__ bool meet(const LaunchParams &p, int head,
+                                       int part, int used, int first,
+                                       float2 &stat, Sums &sum) const {
+    static_assert(kHeads <= kMaxArrivals, "a counter for each head");
+    __shared__ bool isLast;
+    int unit = first / Meeting::kDims, lane = threadIdx.x % 32;
+    if (lane < 8)
+      sums(head, part)[unit] = sum;
+    if (threadIdx.x == 0)
+      stats(head)[part] = stat;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      auto *arrivals = const_cast<uint32_t *>(p.step->arrivals);
+      // Back to zero by the last.
+      isLast = atomicInc(arrivals + head, used - 1) == used - 1u;
+    }
+    __syncthreads();
+    if (!isLast)
+      return false;
+    __threadfence();
+    float most = -INFINITY, l = 0;
+    bool bad = false;
+    for (int i = 0; i < used; ++i) {
+      float2 each = __ldcg(stats(head) + i);
+      most = fmaxf(most, each.x);
+      bad |= each.y < 0;
+    }
+    sum = {};
+    for (int i = 0; i < used; ++i) {
+      float2 each = __ldcg(stats(head) + i);
+      float share = each.y != 0 ? exp2Fast(each.x - most) : 0;
+      l += each.y * share;
+      const float *from = sums(head, i)[unit].values;
+#pragma unroll
+      for (int j = 0; j < Meeting::kDims; ++j)
+        sum[j] += __ldcg(from + j) * share;
+    }
+    stat = {most, bad ? -1 : l};
+    return true;
   }
 };
 
@@ -408,14 +474,14 @@ struct StoreEncoded {
 
 /// `norm` and `attend` have the operands of the two steps in the order of their
 /// own kernels, whose q between them is nowhere.
-template <int size, uint64_t memory, int ctas, int extent, int rotaryDim,
-          typename A, typename Q, typename K, typename V, bool scaled,
-          typename Store>
+template <int size, uint64_t memory, int ctas, int parts, int extent,
+          int rotaryDim, typename A, typename Q, typename K, typename V,
+          bool scaled, typename Store>
 __device__ __forceinline__ void
 qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
                 const LaunchParams &attend, float qDivisor, float kDivisor,
                 float eps, const float *frequencies, float scale,
-                Store store) {
+                void *partMemory, Store store) {
   using Layout = QKNormAttentionLayout;
   using At = QKNormOperands<scaled>;
   using T = typename A::Keys::Element;
@@ -448,7 +514,8 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
       lane = static_cast<int>(threadIdx.x) % 32;
   int cta = static_cast<int>(clusterRank());
   uint32_t item = blockIdx.x / ctas, token = item % kTokens;
-  int kvHead = static_cast<int>(item / kTokens);
+  int kvHead = static_cast<int>(item / kTokens) % A::kKvHeads,
+      part = static_cast<int>(item / kTokens) / A::kKvHeads;
   uint32_t count = rowsOf<extent, Q>(p);
   bool real = token < count;
   if (!real)
@@ -456,7 +523,18 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
 
   // What does not depend on the kernel before.
   DecodePlace<A> place(attend, token, kvHead, 0);
-  Tiles tiles(attend, place, cta);
+  // Few positions are one cluster's.
+  int used = min(max((place.visible + Layout::kPositionsOfPart - 1) /
+                         Layout::kPositionsOfPart,
+                     1),
+                 parts);
+  if (part >= used)
+    real = false;
+  int length = ((place.visible + used - 1) / used + Tiles::kRound - 1) /
+               Tiles::kRound * Tiles::kRound;
+  place.begin = part * length;
+  place.end = min(place.begin + length, place.visible);
+  Tiles tiles(attend, place, place.begin, place.end, cta);
   DecodeScores<A> own(attend, place);
   Values sums(attend, place);
   i32 position = static_cast<const i32 *>(norm.operands[At::kPositions])[token];
@@ -527,7 +605,7 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
   squares.sum(both, scratch);
   if constexpr (size > 1) {
     float2 all = {both[0], both[1]};
-    if (real && kvHead == 0 && cta == 0 && warp == 0)
+    if (real && item < kTokens && cta == 0 && warp == 0)
       exchange.send(token, all);
     loadRows();
     // Without the others' sums the step is lost; its numbers do not matter.
@@ -560,7 +638,7 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
       row.template divide<Compute>(isK ? kScale : vScale);
     row.store(isK ? keys : values);
     void *cache = isK ? norm.operands[At::kKCache] : norm.operands[At::kVCache];
-    if (cta == 0 && cached)
+    if (cta == 0 && part == 0 && cached)
       row.store(A::Keys::row(cache, newSlot) + kvHead * kHeadDim);
   }
   __syncthreads();
@@ -608,8 +686,10 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
   }
   bool bad = __any_sync(kFullWarp, tiles.bad);
   waitForCluster();
+  // The first CTA, which looks for the other ranks at the end, has no head.
+  auto ownerOf = [](int head) { return ctas - 1 - head; };
   if (own.t == 0 && warp == 0 && place.hasHead(own.g))
-    storeInCluster(&cluster.stats[cta], own.g,
+    storeInCluster(&cluster.stats[cta], ownerOf(own.g),
                    float2{sums.m, bad ? -1.0f : sums.l});
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -619,17 +699,28 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
     for (int j = 0; j < Values::kDims; ++j)
       mine[j] = sums.sum[j / 2][j % 2 * 2 + i];
     if (place.hasHead(head))
-      storeInCluster(&cluster.sums[cta][sums.first / Values::kDims], head,
-                     mine);
+      storeInCluster(&cluster.sums[cta][sums.first / Values::kDims],
+                     ownerOf(head), mine);
   }
   arriveAtCluster();
   exchange.finish();
   waitForCluster();
-  if (real && place.hasHead(cta)) {
-    int first;
-    float result[Values::kDims];
-    cluster.add(first, result);
-    store(token, place.firstHead + cta, first, result, cluster.largest);
+  if (real && place.hasHead(ownerOf(cta))) {
+    int first, head = place.firstHead + ownerOf(cta);
+    typename ClusterMeeting<A, ctas>::Sums sum;
+    float2 stat = cluster.add(first, sum);
+    if constexpr (parts > 1) {
+      PartResults<A, ctas, parts> results{partMemory};
+      if (used > 1 &&
+          !results.meet(p, static_cast<int>(token) * A::kHeads + head, part,
+                        used, first, stat, sum))
+        return;
+    }
+    float result[Values::kDims], factor = stat.y > 0 ? 1 / stat.y : 0;
+#pragma unroll
+    for (int i = 0; i < Values::kDims; ++i)
+      result[i] = sum[i] * factor;
+    store(token, head, first, result, cluster.largest);
   }
 }
 

@@ -158,106 +158,182 @@ private:
 
 } // namespace
 
-FailureOr<KernelPlan> QKNormAttention::plan(const LaunchDesc &launch,
-                                            std::string &error) const {
-  Numbers at(launch.op);
-  auto operand = [&](int64_t number) -> const Operand & {
+namespace {
+
+constexpr int64_t kBetween = StepPlace::kBetween;
+
+/// What planners read out of a launch.
+struct Steps {
+  explicit Steps(const LaunchDesc &launch)
+      : launch(launch), at(launch.op), turned(valueBetween(q(), "out")) {
+    norm = launch;
+    norm.op = StringRef(launch.op).split("_attention").first.str();
+    norm.body.resize(launch.body.size() - (at.linear ? 2 : 1));
+    norm.operands = operandsOf(at.ofNorm(kBetween));
+    attention = launch;
+    attention.op = at.linear ? "attention_linear" : "attention";
+    attention.body.erase(attention.body.begin(),
+                         attention.body.begin() +
+                             static_cast<int64_t>(norm.body.size()));
+    attention.operands = operandsOf(behindNorm());
+    attention.groupSize = 1;
+    if (!at.linear)
+      attention = stepOf(attention, 0, attention.operands);
+  }
+
+  const Operand &operand(int64_t number) const {
     return launch.operands[number];
-  };
-  Operand turned = valueBetween(operand(at.q), "out"),
-          attended = valueBetween(operand(at.q), "out");
-  auto operandsOf = [&](ArrayRef<int64_t> numbers, const Operand &between) {
+  }
+  const Operand &q() const { return operand(at.q); }
+  std::vector<Operand> operandsOf(ArrayRef<int64_t> numbers) const {
     std::vector<Operand> operands;
     for (int64_t number : numbers)
-      operands.push_back(number == StepPlace::kBetween ? between
-                                                       : operand(number));
+      operands.push_back(number == kBetween ? turned : operand(number));
     return operands;
-  };
-  constexpr int64_t kBetween = StepPlace::kBetween;
-  LaunchDesc norm = launch;
-  norm.body.resize(launch.body.size() - (at.linear ? 2 : 1));
-  norm.operands = operandsOf(at.ofNorm(kBetween), turned);
-  norm.op = StringRef(launch.op).split("_attention").first.str();
-  LaunchDesc attention =
-      stepOf(launch, norm.body.size(),
-             operandsOf(at.ofAttention(kBetween, kBetween), turned));
-  attention.groupSize = 1;
-  if (!at.linear)
-    attention.operands.back() = operand(at.out);
-  else
-    attention.operands.back() = attended;
-
-  auto decode = decodeType(attention);
-  if (!decode) {
-    error = "not yet";
-    return failure();
   }
-  const Operand &q = operand(at.q), &k = operand(at.k), &v = operand(at.v);
-  int64_t tokens = q.shape[0], kvHeads = operand(at.kCache).shape[2];
+  /// Of what is behind the norm, in its kernels' order.
+  SmallVector<int64_t> behindNorm() const {
+    SmallVector<int64_t> numbers = at.ofAttention(kBetween, at.out);
+    if (at.linear)
+      numbers.insert(numbers.end() - 1, {at.w, at.wScale});
+    return numbers;
+  }
 
-  KernelPlan product;
+  const LaunchDesc &launch;
+  const Numbers at;
+  const Operand turned;
+  LaunchDesc norm, attention; // with the product, if there is one
+};
+
+} // namespace
+
+/// "LaunchParams NAME = p;" with these operands of the launch.
+static std::string paramsOf(StringRef name, ArrayRef<int64_t> numbers) {
+  std::string text = formatv("LaunchParams {0} = p;\n", name);
+  for (auto [index, number] : llvm::enumerate(numbers))
+    text += formatv("{0}.operands[{1}] = {2};\n", name, index,
+                    number == kBetween
+                        ? std::string("nullptr")
+                        : formatv("p.operands[{0}]", number).str());
+  return text;
+}
+
+/// One kernel for all but the product; none for shapes that it does not take.
+static std::optional<KernelPlan> planTogether(const Steps &steps) {
+  const Numbers &at = steps.at;
+  const LaunchDesc &launch = steps.launch;
+  LaunchDesc attention = steps.attention;
+  if (at.linear) {
+    std::vector<Operand> operands(attention.operands.begin(),
+                                  attention.operands.begin() + 6);
+    operands.push_back(steps.turned);
+    attention = stepOf(steps.attention, 0, std::move(operands));
+  }
+  const Operand &q = steps.q(), &kCache = steps.operand(at.kCache);
+  int64_t tokens = q.shape[0], kvHeads = kCache.shape[2],
+          headDim = attention.integer("head_dim"),
+          rotaryDim = qkNormRotaryDim(steps.norm),
+          perKvHead = q.shape[1] / headDim / kvHeads;
+  auto type = decodeType(attention);
+  if (!type || tokens > Layout::kMostTokens ||
+      perKvHead > device::kDecodeHeads || !Layout::rotates(headDim, rotaryDim))
+    return std::nullopt;
+  // As many clusters as fill the machine, for long contexts.
+  int64_t parts = std::clamp<int64_t>(
+      kMultiprocessors * Layout::kCtasOfMultiprocessor /
+          (tokens * kvHeads * Layout::kCtas),
+      1, Layout::kMostParts);
+  if (tokens * perKvHead * kvHeads > int64_t(device::kMaxArrivals))
+    parts = 1;
+  const Operand &table = steps.operand(at.table);
+  if (!Layout::isShort(table.shape[1] * kCache.shape[1], parts))
+    return std::nullopt;
+  const Operand *rows[] = {&q, &steps.operand(at.k), &steps.operand(at.v)};
+  if (!llvm::all_of(rows, [](const Operand *operand) {
+        return operand->element.isBF16();
+      }))
+    return std::nullopt;
+
+  KernelPlan plan, product;
   std::string store;
   if (at.linear) {
     LaunchDesc linear =
-        stepOf(launch, launch.body.size() - 1,
-               {valueBetween(q, "x"), operand(at.w), operand(at.wScale),
-                operand(at.out)});
-    linear.groupSize = 1;
-    auto planned = planLinearOfEncoded(linear);
-    if (!planned) {
-      error = "not yet either";
-      return failure();
-    }
+        stepOf(steps.attention, 1,
+               {valueBetween(q, "x"), steps.operand(at.w),
+                steps.operand(at.wScale), steps.operand(at.out)});
+    std::optional<KernelPlan> planned = planLinearOfEncoded(linear);
+    int64_t group = linear.integer("act_group");
+    if (!planned || group != headDim || group != 128)
+      return std::nullopt;
     product = std::move(*planned);
-    EncodedTokens encoded(attended.shape[0], attended.shape[1],
-                          linear.integer("act_group"));
+    EncodedTokens encoded(tokens, q.shape[1], group);
     store = formatv("StoreEncoded<A, {0}, {1}>{{p.workspace, {2}}",
                     encoded.codes, encoded.factors, encoded.factorsAt);
   } else {
     store = formatv("StoreRow<A>{{p.operands[{0}]}", at.out);
   }
-
-  KernelPlan plan;
-  plan.headers = {"impls/qk_norm_attention.cuh"};
   if (launch.groupSize > 1)
     plan.exchangeBytes = device::packetMemory(launch.groupSize * tokens);
+  uint64_t partsAt = roundUp(product.workspaceBytes, 256);
+  plan.workspaceBytes =
+      parts == 1 ? product.workspaceBytes
+                 : partsAt + uint64_t(device::partialResultBytes(
+                                 tokens * perKvHead * kvHeads * parts, headDim));
+  plan.headers = {"impls/qk_norm_attention.cuh"};
   FunctionPlan fused;
-  fused.suffix = "attention";
-  auto place = [](StringRef name, ArrayRef<int64_t> numbers) {
-    std::string text = formatv("LaunchParams {0} = p;\n", name);
-    for (auto [index, number] : llvm::enumerate(numbers))
-      text += number == kBetween
-                  ? formatv("{0}.operands[{1}] = nullptr;\n", name, index).str()
-                  : formatv("{0}.operands[{1}] = p.operands[{2}];\n", name,
-                            index, number)
-                        .str();
-    return text;
-  };
-  constexpr int64_t kCtas = Layout::kCtas;
-  fused.body = qkNormFrequencies(norm) +
-               place("norm", at.ofNorm(kBetween)) +
-               place("attend", at.ofAttention(kBetween, kBetween)) +
-               formatv("using A = {0};\n"
-                       "qkNormAttention<{1}, {2}, {3}, {4}, {5}, A,\n"
-                       "    {6},\n    {7},\n    {8}, {9}>(\n"
-                       "    p, norm, attend, {10}, {11}, {12});",
-                       *decode, launch.groupSize, plan.exchangeBytes, kCtas,
-                       extentNumber(launch), qkNormRotaryDim(norm),
-                       matrixType(q), matrixType(k), matrixType(v),
-                       at.scaled ? "true" : "false", qkNormNumbers(norm),
-                       floatLiteral(attention.real("scale")), store)
-                   .str();
+  fused.body =
+      qkNormFrequencies(steps.norm) + paramsOf("norm", at.ofNorm(kBetween)) +
+      paramsOf("attend", at.ofAttention(kBetween, kBetween)) +
+      formatv("using A = {0};\n"
+              "qkNormAttention<{1}, {2}, {3}, {13}, {4}, {5}, A,\n"
+              "    {6},\n    {7},\n    {8}, {9}>(\n"
+              "    p, norm, attend, {10}, {11},\n"
+              "    static_cast<uint8_t *>(p.workspace) + {14}, {12});",
+              *type, launch.groupSize, plan.exchangeBytes, Layout::kCtas,
+              extentNumber(launch), rotaryDim, matrixType(*rows[0]),
+              matrixType(*rows[1]), matrixType(*rows[2]),
+              at.scaled ? "true" : "false", qkNormNumbers(steps.norm),
+              floatLiteral(attention.real("scale")), store, parts, partsAt)
+          .str();
   fused.block = Layout::kThreads;
-  fused.cluster = kCtas;
-  fused.grid[0] = static_cast<uint32_t>(tokens * kvHeads * kCtas);
+  fused.cluster = Layout::kCtas;
+  fused.grid[0] = static_cast<uint32_t>(tokens * kvHeads * parts * Layout::kCtas);
   fused.residentBlocks = Layout::kResident;
   fused.waitsItself = true;
-  plan.functions = {std::move(fused)};
   if (at.linear) {
-    StepPlace second = {{kBetween, at.w, at.wScale, at.out}, 0, 0};
-    appendStep(plan, product, second, "product");
-    plan.workspaceBytes = product.workspaceBytes;
+    fused.suffix = "attention";
+    plan.functions = {std::move(fused)};
+    appendStep(plan, product, {{kBetween, at.w, at.wScale, at.out}, 0, 0},
+               "product");
+  } else {
+    plan.functions = {std::move(fused)};
   }
+  return plan;
+}
+
+FailureOr<KernelPlan> QKNormAttention::plan(const LaunchDesc &launch,
+                                            std::string &error) const {
+  Steps steps(launch);
+  if (auto together = planTogether(steps))
+    return std::move(*together);
+  // The functions of the smaller launches, with q in the workspace.
+  FailureOr<KernelPlan> norm = planQKNorm(steps.norm, error);
+  if (failed(norm))
+    return failure();
+  FailureOr<KernelPlan> behind =
+      steps.at.linear ? attentionLinear()->plan(steps.attention, error)
+                      : planAttention(steps.attention, error);
+  if (failed(behind))
+    return failure();
+  const Operand &q = steps.turned;
+  uint64_t normAt =
+      roundUp(q.elements() * (q.element.getIntOrFloatBitWidth() / 8), 256);
+  uint64_t behindAt = normAt + roundUp(norm->workspaceBytes, 256);
+  KernelPlan plan;
+  appendStep(plan, *norm, {steps.at.ofNorm(kBetween), 0, normAt}, "qk_norm");
+  appendStep(plan, *behind, {steps.behindNorm(), 0, behindAt}, "attention");
+  plan.exchangeBytes = norm->exchangeBytes;
+  plan.workspaceBytes = behindAt + behind->workspaceBytes;
   return plan;
 }
 
