@@ -89,8 +89,8 @@ __device__ __forceinline__ uint32_t bf16Pair(float a, float b, uint32_t &rest) {
   return pair;
 }
 
-/// The query of head `lane / 4`, which begins at `row`, as fragments; its scores
-/// come out multiplied by the result.
+/// The query of head `lane / 4`, which begins at `row`, as fragments; its
+/// scores come out multiplied by the result.
 template <typename Tile>
 __device__ __forceinline__ float
 loadQuery(const bf16 *row, bool real,
@@ -286,8 +286,8 @@ template <typename Tile>
 struct WeightFragment {
   uint32_t w[2], rest[2];
 
-  __device__ __forceinline__ explicit WeightFragment(
-      const float (&weights)[4]) {
+  __device__
+      __forceinline__ explicit WeightFragment(const float (&weights)[4]) {
     if constexpr (Tile::kElements == 8) {
       w[0] = bf16Pair(weights[0], weights[1], rest[0]);
       w[1] = bf16Pair(weights[2], weights[3], rest[1]);
@@ -317,11 +317,11 @@ struct WeightFragment {
 template <typename A>
 struct DecodeWarp : DecodeScores<A> {
   using Scores = DecodeScores<A>;
-  using typename Scores::T;
-  using typename Scores::Tile;
   using Scores::end;
   using Scores::g;
   using Scores::t;
+  using typename Scores::T;
+  using typename Scores::Tile;
   static constexpr int kRows = A::kHeadDim / 16; // fragments of 16 dims
   /// A weight may exceed the running maximum's by 2^kSlack before sums are
   /// rescaled.

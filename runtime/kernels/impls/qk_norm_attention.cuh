@@ -182,8 +182,8 @@ struct ClusterTiles {
   }
   /// Where a tile of the round that was turned to begins in the caches.
   __device__ __forceinline__ int64_t slotOf(int round, int tile) const {
-    i32 page = __shfl_sync(kFullWarp, pages,
-                           round % kRoundsOfPages * kWarps + tile);
+    i32 page =
+        __shfl_sync(kFullWarp, pages, round % kRoundsOfPages * kWarps + tile);
     return static_cast<int64_t>(page) * A::kPageSize +
            positionOf(round, tile) % A::kPageSize;
   }
@@ -213,8 +213,8 @@ struct DecodeValues {
       : g(static_cast<int>(threadIdx.x) % 32 / 4),
         t(static_cast<int>(threadIdx.x) % 4),
         first((static_cast<int>(threadIdx.x) / 32 * 8 + g) * kDims) {
-    base = static_cast<const T *>(p.operands[2]) +
-           place.kvHead * A::kHeadDim + first;
+    base = static_cast<const T *>(p.operands[2]) + place.kvHead * A::kHeadDim +
+           first;
   }
   static __device__ __forceinline__ int rowOf(int t, int i) {
     return 2 * t + i % 2 + i / 2 * 8;
@@ -428,8 +428,8 @@ struct StoreRow {
                                              const float (&values)[count],
                                              float *) const {
     if (threadIdx.x % 32 < 8)
-      storeVector<typename A::Result, count>(out, token,
-                                             head * A::kHeadDim + d, values);
+      storeVector<typename A::Result, count>(out, token, head * A::kHeadDim + d,
+                                             values);
   }
 };
 template <typename A, typename Codes, typename Factors>
@@ -542,9 +542,7 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
   bool cached = real && static_cast<uint32_t>(newSlot) < p.step->slots;
   if (!real)
     tiles.rounds = 0;
-  auto loadKeys = [&](int round) {
-    own.loadKeys(tiles.slotOf(round, warp));
-  };
+  auto loadKeys = [&](int round) { own.loadKeys(tiles.slotOf(round, warp)); };
   auto loadValues = [&](int round) {
 #pragma unroll
     for (int tile = 0; tile < kWarps; ++tile)
@@ -564,9 +562,9 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
       continue;
     const void *all = head < kPerKvHead ? norm.operands[At::kQWeight]
                                         : norm.operands[At::kKWeight];
-    auto *from = static_cast<const float *>(all) +
-                 (head < kPerKvHead ? kvHead * kPerKvHead + head : kvHead) *
-                     kHeadDim;
+    auto *from =
+        static_cast<const float *>(all) +
+        (head < kPerKvHead ? kvHead * kPerKvHead + head : kvHead) * kHeadDim;
 #pragma unroll
     for (int j = 0; j < Head::kEach; ++j)
       gammas[i][j] = from[Head::at(j)];
@@ -574,8 +572,8 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
   Rotation rotations[Head::kPairs];
 #pragma unroll
   for (int i = 0; i < Head::kPairs; ++i)
-    rotations[i] = rotationBy(static_cast<float>(position) *
-                              frequencies[i * 32 + lane]);
+    rotations[i] =
+        rotationBy(static_cast<float>(position) * frequencies[i * 32 + lane]);
   float kScale = 1, vScale = 1;
   if constexpr (scaled) {
     kScale = *static_cast<const float *>(norm.operands[At::kKScale]);
@@ -659,8 +657,7 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
     float products[2][2][4] = {}, scores[4];
     own.loadQueries(queries, kStride, place, scale); // not kept in registers
     own.multiplyKeys(products);
-    float most =
-        own.score(products, tiles.positionOf(round, warp), scores);
+    float most = own.score(products, tiles.positionOf(round, warp), scores);
     tiles.turnTo(round + 1);
     bool goesOn = round + 1 < tiles.rounds;
     if (goesOn)

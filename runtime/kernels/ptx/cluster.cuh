@@ -72,10 +72,10 @@ __device__ __forceinline__ void storeInCluster(Values *variable, uint32_t rank,
                                                const Values &values) {
   uint32_t there = addressInCluster(sharedAddress(variable), rank);
   if constexpr (sizeof(Values) == 16)
-    asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(
-                     there),
-                 "f"(values[0]), "f"(values[1]), "f"(values[2]), "f"(values[3])
-                 : "memory");
+    asm volatile(
+        "st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(there),
+        "f"(values[0]), "f"(values[1]), "f"(values[2]), "f"(values[3])
+        : "memory");
   else
     asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(there),
                  "f"(values[0]), "f"(values[1])

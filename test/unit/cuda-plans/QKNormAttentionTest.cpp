@@ -1,5 +1,5 @@
-// The norm of q and k and attention in one kernel of clusters, and where that is
-// not possible.
+// The norm of q and k and attention in one kernel of clusters, and where that
+// is not possible.
 
 #include "test/unit/cuda-plans/PlanFixture.h"
 

@@ -42,12 +42,20 @@ const DeviceFusion *squaresGate();
 /// Registration: what is listed here is formed and planned. Of two that begin
 /// at one op, the larger stands first.
 inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
-  static const DeviceFusion *const all[] = {
-      scaledAddRMSNormRouter(), scaledAddRMSNorm(), addRMSNormRouter(),
-      addRMSNormLinear(),       addRMSNorm(),       attentionLinear(),
-      normGateLinear(),         normGate(),         normsConcat(),
-      qkNormAttention(),        qkNormRopeKVAppend(), siluDecayScan(),
-      squaresGate(),            allReduceDivideByRMS()};
+  static const DeviceFusion *const all[] = {scaledAddRMSNormRouter(),
+                                            scaledAddRMSNorm(),
+                                            addRMSNormRouter(),
+                                            addRMSNormLinear(),
+                                            addRMSNorm(),
+                                            attentionLinear(),
+                                            normGateLinear(),
+                                            normGate(),
+                                            normsConcat(),
+                                            qkNormAttention(),
+                                            qkNormRopeKVAppend(),
+                                            siluDecayScan(),
+                                            squaresGate(),
+                                            allReduceDivideByRMS()};
   return all;
 }
 

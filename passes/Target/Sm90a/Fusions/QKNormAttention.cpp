@@ -55,7 +55,8 @@ struct Numbers {
     if (scaled)
       return {q, k,      qWeight, kWeight, positions, kScale,
               v, vScale, slots,   turned,  kCache,    vCache};
-    return {q, k, qWeight, kWeight, positions, v, slots, turned, kCache, vCache};
+    return {q, k,     qWeight, kWeight, positions,
+            v, slots, turned,  kCache,  vCache};
   }
   /// Of attention's.
   SmallVector<int64_t> ofAttention(int64_t turned, int64_t to) const {
@@ -83,9 +84,8 @@ struct Numbers {
       query = add({query, kScale}, next++);
     }
     steps.push_back({key, value, slots, kCache, vCache});
-    int64_t attended =
-        add({query, kCache, vCache, positions, sequences, table},
-            linear ? next++ : out);
+    int64_t attended = add({query, kCache, vCache, positions, sequences, table},
+                           linear ? next++ : out);
     if (linear)
       steps.push_back({attended, w, wScale, out});
     return steps;
@@ -211,10 +211,10 @@ struct Steps {
 static std::string paramsOf(StringRef name, ArrayRef<int64_t> numbers) {
   std::string text = formatv("LaunchParams {0} = p;\n", name);
   for (auto [index, number] : llvm::enumerate(numbers))
-    text += formatv("{0}.operands[{1}] = {2};\n", name, index,
-                    number == kBetween
-                        ? std::string("nullptr")
-                        : formatv("p.operands[{0}]", number).str());
+    text +=
+        formatv("{0}.operands[{1}] = {2};\n", name, index,
+                number == kBetween ? std::string("nullptr")
+                                   : formatv("p.operands[{0}]", number).str());
   return text;
 }
 
@@ -239,10 +239,10 @@ static std::optional<KernelPlan> planTogether(const Steps &steps) {
       perKvHead > device::kDecodeHeads || !Layout::rotates(headDim, rotaryDim))
     return std::nullopt;
   // As many clusters as fill the machine, for long contexts.
-  int64_t parts = std::clamp<int64_t>(
-      kMultiprocessors * Layout::kCtasOfMultiprocessor /
-          (tokens * kvHeads * Layout::kCtas),
-      1, Layout::kMostParts);
+  int64_t parts =
+      std::clamp<int64_t>(kMultiprocessors * Layout::kCtasOfMultiprocessor /
+                              (tokens * kvHeads * Layout::kCtas),
+                          1, Layout::kMostParts);
   if (tokens * perKvHead * kvHeads > int64_t(device::kMaxArrivals))
     parts = 1;
   const Operand &table = steps.operand(at.table);
@@ -276,9 +276,10 @@ static std::optional<KernelPlan> planTogether(const Steps &steps) {
     plan.exchangeBytes = device::packetMemory(launch.groupSize * tokens);
   uint64_t partsAt = roundUp(product.workspaceBytes, 256);
   plan.workspaceBytes =
-      parts == 1 ? product.workspaceBytes
-                 : partsAt + uint64_t(device::partialResultBytes(
-                                 tokens * perKvHead * kvHeads * parts, headDim));
+      parts == 1
+          ? product.workspaceBytes
+          : partsAt + uint64_t(device::partialResultBytes(
+                          tokens * perKvHead * kvHeads * parts, headDim));
   plan.headers = {"impls/qk_norm_attention.cuh"};
   FunctionPlan fused;
   fused.body =
@@ -297,7 +298,8 @@ static std::optional<KernelPlan> planTogether(const Steps &steps) {
           .str();
   fused.block = Layout::kThreads;
   fused.cluster = Layout::kCtas;
-  fused.grid[0] = static_cast<uint32_t>(tokens * kvHeads * parts * Layout::kCtas);
+  fused.grid[0] =
+      static_cast<uint32_t>(tokens * kvHeads * parts * Layout::kCtas);
   fused.residentBlocks = Layout::kResident;
   fused.waitsItself = true;
   if (at.linear) {

@@ -265,8 +265,7 @@ static FailureOr<KernelPlan> planShape(const LaunchDesc &launch,
   return shape.isDecode() ? planDecode(launch, shape) : planAny(launch, shape);
 }
 
-std::optional<std::string>
-saddle::cuda::decodeType(const LaunchDesc &launch) {
+std::optional<std::string> saddle::cuda::decodeType(const LaunchDesc &launch) {
   Shape shape(launch);
   if (!shape.isFast() || !shape.isDecode())
     return std::nullopt;
