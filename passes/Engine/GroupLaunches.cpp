@@ -82,10 +82,17 @@ class BodyValues {
 public:
   using Kind = BodyValue::Kind;
 
-  /// What comes from outside: a buffer, or a weight or state by its symbol.
+  /// What comes from outside: a buffer, or a weight or state by its symbol. A
+  /// state that a step before has written is that output.
   BodyValue input(Value value) {
     Value key = value;
     if (auto global = value.getDefiningOp<GlobalOp>()) {
+      if (auto written = states.find(global.getSymbol());
+          written != states.end()) {
+        if (global.use_empty())
+          global.erase();
+        return {Kind::Output, written->second};
+      }
       auto [known, isNew] = globals.try_emplace(global.getSymbol(), value);
       key = known->second;
       if (!isNew && global.use_empty())
@@ -96,6 +103,8 @@ public:
             static_cast<size_t>(llvm::find(inputs, key) - inputs.begin())};
   }
   BodyValue output(Value value) {
+    if (auto global = value.getDefiningOp<GlobalOp>())
+      states.try_emplace(global.getSymbol(), outputs.size());
     outputs.push_back(value);
     return {Kind::Output, outputs.size() - 1};
   }
@@ -118,6 +127,7 @@ public:
 
 private:
   llvm::StringMap<Value> globals;
+  llvm::StringMap<size_t> states; // outputs among them
 };
 
 } // namespace

@@ -17,6 +17,8 @@ namespace saddle::device {
 /// more are refused when they are loaded.
 constexpr uint32_t kMaxReplicas = 64;
 constexpr uint32_t kMaxGroup = 64;
+/// Meetings of clusters within a kernel, at most.
+constexpr uint32_t kMaxArrivals = 48;
 
 constexpr uint32_t kMaxOperands = 16;
 constexpr uint32_t kMaxRankValues = 4;
@@ -38,6 +40,8 @@ struct alignas(256) Step {
   /// Tokens and logits rows of each attention replica.
   uint32_t tokens[kMaxReplicas];
   uint32_t rows[kMaxReplicas];
+  /// For clusters of a kernel that meet: zero, and zero again behind it.
+  uint32_t arrivals[kMaxArrivals];
 };
 static_assert(sizeof(Step) == 768, "the host copies this structure");
 

@@ -89,14 +89,13 @@ __device__ __forceinline__ uint32_t bf16Pair(float a, float b, uint32_t &rest) {
   return pair;
 }
 
-/// The query of head `lane / 4` as fragments; its scores come out multiplied by
-/// the result.
-template <typename A, typename Tile>
+/// The query of head `lane / 4`, which begins at `row`, as fragments; its
+/// scores come out multiplied by the result.
+template <typename Tile>
 __device__ __forceinline__ float
-loadQuery(const LaunchParams &p, uint32_t token, int head, bool real,
+loadQuery(const bf16 *row, bool real,
           uint32_t (&q)[Tile::kKeyPieces][Tile::kQueryRegisters]) {
   int t = static_cast<int>(threadIdx.x) % 4;
-  const bf16 *row = A::Query::row(p.operands[0], token) + head * A::kHeadDim;
   constexpr bool kF16 = Tile::kElements == 16;
   float largest = 0;
 #pragma unroll
@@ -131,8 +130,8 @@ loadQuery(const LaunchParams &p, uint32_t token, int head, bool real,
   return power;
 }
 
-/// Where a CTA stands: its token, the range of its positions, and up to
-/// kDecodeHeads heads of one kv head.
+/// What a CTA, or several of them, works on: a token, a range of its positions,
+/// and up to kDecodeHeads heads of one kv head.
 template <typename A>
 struct DecodePlace {
   static constexpr int kGroups =
@@ -142,14 +141,14 @@ struct DecodePlace {
   int visible, split, begin, end;
   int kvHead, inGroup, firstHead;
 
-  __device__ __forceinline__ explicit DecodePlace(const LaunchParams &p)
-      : token(blockIdx.z), visible(A::visibleTo(p, token)),
-        split(static_cast<int>(blockIdx.x)) {
+  __device__ __forceinline__ DecodePlace(const LaunchParams &p, uint32_t token,
+                                         int group, int split)
+      : token(token), visible(A::visibleTo(p, token)), split(split) {
     int length = A::rangeLength(visible);
     begin = split * length;
     end = min(begin + length, visible);
-    kvHead = static_cast<int>(blockIdx.y) / kGroups;
-    inGroup = static_cast<int>(blockIdx.y) % kGroups * kDecodeHeads;
+    kvHead = group / kGroups;
+    inGroup = group % kGroups * kDecodeHeads;
     firstHead = kvHead * A::kPerKvHead + inGroup;
   }
   __device__ __forceinline__ bool hasHead(int head) const {
@@ -208,37 +207,32 @@ private:
   }
 };
 
-/// A warp's queries, a tile of keys and values in registers, and the result so
-/// far of its tiles: m, l and the sums of head g (lane 4 g + t).
+/// A warp's queries and a tile of keys in registers.
 template <typename A>
-struct DecodeWarp {
+struct DecodeScores {
   using T = typename A::Keys::Element;
   using Tile = CacheTile<T, A::kHeadDim>;
-  static constexpr int kRows = A::kHeadDim / 16; // fragments of 16 dims
-  /// A weight may exceed the running maximum's by 2^kSlack before sums are
-  /// rescaled.
-  static constexpr float kSlack = 8;
 
   int g, t, end;
-  const T *keyBase, *valueBase;
-  float factor; // of scores
+  const T *keyBase;
+  float factor = 0; // of scores
   uint32_t q[Tile::kKeyPieces][Tile::kQueryRegisters];
-  uint4 k[2][Tile::kKeyPieces], v[4][Tile::kValuePieces];
-  /// Columns 2 t and 2 t + 1 of O^T: heads.
-  float sum[kRows][4] = {}, m = -INFINITY, l = 0;
+  uint4 k[2][Tile::kKeyPieces];
 
-  __device__ __forceinline__ DecodeWarp(const LaunchParams &p,
-                                        const DecodePlace<A> &place,
-                                        float scale)
+  __device__ __forceinline__ DecodeScores(const LaunchParams &p,
+                                          const DecodePlace<A> &place)
       : g(static_cast<int>(threadIdx.x) % 32 / 4),
         t(static_cast<int>(threadIdx.x) % 4), end(place.end) {
-    factor = loadQuery<A, Tile>(p, place.token, place.firstHead + g,
-                                place.hasHead(g), q);
-    factor *= scale * kLog2E;
     keyBase = static_cast<const T *>(p.operands[1]) +
               place.kvHead * A::kHeadDim + t * Tile::kElements;
-    valueBase = static_cast<const T *>(p.operands[2]) +
-                place.kvHead * A::kHeadDim + g * Tile::kElements;
+  }
+
+  /// `queries`: those of the place's heads, `stride` elements apart.
+  __device__ __forceinline__ void loadQueries(const bf16 *queries, int stride,
+                                              const DecodePlace<A> &place,
+                                              float scale) {
+    factor = loadQuery<Tile>(queries + g * stride, place.hasHead(g), q);
+    factor *= scale * kLog2E;
   }
 
   __device__ __forceinline__ void loadKeys(int64_t slot) {
@@ -250,6 +244,101 @@ struct DecodeWarp {
             loadOnce(keyBase + (slot + half * 8 + g) * A::Keys::kStride +
                      i * 4 * Tile::kElements);
   }
+  /// Puts `key` in the place of row `row` of the tile.
+  __device__ __forceinline__ void replaceKey(int row, const T *key) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      if (half * 8 + g == row)
+#pragma unroll
+        for (int i = 0; i < Tile::kKeyPieces; ++i)
+          k[half][i] = *reinterpret_cast<const uint4 *>(
+              key + (t + i * 4) * Tile::kElements);
+  }
+
+  /// products[half][0] + products[half][1] is Q K^T of a half of the tile.
+  __device__ __forceinline__ void multiplyKeys(float (&products)[2][2][4]) {
+#pragma unroll
+    for (int i = 0; i < Tile::kKeyPieces; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        Tile::multiply(products[half][i % 2], q[i], k[half][i]);
+  }
+
+  /// Products to scores of positions 2 t, 2 t + 1, 2 t + 8, 2 t + 9 of head g,
+  /// the tile's first being `position`; the largest of them.
+  __device__ __forceinline__ float score(const float (&products)[2][2][4],
+                                         int position, float (&scores)[4]) {
+    float largest = -INFINITY;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      float product = products[i / 2][0][i % 2] + products[i / 2][1][i % 2];
+      scores[i] = position + 2 * t + i % 2 + i / 2 * 8 < end ? product * factor
+                                                             : -INFINITY;
+      largest = fmaxf(largest, scores[i]);
+    }
+    return largest;
+  }
+};
+
+/// Weights of positions 2 t, 2 t + 1, 2 t + 8, 2 t + 9 of a head as the second
+/// fragment of products with values.
+template <typename Tile>
+struct WeightFragment {
+  uint32_t w[2], rest[2];
+
+  __device__
+      __forceinline__ explicit WeightFragment(const float (&weights)[4]) {
+    if constexpr (Tile::kElements == 8) {
+      w[0] = bf16Pair(weights[0], weights[1], rest[0]);
+      w[1] = bf16Pair(weights[2], weights[3], rest[1]);
+    } else {
+      w[0] = f16Pair(weights[0], weights[1]);
+      w[1] = f16Pair(weights[2], weights[3]);
+    }
+  }
+
+  /// d += V^T P^T of 16 dims, whose pairs at these four positions lanes have.
+  __device__ __forceinline__ void multiply(float (&d)[4], uint32_t v0,
+                                           uint32_t v1, uint32_t v2,
+                                           uint32_t v3) const {
+    uint32_t a0 = lowHalves(v0, v1), a1 = highHalves(v0, v1);
+    uint32_t a2 = lowHalves(v2, v3), a3 = highHalves(v2, v3);
+    if constexpr (Tile::kElements == 8) {
+      mmaBf16(d, a0, a1, a2, a3, w[0], w[1]);
+      mmaBf16(d, a0, a1, a2, a3, rest[0], rest[1]);
+    } else {
+      mmaF16(d, a0, a1, a2, a3, w[0], w[1]);
+    }
+  }
+};
+
+/// A warp's queries, a tile of keys and values in registers, and the result so
+/// far of its tiles: m, l and the sums of head g (lane 4 g + t).
+template <typename A>
+struct DecodeWarp : DecodeScores<A> {
+  using Scores = DecodeScores<A>;
+  using Scores::end;
+  using Scores::g;
+  using Scores::t;
+  using typename Scores::T;
+  using typename Scores::Tile;
+  static constexpr int kRows = A::kHeadDim / 16; // fragments of 16 dims
+  /// A weight may exceed the running maximum's by 2^kSlack before sums are
+  /// rescaled.
+  static constexpr float kSlack = 8;
+
+  const T *valueBase;
+  uint4 v[4][Tile::kValuePieces];
+  /// Columns 2 t and 2 t + 1 of O^T: heads.
+  float sum[kRows][4] = {}, m = -INFINITY, l = 0;
+
+  __device__ __forceinline__ DecodeWarp(const LaunchParams &p,
+                                        const DecodePlace<A> &place)
+      : Scores(p, place) {
+    valueBase = static_cast<const T *>(p.operands[2]) +
+                place.kvHead * A::kHeadDim + g * Tile::kElements;
+  }
+
   /// `position` is the tile's first one.
   __device__ __forceinline__ void loadValues(int64_t slot, int position) {
 #pragma unroll
@@ -268,26 +357,11 @@ struct DecodeWarp {
     }
   }
 
-  /// products[half][0] + products[half][1] is Q K^T of a half of the tile.
-  __device__ __forceinline__ void multiplyKeys(float (&products)[2][2][4]) {
-#pragma unroll
-    for (int i = 0; i < Tile::kKeyPieces; ++i)
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-        Tile::multiply(products[half][i % 2], q[i], k[half][i]);
-  }
-
-  /// Products to weights of positions 2 t, 2 t + 1, 2 t + 8, 2 t + 9 of head g.
+  /// Products to weights.
   __device__ __forceinline__ void weigh(const float (&products)[2][2][4],
                                         int position, float (&weights)[4]) {
-    float scores[4], largest = -INFINITY;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      float product = products[i / 2][0][i % 2] + products[i / 2][1][i % 2];
-      scores[i] = position + 2 * t + i % 2 + i / 2 * 8 < end ? product * factor
-                                                             : -INFINITY;
-      largest = fmaxf(largest, scores[i]);
-    }
+    float scores[4];
+    float largest = this->score(products, position, scores);
     if (__any_sync(kFullWarp, largest > m + kSlack))
       raiseMaximum(largest);
 #pragma unroll
@@ -299,14 +373,7 @@ struct DecodeWarp {
 
   /// sum += V^T P^T of the tile.
   __device__ __forceinline__ void addValues(const float (&weights)[4]) {
-    uint32_t w[2], rest[2];
-    if constexpr (Tile::kElements == 8) {
-      w[0] = bf16Pair(weights[0], weights[1], rest[0]);
-      w[1] = bf16Pair(weights[2], weights[3], rest[1]);
-    } else {
-      w[0] = f16Pair(weights[0], weights[1]);
-      w[1] = f16Pair(weights[2], weights[3]);
-    }
+    WeightFragment<Tile> fragment(weights);
 #pragma unroll
     for (int j = 0; j < Tile::kValuePieces; ++j) {
       uint32_t pairs[4][Tile::kPairs];
@@ -314,19 +381,9 @@ struct DecodeWarp {
       for (int i = 0; i < 4; ++i)
         Tile::pairs(v[i][j], pairs[i]);
 #pragma unroll
-      for (int x = 0; x < Tile::kPairs; ++x) {
-        uint32_t a0 = lowHalves(pairs[0][x], pairs[1][x]);
-        uint32_t a1 = highHalves(pairs[0][x], pairs[1][x]);
-        uint32_t a2 = lowHalves(pairs[2][x], pairs[3][x]);
-        uint32_t a3 = highHalves(pairs[2][x], pairs[3][x]);
-        float (&d)[4] = sum[j * Tile::kPairs + x];
-        if constexpr (Tile::kElements == 8) {
-          mmaBf16(d, a0, a1, a2, a3, w[0], w[1]);
-          mmaBf16(d, a0, a1, a2, a3, rest[0], rest[1]);
-        } else {
-          mmaF16(d, a0, a1, a2, a3, w[0], w[1]);
-        }
-      }
+      for (int x = 0; x < Tile::kPairs; ++x)
+        fragment.multiply(sum[j * Tile::kPairs + x], pairs[0][x], pairs[1][x],
+                          pairs[2][x], pairs[3][x]);
     }
   }
 
@@ -434,10 +491,14 @@ template <typename A, int warps>
 __device__ void attentionDecode(const LaunchParams &p, float scale) {
   if (blockIdx.z >= A::tokens(p))
     return;
-  DecodePlace<A> place(p);
+  DecodePlace<A> place(p, blockIdx.z, static_cast<int>(blockIdx.y),
+                       static_cast<int>(blockIdx.x));
   if (place.begin >= place.visible && A::kSplits > 1)
     return;
-  DecodeWarp<A> warp(p, place, scale);
+  DecodeWarp<A> warp(p, place);
+  warp.loadQueries(A::Query::row(p.operands[0], place.token) +
+                       place.firstHead * A::kHeadDim,
+                   A::kHeadDim, place, scale);
   DecodeTiles<A, warps> tiles(p, place);
   if (tiles.count > 0) {
     int64_t slot = tiles.slotOf(0);

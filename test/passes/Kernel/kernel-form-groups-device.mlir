@@ -10,6 +10,8 @@ model.weight @wide_norm from "wide_norm" dims ["hidden"] : tensor<128xf32>
 model.weight @wide_router from "wide_router" dims ["experts", "hidden"] : tensor<6x128xf32>
 model.weight @bias from "bias" dims ["experts"] : tensor<6xf32>
 model.kv_cache @kv heads 2 head_dim 16 : bf16
+model.kv_cache @other_kv heads 2 head_dim 16 : bf16
+model.weight @wide from "wide.weight" dims ["q_heads", "hidden"] stored <scale f32 [128, 128] from "wide.weight_scale_inv"> : tensor<64x64xf8E4M3FN>
 model.weight @k_scale from "k_scale" dims [""] : tensor<1xf32>
 model.weight @v_scale from "v_scale" dims [""] : tensor<1xf32>
 model.recurrent_state @state heads 2 rows 16 cols 16 dim "q_heads"
@@ -322,6 +324,98 @@ func.func @sum_and_norm_run_op_by_op(%o: tensor<8x32xbf16>) -> (tensor<8x32xbf16
   %r = dist.all_reduce %o over <@mesh, ["tp"]> : tensor<8x32xbf16>
   %n = model.rms_norm %r, @norm eps 0.5 : tensor<8x32xbf16>
   return %r, %n : tensor<8x32xbf16>, tensor<8x32xbf16>
+}
+
+// Of one token all between the QKV projection and the output projection is one launch, and that with it where it quantises what it reads.
+// CHECK-LABEL: func.func @a_token_is_normed_and_attends_in_one_launch
+func.func @a_token_is_normed_and_attends_in_one_launch(%q: tensor<1x64xbf16>, %k: tensor<1x32xbf16>, %v: tensor<1x32xbf16>, %positions: tensor<1xi32>, %context: !model.context) -> tensor<1x64xbf16> {
+  // CHECK-NEXT: %[[A:.*]] = kernel.group "qk_norm_rope_kv_append_attention" using "qk_norm_attention"
+  // CHECK: return %[[A]]
+  %s = model.sum_of_squares %q, %k : (tensor<1x64xbf16>, tensor<1x32xbf16>) -> tensor<1x2xf32>
+  %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<1x64xbf16>, tensor<1x2xf32> -> tensor<1x64xbf16>
+  %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<1x32xbf16>, tensor<1x2xf32> -> tensor<1x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x64xbf16>, tensor<1xi32>
+  %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x32xbf16>, tensor<1xi32>
+  model.kv_append %kr, %v, @kv, %context : tensor<1x32xbf16>
+  %a = model.attention %qr, @kv, %context scale 0.25 : tensor<1x64xbf16>
+  return %a : tensor<1x64xbf16>
+}
+
+// CHECK-LABEL: func.func @with_its_product_and_the_sums_of_other_ranks
+func.func @with_its_product_and_the_sums_of_other_ranks(%q: tensor<1x64xbf16>, %k: tensor<1x32xbf16>, %v: tensor<1x32xbf16>, %positions: tensor<1xi32>, %context: !model.context) -> tensor<1x64xbf16> {
+  // CHECK-NEXT: %[[Y:.*]] = kernel.group "qk_norm_all_reduce_rope_kv_append_attention_linear" using "qk_norm_attention"
+  // CHECK: return %[[Y]]
+  %s = model.sum_of_squares %q, %k : (tensor<1x64xbf16>, tensor<1x32xbf16>) -> tensor<1x2xf32>
+  %r = dist.all_reduce %s over <@mesh, ["tp"]> : tensor<1x2xf32>
+  %qn = model.rms_scale %q, %r[0], @q_norm divisor 64 eps 1.0e-6 : tensor<1x64xbf16>, tensor<1x2xf32> -> tensor<1x64xbf16>
+  %kn = model.rms_scale %k, %r[1], @k_norm divisor 32 eps 1.0e-6 : tensor<1x32xbf16>, tensor<1x2xf32> -> tensor<1x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x64xbf16>, tensor<1xi32>
+  %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x32xbf16>, tensor<1xi32>
+  model.kv_append %kr, %v, @kv, %context : tensor<1x32xbf16>
+  %a = model.attention %qr, @kv, %context scale 0.25 : tensor<1x64xbf16>
+  %y = model.linear %a, @wide act_group 32 : tensor<1x64xbf16> -> tensor<1x64xbf16>
+  return %y : tensor<1x64xbf16>
+}
+
+// CHECK-LABEL: func.func @with_the_scales_of_a_cache
+func.func @with_the_scales_of_a_cache(%q: tensor<1x64xbf16>, %k: tensor<1x32xbf16>, %v: tensor<1x32xbf16>, %positions: tensor<1xi32>, %context: !model.context) -> tensor<1x64xbf16> {
+  // CHECK-NEXT: kernel.group "qk_norm_rope_scale_kv_append_attention" using "qk_norm_attention"
+  %s = model.sum_of_squares %q, %k : (tensor<1x64xbf16>, tensor<1x32xbf16>) -> tensor<1x2xf32>
+  %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<1x64xbf16>, tensor<1x2xf32> -> tensor<1x64xbf16>
+  %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<1x32xbf16>, tensor<1x2xf32> -> tensor<1x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x64xbf16>, tensor<1xi32>
+  %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x32xbf16>, tensor<1xi32>
+  %ks = model.scale %kr, @k_scale inverse 1 : tensor<1x32xbf16>
+  %vs = model.scale %v, @v_scale inverse 1 : tensor<1x32xbf16>
+  %qs = model.scale %qr, @k_scale inverse 0 : tensor<1x64xbf16>
+  model.kv_append %ks, %vs, @kv, %context : tensor<1x32xbf16>
+  %a = model.attention %qs, @kv, %context scale 0.25 : tensor<1x64xbf16>
+  return %a : tensor<1x64xbf16>
+}
+
+// Of two tokens one may be behind the other in a sequence, whose key the other has not written yet.
+// CHECK-LABEL: func.func @two_tokens_are_normed_before_they_attend
+func.func @two_tokens_are_normed_before_they_attend(%q: tensor<2x64xbf16>, %k: tensor<2x32xbf16>, %v: tensor<2x32xbf16>, %positions: tensor<2xi32>, %context: !model.context) -> tensor<2x64xbf16> {
+  // CHECK-NEXT: kernel.group "qk_norm_rope_kv_append" using "qk_norm_rope_kv_append"
+  // CHECK: model.attention
+  %s = model.sum_of_squares %q, %k : (tensor<2x64xbf16>, tensor<2x32xbf16>) -> tensor<2x2xf32>
+  %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<2x64xbf16>, tensor<2x2xf32> -> tensor<2x64xbf16>
+  %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<2x32xbf16>, tensor<2x2xf32> -> tensor<2x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<2x64xbf16>, tensor<2xi32>
+  %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<2x32xbf16>, tensor<2xi32>
+  model.kv_append %kr, %v, @kv, %context : tensor<2x32xbf16>
+  %a = model.attention %qr, @kv, %context scale 0.25 : tensor<2x64xbf16>
+  return %a : tensor<2x64xbf16>
+}
+
+// The kernel keeps q to itself.
+// CHECK-LABEL: func.func @a_query_that_others_read_leaves_the_norm
+func.func @a_query_that_others_read_leaves_the_norm(%q: tensor<1x64xbf16>, %k: tensor<1x32xbf16>, %v: tensor<1x32xbf16>, %positions: tensor<1xi32>, %context: !model.context) -> (tensor<1x64xbf16>, tensor<1x64xbf16>) {
+  // CHECK-NEXT: kernel.group "qk_norm_rope_kv_append" using "qk_norm_rope_kv_append"
+  // CHECK: model.attention
+  %s = model.sum_of_squares %q, %k : (tensor<1x64xbf16>, tensor<1x32xbf16>) -> tensor<1x2xf32>
+  %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<1x64xbf16>, tensor<1x2xf32> -> tensor<1x64xbf16>
+  %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<1x32xbf16>, tensor<1x2xf32> -> tensor<1x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x64xbf16>, tensor<1xi32>
+  %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x32xbf16>, tensor<1xi32>
+  model.kv_append %kr, %v, @kv, %context : tensor<1x32xbf16>
+  %a = model.attention %qr, @kv, %context scale 0.25 : tensor<1x64xbf16>
+  return %a, %qr : tensor<1x64xbf16>, tensor<1x64xbf16>
+}
+
+// Keys go to one cache, attention reads another.
+// CHECK-LABEL: func.func @attention_over_another_cache_stays_alone
+func.func @attention_over_another_cache_stays_alone(%q: tensor<1x64xbf16>, %k: tensor<1x32xbf16>, %v: tensor<1x32xbf16>, %positions: tensor<1xi32>, %context: !model.context) -> tensor<1x64xbf16> {
+  // CHECK-NEXT: kernel.group "qk_norm_rope_kv_append" using "qk_norm_rope_kv_append"
+  // CHECK: model.attention
+  %s = model.sum_of_squares %q, %k : (tensor<1x64xbf16>, tensor<1x32xbf16>) -> tensor<1x2xf32>
+  %qn = model.rms_scale %q, %s[0], @q_norm divisor 64 eps 1.0e-6 : tensor<1x64xbf16>, tensor<1x2xf32> -> tensor<1x64xbf16>
+  %kn = model.rms_scale %k, %s[1], @k_norm divisor 32 eps 1.0e-6 : tensor<1x32xbf16>, tensor<1x2xf32> -> tensor<1x32xbf16>
+  %qr = model.rope %qn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x64xbf16>, tensor<1xi32>
+  %kr = model.rope %kn, %positions head_dim 16 rotary_dim 8 theta 1.0e4 : tensor<1x32xbf16>, tensor<1xi32>
+  model.kv_append %kr, %v, @kv, %context : tensor<1x32xbf16>
+  %a = model.attention %qr, @other_kv, %context scale 0.25 : tensor<1x64xbf16>
+  return %a : tensor<1x64xbf16>
 }
 
 // CHECK-LABEL: func.func @q_and_k_are_one_kernel

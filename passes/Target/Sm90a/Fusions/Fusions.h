@@ -32,6 +32,7 @@ const DeviceFusion *attentionLinear();
 const DeviceFusion *normGate();
 const DeviceFusion *normGateLinear();
 const DeviceFusion *normsConcat();
+const DeviceFusion *qkNormAttention();
 const DeviceFusion *qkNormRopeKVAppend();
 const DeviceFusion *scaledAddRMSNorm();
 const DeviceFusion *scaledAddRMSNormRouter();
@@ -41,12 +42,20 @@ const DeviceFusion *squaresGate();
 /// Registration: what is listed here is formed and planned. Of two that begin
 /// at one op, the larger stands first.
 inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
-  static const DeviceFusion *const all[] = {
-      scaledAddRMSNormRouter(), scaledAddRMSNorm(), addRMSNormRouter(),
-      addRMSNormLinear(),       addRMSNorm(),       attentionLinear(),
-      normGateLinear(),         normGate(),         normsConcat(),
-      qkNormRopeKVAppend(),     siluDecayScan(),    squaresGate(),
-      allReduceDivideByRMS()};
+  static const DeviceFusion *const all[] = {scaledAddRMSNormRouter(),
+                                            scaledAddRMSNorm(),
+                                            addRMSNormRouter(),
+                                            addRMSNormLinear(),
+                                            addRMSNorm(),
+                                            attentionLinear(),
+                                            normGateLinear(),
+                                            normGate(),
+                                            normsConcat(),
+                                            qkNormAttention(),
+                                            qkNormRopeKVAppend(),
+                                            siluDecayScan(),
+                                            squaresGate(),
+                                            allReduceDivideByRMS()};
   return all;
 }
 

@@ -1,7 +1,7 @@
 // The norm of q and k, their rotation and the append to the cache, with sums
 // over the ranks where these hold different heads.
 
-#include "passes/Target/Matchers.h"
+#include "passes/Target/Sm90a/Fusions/QKNorm.h"
 #include "passes/Target/Sm90a/Fusions/AcrossRanks.h"
 #include "passes/Target/Sm90a/Fusions/Fusions.h"
 #include "passes/Target/Sm90a/Plans/Exchange.h"
@@ -39,6 +39,11 @@ static bool keepsTheRest(QKNormOps &ops) {
              return llvm::is_contained(members, user);
            });
   });
+}
+
+bool saddle::cuda::isOneNorm(QKNormOps &ops) {
+  return treatsQAndKAlike(ops) && keepsTheRest(ops) &&
+         (!ops.reduce || fitsAWarp(ops.reduce));
 }
 
 //===----------------------------------------------------------------------===//
@@ -132,12 +137,8 @@ static LogicalResult checkFits(const LaunchDesc &launch, const TokenRow &row,
   return failure();
 }
 
-/// "p, 6144.0f, 1024.0f, 1e-06f, frequencies".
 static std::string normArguments(const LaunchDesc &launch) {
-  return llvm::formatv("p, {0}, {1}, {2}, frequencies",
-                       floatLiteral(scaleOfQ(launch).integer("divisor")),
-                       floatLiteral(scaleOfK(launch).integer("divisor")),
-                       floatLiteral(scaleOfQ(launch).real("eps")));
+  return "p, " + qkNormNumbers(launch);
 }
 
 /// A function of a CTA per token.
@@ -200,6 +201,34 @@ static FailureOr<KernelPlan> planAcrossRanks(const LaunchDesc &launch,
        }});
 }
 
+FailureOr<KernelPlan> saddle::cuda::planQKNorm(const LaunchDesc &launch,
+                                               std::string &error) {
+  FailureOr<KernelPlan> plan = launch.groupSize < 2
+                                   ? planOnOneRank(launch, error)
+                                   : planAcrossRanks(launch, error);
+  // Attention has nothing to fetch early, and reads slower where it came
+  // beside the kernels before (docs/benchmarks.md, "Who may come early").
+  if (succeeded(plan))
+    plan->functions.back().next = Next::WhenEnded;
+  return plan;
+}
+
+std::string saddle::cuda::qkNormNumbers(const LaunchDesc &launch) {
+  return llvm::formatv("{0}, {1}, {2}, frequencies",
+                       floatLiteral(scaleOfQ(launch).integer("divisor")),
+                       floatLiteral(scaleOfK(launch).integer("divisor")),
+                       floatLiteral(scaleOfQ(launch).real("eps")));
+}
+
+std::string saddle::cuda::qkNormFrequencies(const LaunchDesc &launch) {
+  return rotaryFrequencies(ropeOfQ(launch).integer("rotary_dim"),
+                           ropeOfQ(launch).real("theta"));
+}
+
+int64_t saddle::cuda::qkNormRotaryDim(const LaunchDesc &launch) {
+  return ropeOfQ(launch).integer("rotary_dim");
+}
+
 //===----------------------------------------------------------------------===//
 // Fusion
 //===----------------------------------------------------------------------===//
@@ -221,8 +250,7 @@ public:
 
   SmallVector<Operation *> match(Operation *anchor) const override {
     auto found = matchQKNorm(anchor);
-    if (!found || !treatsQAndKAlike(*found) || !keepsTheRest(*found) ||
-        (found->reduce && !fitsAWarp(found->reduce)))
+    if (!found || !isOneNorm(*found))
       return {};
     return found->ops();
   }
@@ -258,14 +286,7 @@ public:
 
   FailureOr<KernelPlan> plan(const LaunchDesc &launch,
                              std::string &error) const override {
-    FailureOr<KernelPlan> plan = launch.groupSize < 2
-                                     ? planOnOneRank(launch, error)
-                                     : planAcrossRanks(launch, error);
-    // Attention has nothing to fetch early, and reads slower where it came
-    // beside the kernels before (docs/benchmarks.md, "Who may come early").
-    if (succeeded(plan))
-      plan->functions.back().next = Next::WhenEnded;
-    return plan;
+    return planQKNorm(launch, error);
   }
 };
 

@@ -87,6 +87,11 @@ struct Shape {
            commonVector({&q, &out}) == 8 && scale > 0;
   }
 
+  /// Whether no sequence has several tokens, and pages are whole tiles.
+  bool isDecode() const {
+    return tokens <= table.shape[0] && pageSize % device::kDecodeTile == 0;
+  }
+
   std::string type(const LaunchDesc &launch, int64_t splits) const {
     return llvm::formatv("Attention<{0}, {1}, {2}, {3}, {4},\n"
                          "                    {5},\n"
@@ -257,9 +262,14 @@ static FailureOr<KernelPlan> planShape(const LaunchDesc &launch,
   // More tokens than sequences: some sequence has several.
   if (shape.tokens > shape.table.shape[0])
     return planPrefill(launch, shape);
-  if (shape.pageSize % device::kDecodeTile == 0)
-    return planDecode(launch, shape);
-  return planAny(launch, shape);
+  return shape.isDecode() ? planDecode(launch, shape) : planAny(launch, shape);
+}
+
+std::optional<std::string> saddle::cuda::decodeType(const LaunchDesc &launch) {
+  Shape shape(launch);
+  if (!shape.isFast() || !shape.isDecode())
+    return std::nullopt;
+  return shape.type(launch, 1);
 }
 
 FailureOr<KernelPlan> saddle::cuda::planAttention(const LaunchDesc &launch,

@@ -95,6 +95,10 @@ std::optional<ResidentProduct> planResidentProduct(const LaunchDesc &launch,
 std::optional<KernelPlan> planAttentionEncoded(const LaunchDesc &launch,
                                                const EncodedTokens &encoded);
 
+/// The type of attention (impls/attention.cuh) of a launch that the kernel of
+/// decodes can take, with one range. None for others.
+std::optional<std::string> decodeType(const LaunchDesc &launch);
+
 //===--- Streaming products (tile/stream.cuh) -----------------------------===//
 
 /// Whether a warp can stream rows of `w`: its type has a StreamType and rows
