@@ -523,11 +523,13 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
 
   // What does not depend on the kernel before.
   DecodePlace<A> place(attend, token, kvHead, 0);
-  // Few positions are one cluster's.
+  // Few positions are one cluster's; and where ranks share a device, all are.
+  int clusters = static_cast<int>(gridDim.x) /
+                 (ctas * static_cast<int>(kTokens) * A::kKvHeads);
   int used = min(max((place.visible + Layout::kPositionsOfPart - 1) /
                          Layout::kPositionsOfPart,
                      1),
-                 parts);
+                 clusters);
   if (part >= used)
     real = false;
   int length = ((place.visible + used - 1) / used + Tiles::kRound - 1) /

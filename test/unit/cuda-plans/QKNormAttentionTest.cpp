@@ -87,11 +87,11 @@ TEST_F(QKNormAttentionPlanTest, AClusterForEachKvHead) {
   EXPECT_EQ(attention.suffix, "attention");
   EXPECT_EQ(p.functions[1].suffix, "product");
   EXPECT_THAT(p.headers, testing::Contains("impls/qk_norm_attention.cuh"));
-  // Ranks 2, exchange memory, 16 CTAs, 4 clusters for a head: 4 heads x 16 x 4
-  // are 256 of 264 CTAs.
+  // Ranks 2, exchange memory, 16 CTAs, 2 clusters for a head: 4 heads x 16 x 2
+  // are the 128 CTAs that may wait, where each rank has a device.
   uint64_t exchange = 133376 + 32 * 16 * 2; // packets come in 32
   EXPECT_EQ(p.exchangeBytes, exchange);
-  EXPECT_THAT(attention.body, HasSubstr("qkNormAttention<2, 134400, 16, 4, 1, "
+  EXPECT_THAT(attention.body, HasSubstr("qkNormAttention<2, 134400, 16, 2, 1, "
                                         "64, A,"));
   EXPECT_THAT(attention.body,
               HasSubstr("using A = Attention<1, 128, 16, 1, Matrix<bf16, 1, "
@@ -108,11 +108,12 @@ TEST_F(QKNormAttentionPlanTest, AClusterForEachKvHead) {
               HasSubstr("attend.operands[1] = p.operands[12];"));
   EXPECT_EQ(attention.cluster, 16u);
   EXPECT_EQ(attention.block, 128u);
-  EXPECT_THAT(attention.grid, ElementsAre(256, 1, 1));
+  EXPECT_THAT(attention.grid, ElementsAre(64, 1, 1));
+  EXPECT_EQ(attention.exclusiveGrid, 128u);
   EXPECT_TRUE(attention.waitsItself);
-  // Codes and factors, then 24 heads x 4 partial results.
+  // Codes and factors, then 24 heads x 2 partial results.
   EXPECT_EQ(p.workspaceBytes,
-            (3072u + 24 * 4 + 255) / 256 * 256 + 24 * 4 * 130 * 4);
+            (3072u + 24 * 4 + 255) / 256 * 256 + 24 * 2 * 130 * 4);
 }
 
 TEST_F(QKNormAttentionPlanTest, AsManyClustersAsFillTheMachine) {
@@ -155,8 +156,7 @@ TEST_F(QKNormAttentionPlanTest, OtherShapesHaveTheFunctionsOfTheirSteps) {
   s = shape();
   s.heads = 36;
   EXPECT_EQ(suffixes(s), apart);
-  // A cluster's round is 64 x 16 positions, four clusters' 4096: two and a half
-  // rounds are 640 pages.
+  // 10,240 positions are five rounds of two clusters of 64 x 16.
   s = shape();
   s.pages = 640;
   EXPECT_EQ(suffixes(s), together);

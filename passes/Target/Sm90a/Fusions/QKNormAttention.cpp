@@ -238,11 +238,13 @@ static std::optional<KernelPlan> planTogether(const Steps &steps) {
   if (!type || tokens > Layout::kMostTokens ||
       perKvHead > device::kDecodeHeads || !Layout::rotates(headDim, rotaryDim))
     return std::nullopt;
-  // As many clusters as fill the machine, for long contexts.
-  int64_t parts =
-      std::clamp<int64_t>(kMultiprocessors * Layout::kCtasOfMultiprocessor /
-                              (tokens * kvHeads * Layout::kCtas),
-                          1, Layout::kMostParts);
+  // As many clusters as fill the machine, for long contexts; of those that
+  // wait for other ranks as many CTAs as may.
+  int64_t ctas = tokens * kvHeads * Layout::kCtas;
+  int64_t most = launch.groupSize > 1
+                     ? int64_t(device::kMaxWaitingBlocks)
+                     : kMultiprocessors * Layout::kCtasOfMultiprocessor;
+  int64_t parts = std::clamp<int64_t>(most / ctas, 1, Layout::kMostParts);
   if (tokens * perKvHead * kvHeads > int64_t(device::kMaxArrivals))
     parts = 1;
   const Operand &table = steps.operand(at.table);
@@ -298,8 +300,12 @@ static std::optional<KernelPlan> planTogether(const Steps &steps) {
           .str();
   fused.block = Layout::kThreads;
   fused.cluster = Layout::kCtas;
-  fused.grid[0] =
-      static_cast<uint32_t>(tokens * kvHeads * parts * Layout::kCtas);
+  // Clusters of ranks that share a device all fit on it when there is one for
+  // each kv head.
+  bool waits = launch.groupSize > 1;
+  fused.grid[0] = static_cast<uint32_t>(waits ? ctas : ctas * parts);
+  if (waits && parts > 1)
+    fused.exclusiveGrid = static_cast<uint32_t>(ctas * parts);
   fused.residentBlocks = Layout::kResident;
   fused.waitsItself = true;
   if (at.linear) {
