@@ -236,18 +236,19 @@ protected:
   }
   /// The same with blocks of 128 x 128, as the published model has them.
   LaunchDesc expertsInBlocks(int64_t tokens, int64_t inner = 768,
-                             int64_t hidden = 3072) {
+                             int64_t hidden = 3072, int64_t held = 256) {
     int64_t groups = hidden / 128, innerGroups = (inner + 127) / 128;
-    return launch("experts",
-                  {operand("x", bf16(), {tokens, hidden}),
-                   operand("weights", f32(), {tokens, 8}),
-                   operand("experts", i32(), {tokens, 8}),
-                   operand("w13", e4m3(), {256, 2 * inner, hidden}),
-                   scale("w13_scale", {256, 2 * inner / 128, groups}, 128, 128),
-                   operand("w2", e4m3(), {256, hidden, inner}),
-                   scale("w2_scale", {256, groups, innerGroups}, 128, 128),
-                   operand("out", bf16(), {tokens, hidden})},
-                  {{"act_group", 128}});
+    return launch(
+        "experts",
+        {operand("x", bf16(), {tokens, hidden}),
+         operand("weights", f32(), {tokens, 8}),
+         operand("experts", i32(), {tokens, 8}),
+         operand("w13", e4m3(), {held, 2 * inner, hidden}),
+         scale("w13_scale", {held, 2 * inner / 128, groups}, 128, 128),
+         operand("w2", e4m3(), {held, hidden, inner}),
+         scale("w2_scale", {held, groups, innerGroups}, 128, 128),
+         operand("out", bf16(), {tokens, hidden})},
+        {{"act_group", 128}});
   }
 };
 
@@ -728,10 +729,11 @@ TEST_F(M25PlanTest, ExpertsFlowWhereTheyCan) {
   // Four tokens of this rank go pair by pair; 8 * 5 * 768 is above 24 Ki.
   EXPECT_FALSE(flows(expertsInBlocks(4)));
   EXPECT_TRUE(flows(expertsInBlocks(5)));
-  // 192 tokens with 8 of 256 experts are 6 for each, 193 are 7.
-  EXPECT_TRUE(flows(expertsInBlocks(128)));
-  EXPECT_FALSE(flows(expertsInBlocks(193)));
+  // 96 tokens with 8 of 128 experts are 6 for each, 97 are 7.
+  EXPECT_TRUE(flows(expertsInBlocks(96, 768, 3072, 128)));
+  EXPECT_FALSE(flows(expertsInBlocks(97, 768, 3072, 128)));
   // No CTA sorts more than 1024 pairs.
+  EXPECT_TRUE(flows(expertsInBlocks(128)));
   EXPECT_FALSE(flows(expertsInBlocks(129)));
   // Blocks of 64 columns; half a group.
   EXPECT_FALSE(flows(experts(64, 768)));
