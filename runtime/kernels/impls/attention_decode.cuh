@@ -312,6 +312,20 @@ struct WeightFragment {
   }
 };
 
+/// Sums of columns 2 t and 2 t + 1 of O^T, heads, by the factors that lanes of
+/// these heads have.
+template <int rows>
+__device__ __forceinline__ void shrinkSums(float (&sum)[rows][4], float shrink,
+                                           int t) {
+  float even = __shfl_sync(kFullWarp, shrink, 8 * t);
+  float odd = __shfl_sync(kFullWarp, shrink, 8 * t + 4);
+#pragma unroll
+  for (int r = 0; r < rows; ++r) {
+    sum[r][0] *= even, sum[r][1] *= odd;
+    sum[r][2] *= even, sum[r][3] *= odd;
+  }
+}
+
 /// A warp's queries, a tile of keys and values in registers, and the result so
 /// far of its tiles: m, l and the sums of head g (lane 4 g + t).
 template <typename A>
@@ -397,13 +411,7 @@ private:
     float shrink = largest == m ? 1 : exp2Fast(m - largest);
     m = largest;
     l *= shrink;
-    float even = __shfl_sync(kFullWarp, shrink, 8 * t);
-    float odd = __shfl_sync(kFullWarp, shrink, 8 * t + 4);
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      sum[r][0] *= even, sum[r][1] *= odd;
-      sum[r][2] *= even, sum[r][3] *= odd;
-    }
+    shrinkSums(sum, shrink, t);
   }
 };
 

@@ -252,15 +252,8 @@ struct DecodeValues {
       most = fmaxf(most, stats[w].x);
     }
     float shrink = m == most ? 1 : exp2Fast(m - most);
-    if (__any_sync(kFullWarp, shrink != 1 && m != -INFINITY)) {
-      float even = __shfl_sync(kFullWarp, shrink, 8 * t);
-      float odd = __shfl_sync(kFullWarp, shrink, 8 * t + 4);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        sum[r][0] *= even, sum[r][1] *= odd;
-        sum[r][2] *= even, sum[r][3] *= odd;
-      }
-    }
+    if (__any_sync(kFullWarp, shrink != 1 && m != -INFINITY))
+      shrinkSums(sum, shrink, t);
     m = most;
     l *= shrink;
 #pragma unroll
