@@ -132,12 +132,6 @@ struct HeadRow {
     for (int i = 0; i < kEach; ++i)
       x[i] = rounded<T>(__fdiv_rn(x[i], divisor));
   }
-
-private:
-  template <typename T>
-  static __device__ __forceinline__ float rounded(float value) {
-    return toFloat(fromFloat<T>(value));
-  }
 };
 
 /// A CTA's positions: kRound of them in every round of the cluster.
