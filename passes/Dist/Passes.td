@@ -214,7 +214,7 @@ def PredictStep : Pass<"dist-predict-step", "::mlir::ModuleOp"> {
   let summary = "Say what a step of each entry should take on the target's machine";
   let description = [{
     Sums, for one rank, the weights that a full step reads at memory speed (of the experts, the share that uniform routing touches) and the predicted time of its
-    collectives (CostModel.h) on the target's machine. Activations and launches are not counted, nor states and caches, of which it says what a rank holds of a sequence; so this is a floor with communication, good for comparing topologies. Remarks
+    collectives (CostModel.h) on the target's machine; in a step with candidates without those that only whole logits need (StepOutputs.h). Activations and launches are not counted, nor states and caches, of which it says what a rank holds of a sequence; so this is a floor with communication, good for comparing topologies. Remarks
     only; nothing changes.
 
     ```

@@ -7,6 +7,7 @@
 
 #include "dialects/Dist/Interfaces/Sharding.h"
 #include "passes/Dist/CostModel.h"
+#include "passes/StepOutputs.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/Support/Format.h"
@@ -41,6 +42,8 @@ struct Step {
   double weightBytes = 0;
   int64_t collectives = 0;
   double collectiveTime = 0;
+  /// Whether collectives that only whole logits need are left out.
+  bool leavesLogits = false;
   /// What a rank holds of a sequence, and of each of its tokens besides.
   int64_t stateBytes = 0, cacheBytes = 0;
 };
@@ -53,7 +56,17 @@ public:
   Step predict(func::FuncOp function) {
     Step step;
     llvm::SmallDenseSet<StringAttr> held;
-    function.walk([&](Operation *op) {
+    // A step reads candidates where there are some, and so nothing of what
+    // only whole logits need.
+    DenseMap<Operation *, StringRef> ofOneOutput =
+        opsOfOneOutput(function.getBody().front(), outputsOf(function));
+    StringRef logits = ops::bindingOf(ops::BindingId::Logits).output->name;
+    function.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (auto found = ofOneOutput.find(op);
+          found != ofOneOutput.end() && found->second == logits) {
+        step.leavesLogits |= isa<CollectiveOpInterface>(op);
+        return WalkResult::skip();
+      }
       if (auto user = dyn_cast<model::StateUserOpInterface>(op))
         for (const model::StateUse &use : user.getStateUses())
           if (held.insert(use.symbol.getAttr()).second)
@@ -65,6 +78,7 @@ public:
         ++step.collectives;
         step.collectiveTime += exchangeTime(collective);
       }
+      return WalkResult::advance();
     });
     return step;
   }
@@ -150,12 +164,15 @@ struct PredictStep : saddle::dist::impl::PredictStepBase<PredictStep> {
       llvm::raw_string_ostream(text) << llvm::format(
           "%.3f ms predicted for %s: %.1f MB of weights %.3f ms, %d "
           "collectives %.3f ms; not counted: activations, states (%lld bytes a "
-          "sequence), caches (%lld bytes a token)",
+          "sequence), caches (%lld bytes a token)%s",
           (read + step.collectiveTime) / 1e3, machine.name.data(),
           step.weightBytes / 1e6, read / 1e3,
           static_cast<int>(step.collectives), step.collectiveTime / 1e3,
           static_cast<long long>(step.stateBytes),
-          static_cast<long long>(step.cacheBytes));
+          static_cast<long long>(step.cacheBytes),
+          step.leavesLogits ? ", collectives of whole logits, which a step "
+                              "with candidates leaves out"
+                            : "");
       function.emitRemark("@") << function.getName() << ": " << text;
     }
   }

@@ -1,7 +1,7 @@
 #include "passes/Engine/EntryConverter.h"
 
-#include "passes/Engine/OutputSlices.h"
 #include "passes/Engine/WeightRecipes.h"
+#include "passes/StepOutputs.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -26,8 +26,7 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
   auto phase =
       function->getAttrOfType<StringAttr>(model::ModelDialect::kPhaseAttrName);
   Operation *end = body.getTerminator();
-  SmallVector<const ops::Binding *> yields =
-      namedOutputs(end->getNumOperands());
+  SmallVector<const ops::Binding *> yields = outputsOf(function);
   if (!phase || !isStep(body.getArgumentTypes()) ||
       (yieldsLogits ? yields.empty() : end->getNumOperands() != 0))
     return function.emitError("expected (tokens, positions, rows, context) "
@@ -82,27 +81,6 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
                    whole);
   }
   return success();
-}
-
-SmallVector<const ops::Binding *> EntryConverter::namedOutputs(size_t count) {
-  SmallVector<const ops::Binding *> found;
-  auto names =
-      function->getAttrOfType<ArrayAttr>(model::ModelDialect::kOutputsAttrName);
-  if (names && names.size() != count)
-    return {};
-  for (const ops::Binding &known : ops::outputs())
-    if (names ? llvm::is_contained(names.getAsValueRange<StringAttr>(),
-                                   known.name)
-              : found.size() < count)
-      found.push_back(&known);
-  // All parts of an output, or none.
-  for (const ops::Binding &known : ops::outputs())
-    if (!llvm::is_contained(found, &known) &&
-        llvm::any_of(found, [&](const ops::Binding *other) {
-          return other->output == known.output;
-        }))
-      return {};
-  return found.size() == count ? found : SmallVector<const ops::Binding *>();
 }
 
 bool EntryConverter::isStep(TypeRange types) {

@@ -33,10 +33,6 @@ public:
 private:
   /// (tokens, positions, rows, context), the first three vectors of i32.
   static bool isStep(mlir::TypeRange types);
-  /// The outputs that the function returns, in order (runtime/ops/Bindings.h):
-  /// those that it names, or the first ones. Empty when there are none that
-  /// would fit.
-  llvm::SmallVector<const ops::Binding *> namedOutputs(size_t count);
   static int64_t extentOf(mlir::Value value) {
     return mlir::cast<mlir::RankedTensorType>(value.getType()).getDimSize(0);
   }

@@ -352,6 +352,7 @@ static Json entryFactsJson(const Engine &engine, const Program &program,
           {"traffic", json(facts.total)},
           {"traffic_by_kind", kindsJson(facts.byKind)},
           {"traffic_by_layer", layers},
+          {"traffic_by_output", kindsJson(facts.byOutput)},
           {"fusions", fusions},
           {"arena_bytes", facts.arenaBytes}};
 }

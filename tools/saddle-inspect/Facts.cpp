@@ -39,9 +39,12 @@ static void addCollective(const Engine &engine, const Entry &entry,
     kind += std::string(" ") + EnumNameRowLayout(collective.layout());
   kind += " over " + groups.axes()->str();
   int64_t layer = layerOf(command.place()->str());
-  for (Traffic *traffic :
-       {&facts.total, &facts.byKind[kind], &facts.byLayer[layer],
-        &facts.kindsByLayer[layer][kind]}) {
+  std::vector<Traffic *> counted = {&facts.total, &facts.byKind[kind],
+                                    &facts.byLayer[layer],
+                                    &facts.kindsByLayer[layer][kind]};
+  if (command.output() != nullptr)
+    counted.push_back(&facts.byOutput[command.output()->str()]);
+  for (Traffic *traffic : counted) {
     ++traffic->count;
     traffic->bytes += bytes;
   }

@@ -39,6 +39,8 @@ struct EntryFacts {
   /// behind "layers." in a command's place.
   std::map<int64_t, Traffic> byLayer;
   std::map<int64_t, Kinds> kindsByLayer;
+  /// Output of a step -> what it alone needs and a step without it leaves out.
+  std::map<std::string, Traffic> byOutput;
   Traffic total;
   /// Between pipeline stages.
   Traffic sent, received;

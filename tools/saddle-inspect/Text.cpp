@@ -209,6 +209,8 @@ void Report::entrySummary(const Entry &entry) {
   line(2, "collectives", trafficText(facts.total));
   for (const auto &[kind, traffic] : facts.byKind)
     line(3, kind + ":", trafficText(traffic));
+  for (const auto &[output, traffic] : facts.byOutput)
+    line(3, "only for " + output + ":", trafficText(traffic));
   layers(facts);
   if (facts.received.count)
     line(2, "received", trafficText(facts.received));

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 using namespace saddle;
 using namespace saddle::inspect;
 
@@ -52,6 +54,31 @@ TEST_F(Facts, trafficByLayerAndKind) {
   EXPECT_EQ(facts.byKind["ALL_REDUCE_SUM over tp"],
             (Traffic{10, 128 + 3 * 288}));
   EXPECT_EQ(facts.total, (Traffic{11, 256 + 3 * 288}));
+}
+
+TEST(FactsOfOutputs, whatOneOutputAloneNeedsIsToldApart) {
+  TinyOptions options;
+  options.tp = 2;
+  std::unique_ptr<schema::EngineT> tiny = tinyEngine(options);
+  // The gather of logits, 128 bytes of a rank, is the last collective.
+  auto &commands = tiny->programs[0]->entries[0]->commands;
+  auto gather =
+      std::find_if(commands.rbegin(), commands.rend(), [](const auto &command) {
+        return command->action.AsCollective();
+      });
+  ASSERT_NE(gather, commands.rend());
+  (*gather)->output = "logits";
+  std::vector<uint8_t> buffer = flatBufferOf(*tiny);
+  const schema::Engine &engine = *schema::GetEngine(buffer.data());
+  EntryFacts facts =
+      factsOf(engine, *engine.programs()->Get(0)->entries()->Get(0));
+  EXPECT_EQ(facts.byOutput.size(), 1u);
+  EXPECT_EQ(facts.byOutput["logits"], (Traffic{1, 128}));
+  EXPECT_EQ(facts.byLayer[-1], (Traffic{2, 256}));
+  Json json = engineJson(engine);
+  EXPECT_EQ(json["facts"]["entries"][0]["traffic_by_output"]["logits"]["count"],
+            1);
+  EXPECT_EQ(json["facts"]["entries"][1]["traffic_by_output"], Json::object());
 }
 
 TEST_F(Facts, fusionGroupsAreRuns) {

@@ -1,4 +1,4 @@
-#include "passes/Engine/OutputSlices.h"
+#include "passes/StepOutputs.h"
 
 #include "dialects/Model/IR/ModelDialect.h"
 
@@ -8,6 +8,28 @@
 
 using namespace mlir;
 using namespace saddle;
+
+SmallVector<const ops::Binding *> saddle::outputsOf(func::FuncOp step) {
+  SmallVector<const ops::Binding *> found;
+  size_t count = step.getBody().front().getTerminator()->getNumOperands();
+  auto names =
+      step->getAttrOfType<ArrayAttr>(model::ModelDialect::kOutputsAttrName);
+  if (names && names.size() != count)
+    return {};
+  for (const ops::Binding &known : ops::outputs())
+    if (names ? llvm::is_contained(names.getAsValueRange<StringAttr>(),
+                                   known.name)
+              : found.size() < count)
+      found.push_back(&known);
+  // All parts of an output, or none.
+  for (const ops::Binding &known : ops::outputs())
+    if (!llvm::is_contained(found, &known) &&
+        llvm::any_of(found, [&](const ops::Binding *other) {
+          return other->output == known.output;
+        }))
+      return {};
+  return found.size() == count ? found : SmallVector<const ops::Binding *>();
+}
 
 /// Whether a step needs the op whatever is read of it.
 static bool hasEffects(Operation &op) {
@@ -30,7 +52,7 @@ static void forEachSource(Operation &op,
 }
 
 DenseMap<Operation *, StringRef>
-engine::opsOfOneOutput(Block &body, ArrayRef<const ops::Binding *> yields) {
+saddle::opsOfOneOutput(Block &body, ArrayRef<const ops::Binding *> yields) {
   // Of each op, the outputs that it leads to; null: it is always needed.
   DenseMap<Operation *, llvm::SmallSetVector<const ops::Output *, 2>> leads;
   Operation *end = body.getTerminator();
