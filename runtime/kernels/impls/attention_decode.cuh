@@ -9,8 +9,8 @@
 // fragment registers as they are loaded. S = Q K^T has heads as rows and leaves
 // the weights where O^T = V^T P^T, with heads as columns, wants them, so
 // nothing moves between lanes in the loop. While one tile is worked on, the
-// next one's keys, then values, are under way: about 6 KB per warp, 72 KB per
-// SM.
+// next one's keys, then values, are under way (with two tiles the one behind
+// it, too): about 6 KB per warp, 72 KB per SM.
 //
 // Rounding: bf16 caches use the weights as two bf16 parts (error 2^-17); e4m3
 // caches as f16 (2^-12), and queries as f16 scaled by a power of two per head.
@@ -207,17 +207,19 @@ private:
   }
 };
 
-/// A warp's queries and a tile of keys in registers.
+/// A warp's queries in registers, and what it does with tiles of keys.
 template <typename A>
 struct DecodeScores {
   using T = typename A::Keys::Element;
   using Tile = CacheTile<T, A::kHeadDim>;
 
+  /// Keys of a tile: two halves of 8 positions.
+  using Keys = uint4[2][Tile::kKeyPieces];
+
   int g, t, end;
   const T *keyBase;
   float factor = 0; // of scores
   uint32_t q[Tile::kKeyPieces][Tile::kQueryRegisters];
-  uint4 k[2][Tile::kKeyPieces];
 
   __device__ __forceinline__ DecodeScores(const LaunchParams &p,
                                           const DecodePlace<A> &place)
@@ -235,7 +237,7 @@ struct DecodeScores {
     factor *= scale * kLog2E;
   }
 
-  __device__ __forceinline__ void loadKeys(int64_t slot) {
+  __device__ __forceinline__ void loadKeys(int64_t slot, Keys &k) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half)
 #pragma unroll
@@ -245,7 +247,8 @@ struct DecodeScores {
                      i * 4 * Tile::kElements);
   }
   /// Puts `key` in the place of row `row` of the tile.
-  __device__ __forceinline__ void replaceKey(int row, const T *key) {
+  __device__ __forceinline__ void replaceKey(int row, const T *key,
+                                             Keys &k) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half)
       if (half * 8 + g == row)
@@ -256,7 +259,8 @@ struct DecodeScores {
   }
 
   /// products[half][0] + products[half][1] is Q K^T of a half of the tile.
-  __device__ __forceinline__ void multiplyKeys(float (&products)[2][2][4]) {
+  __device__ __forceinline__ void
+  multiplyKeys(const Keys &k, float (&products)[2][2][4]) const {
 #pragma unroll
     for (int i = 0; i < Tile::kKeyPieces; ++i)
 #pragma unroll
@@ -326,9 +330,9 @@ __device__ __forceinline__ void shrinkSums(float (&sum)[rows][4], float shrink,
   }
 }
 
-/// A warp's queries, a tile of keys and values in registers, and the result so
+/// A warp's queries, tiles of keys and values in registers, and the result so
 /// far of its tiles: m, l and the sums of head g (lane 4 g + t).
-template <typename A>
+template <typename A, int tiles>
 struct DecodeWarp : DecodeScores<A> {
   using Scores = DecodeScores<A>;
   using Scores::end;
@@ -341,8 +345,11 @@ struct DecodeWarp : DecodeScores<A> {
   /// rescaled.
   static constexpr float kSlack = 8;
 
+  using typename Scores::Keys;
+  using Values = uint4[4][Tile::kValuePieces];
   const T *valueBase;
-  uint4 v[4][Tile::kValuePieces];
+  Keys keys[tiles];
+  Values values[tiles];
   /// Columns 2 t and 2 t + 1 of O^T: heads.
   float sum[kRows][4] = {}, m = -INFINITY, l = 0;
 
@@ -354,7 +361,8 @@ struct DecodeWarp : DecodeScores<A> {
   }
 
   /// `position` is the tile's first one.
-  __device__ __forceinline__ void loadValues(int64_t slot, int position) {
+  __device__ __forceinline__ void loadValues(int64_t slot, int position,
+                                             Values &v) const {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       int row = 2 * t + i % 2 + i / 2 * 8;
@@ -386,7 +394,8 @@ struct DecodeWarp : DecodeScores<A> {
   }
 
   /// sum += V^T P^T of the tile.
-  __device__ __forceinline__ void addValues(const float (&weights)[4]) {
+  __device__ __forceinline__ void addValues(const Values &v,
+                                            const float (&weights)[4]) {
     WeightFragment<Tile> fragment(weights);
 #pragma unroll
     for (int j = 0; j < Tile::kValuePieces; ++j) {
@@ -417,14 +426,14 @@ private:
 
 /// The results of a CTA's warps as one: (m, l) of all warps, then each warp's
 /// sums at the common maximum.
-template <typename A, int warps>
+template <typename A, int warps, typename Warp>
 struct DecodeMeeting {
   float2 stats[warps][kDecodeHeads];
   float sums[warps][kDecodeHeads][A::kHeadDim + 2];
 
   /// All threads of the CTA; whether `bad` is true for any.
-  __device__ __forceinline__ bool join(DecodeWarp<A> &own, bool bad) {
-    using Tile = typename DecodeWarp<A>::Tile;
+  __device__ __forceinline__ bool join(Warp &own, bool bad) {
+    using Tile = typename Warp::Tile;
     int warp = static_cast<int>(threadIdx.x) / 32, g = own.g, t = own.t;
     float l = own.l;
     l += __shfl_xor_sync(kFullWarp, l, 1);
@@ -434,7 +443,7 @@ struct DecodeMeeting {
     bad = __syncthreads_or(bad);
     float even = shareOf(warp, 2 * t), odd = shareOf(warp, 2 * t + 1);
 #pragma unroll
-    for (int r = 0; r < DecodeWarp<A>::kRows; ++r) {
+    for (int r = 0; r < Warp::kRows; ++r) {
       int d = r / Tile::kPairs * 8 * Tile::kElements + g * Tile::kElements +
               r % Tile::kPairs * 2;
       const float (&sum)[4] = own.sum[r];
@@ -494,8 +503,9 @@ private:
   }
 };
 
-/// The grid: ranges, groups of heads, tokens.
-template <typename A, int warps>
+/// The grid: ranges, groups of heads, tokens. `ahead`: tiles that a warp has in
+/// registers or on their way there.
+template <typename A, int warps, int ahead>
 __device__ void attentionDecode(const LaunchParams &p, float scale) {
   if (blockIdx.z >= A::tokens(p))
     return;
@@ -503,29 +513,38 @@ __device__ void attentionDecode(const LaunchParams &p, float scale) {
                        static_cast<int>(blockIdx.x));
   if (place.begin >= place.visible && A::kSplits > 1)
     return;
-  DecodeWarp<A> warp(p, place);
+  using Warp = DecodeWarp<A, ahead>;
+  Warp warp(p, place);
   warp.loadQueries(A::Query::row(p.operands[0], place.token) +
                        place.firstHead * A::kHeadDim,
                    A::kHeadDim, place, scale);
   DecodeTiles<A, warps> tiles(p, place);
-  if (tiles.count > 0) {
-    int64_t slot = tiles.slotOf(0);
-    warp.loadKeys(slot);
-    warp.loadValues(slot, tiles.positionOf(0));
+#pragma unroll
+  for (int i = 0; i < ahead; ++i) {
+    int64_t slot = tiles.slotOf(i);
+    if (i >= tiles.count)
+      break;
+    warp.loadKeys(slot, warp.keys[i]);
+    warp.loadValues(slot, tiles.positionOf(i), warp.values[i]);
   }
 #pragma unroll 1
-  for (int tile = 0; tile < tiles.count; ++tile) {
-    float products[2][2][4] = {}, weights[4];
-    warp.multiplyKeys(products);
-    int64_t next = tiles.slotOf(tile + 1);
-    if (tile + 1 < tiles.count)
-      warp.loadKeys(next);
-    warp.weigh(products, tiles.positionOf(tile), weights);
-    warp.addValues(weights);
-    if (tile + 1 < tiles.count)
-      warp.loadValues(next, tiles.positionOf(tile + 1));
-  }
-  __shared__ DecodeMeeting<A, warps> meeting;
+  for (int first = 0; first < tiles.count; first += ahead)
+#pragma unroll
+    for (int i = 0; i < ahead; ++i) {
+      int tile = first + i, next = tile + ahead;
+      if (tile >= tiles.count)
+        break;
+      float products[2][2][4] = {}, weights[4];
+      warp.multiplyKeys(warp.keys[i], products);
+      int64_t slot = tiles.slotOf(next);
+      if (next < tiles.count)
+        warp.loadKeys(slot, warp.keys[i]);
+      warp.weigh(products, tiles.positionOf(tile), weights);
+      warp.addValues(warp.values[i], weights);
+      if (next < tiles.count)
+        warp.loadValues(slot, tiles.positionOf(next), warp.values[i]);
+    }
+  __shared__ DecodeMeeting<A, warps, Warp> meeting;
   bool bad = meeting.join(warp, tiles.bad);
   meeting.store(p, place, bad);
 }

@@ -525,13 +525,16 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
   place.end = min(place.begin + length, place.visible);
   Tiles tiles(attend, place, place.begin, place.end, cta);
   DecodeScores<A> own(attend, place);
+  typename DecodeScores<A>::Keys ownKeys;
   Values sums(attend, place);
   i32 position = static_cast<const i32 *>(norm.operands[At::kPositions])[token];
   i32 newSlot = static_cast<const i32 *>(norm.operands[At::kSlots])[token];
   bool cached = real && static_cast<uint32_t>(newSlot) < p.step->slots;
   if (!real)
     tiles.rounds = 0;
-  auto loadKeys = [&](int round) { own.loadKeys(tiles.slotOf(round, warp)); };
+  auto loadKeys = [&](int round) {
+    own.loadKeys(tiles.slotOf(round, warp), ownKeys);
+  };
   auto loadValues = [&](int round) {
 #pragma unroll
     for (int tile = 0; tile < kWarps; ++tile)
@@ -641,11 +644,11 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
       if (isHere)
         sums.replace(tile, static_cast<int>(at), values);
       if (isHere && tile == warp)
-        own.replaceKey(static_cast<int>(at), keys);
+        own.replaceKey(static_cast<int>(at), keys, ownKeys);
     }
     float products[2][2][4] = {}, scores[4];
     own.loadQueries(queries, kStride, place, scale); // not kept in registers
-    own.multiplyKeys(products);
+    own.multiplyKeys(ownKeys, products);
     float most = own.score(products, tiles.positionOf(round, warp), scores);
     tiles.turnTo(round + 1);
     bool goesOn = round + 1 < tiles.rounds;

@@ -46,7 +46,7 @@ TEST_F(AttentionPlanTest, OneTokenFillsTheMachine) {
                                              "128, Matrix<bf16, 1, 768, 768>"));
   EXPECT_THAT(p.functions[0].body, HasSubstr("Matrix<bf16, 144000, 128, 128>"));
   EXPECT_THAT(p.functions[0].body,
-              HasSubstr("attentionDecode<A, 4>(p, 0.125f);"));
+              HasSubstr("attentionDecode<A, 4, 1>(p, 0.125f);"));
   // 2 CTAs for each of 132 multiprocessors, but 512 pages of 16 positions are
   // 128 ranges of 64.
   EXPECT_THAT(p.functions[0].grid, ElementsAre(128, 1, 1));
@@ -178,6 +178,21 @@ TEST_F(AttentionPlanTest, NarrowCachesAllowMoreCtas) {
   // 3 x 132 / 64.
   EXPECT_THAT(p.functions[0].grid, ElementsAre(6, 1, 64));
   EXPECT_EQ(p.functions[0].residentBlocks, 3u);
+  EXPECT_THAT(p.functions[0].body, HasSubstr("attentionDecode<A, 4, 1>("));
+}
+
+// Where 8 heads of 64 tokens leave nothing to cut, a warp has two narrow tiles
+// under way, for which registers allow two CTAs.
+TEST_F(AttentionPlanTest, NarrowCachesOfManyTokensHaveTwoTiles) {
+  Shape s;
+  s.tokens = s.sequences = 64;
+  s.heads = 48, s.kvHeads = 8;
+  KernelPlan p = plan(attention(bf16(), e4m3(), s));
+  EXPECT_THAT(p.functions[0].grid, ElementsAre(1, 8, 64));
+  EXPECT_EQ(p.functions[0].residentBlocks, 2u);
+  EXPECT_THAT(p.functions[0].body, HasSubstr("attentionDecode<A, 4, 2>("));
+  EXPECT_THAT(plan(attention(bf16(), bf16(), s)).functions[0].body,
+              HasSubstr("attentionDecode<A, 4, 1>("));
 }
 
 TEST_F(AttentionPlanTest, HeadsGoInGroupsOfEight) {
