@@ -148,8 +148,8 @@ public:
 #pragma unroll
           for (int j = 0; j < kCount; ++j) {
             rotate(rotations[place.pair + j], values[0][j], values[1][j]);
-            values[0][j] = rounded(values[0][j]);
-            values[1][j] = rounded(values[1][j]);
+            values[0][j] = rounded<Compute>(values[0][j]);
+            values[1][j] = rounded<Compute>(values[1][j]);
           }
         }
 #pragma unroll
@@ -160,7 +160,7 @@ public:
           else if constexpr (scaled)
 #pragma unroll
             for (int j = 0; j < kCount; ++j)
-              values[part][j] = rounded(values[part][j] * kScale);
+              values[part][j] = rounded<Compute>(values[part][j] * kScale);
           if constexpr (kOperand == At::kQ)
             storeVector<Out, kCount>(p.operands[At::kOut], row, column,
                                      values[part]);
@@ -217,16 +217,13 @@ private:
     }
   }
 
-  static __device__ __forceinline__ float rounded(float value) {
-    return toFloat(fromFloat<Compute>(value));
-  }
   /// By a stored scale of the cache, if it has them.
   static __device__ __forceinline__ void divide(float (&x)[kCount],
                                                 float scale) {
     if constexpr (scaled)
 #pragma unroll
       for (int j = 0; j < kCount; ++j)
-        x[j] = rounded(__fdiv_rn(x[j], scale));
+        x[j] = rounded<Compute>(__fdiv_rn(x[j], scale));
   }
 
   template <int bytes>
@@ -268,7 +265,7 @@ private:
                                         const Gammas &gamma) {
 #pragma unroll
     for (int j = 0; j < kCount; ++j)
-      x[j] = rounded(x[j] * factor * gamma[j]);
+      x[j] = rounded<Compute>(x[j] * factor * gamma[j]);
   }
 
   const LaunchParams &p;
