@@ -111,6 +111,71 @@ TEST_F(CheckRunTest, TheReferenceIsItselfInAllRowsAndInSamples) {
       }
 }
 
+TEST_F(CheckRunTest, BoundsAreThoseOfWhatAnOpRounds) {
+  auto bound = [&](const char *op) {
+    LaunchCase launch = find(op);
+    return boundOf(launch, launch.launch->operands()->size() - 1);
+  };
+  // Values move; sums in fp32; rows of bf16 are a step of seven bits apart.
+  EXPECT_EQ(bound("embedding"), 0);
+  EXPECT_EQ(bound("linear"), 2e-5);
+  TinyOptions options;
+  options.compute = options.kv = schema::DType::BF16;
+  file = flatBufferOf(*tinyEngine(options));
+  root = schema::GetEngine(file.data());
+  EXPECT_EQ(bound("add"), 0x1p-7 * 1.01);
+}
+
+/// attention_linear has weight and scale of its product before the output.
+class EncodedAttentionBoundTest : public CheckRunTest {
+protected:
+  double boundOf(const char *op, schema::DType cache, bool hasScale = true) {
+    TinyOptions options;
+    options.compute = schema::DType::BF16;
+    options.maxBatch = 8;
+    std::unique_ptr<schema::EngineT> engine = tinyEngine(options);
+    schema::EntryT &entry = *engine->programs[0]->entries[0];
+    for (auto &command : entry.commands)
+      if (schema::LaunchT *launch = command->action.AsLaunch())
+        if (std::string &name = engine->kernels[launch->kernel]->op;
+            name == "attention") {
+          name = op;
+          std::vector<uint32_t> &operands = launch->operands;
+          entry.slices[operands[1]]->dtype = cache;
+          if (std::string_view(op) != "attention_linear")
+            std::swap(operands[1], operands.back());
+          else
+            operands.insert(operands.end() - 1, hasScale ? 2 : 1, operands[0]);
+          file = flatBufferOf(*engine);
+          root = schema::GetEngine(file.data());
+          const schema::Entry *written =
+              root->programs()->Get(0)->entries()->Get(0);
+          for (const schema::Command *each : *written->commands())
+            if (const schema::Launch *found = each->action_as_Launch())
+              if (const schema::Kernel *kernel =
+                      root->kernels()->Get(found->kernel());
+                  kernel->op()->str() == op)
+                return check::boundOf(
+                    {root, written, each, found, kernel, 0, 0}, 0);
+        }
+    ADD_FAILURE() << "no attention";
+    return 0;
+  }
+};
+
+TEST_F(EncodedAttentionBoundTest, IsWiderWhereRoundedWeightsBecomeCodes) {
+  using schema::DType;
+  const double step = 0x1p-7 * 1.01;
+  EXPECT_EQ(boundOf("attention_linear", DType::F8E4M3), 2.5e-2);
+  EXPECT_EQ(boundOf("attention_linear", DType::BF16), step);
+  // A product without a scale encodes nothing.
+  EXPECT_EQ(boundOf("attention_linear", DType::F8E4M3, false), step);
+  // With QK norm in front, the last operand is a cache.
+  const char *normed = "qk_norm_rope_kv_append_attention_linear";
+  EXPECT_EQ(boundOf(normed, DType::F8E4M3), 2.5e-2);
+  EXPECT_EQ(boundOf(normed, DType::BF16), step);
+}
+
 // linear: x [64, K], w, out [64, N] in fp32, all dense; bound 2e-5.
 const RunCase kAllRows{60, Pattern::Random, 1, 0};
 const RunCase kSample{60, Pattern::Random, 1, 2}; // rows 0 and 59
