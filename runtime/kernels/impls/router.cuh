@@ -51,8 +51,8 @@ __device__ __forceinline__ float expRounded(float x) {
   return x == x ? static_cast<float>(scaled) : x;
 }
 
-/// How many of `count` keys go before `mine`, which is number `number` of them:
-/// the larger ones, and of equal ones those of lower numbers.
+/// How many of `count` keys go before `mine`: the larger ones, and of equal
+/// ones those of lower numbers than `number`.
 template <int count, typename KeyOf>
 __device__ __forceinline__ int countBefore(uint32_t mine, int number,
                                            KeyOf keyOf) {
@@ -130,15 +130,23 @@ chooseExperts(LogitOf logitOf, const Scores &rule, float *weightsOut,
   }
   __syncthreads();
   // In the order of warps, so that of equal keys the lower expert still has
-  // the lower number. There may be more finalists than `threads`.
-  for (int i = thread; i < kFinalists; i += blockDim.x) {
-    if (keys[i] == 0)
-      continue;
-    int place = countBefore<kFinalists>(keys[i], i,
-                                        [&](int other) { return keys[other]; });
-    if (place < chosen) {
-      expertsOut[place] = numbers[i];
-      best[place] = scores[i];
+  // the lower number. Some lanes count for one finalist: alone, a thread would
+  // take as long as all else here.
+  constexpr int kLanes = 8, kTasks = (kFinalists * kLanes + 31) / 32 * 32;
+  for (int task = thread; task < kTasks; task += blockDim.x) {
+    int finalist = task / kLanes, part = task % kLanes;
+    uint32_t key = finalist < kFinalists ? keys[finalist] : 0;
+    int place = countBefore<(kFinalists + kLanes - 1) / kLanes>(
+        key, (finalist - part + kLanes - 1) / kLanes, [&](int i) {
+          int other = i * kLanes + part;
+          return other < kFinalists ? keys[other] : 0;
+        });
+#pragma unroll
+    for (int distance = kLanes / 2; distance > 0; distance /= 2)
+      place += __shfl_xor_sync(kFullWarp, place, distance);
+    if (part == 0 && key != 0 && place < chosen) {
+      expertsOut[place] = numbers[finalist];
+      best[place] = scores[finalist];
     }
   }
   __syncthreads();
