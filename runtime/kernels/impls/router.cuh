@@ -1,12 +1,12 @@
 // router_topk, softmax_topk and shared_gate. Of the first two, for few tokens:
 // one CTA per token, one thread per expert. A thread counts the experts that go
 // before its own, first within its warp; the best of each warp are counted once
-// more among each other. No rounds, and little code, which a kernel that runs
-// once has to fetch first. For many tokens, where instructions count and not
-// their latency, a warp per token finds the best of what is left, one after the
-// other. Scores have the bits of the reference, as nearly as C libraries agree
-// on exp, and so have order and weights. Floor: launch latency and some 500
-// instructions of a warp. Up to 1024 experts.
+// more among each other, by eight lanes each. No rounds, and little code, which
+// a kernel that runs once has to fetch first. For many tokens, where
+// instructions count and not their latency, a warp per token finds the best of
+// what is left, one after the other. Scores have the bits of the reference, as
+// nearly as C libraries agree on exp, and so have order and weights. Floor:
+// launch latency and some 500 instructions of a warp. Up to 1024 experts.
 
 #pragma once
 
