@@ -86,12 +86,13 @@ public:
       : p(p), state(static_cast<ExchangeState *>(p.exchange)),
         me(p.group->index), count(count),
         command((signature << 16) | (p.command & 0xffff)) {
-    // All that has to be fetched before the first packet, at once.
+    // All that has to be fetched before the first packet, at once: nothing
+    // that waits for one of these loads stands between them.
     __shared__ int64_t ofMembers[size];
+    uint32_t last = loadRelaxed(&state->epoch);
     for (uint32_t i = threadIdx.x; i < size; i += blockDim.x)
       ofMembers[i] = p.group->peers[i];
     distances = ofMembers;
-    uint32_t last = loadRelaxed(&state->epoch);
     // 0 would be what untouched memory holds, and 1 has the parity of the last.
     epoch = last == 0xffffffff ? 2 : last + 1;
     __syncthreads();
@@ -166,9 +167,11 @@ public:
   }
 
   /// The end: all members were at this exchange. `packets` is how many of them
-  /// the exchange can use.
-  __device__ __forceinline__ void finish(uint32_t packets = 0) {
-    if (blockIdx.x == 0)
+  /// the exchange can use. CTA `looking` looks for the members' headers, which
+  /// takes it a round trip.
+  __device__ __forceinline__ void finish(uint32_t packets = 0,
+                                         uint32_t looking = 0) {
+    if (blockIdx.x == looking)
       for (uint32_t i = threadIdx.x; i < size; i += blockDim.x) {
         if (i == me)
           continue;

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "runtime/kernels/comm/reduce.cuh"
+#include "runtime/kernels/ptx/launch.cuh"
 
 namespace saddle::device {
 
@@ -92,6 +93,8 @@ __device__ __forceinline__ uint32_t realRows(const LaunchParams &p) {
   return min(p.step->counts[extent], static_cast<uint32_t>(In::kRows));
 }
 
+/// Waits itself. The last CTA, which has units only where the grid is as large
+/// as it may be, looks for the members while the others wait for packets.
 template <int size, int extent, typename In, typename Out, uint64_t memory>
 __device__ void allReduceOneShot(const LaunchParams &p) {
   using Unit = ReducedUnit<In, Out, kPacketPayload>;
@@ -100,18 +103,29 @@ __device__ void allReduceOneShot(const LaunchParams &p) {
   constexpr uint32_t kSlot = Unit::From::kTotal;
   static_assert(memory == kPacketMemory<size * int64_t(kSlot)>,
                 "the planner reserves what the kernel uses");
+  allowNext();
   uint32_t rows = realRows<extent, In>(p);
+  uint32_t units = rows * Unit::From::kPerRow;
+  waitForPrevious();
+  constexpr int kUnits = kBatch<size, kSlot>;
+  uint32_t first = blockIdx.x * blockDim.x + threadIdx.x;
+  // Where a thread has one unit: asked for before the exchange asks for its
+  // epoch.
+  Values early;
+  if (kUnits == 1 && first < units)
+    early = Unit(p, first).load();
   Exchange<size> exchange(p, kSignature<ExchangeKind::AllReduceOneShot, In>,
                           rows);
   Packets<size> packets(exchange);
-  uint32_t me = exchange.me, units = rows * Unit::From::kPerRow;
-  constexpr int kUnits = kBatch<size, kSlot>;
+  uint32_t me = exchange.me;
   forEachBatch<kUnits>(units, [&](Batch<kUnits> batch) {
     Values own[kUnits];
 #pragma unroll
     for (int k = 0; k < kUnits; ++k)
       if (batch.has(k))
-        own[k] = Unit(p, batch.unit(k)).load();
+        own[k] = kUnits == 1 && batch.first == first
+                     ? early
+                     : Unit(p, batch.unit(k)).load();
 #pragma unroll
     for (int k = 0; k < kUnits; ++k)
       if (batch.has(k))
@@ -120,7 +134,7 @@ __device__ void allReduceOneShot(const LaunchParams &p) {
   addUnits<size, kSlot, typename Unit::Sum, Values>(
       packets, me, units, [&](uint32_t unit) { return Unit(p, unit).load(); },
       [&](uint32_t unit, Values sum) { Unit(p, unit).store(sum); });
-  exchange.finish(size * kSlot);
+  exchange.finish(size * kSlot, gridDim.x - 1);
 }
 
 template <int size, int extent, typename In, typename Out, uint64_t memory>

@@ -150,8 +150,14 @@ FailureOr<KernelPlan> saddle::cuda::planAllReduceSum(const LaunchDesc &launch,
   };
   if (fitsOneShot(in->bytes(), size)) {
     uint64_t memory = device::packetMemory(size * units);
-    return planExclusive(kHeader, body("allReduceOneShot", memory), units,
-                         memory);
+    KernelPlan plan =
+        planExclusive(kHeader, body("allReduceOneShot", memory), units, memory);
+    FunctionPlan &only = plan.functions[0];
+    only.waitsItself = true;
+    // One more CTA, which looks for the members.
+    if (only.grid[0] < kWaitingBlocks)
+      ++only.grid[0];
+    return plan;
   }
   if (in->bytes() <= kTwoShotsLimit) {
     uint64_t memory = device::packetMemory(2 * size * share);
