@@ -89,18 +89,25 @@ public:
     // All that has to be fetched before the first packet, at once: nothing
     // that waits for one of these loads stands between them.
     __shared__ int64_t ofMembers[size];
-    uint32_t last = loadRelaxed(&state->epoch);
+    __shared__ uint32_t last;
+    // By one thread: those of a hundred CTAs would queue for one line of L2.
+    uint32_t ofThisRank = 0;
+    if (threadIdx.x == 0)
+      ofThisRank = loadRelaxed(&state->epoch);
     for (uint32_t i = threadIdx.x; i < size; i += blockDim.x)
       ofMembers[i] = p.group->peers[i];
     distances = ofMembers;
+    if (threadIdx.x == 0)
+      last = ofThisRank;
+    __syncthreads();
     // 0 would be what untouched memory holds, and 1 has the parity of the last.
     epoch = last == 0xffffffff ? 2 : last + 1;
-    __syncthreads();
     isLooped = ofMembers[me == 0 ? 1 : 0] == 0;
-    // This CTA knows the epoch; when all do, it may be advanced (finish()).
+    // This CTA knows the epoch; when all do, it may be advanced (finish(),
+    // where the number is looked at first: a hundred CTAs count for a
+    // microsecond).
     if (threadIdx.x == 0)
-      isLastToBegin =
-          gridDim.x == 1 || atomicAdd(&state->begun, 1) == gridDim.x - 1;
+      begunBefore = countRelaxed(&state->begun);
     if (blockIdx.x != 0)
       return;
     if ((epoch & 0x7fffffff) / 2 == 1)
@@ -182,7 +189,7 @@ public:
             }))
           agrees(i, header);
       }
-    if (threadIdx.x != 0 || !isLastToBegin)
+    if (threadIdx.x != 0 || begunBefore != gridDim.x - 1)
       return;
     state->begun = 0;
     if (state->packets < packets)
@@ -237,7 +244,7 @@ private:
   }
 
   const uint32_t count, command;
-  bool isLastToBegin;
+  uint32_t begunBefore = 0; // CTAs, in the first thread
 };
 
 /// Distances to all members, `first` before the others, for loops over much

@@ -11,7 +11,7 @@
 // take the place of those that were fetched too early. For scores a warp has 16
 // positions, for sums a quarter of the dims, so that nothing has to be added
 // over warps; weights go through shared memory. Results meet in the shared
-// memory of the CTA that has the head, by one barrier of the cluster.
+// memory of the CTA that has the head, whose barrier counts the bytes.
 //
 // What counts is the number of instructions between a step and the next, not
 // bytes. Floor: the bytes of the visible keys and values; of a short context
@@ -22,6 +22,8 @@
 #include "runtime/kernels/comm/scalars.cuh"
 #include "runtime/kernels/impls/attention_decode.cuh"
 #include "runtime/kernels/impls/qk_norm_exchange.cuh"
+#include "runtime/kernels/ptx/barrier.cuh"
+#include "runtime/kernels/ptx/cache_policy.cuh"
 #include "runtime/kernels/ptx/cluster.cuh"
 #include "runtime/kernels/shared/qk_norm_attention.h"
 
@@ -105,6 +107,13 @@ struct HeadRow {
     for (int i = 0; i < kEach; ++i)
       to[at(i)] = fromFloat<T>(x[i]);
   }
+  static __device__ __forceinline__ void
+  turnBy(Rotation (&by)[kPairs], i32 position, const float *frequencies) {
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i)
+      by[i] = rotationBy(static_cast<float>(position) *
+                         frequencies[i * 32 + threadIdx.x % 32]);
+  }
   /// Rounds after each step, as the single ops do, to elements of type T.
   template <typename T>
   __device__ __forceinline__ void normAndTurn(float factor,
@@ -145,19 +154,22 @@ struct ClusterTiles {
   const i32 *table;
   uint32_t pageCount; // of the cache
   int end;
-  i32 pages = 0;    // of tiles of the next rounds, one for each lane
-  bool bad = false; // one of them was outside the cache
+  i32 pages = 0;      // of tiles of the next rounds, one for each lane
+  bool bad = false;   // one of them was outside the cache
+  i32 newSlot;        // that the token writes to; -1: none
+  uint32_t fresh = 0; // lanes whose tiles have it
 
   /// Of the positions from `first` on that are before `end`.
   __device__ __forceinline__ ClusterTiles(const LaunchParams &p,
                                           const DecodePlace<A> &place,
-                                          int first, int end, int cta)
+                                          int first, int end, int cta,
+                                          i32 newSlot)
       : begin(first + cta * kRound),
         rounds(begin < end ? (end - begin + ctas * kRound - 1) / (ctas * kRound)
                            : 0),
         table(place.visible ? A::pagesOf(p, A::sequenceOf(p, place.token))
                             : nullptr),
-        pageCount(A::pageCount(p)), end(end) {}
+        pageCount(A::pageCount(p)), end(end), newSlot(newSlot) {}
 
   /// The first position of a warp's tile in a round.
   __device__ __forceinline__ int positionOf(int round, int tile) const {
@@ -173,6 +185,15 @@ struct ClusterTiles {
     bool isPage = static_cast<uint32_t>(pages) < pageCount;
     bad |= !isPage;
     pages = isPage ? pages : 0;
+    int at = newSlot - (pages * A::kPageSize + position % A::kPageSize);
+    fresh =
+        __ballot_sync(kFullWarp, newSlot >= 0 && at >= 0 && at < kDecodeTile &&
+                                     position + at < end);
+  }
+  /// The tiles of the round that was turned to whose rows may be those of the
+  /// new slot: a bit for each.
+  __device__ __forceinline__ uint32_t freshOf(int round) const {
+    return fresh >> (round % kRoundsOfPages * kWarps) & ((1u << kWarps) - 1);
   }
   /// Where a tile of the round that was turned to begins in the caches.
   __device__ __forceinline__ int64_t slotOf(int round, int tile) const {
@@ -182,6 +203,24 @@ struct ClusterTiles {
            positionOf(round, tile) % A::kPageSize;
   }
 };
+
+/// Asks L2 for a tile's keys and values.
+template <typename A>
+__device__ __forceinline__ void prefetchRows(const LaunchParams &p,
+                                             const DecodePlace<A> &place,
+                                             int64_t slot, int position) {
+  using T = typename A::Keys::Element;
+  constexpr int kLine = 128 / sizeof(T);
+  int row = static_cast<int>(threadIdx.x) % 32 / 2;
+  if (position + row >= place.end)
+    return;
+  auto *cache = static_cast<const T *>(threadIdx.x % 2 == 0 ? p.operands[1]
+                                                            : p.operands[2]) +
+                (slot + row) * A::Keys::kStride + place.kvHead * A::kHeadDim;
+#pragma unroll
+  for (int i = 0; i < A::kHeadDim; i += kLine)
+    prefetchToL2(cache + i);
+}
 
 /// A warp's share of the dims of a round's values in registers, and their sums.
 template <typename A>
@@ -301,9 +340,25 @@ struct ClusterMeeting {
   /// Dims of a lane, eight lanes for those of a warp.
   static constexpr int kDims = A::kHeadDim / kWarps / 8;
   using Sums = Vector<float, kDims>;
+  using Stats = Vector<float, 2>; // (m, l), l = -1 for a bad page
   Sums sums[ctas][A::kHeadDim / kDims];
-  float2 stats[ctas]; // (m, l), l = -1 for a bad page
+  Stats stats[ctas];
   float largest[kWarps];
+  uint64_t arrived; // a barrier that counts the bytes of sums and stats
+
+  /// By one thread of the CTA that has a head, before others know of it.
+  __device__ __forceinline__ void expect() {
+    initBarrier(sharedAddress(&arrived), 1);
+    fenceBarriers();
+    expectBytes(sharedAddress(&arrived), sizeof(sums) + sizeof(stats));
+    arriveAtBarrier(sharedAddress(&arrived));
+  }
+  template <typename Values>
+  __device__ __forceinline__ void send(uint32_t owner, Values *to,
+                                       const Values &values) {
+    sendFloatsToCluster(addressInCluster(sharedAddress(to), owner), values,
+                        addressInCluster(sharedAddress(&arrived), owner));
+  }
 
   /// By all threads. A lane has some of the partial results of kDims dims from
   /// `first` on; four lanes get their sums. Returns (m, l).
@@ -311,11 +366,12 @@ struct ClusterMeeting {
     int lane = static_cast<int>(threadIdx.x) % 32, part = lane / 8;
     int unit = static_cast<int>(threadIdx.x) / 32 * 8 + lane % 8;
     first = unit * kDims;
-    float2 stat = stats[lane % ctas];
-    bool bad = __any_sync(kFullWarp, stat.y < 0);
-    float most = warpMax(stat.x);
-    float share = stat.y != 0 ? exp2Fast(stat.x - most) : 0;
-    float l = stat.y * share;
+    waitForBarrier(sharedAddress(&arrived), 0);
+    Stats stat = stats[lane % ctas];
+    bool bad = __any_sync(kFullWarp, stat[1] < 0);
+    float most = warpMax(stat[0]);
+    float share = stat[1] != 0 ? exp2Fast(stat[0] - most) : 0;
+    float l = stat[1] * share;
 #pragma unroll
     for (int distance = ctas / 2; distance > 0; distance /= 2)
       l += __shfl_xor_sync(kFullWarp, l, distance);
@@ -493,43 +549,54 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
   __shared__ __align__(16) T keys[kHeadDim], values[kHeadDim];
   __shared__ float scratch[2 * kWarps];
   __shared__ typename Values::Weights weights[2];
-  __shared__ __align__(16) ClusterMeeting<A, ctas> cluster;
+  using Meeting = ClusterMeeting<A, ctas>;
+  __shared__ __align__(16) Meeting cluster;
 
-  allowNext();
-  beginInCluster(); // nobody writes to a CTA that has not begun
   int warp = static_cast<int>(threadIdx.x) / 32,
       lane = static_cast<int>(threadIdx.x) % 32;
   int cta = static_cast<int>(clusterRank());
-  uint32_t item = blockIdx.x / ctas, token = item % kTokens;
-  int kvHead = static_cast<int>(item / kTokens) % A::kKvHeads,
-      part = static_cast<int>(item / kTokens) / A::kKvHeads;
+  // The first CTA, which looks for the other ranks at the end, has no head.
+  auto ownerOf = [](int head) { return ctas - 1 - head; };
+  bool isOwner = ownerOf(cta) < kPerKvHead;
+  allowNext();
+  if (isOwner && threadIdx.x == 0)
+    cluster.expect();
+  __syncwarp();
+  beginInCluster(); // nobody writes to a CTA that has not begun
   uint32_t count = rowsOf<extent, Q>(p);
+  static_assert(kTokens == 1, "several may see what others write");
+  i32 position = 0, slot = -1; // that it writes to; -1: none
+  if (count > 0) {
+    position = *static_cast<const i32 *>(norm.operands[At::kPositions]);
+    i32 at = *static_cast<const i32 *>(norm.operands[At::kSlots]);
+    slot = static_cast<uint32_t>(at) < p.step->slots ? at : -1;
+  }
+  // Clusters that may share a kv head; where ranks share a device, one has it.
+  const int partsHere = gridDim.x / ctas / A::kKvHeads;
+  uint32_t item = blockIdx.x / ctas;
+  constexpr uint32_t token = 0; // the only one
+  int kvHead = static_cast<int>(item) % A::kKvHeads,
+      part = static_cast<int>(item) / A::kKvHeads;
   bool real = token < count;
-  if (!real)
-    token = 0;
 
   // What does not depend on the kernel before.
   DecodePlace<A> place(attend, token, kvHead, 0);
-  // Few positions are one cluster's; and where ranks share a device, all are.
-  int clusters = static_cast<int>(gridDim.x) /
-                 (ctas * static_cast<int>(kTokens) * A::kKvHeads);
+  // Few positions are one cluster's.
   int used = min(max((place.visible + Layout::kPositionsOfPart - 1) /
                          Layout::kPositionsOfPart,
                      1),
-                 clusters);
+                 partsHere);
   if (part >= used)
     real = false;
   int length = ((place.visible + used - 1) / used + Tiles::kRound - 1) /
                Tiles::kRound * Tiles::kRound;
   place.begin = part * length;
   place.end = min(place.begin + length, place.visible);
-  Tiles tiles(attend, place, place.begin, place.end, cta);
   DecodeScores<A> own(attend, place);
   typename DecodeScores<A>::Keys ownKeys;
   Values sums(attend, place);
-  i32 position = static_cast<const i32 *>(norm.operands[At::kPositions])[token];
-  i32 newSlot = static_cast<const i32 *>(norm.operands[At::kSlots])[token];
-  bool cached = real && static_cast<uint32_t>(newSlot) < p.step->slots;
+  i32 newSlot = real ? slot : -1;
+  Tiles tiles(attend, place, place.begin, place.end, cta, newSlot);
   if (!real)
     tiles.rounds = 0;
   auto loadKeys = [&](int round) {
@@ -546,6 +613,11 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
     loadKeys(0);
     loadValues(0);
   }
+  // A later round's wait is then for L2.
+#pragma unroll 1
+  for (int round = 1; round < min(tiles.rounds, Tiles::kRoundsOfPages); ++round)
+    prefetchRows<A>(attend, place, tiles.slotOf(round, warp),
+                    tiles.positionOf(round, warp));
   float gammas[kEach][Head::kEach];
 #pragma unroll
   for (int i = 0; i < kEach; ++i) {
@@ -562,10 +634,7 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
       gammas[i][j] = from[Head::at(j)];
   }
   Rotation rotations[Head::kPairs];
-#pragma unroll
-  for (int i = 0; i < Head::kPairs; ++i)
-    rotations[i] =
-        rotationBy(static_cast<float>(position) * frequencies[i * 32 + lane]);
+  Head::turnBy(rotations, position, frequencies);
   float kScale = 1, vScale = 1;
   if constexpr (scaled) {
     kScale = *static_cast<const float *>(norm.operands[At::kKScale]);
@@ -595,7 +664,7 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
   squares.sum(both, scratch);
   if constexpr (size > 1) {
     float2 all = {both[0], both[1]};
-    if (real && item < kTokens && cta == 0 && warp == 0)
+    if (real && blockIdx.x == 0 && warp == 0)
       exchange.send(token, all);
     loadRows();
     // Without the others' sums the step is lost; its numbers do not matter.
@@ -628,24 +697,24 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
       row.template divide<Compute>(isK ? kScale : vScale);
     row.store(isK ? keys : values);
     void *cache = isK ? norm.operands[At::kKCache] : norm.operands[At::kVCache];
-    if (cta == 0 && part == 0 && cached)
+    if (cta == 0 && part == 0 && newSlot >= 0)
       row.store(A::Keys::row(cache, newSlot) + kvHead * kHeadDim);
   }
   __syncthreads();
 
 #pragma unroll 1
   for (int round = 0; round < tiles.rounds; ++round) {
-    // The token's own slot, wherever it is.
+    // The token's own slot, wherever it is. Few CTAs have it.
+    if (uint32_t fresh = tiles.freshOf(round))
 #pragma unroll
-    for (int tile = 0; tile < kWarps; ++tile) {
-      int64_t at = newSlot - tiles.slotOf(round, tile);
-      bool isHere = cached && at >= 0 && at < kDecodeTile &&
-                    tiles.positionOf(round, tile) + at < place.end;
-      if (isHere)
-        sums.replace(tile, static_cast<int>(at), values);
-      if (isHere && tile == warp)
-        own.replaceKey(static_cast<int>(at), keys, ownKeys);
-    }
+      for (int tile = 0; tile < kWarps; ++tile) {
+        if ((fresh >> tile & 1) == 0)
+          continue;
+        int at = static_cast<int>(newSlot - tiles.slotOf(round, tile));
+        sums.replace(tile, at, values);
+        if (tile == warp)
+          own.replaceKey(at, keys, ownKeys);
+      }
     float products[2][2][4] = {}, scores[4];
     own.loadQueries(queries, kStride, place, scale); // not kept in registers
     own.multiplyKeys(ownKeys, products);
@@ -675,41 +744,42 @@ qkNormAttention(const LaunchParams &p, const LaunchParams &norm,
   }
   bool bad = __any_sync(kFullWarp, tiles.bad);
   waitForCluster();
-  // The first CTA, which looks for the other ranks at the end, has no head.
-  auto ownerOf = [](int head) { return ctas - 1 - head; };
-  if (own.t == 0 && warp == 0 && place.hasHead(own.g))
-    storeInCluster(&cluster.stats[cta], ownerOf(own.g),
-                   float2{sums.m, bad ? -1.0f : sums.l});
+  if (real && own.t == 0 && warp == 0 && place.hasHead(own.g)) {
+    typename Meeting::Stats mine;
+    mine[0] = sums.m;
+    mine[1] = bad ? -1.0f : sums.l;
+    cluster.send(ownerOf(own.g), &cluster.stats[cta], mine);
+  }
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     int head = 2 * own.t + i;
-    typename ClusterMeeting<A, ctas>::Sums mine;
+    typename Meeting::Sums mine;
 #pragma unroll
     for (int j = 0; j < Values::kDims; ++j)
       mine[j] = sums.sum[j / 2][j % 2 * 2 + i];
-    if (place.hasHead(head))
-      storeInCluster(&cluster.sums[cta][sums.first / Values::kDims],
-                     ownerOf(head), mine);
+    if (real && place.hasHead(head))
+      cluster.send(ownerOf(head),
+                   &cluster.sums[cta][sums.first / Values::kDims], mine);
   }
-  arriveAtCluster();
   exchange.finish();
-  waitForCluster();
-  if (real && place.hasHead(ownerOf(cta))) {
+  if (real && isOwner) {
     int first, head = place.firstHead + ownerOf(cta);
-    typename ClusterMeeting<A, ctas>::Sums sum;
+    typename Meeting::Sums sum;
     float2 stat = cluster.add(first, sum);
+    bool isLast = true;
     if constexpr (parts > 1) {
       PartResults<A, ctas, parts> results{partMemory};
-      if (used > 1 &&
-          !results.meet(p, static_cast<int>(token) * A::kHeads + head, part,
-                        used, first, stat, sum))
-        return;
+      isLast = used == 1 ||
+               results.meet(p, static_cast<int>(token) * A::kHeads + head, part,
+                            used, first, stat, sum);
     }
-    float result[Values::kDims], factor = stat.y > 0 ? 1 / stat.y : 0;
+    if (isLast) {
+      float result[Values::kDims], factor = stat.y > 0 ? 1 / stat.y : 0;
 #pragma unroll
-    for (int i = 0; i < Values::kDims; ++i)
-      result[i] = sum[i] * factor;
-    store(token, head, first, result, cluster.largest);
+      for (int i = 0; i < Values::kDims; ++i)
+        result[i] = sum[i] * factor;
+      store(token, head, first, result, cluster.largest);
+    }
   }
 }
 

@@ -19,4 +19,9 @@ __device__ __forceinline__ CachePolicy evictFirst() {
   return policy;
 }
 
+/// Asks for the line that `from` lies in, and does not wait for it.
+__device__ __forceinline__ void prefetchToL2(const void *from) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
+}
+
 } // namespace saddle::device

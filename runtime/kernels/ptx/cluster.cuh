@@ -93,6 +93,26 @@ __device__ __forceinline__ void sendToCluster(uint32_t there, uint4 values,
       : "memory");
 }
 
+/// The same for two or four floats of a thread; `there` and `barrier` belong to
+/// one CTA.
+template <typename Values>
+__device__ __forceinline__ void
+sendFloatsToCluster(uint32_t there, const Values &values, uint32_t barrier) {
+  if constexpr (sizeof(Values) == 16)
+    asm volatile(
+        "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 "
+        "[%0], {%1, %2, %3, %4}, [%5];" ::"r"(there),
+        "f"(values[0]), "f"(values[1]), "f"(values[2]), "f"(values[3]),
+        "r"(barrier)
+        : "memory");
+  else
+    asm volatile(
+        "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 "
+        "[%0], {%1, %2}, [%3];" ::"r"(there),
+        "f"(values[0]), "f"(values[1]), "r"(barrier)
+        : "memory");
+}
+
 /// Arrives at a barrier at what addressInCluster() gave, for a thread that has
 /// only read: what it has written need not be there for those that wait, which
 /// would take a fence of all of its stores.

@@ -48,6 +48,17 @@ __device__ __forceinline__ uint32_t loadAcquire(const uint32_t *at) {
   return value;
 }
 
+/// One more, for this device; what it was. Whoever looks at that late does not
+/// wait for it (atomicAdd() of a lane becomes one of its warp, which does).
+__device__ __forceinline__ uint32_t countRelaxed(uint32_t *at) {
+  uint32_t before;
+  asm volatile("atom.relaxed.gpu.global.add.u32 %0, [%1], 1;"
+               : "=r"(before)
+               : "l"(at)
+               : "memory");
+  return before;
+}
+
 /// Nanoseconds; advances in steps of up to a microsecond.
 __device__ __forceinline__ uint64_t globalTimer() {
   uint64_t now;
