@@ -59,28 +59,7 @@ __device__ __forceinline__ void storeInCluster(float *variable, uint32_t rank,
                "f"(value)
                : "memory");
 }
-__device__ __forceinline__ void storeInCluster(float2 *variable, uint32_t rank,
-                                               float2 value) {
-  asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(
-                   addressInCluster(sharedAddress(variable), rank)),
-               "f"(value.x), "f"(value.y)
-               : "memory");
-}
-/// Two or four floats.
-template <typename Values>
-__device__ __forceinline__ void storeInCluster(Values *variable, uint32_t rank,
-                                               const Values &values) {
-  uint32_t there = addressInCluster(sharedAddress(variable), rank);
-  if constexpr (sizeof(Values) == 16)
-    asm volatile(
-        "st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(there),
-        "f"(values[0]), "f"(values[1]), "f"(values[2]), "f"(values[3])
-        : "memory");
-  else
-    asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(there),
-                 "f"(values[0]), "f"(values[1])
-                 : "memory");
-}
+
 /// Sends 16 bytes to a CTA; both addresses are what addressInCluster() gave.
 /// The barrier there, which expects bytes (ptx/barrier.cuh), counts them as it
 /// does those of bulk copies: nobody here waits for that.
