@@ -67,6 +67,11 @@ void saddle::buildDistPipeline(OpPassManager &pm,
   // are (docs/decisions/0003-projections-fuse-after-partition.md).
   pm.addPass(dist::createFuseProjections());
 
+  // Who reads a gather is known now, and how it rounds what it reads.
+  dist::EncodeGathersOptions encode;
+  encode.target = options.target;
+  pm.addPass(dist::createEncodeGathers(encode));
+
   // Last, so that every stage is cut from one finished program.
   dist::SplitStagesOptions stages;
   stages.layers.assign(options.layers.begin(), options.layers.end());

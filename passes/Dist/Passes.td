@@ -190,6 +190,30 @@ def FuseProjections : Pass<"dist-fuse-projections", "::mlir::ModuleOp"> {
   let dependentDialects = ["::saddle::dist::DistDialect"];
 }
 
+def EncodeGathers : Pass<"dist-encode-gathers", "::mlir::ModuleOp"> {
+  let summary = "Let rows travel as codes where all who read them round them";
+  let description = [{
+    Of a prefill entry, where every reader of an `all_gather` of rows is a linear or experts with the same `act_group`, and the target has kernels for them that take
+    codes, the rank that has a row encodes it: 3168 bytes of M2.5 for 6144, and nobody encodes what was gathered. The sums are those of the same codes. Weights and
+    numbers of experts that are gathered for the same experts go with the rows, in one exchange for three.
+
+    ```mlir
+    %x = dist.all_gather %n dim 0 over <@mesh, ["tp"]> rows shares : tensor<4096x3072xbf16> -> tensor<8192x3072xbf16>
+    %q = model.linear %x, @qkv act_group 128 : tensor<8192x3072xbf16> -> tensor<8192x4096xbf16>
+    ```
+    becomes
+    ```mlir
+    %c, %f = model.encode_rows %n group 128 : tensor<4096x3072xbf16> -> tensor<4096x3072xf8E4M3FN>, tensor<4096x24xf32>
+    %own = model.join_bytes %c, %f : (tensor<4096x3072xf8E4M3FN>, tensor<4096x24xf32>) -> tensor<4096x3168xui8>
+    %all = dist.all_gather %own dim 0 over <@mesh, ["tp"]> rows shares : tensor<4096x3168xui8> -> tensor<8192x3168xui8>
+    %codes, %factors = model.split_bytes %all : tensor<8192x3168xui8> -> tensor<8192x3072xf8E4M3FN>, tensor<8192x24xf32>
+    %q = model.linear_of_codes %codes, %factors, @qkv act_group 128 : tensor<8192x3072xf8E4M3FN>, tensor<8192x24xf32> -> tensor<8192x4096xbf16>
+    ```
+  }];
+  let dependentDialects = ["::saddle::dist::DistDialect"];
+  let options = [Option<"target", "target", "std::string", /*default=*/"::saddle::defaultTarget().name().str()", "Target name">];
+}
+
 def SplitStages : Pass<"dist-split-stages", "::mlir::ModuleOp"> {
   let summary = "Cut functions into pipeline stages";
   let description = [{

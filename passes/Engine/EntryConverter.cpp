@@ -57,6 +57,12 @@ LogicalResult EntryConverter::convert(OpBuilder &programBuilder,
   extents[body.getArgument(2)] = Extent::Rows;
   for (Value output : end->getOperands())
     outputs.insert(output);
+  for (auto join : body.getOps<model::JoinBytesOp>()) {
+    model::RowBytes bytes(join.getInputs().getTypes());
+    for (auto [input, offset] :
+         llvm::zip_equal(join.getInputs(), bytes.offsets))
+      joins[input] = {join.getResult(), offset};
+  }
 
   DenseMap<Operation *, StringRef> ofOneOutput = opsOfOneOutput(body, yields);
   for (Operation &op : body.without_terminator()) {
@@ -228,6 +234,14 @@ Extent EntryConverter::scattered(Extent extent, dist::RowLayout layout) {
 
 Value EntryConverter::resultBuffer(Value result) {
   auto type = cast<RankedTensorType>(result.getType());
+  if (auto joined = joins.find(result); joined != joins.end()) {
+    auto [bytes, column] = joined->second;
+    if (!buffers.contains(bytes))
+      resultBuffer(bytes);
+    return buffers[result] = ViewOp::create(
+               builder, result.getLoc(), buffers.lookup(bytes), column,
+               type.getDimSize(1), type.getElementType());
+  }
   bool isOutput = outputs.contains(result);
   Value created = buffer(result.getLoc(), isOutput ? io : activations,
                          type.getShape(), type.getElementType());
@@ -277,6 +291,8 @@ LogicalResult EntryConverter::convertOp(model::LaunchOpInterface op) {
     view(op, source);
     return success();
   }
+  if (described.isJoined())
+    return join(op);
   assert(!described.getCallee().empty() && "views, or a launch of something");
   SmallVector<Value> inputs, written;
   for (const model::LaunchOperand &operand : described.getInputs())
@@ -290,14 +306,36 @@ LogicalResult EntryConverter::convertOp(model::LaunchOpInterface op) {
 
 void EntryConverter::view(Operation *op, Value source) {
   Value whole = buffers.lookup(source);
-  int64_t column = 0;
-  for (Value result : op->getResults()) {
-    int64_t columns = cast<RankedTensorType>(result.getType()).getDimSize(1);
-    buffers[result] =
-        ViewOp::create(builder, op->getLoc(), whole, column, columns);
-    extents[result] = extent(op);
-    column += columns;
+  SmallVector<int64_t> columns;
+  if (auto split = dyn_cast<model::SplitBytesOp>(op)) {
+    columns = model::RowBytes(split.getResultTypes()).offsets;
+  } else {
+    int64_t column = 0;
+    for (Type type : op->getResultTypes()) {
+      columns.push_back(column);
+      column += cast<RankedTensorType>(type).getDimSize(1);
+    }
   }
+  for (auto [result, column] : llvm::zip_equal(op->getResults(), columns)) {
+    auto type = cast<RankedTensorType>(result.getType());
+    buffers[result] = ViewOp::create(builder, op->getLoc(), whole, column,
+                                     type.getDimSize(1), type.getElementType());
+    extents[result] = extent(op);
+  }
+}
+
+LogicalResult EntryConverter::join(Operation *op) {
+  Value bytes = buffers.lookup(op->getResult(0));
+  for (auto [index, input] : llvm::enumerate(op->getOperands())) {
+    auto part = buffers.lookup(input).getDefiningOp<ViewOp>();
+    if (!part || part.getSource() != bytes)
+      return op->emitError("operand ")
+             << index << " of '" << op->getName()
+             << "' is not written by a launch; expected the result of an op "
+                "that has a buffer of its own";
+  }
+  extents[op->getResult(0)] = extent(op);
+  return success();
 }
 
 static CollectiveKind engineKind(dist::CollectiveKind kind) {

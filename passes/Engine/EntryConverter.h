@@ -93,6 +93,8 @@ private:
   /// One launch, or views, as the op describes it.
   llvm::LogicalResult convertOp(model::LaunchOpInterface op);
   void view(mlir::Operation *op, mlir::Value source);
+  /// The inputs have been written into the result.
+  llvm::LogicalResult join(mlir::Operation *op);
   llvm::LogicalResult convertOp(dist::CollectiveOpInterface op);
   llvm::LogicalResult convertOp(dist::SendOp op) {
     return transfer(op, TransferKind::Send, buffers.lookup(op.getInput()),
@@ -123,6 +125,8 @@ private:
   mlir::OpBuilder builder;
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
   llvm::DenseMap<mlir::Value, Extent> extents;
+  /// Values that are byte ranges of others: which, and where they begin.
+  llvm::DenseMap<mlir::Value, std::pair<mlir::Value, int64_t>> joins;
   llvm::StringMap<mlir::Value> stepInputs; // by name, tokens and rows too
   llvm::DenseSet<mlir::Value> outputs, outputBuffers; // of the function
   mlir::FlatSymbolRefAttr fusion; // of the group being opened

@@ -23,9 +23,12 @@ LogicalResult EntryConverter::convertOp(kernel::GroupOp group) {
   // outputs must be known by their inner names.
   Operation *yield = body.getTerminator();
   for (auto [inner, outer] :
-       llvm::zip_equal(yield->getOperands(), group.getResults()))
+       llvm::zip_equal(yield->getOperands(), group.getResults())) {
     if (outputs.contains(outer))
       outputs.insert(inner);
+    if (auto joined = joins.find(outer); joined != joins.end())
+      joins[inner] = std::pair(joined->second);
+  }
   fusion = shared.fusion(group);
   LogicalResult converted = convertBody(group);
   fusion = {};
@@ -184,7 +187,7 @@ LogicalResult EntryConverter::launchBody(kernel::GroupOp group) {
       model::LaunchBuilder described(&op, symbols);
       if (failed(launch.describeLaunch(described)))
         return failure();
-      if (described.getViewed())
+      if (described.getViewed() || described.isJoined())
         return op.emitError("cannot be a step of a kernel: it is a view");
       step.op = described.getCallee();
       step.constants = constantsOf(&op, described);

@@ -42,6 +42,10 @@ public:
   /// decodes beside it matter.
   virtual int64_t prefillChunk() const { return 128; }
 
+  /// Whether `reader`, a linear or experts that round their input, may be given
+  /// it as codes (model.encode_rows) without loss of speed.
+  virtual bool takesCodes(model::MatmulOpInterface) const { return false; }
+
   virtual DeviceCode deviceCode() const { return DeviceCode::None; }
 
   /// Gives every command of an `engine` module, whose memory is not planned

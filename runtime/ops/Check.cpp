@@ -22,6 +22,8 @@ const char *describe(Type type) {
     return "f32, bf16, f16 or f8e4m3";
   case Type::KV:
     return "the KV dtype";
+  case Type::E4M3:
+    return "f8e4m3";
   case Type::F32:
     return "f32";
   case Type::I32:
@@ -54,6 +56,8 @@ static bool accepts(const Operand &operand, DType dtype, DType compute,
            dtype == DType::F8E4M3;
   case Type::KV:
     return dtype == kv;
+  case Type::E4M3:
+    return dtype == DType::F8E4M3;
   case Type::F32:
     return dtype == DType::F32;
   case Type::I32:

@@ -34,6 +34,7 @@ enum class Type {
   W,      // weights of any storage, with their companions behind them
   Values, // weights that are stored as their values
   KV,     // the engine's KV dtype
+  E4M3,   // codes of activations
   F32,
   I32,
   I64,

@@ -19,6 +19,8 @@ static const char *symbolOf(Type type) {
     return "V";
   case Type::KV:
     return "KV";
+  case Type::E4M3:
+    return "f8e4m3";
   case Type::F32:
     return "f32";
   case Type::I32:

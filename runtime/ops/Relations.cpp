@@ -120,8 +120,26 @@ Status decayScanRelations(const Call &call) {
                    call.op, rate);
 }
 
+/// Rows of `width` columns with a factor for each group of `attribute`.
+static Status checkFactors(const Call &call, const char *attribute,
+                           uint64_t width) {
+  SADDLE_RETURN_IF_ERROR(checkIntAtLeast(call, attribute, 1));
+  auto group = uint64_t(call.attributes.integer(attribute));
+  return checkEqual(call, "columns of factors", call.extents['G'],
+                    "one for each group of a row",
+                    width / group + (width % group != 0));
+}
+
+Status encodeRowsRelations(const Call &call) {
+  return checkFactors(call, "group", call.extents['H']);
+}
+
 Status linearRelations(const Call &call) {
   return checkIntAtLeast(call, "act_group", 0);
+}
+
+Status linearOfCodesRelations(const Call &call) {
+  return checkFactors(call, "act_group", call.extents['K']);
 }
 
 Status routerRelations(const Call &call) {
@@ -145,6 +163,11 @@ Status expertsRelations(const Call &call) {
   SADDLE_RETURN_IF_ERROR(checkIntAtLeast(call, "act_group", 0));
   return checkEqual(call, "rows of w13", call.extents['D'], "2 x columns of w2",
                     2 * call.extents['I']);
+}
+
+Status expertsOfCodesRelations(const Call &call) {
+  SADDLE_RETURN_IF_ERROR(checkFactors(call, "act_group", call.extents['H']));
+  return expertsRelations(call);
 }
 
 /// K candidates out of `given`.

@@ -17,10 +17,13 @@ Status scaleRelations(const Call &);
 Status kvAppendRelations(const Call &);
 Status attentionRelations(const Call &);
 Status decayScanRelations(const Call &);
+Status encodeRowsRelations(const Call &);
 Status linearRelations(const Call &);
+Status linearOfCodesRelations(const Call &);
 Status routerRelations(const Call &);
 Status sharedGateRelations(const Call &);
 Status expertsRelations(const Call &);
+Status expertsOfCodesRelations(const Call &);
 Status topCandidatesRelations(const Call &);
 Status mergeCandidatesRelations(const Call &);
 

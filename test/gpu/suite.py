@@ -105,6 +105,7 @@ m1-long         | bf16     | tp=2
 SHARES = """
 base            | f32 bf16 | tp=2 tp=4 tp=8
 batch           | f32      | tp=4
+fp8-odd         | bf16     | tp=2
 fp8-published   | bf16     | tp=2 tp=4
 m1-published    | f32      | tp=2
 """

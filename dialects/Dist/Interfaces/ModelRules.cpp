@@ -167,6 +167,23 @@ struct Rule<model::BranchSumOp>
   }
 };
 
+/// What dist-encode-gathers makes of ops that have been sharded.
+template <typename Op>
+struct CodesRule : NoRule<Rule<Op>, Op> {
+  static constexpr StringLiteral kAdvice =
+      "dist-encode-gathers makes it behind dist-partition";
+};
+template <>
+struct Rule<model::EncodeRowsOp> : CodesRule<model::EncodeRowsOp> {};
+template <>
+struct Rule<model::LinearOfCodesOp> : CodesRule<model::LinearOfCodesOp> {};
+template <>
+struct Rule<model::ExpertsOfCodesOp> : CodesRule<model::ExpertsOfCodesOp> {};
+template <>
+struct Rule<model::JoinBytesOp> : CodesRule<model::JoinBytesOp> {};
+template <>
+struct Rule<model::SplitBytesOp> : CodesRule<model::SplitBytesOp> {};
+
 template <>
 struct Rule<model::SplitOp> : NoRule<Rule<model::SplitOp>, model::SplitOp> {
   static constexpr StringLiteral kAdvice =

@@ -398,30 +398,43 @@ static std::pair<SmallVector<int64_t>, int64_t> layoutOf(MemRefType type) {
   return {strides, offset};
 }
 
+/// Elements of the source in one of a view of it; 0 when no such view can be.
+static int64_t elementsInOne(Type source, Type result) {
+  if (source == result)
+    return 1;
+  return source.isUnsignedInteger(8) && result.isIntOrFloat() &&
+                 result.getIntOrFloatBitWidth() % 8 == 0
+             ? result.getIntOrFloatBitWidth() / 8
+             : 0;
+}
+
 void ViewOp::build(OpBuilder &builder, OperationState &state, Value source,
-                   int64_t column, int64_t columns) {
+                   int64_t column, int64_t columns, Type element) {
   auto type = cast<MemRefType>(source.getType());
   auto [strides, offset] = layoutOf(type);
-  auto layout =
-      StridedLayoutAttr::get(builder.getContext(), offset + column, strides);
+  int64_t each = elementsInOne(type.getElementType(), element);
+  assert(each > 0 && strides.size() == 2 && "rows of elements, or of bytes");
+  strides[0] /= each;
+  auto layout = StridedLayoutAttr::get(builder.getContext(),
+                                       (offset + column) / each, strides);
   build(builder, state,
-        MemRefType::get({type.getDimSize(0), columns}, type.getElementType(),
-                        layout),
-        source, builder.getI64IntegerAttr(column));
+        MemRefType::get({type.getDimSize(0), columns}, element, layout), source,
+        builder.getI64IntegerAttr(column));
 }
 
 LogicalResult ViewOp::verify() {
   auto source = cast<MemRefType>(getSource().getType());
   auto result = cast<MemRefType>(getResult().getType());
   // view_c1
+  int64_t each =
+      elementsInOne(source.getElementType(), result.getElementType());
   if (source.getRank() != 2 || result.getRank() != 2 ||
-      source.getDimSize(0) != result.getDimSize(0) ||
-      source.getElementType() != result.getElementType())
-    return emitOpError("expected rank 2, the same rows and element type, but "
-                       "got ")
+      source.getDimSize(0) != result.getDimSize(0) || each == 0)
+    return emitOpError("expected rank 2, the same rows and element type, or "
+                       "bytes, but got ")
            << source << " and " << result;
   // view_c2
-  int64_t column = getColumn(), columns = result.getDimSize(1);
+  int64_t column = getColumn(), columns = result.getDimSize(1) * each;
   int64_t extent = source.getDimSize(1);
   // Not column + columns, which can overflow.
   if (column < 0 || column > extent || columns > extent - column)
@@ -430,10 +443,13 @@ LogicalResult ViewOp::verify() {
   // view_c3
   auto [sourceStrides, sourceOffset] = layoutOf(source);
   auto [resultStrides, resultOffset] = layoutOf(result);
-  if (sourceStrides.empty() || sourceStrides != resultStrides ||
-      resultOffset != sourceOffset + column)
+  if (sourceStrides.size() != 2 || resultStrides.size() != 2 ||
+      sourceStrides[1] != 1 || resultStrides[1] != 1 ||
+      resultStrides[0] * each != sourceStrides[0] ||
+      resultOffset * each != sourceOffset + column)
     return emitOpError("expected the source's strides and offset ")
-           << sourceOffset + column << ", but got " << result;
+           << sourceOffset + column << ", in elements of the source, but got "
+           << result;
   return success();
 }
 

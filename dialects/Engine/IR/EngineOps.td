@@ -374,22 +374,24 @@ def Engine_GlobalOp : Engine_Op<"global", [DeclareOpInterfaceMethods<SymbolUserO
 def Engine_ViewOp : Engine_Op<"view"> {
   let summary = "columns of a buffer";
   let description = [{
-    The same bytes, from a column on, with the source's row stride.
+    The same bytes, from a column on, with the source's row stride. Columns of bytes may be elements of any type.
 
     ```mlir
     %k = engine.view %qkv column 768 : memref<8x1024xbf16> -> memref<8x128xbf16, strided<[1024, 1], offset: 768>>
+    %factors = engine.view %rows column 3072 : memref<8x3168xui8> -> memref<8x24xf32, strided<[792, 1], offset: 768>>
     ```
 
     **Constraints**
-    - (view_c1) both have rank 2, the same rows and element type;
+    - (view_c1) both have rank 2 and the same rows; their element type is the same, or the source's is ui8;
     - (view_c2) the columns lie inside the source;
-    - (view_c3) the result's strides are the source's and its offset is the source's plus the column.
+    - (view_c3) the result's strides are the source's and its offset is the source's plus the column, counted in elements of the result, which rows and columns begin with.
   }];
   let arguments = (ins AnyMemRef:$source, I64Attr:$column);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$source `column` $column attr-dict `:` type($source) `->` type($result)";
   let hasVerifier = 1;
-  let builders = [OpBuilder<(ins "::mlir::Value":$source, "int64_t":$column, "int64_t":$columns)>];
+  /// `element`: of the result, the source's unless that is of bytes.
+  let builders = [OpBuilder<(ins "::mlir::Value":$source, "int64_t":$column, "int64_t":$columns, "::mlir::Type":$element)>];
 }
 
 def Engine_BindOp : Engine_Op<"bind"> {

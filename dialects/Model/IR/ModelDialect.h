@@ -63,6 +63,15 @@ void printDims(mlir::OpAsmPrinter &printer, mlir::Operation *op,
 
 namespace saddle::model {
 
+/// Rows of bytes that hold a row of each of several tensors: where each begins,
+/// at the next multiple of 16 bytes, and where the row ends.
+struct RowBytes {
+  explicit RowBytes(mlir::TypeRange parts);
+
+  llvm::SmallVector<int64_t> offsets;
+  int64_t total = 0;
+};
+
 /// Bounds that the engine is built for; `model.limits` of the module.
 struct Limits {
   int64_t maxBatch;

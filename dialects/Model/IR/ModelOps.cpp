@@ -386,6 +386,127 @@ LogicalResult SplitOp::verify() {
   return success();
 }
 
+/// encode_rows_c2, linear_of_codes_c3, experts_of_codes_c3.
+static LogicalResult verifyFactors(Operation *op, StringRef name, int64_t group,
+                                   RankedTensorType rows,
+                                   RankedTensorType factors) {
+  if (group <= 0)
+    return op->emitOpError("expected a positive ") << name;
+  int64_t expected = llvm::divideCeil(rows.getDimSize(1), group);
+  if (factors.getDimSize(1) == expected)
+    return success();
+  return op->emitOpError("expected a factor for each ")
+         << group << " of " << rows.getDimSize(1) << " columns, " << expected
+         << " in all, but got " << factors.getDimSize(1);
+}
+
+/// Of rank 2 all, with the tokens of the first.
+static LogicalResult verifyRows(Operation *op,
+                                ArrayRef<std::pair<Value, StringRef>> values) {
+  for (auto [value, what] : values)
+    if (failed(verifyRank(op, value.getType(), what, 2)) ||
+        failed(verifySameTokens(op, value.getType(), what,
+                                values.front().first.getType(),
+                                values.front().second)))
+      return failure();
+  return success();
+}
+
+LogicalResult EncodeRowsOp::verify() {
+  // encode_rows_c1
+  if (failed(verifyRows(*this, {{getInput(), "the input"},
+                                {getCodes(), "the codes"},
+                                {getFactors(), "the factors"}})))
+    return failure();
+  int64_t columns = tensorType(getInput()).getDimSize(1),
+          codes = tensorType(getCodes()).getDimSize(1);
+  if (columns != codes)
+    return emitOpError("expected a code for each of ")
+           << columns << " columns, but got " << codes;
+  return verifyFactors(*this, "group", getGroup(), tensorType(getCodes()),
+                       tensorType(getFactors()));
+}
+
+LogicalResult LinearOfCodesOp::verify() {
+  // linear_of_codes_c1
+  if (failed(verifyRows(*this, {{getCodes(), "the codes"},
+                                {getFactors(), "the factors"},
+                                {getResult(), "the result"}})))
+    return failure();
+  return verifyFactors(*this, "act_group", getActGroup(),
+                       tensorType(getCodes()), tensorType(getFactors()));
+}
+
+LogicalResult
+LinearOfCodesOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  // linear_of_codes_c2
+  if (failed(verifyWeightShape(*this, getWeightAttr(), symbols,
+                               {tensorType(getResult()).getDimSize(1),
+                                tensorType(getCodes()).getDimSize(1)})))
+    return failure();
+  return verifyActGroup(*this, getActGroup(), getWeightAttr(), symbols);
+}
+
+saddle::model::RowBytes::RowBytes(TypeRange parts) {
+  constexpr int64_t kAlignment = 16; // of copies
+  for (Type part : parts) {
+    auto type = cast<RankedTensorType>(part);
+    offsets.push_back(total);
+    total = llvm::alignTo(total + type.getDimSize(1) *
+                                      (type.getElementTypeBitWidth() / 8),
+                          kAlignment);
+  }
+}
+
+/// join_bytes and split_bytes: `bytes` are rows of `parts`, one behind the
+/// other.
+static LogicalResult verifyBytes(Operation *op, RankedTensorType bytes,
+                                 StringRef what, ValueRange parts,
+                                 StringRef whatParts) {
+  if (parts.empty())
+    return op->emitOpError("expected at least one of ") << whatParts;
+  if (failed(verifyRank(op, bytes, what, 2)))
+    return failure();
+  for (Value part : parts) {
+    RankedTensorType type = tensorType(part);
+    if (failed(verifyRank(op, type, whatParts, 2)) ||
+        failed(verifySameTokens(op, type, whatParts, bytes, what)))
+      return failure();
+    if (type.isDynamicDim(1))
+      return op->emitOpError("expected ")
+             << whatParts << " with a number of columns, but got " << type;
+  }
+  int64_t expected = RowBytes(parts.getTypes()).total;
+  if (bytes.getDimSize(1) == expected)
+    return success();
+  return op->emitOpError("expected ")
+         << expected << " bytes, a row of " << whatParts
+         << " at multiples of 16, but got " << bytes.getDimSize(1);
+}
+
+LogicalResult JoinBytesOp::verify() {
+  // join_bytes_c1, join_bytes_c2
+  if (failed(verifyBytes(*this, tensorType(getResult()), "the result",
+                         getInputs(), "the inputs")))
+    return failure();
+  // join_bytes_c3
+  for (Value input : getInputs()) {
+    auto joins = llvm::count_if(input.getUses(), [](OpOperand &use) {
+      return isa<JoinBytesOp>(use.getOwner());
+    });
+    if (joins > 1)
+      return emitOpError("expected inputs that are joined once, but one of ")
+             << input.getType() << " is joined " << joins << " times";
+  }
+  return success();
+}
+
+LogicalResult SplitBytesOp::verify() {
+  // split_bytes_c1, split_bytes_c2
+  return verifyBytes(*this, tensorType(getInput()), "the input", getResults(),
+                     "the results");
+}
+
 LogicalResult ConcatOp::verify() {
   RankedTensorType result = tensorType(getResult());
   // concat_c1
@@ -880,6 +1001,47 @@ LogicalResult ExpertsOp::verifySymbolUses(SymbolTableCollection &symbols) {
     if (failed(verifyActGroup(*this, getActGroup(),
                               cast<FlatSymbolRefAttr>(symbol), symbols)))
       return failure();
+  return verifyActGroup(*this, getActGroup(), getDownAttr(), symbols);
+}
+
+LogicalResult ExpertsOfCodesOp::verify() {
+  // experts_of_codes_c1
+  if (failed(verifyRows(*this, {{getCodes(), "the codes"},
+                                {getFactors(), "the factors"},
+                                {getWeights(), "the weights"},
+                                {getExperts(), "the experts"},
+                                {getResult(), "the result"}})))
+    return failure();
+  auto columns = [](Value value) { return tensorType(value).getDimSize(1); };
+  for (auto [one, other, what] :
+       {std::tuple(getWeights(), getExperts(), "weights and experts"),
+        std::tuple(getCodes(), getResult(), "codes and result")})
+    if (columns(one) != columns(other))
+      return emitOpError("expected ")
+             << what << " of the same columns, but got " << columns(one)
+             << " and " << columns(other);
+  return verifyFactors(*this, "act_group", getActGroup(),
+                       tensorType(getCodes()), tensorType(getFactors()));
+}
+
+LogicalResult
+ExpertsOfCodesOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto down = lookupWeight(*this, getDownAttr(), symbols);
+  if (failed(down))
+    return failure();
+  RankedTensorType type = down->getWeightType();
+  // experts_of_codes_c2
+  if (type.getRank() != 3)
+    return emitOpError("expected down weight ")
+           << getDownAttr() << " of rank 3, but it is " << type;
+  int64_t columns = tensorType(getCodes()).getDimSize(1);
+  int64_t members = type.getDimSize(0), width = type.getDimSize(2);
+  if (failed(verifyWeightShape(*this, getDownAttr(), symbols,
+                               {members, columns, width})) ||
+      failed(verifyWeightShape(*this, getGateUpAttr(), symbols,
+                               {members, 2 * width, columns})) ||
+      failed(verifyActGroup(*this, getActGroup(), getGateUpAttr(), symbols)))
+    return failure();
   return verifyActGroup(*this, getActGroup(), getDownAttr(), symbols);
 }
 

@@ -17,6 +17,12 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 def Model_Activation : RankedTensorOf<[F32, BF16]>;
 def Model_Float32Tensor : RankedTensorOf<[F32]>;
 def Model_IndexTensor : RankedTensorOf<[I32]>;
+/// [tokens, features] as e4m3 codes, which need factors to be values.
+def Model_Codes : RankedTensorOf<[F8E4M3FN]>;
+/// [tokens, bytes]
+def Model_Bytes : RankedTensorOf<[UI8]>;
+/// What rows of bytes can hold.
+def Model_Joined : RankedTensorOf<[F32, BF16, F8E4M3FN, I32]>;
 
 //===----------------------------------------------------------------------===//
 // Symbols
@@ -235,6 +241,87 @@ def Model_ConcatOp : Model_StepOp<"concat", [Pure, RowByRow]>, Launches<"concat"
   let arguments = (ins Variadic<Model_Activation>:$inputs);
   let results = (outs Model_Activation:$result);
   let assemblyFormat = "$inputs attr-dict `:` functional-type($inputs, $result)";
+  let hasVerifier = 1;
+}
+
+def Model_EncodeRowsOp : Model_StepOp<"encode_rows", [Pure]>, Launches<"encode_rows", ["group"]> {
+  let summary = "rows as codes, with a factor for each group of columns";
+  let description = [{
+    What products with an `act_group` make of their input, as a value: each group of columns of a row is divided by its factor, its largest magnitude over 448, and
+    rounded to e4m3. `dist-encode-gathers` makes it, so that half of the bytes travel.
+
+    ```mlir
+    %codes, %factors = model.encode_rows %x group 128 : tensor<8x3072xbf16> -> tensor<8x3072xf8E4M3FN>, tensor<8x24xf32>
+    ```
+
+    **Constraints**
+    - (encode_rows_c1) all have rank 2 and the same token count, and there is a code for each column of the input;
+    - (encode_rows_c2) `group` is positive, and there is a factor for each group of columns, the last of which may be short.
+  }];
+  let arguments = (ins Model_Activation:$input, I64Attr:$group);
+  let results = (outs Model_Codes:$codes, Model_Float32Tensor:$factors);
+  let assemblyFormat = "$input `group` $group attr-dict `:` type($input) `->` type($codes) `,` type($factors)";
+  let hasVerifier = 1;
+}
+
+def Model_LinearOfCodesOp : Model_WeightedOp<"linear_of_codes", [Pure]> {
+  let summary = "a linear whose input has been encoded";
+  let description = [{
+    `model.linear` with that `act_group` of what `model.encode_rows` has made in such groups: the same sums of the same codes.
+
+    ```mlir
+    %q = model.linear_of_codes %codes, %factors, @layers.0.q_proj act_group 128
+        : tensor<8x3072xf8E4M3FN>, tensor<8x24xf32> -> tensor<8x6144xbf16>
+    ```
+
+    **Constraints**
+    - (linear_of_codes_c1) codes, factors and result have rank 2 and the same token count;
+    - (linear_of_codes_c2) the weight has rank 2, [result columns, columns of codes], and a scale;
+    - (linear_of_codes_c3) `act_group` is positive, and there is a factor for each group of columns of codes.
+  }];
+  let arguments = (ins Model_Codes:$codes, Model_Float32Tensor:$factors, FlatSymbolRefAttr:$weight, I64Attr:$act_group);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = "$codes `,` $factors `,` $weight `act_group` $act_group attr-dict `:` type($codes) `,` type($factors) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Model_JoinBytesOp : Model_StepOp<"join_bytes", [Pure]> {
+  let summary = "rows of several tensors as rows of bytes";
+  let description = [{
+    The bytes of the inputs' rows, left to right: several tensors that travel as one. In memory it is no copy: whoever makes an input writes it where it stands in
+    the result. So inputs are results of ops that launch something, and each is joined once.
+
+    ```mlir
+    %rows = model.join_bytes %codes, %factors : (tensor<8x3072xf8E4M3FN>, tensor<8x24xf32>) -> tensor<8x3168xui8>
+    ```
+
+    **Constraints**
+    - (join_bytes_c1) there is at least one input; all have rank 2 and the same token count;
+    - (join_bytes_c2) the result has the bytes of a row of each input, which begins at the next multiple of 16 bytes, as the next row does;
+    - (join_bytes_c3) no input is joined twice.
+  }];
+  let arguments = (ins Variadic<Model_Joined>:$inputs);
+  let results = (outs Model_Bytes:$result);
+  let assemblyFormat = "$inputs attr-dict `:` functional-type($inputs, $result)";
+  let hasVerifier = 1;
+}
+
+def Model_SplitBytesOp : Model_StepOp<"split_bytes", [Pure]> {
+  let summary = "rows of bytes as the tensors that were joined";
+  let description = [{
+    What `model.join_bytes` has joined, left to right. In memory it is views, not copies.
+
+    ```mlir
+    %codes, %factors = model.split_bytes %rows : tensor<8x3168xui8> -> tensor<8x3072xf8E4M3FN>, tensor<8x24xf32>
+    ```
+
+    **Constraints**
+    - (split_bytes_c1) there is at least one result; all have rank 2 and the same token count;
+    - (split_bytes_c2) the input has the bytes of a row of each result, which begins at the next multiple of 16 bytes, as the next row does.
+  }];
+  let arguments = (ins Model_Bytes:$input);
+  let results = (outs Variadic<Model_Joined>:$results);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($results)";
   let hasVerifier = 1;
 }
 
@@ -785,6 +872,31 @@ def Model_ExpertsOp : Model_WeightedOp<"experts", [Pure, AllTypesMatch<["input",
   let assemblyFormat = [{
     $input `,` $weights `,` $experts `gate_up` $gate_up `down` $down (`act_group` $act_group^)? attr-dict
     `:` type($input) `,` type($weights) `,` type($experts)
+  }];
+  let hasVerifier = 1;
+}
+
+def Model_ExpertsOfCodesOp : Model_WeightedOp<"experts_of_codes", [Pure]> {
+  let summary = "experts whose input has been encoded";
+  let description = [{
+    `model.experts` with that `act_group` of what `model.encode_rows` has made in such groups: the same sums of the same codes. Gate and up are one stack.
+
+    ```mlir
+    %y = model.experts_of_codes %codes, %factors, %w, %e gate_up @layers.0.w13 down @layers.0.w2 act_group 128
+        : tensor<8x3072xf8E4M3FN>, tensor<8x24xf32>, tensor<8x8xf32>, tensor<8x8xi32> -> tensor<8x3072xbf16>
+    ```
+
+    **Constraints**
+    - (experts_of_codes_c1) all have rank 2 and the same token count, weights and experts the same columns, codes and result the same columns;
+    - (experts_of_codes_c2) gate and up are [E, 2 * width, columns], rows of gate first, and down is [E, columns, width]; both have scales;
+    - (experts_of_codes_c3) `act_group` is positive, and there is a factor for each group of columns of codes.
+  }];
+  let arguments = (ins Model_Codes:$codes, Model_Float32Tensor:$factors, Model_Float32Tensor:$weights, Model_IndexTensor:$experts,
+      FlatSymbolRefAttr:$gate_up, FlatSymbolRefAttr:$down, I64Attr:$act_group);
+  let results = (outs Model_Activation:$result);
+  let assemblyFormat = [{
+    $codes `,` $factors `,` $weights `,` $experts `gate_up` $gate_up `down` $down `act_group` $act_group attr-dict
+    `:` type($codes) `,` type($factors) `,` type($weights) `,` type($experts) `->` type($result)
   }];
   let hasVerifier = 1;
 }

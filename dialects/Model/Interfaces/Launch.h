@@ -62,6 +62,9 @@ public:
 
   /// No launch: the results are column ranges of `source`, left to right.
   void views(mlir::Value source) { viewed = source; }
+  /// No launch: the operands are byte ranges of the result, left to right, and
+  /// whoever makes one writes it there.
+  void joins() { joined = true; }
 
   /// The weight that a symbol names; there is one.
   WeightOpInterface lookupWeight(mlir::FlatSymbolRefAttr symbol) const;
@@ -82,6 +85,7 @@ public:
     return rankConstants;
   }
   mlir::Value getViewed() const { return viewed; }
+  bool isJoined() const { return joined; }
 
 private:
   mlir::Operation *op;
@@ -91,6 +95,7 @@ private:
   llvm::SmallVector<mlir::NamedAttribute> constants;
   llvm::SmallVector<llvm::StringRef> rankConstants;
   mlir::Value viewed;
+  bool joined = false;
 };
 
 /// The function argument whose rows a value's rows are counted by, through the

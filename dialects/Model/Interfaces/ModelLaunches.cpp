@@ -55,6 +55,28 @@ LogicalResult SplitOp::describeLaunch(LaunchBuilder &launch) {
   return success();
 }
 
+SmallVector<WeightUse> LinearOfCodesOp::getWeightUses() {
+  return {{getWeightAttr()}};
+}
+
+LogicalResult LinearOfCodesOp::describeLaunch(LaunchBuilder &launch) {
+  launch.calls("linear_of_codes")
+      .operands()
+      .stored(getWeightAttr())
+      .constant("act_group", static_cast<int64_t>(getActGroup()));
+  return success();
+}
+
+LogicalResult JoinBytesOp::describeLaunch(LaunchBuilder &launch) {
+  launch.joins();
+  return success();
+}
+
+LogicalResult SplitBytesOp::describeLaunch(LaunchBuilder &launch) {
+  launch.views(getInput());
+  return success();
+}
+
 Value SelectRowsOp::getRowOperand() { return getRows(); }
 
 LogicalResult LayerBoundaryOp::describeLaunch(LaunchBuilder &) {
@@ -200,6 +222,21 @@ LogicalResult ExpertsOp::describeLaunch(LaunchBuilder &launch) {
       .stored(getDownAttr())
       .rankConstant("expert_start")
       .constant("act_group", getActGroup().value_or(0));
+  return success();
+}
+
+SmallVector<WeightUse> ExpertsOfCodesOp::getWeightUses() {
+  return {{getGateUpAttr(), WeightRead::Members, getExperts()},
+          {getDownAttr(), WeightRead::Members, getExperts()}};
+}
+
+LogicalResult ExpertsOfCodesOp::describeLaunch(LaunchBuilder &launch) {
+  launch.calls("experts_of_codes")
+      .operands()
+      .stored(getGateUpAttr())
+      .stored(getDownAttr())
+      .rankConstant("expert_start")
+      .constant("act_group", static_cast<int64_t>(getActGroup()));
   return success();
 }
 

@@ -13,6 +13,7 @@ public:
   /// Topologies are tried out here for the machine that they are meant for.
   const Machine &machine() const override { return cuda::kH200; }
   ArrayRef<const Fusion *> fusions() const override { return cpu::fusions(); }
+  bool takesCodes(model::MatmulOpInterface) const override { return true; }
 };
 
 } // namespace

@@ -20,6 +20,19 @@ public:
   // 8192 tokens in chunks of 512, 1024, 2048, 4096 and 8192: 70, 42, 33, 29 and
   // 27 ms; prompts shorter than a chunk take the same (docs/benchmarks.md).
   int64_t prefillChunk() const override { return 8192; }
+  // Codes of e4m3 with a scale for each block: those that products of encoded
+  // tokens are planned for (planLinearOfEncoded, StreamPlanner).
+  bool takesCodes(model::MatmulOpInterface reader) const override {
+    constexpr uint64_t kMostColumns = 512;
+    auto user = cast<model::WeightUserOpInterface>(*reader);
+    return *reader.getActGroup() <= kMostColumns &&
+           llvm::all_of(user.getWeightUses(), [&](const model::WeightUse &use) {
+             auto weight =
+                 SymbolTable::lookupNearestSymbolFrom<model::WeightOpInterface>(
+                     reader, use.symbol);
+             return isScaledCodes(weight);
+           });
+  }
   DeviceCode deviceCode() const override { return DeviceCode::Cuda; }
   LogicalResult specializeKernels(ModuleOp module,
                                   const KernelOptions &options) const override {
@@ -27,6 +40,15 @@ public:
   }
 
 private:
+  static bool isScaledCodes(model::WeightOpInterface weight) {
+    model::StorageAttr storage = weight.getWeightStorage();
+    ArrayRef<model::CompanionAttr> companions = storage.getCompanions();
+    return isa<Float8E4M3FNType>(weight.getWeightType().getElementType()) &&
+           companions.size() == 1 &&
+           companions[0].getKind() == model::CompanionKind::Scale &&
+           companions[0].getType().isF32();
+  }
+
   SmallVector<const Fusion *> all;
 };
 

@@ -7,6 +7,8 @@
 #include "runtime/kernels/comm/packets.cuh"
 #include "runtime/kernels/comm/units.cuh"
 
+#include <type_traits>
+
 namespace saddle::device {
 
 /// Where unit `unit` of a member's part lies in the member's own matrix and in
@@ -87,7 +89,9 @@ struct JoinedExchange {
   /// turned by another part of the row: rows of members differ, as tokens do.
   __device__ __forceinline__ uint32_t sentUnit(uint32_t member,
                                                uint32_t unit) const {
-    if (!exchange.isLooped)
+    // Rows of bytes hold several things, each of which has its place.
+    constexpr bool kTurns = !std::is_same_v<typename Part::Element, u8>;
+    if (!kTurns || !exchange.isLooped)
       return unit;
     constexpr uint32_t kPerRow = Unit::InPart::kPerRow;
     uint32_t turn = (member + size - me) % size * kPerRow / size;

@@ -35,6 +35,20 @@ __device__ void roundToGroups(const LaunchParams &p, const void *x, void *out) {
   }
 }
 
+/// out = the values of rows that encodeRows() has encoded, in fp32 and dense.
+template <int extent, int group, typename Codes, typename Factors>
+__device__ void decodeRows(const LaunchParams &p, const void *codes,
+                           const void *factors, void *out) {
+  int64_t total = static_cast<int64_t>(p.step->counts[extent]) * Codes::kCols;
+  int64_t threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+       i < total; i += threads) {
+    int64_t row = i / Codes::kCols, column = i % Codes::kCols;
+    static_cast<float *>(out)[i] = toFloat(Codes::row(codes, row)[column]) *
+                                   Factors::row(factors, row)[column / group];
+  }
+}
+
 /// out = x w^T for the rows that are real. Operands: x, the StoredWeights w,
 /// out; `x` says where to read x.
 template <int extent, typename X, typename Weights, typename Out>

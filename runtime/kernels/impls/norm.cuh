@@ -319,6 +319,25 @@ __device__ void addRmsNormEncode(const LaunchParams &p, float eps, void *codes,
       });
 }
 
+/// Operands a, b, weight, sum, norm, codes, factors: the norm leaves both ways.
+template <int extent, int threads, int group, typename A, typename B,
+          typename Sum, typename Out, typename Codes, typename Factors>
+__device__ void addRmsNormAndEncode(const LaunchParams &p, float eps) {
+  using Row = Matrix<typename Sum::Element, 1, A::kCols, A::kCols>;
+  addRows<extent, threads, commonVector<A, B, Sum, Out>(), /*sumAt=*/3, A, B,
+          Sum>(
+      p, eps, Added{},
+      [&](uint32_t row, auto &share, float factor, auto &weights) {
+        using Share = std::decay_t<decltype(share)>;
+        share.template storeScaled<Out>(factor, weights, p.operands[4], row);
+        encodeRow<Share, threads, group, Row>(
+            [&](int i, int column) {
+              return share.scaled(factor, weights, i, column);
+            },
+            Codes::row(p.operands[5], row), Factors::row(p.operands[6], row));
+      });
+}
+
 /// The sum of squares of row `row` of one input, in every thread.
 template <int threads, typename X>
 __device__ __forceinline__ float rowSumOfSquares(const void *x, uint32_t row,

@@ -51,6 +51,36 @@ std::unique_ptr<BoundKernel> makeKernel(Function function) {
   return std::make_unique<FunctionKernel<Function>>(std::move(function));
 }
 
+/// The rows that a product multiplies: as they are, rounded in groups, or made
+/// of codes by somebody before.
+struct ProductRows {
+  View x, factors; // the latter of codes alone
+  uint64_t group;
+
+  static ProductRows values(const BindContext &context) {
+    return {context.operand(0), View{}, context.integer("act_group")};
+  }
+  static ProductRows codes(const BindContext &context) {
+    return {context.operand(0), context.operand(1),
+            context.integer("act_group")};
+  }
+  uint64_t tokens() const { return x.shape[0]; }
+  uint64_t width() const { return x.shape[1]; }
+  /// Of row `t`, in place where nothing has to be computed, else in `copy`.
+  const float *row(uint64_t t, float *copy) const {
+    if (factors.data) {
+      decodeGroups(x.row(t), reinterpret_cast<const float *>(factors.row(t)),
+                   width(), group, copy);
+      return copy;
+    }
+    if (group == 0)
+      return asFloats(x.row(t), x.dtype, copy, width());
+    loadRow(x.row(t), x.dtype, copy, width());
+    quantizeGroups(copy, width(), group);
+    return copy;
+  }
+};
+
 using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
 
 /// Every op of runtime/ops that this target runs alone, and its factory.
@@ -61,12 +91,15 @@ using Factory = std::unique_ptr<BoundKernel> (*)(const BindContext &);
   KERNEL(decay_scan, bindDecayScan)                                            \
   KERNEL(divide_by_rms, bindDivideByRms)                                       \
   KERNEL(embedding, bindEmbedding)                                             \
+  KERNEL(encode_rows, bindEncodeRows)                                          \
   KERNEL(experts, bindExperts)                                                 \
+  KERNEL(experts_of_codes, bindExpertsOfCodes)                                 \
   KERNEL(keep_next_rows, bindKeepNextRows)                                     \
   KERNEL(keep_rows, bindKeepRows)                                              \
   KERNEL(kept_rows, bindKeptRows)                                              \
   KERNEL(kv_append, bindKvAppend)                                              \
   KERNEL(linear, bindLinear)                                                   \
+  KERNEL(linear_of_codes, bindLinearOfCodes)                                   \
   KERNEL(map_tokens, bindMapTokens)                                            \
   KERNEL(merge_candidates, bindMergeCandidates)                                \
   KERNEL(rms_norm, bindRmsNorm)                                                \

@@ -1,4 +1,4 @@
-// experts: the gated MLPs that a token's router chose.
+// experts and experts_of_codes: the gated MLPs that a token's router chose.
 //
 // Experts are visited in ascending order and each expert's rows are widened
 // once for all tokens that chose it. A token adds its experts in that order
@@ -16,13 +16,15 @@ struct Choice {
 };
 } // namespace
 
-std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
+/// Weights and numbers of experts are operands `choices` and the next one.
+static std::unique_ptr<BoundKernel>
+bindGated(const BindContext &context, const ProductRows &x, unsigned choices) {
   StoredWeight w13 = context.weight(0), w2 = context.weight(1);
-  View x = context.operand(0), weights = context.operand(1),
-       experts = context.operand(2), out = context.operands.back();
+  View weights = context.operand(choices),
+       experts = context.operand(choices + 1), out = context.operands.back();
   auto expertStart = int64_t(context.rankValue("expert_start"));
-  uint64_t group = context.integer("act_group");
-  uint64_t tokens = x.shape[0], hidden = x.shape[1], k = experts.shape[1];
+  uint64_t group = x.group;
+  uint64_t tokens = x.tokens(), hidden = x.width(), k = experts.shape[1];
   uint64_t held = w13.members(), inner = w2.columns();
   uint64_t working = std::max(multiplyScratch(hidden), multiplyScratch(inner));
   context.scratch.require(double(tokens) *
@@ -38,9 +40,9 @@ std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
           *gates = products + tokens * hidden,
           *widened = gates + tokens * 2 * inner;
     for (uint64_t t = 0; t < count; ++t) {
-      loadRow(x.row(t), x.dtype, inputs + t * hidden, hidden);
-      if (group)
-        quantizeGroups(inputs + t * hidden, hidden, group);
+      float *input = inputs + t * hidden;
+      if (const float *row = x.row(t, input); row != input)
+        std::copy_n(row, hidden, input);
     }
     std::fill_n(sums, count * hidden, 0.0f);
 
@@ -85,6 +87,14 @@ std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
       storeRow(sums + t * hidden, out.dtype, out.row(t), hidden);
   };
   return makeKernel(std::move(run));
+}
+
+std::unique_ptr<BoundKernel> bindExperts(const BindContext &context) {
+  return bindGated(context, ProductRows::values(context), 1);
+}
+
+std::unique_ptr<BoundKernel> bindExpertsOfCodes(const BindContext &context) {
+  return bindGated(context, ProductRows::codes(context), 2);
 }
 
 } // namespace saddle::cpu

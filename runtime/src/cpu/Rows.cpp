@@ -1,6 +1,7 @@
-// Copies of rows: those chosen at run time (embedding, select_rows), those that
-// survive steps in pages (keep_rows, keep_next_rows, kept_rows), and rows of
-// several tensors one behind the other (concat).
+// Rows as codes (encode_rows), and copies of rows: those chosen at run time
+// (embedding, select_rows), those that survive steps in pages (keep_rows,
+// keep_next_rows, kept_rows), and rows of several tensors one behind the other
+// (concat).
 
 #include "runtime/src/cpu/Binding.h"
 #include "runtime/src/cpu/Vector.h"
@@ -57,6 +58,19 @@ std::unique_ptr<BoundKernel> bindConcat(const BindContext &context) {
         to += bytes;
       }
     }
+  });
+}
+
+std::unique_ptr<BoundKernel> bindEncodeRows(const BindContext &context) {
+  View x = context.operand(0), codes = context.operand(1),
+       factors = context.operand(2);
+  uint64_t width = x.shape[1], group = context.integer("group");
+  context.scratch.require(double(width));
+  return makeKernel([=, scratch = &context.scratch](uint64_t count) {
+    for (uint64_t t = 0; t < count; ++t)
+      encodeGroups(asFloats(x.row(t), x.dtype, scratch->data(), width), width,
+                   group, codes.row(t),
+                   reinterpret_cast<float *>(factors.row(t)));
   });
 }
 

@@ -205,18 +205,40 @@ SADDLE_HOT uint64_t largest(const float *values, uint64_t count) {
   return best;
 }
 
+/// What values are divided by before they become codes.
+static float factorOf(const float *values, uint64_t count) {
+  float amax = 0;
+  for (uint64_t i = 0; i < count; ++i)
+    amax = std::max(amax, std::fabs(values[i]));
+  float factor = amax / 448.0f;
+  // All zero, or so small that the factor underflows.
+  return factor == 0 ? 1 : factor;
+}
+
 void quantizeGroups(float *values, uint64_t count, uint64_t group) {
   for (uint64_t start = 0; start < count; start += group) {
     uint64_t end = std::min(start + group, count);
-    float amax = 0;
+    float factor = factorOf(values + start, end - start);
     for (uint64_t i = start; i < end; ++i)
-      amax = std::max(amax, std::fabs(values[i]));
-    float scale = amax / 448.0f;
-    if (scale == 0) // all zero, or so small that the scale underflows
-      scale = 1;
-    for (uint64_t i = start; i < end; ++i)
-      values[i] = e4m3ToFloat(floatToE4m3(values[i] / scale)) * scale;
+      values[i] = e4m3ToFloat(floatToE4m3(values[i] / factor)) * factor;
   }
+}
+
+void encodeGroups(const float *values, uint64_t count, uint64_t group,
+                  uint8_t *codes, float *factors) {
+  for (uint64_t start = 0; start < count; start += group) {
+    uint64_t end = std::min(start + group, count);
+    float factor = factorOf(values + start, end - start);
+    factors[start / group] = factor;
+    for (uint64_t i = start; i < end; ++i)
+      codes[i] = floatToE4m3(values[i] / factor);
+  }
+}
+
+void decodeGroups(const uint8_t *codes, const float *factors, uint64_t count,
+                  uint64_t group, float *values) {
+  for (uint64_t i = 0; i < count; ++i)
+    values[i] = e4m3ToFloat(codes[i]) * factors[i / group];
 }
 
 } // namespace saddle::cpu

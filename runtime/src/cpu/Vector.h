@@ -43,6 +43,14 @@ uint64_t largest(const float *values, uint64_t count);
 /// and multiplied back.
 void quantizeGroups(float *values, uint64_t count, uint64_t group);
 
+/// The e4m3 codes of such a row, and what each group was divided by.
+void encodeGroups(const float *values, uint64_t count, uint64_t group,
+                  uint8_t *codes, float *factors);
+
+/// The row that has these codes and factors.
+void decodeGroups(const uint8_t *codes, const float *factors, uint64_t count,
+                  uint64_t group, float *values);
+
 } // namespace saddle::cpu
 
 #endif // SADDLE_RUNTIME_CPU_VECTOR_H

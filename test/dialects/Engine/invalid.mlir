@@ -539,7 +539,7 @@ module @view_c1 {
   engine.program @stage_0 stage 0 {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
-      // expected-error @+1 {{expected rank 2, the same rows and element type, but got 'memref<8x32xf32>' and 'memref<4x16xf32, strided<[32, 1]>>'}}
+      // expected-error @+1 {{expected rank 2, the same rows and element type, or bytes, but got 'memref<8x32xf32>' and 'memref<4x16xf32, strided<[32, 1]>>'}}
       %v = engine.view %x column 0 : memref<8x32xf32> -> memref<4x16xf32, strided<[32, 1]>>
     }
   }
@@ -552,7 +552,7 @@ module @view_c1_element {
   engine.program @stage_0 stage 0 {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
-      // expected-error @+1 {{expected rank 2, the same rows and element type, but got 'memref<8x32xf32>' and 'memref<8x16xbf16, strided<[32, 1]>>'}}
+      // expected-error @+1 {{expected rank 2, the same rows and element type, or bytes, but got 'memref<8x32xf32>' and 'memref<8x16xbf16, strided<[32, 1]>>'}}
       %v = engine.view %x column 0 : memref<8x32xf32> -> memref<8x16xbf16, strided<[32, 1]>>
     }
   }
@@ -578,8 +578,36 @@ module @view_c3 {
   engine.program @stage_0 stage 0 {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
-      // expected-error @+1 {{expected the source's strides and offset 16, but got 'memref<8x16xf32, strided<[32, 1], offset: 8>>'}}
+      // expected-error @+1 {{expected the source's strides and offset 16, in elements of the source, but got 'memref<8x16xf32, strided<[32, 1], offset: 8>>'}}
       %v = engine.view %x column 16 : memref<8x32xf32> -> memref<8x16xf32, strided<[32, 1], offset: 8>>
+    }
+  }
+}
+
+// -----
+
+// 16 bytes on is element 4 of f32, and rows of 48 bytes are 12 elements apart.
+module @view_c3_bytes {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x48xui8>
+      %good = engine.view %x column 16 : memref<8x48xui8> -> memref<8x8xf32, strided<[12, 1], offset: 4>>
+      // expected-error @+1 {{expected the source's strides and offset 16, in elements of the source, but got 'memref<8x8xf32, strided<[12, 1], offset: 3>>'}}
+      %v = engine.view %x column 16 : memref<8x48xui8> -> memref<8x8xf32, strided<[12, 1], offset: 3>>
+    }
+  }
+}
+
+// -----
+
+module @view_c2_bytes {
+  engine.arena @act transient bytes 4096 align 256
+  engine.program @stage_0 stage 0 {
+    engine.entry @e decode tokens 8 rows 8 {
+      %x = engine.buffer in @act : memref<8x48xui8>
+      // expected-error @+1 {{expected columns inside 48, but got 36 from 16 on}}
+      %v = engine.view %x column 16 : memref<8x48xui8> -> memref<8x9xf32, strided<[12, 1], offset: 4>>
     }
   }
 }
@@ -591,7 +619,7 @@ module @view_c3_strides {
   engine.program @stage_0 stage 0 {
     engine.entry @e decode tokens 8 rows 8 {
       %x = engine.buffer in @act : memref<8x32xf32>
-      // expected-error @+1 {{expected the source's strides and offset 0, but got 'memref<8x16xf32>'}}
+      // expected-error @+1 {{expected the source's strides and offset 0, in elements of the source, but got 'memref<8x16xf32>'}}
       %v = engine.view %x column 0 : memref<8x32xf32> -> memref<8x16xf32>
     }
   }

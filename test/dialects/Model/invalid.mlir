@@ -735,6 +735,132 @@ func.func @swiglu_c1(%g: tensor<8x64xbf16>, %u: tensor<8x32xbf16>) {
 
 // -----
 
+func.func @encode_rows_c1(%x: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected as many tokens in the factors as in the input, but got 4 and 8}}
+  %c, %f = model.encode_rows %x group 32 : tensor<8x64xbf16> -> tensor<8x64xf8E4M3FN>, tensor<4x2xf32>
+  return
+}
+
+// -----
+
+func.func @encode_rows_c1_columns(%x: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected a code for each of 64 columns, but got 32}}
+  %c, %f = model.encode_rows %x group 32 : tensor<8x64xbf16> -> tensor<8x32xf8E4M3FN>, tensor<8x1xf32>
+  return
+}
+
+// -----
+
+func.func @encode_rows_c2(%x: tensor<8x64xbf16>) {
+  // expected-error @+1 {{expected a positive group}}
+  %c, %f = model.encode_rows %x group 0 : tensor<8x64xbf16> -> tensor<8x64xf8E4M3FN>, tensor<8x2xf32>
+  return
+}
+
+// -----
+
+func.func @encode_rows_c2_factors(%x: tensor<8x72xbf16>) {
+  // expected-error @+1 {{expected a factor for each 32 of 72 columns, 3 in all, but got 2}}
+  %c, %f = model.encode_rows %x group 32 : tensor<8x72xbf16> -> tensor<8x72xf8E4M3FN>, tensor<8x2xf32>
+  return
+}
+
+// -----
+
+model.weight @w from "w" dims ["out", "in"] stored <scale f32 [128, 128] from "w_scale"> : tensor<64x32xf8E4M3FN>
+func.func @linear_of_codes_c1(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x1xf32>) {
+  // expected-error @+1 {{expected as many tokens in the result as in the codes, but got 4 and 8}}
+  %y = model.linear_of_codes %c, %f, @w act_group 32 : tensor<8x32xf8E4M3FN>, tensor<8x1xf32> -> tensor<4x64xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @w from "w" dims ["out", "in"] stored <scale f32 [128, 128] from "w_scale"> : tensor<64x32xf8E4M3FN>
+func.func @linear_of_codes_c2(%c: tensor<8x64xf8E4M3FN>, %f: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected weight @w of shape [32, 64], but it is 'tensor<64x32xf8E4M3FN>'}}
+  %y = model.linear_of_codes %c, %f, @w act_group 32 : tensor<8x64xf8E4M3FN>, tensor<8x2xf32> -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @w from "w" dims ["out", "in"] : tensor<64x32xbf16>
+func.func @linear_of_codes_c2_storage(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x1xf32>) {
+  // expected-error @+1 {{act_group needs a weight with a scale, but @w has none}}
+  %y = model.linear_of_codes %c, %f, @w act_group 32 : tensor<8x32xf8E4M3FN>, tensor<8x1xf32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+model.weight @w from "w" dims ["out", "in"] stored <scale f32 [128, 128] from "w_scale"> : tensor<64x32xf8E4M3FN>
+func.func @linear_of_codes_c3(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x2xf32>) {
+  // expected-error @+1 {{expected a factor for each 32 of 32 columns, 1 in all, but got 2}}
+  %y = model.linear_of_codes %c, %f, @w act_group 32 : tensor<8x32xf8E4M3FN>, tensor<8x2xf32> -> tensor<8x64xbf16>
+  return
+}
+
+// -----
+
+func.func @join_bytes_c1() {
+  // expected-error @+1 {{expected at least one of the inputs}}
+  %y = model.join_bytes : () -> tensor<8x64xui8>
+  return
+}
+
+// -----
+
+func.func @join_bytes_c1_tokens(%a: tensor<8x64xf32>, %b: tensor<4x64xf32>) {
+  // expected-error @+1 {{expected as many tokens in the inputs as in the result, but got 4 and 8}}
+  %y = model.join_bytes %a, %b : (tensor<8x64xf32>, tensor<4x64xf32>) -> tensor<8x512xui8>
+  return
+}
+
+// -----
+
+func.func @join_bytes_c1_columns(%a: tensor<8x?xf32>) {
+  // expected-error @+1 {{expected the inputs with a number of columns, but got 'tensor<8x?xf32>'}}
+  %y = model.join_bytes %a : (tensor<8x?xf32>) -> tensor<8x16xui8>
+  return
+}
+
+// -----
+
+// 3 x 4 bytes, up to 16, then 8 x 4.
+func.func @join_bytes_c2(%a: tensor<8x3xf32>, %b: tensor<8x8xi32>) {
+  // expected-error @+1 {{expected 48 bytes, a row of the inputs at multiples of 16, but got 44}}
+  %y = model.join_bytes %a, %b : (tensor<8x3xf32>, tensor<8x8xi32>) -> tensor<8x44xui8>
+  return
+}
+
+// -----
+
+func.func @join_bytes_c3(%a: tensor<8x4xf32>) {
+  // expected-error @+1 {{expected inputs that are joined once, but one of 'tensor<8x4xf32>' is joined 2 times}}
+  %y = model.join_bytes %a, %a : (tensor<8x4xf32>, tensor<8x4xf32>) -> tensor<8x32xui8>
+  return
+}
+
+// -----
+
+func.func @split_bytes_c1(%a: tensor<8x64xui8>) {
+  // expected-error @+1 {{expected as many tokens in the results as in the input, but got 4 and 8}}
+  %x = model.split_bytes %a : tensor<8x64xui8> -> tensor<4x16xf32>
+  return
+}
+
+// -----
+
+func.func @split_bytes_c2(%a: tensor<8x64xui8>) {
+  // expected-error @+1 {{expected 80 bytes, a row of the results at multiples of 16, but got 64}}
+  %x:2 = model.split_bytes %a : tensor<8x64xui8> -> tensor<8x15xf32>, tensor<8x3xi32>
+  return
+}
+
+// -----
+
 func.func @concat_c1() {
   // expected-error @+1 {{expected at least one input}}
   %y = model.concat : () -> tensor<8x64xbf16>
@@ -1160,6 +1286,87 @@ model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] stored <scale f32 [8
 func.func @experts_c4_gate_up(%x: tensor<8x32xbf16>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
   // expected-error @+1 {{act_group needs a weight with a scale, but @w13 has none}}
   %y = model.experts %x, %w, %e gate_up [@w13] down @w2 act_group 8 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w13_scale"> : tensor<6x48x32xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w2_scale"> : tensor<6x32x24xf8E4M3FN>
+func.func @experts_of_codes_c1(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x4xf32>, %w: tensor<8x2xf32>, %e: tensor<4x2xi32>) {
+  // expected-error @+1 {{expected as many tokens in the experts as in the codes, but got 4 and 8}}
+  %y = model.experts_of_codes %c, %f, %w, %e gate_up @w13 down @w2 act_group 8 : tensor<8x32xf8E4M3FN>, tensor<8x4xf32>, tensor<8x2xf32>, tensor<4x2xi32> -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w13_scale"> : tensor<6x48x32xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w2_scale"> : tensor<6x32x24xf8E4M3FN>
+func.func @experts_of_codes_c1_choices(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x4xf32>, %w: tensor<8x2xf32>, %e: tensor<8x3xi32>) {
+  // expected-error @+1 {{expected weights and experts of the same columns, but got 2 and 3}}
+  %y = model.experts_of_codes %c, %f, %w, %e gate_up @w13 down @w2 act_group 8 : tensor<8x32xf8E4M3FN>, tensor<8x4xf32>, tensor<8x2xf32>, tensor<8x3xi32> -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w13_scale"> : tensor<6x48x32xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w2_scale"> : tensor<6x32x24xf8E4M3FN>
+func.func @experts_of_codes_c1_columns(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x4xf32>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected codes and result of the same columns, but got 32 and 16}}
+  %y = model.experts_of_codes %c, %f, %w, %e gate_up @w13 down @w2 act_group 8 : tensor<8x32xf8E4M3FN>, tensor<8x4xf32>, tensor<8x2xf32>, tensor<8x2xi32> -> tensor<8x16xbf16>
+  return
+}
+
+// -----
+
+// expected-note @+1 {{weight defined here}}
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w13_scale"> : tensor<6x40x32xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w2_scale"> : tensor<6x32x24xf8E4M3FN>
+func.func @experts_of_codes_c2(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x4xf32>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected weight @w13 of shape [6, 48, 32], but it is 'tensor<6x40x32xf8E4M3FN>'}}
+  %y = model.experts_of_codes %c, %f, %w, %e gate_up @w13 down @w2 act_group 8 : tensor<8x32xf8E4M3FN>, tensor<8x4xf32>, tensor<8x2xf32>, tensor<8x2xi32> -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w13_scale"> : tensor<6x48x32xf8E4M3FN>
+model.weight @w2 from "w2" dims ["out", "in"] stored <scale f32 [8, 8] from "w2_scale"> : tensor<32x24xf8E4M3FN>
+func.func @experts_of_codes_c2_rank(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x4xf32>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected down weight @w2 of rank 3, but it is 'tensor<32x24xf8E4M3FN>'}}
+  %y = model.experts_of_codes %c, %f, %w, %e gate_up @w13 down @w2 act_group 8 : tensor<8x32xf8E4M3FN>, tensor<8x4xf32>, tensor<8x2xf32>, tensor<8x2xi32> -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w13_scale"> : tensor<6x48x32xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] : tensor<6x32x24xbf16>
+func.func @experts_of_codes_c2_storage(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x4xf32>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{act_group needs a weight with a scale, but @w2 has none}}
+  %y = model.experts_of_codes %c, %f, %w, %e gate_up @w13 down @w2 act_group 8 : tensor<8x32xf8E4M3FN>, tensor<8x4xf32>, tensor<8x2xf32>, tensor<8x2xi32> -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w13_scale"> : tensor<6x48x32xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w2_scale"> : tensor<6x32x24xf8E4M3FN>
+func.func @experts_of_codes_c3(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x2xf32>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected a factor for each 8 of 32 columns, 4 in all, but got 2}}
+  %y = model.experts_of_codes %c, %f, %w, %e gate_up @w13 down @w2 act_group 8 : tensor<8x32xf8E4M3FN>, tensor<8x2xf32>, tensor<8x2xf32>, tensor<8x2xi32> -> tensor<8x32xbf16>
+  return
+}
+
+// -----
+
+model.weight @w13 from "{}.w13" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w13_scale"> : tensor<6x48x32xf8E4M3FN>
+model.weight @w2 from "{}.w2" dims ["experts", "out", "in"] stored <scale f32 [8, 8] from "{}.w2_scale"> : tensor<6x32x24xf8E4M3FN>
+func.func @experts_of_codes_c3_group(%c: tensor<8x32xf8E4M3FN>, %f: tensor<8x4xf32>, %w: tensor<8x2xf32>, %e: tensor<8x2xi32>) {
+  // expected-error @+1 {{expected a positive act_group}}
+  %y = model.experts_of_codes %c, %f, %w, %e gate_up @w13 down @w2 act_group 0 : tensor<8x32xf8E4M3FN>, tensor<8x4xf32>, tensor<8x2xf32>, tensor<8x2xi32> -> tensor<8x32xbf16>
   return
 }
 

@@ -134,6 +134,15 @@ func.func @attention(%q: tensor<8x64xf32>, %k: tensor<8x32xf32>, %positions: ten
   %glu = model.swiglu %q, %q : tensor<8x64xf32>
   // CHECK: model.concat %[[Q]], %[[K]] : (tensor<8x64xf32>, tensor<8x32xf32>) -> tensor<8x96xf32>
   %both = model.concat %q, %k : (tensor<8x64xf32>, tensor<8x32xf32>) -> tensor<8x96xf32>
+  // CHECK: %[[CODES:.*]], %[[FACTORS:.*]] = model.encode_rows %[[K]] group 24 : tensor<8x32xf32> -> tensor<8x32xf8E4M3FN>, tensor<8x2xf32>
+  %codes, %factors = model.encode_rows %k group 24 : tensor<8x32xf32> -> tensor<8x32xf8E4M3FN>, tensor<8x2xf32>
+  // 32 codes, then 8 bytes of factors, to the next multiple of 16.
+  // CHECK: %[[BYTES:.*]] = model.join_bytes %[[CODES]], %[[FACTORS]] : (tensor<8x32xf8E4M3FN>, tensor<8x2xf32>) -> tensor<8x48xui8>
+  %bytes = model.join_bytes %codes, %factors : (tensor<8x32xf8E4M3FN>, tensor<8x2xf32>) -> tensor<8x48xui8>
+  // CHECK: model.split_bytes %[[BYTES]] : tensor<8x48xui8> -> tensor<8x32xf8E4M3FN>, tensor<8x2xf32>
+  %parts:2 = model.split_bytes %bytes : tensor<8x48xui8> -> tensor<8x32xf8E4M3FN>, tensor<8x2xf32>
+  // CHECK: model.linear_of_codes %{{.*}}#0, %{{.*}}#1, @scaled act_group 24 : tensor<8x32xf8E4M3FN>, tensor<8x2xf32> -> tensor<8x64xf32>
+  %ofcodes = model.linear_of_codes %parts#0, %parts#1, @scaled act_group 24 : tensor<8x32xf8E4M3FN>, tensor<8x2xf32> -> tensor<8x64xf32>
   // CHECK: model.keep_rows %[[K]], @rows, %[[CTX]] : tensor<8x32xf32>
   model.keep_rows %k, @rows, %context : tensor<8x32xf32>
   // CHECK: model.keep_next_rows %[[K]], %[[POS]], @rows, %[[CTX]] : tensor<8x32xf32>, tensor<8xi32>

@@ -45,8 +45,16 @@ double boundOf(const LaunchCase &launch, size_t output) {
   const schema::Attribute *group =
       ops::AttributeList(launch.kernel->attributes()).find("act_group");
   bool quantises = group && group->int_value() > 0;
-  if (quantises && op == "experts")
+  if (quantises && (op == "experts" || op == "experts_of_codes"))
     return 1e-2;
+  // Rows that were rounded one step apart have other factors, and then codes;
+  // the largest of them is 448, whose steps are 32.
+  if (op == "add_rms_norm_encode" || op == "add_rms_norm_and_encode") {
+    if (slice.dtype() == DType::F8E4M3)
+      return 32.0 / 448 * 1.01;
+    if (slice.dtype() == DType::F32)
+      return 0x1p-7 * 1.01;
+  }
   // 1.42e-2 at most in 12 runs of 16 tokens and 6144 columns, 1.20e-2 in 12 of
   // one token with a cache of e4m3 (H200).
   if (encodesRoundedAttention(launch))

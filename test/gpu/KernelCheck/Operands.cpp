@@ -116,6 +116,12 @@ private:
                         : 1 / std::sqrt(float(w.shape[w.rank - 1])));
   }
 
+  /// Rows of values of some size, and their factors.
+  void codes() {
+    normal(0, 120);
+    positive(1, 0.2e-2f, 2e-2f);
+  }
+
   void bytes(size_t operand, unsigned least, unsigned most) {
     if (isOurs(operand))
       fillBytes(buffer(operand).view(), least, most, random(), threads);
@@ -183,10 +189,10 @@ void Filler::indices(size_t operand,
   if (!isOurs(operand))
     return;
   View view = buffer(operand).view();
-  uint64_t count = view.shape[0] * (view.rank > 1 ? view.shape[1] : 1);
-  for (uint64_t i = 0; i < count; ++i) {
+  uint64_t columns = view.rank > 1 ? view.shape[1] : 1;
+  for (uint64_t i = 0; i < view.shape[0] * columns; ++i) {
     auto stored = int32_t(value(i));
-    std::memcpy(view.data + 4 * i, &stored, 4);
+    std::memcpy(view.row(i / columns) + 4 * (i % columns), &stored, 4);
   }
 }
 
@@ -420,8 +426,17 @@ void Filler::fillStep(const std::string &op) {
     fillChoices(1, 2, view(3).shape[0]);
     return weights();
   }
+  if (op == "experts_of_codes") {
+    codes();
+    fillChoices(2, 3, view(4).shape[0]);
+    return weights();
+  }
   if (op == "linear") {
     normal(0);
+    return weights();
+  }
+  if (op == "linear_of_codes") {
+    codes();
     return weights();
   }
   if (op == "rms_scale") {

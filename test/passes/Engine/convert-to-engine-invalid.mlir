@@ -229,3 +229,19 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
   dist.weight_shard @more_experts of [@w1, @w1] shardings [#dist.sharding<@mesh, [_, _, _]>, #dist.sharding<@mesh, [_, _, _]>] concat 0
       : tensor<12x24x32xf32>
 }
+
+// -----
+
+module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 1]
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  func.func @joined_view(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<2x32xf32> attributes {model.phase = "decode"} {
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    %a, %b = model.split %x : tensor<2x32xf32> -> tensor<2x16xf32>, tensor<2x16xf32>
+    // expected-error @+1 {{operand 0 of 'model.join_bytes' is not written by a launch; expected the result of an op that has a buffer of its own}}
+    %y = model.join_bytes %a : (tensor<2x16xf32>) -> tensor<2x64xui8>
+    return %x : tensor<2x32xf32>
+  }
+}

@@ -333,6 +333,38 @@ module attributes {model.limits = {max_batch = 2, max_seq_len = 32, prefill_chun
 
 // -----
 
+// Rows of bytes are no copy: 32 codes, then 2 factors from byte 32 on, which is
+// the eighth f32 of rows of 48 / 4 = 12.
+// CHECK-LABEL: engine.entry @rows_of_bytes
+module attributes {dist.topology = {tp = 2, dp = 1, ep = 1, pp = 1}, model.limits = {max_batch = 2, max_seq_len = 32, prefill_chunk = 8, page_size = 16}} {
+  dist.mesh @mesh ["tp" = 2]
+  model.weight @table from "table" dims ["vocab", "hidden"] : tensor<96x32xf32>
+  dist.weight_shard @table.shard of [@table] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 : tensor<96x32xf32>
+  model.weight @head from "head" dims ["vocab", "hidden"] stored <scale f32 [16, 16] from "head_scale"> : tensor<96x32xf8E4M3FN>
+  dist.weight_shard @head.shard of [@head] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <scale f32 [16, 16]> : tensor<96x32xf8E4M3FN>
+  func.func @rows_of_bytes(%tokens: tensor<2xi32>, %positions: tensor<2xi32>, %rows: tensor<2xi32>, %context: !model.context)
+      -> tensor<4x96xf32> attributes {model.phase = "decode"} {
+    // CHECK: %[[X:.*]] = engine.buffer in @activations : memref<2x32xf32>
+    // CHECK: %[[OWN:.*]] = engine.buffer in @activations : memref<2x48xui8>
+    // CHECK: %[[C:.*]] = engine.view %[[OWN]] column 0 : memref<2x48xui8> -> memref<2x32xf8E4M3FN, strided<[48, 1]>>
+    // CHECK: %[[F:.*]] = engine.view %[[OWN]] column 32 : memref<2x48xui8> -> memref<2x2xf32, strided<[12, 1], offset: 8>>
+    // CHECK: engine.launch @encode_rows_0(%[[X]]) outs(%[[C]], %[[F]])
+    // CHECK: engine.collective all_gather %[[OWN]] to %[[ALL:.*]] over
+    // CHECK: %[[AC:.*]] = engine.view %[[ALL]] column 0
+    // CHECK: %[[AF:.*]] = engine.view %[[ALL]] column 32
+    // CHECK: engine.launch @linear_of_codes_0(%[[AC]], %[[AF]],
+    %x = model.embedding %tokens, @table.shard : tensor<2xi32> -> tensor<2x32xf32>
+    %c, %f = model.encode_rows %x group 16 : tensor<2x32xf32> -> tensor<2x32xf8E4M3FN>, tensor<2x2xf32>
+    %own = model.join_bytes %c, %f : (tensor<2x32xf8E4M3FN>, tensor<2x2xf32>) -> tensor<2x48xui8>
+    %all = dist.all_gather %own dim 0 over <@mesh, ["tp"]> rows packed : tensor<2x48xui8> -> tensor<4x48xui8>
+    %ac, %af = model.split_bytes %all : tensor<4x48xui8> -> tensor<4x32xf8E4M3FN>, tensor<4x2xf32>
+    %y = model.linear_of_codes %ac, %af, @head.shard act_group 16 : tensor<4x32xf8E4M3FN>, tensor<4x2xf32> -> tensor<4x96xf32>
+    return %y : tensor<4x96xf32>
+  }
+}
+
+// -----
+
 // Of two outputs, what only whole logits need is marked: gathering them. The
 // product leads to both, and what changes state is always needed.
 // CHECK-LABEL: engine.entry @logits_and_candidates

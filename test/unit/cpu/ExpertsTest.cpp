@@ -85,6 +85,30 @@ INSTANTIATE_TEST_SUITE_P(
                                      DType::F8E4M3),
                      testing::Values(0, 16)));
 
+TEST(ExpertsTest, OfCodesAreWhatTheyMakeOfTheirInput) {
+  Tensor x = Tensor(DType::BF16, {kTokens, kHidden}, 3).random(1);
+  Tensor weights = Tensor(DType::F32, {kTokens, kK}, 1).random(2);
+  Tensor experts = chosenExperts();
+  Tensor w13 = Tensor(DType::BF16, {kHeld, 2 * kInner, kHidden}).random(3, 0.3);
+  Tensor w2 = Tensor(DType::BF16, {kHeld, kHidden, kInner}).random(4, 0.3);
+  Tensor codes(DType::F8E4M3, {kTokens, kHidden}, 1);
+  Tensor factors(DType::F32, {kTokens, (kHidden + 15) / 16}, 3);
+  Tensor expected(DType::BF16, {kTokens, kHidden}),
+      found(DType::BF16, {kTokens, kHidden}, 2);
+  KernelBuilder encode("encode_rows"), of("experts_of_codes"), plain("experts");
+  launch(encode.integer("group", 16), {&x, &codes, &factors}, kTokens,
+         {DType::BF16});
+  of.rank("expert_start", 0, 1, 2, kHeld).integer("act_group", 16);
+  plain.rank("expert_start", 0, 1, 2, kHeld).integer("act_group", 16);
+  launch(of, {&codes, &factors, &weights, &experts, &w13, &w2, &found}, kTokens,
+         {DType::BF16, DType::F32, 1});
+  launch(plain, {&x, &weights, &experts, &w13, &w2, &expected}, kTokens,
+         {DType::BF16, DType::F32, 1});
+  for (uint64_t t = 0; t < kTokens; ++t)
+    for (uint64_t i = 0; i < kHidden; ++i)
+      EXPECT_EQ(found.at(t, i), expected.at(t, i));
+}
+
 TEST(ExpertsTest, NothingChosenHereIsZero) {
   Tensor x = Tensor(DType::F32, {2, 4}).random(1);
   Tensor weights = Tensor(DType::F32, {2, 1}).fill({1, 1});

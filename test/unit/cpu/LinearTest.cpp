@@ -108,6 +108,38 @@ INSTANTIATE_TEST_SUITE_P(Blocks, LinearScaledTest,
                                          Block{13, 70}, Block{128, 128},
                                          Block{4, 64}, Block{1, 70}));
 
+/// What is encoded before is what a product rounds for itself, bit for bit;
+/// rows of codes and factors may lie apart.
+TEST(LinearTest, OfCodesIsWhatItMakesOfItsInput) {
+  for (DType a : {DType::F32, DType::BF16})
+    for (int k : {1, 64, 100}) {
+      uint64_t groups = (uint64_t(k) + 31) / 32;
+      Tensor x = Tensor(a, {4, uint64_t(k)}, 3).random(1);
+      for (int i = 0; i < k; ++i)
+        x.set(0, 1, i); // a row whose factors would be 0
+      Tensor weight = Tensor(DType::F8E4M3, {13, uint64_t(k)}, 3).random(2);
+      Tensor codes = Tensor(DType::F8E4M3, {4, uint64_t(k)}, 5);
+      Tensor factors = Tensor(DType::F32, {4, groups}, 2);
+      Tensor expected(a, {4, 13}, 1), found(a, {4, 13}, 2);
+      KernelBuilder encode("encode_rows"), of("linear_of_codes"),
+          plain("linear");
+      launch(encode.integer("group", 32), {&x, &codes, &factors}, 3, {a});
+      launch(of.integer("act_group", 32), {&codes, &factors, &weight, &found},
+             3, {a});
+      launch(plain.integer("act_group", 32), {&x, &weight, &expected}, 3, {a});
+      for (int t = 0; t < 3; ++t) {
+        std::vector<double> row = quantized(rowOf(x, t), 32);
+        for (int i = 0; i < k; ++i)
+          EXPECT_NEAR(codes.at(t, i) * factors.at(t, i / 32), row[i],
+                      1e-6 * std::fabs(row[i]))
+              << "token " << t << " column " << i;
+        for (int n = 0; n < 13; ++n)
+          EXPECT_EQ(found.at(t, n), expected.at(t, n));
+      }
+      EXPECT_EQ(factors.at(1, 0), 1);
+    }
+}
+
 TEST(LinearTest, AnyElementsMayHaveScales) {
   for (DType stored : {DType::F32, DType::BF16, DType::F16}) {
     Tensor x = Tensor(DType::F32, {3, 70}, 1).random(1);

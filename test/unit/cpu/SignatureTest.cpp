@@ -222,6 +222,35 @@ TEST(SignatureTest, RefusesMoreChoicesThanExperts) {
             "shared_gate: the logit has 2 columns, expected 1");
 }
 
+TEST(SignatureTest, RefusesFactorsThatDoNotCoverTheRow) {
+  auto encode = [&](uint64_t factors, int group) {
+    KernelBuilder kernel("encode_rows");
+    return check(kernel.integer("group", group),
+                 {f32({4, 9}), f8({4, 9}), f32({4, factors})});
+  };
+  EXPECT_EQ(encode(3, 4), "");
+  EXPECT_EQ(encode(2, 4), "encode_rows: columns of factors is 2, expected one "
+                          "for each group of a row = 3");
+  EXPECT_EQ(encode(3, 0),
+            "encode_rows: attribute \"group\" is 0, expected 1 or more");
+  KernelBuilder linear("linear_of_codes");
+  EXPECT_EQ(check(linear.integer("act_group", 4),
+                  {f8({4, 8}), f32({4, 3}), f8({6, 8}), f32({4, 6})}),
+            "linear_of_codes: columns of factors is 3, expected one for each "
+            "group of a row = 2");
+  KernelBuilder values("linear_of_codes");
+  EXPECT_EQ(check(values.integer("act_group", 4),
+                  {f32({4, 8}), f32({4, 2}), f8({6, 8}), f32({4, 6})}),
+            "linear_of_codes: operand 0 (codes) is f32, expected f8e4m3 "
+            "(compute f32, KV f32)");
+  KernelBuilder experts("experts_of_codes");
+  experts.rank("expert_start", 0).integer("act_group", 4);
+  EXPECT_EQ(check(experts, {f8({4, 8}), f32({4, 1}), f32({4, 2}), i32({4, 2}),
+                            f8({3, 8, 8}), f8({3, 8, 4}), f32({4, 8})}),
+            "experts_of_codes: columns of factors is 1, expected one for each "
+            "group of a row = 2");
+}
+
 TEST(SignatureTest, RefusesScalesThatDoNotCoverTheWeight) {
   auto message = [&](std::vector<uint64_t> scale, int block) {
     KernelBuilder kernel("linear");

@@ -404,6 +404,101 @@ TEST_F(M25PlanTest, OneBlockOfTokensIsNoPair) {
   EXPECT_EQ(plan(projection(129, 33792, 3072)).functions[1].cluster, 2u);
 }
 
+/// Rows of 3232 bytes: 3072 codes, 24 factors from byte 3072 on, then what
+/// experts are asked for.
+TEST_F(M25PlanTest, RowsThatCameAsCodesAreNotEncoded) {
+  auto projectionOf = [&](int64_t tokens, int64_t stride) {
+    return launch("linear_of_codes",
+                  {operand("codes", e4m3(), {tokens, 3072}, stride),
+                   operand("factors", f32(), {tokens, 24}, stride / 4),
+                   operand("w", e4m3(), {4096, 3072}),
+                   scale("w_scale", {32, 24}, 128, 128),
+                   operand("out", bf16(), {tokens, 4096})},
+                  {{"act_group", 128}});
+  };
+  KernelPlan p = plan(projectionOf(8192, 3168));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_EQ(p.functions[0].suffix, "product");
+  // The kernel's operands are those of linear; factors stand behind them.
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("p.operands[0] = launch.operands[0];\n"
+                        "p.operands[1] = launch.operands[2];\n"
+                        "p.operands[2] = launch.operands[3];\n"
+                        "p.operands[3] = launch.operands[4];\n"
+                        "p.operands[4] = launch.operands[1];\n"));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("linearTile<1, Matrix<e4m3, 8192, 3072, 3168>, "));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("ScaledTokens<Matrix<f32, 8192, 24, 792>, 128>>(p, "
+                        "p.operands[0], p.operands[4], "
+                        "static_cast<uint8_t *>(p.workspace) + 0);"));
+  EXPECT_EQ(p.functions[0].cluster, 2u);
+  // No codes in the workspace, only maps.
+  EXPECT_EQ(p.workspaceBytes,
+            plan(projection(8192, 4096, 3072)).workspaceBytes -
+                8192u * (3072 + 24 * 4));
+
+  // Rows that copies of 16 bytes cannot take are decoded for the kernel of any
+  // shape.
+  p = plan(projectionOf(64, 3084));
+  ASSERT_EQ(p.functions.size(), 2u);
+  EXPECT_EQ(p.functions[0].suffix, "decode");
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("decodeRows<1, 128, Matrix<e4m3, 64, 3072, 3084>, "
+                        "Matrix<f32, 64, 24, 771>>(p, p.operands[0], "
+                        "p.operands[4], p.workspace);"));
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("linearAnyShape<1, Matrix<f32, 64, 3072, 3072>, "));
+  EXPECT_EQ(p.workspaceBytes, 64u * 3072 * 4);
+}
+
+TEST_F(M25PlanTest, ExpertsOfCodesSortAlone) {
+  auto of = [&](int64_t tokens, int64_t inner, int64_t stride = 3232) {
+    LaunchDesc desc = experts(tokens, inner);
+    desc.op = "experts_of_codes";
+    desc.operands[0] = operand("codes", e4m3(), {tokens, 3072}, stride);
+    desc.operands.insert(desc.operands.begin() + 1,
+                         operand("factors", f32(), {tokens, 24}, stride / 4));
+    desc.operands[2] = operand("weights", f32(), {tokens, 8}, stride / 4);
+    desc.operands[3] = operand("experts", i32(), {tokens, 8}, stride / 4);
+    return desc;
+  };
+  KernelPlan p = plan(of(8192, 192));
+  ASSERT_EQ(p.functions.size(), 4u); // sort, up, down, combine
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr("planExperts<1, 8, Matrix<i32, 8192, 8, 808>>(p, "));
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("p.operands[8] = launch.operands[1];"));
+  EXPECT_THAT(p.functions[1].body, HasSubstr("p.operands[0], p.operands[8], "));
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("TileProduct<Matrix<e4m3, 8192, 3072, 3232>, "));
+  EXPECT_THAT(p.functions[3].body, HasSubstr("Matrix<f32, 8192, 8, 808>"));
+  // Few tokens stream.
+  p = plan(of(64, 192));
+  EXPECT_THAT(p.functions[0].body, HasSubstr("planExperts<1, 1, "));
+  EXPECT_THAT(p.functions[1].body,
+              HasSubstr("expertsUpStream<8, Matrix<e4m3, 64, 3072, 3232>, "));
+  // Others are decoded.
+  p = plan(of(64, 192, 3244));
+  EXPECT_EQ(p.functions[0].suffix, "decode");
+  EXPECT_THAT(p.functions[1].body, HasSubstr("expertsUpAnyShape<1, Matrix<f32, "
+                                             "64, 3072, 3072>, "));
+}
+
+TEST_F(M25PlanTest, RowsAreEncodedWhereTheyAreToStand) {
+  KernelPlan p = plan(launch("encode_rows",
+                             {operand("x", bf16(), {4096, 3072}),
+                              operand("codes", e4m3(), {4096, 3072}, 3168),
+                              operand("factors", f32(), {4096, 24}, 792)},
+                             {{"group", 128}}));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_EQ(p.functions[0].suffix, "");
+  EXPECT_EQ(p.functions[0].body,
+            "encodeRows<1, 128, Matrix<bf16, 4096, 3072, 3072>, "
+            "Matrix<e4m3, 4096, 3072, 3168>, Matrix<f32, 4096, 24, 792>>(p, "
+            "p.operands[0], p.operands[1], p.operands[2]);");
+}
+
 /// A warp encodes a group at once, and holds 512 of a token's columns.
 TEST_F(M25PlanTest, GroupsOfUpTo512ColumnsStream) {
   auto headers = [&](int64_t group) {

@@ -208,6 +208,44 @@ TEST_F(RowsPlanTest, ANormLeavesAsTheCodesOfItsProduct) {
             "most");
 }
 
+/// add, norm and codes in one function; the norm is stored where others read
+/// it.
+TEST_F(RowsPlanTest, ANormLeavesAsCodesThatTravel) {
+  auto fused = [&](bool both) {
+    std::vector<Operand> operands = {
+        operand("a", bf16(), {4096, 3072}), operand("b", bf16(), {4096, 3072}),
+        operand("weight", f32(), {3072}), operand("out", bf16(), {4096, 3072})};
+    if (both)
+      operands.push_back(operand("out", bf16(), {4096, 3072}));
+    operands.push_back(operand("codes", e4m3(), {4096, 3072}, 3232));
+    operands.push_back(operand("factors", f32(), {4096, 24}, 808));
+    LaunchDesc result =
+        launch(both ? "add_rms_norm_and_encode" : "add_rms_norm_encode",
+               operands, {}, engine::Extent::TokenShare);
+    result.body = {step("add", {0, 1, 3}, {}),
+                   step("rms_norm", {3, 2, both ? 4 : 6}, {}, {{"eps", 1e-5}}),
+                   both ? step("encode_rows", {4, 5, 6}, {{"group", 128}})
+                        : step("encode_rows", {6, 4, 5}, {{"group", 128}})};
+    return result;
+  };
+  const std::string row = "Matrix<bf16, 4096, 3072, 3072>, ",
+                    codes = "Matrix<e4m3, 4096, 3072, 3232>, "
+                            "Matrix<f32, 4096, 24, 808>>";
+  // 4096 rows fill the machine: 128 threads, 24 values each.
+  KernelPlan p = plan(fused(true));
+  ASSERT_EQ(p.functions.size(), 1u);
+  EXPECT_EQ(p.functions[0].block, 128u);
+  EXPECT_THAT(p.functions[0].body,
+              StartsWith("addRmsNormAndEncode<6, 128, 128, " + row + row + row +
+                         row + codes + "(p, "));
+  p = plan(fused(false));
+  EXPECT_THAT(p.functions[0].body,
+              StartsWith("addRmsNormEncode<6, 128, 128, " + row + row + row +
+                         codes + "(p, "));
+  EXPECT_THAT(p.functions[0].body,
+              HasSubstr(", p.operands[4], p.operands[5]);"));
+}
+
 /// Of a token or two every CTA of the product makes the norm for itself.
 TEST_F(RowsPlanTest, ANormOfATokenIsMadeWhereItIsMultiplied) {
   auto fused = [&](int64_t tokens, int64_t width, mlir::Type type,

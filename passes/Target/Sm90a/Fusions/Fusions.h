@@ -25,6 +25,7 @@ public:
 };
 
 const DeviceFusion *addRMSNorm();
+const DeviceFusion *addRMSNormEncode();
 const DeviceFusion *addRMSNormLinear();
 const DeviceFusion *addRMSNormRouter();
 const DeviceFusion *allReduceDivideByRMS();
@@ -46,6 +47,7 @@ inline llvm::ArrayRef<const DeviceFusion *> deviceFusions() {
                                             scaledAddRMSNorm(),
                                             addRMSNormRouter(),
                                             addRMSNormLinear(),
+                                            addRMSNormEncode(),
                                             addRMSNorm(),
                                             attentionLinear(),
                                             normGateLinear(),

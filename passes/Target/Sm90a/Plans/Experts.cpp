@@ -33,20 +33,28 @@ static KernelPlan planAnyShape(const ExpertsLaunch &op) {
   std::string xType = matrixType(op.x), from = "p.operands[0]";
   std::string experts = matrixType(op.experts);
   std::string inner = "p.workspace";
-  auto replaceX = [&](StringRef suffix, StringRef function, int64_t columns) {
-    plan.functions.push_back(
-        anyShapeFunction(suffix,
-                         formatv("{0}<{1}, {2}, {3}>(p, {4}, p.workspace);",
-                                 function, extent, columns, xType, from),
-                         op.tokens() * ceilDiv(op.hidden(), columns)));
+  // In place of x, those at the beginning of the workspace.
+  auto useRows = [&] {
     plan.workspaceBytes = uint64_t(op.tokens() * op.hidden()) * sizeof(float);
     xType = formatv("Matrix<f32, {0}, {1}, {1}>", op.tokens(), op.hidden());
     from = "p.workspace";
     inner = formatv("static_cast<float *>(p.workspace) + {0}",
                     op.tokens() * op.hidden());
   };
-  if (op.group > 0)
+  auto replaceX = [&](StringRef suffix, StringRef function, int64_t columns) {
+    plan.functions.push_back(
+        anyShapeFunction(suffix,
+                         formatv("{0}<{1}, {2}, {3}>(p, {4}, p.workspace);",
+                                 function, extent, columns, xType, from),
+                         op.tokens() * ceilDiv(op.hidden(), columns)));
+    useRows();
+  };
+  if (op.codes) {
+    plan.functions.push_back(op.codes->decodeFunction());
+    useRows();
+  } else if (op.group > 0) {
     replaceX("round", "roundToGroups", op.group);
+  }
   if (int64_t columns = op.w13.encoding.rotated)
     replaceX("rotate", "rotateRows", columns);
   plan.workspaceBytes += uint64_t(op.pairs() * op.inner()) * sizeof(float);
@@ -297,8 +305,7 @@ static bool isStack(const Operand &operand) {
          operand.shape[0] == 1;
 }
 
-FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
-                                                std::string &error) {
+static bool checkStacks(const LaunchDesc &launch, std::string &error) {
   for (const Operand &operand : launch.operands) {
     if (operand.shape.size() != 3 || isStack(operand))
       continue;
@@ -308,8 +315,30 @@ FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
         "without a gap",
         operand.name, launch.op, operand.strides[0], operand.shape[1],
         operand.strides[1]);
-    return failure();
+    return false;
   }
+  return true;
+}
+
+FailureOr<KernelPlan> saddle::cuda::planExpertsOfCodes(const LaunchDesc &launch,
+                                                       std::string &error) {
+  if (!checkStacks(launch, error))
+    return failure();
+  LaunchOfCodes codes(launch, "experts");
+  ExpertsLaunch op(codes.product);
+  if (!op.stored13.check(error) || !op.stored2.check(error))
+    return failure();
+  op.codes = &codes;
+  std::vector<Division> ways =
+      codes.fits ? sortedWays(op) : std::vector<Division>();
+  return codes.place(ways.empty() ? planAnyShape(op)
+                                  : planExpertsStream(op, ways[0]));
+}
+
+FailureOr<KernelPlan> saddle::cuda::planExperts(const LaunchDesc &launch,
+                                                std::string &error) {
+  if (!checkStacks(launch, error))
+    return failure();
   ExpertsLaunch op(launch);
   if (!op.stored13.check(error) || !op.stored2.check(error))
     return failure();

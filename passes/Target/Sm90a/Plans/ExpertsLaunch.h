@@ -40,6 +40,8 @@ struct ExpertsLaunch {
   const Operand &w13, &w2, &out;
   const Operand *scale13, *scale2; // null for weights that have none
   int64_t group;
+  /// Of x that has been encoded: where its codes and factors are.
+  const LaunchOfCodes *codes = nullptr;
 };
 
 /// What the streaming kernels can do; the units that are scaled together.

@@ -128,6 +128,7 @@ private:
     return device::mostExpertBlocks(op.held(), op.pairs(), tokens);
   }
   TokenRows encodedRows(int64_t rows, int64_t cols);
+  TokenRows givenRows() const;
   void placeData();
 
   FunctionPlan prepare() const;
@@ -265,13 +266,24 @@ TokenRows StreamPlanner::encodedRows(int64_t rows, int64_t cols) {
   return result;
 }
 
+/// Codes and factors of x that the launch is given.
+TokenRows StreamPlanner::givenRows() const {
+  const EncodedTokens &encoded = op.codes->encoded;
+  return {encoded.codes, encoded.codesAt, encoded.factorsAt, encoded.factors,
+          formatv("ScaledTokens<{0}, {1}>", encoded.factors,
+                  streamGroup(op.hidden(), op.group))};
+}
+
 void StreamPlanner::placeData() {
   int64_t hidden = op.hidden(), width = op.inner(), pairs = op.pairs();
   planAt = workspace.add(
       formatv("ExpertPlan<{0}, {1}, {2}>", op.held(), pairs, blockTokens).str(),
       device::expertPlanBytes(op.held(), pairs, blockTokens));
   if (types.codes) {
-    x = encodedRows(op.tokens(), hidden);
+    if (op.codes)
+      x = givenRows();
+    else
+      x = encodedRows(op.tokens(), hidden);
     inner = encodedRows(pairs, width);
   } else {
     x.type = matrixType(op.x);
@@ -295,10 +307,10 @@ void StreamPlanner::placeData() {
                            pairs * hidden * productBytes);
 }
 
-/// Sorts the pairs and, in other CTAs, encodes x.
+/// Sorts the pairs and, in other CTAs, encodes x, unless it has been.
 FunctionPlan StreamPlanner::prepare() const {
   FunctionPlan function = sortFunction(op, planAt);
-  if (!types.codes)
+  if (!types.codes || op.codes)
     return function;
   int64_t ctas = function.grid[0];
   function.body =

@@ -1,4 +1,4 @@
-// linear.
+// linear, linear_of_codes and encode_rows.
 
 #include "passes/Target/Sm90a/Plans/Decoded.h"
 #include "passes/Target/Sm90a/Plans/Digits.h"
@@ -13,8 +13,8 @@ using llvm::formatv;
 using namespace saddle::cuda;
 
 /// Kernels of impls/linear.cuh: for every shape, type and stride.
-static KernelPlan planAnyShape(const LaunchDesc &launch,
-                               const StoredWeight &w) {
+static KernelPlan planAnyShape(const LaunchDesc &launch, const StoredWeight &w,
+                               const LaunchOfCodes *codes = nullptr) {
   const Operand &x = launch.operands[0], &out = launch.operands.back();
   KernelPlan plan;
   plan.headers = {"impls/linear.cuh"};
@@ -33,8 +33,14 @@ static KernelPlan planAnyShape(const LaunchDesc &launch,
     xType = formatv("Matrix<f32, {0}, {1}, {1}>", rows, cols);
     from = "p.workspace";
   };
-  if (group > 0)
+  if (codes) {
+    plan.functions.push_back(codes->decodeFunction());
+    plan.workspaceBytes = uint64_t(rows * cols) * sizeof(float);
+    xType = formatv("Matrix<f32, {0}, {1}, {1}>", rows, cols);
+    from = "p.workspace";
+  } else if (group > 0) {
     replaceX("round", "roundToGroups", group);
+  }
   if (int64_t columns = w.elements.encoding.rotated)
     replaceX("rotate", "rotateRows", columns);
   FunctionPlan product;
@@ -49,16 +55,17 @@ static KernelPlan planAnyShape(const LaunchDesc &launch,
   return plan;
 }
 
-/// Encodes tokens at the beginning of the workspace.
+/// Encodes tokens.
 static FunctionPlan encodeFunction(const LaunchDesc &launch,
                                    const EncodedTokens &encoded) {
   const Operand &x = launch.operands[0];
   FunctionPlan encode;
   encode.suffix = "encode";
-  encode.body = formatv("encodeRows<{0}, {1}, {2}, {3}, {4}>(p, "
-                        "p.operands[0], p.workspace, {5});",
-                        extentNumber(launch), encoded.group, matrixType(x),
-                        encoded.codes, encoded.factors, encoded.factorsAt);
+  encode.body =
+      formatv("encodeRows<{0}, {1}, {2}, {3}, {4}>(p, "
+              "p.operands[0], {5}, {6});",
+              extentNumber(launch), encoded.group, matrixType(x), encoded.codes,
+              encoded.factors, encoded.codesAt, encoded.factorsAt);
   encode.block = kWarpsOfAnyShape * 32;
   encode.grid[0] =
       blocksOfWarps(x.shape[0] * ceilDiv(x.shape[1], encoded.group));
@@ -438,7 +445,8 @@ struct ScaledLinear {
 } // namespace
 
 std::optional<KernelPlan>
-saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
+saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch,
+                                  const EncodedTokens *given) {
   ScaledLinear op(launch);
   StreamShape shape(op.w.element);
   if (!op.canStream(shape))
@@ -457,7 +465,8 @@ saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
     panel.emplace(divided->division, op.cols, shape);
   else
     divide(shape, divided->division, op.w);
-  EncodedTokens encoded(op.tokens, op.cols, op.group);
+  EncodedTokens encoded =
+      given ? *given : EncodedTokens(op.tokens, op.cols, op.group);
   KernelPlan plan;
   plan.products = {*divided};
   plan.headers = {"impls/linear_stream.cuh"};
@@ -475,15 +484,15 @@ saddle::cuda::planLinearOfEncoded(const LaunchDesc &launch) {
     plan.headers = {"impls/linear_panel.cuh"};
     shapeText = panel->text();
   }
-  std::string body =
-      formatv("{0}<{1}, {2}, {3}, {4}, {5}, {6}, ScaledTokens<{7}, {8}>>(p, "
-              "p.workspace, {9}{10});",
-              tile    ? "linearTile"
-              : panel ? "linearPanel"
-                      : "linearStream",
-              extentNumber(launch), encoded.codes, matrixType(op.w),
-              matrixType(op.out), shapeText, op.scales(), encoded.factors,
-              streamGroup(op.cols, op.group), encoded.factorsAt, maps);
+  std::string body = formatv(
+      "{0}<{1}, {2}, {3}, {4}, {5}, {6}, ScaledTokens<{7}, {8}>>(p, "
+      "{11}, {9}{10});",
+      tile    ? "linearTile"
+      : panel ? "linearPanel"
+              : "linearStream",
+      extentNumber(launch), encoded.codes, matrixType(op.w), matrixType(op.out),
+      shapeText, op.scales(), encoded.factors, streamGroup(op.cols, op.group),
+      encoded.factorsAt, maps, encoded.codesAt);
   FunctionPlan product =
       tile    ? tileFunction(body, *tile, op.w.shape[0], op.tokens)
       : panel ? panel->function(body, op.w.shape[0], op.tokens)
@@ -558,4 +567,28 @@ FailureOr<KernelPlan> saddle::cuda::planLinear(const LaunchDesc &launch,
   if (!plan)
     plan = planLinearPacked(launch, w);
   return plan ? std::move(*plan) : planAnyShape(launch, w);
+}
+
+FailureOr<KernelPlan> saddle::cuda::planLinearOfCodes(const LaunchDesc &launch,
+                                                      std::string &error) {
+  LaunchOfCodes codes(launch, "linear");
+  StoredWeight w(codes.product, "w");
+  if (!w.check(error))
+    return failure();
+  std::optional<KernelPlan> plan;
+  if (codes.fits && w.isScaled())
+    plan = planLinearOfEncoded(codes.product, &codes.encoded);
+  return codes.place(plan ? *plan : planAnyShape(codes.product, w, &codes));
+}
+
+FailureOr<KernelPlan> saddle::cuda::planEncodeRows(const LaunchDesc &launch,
+                                                   std::string &) {
+  EncodedTokens encoded(launch.operands[1], launch.operands[2],
+                        launch.integer("group"), "p.operands[1]",
+                        "p.operands[2]");
+  KernelPlan plan;
+  plan.headers = {"impls/linear_stream.cuh"};
+  plan.functions = {encodeFunction(launch, encoded)};
+  plan.functions.front().suffix = "";
+  return plan;
 }

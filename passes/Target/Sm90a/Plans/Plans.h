@@ -30,8 +30,14 @@ llvm::FailureOr<KernelPlan> planSwiGLUOAI(const LaunchDesc &launch,
 // Linear.cpp, Experts.cpp
 llvm::FailureOr<KernelPlan> planLinear(const LaunchDesc &launch,
                                        std::string &error);
+llvm::FailureOr<KernelPlan> planLinearOfCodes(const LaunchDesc &launch,
+                                              std::string &error);
+llvm::FailureOr<KernelPlan> planEncodeRows(const LaunchDesc &launch,
+                                           std::string &error);
 llvm::FailureOr<KernelPlan> planExperts(const LaunchDesc &launch,
                                         std::string &error);
+llvm::FailureOr<KernelPlan> planExpertsOfCodes(const LaunchDesc &launch,
+                                               std::string &error);
 
 // Norm.cpp, Rope.cpp, Rows.cpp, Router.cpp, Attention.cpp, Scan.cpp
 llvm::FailureOr<KernelPlan> planEmbedding(const LaunchDesc &launch,

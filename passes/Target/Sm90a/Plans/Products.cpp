@@ -1,5 +1,7 @@
 #include "passes/Target/Sm90a/Plans/Products.h"
 
+#include "passes/Target/Sm90a/Fusions/Steps.h"
+
 #include "llvm/Support/FormatVariadic.h"
 
 #include <algorithm>
@@ -120,6 +122,54 @@ EncodedTokens::EncodedTokens(int64_t tokens, int64_t cols, int64_t group,
   codesAt = at(offset);
   factorsAt = at(offset + codeBytes);
   bytes = codeBytes + tokens * groups * sizeof(float);
+}
+
+saddle::cuda::EncodedTokens::EncodedTokens(const Operand &codes,
+                                           const Operand &factors,
+                                           int64_t group, std::string codesAt,
+                                           std::string factorsAt)
+    : group(group), codes(matrixType(codes)), factors(matrixType(factors)),
+      codesAt(std::move(codesAt)), factorsAt(std::move(factorsAt)), bytes(0) {}
+
+static LaunchDesc withoutFactors(LaunchDesc launch, llvm::StringRef op) {
+  launch.op = op.str();
+  launch.operands.erase(launch.operands.begin() + 1);
+  return launch;
+}
+
+saddle::cuda::LaunchOfCodes::LaunchOfCodes(const LaunchDesc &launch,
+                                           llvm::StringRef op)
+    : product(withoutFactors(launch, op)),
+      encoded(launch.operands[0], launch.operands[1],
+              launch.integer("act_group"), "p.operands[0]",
+              llvm::formatv("p.operands[{0}]", product.operands.size()).str()) {
+  const Operand &codes = launch.operands[0];
+  fits = codes.alignment >= 16 && codes.strides[0] % 16 == 0;
+}
+
+KernelPlan saddle::cuda::LaunchOfCodes::place(const KernelPlan &plan) const {
+  StepPlace place;
+  place.operands = {0};
+  for (size_t i = 1; i < product.operands.size(); ++i)
+    place.operands.push_back(static_cast<int64_t>(i) + 1);
+  place.operands.push_back(1);
+  KernelPlan placed;
+  appendStep(placed, plan, place, "");
+  placed.workspaceBytes = plan.workspaceBytes;
+  return placed;
+}
+
+FunctionPlan saddle::cuda::LaunchOfCodes::decodeFunction() const {
+  const Operand &codes = product.operands[0];
+  FunctionPlan decode;
+  decode.suffix = "decode";
+  decode.body =
+      llvm::formatv("decodeRows<{0}, {1}, {2}, {3}>(p, {4}, {5}, p.workspace);",
+                    extentNumber(product), encoded.group, encoded.codes,
+                    encoded.factors, encoded.codesAt, encoded.factorsAt);
+  decode.block = kWarpsOfAnyShape * 32;
+  decode.grid[0] = blocksOfWarps(ceilDiv(codes.elements(), 32));
+  return decode;
 }
 
 //===--- Streaming products -----------------------------------------------===//

@@ -65,17 +65,39 @@ struct EncodedTokens {
   /// From `offset` on, a multiple of 256.
   EncodedTokens(int64_t tokens, int64_t cols, int64_t group,
                 uint64_t offset = 0);
+  /// Operands of a launch that somebody else has encoded; expressions say where
+  /// they are.
+  EncodedTokens(const Operand &codes, const Operand &factors, int64_t group,
+                std::string codesAt, std::string factorsAt);
 
   int64_t group;
   std::string codes, factors;     // types
   std::string codesAt, factorsAt; // expressions
-  uint64_t bytes;
+  uint64_t bytes;                 // of the workspace
+};
+
+/// A launch of linear_of_codes or experts_of_codes as one of linear or experts,
+/// whose x are the codes. Functions find factors behind all other operands.
+struct LaunchOfCodes {
+  LaunchOfCodes(const LaunchDesc &launch, llvm::StringRef op);
+
+  LaunchDesc product;
+  EncodedTokens encoded;
+  /// Whether products can take the codes as they lie.
+  bool fits;
+
+  /// The functions of a plan for `product`, within the launch.
+  KernelPlan place(const KernelPlan &plan) const;
+  /// Makes rows of fp32 at the beginning of the workspace.
+  FunctionPlan decodeFunction() const;
 };
 
 /// The product of a linear with scaled weights whose tokens a function before
-/// it has encoded: its only function, with the workspace of EncodedTokens. None
-/// where no kernel takes such tokens.
-std::optional<KernelPlan> planLinearOfEncoded(const LaunchDesc &launch);
+/// it has encoded: its only function, with the workspace of EncodedTokens,
+/// unless they are `given`. None where no kernel takes such tokens.
+std::optional<KernelPlan>
+planLinearOfEncoded(const LaunchDesc &launch,
+                    const EncodedTokens *given = nullptr);
 
 /// The product of a linear with scaled weights whose CTAs have its few tokens
 /// as codes that each makes for itself (ResidentTokens of tile/stream_cta.cuh):
