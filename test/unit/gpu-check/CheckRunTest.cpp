@@ -126,6 +126,31 @@ TEST_F(CheckRunTest, BoundsAreThoseOfWhatAnOpRounds) {
   EXPECT_EQ(bound("add"), 0x1p-7 * 1.01);
 }
 
+/// A largest code of 448 moves by a step of 32, a factor by one of bf16.
+TEST_F(CheckRunTest, BoundsOfCodesAreThoseOfTheRowBefore) {
+  auto bound = [&](const char *op, schema::DType out) {
+    std::unique_ptr<schema::EngineT> engine = tinyEngine({});
+    for (auto &entry : engine->programs[0]->entries)
+      for (auto &command : entry->commands)
+        if (schema::LaunchT *launch = command->action.AsLaunch();
+            launch && engine->kernels[launch->kernel]->op == "add")
+          entry->slices[launch->operands.back()]->dtype = out;
+    for (auto &kernel : engine->kernels)
+      if (kernel->op == "add")
+        kernel->op = op;
+    file = flatBufferOf(*engine);
+    root = schema::GetEngine(file.data());
+    LaunchCase launch = find(op);
+    return boundOf(launch, launch.launch->operands()->size() - 1);
+  };
+  using schema::DType;
+  for (const char *op : {"add_rms_norm_encode", "add_rms_norm_and_encode"}) {
+    EXPECT_EQ(bound(op, DType::F8E4M3), 32.0 / 448 * 1.01);
+    EXPECT_EQ(bound(op, DType::F32), 0x1p-7 * 1.01);
+  }
+  EXPECT_EQ(bound("encode_rows", DType::F32), 2e-5);
+}
+
 /// attention_linear has weight and scale of its product before the output.
 class EncodedAttentionBoundTest : public CheckRunTest {
 protected:
