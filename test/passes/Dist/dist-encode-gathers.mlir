@@ -103,3 +103,21 @@ func.func @choices_stay(%n: tensor<4x32xbf16>, %w: tensor<4x2xf32>, %e: tensor<4
   %y = model.experts %x, %gw, %ge gate_up [@w13.shard] down @w2.shard act_group 16 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
   return %y, %gw : tensor<8x32xbf16>, tensor<8x2xf32>
 }
+
+// Nor where somebody reads the rows before experts are chosen: rows come first.
+// CHECK-LABEL: func.func @read_before_choices
+func.func @read_before_choices(%n: tensor<4x32xbf16>, %w: tensor<4x2xf32>, %e: tensor<4x2xi32>) -> (tensor<8x32xbf16>, tensor<8x32xbf16>) attributes {model.phase = "prefill"} {
+  // CHECK: dist.all_gather {{.*}} -> tensor<8x48xui8>
+  // CHECK: model.linear_of_codes
+  // CHECK: dist.all_gather {{.*}} -> tensor<8x2xf32>
+  // CHECK: dist.all_gather {{.*}} -> tensor<8x2xi32>
+  // CHECK: model.experts_of_codes
+  %x = dist.all_gather %n dim 0 over <@mesh, ["tp"]> rows shares : tensor<4x32xbf16> -> tensor<8x32xbf16>
+  %a = model.linear %x, @dense.shard act_group 16 : tensor<8x32xbf16> -> tensor<8x32xbf16>
+  %gw = dist.all_gather %w dim 0 over <@mesh, ["tp"]> rows shares : tensor<4x2xf32> -> tensor<8x2xf32>
+  %ge = dist.all_gather %e dim 0 over <@mesh, ["tp"]> rows shares : tensor<4x2xi32> -> tensor<8x2xi32>
+  %y = model.experts %x, %gw, %ge gate_up [@w13.shard] down @w2.shard act_group 16 : tensor<8x32xbf16>, tensor<8x2xf32>, tensor<8x2xi32>
+  return %a, %y : tensor<8x32xbf16>, tensor<8x32xbf16>
+}
+model.weight @dense from "dense" dims ["out", "hidden"] stored <scale f32 [16, 16] from "dense_scale"> : tensor<32x32xf8E4M3FN>
+dist.weight_shard @dense.shard of [@dense] shardings [#dist.sharding<@mesh, [_, _]>] concat 0 stored <scale f32 [16, 16]> : tensor<32x32xf8E4M3FN>
