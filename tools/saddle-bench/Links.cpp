@@ -1,7 +1,5 @@
 #include "tools/saddle-bench/Links.h"
 
-#include <cmath>
-
 namespace saddle::tools {
 
 namespace {
@@ -53,8 +51,8 @@ ExchangeTime exchangeTime(saddle_exchange_t kind, uint32_t ranks,
     double times = double(bytes) / double(below->bytes);
     return {below->linked * times * 1e-6, below->looped * times * 1e-6};
   }
-  double place = std::log(double(bytes) / double(below->bytes)) /
-                 std::log(double(above->bytes) / double(below->bytes));
+  double place =
+      double(bytes - below->bytes) / double(above->bytes - below->bytes);
   auto between = [&](double low, double high) {
     return (low + (high - low) * place) * 1e-6;
   };

@@ -19,9 +19,11 @@ struct ExchangeTime {
 };
 
 /// Of `bytes` (saddle_trace_event_t::exchange_bytes) in a group of `ranks`.
-/// Between measured sizes it is interpolated, beyond the largest it grows with
-/// the bytes; groups of other sizes take the times of the next larger measured
-/// one, or of the largest. Nothing for no exchange.
+/// Between measured sizes it grows evenly with the bytes (an inner row of the
+/// table, made from its neighbours, is off by 1.8 % in the median and 18 % at
+/// most), beyond the largest with all of them; groups of other sizes take the
+/// times of the next larger measured one, or of the largest. Nothing for no
+/// exchange.
 ExchangeTime exchangeTime(saddle_exchange_t kind, uint32_t ranks,
                           uint64_t bytes);
 
