@@ -27,7 +27,7 @@ LogicalResult EntryConverter::convertOp(kernel::GroupOp group) {
     if (outputs.contains(outer))
       outputs.insert(inner);
     if (auto joined = joins.find(outer); joined != joins.end())
-      joins[inner] = std::pair(joined->second);
+      joins[inner] = std::pair(joined->second); // before the map grows
   }
   fusion = shared.fusion(group);
   LogicalResult converted = convertBody(group);
