@@ -83,21 +83,15 @@ std::vector<std::vector<float>> roundingSlack(const schema::Kernel &kernel,
   ops::Body body = *ops::Body::of(kernel, operands.size());
   const std::vector<ops::Operand> &definitions = body.steps()[0].definitions;
   cpu::StoredWeight w13(definitions, operands, 0), w2(definitions, operands, 1);
-  const View &x = operands[0], &factors = operands[ofCodes ? 2 : 1],
+  cpu::ProductRows x{operands[0], ofCodes ? operands[1] : View{}, group};
+  const View &factors = operands[ofCodes ? 2 : 1],
              &chosen = operands[ofCodes ? 3 : 2];
-  uint64_t hidden = x.shape[1], inner = w2.columns();
+  uint64_t hidden = x.width(), inner = w2.columns();
 
   std::vector<std::vector<float>> inputs, slack, squares;
   for (uint64_t t = 0; t < count; ++t) {
     inputs.emplace_back(hidden);
-    if (ofCodes) {
-      cpu::decodeGroups(x.row(t),
-                        reinterpret_cast<const float *>(operands[1].row(t)),
-                        hidden, group, inputs[t].data());
-    } else {
-      loadRow(x.row(t), x.dtype, inputs[t].data(), hidden);
-      cpu::quantizeGroups(inputs[t].data(), hidden, group);
-    }
+    x.row(t, inputs[t].data()); // there, since it is made in groups
     slack.emplace_back(hidden);
     squares.emplace_back(hidden);
   }
